@@ -1,0 +1,213 @@
+//! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::peer::{Dtls, Transmit};
+use crate::sdp::{Codec, Negotiated};
+use crate::vault::{IceCredentials, Role, Ufrag};
+
+/// A peer that joins, or comes back from its record.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// Publisher or viewer.
+    pub role: Role,
+    /// The channel's name.
+    pub channel: String,
+    /// The server's ICE credentials for this peer.
+    pub ice: IceCredentials,
+    /// What offer and answer agreed on.
+    pub negotiated: Negotiated,
+    /// It comes from a record of an earlier boot and has to re-handshake.
+    pub resumed: bool,
+}
+
+/// Why a peer cannot join now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The channel has a publisher that is there.
+    #[error("this channel already has a publisher")]
+    PublisherPresent,
+    /// Nobody publishes on the channel yet.
+    #[error("nobody publishes on this channel yet")]
+    NoPublisher,
+    /// The server has as many peers as it takes.
+    #[error("the server is full")]
+    Full,
+}
+
+/// Why a peer is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Departure {
+    /// It said so (DELETE).
+    Left,
+    /// No STUN check for 30 s (RFC 7675), or the resume window ended.
+    Silent,
+    /// It was heard after a restart but ran no new DTLS handshake in time.
+    NoRehandshake,
+    /// A newcomer took the place of a publisher that had fallen silent.
+    Replaced,
+}
+
+/// What the layers above should know.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Fresh keys are in use.
+    Connected {
+        /// Who.
+        ufrag: Ufrag,
+        /// Publisher or viewer.
+        role: Role,
+        /// From a record of an earlier boot, and this is its first handshake in this one.
+        resumed: bool,
+        /// From the ClientHello.
+        took: Duration,
+    },
+    /// The peer's address changed: its record should have it.
+    Address {
+        /// Who.
+        ufrag: Ufrag,
+        /// Where it is now.
+        address: SocketAddr,
+    },
+    /// The peer is no more: its record should go.
+    Gone {
+        /// Who.
+        ufrag: Ufrag,
+        /// Why.
+        why: Departure,
+    },
+    /// The channel's source came (true) or went (false).
+    Source {
+        /// The channel.
+        channel: String,
+        /// Media of a publisher flows.
+        live: bool,
+    },
+}
+
+/// Settings of the core.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Most peers at once.
+    pub max_peers: usize,
+    /// How long after a boot a silent peer's record is kept.
+    pub resume_window: Duration,
+    /// How long a peer that is heard after a restart may take until its new handshake is complete.
+    pub rehandshake_limit: Duration,
+    /// How long without any packet until a publisher may be replaced by a newcomer.
+    pub publisher_silence: Duration,
+    /// Consent (RFC 7675): a peer without a valid STUN check for so long is gone.
+    pub consent: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_peers: 10_000,
+            resume_window: Duration::from_secs(120),
+            rehandshake_limit: Duration::from_secs(10),
+            publisher_silence: Duration::from_secs(5),
+            consent: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The sans-IO core: all peers and channels.
+pub struct Broadcast {
+    _config: Config,
+}
+
+/// What a datagram was for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Routed {
+    /// Handled (or dropped).
+    Done,
+    /// A STUN Binding request for a user name fragment that no peer here has. The caller may look in the vault, add the peer, and hand
+    /// the datagram in again.
+    UnknownUfrag(Ufrag),
+    /// A datagram that is not STUN from an address that belongs to no peer.
+    UnknownAddress,
+}
+
+impl Broadcast {
+    /// An empty core. `seed` feeds what must be unpredictable or distinct (RTCP sender SSRC, first RTX sequence numbers).
+    pub fn new(config: Config, dtls: Arc<Dtls>, seed: [u8; 32], now: Instant) -> Self {
+        let _ = (dtls, seed, now);
+        Self { _config: config }
+    }
+
+    /// Whether a peer could join now; for viewers, the codecs of the channel's publisher. A publisher's place is held for a few seconds for `ufrag`.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the cause.
+    pub fn reserve(&mut self, now: Instant, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Vec<Codec>, Refusal> {
+        let _ = (now, role, channel, ufrag);
+        Err(Refusal::NoPublisher)
+    }
+
+    /// Takes a peer in (after [`Broadcast::reserve`], or from a record).
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the cause.
+    pub fn join(&mut self, now: Instant, join: Join) -> Result<(), Refusal> {
+        let _ = (now, join);
+        Err(Refusal::Full)
+    }
+
+    /// Takes a peer out. Whether it was there.
+    pub fn leave(&mut self, now: Instant, ufrag: &Ufrag) -> bool {
+        let _ = (now, ufrag);
+        false
+    }
+
+    /// Takes a datagram.
+    pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
+        let _ = (now, from, data, out);
+        Routed::Done
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
+        let _ = (now, out);
+    }
+
+    /// When [`Broadcast::handle_timeout`] wants to be called next.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The next event, if any.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        None
+    }
+
+    /// Counts for health, metrics and the page.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let _ = now;
+        Snapshot::default()
+    }
+}
+
+/// Counts at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Peers with keys.
+    pub connected: usize,
+    /// Peers of an earlier boot that have not come back yet.
+    pub awaited: usize,
+    /// Channels: name, whether media flows, connected viewers.
+    pub channels: Vec<(String, bool, usize)>,
+    /// RTP packets taken from publishers.
+    pub packets_in: u64,
+    /// RTP packets sent to viewers, RTX included.
+    pub packets_out: u64,
+    /// Packets sent again on a viewer's NACK.
+    pub retransmitted: u64,
+    /// PLIs sent to publishers.
+    pub plis: u64,
+}

@@ -1,0 +1,22 @@
+//! rekindle: a WebRTC broadcast server whose process can be killed and started again while every browser keeps its
+//! connection and its picture.
+//!
+//! The modules are layers; each one knows only those below it:
+//!
+//! - [`cli`]: the commands.
+//! - [`server`]: HTTP (WHIP, WHEP, events, page, health), start and shutdown.
+//! - [`net`]: the UDP socket and the loop that drives the sans-IO core.
+//! - [`broadcast`]: channels, forwarding, packet history, RTCP. Told the time, never asks.
+//! - [`peer`]: one browser: ICE-lite, DTLS, SRTP. Told the time, never asks.
+//! - [`sdp`]: reads offers, writes answers. Pure functions.
+//! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod broadcast;
+pub mod cli;
+pub mod net;
+pub mod peer;
+pub mod sdp;
+pub mod server;
+pub mod vault;

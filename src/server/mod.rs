@@ -1,0 +1,1 @@
+//! HTTP: WHIP, WHEP, events, page, health; start and shutdown.
