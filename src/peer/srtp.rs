@@ -87,11 +87,11 @@ impl SessionKeys {
         (&self.material[k..2 * k], &self.material[2 * k + s..2 * k + 2 * s])
     }
 
-    fn receiving(&self) -> Option<Context> {
+    pub(super) fn receiving(&self) -> Option<Context> {
         self.context(self.client())
     }
 
-    fn sending(&self) -> Option<Context> {
+    pub(super) fn sending(&self) -> Option<Context> {
         self.context(self.server())
     }
 
