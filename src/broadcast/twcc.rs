@@ -348,7 +348,7 @@ mod tests {
         for sequence in 60_000..70_000u32 {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             time += u64::from(state >> 28) * 250;
-            if (state >> 24) % 5 == 0 && sequence != 60_000 && sequence != 69_999 {
+            if (state >> 24).is_multiple_of(5) && sequence != 60_000 && sequence != 69_999 {
                 continue;
             }
             if expected.len() < MAX_ARRIVALS {
