@@ -35,8 +35,14 @@ pub struct Certificate {
 impl Certificate {
     pub fn new() -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
-        Self { der: certificate.der().to_vec(), key: key.serialize_der() }
+        let certificate = rcgen::CertificateParams::new(Vec::new())
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        Self {
+            der: certificate.der().to_vec(),
+            key: key.serialize_der(),
+        }
     }
 
     pub fn sha256(&self) -> Vec<u8> {
@@ -49,7 +55,9 @@ impl Certificate {
 }
 
 pub fn sha256(data: &[u8]) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref().to_vec()
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data)
+        .as_ref()
+        .to_vec()
 }
 
 impl Association {
@@ -63,15 +71,24 @@ impl Association {
             .dangerously_set_rng_seed(seed)
             .build()
             .unwrap();
-        let own = DtlsCertificate { certificate: certificate.der.clone(), private_key: certificate.key.clone() };
+        let own = DtlsCertificate {
+            certificate: certificate.der.clone(),
+            private_key: certificate.key.clone(),
+        };
         let mut dtls = if only_12 {
             Dtls::new_12(Arc::new(config), own, now)
         } else {
             Dtls::new_auto(Arc::new(config), own, now)
         };
         dtls.set_active(true);
-        let mut association =
-            Self { dtls, next: now, keys: None, server_certificate: None, failed: false, outgoing: Vec::new() };
+        let mut association = Self {
+            dtls,
+            next: now,
+            keys: None,
+            server_certificate: None,
+            failed: false,
+            outgoing: Vec::new(),
+        };
         association.drive(now, None);
         association
     }
@@ -81,7 +98,10 @@ impl Association {
         if self.failed {
             return;
         }
-        let result = self.dtls.handle_timeout(now).and_then(|()| datagram.map_or(Ok(()), |d| self.dtls.handle_packet(d)));
+        let result = self
+            .dtls
+            .handle_timeout(now)
+            .and_then(|()| datagram.map_or(Ok(()), |d| self.dtls.handle_packet(d)));
         if result.is_err() {
             self.failed = true;
             return;
@@ -116,8 +136,15 @@ impl Association {
     /// The keys, once. `fingerprint` is what the server's certificate must have.
     pub fn keys(&mut self, fingerprint: &[u8]) -> Option<Keys> {
         let (material, profile) = self.keys.take()?;
-        let certificate = self.server_certificate.as_deref().expect("keys come after the certificate");
-        assert_eq!(sha256(certificate), fingerprint, "the server's certificate is the one in its answer");
+        let certificate = self
+            .server_certificate
+            .as_deref()
+            .expect("keys come after the certificate");
+        assert_eq!(
+            sha256(certificate),
+            fingerprint,
+            "the server's certificate is the one in its answer"
+        );
         let (profile, key, salt) = match profile {
             SrtpProfile::AEAD_AES_256_GCM => (ProtectionProfile::AeadAes256Gcm, 32, 12),
             SrtpProfile::AEAD_AES_128_GCM => (ProtectionProfile::AeadAes128Gcm, 16, 12),
@@ -137,6 +164,9 @@ impl Association {
             )
             .unwrap()
         };
-        Some(Keys { sending: context(0), receiving: context(1) })
+        Some(Keys {
+            sending: context(0),
+            receiving: context(1),
+        })
     }
 }

@@ -5,7 +5,7 @@
 //! jitter of the server's handshake retransmissions); so a test asserts what must hold for any of those.
 
 // Every test program includes this module and uses its own part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod association;
 pub mod client;
@@ -20,6 +20,7 @@ pub mod world;
 
 use std::time::Duration;
 
+pub use association::Certificate;
 pub use client::{Browser, Client};
 pub use network::{Conditions, Datagram};
 pub use offer::OfferOptions;

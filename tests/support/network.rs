@@ -53,7 +53,12 @@ pub struct Conditions {
 
 impl Default for Conditions {
     fn default() -> Self {
-        Self { delay: Duration::from_millis(5), jitter: Duration::ZERO, loss: 0.0, duplicate: 0.0 }
+        Self {
+            delay: Duration::from_millis(5),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            duplicate: 0.0,
+        }
     }
 }
 
@@ -113,7 +118,8 @@ impl Network {
         for _ in 0..copies {
             let extra = way.jitter.mul_f64(self.random.below(1000) as f64 / 1000.0);
             self.numbered += 1;
-            self.queue.push(Reverse((now + way.delay + extra, self.numbered, datagram.clone())));
+            self.queue
+                .push(Reverse((now + way.delay + extra, self.numbered, datagram.clone())));
         }
     }
 

@@ -15,6 +15,8 @@ pub struct OfferOptions {
     pub first_extension: u8,
     /// The first payload type; RTX follows each codec.
     pub first_payload_type: u8,
+    /// Transport-wide congestion control is offered; else only REMB.
+    pub transport_cc: bool,
 }
 
 impl OfferOptions {
@@ -23,7 +25,13 @@ impl OfferOptions {
             Role::Publisher => (1, 96),
             Role::Viewer => (5, 100),
         };
-        Self { video: vec!["VP8", "VP9", "H264"], ssrcs: None, first_extension, first_payload_type }
+        Self {
+            video: vec!["VP8", "VP9", "H264"],
+            ssrcs: None,
+            first_extension,
+            first_payload_type,
+            transport_cc: true,
+        }
     }
 }
 
@@ -99,6 +107,10 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
             "a=ssrc-group:FID {video} {rtx}\r\na=ssrc:{video} cname:camera\r\na=ssrc:{rtx} cname:camera\r\n"
         )
         .unwrap();
+    }
+    if !options.transport_cc {
+        let lines = text.split_inclusive('\n').filter(|line| !line.contains("transport-"));
+        return lines.collect();
     }
     text
 }
