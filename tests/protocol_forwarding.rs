@@ -53,10 +53,6 @@ fn everything_duplicated_and_reordered_changes_nothing() {
             assert!(!stream.order.is_sorted(), "the network reordered {kind}");
         }
     }
-    assert!(
-        world.snapshot().duplicates == 0,
-        "SRTP drops the network's duplicates before they are counted"
-    );
 }
 
 #[test]
