@@ -151,6 +151,14 @@ impl Sender {
         }
     }
 
+    /// The camera is on again.
+    pub fn resume(&mut self, now: Instant) {
+        self.running = true;
+        for stream in &mut self.streams {
+            stream.due = now;
+        }
+    }
+
     pub fn next(&self) -> Option<Instant> {
         self.started?;
         let media = self.streams.iter().map(|stream| stream.due);
