@@ -196,6 +196,33 @@ fn whoever_comes_back_first_waits_for_the_other() {
 }
 
 #[test]
+fn the_server_itself_asks_for_what_was_lost_while_it_was_away() {
+    for down in [0, 100, 300] {
+        let (mut world, publisher, viewers) = broadcast(340 + down, 2);
+        for viewer in &viewers {
+            world.client_mut(*viewer).receiver_mut().automatic = false;
+        }
+        world.restart(ms(down));
+        assert_healed(&mut world, publisher, &viewers);
+        assert!(
+            viewers
+                .iter()
+                .all(|viewer| world.client(*viewer).receiver().nacks_sent == 0)
+        );
+    }
+}
+
+#[test]
+fn what_lies_further_back_than_the_server_guesses_comes_on_the_viewers_word() {
+    let (mut world, publisher, viewers) = broadcast(350, 2);
+    let before = world.client(publisher).sender().stream(Kind::Video).next_index;
+    world.restart(ms(1500));
+    let lost = world.client(publisher).sender().stream(Kind::Video).next_index - before;
+    assert!(lost > 100);
+    assert_healed(&mut world, publisher, &viewers);
+}
+
+#[test]
 fn the_sequence_numbers_wrap_around_a_restart() {
     // The kill comes when about 60 video packets (and 33 audio packets) were sent; the wrap lies before, in and after the gap.
     for wrap_after in [40, 58, 66, 74, 90, 150] {
@@ -206,6 +233,13 @@ fn the_sequence_numbers_wrap_around_a_restart() {
             assert_healed(&mut world, publisher, &viewers);
             let sender = world.client(publisher).sender();
             assert!(sender.stream(Kind::Video).next_index > 0x2_0000, "it wrapped");
+            for viewer in &viewers {
+                assert_eq!(
+                    world.client(*viewer).undecryptable,
+                    0,
+                    "both sides count the cycles alike"
+                );
+            }
         }
     }
 }
