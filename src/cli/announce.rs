@@ -32,17 +32,30 @@ fn block(ready: &Ready) -> String {
     let made = |made: bool| if made { "  (made just now)" } else { "" };
     row("page", page(ready.http));
     let advertised: Vec<String> = ready.advertised.iter().map(ToString::to_string).collect();
-    row("media", format!("udp {}, reached at {}", ready.media, advertised.join(" and ")));
+    row(
+        "media",
+        format!("udp {}, reached at {}", ready.media, advertised.join(" and ")),
+    );
     row("boot", ready.boot.to_string());
-    row("state", format!("{}{}", ready.state_dir.display(), made(ready.first_run)));
-    row("key file", format!("{}{}", ready.key_file.display(), made(ready.made_key)));
+    row(
+        "state",
+        format!("{}{}", ready.state_dir.display(), made(ready.first_run)),
+    );
+    row(
+        "key file",
+        format!("{}{}", ready.key_file.display(), made(ready.made_key)),
+    );
     let publish = match (ready.publish_token, ready.open) {
         (true, _) => "who has the publish token",
         (false, true) => "ANYBODY who reaches this server (--open)",
         (false, false) => "anybody on this machine",
     };
     row("publish", publish.to_owned());
-    let watch = if ready.watch_token { "who has the watch token" } else { "anybody who reaches this server" };
+    let watch = if ready.watch_token {
+        "who has the watch token"
+    } else {
+        "anybody who reaches this server"
+    };
     row("watch", watch.to_owned());
     let mut all = format!("rekindle {} is up\n{text}", env!("CARGO_PKG_VERSION"));
     if ready.made_key {
@@ -110,7 +123,14 @@ mod tests {
     #[test]
     fn people_are_told_where_everything_is_and_what_was_made() {
         let text = block(&ready());
-        for part in ["http://127.0.0.1:8080/", "192.0.2.1:8189", "boot      7", "state", "key  (made just now)", "ANYBODY"] {
+        for part in [
+            "http://127.0.0.1:8080/",
+            "192.0.2.1:8189",
+            "boot      7",
+            "state",
+            "key  (made just now)",
+            "ANYBODY",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

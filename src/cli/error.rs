@@ -42,10 +42,40 @@ pub(super) enum CliError {
 }
 
 impl CliError {
+    /// The whole story in one line: what happened, and what was behind it where that is not said yet.
+    pub(super) fn story(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
             _ => EXIT_CONFIGURATION,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_story_is_one_line_and_says_each_cause_once() {
+        let source = io::Error::other("no\nluck");
+        let story = CliError::StaticDir {
+            path: "d".into(),
+            source,
+        }
+        .story();
+        assert_eq!(story, "the folder d given with --static-dir cannot be used: no luck");
     }
 }

@@ -45,14 +45,21 @@ pub(super) struct ConfigFile {
 
 impl ConfigFile {
     pub(super) fn load(path: &Path) -> Result<Self, CliError> {
-        let unreadable = |source| CliError::ConfigUnreadable { path: path.to_owned(), source };
+        let unreadable = |source| CliError::ConfigUnreadable {
+            path: path.to_owned(),
+            source,
+        };
         let mut text = String::new();
         let file = fs::File::open(path).map_err(unreadable)?;
         file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
         if text.len() as u64 > MAX_FILE {
             return Err(CliError::ConfigTooLarge { path: path.to_owned() });
         }
-        Self::parse(&text).map_err(|(line, what)| CliError::ConfigInvalid { path: path.to_owned(), line, what })
+        Self::parse(&text).map_err(|(line, what)| CliError::ConfigInvalid {
+            path: path.to_owned(),
+            line,
+            what,
+        })
     }
 
     /// Reads the text; an error is the line (from 1) and what is wrong there.
@@ -104,7 +111,9 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::E
     match Time::deserialize(from) {
         Ok(Time::Seconds(seconds)) => Ok(Some(Duration::from_secs(seconds.into()))),
         Ok(Time::Text(text)) => args::duration(&text).map(Some).map_err(de::Error::custom),
-        Err(_) => Err(de::Error::custom("a time is a number of seconds, or text such as \"90s\" or \"2m\"")),
+        Err(_) => Err(de::Error::custom(
+            "a time is a number of seconds, or text such as \"90s\" or \"2m\"",
+        )),
     }
 }
 
@@ -146,14 +155,18 @@ mod tests {
 
     #[test]
     fn one_address_needs_no_list_and_a_time_may_be_a_number() {
-        let file = ConfigFile::parse("advertise = \"192.0.2.1\"\nresume-window = 30").ok().expect("parses");
+        let file = ConfigFile::parse("advertise = \"192.0.2.1\"\nresume-window = 30")
+            .ok()
+            .expect("parses");
         assert_eq!(file.advertise.map(|a| a.len()), Some(1));
         assert_eq!(file.resume_window, Some(Duration::from_secs(30)));
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let (line, what) = ConfigFile::parse("open = true\nhtpp = \"127.0.0.1:1\"\n").err().expect("refused");
+        let (line, what) = ConfigFile::parse("open = true\nhtpp = \"127.0.0.1:1\"\n")
+            .err()
+            .expect("refused");
         assert_eq!(line, 2);
         assert!(what.contains("htpp"), "{what}");
         assert!(!what.contains('\n'), "{what}");

@@ -34,7 +34,11 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), CliError> {
 /// addresses, key material) is not ours to judge. A filter is taken as it is.
 fn parse(text: &str) -> Result<EnvFilter, CliError> {
     let is_level = text.parse::<tracing::Level>().is_ok();
-    let directives = if is_level { format!("warn,rekindle={text}") } else { text.to_owned() };
+    let directives = if is_level {
+        format!("warn,rekindle={text}")
+    } else {
+        text.to_owned()
+    };
     EnvFilter::try_new(&directives).map_err(|error| CliError::Log(error.to_string()))
 }
 

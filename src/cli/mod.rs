@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rekindle: {error}");
+            eprintln!("rekindle: {}", error.story());
             ExitCode::from(error.exit_code())
         }
     }

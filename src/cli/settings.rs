@@ -56,7 +56,12 @@ impl Settings {
             None => ConfigFile::default(),
         };
         let mut token = |id: &str, text, path, file: TokenSources, what| {
-            let given = TokenSources { text, path, text_from: source(matches, id), path_from: file_source(matches, id) };
+            let given = TokenSources {
+                text,
+                path,
+                text_from: source(matches, id),
+                path_from: file_source(matches, id),
+            };
             token(given, file, what, &mut warnings)
         };
         let publish = token(
@@ -85,7 +90,10 @@ impl Settings {
         let key_file = args.key_file.or(file.key_file);
         let static_dir = args.static_dir.or(file.static_dir);
         if let Some(path) = &static_dir {
-            fs::read_dir(path).map_err(|source| CliError::StaticDir { path: path.clone(), source })?;
+            fs::read_dir(path).map_err(|source| CliError::StaticDir {
+                path: path.clone(),
+                source,
+            })?;
         }
         let core = broadcast::Config::default();
         let core = broadcast::Config {
@@ -97,7 +105,10 @@ impl Settings {
             server: server::Config {
                 may_make_key: key_file.is_none(),
                 key_file: key_file.unwrap_or_else(|| DEFAULT_KEY_FILE.into()),
-                state_dir: args.state_dir.or(file.state_dir).unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+                state_dir: args
+                    .state_dir
+                    .or(file.state_dir)
+                    .unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
                 http,
                 udp,
                 advertise,
@@ -148,7 +159,12 @@ struct TokenSources {
 
 impl TokenSources {
     fn in_file(text: Option<SecretString>, path: Option<PathBuf>) -> Self {
-        Self { text, path, text_from: Source::File, path_from: Source::File }
+        Self {
+            text,
+            path,
+            text_from: Source::File,
+            path_from: Source::File,
+        }
     }
 }
 
@@ -159,12 +175,20 @@ fn token(
     what: &'static str,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Token>, CliError> {
-    let mut chosen = if given.text.is_some() || given.path.is_some() { given } else { file };
+    let mut chosen = if given.text.is_some() || given.path.is_some() {
+        given
+    } else {
+        file
+    };
     if chosen.text.is_some() && chosen.path.is_some() {
         if chosen.text_from == chosen.path_from {
             return Err(CliError::TokenTwice { what });
         }
-        if chosen.text_from > chosen.path_from { chosen.path = None } else { chosen.text = None }
+        if chosen.text_from > chosen.path_from {
+            chosen.path = None
+        } else {
+            chosen.text = None
+        }
     }
     let text = match (chosen.text, chosen.path) {
         (Some(text), _) => {
@@ -196,10 +220,15 @@ fn token(
 
 /// The first line of a file, without the line's end.
 fn read_token(path: &Path) -> Result<SecretString, TokenError> {
-    let unreadable = |source: io::Error| TokenError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source: io::Error| TokenError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     let mut text = Zeroizing::new(String::with_capacity(MAX_TOKEN_FILE as usize + 1));
     let file = fs::File::open(path).map_err(unreadable)?;
-    file.take(MAX_TOKEN_FILE).read_to_string(&mut text).map_err(unreadable)?;
+    file.take(MAX_TOKEN_FILE)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
     Ok(SecretString::from(text.lines().next().unwrap_or_default().trim_end()))
 }
 

@@ -12,12 +12,16 @@ fn resolve(flags: &[&str], config: &str) -> Result<Settings, CliError> {
     file.write_all(config.as_bytes()).expect("written");
     let path = file.path().to_str().expect("text").to_owned();
     let line = ["test", "--config", &path].into_iter().chain(flags.iter().copied());
-    let matches = ServeArgs::augment_args(Command::new("test")).try_get_matches_from(line).expect("a command line");
+    let matches = ServeArgs::augment_args(Command::new("test"))
+        .try_get_matches_from(line)
+        .expect("a command line");
     Settings::resolve(ServeArgs::from_arg_matches(&matches).expect("args"), &matches)
 }
 
 fn settings(flags: &[&str], config: &str) -> Settings {
-    resolve(flags, config).map_err(|error| error.to_string()).expect("settings")
+    resolve(flags, config)
+        .map_err(|error| error.to_string())
+        .expect("settings")
 }
 
 fn refusal(flags: &[&str], config: &str) -> String {
@@ -40,7 +44,10 @@ fn without_options_all_stays_on_this_machine() {
 
 #[test]
 fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
-    let s = settings(&["--http", "127.0.0.1:1"], "http = \"127.0.0.1:2\"\nudp = \"127.0.0.1:3\"\nresume-window = 7");
+    let s = settings(
+        &["--http", "127.0.0.1:1"],
+        "http = \"127.0.0.1:2\"\nudp = \"127.0.0.1:3\"\nresume-window = 7",
+    );
     assert_eq!(s.server.http.port(), 1);
     assert_eq!(s.server.udp.port(), 3);
     assert_eq!(s.server.core.resume_window, Duration::from_secs(7));
@@ -58,7 +65,10 @@ fn a_key_file_that_was_named_anywhere_is_never_made() {
 fn beyond_loopback_somebody_must_guard_publishing() {
     for http in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
         let text = refusal(&["--http", http], "");
-        assert!(text.contains("--publish-token-file") && text.contains("--open"), "{text}");
+        assert!(
+            text.contains("--publish-token-file") && text.contains("--open"),
+            "{text}"
+        );
         assert!(resolve(&["--http", http, "--open"], "").is_ok());
         assert!(resolve(&["--http", http], "publish-token = \"0123456789abcdef\"").is_ok());
     }
@@ -81,13 +91,19 @@ fn a_token_comes_from_the_first_line_of_its_file() {
 fn a_token_file_of_the_command_line_goes_before_a_token_in_the_configuration() {
     let mut file = tempfile::NamedTempFile::new().expect("temporary file");
     file.write_all(b"from-the-token-file").expect("written");
-    let s = settings(&["--watch-token-file", file.path().to_str().expect("text")], "watch-token = \"from-the-config-file\"");
+    let s = settings(
+        &["--watch-token-file", file.path().to_str().expect("text")],
+        "watch-token = \"from-the-config-file\"",
+    );
     assert!(s.server.watch.expect("a token").matches("from-the-token-file"));
 }
 
 #[test]
 fn a_token_given_twice_in_one_place_is_refused() {
-    let text = refusal(&["--publish-token", "0123456789abcdef", "--publish-token-file", "f"], "");
+    let text = refusal(
+        &["--publish-token", "0123456789abcdef", "--publish-token-file", "f"],
+        "",
+    );
     assert!(text.contains("publish token"), "{text}");
     refusal(&[], "watch-token = \"0123456789abcdef\"\nwatch-token-file = \"f\"");
 }

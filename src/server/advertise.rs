@@ -32,8 +32,14 @@ pub(super) fn addresses(http: IpAddr, udp: IpAddr) -> Vec<IpAddr> {
 fn own() -> impl Iterator<Item = IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849): no host has them, so only the default route matches.
     const FAR: [(IpAddr, IpAddr); 2] = [
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1))),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
+        (
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+        ),
+        (
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        ),
     ];
     FAR.into_iter().filter_map(|(any, far)| {
         let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
@@ -61,7 +67,11 @@ mod tests {
     fn a_private_server_is_reached_by_loopback_first() {
         let all = addresses(LOOPBACK, ANY);
         assert_eq!(all[0], LOOPBACK);
-        assert!(all[1..].iter().all(|address| address.is_ipv4() && !address.is_loopback()));
+        assert!(
+            all[1..]
+                .iter()
+                .all(|address| address.is_ipv4() && !address.is_loopback())
+        );
     }
 
     #[test]
@@ -71,9 +81,18 @@ mod tests {
 
     #[test]
     fn there_is_always_an_address_and_never_one_that_means_any() {
-        for http in [ANY, LOOPBACK, OWN, IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        for http in [
+            ANY,
+            LOOPBACK,
+            OWN,
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ] {
             let all = addresses(http, ANY);
-            assert!(!all.is_empty() && all.iter().all(|address| !address.is_unspecified() && address.is_ipv4()), "{all:?}");
+            assert!(
+                !all.is_empty() && all.iter().all(|address| !address.is_unspecified() && address.is_ipv4()),
+                "{all:?}"
+            );
         }
     }
 }

@@ -58,12 +58,20 @@ pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/whip/{channel}", post(whip::publish).fallback(whip::other_method))
         .route("/whep/{channel}", post(whip::watch).fallback(whip::other_method))
-        .route("/session/{id}", axum::routing::delete(session::end).fallback(session::other_method))
+        .route(
+            "/session/{id}",
+            axum::routing::delete(session::end).fallback(session::other_method),
+        )
         .route(
             "/session/{id}/events",
-            get(session::events).post(session::subscribe).fallback(session::other_method_on_events),
+            get(session::events)
+                .post(session::subscribe)
+                .fallback(session::other_method_on_events),
         )
-        .route("/channel/{channel}", get(status::channel).fallback(status::other_method))
+        .route(
+            "/channel/{channel}",
+            get(status::channel).fallback(status::other_method),
+        )
         .route("/healthz", get(status::healthz).fallback(status::other_method))
         .route("/metrics", get(status::metrics).fallback(status::other_method))
         .fallback(assets::serve)

@@ -19,7 +19,10 @@ struct Asset {
 }
 
 /// The files of the page.
-const ASSETS: &[Asset] = &[Asset { name: "index.html", content: include_bytes!("placeholder.html") }];
+const ASSETS: &[Asset] = &[Asset {
+    name: "index.html",
+    content: include_bytes!("placeholder.html"),
+}];
 
 /// Entity tags of the built-in files, in their order.
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| ASSETS.iter().map(|asset| entity_tag(asset.content)).collect());
@@ -46,7 +49,9 @@ impl Assets {
         let path = folder.join(name);
         let content = tokio::task::spawn_blocking(move || {
             let meta = std::fs::metadata(&path).ok()?;
-            (meta.is_file() && meta.len() <= MAX_FILE).then(|| std::fs::read(&path).ok()).flatten()
+            (meta.is_file() && meta.len() <= MAX_FILE)
+                .then(|| std::fs::read(&path).ok())
+                .flatten()
         });
         let content = Bytes::from(content.await.ok()??);
         let tag = entity_tag(&content);
@@ -60,8 +65,14 @@ pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri,
         "/" => "index.html",
         path => path.trim_start_matches('/'),
     };
-    let found = if is_name(name) { app.assets.find(name).await } else { None };
-    let Some((content, tag)) = found else { return Problem::not_found().into_response() };
+    let found = if is_name(name) {
+        app.assets.find(name).await
+    } else {
+        None
+    };
+    let Some((content, tag)) = found else {
+        return Problem::not_found().into_response();
+    };
     if method != Method::GET && method != Method::HEAD {
         return status::other_method().await.into_response();
     }
@@ -70,7 +81,11 @@ pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri,
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.split(',').any(|known| known.trim() == tag || known.trim() == "*"));
-    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { content.into_response() };
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        content.into_response()
+    };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     // Kept, but asked for again each time: a page and a server of different versions must not meet.

@@ -49,7 +49,10 @@ impl Token {
         if body.is_empty() {
             return Err(TokenError::Empty);
         }
-        if !body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b)) {
+        if !body
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+        {
             return Err(TokenError::Character);
         }
         Ok(Self { sha256: hash(text) })
@@ -113,7 +116,14 @@ mod tests {
         let token = Token::new("s3cret-token").expect("a token");
         assert!(shows(Some(&token), &with("Bearer s3cret-token")));
         assert!(shows(Some(&token), &with("bearer  s3cret-token")));
-        for wrong in ["Bearer s3cret-toke", "Bearer s3cret-token2", "Bearer ", "Basic s3cret-token", "s3cret-token", "Bearer"] {
+        for wrong in [
+            "Bearer s3cret-toke",
+            "Bearer s3cret-token2",
+            "Bearer ",
+            "Basic s3cret-token",
+            "s3cret-token",
+            "Bearer",
+        ] {
             assert!(!shows(Some(&token), &with(wrong)), "{wrong}");
         }
         assert!(!shows(Some(&token), &HeaderMap::new()));
@@ -125,9 +135,15 @@ mod tests {
         let token = Token::new("t").expect("a token");
         let problem = require(Some(&token), &HeaderMap::new(), "publish").expect_err("refused");
         assert_eq!(problem.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(problem.header(&header::WWW_AUTHENTICATE), Some("Bearer realm=\"publish\""));
+        assert_eq!(
+            problem.header(&header::WWW_AUTHENTICATE),
+            Some("Bearer realm=\"publish\"")
+        );
         let problem = require(Some(&token), &with("Bearer x"), "watch").expect_err("refused");
-        assert_eq!(problem.header(&header::WWW_AUTHENTICATE), Some("Bearer realm=\"watch\", error=\"invalid_token\""));
+        assert_eq!(
+            problem.header(&header::WWW_AUTHENTICATE),
+            Some("Bearer realm=\"watch\", error=\"invalid_token\"")
+        );
     }
 
     #[test]
@@ -141,6 +157,9 @@ mod tests {
 
     #[test]
     fn a_token_prints_nothing_of_itself() {
-        assert_eq!(format!("{:?}", Token::new("tell-no-one").expect("a token")), "Token(..)");
+        assert_eq!(
+            format!("{:?}", Token::new("tell-no-one").expect("a token")),
+            "Token(..)"
+        );
     }
 }

@@ -70,13 +70,19 @@ impl Kinds {
 
     /// The kinds of these names; names that are not known are left out.
     pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let known = names.into_iter().filter_map(|name| Kind::ALL.iter().find(|(_, known)| *known == name));
+        let known = names
+            .into_iter()
+            .filter_map(|name| Kind::ALL.iter().find(|(_, known)| *known == name));
         Self(known.fold(0, |set, (kind, _)| set | kind.bit()))
     }
 
     /// The names of this set, in one text.
     pub(super) fn names(self) -> String {
-        let names: Vec<&str> = Kind::ALL.iter().filter(|(kind, _)| self.has(*kind)).map(|(_, name)| *name).collect();
+        let names: Vec<&str> = Kind::ALL
+            .iter()
+            .filter(|(kind, _)| self.has(*kind))
+            .map(|(_, name)| *name)
+            .collect();
         names.join(",")
     }
 
@@ -108,7 +114,10 @@ pub(super) struct Hello<'a> {
 impl Frame {
     fn new(kind: Kind, data: &serde_json::Value) -> Self {
         let (_, name) = Kind::ALL[kind as usize];
-        Self { kind, text: format!("event: {name}\ndata: {data}\n\n").into() }
+        Self {
+            kind,
+            text: format!("event: {name}\ndata: {data}\n\n").into(),
+        }
     }
 
     pub(super) fn hello(hello: &Hello<'_>) -> Self {
@@ -122,7 +131,10 @@ impl Frame {
         });
         let frame = Self::new(Kind::Hello, &data);
         let retry = format!("retry: {RETRY}\n").into_bytes();
-        Self { kind: frame.kind, text: [retry.as_slice(), &frame.text].concat().into() }
+        Self {
+            kind: frame.kind,
+            text: [retry.as_slice(), &frame.text].concat().into(),
+        }
     }
 
     pub(super) fn connected(resumed: bool, took: Duration) -> Self {
@@ -133,7 +145,10 @@ impl Frame {
     /// The channel's source: in this server's words, and in those of the WHEP drafts.
     pub(super) fn source(live: bool) -> [Self; 2] {
         let draft = if live { Kind::Active } else { Kind::Inactive };
-        [Self::new(Kind::Source, &json!({ "live": live })), Self::new(draft, &json!({}))]
+        [
+            Self::new(Kind::Source, &json!({ "live": live })),
+            Self::new(draft, &json!({})),
+        ]
     }
 
     pub(super) fn gone(why: Departure) -> Self {
@@ -158,7 +173,11 @@ impl EventStream {
     pub(super) fn new(frames: mpsc::Receiver<Frame>, kinds: Kinds) -> Self {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { frames, kinds, heartbeat }
+        Self {
+            frames,
+            kinds,
+            heartbeat,
+        }
     }
 }
 
@@ -216,7 +235,13 @@ mod tests {
         let [source, draft] = Frame::source(false);
         assert_eq!(text(&source), "event: source\ndata: {\"live\":false}\n\n");
         assert_eq!(text(&draft), "event: inactive\ndata: {}\n\n");
-        let hello = Hello { boot: 3, role: Role::Viewer, fingerprint: "sha-512 00", connected: false, source: true };
+        let hello = Hello {
+            boot: 3,
+            role: Role::Viewer,
+            fingerprint: "sha-512 00",
+            connected: false,
+            source: true,
+        };
         let hello = Frame::hello(&hello);
         let lines: Vec<&str> = text(&hello).lines().collect();
         assert_eq!(lines[..2], ["retry: 500", "event: hello"]);
@@ -236,7 +261,10 @@ mod tests {
         sender.try_send(Frame::gone(Departure::Left)).expect("room");
         let first = stream.next().await.expect("an event").expect("infallible");
         assert!(first.starts_with(b"event: gone"));
-        assert_eq!(stream.next().await.expect("a heartbeat").expect("infallible").as_ref(), b":\n\n");
+        assert_eq!(
+            stream.next().await.expect("a heartbeat").expect("infallible").as_ref(),
+            b":\n\n"
+        );
         drop(sender);
         assert!(stream.next().await.is_none());
     }

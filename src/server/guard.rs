@@ -97,13 +97,20 @@ fn is_local_name(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost"
         || name.ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn foreign_request() -> Problem {
     let detail = "This server has no publish token, so it answers only pages of this machine, under localhost or an \
                   IP address. Give it --publish-token-file, or --open, to let other pages and names in.";
-    Problem::new(StatusCode::FORBIDDEN, "foreign", "The request comes from elsewhere", detail)
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "foreign",
+        "The request comes from elsewhere",
+        detail,
+    )
 }
 
 /// The answer to `OPTIONS`, a CORS preflight or not (RFC 9725 §4.2: with `Accept-Post`).
@@ -121,7 +128,15 @@ fn options(path: &str) -> Response {
 
 /// The last entry: the one that the proxy itself wrote. What stands before it, a client can make up.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let last = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?
+        .rsplit(',')
+        .next()?
+        .trim();
     last.parse().or_else(|_| host_of(last).parse()).ok()
 }
 
@@ -158,7 +173,12 @@ mod tests {
 
     #[test]
     fn a_private_server_lets_in_pages_of_this_machine_only() {
-        for local in ["http://localhost:8080", "http://127.0.0.1:3000", "http://[::1]:1", "https://app.localhost"] {
+        for local in [
+            "http://localhost:8080",
+            "http://127.0.0.1:3000",
+            "http://[::1]:1",
+            "https://app.localhost",
+        ] {
             assert_eq!(allowed(true, local).as_deref(), Some(local));
         }
         for foreign in [
@@ -178,10 +198,24 @@ mod tests {
 
     #[test]
     fn a_private_server_is_not_found_under_a_strangers_name() {
-        for local in ["127.0.0.1:8080", "localhost", "LOCALHOST.:80", "[::1]:8080", "192.0.2.7:8080", "a.localhost:1"] {
+        for local in [
+            "127.0.0.1:8080",
+            "localhost",
+            "LOCALHOST.:80",
+            "[::1]:8080",
+            "192.0.2.7:8080",
+            "a.localhost:1",
+        ] {
             assert!(is_local_host(&host(local)), "{local}");
         }
-        for foreign in ["rebind.example:8080", "localhost.example", "", ":80", "[::1", "127.0.0.1.nip.example"] {
+        for foreign in [
+            "rebind.example:8080",
+            "localhost.example",
+            "",
+            ":80",
+            "[::1",
+            "127.0.0.1.nip.example",
+        ] {
             assert!(!is_local_host(&host(foreign)), "{foreign}");
         }
         assert!(is_local_host(&HeaderMap::new()));

@@ -37,7 +37,14 @@ impl Keeper {
     /// Takes a peer's record out of the vault, and waits for it.
     pub(super) async fn forget(&self, ufrag: &Ufrag) {
         let (done, wait) = oneshot::channel();
-        if self.forget.send(Forget { ufrag: ufrag.clone(), done }).is_ok() {
+        if self
+            .forget
+            .send(Forget {
+                ufrag: ufrag.clone(),
+                done,
+            })
+            .is_ok()
+        {
             // An error says that the server is stopping: the record then lives until the resume window ends.
             let _ = wait.await;
         }
@@ -69,7 +76,10 @@ impl Changes {
 
     fn batch(&mut self) -> Vec<(Ufrag, Change)> {
         let names: Vec<Ufrag> = self.0.keys().take(BATCH).cloned().collect();
-        names.into_iter().filter_map(|ufrag| self.0.remove_entry(&ufrag)).collect()
+        names
+            .into_iter()
+            .filter_map(|ufrag| self.0.remove_entry(&ufrag))
+            .collect()
     }
 }
 
@@ -117,7 +127,9 @@ fn write(vault: Arc<Vault>, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
                     }
                 }
                 Change::Remove(waiting) => {
-                    vault.remove(&ufrag);
+                    if let Err(error) = vault.remove(&ufrag) {
+                        tracing::warn!(%error, "the record of a peer that is gone could not be removed; the next boot will");
+                    }
                     for done in waiting {
                         // The client may have gone away.
                         let _ = done.send(());
@@ -140,7 +152,12 @@ fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
 
 fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
     match event {
-        Event::Connected { ufrag, role, resumed, took } => {
+        Event::Connected {
+            ufrag,
+            role,
+            resumed,
+            took,
+        } => {
             if let Some(peer) = sessions.connected(&ufrag, resumed, took) {
                 tracing::info!(peer, ?role, resumed, ?took, "fresh keys are in use");
             }

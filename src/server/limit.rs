@@ -28,7 +28,11 @@ impl Limiter {
     /// A limiter that gives each address `rate` tokens per second.
     pub(super) fn new(rate: u32) -> Self {
         let burst = f64::from(rate.saturating_mul(BURST_SECONDS));
-        Self { rate: f64::from(rate), burst, buckets: Mutex::default() }
+        Self {
+            rate: f64::from(rate),
+            burst,
+            buckets: Mutex::default(),
+        }
     }
 
     /// Takes one token of an address, or says how long until there is one.
@@ -44,7 +48,10 @@ impl Limiter {
                 return Err(Duration::from_secs(1));
             }
         }
-        let bucket = buckets.entry(key).or_insert(Bucket { tokens: self.burst, at: now });
+        let bucket = buckets.entry(key).or_insert(Bucket {
+            tokens: self.burst,
+            at: now,
+        });
         bucket.tokens = self.refilled(bucket, now);
         bucket.at = now;
         if bucket.tokens < 1.0 {
@@ -114,7 +121,11 @@ mod tests {
             assert!(limiter.take(IpAddr::V4(i.into()), now).is_ok());
         }
         assert!(limiter.take(IpAddr::V4(u32::MAX.into()), now).is_err());
-        assert!(limiter.take(IpAddr::V4(u32::MAX.into()), now + Duration::from_secs(1)).is_ok());
+        assert!(
+            limiter
+                .take(IpAddr::V4(u32::MAX.into()), now + Duration::from_secs(1))
+                .is_ok()
+        );
         assert_eq!(limiter.buckets.lock().expect("lock").len(), 1);
     }
 

@@ -29,7 +29,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds the HTTP port. Needs a tokio runtime around it.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     // A restart must not wait for connections of the last boot to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -76,8 +80,14 @@ async fn next(
     };
     tokio::select! {
         accepted = accept => accepted,
-        _ = stop.wait_for(|stop| *stop) => None,
+        () = stopped(stop) => None,
     }
+}
+
+/// Completes when the server stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could say so: the same.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 async fn connection(
@@ -92,7 +102,9 @@ async fn connection(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ClientAddress(client.ip().to_canonical()));
+        request
+            .extensions_mut()
+            .insert(ClientAddress(client.ip().to_canonical()));
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -104,7 +116,7 @@ async fn connection(
     // How a connection ends is the client's business.
     tokio::select! {
         _ = &mut connection => {}
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
@@ -120,7 +132,13 @@ pub(super) fn raise_open_files(wanted: u64) -> u64 {
     if now >= wanted {
         return now;
     }
-    match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {
+    match setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(wanted),
+            maximum: limit.maximum,
+        },
+    ) {
         Ok(()) => wanted,
         Err(_) => now,
     }

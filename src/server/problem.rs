@@ -36,7 +36,13 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, name, title, detail: detail.into(), headers: Vec::new() }
+        Self {
+            status,
+            name,
+            title,
+            detail: detail.into(),
+            headers: Vec::new(),
+        }
     }
 
     /// Adds a header to the response. A value that no header can have is left out.
@@ -59,11 +65,21 @@ impl Problem {
 
     pub(super) fn channel_name() -> Self {
         let detail = "A channel's name has 1 to 64 characters out of A-Z, a-z, 0-9, - and _.";
-        Self::new(StatusCode::BAD_REQUEST, "channel-name", "This cannot be a channel's name", detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "channel-name",
+            "This cannot be a channel's name",
+            detail,
+        )
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Nothing is here", "There is no page and no endpoint at this path.")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "Nothing is here",
+            "There is no page and no endpoint at this path.",
+        )
     }
 
     pub(super) fn no_session() -> Self {
@@ -72,18 +88,33 @@ impl Problem {
     }
 
     pub(super) fn method(allow: &'static str, detail: &'static str) -> Self {
-        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This method has no meaning here", detail);
+        let problem = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "This method has no meaning here",
+            detail,
+        );
         problem.with(header::ALLOW, allow)
     }
 
     pub(super) fn media_type(expected: &'static str) -> Self {
         let detail = format!("Send the body with Content-Type: {expected}.");
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body has the wrong type", detail)
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "The body has the wrong type",
+            detail,
+        )
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
         let detail = format!("The body may have {limit} bytes at most.");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The body is too large",
+            detail,
+        )
     }
 
     pub(super) fn slow() -> Self {
@@ -98,12 +129,23 @@ impl Problem {
 
     pub(super) fn stopping() -> Self {
         let detail = "The server is stopping or has just started. Try again in a moment.";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The server cannot answer now", detail).retry_after(1)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "The server cannot answer now",
+            detail,
+        )
+        .retry_after(1)
     }
 
     pub(super) fn internal() -> Self {
         let detail = "The server could not do this; its log says why.";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong inside the server", detail)
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong inside the server",
+            detail,
+        )
     }
 
     #[cfg(test)]
@@ -156,7 +198,11 @@ mod tests {
         assert_eq!(body["type"], "urn:rekindle:problem:too-large");
         assert_eq!(body["status"], 413);
         assert!(body["title"].is_string());
-        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("10 bytes")));
+        assert!(
+            body["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("10 bytes"))
+        );
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub(super) fn credentials(role: Role) -> Result<IceCredentials, Unspecified> {
     append_random(&mut ufrag, UFRAG - 1)?;
     let mut pwd = String::with_capacity(PASSWORD);
     append_random(&mut pwd, PASSWORD)?;
-    Ok(IceCredentials { ufrag: Ufrag::new(ufrag).map_err(|_| Unspecified)?, pwd: IcePassword::new(pwd) })
+    Ok(IceCredentials {
+        ufrag: Ufrag::new(ufrag).map_err(|_| Unspecified)?,
+        pwd: IcePassword::new(pwd),
+    })
 }
 
 /// Appends characters out of [`ALPHABET`], all equally likely.
@@ -34,7 +37,10 @@ fn append_random(text: &mut String, count: usize) -> Result<(), Unspecified> {
     while left > 0 {
         rand::fill(&mut bytes)?;
         // 248 is the largest multiple of 62 in a byte: what lies above would favour some characters.
-        let fair = bytes.iter().filter(|&&b| b < 248).map(|&b| char::from(ALPHABET[usize::from(b) % 62]));
+        let fair = bytes
+            .iter()
+            .filter(|&&b| b < 248)
+            .map(|&b| char::from(ALPHABET[usize::from(b) % 62]));
         let before = text.len();
         text.extend(fair.take(left));
         left -= text.len() - before;
@@ -138,7 +144,16 @@ mod tests {
         let upper = good.replace("0a0b", "0A0B");
         let long = format!("{good}0");
         let short = &good[..good.len() - 1];
-        for bad in ["", "-", "x", &upper, &long, short, "../../../../etc-000102030405060708090a0b0c0d0e0f", "Vé-é"] {
+        for bad in [
+            "",
+            "-",
+            "x",
+            &upper,
+            &long,
+            short,
+            "../../../../etc-000102030405060708090a0b0c0d0e0f",
+            "Vé-é",
+        ] {
             assert!(parse(bad).is_none(), "{bad}");
         }
     }

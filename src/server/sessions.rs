@@ -85,10 +85,23 @@ impl Sessions {
         inner.next_number += 1;
         let number = inner.next_number;
         let ufrag = record.ice.ufrag.clone();
-        inner.channels.entry(record.channel.clone()).or_default().members.insert(ufrag.clone());
-        // A waiter that has gone away needs no waking.
-        inner.waiting.remove(&ufrag).into_iter().flatten().for_each(|waiter| drop(waiter.send(())));
-        let session = Session { record, number, resumed, connected: false, streams: Vec::new() };
+        inner
+            .channels
+            .entry(record.channel.clone())
+            .or_default()
+            .members
+            .insert(ufrag.clone());
+        for waiter in inner.waiting.remove(&ufrag).into_iter().flatten() {
+            // One that has gone away needs no waking.
+            let _ = waiter.send(());
+        }
+        let session = Session {
+            record,
+            number,
+            resumed,
+            connected: false,
+            streams: Vec::new(),
+        };
         inner.sessions.insert(ufrag, session);
         number
     }
@@ -131,7 +144,9 @@ impl Sessions {
         }
         let Inner { sessions, channels, .. } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
-        let live = channels.get(&session.record.channel).is_some_and(|channel| channel.live);
+        let live = channels
+            .get(&session.record.channel)
+            .is_some_and(|channel| channel.live);
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let hello = Hello {
             boot: greeting.boot,
@@ -172,7 +187,9 @@ impl Sessions {
     pub(super) fn source(&self, channel: &str, live: bool) {
         let mut inner = self.lock();
         let Inner { sessions, channels, .. } = &mut *inner;
-        let Some(channel) = channels.get_mut(channel) else { return };
+        let Some(channel) = channels.get_mut(channel) else {
+            return;
+        };
         channel.live = live;
         let frames = Frame::source(live);
         for ufrag in &channel.members {
@@ -220,13 +237,19 @@ impl Sessions {
 
     /// Whether media of a publisher flows, and how many viewers are connected.
     pub(super) fn channel(&self, name: &str) -> (bool, usize) {
-        self.lock().channels.get(name).map_or((false, 0), |channel| (channel.live, channel.viewers))
+        self.lock()
+            .channels
+            .get(name)
+            .map_or((false, 0), |channel| (channel.live, channel.viewers))
     }
 
     /// Counts for health.
     pub(super) fn counts(&self) -> Counts {
         let inner = self.lock();
-        let mut counts = Counts { channels: inner.channels.len(), ..Counts::default() };
+        let mut counts = Counts {
+            channels: inner.channels.len(),
+            ..Counts::default()
+        };
         counts.live = inner.channels.values().filter(|channel| channel.live).count();
         for session in inner.sessions.values() {
             match (session.connected, session.resumed) {
@@ -242,7 +265,8 @@ impl Sessions {
 impl Session {
     /// Hands frames to all streams; one that is full or closed is ended.
     fn send(&mut self, frames: &[Frame]) {
-        self.streams.retain(|stream| frames.iter().all(|frame| stream.try_send(frame.clone()).is_ok()));
+        self.streams
+            .retain(|stream| frames.iter().all(|frame| stream.try_send(frame.clone()).is_ok()));
     }
 }
 

@@ -3,13 +3,19 @@ use crate::vault::{IceCredentials, IcePassword};
 use super::super::events::Kind;
 use super::*;
 
-const GREETING: Greeting<'static> = Greeting { boot: 1, fingerprint: "sha-512 00" };
+const GREETING: Greeting<'static> = Greeting {
+    boot: 1,
+    fingerprint: "sha-512 00",
+};
 
 fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
     Arc::new(PeerRecord {
         role,
         channel: "c".to_owned(),
-        ice: IceCredentials { ufrag: Ufrag::new(ufrag).expect("a fragment"), pwd: IcePassword::new("p".repeat(32)) },
+        ice: IceCredentials {
+            ufrag: Ufrag::new(ufrag).expect("a fragment"),
+            pwd: IcePassword::new("p".repeat(32)),
+        },
         offer: "v=0\r\n".to_owned(),
         answer: "v=0\r\n".to_owned(),
         joined_at: 0,
@@ -17,7 +23,9 @@ fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
 }
 
 fn kinds(receiver: &mut mpsc::Receiver<Frame>) -> Vec<Kind> {
-    std::iter::from_fn(|| receiver.try_recv().ok()).map(|frame| frame.kind).collect()
+    std::iter::from_fn(|| receiver.try_recv().ok())
+        .map(|frame| frame.kind)
+        .collect()
 }
 
 /// A session of a viewer, and its first stream past the greeting.
@@ -51,13 +59,29 @@ fn connected_viewers_are_counted_once_and_publishers_are_not() {
     let publisher = record(Role::Publisher, "Publisher0000001");
     sessions.insert(publisher.clone(), true);
     assert_eq!(sessions.channel("c"), (false, 0));
-    assert_eq!(sessions.counts(), Counts { awaited: 1, joining: 1, channels: 1, ..Counts::default() });
+    assert_eq!(
+        sessions.counts(),
+        Counts {
+            awaited: 1,
+            joining: 1,
+            channels: 1,
+            ..Counts::default()
+        }
+    );
     sessions.connected(&ufrag, false, Duration::ZERO);
     sessions.connected(&ufrag, false, Duration::ZERO);
     sessions.connected(&publisher.ice.ufrag, true, Duration::ZERO);
     sessions.source("c", true);
     assert_eq!(sessions.channel("c"), (true, 1));
-    assert_eq!(sessions.counts(), Counts { connected: 2, channels: 1, live: 1, ..Counts::default() });
+    assert_eq!(
+        sessions.counts(),
+        Counts {
+            connected: 2,
+            channels: 1,
+            live: 1,
+            ..Counts::default()
+        }
+    );
     sessions.remove(&ufrag, Departure::Left);
     assert_eq!(sessions.channel("c"), (true, 0));
     sessions.remove(&publisher.ice.ufrag, Departure::Left);
@@ -72,7 +96,10 @@ fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
     let mut heard = 0;
     for _ in 0..BACKLOG {
         sessions.connected(&ufrag, false, Duration::ZERO);
-        heard += kinds(&mut awake).iter().filter(|kind| **kind == Kind::Connected).count();
+        heard += kinds(&mut awake)
+            .iter()
+            .filter(|kind| **kind == Kind::Connected)
+            .count();
     }
     assert_eq!(heard, BACKLOG);
     sessions.connected(&ufrag, false, Duration::ZERO);
@@ -83,7 +110,9 @@ fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
 fn one_stream_too_many_ends_the_oldest() {
     let sessions = Sessions::default();
     let (ufrag, oldest) = viewer(&sessions);
-    let others: Vec<_> = (0..MAX_STREAMS).map(|_| sessions.open_stream(&ufrag, &GREETING).expect("a stream")).collect();
+    let others: Vec<_> = (0..MAX_STREAMS)
+        .map(|_| sessions.open_stream(&ufrag, &GREETING).expect("a stream"))
+        .collect();
     assert!(oldest.is_closed());
     assert!(others.iter().all(|stream| !stream.is_closed()));
 }
@@ -104,7 +133,7 @@ async fn a_session_whose_record_is_still_to_be_read_is_waited_for() {
     let ufrag = record.ice.ufrag.clone();
     let mut asked = false;
     let found = sessions.find(&ufrag, || asked = true);
-    let (found, ()) = tokio::join!(found, async { drop(sessions.insert(record, true)) });
+    let (found, ()) = tokio::join!(found, async { assert_eq!(sessions.insert(record, true), 1) });
     assert!(found && asked);
 }
 

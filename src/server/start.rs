@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::net::{self, Handle, Notices};
+use crate::net::{self, Notices};
 use crate::peer::Dtls;
 use crate::vault::{FingerprintHash, KeyError, KeyFile, Opened, Vault, VaultError};
 
@@ -76,14 +76,19 @@ pub enum RunError {
         source: io::Error,
     },
     /// The media loop ended by itself.
-    #[error("the media loop has ended by itself; its log says why. Start the server anew: browsers come back by themselves")]
+    #[error(
+        "the media loop has ended by itself; its log says why. Start the server anew: browsers come back by themselves"
+    )]
     MediaEnded,
 }
 
 impl RunError {
     /// Whether configuration, key file or vault must change before another start can go better.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Key(_) | Self::KeyLost { .. } | Self::Vault(_) | Self::Certificate(_))
+        matches!(
+            self,
+            Self::Key(_) | Self::KeyLost { .. } | Self::Vault(_) | Self::Certificate(_)
+        )
     }
 }
 
@@ -125,18 +130,29 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| RunError::System { what: "a runtime", source })?;
+        .map_err(|source| RunError::System {
+            what: "a runtime",
+            source,
+        })?;
     let _inside = runtime.enter();
     // Both ports before the disk is touched: another server that runs is noticed first.
-    let http = |source| RunError::Http { address: config.http, source };
+    let http = |source| RunError::Http {
+        address: config.http,
+        source,
+    };
     let listener = listen::bind(config.http).map_err(http)?;
     let http = listener.local_addr().map_err(http)?;
     let bound = net::bind(config.udp)?;
     let media = bound.local();
 
     let (keys, made_key) = open_key(&config)?;
-    let Opened { vault, identity, boot, first_run, reader } =
-        Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    let Opened {
+        vault,
+        identity,
+        boot,
+        first_run,
+        reader,
+    } = Vault::open(&config.state_dir, keys, SystemTime::now())?;
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| RunError::System {
         what: "random numbers",
@@ -144,9 +160,13 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     })?;
     let dtls = Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der())?);
     let max_peers = config.core.max_peers;
-    let (net, notices, _media_thread) = bound
-        .start(config.core, dtls, reader, seed)
-        .map_err(|source| RunError::System { what: "threads", source })?;
+    let (net, notices, _media_thread) =
+        bound
+            .start(config.core, dtls, reader, seed)
+            .map_err(|source| RunError::System {
+                what: "threads",
+                source,
+            })?;
 
     let advertised: Vec<SocketAddr> = match config.advertise.as_slice() {
         [] => advertise::addresses(http.ip(), media.ip()),
@@ -208,12 +228,19 @@ async fn serve(
     max_peers: usize,
     ready: impl FnOnce(),
 ) -> Result<(), RunError> {
-    let asked = stop_signal().map_err(|source| RunError::System { what: "signals", source })?;
+    let asked = stop_signal().map_err(|source| RunError::System {
+        what: "signals",
+        source,
+    })?;
     let files = listen::raise_open_files((max_peers + SPARE_CONNECTIONS + SPARE_FILES) as u64);
     let most = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(SPARE_FILES);
     let connections = (max_peers + SPARE_CONNECTIONS).min(most.max(16));
     if connections < max_peers {
-        tracing::warn!(connections, max_peers, "the limit of open files leaves fewer connections than peers; see `ulimit -n`");
+        tracing::warn!(
+            connections,
+            max_peers,
+            "the limit of open files leaves fewer connections than peers; see `ulimit -n`"
+        );
     }
     let (stop, stopping) = watch::channel(false);
     let http = tokio::spawn(listen::serve(listener, router(app), connections, stopping, GRACE));
@@ -258,7 +285,10 @@ fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
     match KeyFile::load(path) {
         Err(KeyError::Missing(_)) if config.may_make_key => {
             if !is_empty(&config.state_dir) {
-                return Err(RunError::KeyLost { state: config.state_dir.clone(), key: path.clone() });
+                return Err(RunError::KeyLost {
+                    state: config.state_dir.clone(),
+                    key: path.clone(),
+                });
             }
             Ok((KeyFile::generate(path)?, true))
         }

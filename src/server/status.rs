@@ -88,8 +88,15 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
         mode: MODE,
         uptime_s: app.started.elapsed().as_secs(),
         resuming: !app.sessions.is_loaded(),
-        peers: Peers { connected: counts.connected, awaited: counts.awaited, joining: counts.joining },
-        channels: Channels { total: counts.channels, live: counts.live },
+        peers: Peers {
+            connected: counts.connected,
+            awaited: counts.awaited,
+            joining: counts.joining,
+        },
+        channels: Channels {
+            total: counts.channels,
+            live: counts.live,
+        },
     };
     Ok(no_store(Json(body)))
 }
@@ -103,7 +110,9 @@ pub(super) async fn channel(
     whip::check_channel(&name)?;
     auth::require(app.watch.as_ref(), &headers, "watch")?;
     let (live, viewers) = app.sessions.channel(&name);
-    Ok(no_store(Json(json!({ "live": live, "viewers": viewers, "boot": app.boot }))))
+    Ok(no_store(Json(
+        json!({ "live": live, "viewers": viewers, "boot": app.boot }),
+    )))
 }
 
 /// `GET /metrics`, in Prometheus' text format. Channels are named in it, so it is for this machine, and for who may publish.
@@ -134,7 +143,9 @@ pub(super) async fn other_method() -> Problem {
 
 fn no_store(body: impl IntoResponse) -> Response {
     let mut response = body.into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -153,22 +164,59 @@ fn render(app: &App, snapshot: &Snapshot) -> String {
     let state = |state: &str, value: usize| (format!("{{state=\"{state}\"}}"), count(value));
 
     metric("boot", "gauge", "Which life of the server this is.", &one(app.boot));
-    metric("uptime_seconds", "gauge", "Seconds since the process started.", &one(app.started.elapsed().as_secs()));
+    metric(
+        "uptime_seconds",
+        "gauge",
+        "Seconds since the process started.",
+        &one(app.started.elapsed().as_secs()),
+    );
     metric(
         "peers",
         "gauge",
         "Browsers by state: connected; awaited since the last boot; joining.",
-        &[state("connected", counts.connected), state("awaited", counts.awaited), state("joining", counts.joining)],
+        &[
+            state("connected", counts.connected),
+            state("awaited", counts.awaited),
+            state("joining", counts.joining),
+        ],
     );
     // A channel's name holds letters, digits, - and _ only, and needs no escaping.
     let label = |name: &str| format!("{{channel=\"{name}\"}}");
-    let live: Vec<_> = snapshot.channels.iter().map(|(name, live, _)| (label(name), u64::from(*live))).collect();
-    let viewers: Vec<_> = snapshot.channels.iter().map(|(name, _, viewers)| (label(name), count(*viewers))).collect();
+    let live: Vec<_> = snapshot
+        .channels
+        .iter()
+        .map(|(name, live, _)| (label(name), u64::from(*live)))
+        .collect();
+    let viewers: Vec<_> = snapshot
+        .channels
+        .iter()
+        .map(|(name, _, viewers)| (label(name), count(*viewers)))
+        .collect();
     metric("channel_live", "gauge", "Whether media of a publisher flows.", &live);
     metric("channel_viewers", "gauge", "Connected viewers.", &viewers);
-    metric("rtp_received_total", "counter", "RTP packets taken from publishers.", &one(snapshot.packets_in));
-    metric("rtp_sent_total", "counter", "RTP packets sent to viewers.", &one(snapshot.packets_out));
-    metric("rtp_retransmitted_total", "counter", "RTP packets sent again on a NACK.", &one(snapshot.retransmitted));
-    metric("pli_sent_total", "counter", "Picture loss indications sent to publishers.", &one(snapshot.plis));
+    metric(
+        "rtp_received_total",
+        "counter",
+        "RTP packets taken from publishers.",
+        &one(snapshot.packets_in),
+    );
+    metric(
+        "rtp_sent_total",
+        "counter",
+        "RTP packets sent to viewers.",
+        &one(snapshot.packets_out),
+    );
+    metric(
+        "rtp_retransmitted_total",
+        "counter",
+        "RTP packets sent again on a NACK.",
+        &one(snapshot.retransmitted),
+    );
+    metric(
+        "pli_sent_total",
+        "counter",
+        "Picture loss indications sent to publishers.",
+        &one(snapshot.plis),
+    );
     text
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Extension;
 
 use crate::broadcast::{Join, Refusal};
 use crate::sdp::{self, SdpError};
@@ -59,13 +59,18 @@ pub(super) async fn watch(
 
 /// Every other method on an endpoint.
 pub(super) async fn other_method() -> Problem {
-    Problem::method("POST, OPTIONS", "A session is started by POST with an SDP offer (RFC 9725 §4.2).")
+    Problem::method(
+        "POST, OPTIONS",
+        "A session is started by POST with an SDP offer (RFC 9725 §4.2).",
+    )
 }
 
 /// Whether a channel may be called so: what is safe in a URL, in a log and as a metric's label.
 pub(super) fn check_channel(name: &str) -> Result<(), Problem> {
     let fits = (1..=MAX_CHANNEL).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if fits { Ok(()) } else { Err(Problem::channel_name()) }
 }
 
@@ -88,7 +93,9 @@ async fn start(
     let body = read_body(&headers, body, sdp::MAX_SDP).await?;
     let offer = String::from_utf8(body.into()).map_err(|_| Problem::body("An SDP offer is UTF-8 text."))?;
     // In a task of its own: a client that hangs up in the middle must not leave a record behind that has no peer.
-    let created = tokio::spawn(create(app.clone(), role, channel, offer)).await.map_err(|_| Problem::stopping())??;
+    let created = tokio::spawn(create(app.clone(), role, channel, offer))
+        .await
+        .map_err(|_| Problem::stopping())??;
     Ok(created.response(&app))
 }
 
@@ -127,19 +134,31 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
         ice: ice.clone(),
         offer,
         answer: answer.clone(),
-        joined_at: joined_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+        joined_at: joined_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
     });
     // Durable before anybody can know of the peer, so that no peer exists that a crash could forget.
     let (vault, saved) = (app.vault.clone(), record.clone());
     let saved = tokio::task::spawn_blocking(move || vault.save(&saved, joined_at)).await;
-    if let Err(problem) = saved.map_err(|_| Problem::stopping()).and_then(|saved| saved.map_err(not_saved)) {
+    if let Err(problem) = saved
+        .map_err(|_| Problem::stopping())
+        .and_then(|saved| saved.map_err(not_saved))
+    {
         app.keeper.forget(&ufrag).await;
         // The place that was reserved; an error says that the server is stopping.
         let _ = app.net.leave(&ufrag).await;
         return Err(problem);
     }
     let number = app.sessions.insert(record, false);
-    let join = Join { role, channel: channel.clone(), ice, negotiated, resumed: false };
+    let join = Join {
+        role,
+        channel: channel.clone(),
+        ice,
+        negotiated,
+        resumed: false,
+    };
     let joined = match app.net.join(join).await {
         Ok(joined) => joined.map_err(|refusal| refused(refusal, role)),
         Err(_) => Err(Problem::stopping()),
@@ -150,7 +169,11 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
         return Err(problem);
     }
     tracing::info!(peer = number, ?role, channel, "a peer joins");
-    Ok(Created { id: session_id::session_id(&app.vault, &ufrag), etag: format!("\"{ufrag}\""), answer })
+    Ok(Created {
+        id: session_id::session_id(&app.vault, &ufrag),
+        etag: format!("\"{ufrag}\""),
+        answer,
+    })
 }
 
 fn answer(
@@ -170,14 +193,21 @@ async fn reserve(
     channel: &str,
     ufrag: &crate::vault::Ufrag,
 ) -> Result<Vec<sdp::Codec>, Problem> {
-    let reserved = app.net.reserve(role, channel, ufrag).await.map_err(|_| Problem::stopping())?;
+    let reserved = app
+        .net
+        .reserve(role, channel, ufrag)
+        .await
+        .map_err(|_| Problem::stopping())?;
     reserved.map_err(|refusal| refused(refusal, role))
 }
 
 impl Created {
     fn response(self, app: &App) -> Response {
         let location = format!("/session/{}", self.id);
-        let link = format!("<{location}/events>; rel=\"{EVENTS_RELATION}\"; events=\"{}\"", Kinds::NAMES);
+        let link = format!(
+            "<{location}/events>; rel=\"{EVENTS_RELATION}\"; events=\"{}\"",
+            Kinds::NAMES
+        );
         let mut response = (StatusCode::CREATED, self.answer).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -201,14 +231,23 @@ impl Created {
 
 /// The type of a body, parameters such as a charset aside.
 pub(super) fn require_type(headers: &HeaderMap, expected: &'static str) -> Result<(), Problem> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(expected) { Ok(()) } else { Err(Problem::media_type(expected)) }
+    if essence.eq_ignore_ascii_case(expected) {
+        Ok(())
+    } else {
+        Err(Problem::media_type(expected))
+    }
 }
 
 /// Reads a body of at most `limit` bytes.
 pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(Problem::too_large(limit).with(header::CONNECTION, "close"));
     }
@@ -222,12 +261,32 @@ pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> 
 
 fn too_often(wait: Duration) -> Problem {
     let detail = "This address starts more sessions than the server lets one address start.";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many sessions are being started", detail)
-        .retry_after(wait.as_secs() + 1)
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-often",
+        "Too many sessions are being started",
+        detail,
+    )
+    .retry_after(wait.as_secs() + 1)
 }
 
 fn bad_offer(error: &SdpError) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "offer", "The offer cannot be taken", error.to_string())
+    let (status, name, title) = match error {
+        SdpError::TooLong => return Problem::too_large(sdp::MAX_SDP),
+        SdpError::NoCommonCodec { .. } | SdpError::SourceCodec { .. } => {
+            (StatusCode::NOT_ACCEPTABLE, "codec", "There is no common codec")
+        }
+        _ => (StatusCode::BAD_REQUEST, "offer", "The offer cannot be taken"),
+    };
+    Problem::new(status, name, title, sentence(&error.to_string()))
+}
+
+/// An error's text as a sentence: errors begin small and end without a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
 }
 
 fn refused(refusal: Refusal, role: Role) -> Problem {
@@ -239,7 +298,12 @@ fn refused(refusal: Refusal, role: Role) -> Problem {
         Refusal::Full => "The server has as many peers as it takes. Try again later.",
     };
     let (status, name, title, retry) = match refusal {
-        Refusal::NoPublisher => (StatusCode::CONFLICT, "no-publisher", "There is nothing to watch yet", Some(1)),
+        Refusal::NoPublisher => (
+            StatusCode::CONFLICT,
+            "no-publisher",
+            "There is nothing to watch yet",
+            Some(1),
+        ),
         Refusal::PublisherPresent => (StatusCode::CONFLICT, "publisher-present", "The channel is taken", None),
         Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", Some(10)),
     };
@@ -256,8 +320,13 @@ fn not_saved(error: VaultError) -> Problem {
     match error {
         VaultError::Full { .. } => {
             let detail = "The server cannot take new peers, because its disk is full. Those that are here go on.";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk-full", "The server cannot take new peers", detail)
-                .retry_after(10)
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "disk-full",
+                "The server cannot take new peers",
+                detail,
+            )
+            .retry_after(10)
         }
         _ => Problem::internal(),
     }
