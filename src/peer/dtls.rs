@@ -1,0 +1,190 @@
+//! DTLS (RFC 9147, RFC 6347) as the server side of DTLS-SRTP (RFC 5764): a transient handshake that ends in session keys.
+//!
+//! The library stands behind [`Handshake`], so that another one can take its place.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dimpl::{DtlsCertificate, Output, SrtpProfile};
+use zeroize::Zeroizing;
+
+use super::srtp::{Profile, SessionKeys};
+use crate::vault::Role;
+
+/// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s where the application knows
+/// better: browsers repeat their own flights after 50 ms.
+const FLIGHT_RTO: Duration = Duration::from_millis(200);
+/// Retransmissions of one flight. A ClientHello that comes again counts too, and Firefox sends it seven times in 3 s.
+const FLIGHT_RETRIES: usize = 8;
+/// A handshake that takes longer is given up; the browser's page starts another one much sooner.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the DTLS side cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DtlsError {
+    /// The library refuses its configuration.
+    #[error("the DTLS library refuses its configuration: {0}")]
+    Config(dimpl::Error),
+    /// A handshake failed for good; it says nothing about the peer's live keys.
+    #[error("the DTLS handshake failed: {0}")]
+    Handshake(dimpl::Error),
+    /// The handshake ended without SRTP keys that fit.
+    #[error("the DTLS handshake gave no usable SRTP keys")]
+    NoKeys,
+}
+
+/// What a completed handshake yields.
+pub(super) struct Completed {
+    /// The browser's leaf certificate, DER. Nothing has been compared with a fingerprint yet.
+    pub certificate: Vec<u8>,
+    /// Fresh keys.
+    pub keys: SessionKeys,
+}
+
+/// One DTLS handshake, server side, without I/O.
+pub(super) trait Handshake: Send {
+    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields the keys once. After an error the
+    /// handshake is dead and must be dropped.
+    fn drive(
+        &mut self,
+        now: Instant,
+        datagram: Option<&[u8]>,
+        out: &mut Vec<Bytes>,
+    ) -> Result<Option<Completed>, DtlsError>;
+
+    /// When to call `drive` without a datagram.
+    fn next_timeout(&self) -> Instant;
+}
+
+/// The server's DTLS identity and settings, shared by all peers.
+pub struct Dtls {
+    config: Arc<dimpl::Config>,
+    certificate: Zeroizing<Vec<u8>>,
+    private_key: Zeroizing<Vec<u8>>,
+}
+
+impl Dtls {
+    /// Settings for the certificate (DER) and its private key (PKCS#8 DER).
+    ///
+    /// # Errors
+    /// [`DtlsError::Config`] where the library refuses them.
+    pub fn new(certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
+        let config = dimpl::Config::builder()
+            // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round trip more.
+            .use_server_cookie(false)
+            .require_client_certificate(true)
+            .flight_start_rto(FLIGHT_RTO)
+            .flight_retries(FLIGHT_RETRIES)
+            .handshake_timeout(HANDSHAKE_TIMEOUT)
+            .build()
+            .map_err(DtlsError::Config)?;
+        Ok(Self {
+            config: Arc::new(config),
+            certificate: Zeroizing::new(certificate.to_vec()),
+            private_key: Zeroizing::new(private_key.to_vec()),
+        })
+    }
+
+    /// A handshake for a peer of this role.
+    ///
+    /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which matters for what is
+    /// encrypted once per viewer. It costs them nothing at a restart, since the server may send one round trip after the
+    /// ClientHello in both versions. Publishers get DTLS 1.3 (1.2 where they cannot): they may send a round trip earlier.
+    pub(super) fn handshake(&self, role: Role, now: Instant) -> Box<dyn Handshake> {
+        let certificate = DtlsCertificate {
+            certificate: self.certificate.to_vec(),
+            private_key: self.private_key.to_vec(),
+        };
+        let dtls = match role {
+            Role::Viewer => dimpl::Dtls::new_12(self.config.clone(), certificate, now),
+            Role::Publisher => dimpl::Dtls::new_auto(self.config.clone(), certificate, now),
+        };
+        Box::new(Dimpl {
+            dtls,
+            certificate: None,
+            next: now,
+            buffer: vec![0; 2048],
+        })
+    }
+}
+
+struct Dimpl {
+    dtls: dimpl::Dtls,
+    certificate: Option<Vec<u8>>,
+    next: Instant,
+    buffer: Vec<u8>,
+}
+
+impl Handshake for Dimpl {
+    fn drive(
+        &mut self,
+        now: Instant,
+        datagram: Option<&[u8]>,
+        out: &mut Vec<Bytes>,
+    ) -> Result<Option<Completed>, DtlsError> {
+        self.dtls.handle_timeout(now).map_err(DtlsError::Handshake)?;
+        if let Some(datagram) = datagram {
+            self.dtls.handle_packet(datagram).map_err(DtlsError::Handshake)?;
+        }
+        let mut keys = None;
+        loop {
+            match self.dtls.poll_output(&mut self.buffer) {
+                Output::Packet(packet) => out.push(Bytes::copy_from_slice(packet)),
+                Output::BufferTooSmall { needed } => self.buffer.resize(needed, 0),
+                Output::PeerCert(der) => self.certificate = Some(der.to_vec()),
+                Output::KeyingMaterial(material, profile) => {
+                    keys = profile_of(profile).and_then(|p| SessionKeys::new(p, &material));
+                    if keys.is_none() {
+                        return Err(DtlsError::NoKeys);
+                    }
+                }
+                Output::Timeout(next) => {
+                    self.next = next;
+                    break;
+                }
+                // Application data has no meaning here; close_notify belongs to an association that is being left.
+                _ => {}
+            }
+        }
+        let Some(keys) = keys else { return Ok(None) };
+        let certificate = self.certificate.take().ok_or(DtlsError::NoKeys)?;
+        Ok(Some(Completed { certificate, keys }))
+    }
+
+    fn next_timeout(&self) -> Instant {
+        self.next
+    }
+}
+
+fn profile_of(profile: SrtpProfile) -> Option<Profile> {
+    match profile {
+        SrtpProfile::AEAD_AES_256_GCM => Some(Profile::AeadAes256Gcm),
+        SrtpProfile::AEAD_AES_128_GCM => Some(Profile::AeadAes128Gcm),
+        SrtpProfile::AES128_CM_SHA1_80 => Some(Profile::Aes128CmSha1_80),
+        _ => None,
+    }
+}
+
+/// The random of a ClientHello, in an epoch 0 handshake record with its first fragment. A new one means a new handshake.
+pub(super) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
+    // Behind the headers: legacy_version (2), random (32).
+    (client_hello_offset(datagram)? == 0).then(|| datagram.get(27..59)?.try_into().ok())?
+}
+
+/// Whether this is a later fragment of a ClientHello.
+pub(super) fn is_client_hello_rest(datagram: &[u8]) -> bool {
+    client_hello_offset(datagram).is_some_and(|offset| offset > 0)
+}
+
+/// The fragment offset of a ClientHello record of epoch 0.
+fn client_hello_offset(datagram: &[u8]) -> Option<u32> {
+    const HANDSHAKE: u8 = 22;
+    const CLIENT_HELLO: u8 = 1;
+    // Record: type, version (2), epoch (2), sequence (6), length (2). Handshake: type, length (3), message_seq (2),
+    // fragment_offset (3), fragment_length (3).
+    let headers = datagram.get(..25)?;
+    let fits = headers[0] == HANDSHAKE && headers[3..5] == [0, 0] && headers[13] == CLIENT_HELLO;
+    fits.then(|| u32::from_be_bytes([0, headers[19], headers[20], headers[21]]))
+}

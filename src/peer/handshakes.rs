@@ -1,0 +1,174 @@
+//! The handshakes that a peer has under way, beside its live keys.
+//!
+//! A page that renews its keys starts again and again until one handshake completes, and anybody who can forge the
+//! browser's address may send a ClientHello too. So two handshakes may be under way at once, a newcomer pushes out only the
+//! older one, and neither touches the live keys before it has completed.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Transmit;
+use super::dtls::{Completed, Handshake, is_client_hello_rest};
+
+/// Handshakes of one peer under way at once.
+const MAX_UNDER_WAY: usize = 2;
+/// How long a completed handshake stays to repeat its last flight, should that have been lost.
+const LINGER: Duration = Duration::from_secs(5);
+/// New handshakes in a row, and per second after that. A page starts at most two a second.
+const BURST: u32 = 8;
+const REFILL: Duration = Duration::from_millis(250);
+
+/// A handshake that has just completed.
+pub(super) struct Done {
+    pub completed: Completed,
+    pub from: SocketAddr,
+    pub at: Instant,
+    /// From its first ClientHello.
+    pub took: Duration,
+}
+
+struct UnderWay {
+    random: [u8; 32],
+    from: SocketAddr,
+    started: Instant,
+    /// Set once complete.
+    drop_at: Option<Instant>,
+    handshake: Box<dyn Handshake>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Handshakes {
+    /// The newest first.
+    list: Vec<UnderWay>,
+    /// Token bucket for new handshakes: how many were started beyond what has been refilled, and since when that is counted.
+    spent: u32,
+    counted_at: Option<Instant>,
+    /// A later fragment of a ClientHello that overtook the first one.
+    early: Option<(SocketAddr, Bytes)>,
+}
+
+impl Handshakes {
+    /// Takes a DTLS datagram; `random` is its ClientHello's, if it starts one. `start` makes a new handshake.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        random: Option<[u8; 32]>,
+        datagram: &[u8],
+        start: impl FnOnce() -> Box<dyn Handshake>,
+        out: &mut Vec<Transmit>,
+    ) -> Option<Done> {
+        let Some(random) = random else {
+            let expected = self.list.iter().any(|h| h.from == from && h.drop_at.is_none());
+            if !expected && is_client_hello_rest(datagram) {
+                self.early = Some((from, Bytes::copy_from_slice(datagram)));
+            }
+            // A record does not tell its handshake; the wrong one fails on it and falls away, the right one goes on.
+            return self.drive(now, out, Some(datagram), |h| h.from == from);
+        };
+        if !self.list.iter().any(|h| h.random == random && h.from == from) {
+            if !self.allow(now) {
+                return None;
+            }
+            let pushed_out = self.list.iter().rposition(|h| h.drop_at.is_none());
+            if let Some(last) = pushed_out.filter(|_| self.under_way() >= MAX_UNDER_WAY) {
+                self.list.remove(last);
+            }
+            let started = UnderWay {
+                random,
+                from,
+                started: now,
+                drop_at: None,
+                handshake: start(),
+            };
+            self.list.insert(0, started);
+        }
+        let done = self.drive(now, out, Some(datagram), |h| h.random == random && h.from == from);
+        match self.early.take() {
+            Some((address, fragment)) if address == from && done.is_none() => {
+                self.drive(now, out, Some(&fragment), |h| h.random == random && h.from == from)
+            }
+            _ => done,
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.list.iter().filter(|h| h.drop_at.is_none()).count()
+    }
+
+    /// Whether one more handshake may start now.
+    fn allow(&mut self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(*self.counted_at.get_or_insert(now));
+        let refilled = u32::try_from(since.as_millis() / REFILL.as_millis()).unwrap_or(u32::MAX);
+        if refilled > 0 {
+            self.spent = self.spent.saturating_sub(refilled);
+            self.counted_at = Some(now);
+        }
+        if self.spent >= BURST {
+            return false;
+        }
+        self.spent += 1;
+        true
+    }
+
+    fn drive(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Transmit>,
+        datagram: Option<&[u8]>,
+        which: impl Fn(&UnderWay) -> bool,
+    ) -> Option<Done> {
+        let mut done = None;
+        let mut packets = Vec::new();
+        self.list.retain_mut(|h| {
+            if h.drop_at.is_some_and(|at| at <= now) {
+                return false;
+            }
+            if !which(h) {
+                return true;
+            }
+            let result = h.handshake.drive(now, datagram, &mut packets);
+            out.extend(packets.drain(..).map(|data| Transmit { to: h.from, data }));
+            match result {
+                Ok(None) => true,
+                Ok(Some(completed)) => {
+                    h.drop_at = Some(now + LINGER);
+                    let took = now.saturating_duration_since(h.started);
+                    done = Some(Done {
+                        completed,
+                        from: h.from,
+                        at: now,
+                        took,
+                    });
+                    true
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a DTLS handshake was dropped");
+                    false
+                }
+            }
+        });
+        if done.is_some() {
+            // The browser has gone on; older attempts are dead.
+            self.list.retain(|h| h.drop_at.is_some());
+        }
+        done
+    }
+
+    /// Retransmits what is due and drops what has lingered long enough.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) -> Option<Done> {
+        self.drive(now, out, None, |h| h.handshake.next_timeout() <= now)
+    }
+
+    /// When to call [`Handshakes::handle_timeout`].
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let due = |h: &UnderWay| {
+            h.drop_at
+                .map_or(h.handshake.next_timeout(), |at| at.min(h.handshake.next_timeout()))
+        };
+        self.list.iter().map(due).min()
+    }
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Runs every test. Installs what a fresh Debian machine lacks; says plainly what it skips (in CI it skips nothing).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+CI=${CI:-}
+tools=$PWD/target/tools
+export PATH=$tools/bin:$HOME/.cargo/bin:$PATH
+skipped=()
+
+say() { printf '\n== %s\n' "$*"; }
+
+# skip WHAT WHY: in CI a skip is a failure.
+skip() {
+  if [ -n "$CI" ]; then
+    echo "error: $1 cannot run: $2" >&2
+    exit 1
+  fi
+  skipped+=("$1: $2")
+}
+
+# apt PROGRAM PACKAGE...: installs Debian packages unless the program is there.
+apt() {
+  local program=$1
+  shift
+  command -v "$program" >/dev/null && return 0
+  command -v apt-get >/dev/null || return 1
+  local sudo=()
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || return 1
+    sudo=(sudo)
+  fi
+  say "installing $*"
+  [ -n "${apt_updated:-}" ] || "${sudo[@]}" apt-get update -qq
+  apt_updated=1
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# cargo_tool PROGRAM CRATE: builds a cargo tool into target/tools unless it is there.
+cargo_tool() {
+  command -v "$1" >/dev/null && return 0
+  say "building $2"
+  cargo install --quiet --locked --root "$tools" --target-dir target/tools-build "$2"
+}
+
+say "format"
+cargo fmt --all -- --check
+
+say "lints"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+say "dependencies: bans, licences, sources"
+cargo_tool cargo-deny cargo-deny
+cargo deny --log-level error check bans licenses sources
+if cargo deny --log-level error fetch db 2>/dev/null; then
+  cargo deny --log-level error check advisories
+else
+  # Not a test of this tree: the list of advisories changes on its own. Said even in CI.
+  echo "skipped: advisories, since the RustSec database cannot be fetched from here"
+fi
+
+say "unit and protocol tests, and tests of the whole program"
+apt age age || skip "the vault against the stock age program" "age is not installed"
+cargo_tool cargo-nextest cargo-nextest
+cargo nextest run --workspace ${CI:+--profile ci}
+
+say "browser tests"
+if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then
+  cargo build --release --quiet
+  (cd tests/browser && npm ci --silent --no-audit --no-fund && npm test --silent)
+else
+  skip "the browser tests" "they need node, chromium and firefox-esr, and this system has no apt-get (or no right to use it)"
+fi
+
+say "done"
+for line in ${skipped[@]+"${skipped[@]}"}; do echo "SKIPPED $line"; done
