@@ -217,8 +217,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     result
 }
 
-/// The cryptographic library collects entropy of its own when it is first asked for a random number, which can take a tenth of a second,
-/// in one thread for all. Now is better than in the middle of the first handshake.
+/// Unless built as `.cargo/config.toml` says, the cryptographic library collects entropy of its own when it is first asked for a random
+/// number: 50 to 90 ms, once for all threads. Better now than in the middle of the first handshake.
 fn warm_up() {
     // Without a thread, or where it fails, whoever needs the first random number finds out.
     let _ = std::thread::Builder::new()
