@@ -1,5 +1,6 @@
 //! Tests of the vault, on a real file system and with real processes.
 
+mod audit;
 mod faults;
 mod key;
 mod process;
