@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::Options;
 use super::report::{Class, Content, FileReport, Finding, Lock, MacVerdict, Place, Report, Verdict};
 use crate::vault::clock::rfc3339;
 
@@ -52,7 +51,7 @@ impl Paint {
 }
 
 /// Writes the report.
-pub(super) fn write(report: &Report, options: &Options, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(report: &Report, detail: bool, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     let paint = Paint(colour);
     writeln!(out, "{}  {}", paint.bold("rekindle audit"), safe(&report.target))?;
     if let Some(vault) = &report.vault {
@@ -81,7 +80,7 @@ pub(super) fn write(report: &Report, options: &Options, colour: bool, out: &mut 
         )?;
     }
     writeln!(out)?;
-    let detail = options.detail || report.vault.is_none();
+    let detail = detail || report.vault.is_none();
     for file in &report.files {
         write_file(file, &paint, detail, out)?;
     }

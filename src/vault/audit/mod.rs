@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> ExitCode {
     let written = if options.json {
         write_json(&report, &mut out)
     } else {
-        human::write(&report, options, colour, &mut out)
+        write_human(&report, options.detail, colour, &mut out)
     };
     match written {
         // Whoever reads may have read enough (`| head`); the verdict stands.
@@ -97,6 +97,14 @@ pub fn run(options: &Options) -> ExitCode {
         }
         _ => ExitCode::from(u8::from(report.verdict == Verdict::Findings)),
     }
+}
+
+/// Writes the report for people; `colour` puts in ANSI escape sequences.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_human(report: &Report, detail: bool, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+    human::write(report, detail, colour, out)
 }
 
 /// Writes the report as JSON, with a line end.
