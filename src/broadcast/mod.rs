@@ -175,3 +175,6 @@ pub struct Snapshot {
     /// Packets not sent to a viewer, since it did not agree on their codec.
     pub unmapped: u64,
 }
+
+#[cfg(test)]
+mod tests;
