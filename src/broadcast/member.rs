@@ -9,6 +9,7 @@ use slab::Slab;
 use crate::peer::Peer;
 use crate::vault::{Role, Ufrag};
 
+use super::budget::Budget;
 use super::egress::Mapping;
 use super::history::Index;
 use super::ingress::Ingress;
@@ -54,8 +55,9 @@ impl Member {
     }
 }
 
-/// Most bytes of a viewer's catching up after its first handshake of a boot.
-pub(super) const MAX_CATCH_UP: usize = 512 * 1024;
+/// A viewer's keyframe requests, in thousandths: five at once and one every 3 s, since each costs all viewers picture quality.
+const KEYFRAME_BURST: u64 = 5000;
+const KEYFRAME_RATE: u64 = 333;
 
 /// Longest step between two packets sent on one SSRC: half the sequence space, less the history's length, since the step is taken from a
 /// packet that was sent again.
@@ -66,6 +68,8 @@ pub(super) struct Viewer {
     pub mapping: Arc<Mapping>,
     pub resends: Resends,
     streams: Vec<Stream>,
+    /// In thousandths of a request.
+    keyframes: Budget,
 }
 
 struct Stream {
@@ -81,6 +85,7 @@ impl Viewer {
             mapping,
             resends: Resends::new(now),
             streams: Vec::new(),
+            keyframes: Budget::new(now, KEYFRAME_BURST),
         }
     }
 
@@ -89,6 +94,11 @@ impl Viewer {
         for stream in &mut self.streams {
             stream.top = None;
         }
+    }
+
+    /// Whether one more of its keyframe requests is heeded.
+    pub fn may_request_keyframe(&mut self, now: Instant) -> bool {
+        self.keyframes.take(now, 1000, KEYFRAME_RATE, KEYFRAME_BURST)
     }
 
     fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut Stream {
@@ -153,6 +163,14 @@ mod tests {
         assert!(viewer.may_send(2, 0x1_FFFF, || 0), "another stream");
         viewer.rekeyed();
         assert!(viewer.may_send(1, 0x1_FFFF, || 0));
+    }
+
+    #[test]
+    fn keyframe_requests_of_one_viewer_are_limited() {
+        let t = Instant::now();
+        let mut viewer = viewer();
+        let heeded = (0..60_000u64).filter(|ms| viewer.may_request_keyframe(t + std::time::Duration::from_millis(*ms)));
+        assert!((20..=25).contains(&heeded.count()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
 
+mod budget;
 mod channel;
+mod delivery;
 mod egress;
 mod feedback;
 mod history;

@@ -154,12 +154,12 @@ fn every_packet_arrives_over_a_network_that_loses_one_in_eight_on_each_leg() {
 
 #[test]
 fn a_restart_loses_nothing_and_asks_for_no_keyframe() {
-    // The publisher is first back, or the viewer.
-    for publisher_first in [true, false] {
+    // The publisher is first back, or the viewer; the sequence number wraps long after, or while the server is away.
+    for (publisher_first, first) in [(true, 1000), (false, 1000), (true, 65_400), (false, 65_400)] {
         let mut world = World::new();
         let publisher = world.connected(Role::Publisher);
         let viewer = world.connected(Role::Viewer);
-        let mut source = Source::new(publisher, 65_000);
+        let mut source = Source::new(publisher, first);
         let mut sink = Sink {
             id: viewer,
             ..Sink::default()
