@@ -93,13 +93,20 @@ impl Dtls {
     /// encrypted once per viewer. It costs them nothing at a restart, since the server may send one round trip after the
     /// ClientHello in both versions. Publishers get DTLS 1.3 (1.2 where they cannot): they may send a round trip earlier.
     pub(super) fn handshake(&self, role: Role, now: Instant) -> Box<dyn Handshake> {
-        let certificate =
-            DtlsCertificate { certificate: self.certificate.to_vec(), private_key: self.private_key.to_vec() };
+        let certificate = DtlsCertificate {
+            certificate: self.certificate.to_vec(),
+            private_key: self.private_key.to_vec(),
+        };
         let dtls = match role {
             Role::Viewer => dimpl::Dtls::new_12(self.config.clone(), certificate, now),
             Role::Publisher => dimpl::Dtls::new_auto(self.config.clone(), certificate, now),
         };
-        Box::new(Dimpl { dtls, certificate: None, next: now, buffer: vec![0; 2048] })
+        Box::new(Dimpl {
+            dtls,
+            certificate: None,
+            next: now,
+            buffer: vec![0; 2048],
+        })
     }
 }
 

@@ -77,7 +77,13 @@ impl Handshakes {
             if let Some(last) = pushed_out.filter(|_| self.under_way() >= MAX_UNDER_WAY) {
                 self.list.remove(last);
             }
-            let started = UnderWay { random, from, started: now, drop_at: None, handshake: start() };
+            let started = UnderWay {
+                random,
+                from,
+                started: now,
+                drop_at: None,
+                handshake: start(),
+            };
             self.list.insert(0, started);
         }
         let done = self.drive(now, out, Some(datagram), |h| h.random == random && h.from == from);
@@ -131,7 +137,12 @@ impl Handshakes {
                 Ok(Some(completed)) => {
                     h.drop_at = Some(now + LINGER);
                     let took = now.saturating_duration_since(h.started);
-                    done = Some(Done { completed, from: h.from, at: now, took });
+                    done = Some(Done {
+                        completed,
+                        from: h.from,
+                        at: now,
+                        took,
+                    });
                     true
                 }
                 Err(error) => {
@@ -154,7 +165,10 @@ impl Handshakes {
 
     /// When to call [`Handshakes::handle_timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        let due = |h: &UnderWay| h.drop_at.map_or(h.handshake.next_timeout(), |at| at.min(h.handshake.next_timeout()));
+        let due = |h: &UnderWay| {
+            h.drop_at
+                .map_or(h.handshake.next_timeout(), |at| at.min(h.handshake.next_timeout()))
+        };
         self.list.iter().map(due).min()
     }
 }

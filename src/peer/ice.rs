@@ -73,7 +73,12 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
     let mut nominated = false;
     let mut conflict = false;
     let mut unknown = Vec::new();
-    for attribute in request.attributes.0.iter().take_while(|a| a.typ != ATTR_MESSAGE_INTEGRITY) {
+    for attribute in request
+        .attributes
+        .0
+        .iter()
+        .take_while(|a| a.typ != ATTR_MESSAGE_INTEGRITY)
+    {
         match attribute.typ {
             ATTR_USE_CANDIDATE => nominated = true,
             // A lite agent is always controlled (RFC 8445 §6.1.1), so the other side has to change its role.
@@ -91,10 +96,30 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
         None
     };
     let response = match refusal {
-        Some(code) => respond(&request, BINDING_ERROR, ice, &ErrorBody { code, unknown: &unknown }),
-        None => respond(&request, BINDING_SUCCESS, ice, &XorMappedAddress { ip: from.ip(), port: from.port() }),
+        Some(code) => respond(
+            &request,
+            BINDING_ERROR,
+            ice,
+            &ErrorBody {
+                code,
+                unknown: &unknown,
+            },
+        ),
+        None => respond(
+            &request,
+            BINDING_SUCCESS,
+            ice,
+            &XorMappedAddress {
+                ip: from.ip(),
+                port: from.port(),
+            },
+        ),
     }?;
-    Some(Checked { response, nominated, refused: refusal.is_some() })
+    Some(Checked {
+        response,
+        nominated,
+        refused: refusal.is_some(),
+    })
 }
 
 struct ErrorBody<'a> {
@@ -104,7 +129,11 @@ struct ErrorBody<'a> {
 
 impl Setter for ErrorBody<'_> {
     fn add_to(&self, message: &mut Message) -> rtc_shared::error::Result<()> {
-        ErrorCodeAttribute { code: self.code, reason: Vec::new() }.add_to(message)?;
+        ErrorCodeAttribute {
+            code: self.code,
+            reason: Vec::new(),
+        }
+        .add_to(message)?;
         if !self.unknown.is_empty() {
             let list: Vec<u8> = self.unknown.iter().flat_map(|t| t.to_be_bytes()).collect();
             message.add(ATTR_UNKNOWN_ATTRIBUTES, &list);
@@ -138,7 +167,10 @@ mod tests {
     const PWD: &str = "0123456789abcdefghijklmn";
 
     fn ice() -> IceCredentials {
-        IceCredentials { ufrag: Ufrag::new("serverUF").unwrap(), pwd: IcePassword::new(PWD.into()) }
+        IceCredentials {
+            ufrag: Ufrag::new("serverUF").unwrap(),
+            pwd: IcePassword::new(PWD.into()),
+        }
     }
 
     fn request(username: &str, pwd: &str, extra: &[(AttrType, &[u8])]) -> Vec<u8> {
@@ -150,7 +182,9 @@ mod tests {
         for (typ, value) in extra {
             m.add(*typ, value);
         }
-        MessageIntegrity::new_short_term_integrity_with_provider(pwd.into(), &AwsLcRsCrypto).add_to(&mut m).unwrap();
+        MessageIntegrity::new_short_term_integrity_with_provider(pwd.into(), &AwsLcRsCrypto)
+            .add_to(&mut m)
+            .unwrap();
         FINGERPRINT.add_to(&mut m).unwrap();
         m.raw
     }
@@ -161,7 +195,11 @@ mod tests {
 
     #[test]
     fn an_authentic_check_is_answered_with_the_mapped_address_and_integrity() {
-        let data = request("serverUF:browser", PWD, &[(ATTR_ICE_CONTROLLING, &[0; 8]), (ATTR_USE_CANDIDATE, &[])]);
+        let data = request(
+            "serverUF:browser",
+            PWD,
+            &[(ATTR_ICE_CONTROLLING, &[0; 8]), (ATTR_USE_CANDIDATE, &[])],
+        );
         let checked = check(&data, from(), &ice()).unwrap();
         assert!(checked.nominated && !checked.refused);
         let mut m = Message::new();
@@ -176,7 +214,11 @@ mod tests {
 
     #[test]
     fn a_wrong_password_gets_no_answer_not_even_a_role_conflict() {
-        let data = request("serverUF:browser", "another password of 24 b", &[(ATTR_ICE_CONTROLLED, &[0; 8])]);
+        let data = request(
+            "serverUF:browser",
+            "another password of 24 b",
+            &[(ATTR_ICE_CONTROLLED, &[0; 8])],
+        );
         assert!(check(&data, from(), &ice()).is_none());
     }
 
@@ -246,7 +288,10 @@ mod tests {
                 (ATTR_PRIORITY, &[0; 4]),
             ],
         );
-        let ice = IceCredentials { ufrag: Ufrag::new("serverUFserverUF").unwrap(), ..ice() };
+        let ice = IceCredentials {
+            ufrag: Ufrag::new("serverUFserverUF").unwrap(),
+            ..ice()
+        };
         let checked = check(&data, from(), &ice).unwrap();
         assert!(checked.response.len() <= data.len());
         let mut m = Message::new();

@@ -121,8 +121,13 @@ impl Peer {
     }
 
     fn handle_stun(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Received {
-        let Some(checked) = ice::check(data, from, &self.setup.ice) else { return Received::Nothing };
-        out.push(Transmit { to: from, data: checked.response.into() });
+        let Some(checked) = ice::check(data, from, &self.setup.ice) else {
+            return Received::Nothing;
+        };
+        out.push(Transmit {
+            to: from,
+            data: checked.response.into(),
+        });
         if checked.refused {
             return Received::Nothing;
         }
@@ -148,7 +153,9 @@ impl Peer {
     }
 
     fn is_proven(&self, now: Instant, from: SocketAddr) -> bool {
-        self.proven.iter().any(|(address, at)| *address == from && now.saturating_duration_since(*at) <= PROOF)
+        self.proven
+            .iter()
+            .any(|(address, at)| *address == from && now.saturating_duration_since(*at) <= PROOF)
     }
 
     /// Puts a completed handshake's keys to use, if it was the right browser's.
@@ -158,21 +165,36 @@ impl Peer {
             tracing::warn!("a DTLS handshake ended with a certificate that the offer does not name; ignored");
             return;
         }
-        let Some(srtp) = Srtp::new(done.completed.keys) else { return };
+        let Some(srtp) = Srtp::new(done.completed.keys) else {
+            return;
+        };
         let renewed = self.srtp.replace(srtp).is_some();
         self.last_heard = Some(done.at);
         self.move_to(done.from);
-        self.connected = Some(PeerEvent::Connected { renewed, took: done.took });
+        self.connected = Some(PeerEvent::Connected {
+            renewed,
+            took: done.took,
+        });
     }
 
     fn handle_srtp(&mut self, now: Instant, data: &[u8]) -> Received {
-        let Some(srtp) = &mut self.srtp else { return Received::Nothing };
+        let Some(srtp) = &mut self.srtp else {
+            return Received::Nothing;
+        };
         // RFC 5761 §4: RTCP packet types as seen in the second byte.
         let rtcp = matches!(data.get(1), Some(192..=223));
-        let plain = if rtcp { srtp.unprotect_rtcp(data) } else { srtp.unprotect_rtp(data) };
+        let plain = if rtcp {
+            srtp.unprotect_rtcp(data)
+        } else {
+            srtp.unprotect_rtp(data)
+        };
         let Some(plain) = plain else { return Received::Nothing };
         self.last_heard = Some(now);
-        if rtcp { Received::Rtcp(plain) } else { Received::Rtp(plain) }
+        if rtcp {
+            Received::Rtcp(plain)
+        } else {
+            Received::Rtp(plain)
+        }
     }
 
     fn move_to(&mut self, address: SocketAddr) {
@@ -202,13 +224,19 @@ impl Peer {
     /// sequence number's wrap that lies before the first packet under these keys).
     pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<Transmit> {
         let data = self.srtp.as_mut()?.protect_rtp(packet)?.freeze();
-        Some(Transmit { to: self.setup.address?, data })
+        Some(Transmit {
+            to: self.setup.address?,
+            data,
+        })
     }
 
     /// Encrypts a compound RTCP packet; `None` without keys.
     pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<Transmit> {
         let data = self.srtp.as_mut()?.protect_rtcp(packet)?.freeze();
-        Some(Transmit { to: self.setup.address?, data })
+        Some(Transmit {
+            to: self.setup.address?,
+            data,
+        })
     }
 
     /// Whether SRTP keys of this boot are in use.

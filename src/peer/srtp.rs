@@ -69,7 +69,10 @@ impl SessionKeys {
     /// Takes exported keying material; `None` where its length does not fit the profile.
     pub(super) fn new(profile: Profile, exported: &[u8]) -> Option<Self> {
         let material = exported.get(..profile.material_len())?;
-        Some(Self { profile, material: Zeroizing::new(material.to_vec()) })
+        Some(Self {
+            profile,
+            material: Zeroizing::new(material.to_vec()),
+        })
     }
 
     /// (key, salt) of what the DTLS client, the browser, sends.
@@ -125,10 +128,19 @@ struct Incoming {
 impl Srtp {
     /// Contexts for both directions, rollover counters at zero, as on the browser's side.
     pub fn new(keys: SessionKeys) -> Option<Self> {
-        let incoming =
-            Incoming { context: keys.receiving()?, known: Vec::new(), scratch: keys.receiving()?, failures: 0 };
+        let incoming = Incoming {
+            context: keys.receiving()?,
+            known: Vec::new(),
+            scratch: keys.receiving()?,
+            failures: 0,
+        };
         let sending = keys.sending()?;
-        Some(Self { keys, incoming, sending, sent: HashMap::new() })
+        Some(Self {
+            keys,
+            incoming,
+            sending,
+            sent: HashMap::new(),
+        })
     }
 
     pub fn profile(&self) -> Profile {

@@ -16,8 +16,14 @@ const PWD: &str = "0123456789abcdefghijklmn";
 
 fn certificate() -> DtlsCertificate {
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
-    DtlsCertificate { certificate: certificate.der().to_vec(), private_key: key.serialize_der() }
+    let certificate = rcgen::CertificateParams::new(Vec::new())
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    DtlsCertificate {
+        certificate: certificate.der().to_vec(),
+        private_key: key.serialize_der(),
+    }
 }
 
 fn address(port: u16) -> SocketAddr {
@@ -38,15 +44,28 @@ impl Client {
             certificate: certificate.certificate.clone(),
             private_key: certificate.private_key.clone(),
         };
-        let mut dtls =
-            if auto { dimpl::Dtls::new_auto(config, copy, now) } else { dimpl::Dtls::new_12(config, copy, now) };
+        let mut dtls = if auto {
+            dimpl::Dtls::new_auto(config, copy, now)
+        } else {
+            dimpl::Dtls::new_12(config, copy, now)
+        };
         dtls.set_active(true);
         dtls.handle_timeout(now).unwrap();
-        Self { dtls, keys: None, failed: false }
+        Self {
+            dtls,
+            keys: None,
+            failed: false,
+        }
     }
 
     fn take(&mut self, now: Instant, datagram: &[u8]) {
-        if self.failed || self.dtls.handle_timeout(now).and_then(|()| self.dtls.handle_packet(datagram)).is_err() {
+        if self.failed
+            || self
+                .dtls
+                .handle_timeout(now)
+                .and_then(|()| self.dtls.handle_packet(datagram))
+                .is_err()
+        {
             self.failed = true;
         }
     }
@@ -84,13 +103,23 @@ impl Pair {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &browser.certificate);
         let setup = PeerSetup {
             role,
-            ice: IceCredentials { ufrag: Ufrag::new("serverUF").unwrap(), pwd: IcePassword::new(PWD.into()) },
-            fingerprints: vec![Fingerprint { hash: "sha-256".into(), digest: digest.as_ref().to_vec() }],
+            ice: IceCredentials {
+                ufrag: Ufrag::new("serverUF").unwrap(),
+                pwd: IcePassword::new(PWD.into()),
+            },
+            fingerprints: vec![Fingerprint {
+                hash: "sha-256".into(),
+                digest: digest.as_ref().to_vec(),
+            }],
             address: known,
         };
         let now = Instant::now();
         let dtls = Arc::new(Dtls::new(&server.certificate, &server.private_key).unwrap());
-        Self { now, peer: Peer::new(setup, dtls, now), certificate: browser }
+        Self {
+            now,
+            peer: Peer::new(setup, dtls, now),
+            certificate: browser,
+        }
     }
 
     fn check(&mut self, from: SocketAddr, nominate: bool) -> Vec<Transmit> {
@@ -102,7 +131,9 @@ impl Pair {
         if nominate {
             m.add(ATTR_USE_CANDIDATE, &[]);
         }
-        MessageIntegrity::new_short_term_integrity_with_provider(PWD.into(), &AwsLcRsCrypto).add_to(&mut m).unwrap();
+        MessageIntegrity::new_short_term_integrity_with_provider(PWD.into(), &AwsLcRsCrypto)
+            .add_to(&mut m)
+            .unwrap();
         let mut out = Vec::new();
         self.peer.handle(self.now, from, &m.raw, &mut out);
         out
@@ -164,8 +195,15 @@ impl Pair {
         let encrypted = keys.receiving().unwrap().encrypt_rtp(&packet).unwrap();
         let mut out = Vec::new();
         let arrived = matches!(self.peer.handle(self.now, from, &encrypted, &mut out), Received::Rtp(p) if p == packet);
-        let Some(sent) = self.peer.protect_rtp(&packet) else { return false };
-        arrived && keys.sending().unwrap().decrypt_rtp(&sent.data).is_ok_and(|p| p == packet)
+        let Some(sent) = self.peer.protect_rtp(&packet) else {
+            return false;
+        };
+        arrived
+            && keys
+                .sending()
+                .unwrap()
+                .decrypt_rtp(&sent.data)
+                .is_ok_and(|p| p == packet)
     }
 }
 
@@ -195,7 +233,11 @@ fn a_publisher_connects_with_dtls_1_3_and_with_1_2() {
         let mut pair = Pair::new(Role::Publisher, None);
         let client = connect(&mut pair, address(1), auto);
         assert_eq!(pair.connected(), Some(false), "auto {auto}");
-        let version = if auto { dimpl::ProtocolVersion::DTLS1_3 } else { dimpl::ProtocolVersion::DTLS1_2 };
+        let version = if auto {
+            dimpl::ProtocolVersion::DTLS1_3
+        } else {
+            dimpl::ProtocolVersion::DTLS1_2
+        };
         assert_eq!(client.dtls.protocol_version(), Some(version));
         assert!(pair.media_flows(&client, address(1), 1));
     }
@@ -337,7 +379,10 @@ fn packets_of_unknown_streams_cannot_fill_the_memory_and_do_not_disturb() {
         let mut forged = vec![0x80, 96, 0, 1, 0, 0, 0, 9];
         forged.extend(ssrc.to_be_bytes());
         forged.extend([0; 40]);
-        assert!(matches!(pair.peer.handle(pair.now, address(1), &forged, &mut Vec::new()), Received::Nothing));
+        assert!(matches!(
+            pair.peer.handle(pair.now, address(1), &forged, &mut Vec::new()),
+            Received::Nothing
+        ));
     }
     assert!(pair.media_flows(&client, address(1), 9));
 }
