@@ -1,11 +1,33 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod channel;
+mod egress;
+mod feedback;
+mod history;
+mod hub;
+mod ingress;
+mod keyframe;
+mod liveness;
+mod media;
+mod member;
+mod nack;
+mod places;
+mod pli;
+mod reception;
+mod resend;
+mod rtcp;
+mod rtp;
+mod seed;
+mod timers;
+mod track;
+mod twcc;
 
-use crate::peer::{Dtls, Transmit};
-use crate::sdp::{Codec, Negotiated};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use hub::Broadcast;
+
+use crate::sdp::Negotiated;
 use crate::vault::{IceCredentials, Role, Ufrag};
 
 /// A peer that joins, or comes back from its record.
@@ -117,11 +139,6 @@ impl Default for Config {
     }
 }
 
-/// The sans-IO core: all peers and channels.
-pub struct Broadcast {
-    _config: Config,
-}
-
 /// What a datagram was for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Routed {
@@ -132,65 +149,6 @@ pub enum Routed {
     UnknownUfrag(Ufrag),
     /// A datagram that is not STUN from an address that belongs to no peer.
     UnknownAddress,
-}
-
-impl Broadcast {
-    /// An empty core. `seed` feeds what must be unpredictable or distinct (RTCP sender SSRC, first RTX sequence numbers).
-    pub fn new(config: Config, dtls: Arc<Dtls>, seed: [u8; 32], now: Instant) -> Self {
-        let _ = (dtls, seed, now);
-        Self { _config: config }
-    }
-
-    /// Whether a peer could join now; for viewers, the codecs of the channel's publisher. A publisher's place is held for a few seconds for `ufrag`.
-    ///
-    /// # Errors
-    /// A [`Refusal`] with the cause.
-    pub fn reserve(&mut self, now: Instant, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Vec<Codec>, Refusal> {
-        let _ = (now, role, channel, ufrag);
-        Err(Refusal::NoPublisher)
-    }
-
-    /// Takes a peer in (after [`Broadcast::reserve`], or from a record).
-    ///
-    /// # Errors
-    /// A [`Refusal`] with the cause.
-    pub fn join(&mut self, now: Instant, join: Join) -> Result<(), Refusal> {
-        let _ = (now, join);
-        Err(Refusal::Full)
-    }
-
-    /// Takes a peer out. Whether it was there.
-    pub fn leave(&mut self, now: Instant, ufrag: &Ufrag) -> bool {
-        let _ = (now, ufrag);
-        false
-    }
-
-    /// Takes a datagram.
-    pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
-        let _ = (now, from, data, out);
-        Routed::Done
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
-        let _ = (now, out);
-    }
-
-    /// When [`Broadcast::handle_timeout`] wants to be called next.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    /// The next event, if any.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        None
-    }
-
-    /// Counts for health, metrics and the page.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let _ = now;
-        Snapshot::default()
-    }
 }
 
 /// Counts at one moment.
@@ -210,4 +168,10 @@ pub struct Snapshot {
     pub retransmitted: u64,
     /// PLIs sent to publishers.
     pub plis: u64,
+    /// Packets of publishers that had come before.
+    pub duplicates: u64,
+    /// Packets of publishers with an SSRC or payload type that was not agreed on.
+    pub unknown: u64,
+    /// Packets not sent to a viewer, since it did not agree on their codec.
+    pub unmapped: u64,
 }

@@ -1,24 +1,130 @@
-//! The UDP socket and the loop that drives the sans-IO core.
+//! The UDP socket and the loop that drives the sans-IO core, in a thread of its own.
 
+mod media_loop;
+mod resume;
+mod socket;
+
+use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
-use tokio::sync::mpsc;
+use mio::Waker;
+use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-use crate::broadcast::{Event, Join, Refusal, Snapshot};
+use crate::broadcast::{self, Broadcast, Event, Join, Refusal, Snapshot};
+use crate::peer::Dtls;
 use crate::sdp::Codec;
-use crate::vault::{Role, Ufrag};
+use crate::vault::{PeerRecord, Reader, Role, Ufrag};
+
+/// What runs inside the loop, between two datagrams.
+type Task = Box<dyn FnOnce(&mut Broadcast, Instant) + Send>;
 
 /// A handle to the media loop, for the HTTP side. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle {}
+pub struct Handle {
+    tasks: mpsc::Sender<Task>,
+    demand: mpsc::Sender<Ufrag>,
+    waker: Arc<Waker>,
+}
 
 /// The media loop has ended; the process is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the media loop has ended")]
 pub struct Stopped;
 
+/// What comes out of the loop, for the event streams and the vault's writer.
+#[derive(Debug)]
+pub enum Notice {
+    /// A record of an earlier boot was read, and its peer is awaited.
+    Resumed(Arc<PeerRecord>),
+    /// All records of earlier boots have been looked at; their key is wiped.
+    ResumeComplete,
+    /// See [`Event`].
+    Event(Event),
+}
+
+/// Notices, in order.
+pub type Notices = async_mpsc::UnboundedReceiver<Notice>;
+
+/// The media port cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for media on UDP {address}: {source}; is another server running, or the port taken?")]
+pub struct BindError {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A media port that is bound but not served yet.
+pub struct Bound {
+    socket: socket::Socket,
+}
+
+/// Binds the media port.
+///
+/// # Errors
+/// [`BindError`] with what the system said.
+pub fn bind(address: SocketAddr) -> Result<Bound, BindError> {
+    let socket = socket::Socket::bind(address).map_err(|source| BindError { address, source })?;
+    Ok(Bound { socket })
+}
+
+impl Bound {
+    /// The address that was bound, with the port that the system chose where 0 was asked for.
+    pub fn local(&self) -> SocketAddr {
+        self.socket.local()
+    }
+
+    /// Starts the loop, and the thread that reads the records of earlier boots: those of peers that are heard first, then publishers,
+    /// then the rest. `seed` is for [`Broadcast::new`].
+    ///
+    /// # Errors
+    /// What the system said where it has no threads or descriptors left.
+    pub fn start(
+        self,
+        config: broadcast::Config,
+        dtls: Arc<Dtls>,
+        reader: Reader,
+        seed: [u8; 32],
+    ) -> io::Result<(Handle, Notices, JoinHandle<()>)> {
+        let (notices, receiver) = async_mpsc::unbounded_channel();
+        let (tasks, inbox) = mpsc::channel();
+        let (demand, demanded) = mpsc::channel();
+        let resume = resume::Resume::new(demand.clone());
+        let core = Broadcast::new(config, dtls, seed, Instant::now());
+        let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume)?;
+        let waker = Arc::new(waker);
+        let handle = Handle { tasks, demand, waker: waker.clone() };
+        let loaded = media.loaded();
+        let thread = std::thread::Builder::new().name("media".into()).spawn(move || media.run())?;
+        std::thread::Builder::new()
+            .name("resume".into())
+            .spawn(move || resume::load(reader, &demanded, &loaded, &waker, &notices))?;
+        Ok((handle, receiver, thread))
+    }
+}
+
 impl Handle {
-    /// See [`crate::broadcast::Broadcast::reserve`].
+    /// Runs `task` inside the loop and returns what it returns.
+    async fn ask<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Broadcast, Instant) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let task: Task = Box::new(move |core, now| {
+            // The asker may have gone away; then nobody needs the answer.
+            let _ = reply.send(task(core, now));
+        });
+        self.tasks.send(task).map_err(|_| Stopped)?;
+        self.waker.wake().map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// See [`Broadcast::reserve`].
     ///
     /// # Errors
     /// The outer one where the loop has ended, the inner one where the peer cannot join now.
@@ -28,26 +134,25 @@ impl Handle {
         channel: &str,
         ufrag: &Ufrag,
     ) -> Result<Result<Vec<Codec>, Refusal>, Stopped> {
-        let _ = (role, channel, ufrag);
-        Err(Stopped)
+        let (channel, ufrag) = (channel.to_owned(), ufrag.clone());
+        self.ask(move |core, now| core.reserve(now, role, &channel, &ufrag)).await
     }
 
-    /// See [`crate::broadcast::Broadcast::join`].
+    /// See [`Broadcast::join`].
     ///
     /// # Errors
     /// As for [`Handle::reserve`].
     pub async fn join(&self, join: Join) -> Result<Result<(), Refusal>, Stopped> {
-        let _ = join;
-        Err(Stopped)
+        self.ask(move |core, now| core.join(now, join)).await
     }
 
-    /// See [`crate::broadcast::Broadcast::leave`].
+    /// See [`Broadcast::leave`].
     ///
     /// # Errors
     /// [`Stopped`] where the loop has ended.
     pub async fn leave(&self, ufrag: &Ufrag) -> Result<bool, Stopped> {
-        let _ = ufrag;
-        Err(Stopped)
+        let ufrag = ufrag.clone();
+        self.ask(move |core, now| core.leave(now, &ufrag)).await
     }
 
     /// Counts at this moment.
@@ -55,12 +160,12 @@ impl Handle {
     /// # Errors
     /// [`Stopped`] where the loop has ended.
     pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
-        Err(Stopped)
+        self.ask(|core, now| core.snapshot(now)).await
+    }
+
+    /// Somebody asks for this peer of an earlier boot: its record is read next, if it has not been read yet.
+    pub fn want(&self, ufrag: &Ufrag) {
+        // Without a reader all records have been read.
+        let _ = self.demand.send(ufrag.clone());
     }
 }
-
-/// Where the loop's events come out, for the HTTP side and the vault's writer.
-pub type Events = mpsc::UnboundedReceiver<Event>;
-
-/// The address the media port is bound to.
-pub type MediaAddr = SocketAddr;

@@ -1,19 +1,49 @@
 //! SDP: reads a browser's offer, writes the server's answer. Pure functions.
+//!
+//! Offers follow JSEP (RFC 9429) as browsers, OBS, GStreamer and Pion write them. The reader is a small one of its own rather than
+//! a general SDP object model: it borrows from the text, looks at every byte once, and refuses what a media server must not guess
+//! about (two certificates, two transports, one payload type for two codecs). What it does not know it skips.
+//!
+//! - `lines`: text to lines and sections.
+//! - `offer`: what must hold for an offer: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
+//! - `codecs`, `extensions`: what a section offers of what the server forwards.
+//! - `answer`: choosing and writing. `negotiated`: reading both texts back, also after a restart.
+//! - `address`: the one line that the record adds to an offer.
 
+mod address;
+mod answer;
+mod codecs;
+mod error;
+mod extensions;
+mod fingerprint;
+mod lines;
+mod negotiated;
+mod offer;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::net::SocketAddr;
 
-use crate::vault::{IceCredentials, Role};
+use crate::vault::IceCredentials;
 
-/// Longest SDP that is looked at, in bytes.
+pub use address::with_address;
+pub use answer::answer;
+pub use error::SdpError;
+pub use negotiated::negotiated;
+
+/// Longest offer that is looked at, in bytes.
 pub const MAX_SDP: usize = 64 * 1024;
 
-/// Why an offer was not taken. One cause per variant; the text says what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SdpError {
-    /// Placeholder.
-    #[error("placeholder")]
-    Placeholder,
+/// An HTTP body as SDP text.
+///
+/// # Errors
+/// [`SdpError::TooLong`] over [`MAX_SDP`] bytes, [`SdpError::NotUtf8`] where it is not UTF-8.
+pub fn from_bytes(body: &[u8]) -> Result<&str, SdpError> {
+    if body.len() > MAX_SDP {
+        return Err(SdpError::TooLong);
+    }
+    std::str::from_utf8(body).map_err(|_| SdpError::NotUtf8)
 }
 
 /// A kind of media.
@@ -23,6 +53,15 @@ pub enum Kind {
     Audio,
     /// `m=video`.
     Video,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        })
+    }
 }
 
 /// A codec that the server forwards, with all that makes two payload types carry the same thing.
@@ -39,11 +78,41 @@ pub enum Codec {
     },
     /// H.264 (RFC 6184).
     H264 {
-        /// profile_idc and profile-iop of `profile-level-id`: its first two bytes. The level does not count.
+        /// profile_idc and profile-iop of `profile-level-id`: its first two bytes, of several spellings of one profile
+        /// (RFC 6184 §8.1, table 5) always the same one. The level does not count.
         profile: u16,
         /// `packetization-mode`.
         packetization_mode: u8,
     },
+}
+
+impl Codec {
+    /// Audio or video.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Opus => Kind::Audio,
+            Self::Vp8 | Self::Vp9 { .. } | Self::H264 { .. } => Kind::Video,
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opus => f.write_str("Opus"),
+            Self::Vp8 => f.write_str("VP8"),
+            Self::Vp9 { profile } => write!(f, "VP9 (profile {profile})"),
+            Self::H264 {
+                profile,
+                packetization_mode,
+            } => {
+                write!(
+                    f,
+                    "H.264 (profile {profile:04x}, packetization mode {packetization_mode})"
+                )
+            }
+        }
+    }
 }
 
 /// One payload type that both sides agreed on.
@@ -137,30 +206,4 @@ pub struct Local<'a> {
     pub addresses: &'a [SocketAddr],
     /// `o=` session id (RFC 8866 §5.2).
     pub session_id: u64,
-}
-
-/// Answers an offer.
-///
-/// `source` is the codec list of the channel's present publisher (viewers only): an offer that can take none of a kind's codecs is refused.
-///
-/// # Errors
-/// An [`SdpError`] with the cause.
-pub fn answer(role: Role, offer: &str, source: Option<&[Codec]>, local: &Local<'_>) -> Result<String, SdpError> {
-    let _ = (role, offer, source, local);
-    Err(SdpError::Placeholder)
-}
-
-/// Reads what an offer and its answer agreed on.
-///
-/// # Errors
-/// An [`SdpError`] with the cause; never for a pair where [`answer`] made the answer.
-pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, SdpError> {
-    let _ = (role, offer, answer);
-    Err(SdpError::Placeholder)
-}
-
-/// The offer with the browser's proven address in it, as the one `a=candidate` line that the record keeps.
-pub fn with_address(offer: &str, address: SocketAddr) -> String {
-    let _ = address;
-    offer.to_owned()
 }

@@ -1,5 +1,23 @@
 //! The vault: the folder of age files that holds what is persisted, and nothing else.
+//!
+//! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left. Functions that touch
+//! the disk block.
 
+mod clock;
+mod error;
+mod files;
+mod identity;
+mod key;
+mod reader;
 mod record;
+mod seal;
+mod store;
+#[cfg(test)]
+mod tests;
 
-pub use record::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag, UfragError};
+pub use error::{FileFault, KeyError, VaultError};
+pub use identity::{FingerprintHash, Identity};
+pub use key::KeyFile;
+pub use reader::Reader;
+pub use record::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag, UfragError, UnfitRecord};
+pub use store::{Opened, Vault};

@@ -1,4 +1,8 @@
 //! The schema: the one place that says what is persisted.
+//!
+//! The plaintext of every age file in the vault is a [`Header`], then the body its kind calls for (an
+//! [`IdentityRecord`] or a [`PeerRecord`]), then a MAC of [`MAC_LEN`] bytes. Whatever is not named in this file is not
+//! on disk; the auditor takes these types apart without `..`, so a new field does not compile before it has a class.
 
 use std::fmt;
 
@@ -100,7 +104,7 @@ pub struct IceCredentials {
 }
 
 /// What is kept of one peer, so that a later boot can take it over with a fresh DTLS handshake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerRecord {
     /// Publisher or viewer.
     pub role: Role,
@@ -115,4 +119,143 @@ pub struct PeerRecord {
     pub answer: String,
     /// When the peer joined, in seconds since the Unix epoch.
     pub joined_at: u64,
+}
+
+/// Prints what kind of peer it is, and nothing that would lead to a person: no address, SDP, ufrag or password.
+impl fmt::Debug for PeerRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerRecord")
+            .field("role", &self.role)
+            .field("channel", &self.channel)
+            .field("offer", &format_args!("{} bytes", self.offer.len()))
+            .field("answer", &format_args!("{} bytes", self.answer.len()))
+            .field("joined_at", &self.joined_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A peer's record is not what this server could have made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnfitRecord {
+    /// The channel's name.
+    #[error("a channel's name has 1 to {} bytes and no control characters", limits::CHANNEL)]
+    Channel,
+    /// The ICE password (RFC 8445 §5.3: at least 128 bits; RFC 8839 §5.4: 22 to 256 ice-chars).
+    #[error("an ICE password has 22 to 256 letters, digits, '+' and '/'")]
+    Password,
+    /// The offer or the answer.
+    #[error("a session description has 1 to {} bytes and no NUL", limits::SDP)]
+    Sdp,
+}
+
+impl PeerRecord {
+    /// Checks the sizes and alphabets of the fields, on the way in and on the way out.
+    ///
+    /// # Errors
+    /// [`UnfitRecord`] names the first field that does not fit.
+    pub fn check(&self) -> Result<(), UnfitRecord> {
+        let channel = &self.channel;
+        if channel.is_empty() || channel.len() > limits::CHANNEL || channel.chars().any(char::is_control) {
+            return Err(UnfitRecord::Channel);
+        }
+        let pwd = self.ice.pwd.expose();
+        let ice_char = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+        if !(22..=256).contains(&pwd.len()) || !pwd.bytes().all(ice_char) {
+            return Err(UnfitRecord::Password);
+        }
+        for sdp in [&self.offer, &self.answer] {
+            if sdp.is_empty() || sdp.len() > limits::SDP || sdp.contains('\0') {
+                return Err(UnfitRecord::Sdp);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bounds on what is written and read, in bytes. A browser's offer has 3 to 10 KB.
+pub(super) mod limits {
+    /// A channel's name.
+    pub const CHANNEL: usize = 128;
+    /// The offer and the answer, each.
+    pub const SDP: usize = 96 * 1024;
+    /// A peer's age file.
+    pub const PEER_FILE: usize = 256 * 1024;
+    /// The age file of the identity.
+    pub const IDENTITY_FILE: usize = 64 * 1024;
+    /// The key file.
+    pub const KEY_FILE: usize = 64 * 1024;
+}
+
+/// The first bytes of every plaintext.
+pub(super) const MAGIC: [u8; 8] = *b"rekindle";
+/// The version of the schema that this program writes, and the only one it reads.
+pub(super) const SCHEMA: u8 = 1;
+/// Bytes of the MAC (HMAC-SHA-256) at the end of every plaintext.
+pub(super) const MAC_LEN: usize = 32;
+/// Kinds with this bit were written by full-state mode, which keeps session keys. They are refused by name.
+pub(super) const FULL_STATE_BIT: u8 = 0x80;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The server's DTLS certificate and key.
+    Identity,
+    /// A peer's record.
+    Peer,
+}
+
+impl Kind {
+    /// The byte that stands for it in the header.
+    pub const fn byte(self) -> u8 {
+        match self {
+            Kind::Identity => 1,
+            Kind::Peer => 2,
+        }
+    }
+
+    /// The largest age file of this kind, in bytes.
+    pub const fn file_limit(self) -> usize {
+        match self {
+            Kind::Identity => limits::IDENTITY_FILE,
+            Kind::Peer => limits::PEER_FILE,
+        }
+    }
+}
+
+/// What comes before the body in every plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Header {
+    /// [`MAGIC`].
+    pub magic: [u8; 8],
+    /// [`SCHEMA`].
+    pub schema: u8,
+    /// [`Kind::byte`].
+    pub kind: u8,
+    /// The boot in which the file was written.
+    pub boot: u64,
+    /// When it was written, in seconds since the Unix epoch.
+    pub written_at: u64,
+}
+
+impl Header {
+    /// The header of a file written now.
+    pub fn new(kind: Kind, boot: u64, written_at: u64) -> Self {
+        Self {
+            magic: MAGIC,
+            schema: SCHEMA,
+            kind: kind.byte(),
+            boot,
+            written_at,
+        }
+    }
+}
+
+/// The body of `identity.age`: what makes this server the same server in every boot. Borrows, so that no copy is made.
+#[derive(Serialize, Deserialize)]
+pub(super) struct IdentityRecord<'a> {
+    /// The X.509 certificate, DER.
+    pub certificate: &'a [u8],
+    /// Its private key, PKCS#8 DER.
+    pub private_key: &'a [u8],
 }

@@ -1,0 +1,229 @@
+//! The packets of one stream that were forwarded lately, shared by all viewers: what NACKs are answered from, and what tells a packet
+//! that was seen before from a new one.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::rtp::Packet;
+
+/// A sequence number extended beyond 16 bits (RFC 3550 §A.1). It starts above zero, so that packets from before the first one have one too.
+pub(super) type Index = u64;
+
+/// How far before the first packet ever seen a late one may lie. After a restart the packets that were lost come back behind the first.
+pub(super) const BACK: u64 = 256;
+
+/// What became of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Insert {
+    /// It is new and kept; the packets in `missing`, just before it, have not come.
+    New { index: Index, missing: Range<Index> },
+    /// It fills a gap and is kept.
+    Late { index: Index },
+    /// Its place is taken: a duplicate.
+    Duplicate,
+    /// It lies before all that is remembered, so nobody knows whether it is a duplicate.
+    TooOld,
+}
+
+/// A window over one stream. Each place in it is filled at most once, and never again after it fell out.
+#[derive(Debug)]
+pub(super) struct History {
+    base: Index,
+    slots: VecDeque<Option<Packet>>,
+    bytes: usize,
+    max_packets: usize,
+    max_bytes: usize,
+}
+
+impl History {
+    /// An empty history with bounds in packets and bytes.
+    pub fn new(max_packets: usize, max_bytes: usize) -> Self {
+        Self {
+            base: 0,
+            slots: VecDeque::new(),
+            bytes: 0,
+            max_packets,
+            max_bytes,
+        }
+    }
+
+    /// A history that goes on after `highest`, of which nothing before is remembered.
+    pub fn after(highest: Index, max_packets: usize, max_bytes: usize) -> Self {
+        let mut history = Self::new(max_packets, max_bytes);
+        history.base = highest + 1;
+        history
+    }
+
+    /// The highest index seen, if any packet was.
+    pub fn highest(&self) -> Option<Index> {
+        (self.base > 0).then(|| self.base + self.slots.len() as u64 - 1)
+    }
+
+    /// The index nearest to the highest one.
+    pub fn index(&self, sequence: u16) -> Index {
+        match self.highest() {
+            // The start leaves room below for a whole cycle.
+            None => 0x1_0000 + u64::from(sequence),
+            Some(highest) => {
+                let step = i64::from(sequence.wrapping_sub(highest as u16) as i16);
+                highest.saturating_add_signed(step)
+            }
+        }
+    }
+
+    /// The packet with this sequence number, if it is remembered; an error with the index where it is known to be missing.
+    pub fn find(&self, sequence: u16) -> Result<(Index, &Packet), Option<Index>> {
+        let index = self.index(sequence);
+        let slot = index
+            .checked_sub(self.base)
+            .and_then(|offset| self.slots.get(usize::try_from(offset).ok()?));
+        match slot {
+            Some(Some(packet)) => Ok((index, packet)),
+            Some(None) => Err(Some(index)),
+            None => Err(None),
+        }
+    }
+
+    /// All that is remembered, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Index, &Packet)> {
+        (self.base..)
+            .zip(&self.slots)
+            .filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+    }
+
+    /// Takes a packet in, unless it was there before.
+    pub fn insert(&mut self, packet: Packet) -> Insert {
+        let index = self.index(packet.header.sequence);
+        let Some(highest) = self.highest() else {
+            self.base = index - BACK;
+            self.slots.extend((0..BACK).map(|_| None));
+            self.push(packet);
+            return Insert::New {
+                index,
+                missing: index..index,
+            };
+        };
+        if index < self.base {
+            return Insert::TooOld;
+        }
+        if index <= highest {
+            let slot = &mut self.slots[(index - self.base) as usize];
+            if slot.is_some() {
+                return Insert::Duplicate;
+            }
+            self.bytes += packet.len();
+            *slot = Some(packet);
+            self.evict();
+            return Insert::Late { index };
+        }
+        let missing = highest + 1..index;
+        if missing.end - missing.start >= self.max_packets as u64 {
+            self.slots.clear();
+            self.bytes = 0;
+            self.base = index - BACK.min(missing.end - missing.start);
+            self.slots.extend((self.base..index).map(|_| None));
+        } else {
+            self.slots.extend(missing.clone().map(|_| None));
+        }
+        self.push(packet);
+        Insert::New { index, missing }
+    }
+
+    fn push(&mut self, packet: Packet) {
+        self.bytes += packet.len();
+        self.slots.push_back(Some(packet));
+        self.evict();
+    }
+
+    fn evict(&mut self) {
+        while self.slots.len() > self.max_packets || (self.bytes > self.max_bytes && self.slots.len() > 1) {
+            if let Some(Some(packet)) = self.slots.pop_front() {
+                self.bytes -= packet.len();
+            }
+            self.base += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broadcast::rtp::packet;
+
+    fn p(sequence: u16) -> Packet {
+        packet(1, 96, sequence, &[], b"0123456789")
+    }
+
+    fn missing(insert: Insert) -> Vec<u16> {
+        match insert {
+            Insert::New { missing, .. } => missing.map(|index| index as u16).collect(),
+            other => panic!("not new: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn goes_on_across_the_wrap_of_the_sequence_number() {
+        let mut history = History::new(1024, 1 << 20);
+        for sequence in 65_000..=65_535 {
+            assert_eq!(missing(history.insert(p(sequence))), []);
+        }
+        assert_eq!(missing(history.insert(p(2))), [0, 1]);
+        assert!(matches!(history.insert(p(0)), Insert::Late { .. }));
+        assert_eq!(history.insert(p(0)), Insert::Duplicate);
+        assert_eq!(history.insert(p(65_535)), Insert::Duplicate);
+        assert_eq!(history.find(65_500).unwrap().1.header.sequence, 65_500);
+        assert_eq!(history.find(1).unwrap_err().map(|i| i as u16), Some(1));
+        assert_eq!(history.find(2).unwrap().0, history.find(65_535).unwrap().0 + 3);
+    }
+
+    #[test]
+    fn what_fell_out_is_never_taken_again() {
+        let mut history = History::new(300, 1 << 20);
+        for sequence in 1000..2000 {
+            history.insert(p(sequence));
+        }
+        assert_eq!(history.insert(p(1600)), Insert::TooOld);
+        assert_eq!(history.insert(p(1700)), Insert::Duplicate);
+        assert_eq!(history.find(1600), Err(None));
+    }
+
+    #[test]
+    fn packets_from_before_the_first_one_are_taken_once() {
+        let mut history = History::new(1024, 1 << 20);
+        history.insert(p(10));
+        assert!(matches!(history.insert(p(65_530)), Insert::Late { .. }));
+        assert_eq!(history.insert(p(65_530)), Insert::Duplicate);
+        assert_eq!(history.insert(p(10u16.wrapping_sub(BACK as u16 + 1))), Insert::TooOld);
+    }
+
+    #[test]
+    fn bytes_are_bounded() {
+        let mut history = History::new(100_000, 220);
+        for sequence in 0..1000 {
+            history.insert(p(sequence));
+        }
+        assert!(history.bytes <= 220);
+        assert_eq!(history.iter().count(), 10);
+    }
+
+    #[test]
+    fn a_jump_beyond_the_window_starts_a_new_one_ahead() {
+        let mut history = History::new(512, 1 << 20);
+        history.insert(p(0));
+        let before = history.highest().unwrap();
+        assert_eq!(missing(history.insert(p(20_000))).len(), 19_999);
+        assert_eq!(history.highest(), Some(before + 20_000));
+        assert_eq!(history.insert(p(0)), Insert::TooOld);
+        assert!(history.slots.len() <= 512);
+    }
+
+    #[test]
+    fn a_stream_that_comes_back_goes_on_after_its_highest_index() {
+        let mut history = History::after(0x1_0000 + 65_530, 512, 1 << 20);
+        assert_eq!(history.insert(p(65_530)), Insert::TooOld);
+        assert_eq!(missing(history.insert(p(65_531))), []);
+        assert_eq!(history.highest(), Some(0x1_0000 + 65_531));
+        assert!(matches!(history.insert(p(1)), Insert::New { .. }));
+        assert_eq!(history.highest(), Some(0x2_0000 + 1));
+    }
+}

@@ -1,0 +1,65 @@
+//! Who is still there: consent, the resume window, sources that fall silent. A look at all once a second.
+
+use std::time::{Duration, Instant};
+
+use super::hub::Broadcast;
+use super::member::Member;
+use super::{Config, Departure, Event};
+
+/// So often all peers are looked at.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// A new peer that has no keys after so long is gone.
+const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// Why a peer is to be let go, if it is.
+fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> {
+    let since = |then: Instant| now.saturating_duration_since(then);
+    if member.peer.is_connected() {
+        let last = member.peer.last_check().unwrap_or(member.joined);
+        return (since(last) >= config.consent).then_some(Departure::Silent);
+    }
+    if !member.resumed {
+        return (since(member.joined) >= FIRST_HANDSHAKE).then_some(Departure::Silent);
+    }
+    match member.heard {
+        None => (since(member.joined) >= config.resume_window).then_some(Departure::Silent),
+        Some(heard) => (since(heard) >= config.rehandshake_limit).then_some(Departure::NoRehandshake),
+    }
+}
+
+impl Broadcast {
+    /// Lets go who is gone, and tells of sources that came to an end.
+    pub(super) fn look_after(&mut self, now: Instant) {
+        let verdicts = self
+            .members
+            .iter()
+            .filter_map(|(id, member)| Some((id, verdict(&self.config, now, member)?)));
+        let gone: Vec<_> = verdicts.collect();
+        for (id, why) in gone {
+            self.remove(now, id, why);
+        }
+        let keys: Vec<usize> = self.channels.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.look_after_channel(now, key);
+        }
+    }
+
+    /// Tells if a channel's source has gone, and drops a channel that nobody is on.
+    pub(super) fn look_after_channel(&mut self, now: Instant, key: usize) {
+        let Some(channel) = self.channels.get_mut(key) else {
+            return;
+        };
+        if channel.source_gone(now) {
+            self.events.push_back(Event::Source {
+                channel: channel.name.clone(),
+                live: false,
+            });
+        }
+        channel.reservation.take_if(|(_, until)| *until <= now);
+        if channel.is_empty() {
+            let name = std::mem::take(&mut channel.name);
+            self.by_name.remove(&name);
+            self.channels.remove(key);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A peer as the core keeps it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::peer::Peer;
+use crate::vault::{Role, Ufrag};
+
+use super::egress::Mapping;
+use super::history::Index;
+use super::ingress::Ingress;
+use super::resend::Resends;
+
+/// All peers. A key is used again after its peer has left, so nothing may keep the key of a peer that is no more.
+pub(super) type Members = Slab<Member>;
+
+/// A peer and its place.
+pub(super) struct Member {
+    pub ufrag: Ufrag,
+    pub peer: Peer,
+    /// Key of its channel.
+    pub channel: usize,
+    pub resumed: bool,
+    pub joined: Instant,
+    /// When it was first heard in this boot.
+    pub heard: Option<Instant>,
+    /// Addresses whose datagrams are its own, the latest last.
+    pub addresses: Vec<SocketAddr>,
+    /// When its timer goes off.
+    pub armed: Option<Instant>,
+    pub side: Side,
+}
+
+/// What a peer does.
+pub(super) enum Side {
+    Publisher(Box<Ingress>),
+    Viewer(Box<Viewer>),
+}
+
+impl Member {
+    pub fn role(&self) -> Role {
+        match self.side {
+            Side::Publisher(_) => Role::Publisher,
+            Side::Viewer(_) => Role::Viewer,
+        }
+    }
+
+    /// From an earlier boot, and without keys of this one.
+    pub fn is_awaited(&self) -> bool {
+        self.resumed && !self.peer.is_connected()
+    }
+}
+
+/// Most bytes of a viewer's catching up after its first handshake of a boot.
+pub(super) const MAX_CATCH_UP: usize = 512 * 1024;
+
+/// State of a viewer as a receiver.
+pub(super) struct Viewer {
+    pub mapping: Arc<Mapping>,
+    pub resends: Resends,
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    ssrc: u32,
+    /// The highest index sent under the present keys.
+    top: Option<Index>,
+    rtx_sequence: u16,
+}
+
+impl Viewer {
+    pub fn new(mapping: Arc<Mapping>, now: Instant) -> Self {
+        Self {
+            mapping,
+            resends: Resends::new(now),
+            streams: Vec::new(),
+        }
+    }
+
+    /// Fresh keys: SRTP indices start anew on both sides.
+    pub fn rekeyed(&mut self) {
+        for stream in &mut self.streams {
+            stream.top = None;
+        }
+    }
+
+    fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut Stream {
+        // The streams of the present publisher are the last ones.
+        match self.streams.iter().rposition(|stream| stream.ssrc == ssrc) {
+            Some(at) => &mut self.streams[at],
+            None => {
+                self.streams.push(Stream {
+                    ssrc,
+                    top: None,
+                    rtx_sequence: first_rtx(),
+                });
+                self.streams.last_mut().expect("just pushed")
+            }
+        }
+    }
+
+    /// Whether a packet may go out on its own SSRC. After a gap of half the sequence space or more neither side's SRTP would extend the
+    /// sequence number as the publisher meant it, and an index could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
+    pub fn may_send(&mut self, ssrc: u32, index: Index, first_rtx: impl FnOnce() -> u16) -> bool {
+        let top = &mut self.stream(ssrc, first_rtx).top;
+        if top.is_some_and(|top| top.abs_diff(index) >= 0x8000) {
+            return false;
+        }
+        *top = (*top).max(Some(index));
+        true
+    }
+
+    /// The next sequence number of this stream's retransmissions.
+    pub fn next_rtx(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> u16 {
+        let stream = self.stream(ssrc, first_rtx);
+        let sequence = stream.rtx_sequence;
+        stream.rtx_sequence = sequence.wrapping_add(1);
+        sequence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdp::Negotiated;
+
+    fn viewer() -> Viewer {
+        let negotiated = Negotiated {
+            fingerprints: vec![],
+            media: vec![],
+            address: None,
+        };
+        Viewer::new(Arc::new(Mapping::new(&negotiated)), Instant::now())
+    }
+
+    #[test]
+    fn a_stream_ends_at_a_gap_that_srtp_cannot_follow_until_there_are_new_keys() {
+        let mut viewer = viewer();
+        assert!(viewer.may_send(1, 0x1_0000, || 0));
+        assert!(viewer.may_send(1, 0x1_7FFF, || 0));
+        assert!(!viewer.may_send(1, 0x1_FFFF, || 0));
+        assert!(
+            viewer.may_send(1, 0x1_8000, || 0),
+            "the gap is measured from the last packet sent"
+        );
+        assert!(viewer.may_send(2, 0x1_FFFF, || 0), "another stream");
+        viewer.rekeyed();
+        assert!(viewer.may_send(1, 0x1_FFFF, || 0));
+    }
+
+    #[test]
+    fn rtx_numbers_go_on_across_keys_and_wrap() {
+        let mut viewer = viewer();
+        assert_eq!(viewer.next_rtx(1, || 65_535), 65_535);
+        viewer.rekeyed();
+        assert_eq!(viewer.next_rtx(1, || 7), 0);
+        assert_eq!(viewer.next_rtx(2, || 7), 7);
+    }
+}

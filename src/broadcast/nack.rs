@@ -1,0 +1,248 @@
+//! What the server asks the publisher to send again (RFC 4585 §6.2.1): the gaps it sees itself and what viewers miss, merged.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Most packets asked for at a time. A longer gap is better mended by a keyframe.
+pub(super) const MAX_OPEN: usize = 1024;
+/// A packet is asked for so often at most.
+const MAX_TRIES: u8 = 10;
+/// A guess is asked for so often at most: the publisher may well never have sent it, or the viewers may have it.
+const MAX_GUESSES: u8 = 2;
+/// A packet that has not come after so long is given up.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A packet that was given up is not asked for again for so long.
+const MEMORY: Duration = Duration::from_secs(4);
+/// Requests for one packet are at least this far apart.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
+/// The round trip to a publisher until one was measured.
+const DEFAULT_RTT: Duration = Duration::from_millis(50);
+
+/// Why a packet is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Why {
+    /// It may have been lost while the server was away.
+    Guess,
+    /// A later packet came first.
+    Gap,
+    /// A viewer asked for it.
+    Viewer,
+}
+
+#[derive(Debug)]
+struct Ask {
+    why: Why,
+    since: Instant,
+    last: Option<Instant>,
+    tries: u8,
+    given_up: bool,
+}
+
+/// What [`Asks::due`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Sequence numbers to ask for now.
+    pub ask: Vec<u16>,
+    /// A packet that somebody needs has been given up: only a keyframe helps.
+    pub gave_up: bool,
+}
+
+/// The packets of one stream that the publisher is to send again.
+#[derive(Debug)]
+pub(super) struct Asks {
+    open: BTreeMap<u16, Ask>,
+    rtt: Option<Duration>,
+    next: Option<Instant>,
+}
+
+impl Asks {
+    pub fn new() -> Self {
+        Self {
+            open: BTreeMap::new(),
+            rtt: None,
+            next: None,
+        }
+    }
+
+    /// The round trip to the publisher, as far as it is known.
+    pub fn rtt(&self) -> Duration {
+        self.rtt.unwrap_or(DEFAULT_RTT)
+    }
+
+    fn interval(&self) -> Duration {
+        self.rtt().max(MIN_INTERVAL)
+    }
+
+    /// Asks for a packet, unless that is under way or was given up. Whether it is asked for from now on.
+    pub fn want(&mut self, now: Instant, sequence: u16, why: Why) -> bool {
+        if let Some(ask) = self.open.get_mut(&sequence) {
+            ask.why = ask.why.max(why);
+            return false;
+        }
+        if self.open.len() >= MAX_OPEN {
+            return false;
+        }
+        self.open.insert(
+            sequence,
+            Ask {
+                why,
+                since: now,
+                last: None,
+                tries: 0,
+                given_up: false,
+            },
+        );
+        self.next = Some(now);
+        true
+    }
+
+    /// A packet has come, by whatever way.
+    pub fn got(&mut self, now: Instant, sequence: u16) {
+        let Some(ask) = self.open.remove(&sequence) else { return };
+        // Karn's rule: only the answer to a single request measures the round trip.
+        let Some(last) = ask.last.filter(|_| ask.tries == 1) else {
+            return;
+        };
+        let sample = now.saturating_duration_since(last);
+        self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+    }
+
+    /// Whether a viewer has been waiting for something for so long, and it was not given up yet.
+    pub fn viewer_waits(&self, now: Instant, long: Duration) -> bool {
+        let waits = |ask: &Ask| ask.why == Why::Viewer && now.saturating_duration_since(ask.since) >= long;
+        self.open.values().any(|ask| waits(ask) && !ask.given_up)
+    }
+
+    /// When [`Asks::due`] wants to be called.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// What to ask for now.
+    pub fn due(&mut self, now: Instant) -> Due {
+        let mut due = Due::default();
+        if self.next.is_none_or(|next| next > now) {
+            return due;
+        }
+        let interval = self.interval();
+        let mut next: Option<Instant> = None;
+        self.open.retain(|&sequence, ask| {
+            let age = now.saturating_duration_since(ask.since);
+            if ask.given_up {
+                return age < MEMORY;
+            }
+            let at = ask.last.map_or(now, |last| last + interval);
+            if at <= now {
+                let tries = if ask.why == Why::Guess { MAX_GUESSES } else { MAX_TRIES };
+                if ask.tries >= tries || age >= PATIENCE {
+                    ask.given_up = true;
+                    due.gave_up |= ask.why != Why::Guess;
+                    return true;
+                }
+                due.ask.push(sequence);
+                ask.tries += 1;
+                ask.last = Some(now);
+            }
+            let again = ask.last.unwrap_or(now) + interval;
+            next = Some(next.map_or(again, |next| next.min(again)));
+            true
+        });
+        self.next = next;
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn run(asks: &mut Asks, from: Instant, until: Instant) -> (Vec<(u64, u16)>, Option<u64>) {
+        let (mut asked, mut gave_up) = (Vec::new(), None);
+        while let Some(at) = asks.next().filter(|at| *at <= until) {
+            let due = asks.due(at);
+            let ms = at.duration_since(from).as_millis() as u64;
+            asked.extend(due.ask.into_iter().map(|sequence| (ms, sequence)));
+            if due.gave_up {
+                gave_up.get_or_insert(ms);
+            }
+        }
+        (asked, gave_up)
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_at_once_and_again_each_round_trip_until_it_is_given_up() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        assert!(asks.want(t, 7, Why::Gap));
+        let (asked, gave_up) = run(&mut asks, t, t + 5000 * MS);
+        assert_eq!(asked, (0..10).map(|i| (i * 50, 7)).collect::<Vec<_>>());
+        assert_eq!(gave_up, Some(500));
+        assert_eq!(asks.next(), None);
+    }
+
+    #[test]
+    fn many_viewers_who_miss_the_same_packet_make_one_request() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        for i in 0..100 {
+            assert_eq!(asks.want(t + i * MS / 10, 9, Why::Viewer), i == 0);
+        }
+        assert_eq!(asks.due(t).ask, [9]);
+        assert_eq!(asks.due(t + 10 * MS).ask, []);
+        assert_eq!(asks.due(t + 50 * MS).ask, [9]);
+    }
+
+    #[test]
+    fn an_answer_ends_the_asking_and_measures_the_round_trip() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        asks.want(t, 1, Why::Gap);
+        asks.due(t);
+        asks.got(t + 30 * MS, 1);
+        assert_eq!(asks.rtt(), 30 * MS);
+        assert_eq!(asks.due(t + 1000 * MS), Due::default());
+        asks.want(t + 1000 * MS, 2, Why::Gap);
+        assert_eq!(run(&mut asks, t, t + 1065 * MS).0, [(1000, 2), (1030, 2), (1060, 2)]);
+    }
+
+    #[test]
+    fn a_guess_is_asked_for_twice_and_ends_in_silence_unless_a_viewer_needs_it() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        asks.want(t, 1, Why::Guess);
+        asks.want(t, 2, Why::Guess);
+        asks.due(t);
+        assert!(!asks.viewer_waits(t, Duration::ZERO));
+        assert!(!asks.want(t, 2, Why::Viewer));
+        assert!(asks.viewer_waits(t, Duration::ZERO));
+        assert!(!asks.viewer_waits(t, MS));
+        let (asked, gave_up) = run(&mut asks, t, t + 5000 * MS);
+        assert_eq!(asked.iter().filter(|(_, s)| *s == 1).count(), 1);
+        assert_eq!(asked.iter().filter(|(_, s)| *s == 2).count(), 9);
+        assert_eq!(gave_up, Some(500));
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_asked_for_again_soon() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        asks.want(t, 1, Why::Gap);
+        run(&mut asks, t, t + 2000 * MS);
+        assert!(!asks.want(t + 2000 * MS, 1, Why::Viewer));
+        asks.want(t + 5000 * MS, 2, Why::Gap);
+        asks.due(t + 5000 * MS);
+        assert!(asks.want(t + 5000 * MS, 1, Why::Viewer));
+    }
+
+    #[test]
+    fn a_storm_of_requests_is_bounded() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        for sequence in 0..=u16::MAX {
+            asks.want(t, sequence, Why::Viewer);
+        }
+        assert_eq!(asks.due(t).ask.len(), MAX_OPEN);
+    }
+}

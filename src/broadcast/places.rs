@@ -1,0 +1,186 @@
+//! Who may join a channel, and how peers come and go.
+
+use std::time::{Duration, Instant};
+
+use crate::peer::{Peer, PeerSetup};
+use crate::sdp::Codec;
+use crate::vault::{Role, Ufrag};
+
+use super::channel::Channel;
+use super::egress::Mapping;
+use super::hub::Broadcast;
+use super::ingress::Ingress;
+use super::member::{Member, Side, Viewer};
+use super::{Departure, Event, Join, Refusal};
+
+/// How long a publisher's place is held between [`Broadcast::reserve`] and [`Broadcast::join`].
+const HELD: Duration = Duration::from_secs(5);
+
+impl Broadcast {
+    /// Whether a peer could join now; for viewers, the codecs of the channel's publisher. A publisher's place is held for a few seconds for `ufrag`.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the cause.
+    pub fn reserve(&mut self, now: Instant, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Vec<Codec>, Refusal> {
+        if self.members.len() >= self.config.max_peers {
+            return Err(Refusal::Full);
+        }
+        let key = self.by_name.get(channel).copied();
+        if role == Role::Viewer {
+            return key.and_then(|key| self.codecs(key)).ok_or(Refusal::NoPublisher);
+        }
+        if key.is_some_and(|key| !self.is_vacant(now, key, ufrag, false)) {
+            return Err(Refusal::PublisherPresent);
+        }
+        let key = self.channel(channel);
+        self.channels[key].reservation = Some((ufrag.clone(), now + HELD));
+        Ok(Vec::new())
+    }
+
+    /// The codecs of a channel's publisher, there or awaited.
+    fn codecs(&self, key: usize) -> Option<Vec<Codec>> {
+        let member = self.members.get(self.channels.get(key)?.publisher?)?;
+        let Side::Publisher(ingress) = &member.side else {
+            return None;
+        };
+        Some(ingress.codecs())
+    }
+
+    /// Whether this publisher may take the channel's place: nobody has it, or somebody who has fallen silent. One who is awaited after a
+    /// restart keeps it until given up, but not against another from an earlier boot: only one of the two can be the present one.
+    fn is_vacant(&self, now: Instant, key: usize, ufrag: &Ufrag, resumed: bool) -> bool {
+        let Some(channel) = self.channels.get(key) else {
+            return true;
+        };
+        if let Some((holder, until)) = &channel.reservation
+            && holder != ufrag
+            && now < *until
+        {
+            return false;
+        }
+        let Some(member) = channel.publisher.and_then(|id| self.members.get(id)) else {
+            return true;
+        };
+        if member.is_awaited() && !resumed {
+            return false;
+        }
+        let last = member.peer.last_heard().unwrap_or(member.joined);
+        now.saturating_duration_since(last) >= self.config.publisher_silence
+    }
+
+    /// The key of a channel, made if need be.
+    fn channel(&mut self, name: &str) -> usize {
+        if let Some(key) = self.by_name.get(name) {
+            return *key;
+        }
+        let key = self.channels.insert(Channel::new(name.to_owned()));
+        self.by_name.insert(name.to_owned(), key);
+        key
+    }
+
+    /// Takes a peer in (after [`Broadcast::reserve`], or from a record). A peer that is in already stays as it is.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the cause.
+    pub fn join(&mut self, now: Instant, join: Join) -> Result<(), Refusal> {
+        let Join {
+            role,
+            channel,
+            ice,
+            negotiated,
+            resumed,
+        } = join;
+        let ufrag = ice.ufrag.clone();
+        if self.by_ufrag.contains_key(&ufrag) {
+            return Ok(());
+        }
+        if self.members.len() >= self.config.max_peers {
+            return Err(Refusal::Full);
+        }
+        let known = self.by_name.get(&channel).copied();
+        match role {
+            Role::Publisher => {
+                if known.is_some_and(|key| !self.is_vacant(now, key, &ufrag, resumed)) {
+                    return Err(Refusal::PublisherPresent);
+                }
+                if let Some(before) = known.and_then(|key| self.channels[key].publisher) {
+                    self.remove(now, before, Departure::Replaced);
+                }
+            }
+            // A viewer from an earlier boot waits for its publisher, whatever became of that.
+            Role::Viewer if !resumed => {
+                known.and_then(|key| self.codecs(key)).ok_or(Refusal::NoPublisher)?;
+            }
+            Role::Viewer => {}
+        }
+        let key = self.channel(&channel);
+        let address = negotiated.address;
+        let setup = PeerSetup {
+            role,
+            ice,
+            fingerprints: negotiated.fingerprints.clone(),
+            address,
+        };
+        let entry = self.members.vacant_entry();
+        let id = entry.key();
+        let side = match role {
+            Role::Publisher => {
+                self.channels[key].publisher = Some(id);
+                self.channels[key].reservation = None;
+                Side::Publisher(Box::new(Ingress::new(&negotiated, now)))
+            }
+            Role::Viewer => {
+                let mapping = self.channels[key].add_viewer(id, Mapping::new(&negotiated));
+                Side::Viewer(Box::new(Viewer::new(mapping, now)))
+            }
+        };
+        entry.insert(Member {
+            ufrag: ufrag.clone(),
+            peer: Peer::new(setup, self.dtls.clone(), now),
+            channel: key,
+            resumed,
+            joined: now,
+            heard: None,
+            addresses: Vec::new(),
+            armed: None,
+            side,
+        });
+        self.by_ufrag.insert(ufrag, id);
+        // The browser's next packet may be DTLS, from the address that the record knows.
+        if let Some(address) = address.filter(|address| !self.by_address.contains_key(address)) {
+            self.bind(id, address);
+        }
+        Ok(())
+    }
+
+    /// Takes a peer out. Whether it was there.
+    pub fn leave(&mut self, now: Instant, ufrag: &Ufrag) -> bool {
+        let Some(id) = self.by_ufrag.get(ufrag).copied() else {
+            return false;
+        };
+        self.remove(now, id, Departure::Left);
+        true
+    }
+
+    /// Takes a peer out and says why.
+    pub(super) fn remove(&mut self, now: Instant, id: usize, why: Departure) {
+        let Some(member) = self.members.try_remove(id) else {
+            return;
+        };
+        self.by_ufrag.remove(&member.ufrag);
+        for address in &member.addresses {
+            self.by_address.remove(address);
+        }
+        if let Some(channel) = self.channels.get_mut(member.channel) {
+            match member.side {
+                Side::Publisher(_) => channel.remove_publisher(now, &self.members),
+                Side::Viewer(_) => channel.remove_viewer(id),
+            }
+        }
+        self.events.push_back(Event::Gone {
+            ufrag: member.ufrag,
+            why,
+        });
+        self.look_after_channel(now, member.channel);
+    }
+}

@@ -1,0 +1,202 @@
+//! How a viewer's NACKs are answered: by RTX or on the original SSRC, and within what bounds.
+//!
+//! Some receivers cannot use RTX whose SSRC no SDP announced (Firefox). They ask again, and the second answer goes out on the original SSRC,
+//! byte for byte as it was sent first.
+
+use std::time::{Duration, Instant};
+
+use super::history::Index;
+
+/// Answers that are remembered, to tell a repeated request from a first one.
+const REMEMBERED: usize = 256;
+/// A request for the same packet sooner than this is a duplicate of the last one.
+const MIN_REPEAT: Duration = Duration::from_millis(10);
+/// A request for the same packet later than this counts as a first one.
+const FORGET: Duration = Duration::from_secs(2);
+/// One packet is sent again so often at most, until it is forgotten.
+const MAX_ANSWERS: u8 = 8;
+/// After so many RTX packets that did not help, a viewer gets plain retransmissions.
+const DOUBTS: u8 = 3;
+const MAX_DOUBTS: u8 = 6;
+/// A viewer may always have so many bytes sent again at once: two large keyframes.
+const MIN_BURST: u64 = 256 * 1024;
+/// A viewer may always have so many bytes a second sent again.
+const MIN_RATE: u64 = 64 * 1024;
+
+/// The answer to a NACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// As an RTX packet.
+    Rtx,
+    /// On the original SSRC.
+    Plain,
+    /// Not now.
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sent {
+    ssrc: u32,
+    /// Low bits of the index; 0 answers: an empty place.
+    index: u32,
+    at: u32,
+    answers: u8,
+    /// The last answer went by RTX.
+    rtx: bool,
+}
+
+/// What was sent again to one viewer lately.
+#[derive(Debug)]
+pub(super) struct Resends {
+    epoch: Instant,
+    sent: Vec<Sent>,
+    doubts: u8,
+    /// Bytes that may be sent again now.
+    tokens: u64,
+    refilled: Instant,
+}
+
+impl Resends {
+    pub fn new(now: Instant) -> Self {
+        // No memory is taken before the first NACK: most viewers lose nothing.
+        Self {
+            epoch: now,
+            sent: Vec::new(),
+            doubts: 0,
+            tokens: MIN_BURST,
+            refilled: now,
+        }
+    }
+
+    /// How to answer a request for a packet of `size` bytes, on a channel with `rate` bytes a second.
+    pub fn answer(&mut self, now: Instant, ssrc: u32, index: Index, size: usize, rate: u64, has_rtx: bool) -> Answer {
+        if self.sent.is_empty() {
+            self.sent = vec![Sent::default(); REMEMBERED];
+        }
+        let at = now.saturating_duration_since(self.epoch).as_millis() as u32;
+        let slot = (index as usize ^ ssrc as usize) % REMEMBERED;
+        let before = self.sent[slot];
+        let age = Duration::from_millis(at.wrapping_sub(before.at).into());
+        let repeated = before.answers > 0 && (before.ssrc, before.index) == (ssrc, index as u32) && age < FORGET;
+        if repeated && (age < MIN_REPEAT || before.answers >= MAX_ANSWERS) {
+            return Answer::Nothing;
+        }
+        if !self.take(now, size as u64, rate) {
+            return Answer::Nothing;
+        }
+        if before.answers == 1 && before.rtx {
+            // Either the RTX packet did not help, or it was the last word on its packet.
+            self.doubts = if repeated {
+                (self.doubts + 1).min(MAX_DOUBTS)
+            } else {
+                self.doubts.saturating_sub(1)
+            };
+        }
+        let rtx = has_rtx && !repeated && self.doubts < DOUBTS;
+        let answers = if repeated { before.answers + 1 } else { 1 };
+        self.sent[slot] = Sent {
+            ssrc,
+            index: index as u32,
+            at,
+            answers,
+            rtx,
+        };
+        if rtx { Answer::Rtx } else { Answer::Plain }
+    }
+
+    /// Takes bytes from the budget: half of the media rate, and a burst of a second's media.
+    fn take(&mut self, now: Instant, size: u64, rate: u64) -> bool {
+        let elapsed = now.saturating_duration_since(self.refilled).as_millis() as u64;
+        let refill = elapsed.saturating_mul((rate / 2).max(MIN_RATE)) / 1000;
+        if refill > 0 {
+            self.tokens = self.tokens.saturating_add(refill).min(rate.max(MIN_BURST));
+            self.refilled = now;
+        }
+        match self.tokens.checked_sub(size) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const RATE: u64 = 300_000;
+
+    #[test]
+    fn a_first_request_is_answered_by_rtx_and_a_second_one_on_the_original_ssrc() {
+        let t = Instant::now();
+        let mut resends = Resends::new(t);
+        assert_eq!(resends.answer(t, 1, 70_000, 1200, RATE, true), Answer::Rtx);
+        assert_eq!(
+            resends.answer(t + MS, 1, 70_000, 1200, RATE, true),
+            Answer::Nothing,
+            "too soon"
+        );
+        assert_eq!(resends.answer(t + 20 * MS, 1, 70_000, 1200, RATE, true), Answer::Plain);
+        assert_eq!(resends.answer(t + 20 * MS, 1, 70_001, 1200, RATE, true), Answer::Rtx);
+        assert_eq!(
+            resends.answer(t + 20 * MS, 1, 70_002, 1200, RATE, false),
+            Answer::Plain,
+            "no RTX agreed"
+        );
+    }
+
+    #[test]
+    fn a_viewer_that_rtx_does_not_help_gets_plain_answers_at_once() {
+        let t = Instant::now();
+        let mut resends = Resends::new(t);
+        for index in 70_000..70_003 {
+            assert_eq!(resends.answer(t, 1, index, 1200, RATE, true), Answer::Rtx);
+            assert_eq!(resends.answer(t + 30 * MS, 1, index, 1200, RATE, true), Answer::Plain);
+        }
+        assert_eq!(resends.answer(t + 40 * MS, 1, 70_010, 1200, RATE, true), Answer::Plain);
+    }
+
+    #[test]
+    fn a_viewer_that_only_loses_an_rtx_packet_now_and_then_keeps_rtx() {
+        let t = Instant::now();
+        let mut resends = Resends::new(t);
+        for i in 0..2000u64 {
+            let now = t + i as u32 * 20 * MS;
+            assert_eq!(resends.answer(now, 1, 70_000 + i, 100, RATE, true), Answer::Rtx, "{i}");
+            // Of the packets of the second round on, every tenth answer is lost.
+            if i > 256 && i % 10 == 0 {
+                assert_eq!(
+                    resends.answer(now + 15 * MS, 1, 70_000 + i, 100, RATE, true),
+                    Answer::Plain
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_packet_is_sent_again_a_few_times_only() {
+        let t = Instant::now();
+        let mut resends = Resends::new(t);
+        let sent = (0..50).filter(|i| resends.answer(t + 20 * MS * *i, 1, 70_000, 10, RATE, true) != Answer::Nothing);
+        assert_eq!(sent.count(), usize::from(MAX_ANSWERS));
+    }
+
+    #[test]
+    fn a_nack_storm_is_held_to_a_share_of_the_media_rate() {
+        let t = Instant::now();
+        let mut resends = Resends::new(t);
+        let mut bytes = 0;
+        for i in 0..100_000u64 {
+            let now = t + Duration::from_micros(100 * i);
+            if resends.answer(now, 1, 70_000 + i % 4000, 1200, RATE, true) != Answer::Nothing {
+                bytes += 1200;
+            }
+        }
+        // 10 s: a burst and half the rate.
+        assert!(bytes <= RATE + 5 * RATE + 1200, "{bytes}");
+        assert!(bytes >= 4 * RATE, "{bytes}");
+    }
+}

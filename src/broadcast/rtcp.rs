@@ -1,0 +1,366 @@
+//! RTCP (RFC 3550 §6, RFC 4585): the parts of a compound packet that the server acts on, and the packets it writes.
+//!
+//! What comes in is read in place, so that a hostile packet can claim no memory; what goes out is written by `rtc-rtcp`. Feedback goes
+//! out in packets of reduced size (RFC 5506), which every browser takes.
+
+use bytes::{Bytes, BytesMut};
+use rtc_rtcp::Packet;
+use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc_rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc_rtcp::receiver_report::ReceiverReport;
+use rtc_rtcp::reception_report::ReceptionReport;
+use rtc_rtcp::sender_report::SenderReport;
+use rtc_rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
+use rtc_rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
+
+/// The server's canonical name (RFC 7022 asks for one that tells nothing).
+const CNAME: &[u8] = b"rekindle";
+/// Most entries of one NACK packet, so that it fits a datagram.
+const MAX_NACK_PAIRS: usize = 250;
+
+/// Timing and counts out of a sender report (RFC 3550 §6.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SenderInfo {
+    pub ntp_time: u64,
+    pub rtp_time: u32,
+    pub packet_count: u32,
+    pub octet_count: u32,
+}
+
+/// One thing that a compound packet says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item<'a> {
+    /// A sender report.
+    SenderReport { ssrc: u32, info: SenderInfo },
+    /// The canonical name of a source.
+    Cname { ssrc: u32, name: &'a [u8] },
+    /// A generic NACK (RFC 4585 §6.2.1): packet identifier and bit mask, 4 bytes each pair.
+    Nack { ssrc: u32, pairs: &'a [u8] },
+    /// A PLI (RFC 4585 §6.3.1) or an entry of a FIR (RFC 5104 §4.3.1).
+    KeyframeRequest { ssrc: u32 },
+}
+
+/// Reads a compound packet up to the first thing that is malformed.
+pub(super) fn read(packet: &[u8]) -> impl Iterator<Item = Item<'_>> {
+    Parts { rest: packet }.flat_map(|part| part.items())
+}
+
+/// The sequence numbers that the pairs of [`Item::Nack`] name.
+pub(super) fn nacked(pairs: &[u8]) -> impl Iterator<Item = u16> {
+    pairs.chunks_exact(4).flat_map(|pair| {
+        let packet_id = u16::from_be_bytes([pair[0], pair[1]]);
+        NackPair {
+            packet_id,
+            lost_packets: u16::from_be_bytes([pair[2], pair[3]]),
+        }
+        .into_iter()
+    })
+}
+
+struct Parts<'a> {
+    rest: &'a [u8],
+}
+
+/// One RTCP packet of a compound.
+struct Part<'a> {
+    count: u8,
+    kind: u8,
+    /// Behind the 4 bytes of the common header, without padding.
+    body: &'a [u8],
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        let (head, rest) = self.rest.split_first_chunk::<4>()?;
+        let length = 4 * usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let (mut body, rest) = rest.split_at_checked(length)?;
+        if head[0] >> 6 != 2 {
+            return None;
+        }
+        if head[0] & 0x20 != 0 {
+            let padding = usize::from(*body.last()?);
+            body = body.get(..body.len().checked_sub(padding)?)?;
+        }
+        self.rest = rest;
+        Some(Part {
+            count: head[0] & 0x1F,
+            kind: head[1],
+            body,
+        })
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+impl<'a> Part<'a> {
+    fn items(self) -> Box<dyn Iterator<Item = Item<'a>> + 'a> {
+        let body = self.body;
+        let one = |item: Option<Item<'a>>| -> Box<dyn Iterator<Item = Item<'a>> + 'a> { Box::new(item.into_iter()) };
+        match (self.kind, self.count) {
+            (200, _) => one(sender_report(body)),
+            (202, 1..) => one(cname(body)),
+            (205, 1) => one(word(body, 4).and_then(|ssrc| {
+                Some(Item::Nack {
+                    ssrc,
+                    pairs: body.get(8..)?,
+                })
+            })),
+            (206, 1) => one(word(body, 4).map(|ssrc| Item::KeyframeRequest { ssrc })),
+            (206, 4) => {
+                let entries = body.get(8..).unwrap_or_default().chunks_exact(8);
+                Box::new(entries.filter_map(|entry| Some(Item::KeyframeRequest { ssrc: word(entry, 0)? })))
+            }
+            _ => one(None),
+        }
+    }
+}
+
+fn sender_report<'a>(body: &[u8]) -> Option<Item<'a>> {
+    let info = SenderInfo {
+        ntp_time: (u64::from(word(body, 4)?) << 32) | u64::from(word(body, 8)?),
+        rtp_time: word(body, 12)?,
+        packet_count: word(body, 16)?,
+        octet_count: word(body, 20)?,
+    };
+    Some(Item::SenderReport {
+        ssrc: word(body, 0)?,
+        info,
+    })
+}
+
+/// The CNAME of the first chunk: an SDES packet of a browser has one chunk.
+fn cname(body: &[u8]) -> Option<Item<'_>> {
+    const CNAME_ITEM: u8 = 1;
+    let ssrc = word(body, 0)?;
+    let mut rest = body.get(4..)?;
+    while let [kind @ 1..=255, length, after @ ..] = rest {
+        let (name, after) = after.split_at_checked(usize::from(*length))?;
+        if *kind == CNAME_ITEM {
+            return Some(Item::Cname { ssrc, name });
+        }
+        rest = after;
+    }
+    None
+}
+
+fn write(packets: &[Box<dyn Packet>]) -> Option<BytesMut> {
+    rtc_rtcp::packet::marshal(packets).ok()
+}
+
+fn description(ssrc: u32, name: &[u8]) -> Box<dyn Packet> {
+    let item = SourceDescriptionItem {
+        sdes_type: SdesType::SdesCname,
+        text: Bytes::copy_from_slice(name),
+    };
+    Box::new(SourceDescription {
+        chunks: vec![SourceDescriptionChunk {
+            source: ssrc,
+            items: vec![item],
+        }],
+    })
+}
+
+/// A receiver report with the server's description, and REMB (draft-alvestrand-rmcat-remb-03) where a bitrate in bit/s is told.
+pub(super) fn receiver_report(sender: u32, mut reports: Vec<ReceptionReport>, remb: Option<u64>) -> Option<BytesMut> {
+    reports.truncate(31);
+    let ssrcs = reports.iter().map(|report| report.ssrc).collect();
+    let mut packets: Vec<Box<dyn Packet>> = vec![
+        Box::new(ReceiverReport {
+            ssrc: sender,
+            reports,
+            ..Default::default()
+        }),
+        description(sender, CNAME),
+    ];
+    if let Some(bitrate) = remb {
+        let bitrate = bitrate as f32;
+        packets.push(Box::new(ReceiverEstimatedMaximumBitrate {
+            sender_ssrc: sender,
+            bitrate,
+            ssrcs,
+        }));
+    }
+    write(&packets)
+}
+
+/// A publisher's sender report as viewers get it: without the publisher's own reception reports, with its CNAME if that is known.
+pub(super) fn sender_report_for_viewers(ssrc: u32, info: &SenderInfo, cname: Option<&[u8]>) -> Option<BytesMut> {
+    let report = SenderReport {
+        ssrc,
+        ntp_time: info.ntp_time,
+        rtp_time: info.rtp_time,
+        packet_count: info.packet_count,
+        octet_count: info.octet_count,
+        ..Default::default()
+    };
+    let mut packets: Vec<Box<dyn Packet>> = vec![Box::new(report)];
+    packets.extend(cname.map(|name| description(ssrc, name)));
+    write(&packets)
+}
+
+/// NACKs for these sequence numbers, in as few packets as they fit.
+pub(super) fn nacks(sender: u32, media: u32, sequences: &[u16]) -> Vec<BytesMut> {
+    let pairs = rtc_rtcp::transport_feedbacks::transport_layer_nack::nack_pairs_from_sequence_numbers(sequences);
+    let packets = pairs.chunks(MAX_NACK_PAIRS).filter_map(|pairs| {
+        let nack = TransportLayerNack {
+            sender_ssrc: sender,
+            media_ssrc: media,
+            nacks: pairs.to_vec(),
+        };
+        write(&[Box::new(nack)])
+    });
+    packets.collect()
+}
+
+/// A PLI.
+pub(super) fn pli(sender: u32, media: u32) -> Option<BytesMut> {
+    write(&[Box::new(PictureLossIndication {
+        sender_ssrc: sender,
+        media_ssrc: media,
+    })])
+}
+
+/// Transport-wide feedback.
+pub(super) fn transport_feedback(feedback: TransportLayerCc) -> Option<BytesMut> {
+    write(&[Box::new(feedback)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtc_rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
+
+    #[test]
+    fn reads_what_another_implementation_writes() {
+        let info = SenderInfo {
+            ntp_time: 0x0102_0304_0506_0708,
+            rtp_time: 9,
+            packet_count: 10,
+            octet_count: 11,
+        };
+        let report = ReceptionReport {
+            ssrc: 3,
+            ..Default::default()
+        };
+        let sr = SenderReport {
+            ssrc: 7,
+            ntp_time: info.ntp_time,
+            rtp_time: 9,
+            packet_count: 10,
+            octet_count: 11,
+            reports: vec![report],
+            ..Default::default()
+        };
+        let nack = TransportLayerNack {
+            sender_ssrc: 1,
+            media_ssrc: 7,
+            nacks: vec![NackPair {
+                packet_id: 65_535,
+                lost_packets: 0b101,
+            }],
+        };
+        let fir = FullIntraRequest {
+            sender_ssrc: 1,
+            media_ssrc: 0,
+            fir: vec![
+                FirEntry {
+                    ssrc: 7,
+                    sequence_number: 1,
+                },
+                FirEntry {
+                    ssrc: 8,
+                    sequence_number: 1,
+                },
+            ],
+        };
+        let pli = PictureLossIndication {
+            sender_ssrc: 1,
+            media_ssrc: 9,
+        };
+        let wire = write(&[
+            Box::new(sr),
+            description(7, b"abc"),
+            Box::new(nack),
+            Box::new(fir),
+            Box::new(pli),
+        ])
+        .unwrap();
+        let items: Vec<_> = read(&wire).collect();
+        let [a, b, Item::Nack { ssrc: 7, pairs }, rest @ ..] = items.as_slice() else {
+            panic!("{items:?}")
+        };
+        assert_eq!(*a, Item::SenderReport { ssrc: 7, info });
+        assert_eq!(*b, Item::Cname { ssrc: 7, name: b"abc" });
+        assert_eq!(nacked(pairs).collect::<Vec<_>>(), [65_535, 0, 2]);
+        assert_eq!(rest, [7, 8, 9].map(|ssrc| Item::KeyframeRequest { ssrc }));
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_by_another_implementation() {
+        let report = ReceptionReport {
+            ssrc: 7,
+            total_lost: 0xFF_FFFE,
+            ..Default::default()
+        };
+        let wire = receiver_report(1, vec![report], Some(5_000_000)).unwrap();
+        let packets = rtc_rtcp::packet::unmarshal(&mut wire.freeze()).unwrap();
+        assert_eq!(packets.len(), 3);
+        let rr = packets[0].as_any().downcast_ref::<ReceiverReport>().unwrap();
+        assert_eq!(
+            (rr.ssrc, rr.reports[0].ssrc, rr.reports[0].total_lost),
+            (1, 7, 0xFF_FFFE)
+        );
+        let remb = packets[2]
+            .as_any()
+            .downcast_ref::<ReceiverEstimatedMaximumBitrate>()
+            .unwrap();
+        assert_eq!(remb.ssrcs, [7]);
+        assert!((remb.bitrate - 5e6).abs() < 50.0);
+    }
+
+    #[test]
+    fn many_missing_packets_are_split_over_nack_packets() {
+        let sequences: Vec<u16> = (0..1000).map(|i| i * 20).collect();
+        let packets = nacks(1, 2, &sequences);
+        assert_eq!(packets.len(), 4);
+        let asked: Vec<u16> = packets
+            .iter()
+            .flat_map(|packet| read(packet).collect::<Vec<_>>())
+            .flat_map(|item| match item {
+                Item::Nack { ssrc: 2, pairs } => nacked(pairs).collect::<Vec<_>>(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(asked, sequences);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        };
+        for round in 0..50_000usize {
+            let mut data: Vec<u8> = (0..round % 64).map(|_| random()).collect();
+            if data.len() >= 4 {
+                data[0] = 0x80 | (data[0] & 0x3F);
+                data[1] = 200 + data[1] % 8;
+                data[2] = 0;
+                data[3] %= 16;
+            }
+            for item in read(&data) {
+                if let Item::Nack { pairs, .. } = item {
+                    assert!(nacked(pairs).count() <= 17 * data.len());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! RTP packets (RFC 3550 §5.1): where each part lies, and the rewriting of one header into another. Nothing is copied to read.
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Length of the fixed header, in bytes.
+const FIXED: usize = 12;
+/// "defined by profile" of one-byte header extensions (RFC 8285 §4.2).
+const ONE_BYTE: u16 = 0xBEDE;
+/// The same of two-byte header extensions, without the 4 appbits (RFC 8285 §4.3).
+const TWO_BYTE: u16 = 0x1000;
+
+/// A parsed header. Offsets have been checked against the packet it was parsed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub marker: bool,
+    pub payload_type: u8,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    csrcs_end: u16,
+    /// "defined by profile", and where the elements lie; an empty range without an extension.
+    profile: u16,
+    extension: (u16, u16),
+    payload: (u16, u16),
+}
+
+impl Header {
+    /// Reads a header; `None` for anything that is not a whole RTP packet. Padding is left out of the payload.
+    pub fn parse(packet: &[u8]) -> Option<Self> {
+        let total = u16::try_from(packet.len()).ok()?;
+        let fixed: &[u8; FIXED] = packet.first_chunk()?;
+        if fixed[0] >> 6 != 2 {
+            return None;
+        }
+        let csrcs_end = FIXED + 4 * usize::from(fixed[0] & 0x0F);
+        let (mut profile, mut extension, mut start) = (0, (0, 0), csrcs_end);
+        if fixed[0] & 0x10 != 0 {
+            let head: &[u8; 4] = packet.get(csrcs_end..)?.first_chunk()?;
+            profile = u16::from_be_bytes([head[0], head[1]]);
+            let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
+            start = csrcs_end + 4 + 4 * words;
+            extension = (u16::try_from(csrcs_end + 4).ok()?, u16::try_from(start).ok()?);
+        }
+        let payload = packet.get(start..)?;
+        let padding = if fixed[0] & 0x20 != 0 {
+            usize::from(*payload.last()?)
+        } else {
+            0
+        };
+        if padding > payload.len() || (fixed[0] & 0x20 != 0 && padding == 0) {
+            return None;
+        }
+        Some(Self {
+            marker: fixed[1] & 0x80 != 0,
+            payload_type: fixed[1] & 0x7F,
+            sequence: u16::from_be_bytes([fixed[2], fixed[3]]),
+            timestamp: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            ssrc: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
+            csrcs_end: csrcs_end as u16,
+            profile,
+            extension,
+            payload: (start as u16, total - padding as u16),
+        })
+    }
+
+    fn payload_range(&self) -> Range<usize> {
+        usize::from(self.payload.0)..usize::from(self.payload.1)
+    }
+
+    /// The header extension elements of the packet this header was parsed from.
+    pub fn extensions<'a>(&self, packet: &'a [u8]) -> Elements<'a> {
+        let range = usize::from(self.extension.0)..usize::from(self.extension.1);
+        let rest = packet.get(range).unwrap_or_default();
+        match self.profile {
+            ONE_BYTE => Elements { rest, two_byte: false },
+            profile if profile & 0xFFF0 == TWO_BYTE => Elements { rest, two_byte: true },
+            _ => Elements {
+                rest: &[],
+                two_byte: false,
+            },
+        }
+    }
+
+    /// The element with this id, if the packet has it.
+    pub fn extension<'a>(&self, packet: &'a [u8], id: u8) -> Option<&'a [u8]> {
+        self.extensions(packet)
+            .find_map(|(found, value)| (found == id).then_some(value))
+    }
+}
+
+/// Header extension elements: (id, value).
+pub(super) struct Elements<'a> {
+    rest: &'a [u8],
+    two_byte: bool,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (&first, rest) = self.rest.split_first()?;
+            if first == 0 {
+                self.rest = rest;
+                continue;
+            }
+            let (id, length, rest) = if self.two_byte {
+                let (&length, rest) = rest.split_first()?;
+                (first, usize::from(length), rest)
+            } else {
+                // Id 15 ends the list (RFC 8285 §4.2).
+                if first >> 4 == 15 {
+                    self.rest = &[];
+                    return None;
+                }
+                (first >> 4, usize::from(first & 0x0F) + 1, rest)
+            };
+            let (value, rest) = rest.split_at_checked(length)?;
+            self.rest = rest;
+            return Some((id, value));
+        }
+    }
+}
+
+/// A packet with its parsed header. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Packet {
+    pub header: Header,
+    data: Bytes,
+}
+
+impl Packet {
+    /// Parses a packet; `None` as for [`Header::parse`].
+    pub fn parse(data: Bytes) -> Option<Self> {
+        let header = Header::parse(&data)?;
+        Some(Self { header, data })
+    }
+
+    /// Size in bytes, as it came.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The payload without padding.
+    pub fn payload(&self) -> &[u8] {
+        self.data.get(self.header.payload_range()).unwrap_or_default()
+    }
+
+    /// The element with this id, if the packet has it.
+    pub fn extension(&self, id: u8) -> Option<&[u8]> {
+        self.header.extension(&self.data, id)
+    }
+
+    fn csrcs(&self) -> &[u8] {
+        self.data
+            .get(FIXED..usize::from(self.header.csrcs_end))
+            .unwrap_or_default()
+    }
+
+    /// The original packet out of an RTX packet (RFC 4588 §4): the original sequence number stands before the payload. `None` where
+    /// there is nothing to take out, as in the padding that browsers send to probe the path.
+    pub fn unwrap_rtx(&self, ssrc: u32, payload_type: u8) -> Option<Self> {
+        let (sequence, payload) = self.payload().split_first_chunk::<2>()?;
+        if payload.is_empty() {
+            return None;
+        }
+        let head = self.data.get(..usize::from(self.header.payload.0))?;
+        let mut data = BytesMut::with_capacity(head.len() + payload.len());
+        data.put_slice(head);
+        data.put_slice(payload);
+        data[0] &= !0x20;
+        data[1] = (data[1] & 0x80) | (payload_type & 0x7F);
+        data[2..4].copy_from_slice(sequence);
+        data[8..12].copy_from_slice(&ssrc.to_be_bytes());
+        Self::parse(data.freeze())
+    }
+
+    /// Writes this packet under another header: CSRCs, marker and time stamp stay.
+    pub fn write(&self, head: &Head<'_>, out: &mut Vec<u8>) {
+        out.clear();
+        let csrcs = self.csrcs();
+        let extended = !head.extensions.is_empty();
+        out.push(0x80 | (u8::from(extended) << 4) | (csrcs.len() / 4) as u8);
+        out.push((u8::from(self.header.marker) << 7) | (head.payload_type & 0x7F));
+        out.put_u16(head.sequence);
+        out.put_u32(self.header.timestamp);
+        out.put_u32(head.ssrc);
+        out.put_slice(csrcs);
+        if extended {
+            let words = head.extensions.len().div_ceil(4);
+            out.put_u16(ONE_BYTE);
+            out.put_u16(words as u16);
+            out.put_slice(head.extensions);
+            out.resize(out.len() + 4 * words - head.extensions.len(), 0);
+        }
+        if head.retransmission {
+            out.put_u16(self.header.sequence);
+        }
+        out.put_slice(self.payload());
+    }
+}
+
+/// What a rewritten header is to say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub payload_type: u8,
+    pub sequence: u16,
+    pub ssrc: u32,
+    /// One-byte elements (see [`put_element`]), without padding.
+    pub extensions: &'a [u8],
+    /// The packet becomes an RTX packet (RFC 4588 §4): its own sequence number goes before the payload.
+    pub retransmission: bool,
+}
+
+/// Appends a one-byte element (RFC 8285 §4.2); one that does not fit that form is left out.
+pub(super) fn put_element(elements: &mut Vec<u8>, id: u8, value: &[u8]) {
+    if (1..=14).contains(&id) && (1..=16).contains(&value.len()) {
+        elements.push((id << 4) | (value.len() as u8 - 1));
+        elements.extend_from_slice(value);
+    }
+}
+
+/// Builds a packet for tests.
+#[cfg(test)]
+pub(super) fn packet(ssrc: u32, payload_type: u8, sequence: u16, extensions: &[u8], payload: &[u8]) -> Packet {
+    let mut data = vec![0x80 | (u8::from(!extensions.is_empty()) << 4), payload_type];
+    data.put_u16(sequence);
+    data.put_u32(u32::from(sequence) * 3000);
+    data.put_u32(ssrc);
+    if !extensions.is_empty() {
+        let words = extensions.len().div_ceil(4);
+        data.put_u16(ONE_BYTE);
+        data.put_u16(words as u16);
+        data.put_slice(extensions);
+        data.resize(16 + 4 * words, 0);
+    }
+    data.put_slice(payload);
+    Packet::parse(data.into()).expect("a well-formed packet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_all_parts_of_a_header() {
+        let data = [
+            0xB1, 0xE0, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0xBE, 0xDE, 0, 2, 0x31, 5, 6, 0, 0x40, 7, 0, 0,
+            b'a', b'b', 0, 2,
+        ];
+        let packet = Packet::parse(Bytes::copy_from_slice(&data)).unwrap();
+        let h = packet.header;
+        assert!(h.marker);
+        assert_eq!((h.payload_type, h.sequence, h.timestamp, h.ssrc), (96, 0x1234, 9, 7));
+        assert_eq!(packet.csrcs(), [1, 2, 3, 4]);
+        assert_eq!(
+            h.extensions(&data).collect::<Vec<_>>(),
+            [(3, &[5u8, 6][..]), (4, &[7][..])]
+        );
+        assert_eq!(packet.payload(), b"ab", "padding is left out");
+    }
+
+    #[test]
+    fn reads_two_byte_extensions() {
+        let mut data = vec![
+            0x90, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x10, 0x05, 0, 2, 20, 3, 1, 2, 3, 0, 21, 0,
+        ];
+        data.push(1);
+        let h = Header::parse(&data).unwrap();
+        assert_eq!(
+            h.extensions(&data).collect::<Vec<_>>(),
+            [(20, &[1u8, 2, 3][..]), (21, &[][..])]
+        );
+    }
+
+    #[test]
+    fn any_bytes_are_parsed_without_panic() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        };
+        for length in (0..80).cycle().take(20_000) {
+            let mut data: Vec<u8> = (0..length).map(|_| random()).collect();
+            if let Some(first) = data.first_mut() {
+                *first = (*first & 0x3F) | 0x80;
+            }
+            if length > 16 && length % 2 == 0 {
+                data[12..16].copy_from_slice(&[0xBE, 0xDE, 0, 1]);
+            }
+            let Some(packet) = Packet::parse(data.into()) else {
+                continue;
+            };
+            assert!(packet.header.extensions(&packet.data).count() <= packet.len());
+            assert!(packet.payload().len() <= packet.len());
+            let _ = packet.unwrap_rtx(1, 2);
+        }
+    }
+
+    #[test]
+    fn refuses_padding_longer_than_the_payload() {
+        assert!(Header::parse(&[0xA0, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 9, 3]).is_none());
+        assert!(Header::parse(&[0xA0, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0]).is_none());
+        assert!(Header::parse(&[0xA0, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]).is_none());
+    }
+
+    #[test]
+    fn rtx_round_trip_gives_the_original() {
+        let original = packet(7, 96, 65_535, &[0x10, b'0'], b"payload");
+        let mut wire = Vec::new();
+        let head = Head {
+            payload_type: 97,
+            sequence: 3,
+            ssrc: 8,
+            extensions: &[0x10, b'0'],
+            retransmission: true,
+        };
+        original.write(&head, &mut wire);
+        let rtx = Packet::parse(wire.into()).unwrap();
+        assert_eq!(
+            (rtx.header.ssrc, rtx.header.sequence, rtx.header.payload_type),
+            (8, 3, 97)
+        );
+        let unwrapped = rtx.unwrap_rtx(7, 96).unwrap();
+        assert_eq!(unwrapped, original);
+    }
+
+    #[test]
+    fn a_padding_only_rtx_packet_unwraps_to_nothing() {
+        let mut data = vec![0xA0, 97, 0, 1, 0, 0, 0, 0, 0, 0, 0, 8];
+        data.resize(12 + 255, 0);
+        data.push(255);
+        data.push(0);
+        *data.last_mut().unwrap() = 255;
+        let rtx = Packet::parse(data.into()).unwrap();
+        assert!(rtx.unwrap_rtx(7, 96).is_none());
+    }
+}

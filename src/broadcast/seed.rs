@@ -1,0 +1,45 @@
+//! Numbers that must be unpredictable or distinct, derived from the one seed that the core is given.
+
+use aws_lc_rs::hmac;
+
+/// The source of such numbers. Equal questions have equal answers.
+pub(super) struct Seed(hmac::Key);
+
+impl Seed {
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &seed))
+    }
+
+    /// A number for a purpose and what it is about.
+    pub fn number(&self, purpose: &str, about: &[&[u8]]) -> u32 {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in [purpose.as_bytes()].iter().chain(about) {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let tag = context.sign();
+        let bytes = tag.as_ref().first_chunk().copied().unwrap_or_default();
+        u32::from_be_bytes(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_differ_by_seed_purpose_and_matter() {
+        let (a, b) = (Seed::new([1; 32]), Seed::new([2; 32]));
+        let numbers = [
+            a.number("x", &[b"1"]),
+            a.number("x", &[b"2"]),
+            a.number("y", &[b"1"]),
+            b.number("x", &[b"1"]),
+            a.number("x1", &[]),
+        ];
+        for (i, one) in numbers.iter().enumerate() {
+            assert!(!numbers[..i].contains(one));
+        }
+        assert_eq!(a.number("x", &[b"1"]), numbers[0]);
+    }
+}

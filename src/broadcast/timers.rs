@@ -1,0 +1,71 @@
+//! What is due when. Entries are never taken back: one that came too early is recognised by its owner, so that a packet costs a look at one
+//! time, not a search.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The look at who is still there.
+    Liveness,
+    /// A peer's DTLS timer.
+    Peer(usize),
+    /// A channel's feedback to its publisher.
+    Channel(usize),
+}
+
+/// All timers.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BinaryHeap<Reverse<(Instant, Timer)>>);
+
+impl Timers {
+    /// Sets a timer, unless its owner's armed time is as early already.
+    pub fn arm(&mut self, timer: Timer, at: Option<Instant>, armed: &mut Option<Instant>) {
+        let Some(at) = at.filter(|at| armed.is_none_or(|armed| *at < armed)) else {
+            return;
+        };
+        *armed = Some(at);
+        self.0.push(Reverse((at, timer)));
+    }
+
+    /// The earliest time that something may be due.
+    pub fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes out what is due.
+    pub fn due(&mut self, now: Instant) -> Vec<(Instant, Timer)> {
+        let mut due = Vec::new();
+        while let Some(Reverse(entry)) = self.0.peek() {
+            if entry.0 > now {
+                break;
+            }
+            due.push(*entry);
+            self.0.pop();
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn an_owner_is_armed_again_only_for_an_earlier_time() {
+        let t = Instant::now();
+        let at = |ms| Some(t + Duration::from_millis(ms));
+        let (mut timers, mut armed) = (Timers::default(), None);
+        timers.arm(Timer::Peer(1), at(20), &mut armed);
+        timers.arm(Timer::Peer(1), at(30), &mut armed);
+        timers.arm(Timer::Peer(1), None, &mut armed);
+        assert_eq!((timers.next(), armed), (at(20), at(20)));
+        timers.arm(Timer::Peer(1), at(10), &mut armed);
+        assert_eq!((timers.next(), armed), (at(10), at(10)));
+        assert_eq!(timers.due(at(25).unwrap()).len(), 2);
+        assert_eq!(timers.next(), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! The loop: waits for datagrams, tasks and timers, and drives the core with them.
+
+use std::io;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use tokio::sync::mpsc as async_mpsc;
+
+use super::resume::{Loaded, Resume};
+use super::socket::{Answered, Socket};
+use super::{Notice, Task};
+use crate::broadcast::{Broadcast, Routed};
+
+const SOCKET: Token = Token(0);
+const WAKE: Token = Token(1);
+/// Batches taken in one turn, before answers go out and timers run.
+const BATCHES: usize = 4;
+/// Longest wait: nothing is due later than that without a datagram or a task.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct MediaLoop {
+    poll: Poll,
+    socket: Socket,
+    core: Broadcast,
+    tasks: mpsc::Receiver<Task>,
+    notices: async_mpsc::UnboundedSender<Notice>,
+    resume: Resume,
+    loaded: mpsc::Receiver<Loaded>,
+    loaded_sender: Option<mpsc::Sender<Loaded>>,
+}
+
+impl MediaLoop {
+    pub fn new(
+        mut socket: Socket,
+        core: Broadcast,
+        tasks: mpsc::Receiver<Task>,
+        notices: async_mpsc::UnboundedSender<Notice>,
+        resume: Resume,
+    ) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        poll.registry().register(socket.source(), SOCKET, Interest::READABLE)?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let (loaded_sender, loaded) = mpsc::channel();
+        let loaded_sender = Some(loaded_sender);
+        Ok((Self { poll, socket, core, tasks, notices, resume, loaded, loaded_sender }, waker))
+    }
+
+    /// Where the reading thread puts records.
+    pub fn loaded(&self) -> mpsc::Sender<Loaded> {
+        self.loaded_sender.clone().expect("asked for before the loop runs")
+    }
+
+    /// Runs until the last [`super::Handle`] is gone.
+    pub fn run(mut self) {
+        self.loaded_sender = None;
+        let mut events = Events::with_capacity(8);
+        let mut out = Vec::new();
+        let mut more = false;
+        loop {
+            let wait = if more {
+                Duration::ZERO
+            } else {
+                let due = self.core.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+                due.unwrap_or(IDLE).min(IDLE)
+            };
+            if let Err(error) = self.poll.poll(&mut events, Some(wait))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "waiting for datagrams failed; the media loop ends");
+                return;
+            }
+            let now = Instant::now();
+            while let Ok(loaded) = self.loaded.try_recv() {
+                self.resume.take(now, loaded, &mut self.core, &mut out);
+            }
+            loop {
+                match self.tasks.try_recv() {
+                    Ok(task) => task(&mut self.core, now),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                    Err(mpsc::TryRecvError::Disconnected) => return,
+                }
+            }
+            more = self.receive(now, &mut out);
+            if self.core.next_timeout().is_some_and(|at| at <= now) {
+                self.core.handle_timeout(now, &mut out);
+            }
+            self.socket.send(&mut out);
+            while let Some(event) = self.core.poll_event() {
+                let _ = self.notices.send(Notice::Event(event));
+            }
+        }
+    }
+
+    /// Takes some batches; whether there may be more.
+    fn receive(&mut self, now: Instant, out: &mut Vec<crate::peer::Transmit>) -> bool {
+        for _ in 0..BATCHES {
+            let (core, resume) = (&mut self.core, &mut self.resume);
+            let any = self.socket.receive(|from, data| {
+                let before = out.len();
+                let routed = core.handle(now, from, data, out);
+                if routed != Routed::Done {
+                    resume.keep(from, data, routed);
+                }
+                // Only STUN and DTLS are answered to where they come from (RFC 7983 §7).
+                let answers = data.first().is_some_and(|first| *first < 64);
+                if answers && out[before..].iter().any(|t| t.to == from) { Answered::Yes } else { Answered::No }
+            });
+            if !any {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,140 @@
+//! Coming back: the records of earlier boots, read in a thread of their own while the loop already answers.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use bytes::Bytes;
+use mio::Waker;
+use tokio::sync::mpsc as async_mpsc;
+
+use super::Notice;
+use crate::broadcast::{Broadcast, Join, Routed};
+use crate::peer::Transmit;
+use crate::sdp;
+use crate::vault::{PeerRecord, Reader, Ufrag};
+
+/// Datagrams that are kept until their peer's record has been read.
+const MAX_WAITING: usize = 512;
+
+/// What the reading thread sends to the loop.
+pub(super) enum Loaded {
+    /// A record.
+    Record(Arc<PeerRecord>),
+    /// There are no more.
+    All,
+}
+
+/// Reads records until there are no more: what is demanded first, then publishers', then the rest. Dropping the reader wipes the
+/// identities of the key file.
+pub(super) fn load(
+    mut reader: Reader,
+    demanded: &mpsc::Receiver<Ufrag>,
+    loaded: &mpsc::Sender<Loaded>,
+    waker: &Waker,
+    notices: &async_mpsc::UnboundedSender<Notice>,
+) {
+    let started = Instant::now();
+    // A publisher's user name fragment sorts before a viewer's; see `PeerRecord`.
+    let mut names: Vec<Ufrag> = reader.names().cloned().collect();
+    names.sort_unstable();
+    let mut left: HashSet<Ufrag> = names.iter().cloned().collect();
+    let total = left.len();
+    let mut in_turn = names.into_iter();
+    let mut read = 0_usize;
+    while !left.is_empty() {
+        let wanted = demanded.try_recv().ok().or_else(|| in_turn.next());
+        let Some(ufrag) = wanted else { break };
+        if !left.remove(&ufrag) {
+            continue;
+        }
+        match reader.read(&ufrag) {
+            Ok(Some(record)) => {
+                read += 1;
+                let record = Arc::new(record);
+                let _ = notices.send(Notice::Resumed(record.clone()));
+                if loaded.send(Loaded::Record(record)).is_err() {
+                    return;
+                }
+                let _ = waker.wake();
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a peer's record is left out"),
+        }
+    }
+    drop(reader);
+    let _ = loaded.send(Loaded::All);
+    let _ = waker.wake();
+    let _ = notices.send(Notice::ResumeComplete);
+    if total > 0 {
+        tracing::info!(peers = read, left_out = total - read, took = ?started.elapsed(), "peers of the last boot are awaited");
+    }
+}
+
+/// The loop's side: datagrams of peers whose records have not been read yet wait here.
+pub(super) struct Resume {
+    demand: mpsc::Sender<Ufrag>,
+    complete: bool,
+    waiting: Vec<(SocketAddr, Bytes, Option<Ufrag>)>,
+}
+
+impl Resume {
+    pub fn new(demand: mpsc::Sender<Ufrag>) -> Self {
+        Self { demand, complete: false, waiting: Vec::new() }
+    }
+
+    /// Keeps a datagram that belongs to nobody yet, and has the record read that it names.
+    pub fn keep(&mut self, from: SocketAddr, data: &[u8], routed: Routed) {
+        if self.complete || self.waiting.len() >= MAX_WAITING {
+            return;
+        }
+        let ufrag = match routed {
+            Routed::Done => return,
+            Routed::UnknownUfrag(ufrag) => {
+                let _ = self.demand.send(ufrag.clone());
+                Some(ufrag)
+            }
+            // A browser may send its ClientHello before its next STUN check.
+            Routed::UnknownAddress => None,
+        };
+        self.waiting.push((from, Bytes::copy_from_slice(data), ufrag));
+    }
+
+    /// Takes a record into the core, and hands in what has waited for it.
+    pub fn take(&mut self, now: Instant, loaded: Loaded, core: &mut Broadcast, out: &mut Vec<Transmit>) {
+        let Loaded::Record(record) = loaded else {
+            self.complete = true;
+            self.waiting = Vec::new();
+            return;
+        };
+        let negotiated = match sdp::negotiated(record.role, &record.offer, &record.answer) {
+            Ok(negotiated) => negotiated,
+            Err(error) => {
+                tracing::warn!(%error, "a peer's record holds SDP that cannot be used; the peer has to join anew");
+                return;
+            }
+        };
+        let address = negotiated.address;
+        let join = Join {
+            role: record.role,
+            channel: record.channel.clone(),
+            ice: record.ice.clone(),
+            negotiated,
+            resumed: true,
+        };
+        if let Err(refusal) = core.join(now, join) {
+            tracing::warn!(%refusal, "a peer of the last boot cannot be taken over");
+            return;
+        }
+        let mine = |(from, _, ufrag): &(SocketAddr, Bytes, Option<Ufrag>)| match ufrag {
+            Some(ufrag) => *ufrag == record.ice.ufrag,
+            None => Some(*from) == address,
+        };
+        let (ready, waiting) = self.waiting.drain(..).partition(mine);
+        self.waiting = waiting;
+        for (from, data, _) in Vec::<_>::from(ready) {
+            core.handle(now, from, &data, out);
+        }
+    }
+}

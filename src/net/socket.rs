@@ -1,0 +1,140 @@
+//! The one UDP socket: batched receive (GRO) and send (GSO), by `quinn-udp`.
+
+use std::collections::HashMap;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::UdpSocket;
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+
+use crate::peer::Transmit;
+
+/// Longest datagram that is taken: a UDP datagram on an Ethernet is shorter, DTLS and RTP keep below it.
+const MAX_DATAGRAM: usize = 2048;
+/// Kernel buffers, in bytes: several frames for many viewers. The kernel may give less.
+const KERNEL_BUFFER: usize = 4 << 20;
+/// Most bytes in one segmented send (the kernel's limit is 64 KiB with headers).
+const MAX_SEGMENTED: usize = 60_000;
+/// Local addresses are remembered for so many remote ones; beyond that the table starts anew.
+const MAX_LOCAL: usize = 1 << 16;
+
+/// See the module.
+pub(super) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    buffers: Vec<Vec<u8>>,
+    metas: Vec<RecvMeta>,
+    segments: Vec<u8>,
+    /// Bound to all addresses: where each peer sends to, so that answers leave from there.
+    sources: Option<HashMap<SocketAddr, IpAddr>>,
+    /// Datagrams that the kernel had no room for.
+    pub dropped: u64,
+}
+
+impl Socket {
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let io = std::net::UdpSocket::bind(address)?;
+        let state = UdpSocketState::new((&io).into())?;
+        // Best effort: smaller buffers work, they only drop sooner under load.
+        let _ = state.set_send_buffer_size((&io).into(), KERNEL_BUFFER);
+        let _ = state.set_recv_buffer_size((&io).into(), KERNEL_BUFFER);
+        let local = io.local_addr()?;
+        io.set_nonblocking(true)?;
+        let length = MAX_DATAGRAM * state.gro_segments();
+        Ok(Self {
+            io: UdpSocket::from_std(io),
+            state,
+            local,
+            buffers: vec![vec![0; length]; BATCH_SIZE],
+            metas: vec![RecvMeta::default(); BATCH_SIZE],
+            segments: Vec::with_capacity(MAX_SEGMENTED),
+            sources: local.ip().is_unspecified().then(HashMap::new),
+            dropped: 0,
+        })
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub fn source(&mut self) -> &mut UdpSocket {
+        &mut self.io
+    }
+
+    /// Hands one batch of datagrams to `take`. False where there was none.
+    pub fn receive(&mut self, mut take: impl FnMut(SocketAddr, &[u8]) -> Answered) -> bool {
+        let mut slices: Vec<IoSliceMut<'_>> = self.buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+        let count = loop {
+            match self.state.recv((&self.io).into(), &mut slices, &mut self.metas) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // A peer's port is closed (ICMP); the error is not about this socket.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "receiving on the media port failed");
+                    return false;
+                }
+            }
+        };
+        for (meta, buffer) in self.metas[..count].iter().zip(&self.buffers) {
+            let stride = meta.stride.max(1);
+            for datagram in buffer[..meta.len].chunks(stride) {
+                let answered = take(meta.addr, datagram);
+                if let (Answered::Yes, Some(sources), Some(local)) = (answered, &mut self.sources, meta.dst_ip) {
+                    if sources.len() >= MAX_LOCAL {
+                        sources.clear();
+                    }
+                    sources.insert(meta.addr, local);
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one system call. Order is kept within an
+    /// address. Leaves `datagrams` empty.
+    pub fn send(&mut self, datagrams: &mut Vec<Transmit>) {
+        if datagrams.len() > 1 {
+            datagrams.sort_by_key(|d| d.to);
+        }
+        let most = self.state.max_gso_segments();
+        let mut rest = &datagrams[..];
+        while let Some(first) = rest.first() {
+            let size = first.data.len();
+            let fits = most.min(MAX_SEGMENTED / size.max(1)).max(1);
+            let equal = rest.iter().take(fits).take_while(|d| d.to == first.to && d.data.len() == size).count();
+            // The last segment may be shorter.
+            let shorter = rest.get(equal).is_some_and(|d| d.to == first.to && d.data.len() < size && equal < fits);
+            let (run, tail) = rest.split_at(equal + usize::from(shorter));
+            rest = tail;
+            let source = self.sources.as_ref().and_then(|s| s.get(&first.to).copied());
+            let contents = if let [one] = run {
+                &one.data[..]
+            } else {
+                self.segments.clear();
+                run.iter().for_each(|d| self.segments.extend_from_slice(&d.data));
+                &self.segments[..]
+            };
+            let transmit = quinn_udp::Transmit {
+                destination: first.to,
+                ecn: None,
+                contents,
+                segment_size: (run.len() > 1).then_some(size),
+                src_ip: source,
+            };
+            if self.state.try_send((&self.io).into(), &transmit).is_err() {
+                // No room: as on any congested path, what is lost is asked for again.
+                self.dropped += run.len() as u64;
+            }
+        }
+        datagrams.clear();
+    }
+}
+
+/// Whether a datagram was answered, that is, came from somebody who proved to be a peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    Yes,
+    No,
+}

@@ -1,0 +1,262 @@
+//! Chooses what to agree on, and writes the answer (RFC 9429 §5.3, ICE-lite by RFC 8445 §2.5).
+
+use std::fmt::{self, Write};
+
+use super::codecs::{self, CodecLine};
+use super::extensions::{self, Extension};
+use super::lines::Section;
+use super::offer::{Chosen, Offer};
+use super::{Codec, Extensions, Local, MAX_SDP, SdpError, address, fingerprint};
+use crate::vault::Role;
+
+/// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing of its channel.
+const STREAM: &str = "rekindle";
+
+/// Answers an offer: ICE-lite, DTLS server, one transport for all (BUNDLE, rtcp-mux).
+///
+/// At most one audio and one video section are taken, in the offer's order with the offer's mids; all other sections are
+/// rejected. From a publisher one codec a kind is taken, the first of its offer that the server forwards. A viewer is answered
+/// all of its codecs that the server forwards, so that a later publisher's codec needs no new offer; `source`, the codec list of the
+/// channel's present publisher, comes first, and an offer that can take none of a kind's codecs is refused.
+///
+/// Viewers get no `a=ssrc`: packets keep the publisher's SSRCs, and publishers may change.
+///
+/// # Errors
+/// An [`SdpError`] with the cause.
+pub fn answer(role: Role, offer: &str, source: Option<&[Codec]>, local: &Local<'_>) -> Result<String, SdpError> {
+    if offer.len() > MAX_SDP {
+        return Err(SdpError::TooLong);
+    }
+    let offer = Offer::read(role, offer)?;
+    if address::has_reserved(&offer.description) {
+        return Err(SdpError::ReservedCandidate);
+    }
+    let mut agreed = Vec::new();
+    for chosen in &offer.chosen {
+        match agree(role, offer.section(chosen), *chosen, source.unwrap_or(&[])) {
+            Ok(section) => agreed.push(section),
+            // It carries nothing now, so it is rejected and the rest goes on.
+            Err(_) if !chosen.active => {}
+            Err(error) => return Err(error),
+        }
+    }
+    check_shared_numbers(&agreed)?;
+    let mut text = String::with_capacity(4096);
+    // Writing to a String cannot fail.
+    let _ = write_answer(&mut text, role, &offer, &agreed, local);
+    Ok(text)
+}
+
+/// What is agreed on in one section.
+struct Agreed<'a> {
+    chosen: Chosen<'a>,
+    codecs: Vec<CodecLine<'a>>,
+    extensions: Extensions,
+}
+
+fn agree<'a>(role: Role, section: &Section<'a>, chosen: Chosen<'a>, source: &[Codec]) -> Result<Agreed<'a>, SdpError> {
+    let kind = chosen.kind;
+    let mut codecs = codecs::read(section, kind);
+    if codecs.is_empty() {
+        return Err(SdpError::NoCommonCodec { kind });
+    }
+    let mut extensions = extensions::read(section, kind);
+    match role {
+        Role::Publisher => {
+            codecs.truncate(1);
+            // Transport-wide feedback needs both lines; goog-remb is the older way to the same end.
+            let wanted = codecs[0].feedback.transport_cc;
+            extensions.transport_cc = extensions.transport_cc.filter(|_| wanted);
+            let feedback = &mut codecs[0].feedback;
+            feedback.transport_cc = extensions.transport_cc.is_some();
+            feedback.remb &= !feedback.transport_cc;
+        }
+        Role::Viewer => {
+            let sent: Vec<&Codec> = source.iter().filter(|c| c.kind() == kind).collect();
+            let rank = |codec: &Codec| sent.iter().position(|s| *s == codec).unwrap_or(usize::MAX);
+            if !sent.is_empty() && codecs.iter().all(|c| rank(&c.codec) == usize::MAX) {
+                let sent: Vec<String> = sent.iter().map(ToString::to_string).collect();
+                return Err(SdpError::SourceCodec {
+                    kind,
+                    sent: sent.join(" or "),
+                });
+            }
+            codecs.sort_by_key(|c| rank(&c.codec));
+            extensions.transport_cc = None;
+            for line in &mut codecs {
+                line.feedback.transport_cc = false;
+                line.feedback.remb = false;
+            }
+        }
+    }
+    Ok(Agreed {
+        chosen,
+        codecs,
+        extensions,
+    })
+}
+
+/// Bundled sections share one space of payload types and one of extension ids (RFC 9143 §9): packets could not be told apart.
+fn check_shared_numbers(agreed: &[Agreed<'_>]) -> Result<(), SdpError> {
+    let mut taken = [false; 128];
+    for pt in agreed.iter().flat_map(|a| &a.codecs).flat_map(payload_types) {
+        if std::mem::replace(&mut taken[usize::from(pt)], true) {
+            return Err(SdpError::PayloadTypeConflict { pt });
+        }
+    }
+    let mut meaning: [Option<Extension>; 16] = [None; 16];
+    for section in agreed {
+        for extension in Extension::ALL {
+            let Some(id) = section.extensions.get(extension) else {
+                continue;
+            };
+            if *meaning[usize::from(id)].get_or_insert(extension) != extension {
+                return Err(SdpError::ExtensionConflict { id });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn payload_types(line: &CodecLine<'_>) -> impl Iterator<Item = u8> + use<> {
+    std::iter::once(line.pt).chain(line.rtx.map(|(pt, _)| pt))
+}
+
+fn write_answer(
+    out: &mut String,
+    role: Role,
+    offer: &Offer<'_>,
+    agreed: &[Agreed<'_>],
+    local: &Local<'_>,
+) -> fmt::Result {
+    // RFC 9429 §5.2.1: the session id has its highest bit clear. The version starts at 1; the page counts it up.
+    let session_id = local.session_id & (u64::MAX >> 1);
+    write!(out, "v=0\r\no=- {session_id} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n")?;
+    let bundled = |mid: &&&str| agreed.iter().any(|a| a.chosen.mid == **mid);
+    let mids: Vec<&str> = offer.bundle.iter().filter(bundled).copied().collect();
+    // "ice2": this agent follows RFC 8445 (§10 there). "trickle" is absent: all candidates are in the answer.
+    write!(
+        out,
+        "a=group:BUNDLE {}\r\na=ice-lite\r\na=ice-options:ice2\r\n",
+        mids.join(" ")
+    )?;
+    if offer.description.session.has("extmap-allow-mixed") {
+        out.write_str("a=extmap-allow-mixed\r\n")?;
+    }
+    for (index, section) in offer.description.media.iter().enumerate() {
+        match agreed.iter().find(|a| a.chosen.index == index) {
+            Some(agreed) => write_section(out, role, section, agreed, local)?,
+            None => write_rejected(out, section)?,
+        }
+    }
+    Ok(())
+}
+
+/// RFC 3264 §6: a rejected section keeps its place, with port 0 and at least one format.
+fn write_rejected(out: &mut String, section: &Section<'_>) -> fmt::Result {
+    let format = section.formats.split_whitespace().next().unwrap_or("0");
+    write!(
+        out,
+        "m={} 0 {} {format}\r\nc=IN IP4 0.0.0.0\r\n",
+        section.media, section.proto
+    )?;
+    if let Some(mid) = section.attributes.first("mid") {
+        write!(out, "a=mid:{mid}\r\n")?;
+    }
+    out.write_str("a=inactive\r\n")
+}
+
+fn write_section(
+    out: &mut String,
+    role: Role,
+    section: &Section<'_>,
+    agreed: &Agreed<'_>,
+    local: &Local<'_>,
+) -> fmt::Result {
+    let Agreed {
+        chosen,
+        codecs,
+        extensions,
+    } = agreed;
+    // Port 9 at 0.0.0.0: the addresses are in the candidates (RFC 8839 §4.2.5 allows this pair).
+    write!(out, "m={} 9 {}", chosen.kind, section.proto)?;
+    for pt in codecs.iter().flat_map(payload_types) {
+        write!(out, " {pt}")?;
+    }
+    out.write_str("\r\nc=IN IP4 0.0.0.0\r\n")?;
+    write_transport(out, local)?;
+    write!(out, "a=mid:{}\r\n", chosen.mid)?;
+    for extension in Extension::ALL {
+        if let Some(id) = extensions.get(extension) {
+            write!(out, "a=extmap:{id} {}\r\n", extension.uri())?;
+        }
+    }
+    if section.attributes.has("extmap-allow-mixed") {
+        out.write_str("a=extmap-allow-mixed\r\n")?;
+    }
+    match (chosen.active, role) {
+        (false, _) => out.write_str("a=inactive\r\n")?,
+        (true, Role::Publisher) => out.write_str("a=recvonly\r\n")?,
+        (true, Role::Viewer) => write!(out, "a=sendonly\r\na=msid:{STREAM} {STREAM}-{}\r\n", chosen.kind)?,
+    }
+    out.write_str("a=rtcp-mux\r\n")?;
+    if section.attributes.has("rtcp-rsize") {
+        out.write_str("a=rtcp-rsize\r\n")?;
+    }
+    codecs.iter().try_for_each(|line| write_codec(out, line))
+}
+
+/// The transport stands in every section, not only in the one that BUNDLE tags: the page moves the tag to make Firefox run
+/// DTLS again.
+fn write_transport(out: &mut String, local: &Local<'_>) -> fmt::Result {
+    write!(
+        out,
+        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+        local.ice.ufrag,
+        local.ice.pwd.expose()
+    )?;
+    write!(
+        out,
+        "a=fingerprint:sha-256 {}\r\na=setup:passive\r\n",
+        fingerprint::write(local.fingerprint_sha256)
+    )?;
+    // RFC 8445 §5.1.2.1: type preference 126 for host, a local preference of its own for each address, component 1.
+    for (preference, (number, address)) in (0..=u16::MAX).rev().zip(local.addresses.iter().enumerate()) {
+        let priority = (126_u32 << 24) | (u32::from(preference) << 8) | 255;
+        let (ip, port) = (address.ip().to_canonical(), address.port());
+        write!(
+            out,
+            "a=candidate:{} 1 udp {priority} {ip} {port} typ host\r\n",
+            number + 1
+        )?;
+    }
+    out.write_str("a=end-of-candidates\r\n")
+}
+
+fn write_codec(out: &mut String, line: &CodecLine<'_>) -> fmt::Result {
+    let CodecLine {
+        pt,
+        rtpmap,
+        fmtp,
+        rtx,
+        feedback,
+        ..
+    } = line;
+    write!(out, "a=rtpmap:{pt} {rtpmap}\r\n")?;
+    let agreed = [
+        (feedback.transport_cc, "transport-cc"),
+        (feedback.remb, "goog-remb"),
+        (feedback.nack, "nack"),
+        (feedback.pli, "nack pli"),
+    ];
+    for (_, name) in agreed.iter().filter(|(agreed, _)| *agreed) {
+        write!(out, "a=rtcp-fb:{pt} {name}\r\n")?;
+    }
+    if let Some(fmtp) = fmtp {
+        write!(out, "a=fmtp:{pt} {fmtp}\r\n")?;
+    }
+    if let Some((rtx, rtpmap)) = rtx {
+        write!(out, "a=rtpmap:{rtx} {rtpmap}\r\na=fmtp:{rtx} apt={pt}\r\n")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Reads both texts back: what the media path needs, at the join and again after a restart.
+
+use super::codecs::{self, CodecLine};
+use super::lines::{Attributes, Description};
+use super::offer::Offer;
+use super::{Media, Negotiated, Payload, SdpError, Ssrc, address, extensions};
+use crate::vault::Role;
+
+/// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile offer small.
+const MAX_STREAMS: usize = 8;
+
+/// Reads what an offer and its answer agreed on.
+///
+/// # Errors
+/// An [`SdpError`] with the cause; never for a pair where [`super::answer`] made the answer.
+pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, SdpError> {
+    let offer = Offer::read(role, offer)?;
+    let answer = Description::parse(answer)?;
+    if answer.media.len() != offer.description.media.len() {
+        return Err(SdpError::AnswerMismatch);
+    }
+    let mut media = Vec::new();
+    for (index, answered) in answer.media.iter().enumerate() {
+        if answered.port == 0 || answered.attributes.has("inactive") {
+            continue;
+        }
+        let chosen = offer
+            .chosen
+            .iter()
+            .find(|c| c.index == index)
+            .ok_or(SdpError::AnswerMismatch)?;
+        if answered.attributes.first("mid") != Some(chosen.mid) || answered.media != chosen.kind.to_string() {
+            return Err(SdpError::AnswerMismatch);
+        }
+        let section = offer.section(chosen);
+        let offered = codecs::read(section, chosen.kind);
+        let agreed = codecs::read(answered, chosen.kind);
+        let known = |line: &CodecLine<'_>| {
+            offered
+                .iter()
+                .any(|o| o.pt == line.pt && o.codec == line.codec && (line.rtx.is_none() || line.rtx == o.rtx))
+        };
+        if agreed.is_empty() || !agreed.iter().all(known) {
+            return Err(SdpError::AnswerMismatch);
+        }
+        media.push(Media {
+            kind: chosen.kind,
+            mid: chosen.mid.to_owned(),
+            payloads: agreed.iter().map(payload).collect(),
+            extensions: extensions::read(section, chosen.kind).common(&extensions::read(answered, chosen.kind)),
+            ssrcs: match role {
+                Role::Publisher => streams(&section.attributes),
+                Role::Viewer => Vec::new(),
+            },
+        });
+    }
+    if media.is_empty() {
+        return Err(SdpError::AnswerMismatch);
+    }
+    Ok(Negotiated {
+        address: address::read(&offer.description),
+        fingerprints: offer.fingerprints,
+        media,
+    })
+}
+
+fn payload(line: &CodecLine<'_>) -> Payload {
+    Payload {
+        pt: line.pt,
+        codec: line.codec.clone(),
+        rtx: line.rtx.map(|(pt, _)| pt),
+        nack: line.feedback.nack,
+        pli: line.feedback.pli,
+        transport_cc: line.feedback.transport_cc,
+        remb: line.feedback.remb,
+    }
+}
+
+/// The streams of `a=ssrc` (RFC 5576 §4.1), paired with their RTX by `a=ssrc-group:FID` (§4.2). Members of other groups that
+/// come after the first (simulcast layers, FEC) are left out.
+fn streams(attributes: &Attributes<'_>) -> Vec<Ssrc> {
+    let mut found: Vec<Ssrc> = Vec::new();
+    let mut secondary: Vec<u32> = Vec::new();
+    for group in attributes.all("ssrc-group").take(MAX_STREAMS) {
+        let mut words = group.split_ascii_whitespace();
+        let fid = words.next() == Some("FID");
+        let mut members = words.filter_map(|w| w.parse::<u32>().ok());
+        let Some(media) = members.next() else { continue };
+        let others: Vec<u32> = members.take(MAX_STREAMS).collect();
+        if fid && found.iter().all(|s| s.media != media) {
+            found.push(Ssrc {
+                media,
+                rtx: others.first().copied().filter(|rtx| *rtx != media),
+            });
+        }
+        secondary.extend(others);
+    }
+    found.retain(|s| !secondary.contains(&s.media));
+    for value in attributes.all("ssrc") {
+        if found.len() >= MAX_STREAMS {
+            break;
+        }
+        let Some(media) = value.split_ascii_whitespace().next().and_then(|w| w.parse().ok()) else {
+            continue;
+        };
+        if !secondary.contains(&media) && found.iter().all(|s| s.media != media) {
+            found.push(Ssrc { media, rtx: None });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[&str]) -> Vec<(u32, Option<u32>)> {
+        let text = format!("v=0\n{}", lines.iter().map(|l| format!("a={l}\n")).collect::<String>());
+        streams(&Description::parse(&text).unwrap().session)
+            .into_iter()
+            .map(|s| (s.media, s.rtx))
+            .collect()
+    }
+
+    #[test]
+    fn rtx_is_paired_and_never_a_stream_of_its_own() {
+        assert_eq!(
+            of(&[
+                "ssrc-group:FID 1 2",
+                "ssrc:1 cname:x",
+                "ssrc:1 msid:y",
+                "ssrc:2 cname:x"
+            ]),
+            [(1, Some(2))]
+        );
+        // Firefox writes the group last.
+        assert_eq!(
+            of(&["ssrc:1 cname:x", "ssrc:2 cname:x", "ssrc-group:FID 1 2"]),
+            [(1, Some(2))]
+        );
+        assert_eq!(of(&["ssrc:1", "ssrc:4294967296 x", "ssrc:x"]), [(1, None)]);
+        assert_eq!(
+            of(&["ssrc-group:FID 7", "ssrc-group:FID", "ssrc-group:FID 8 8"]),
+            [(7, None)]
+        );
+    }
+
+    #[test]
+    fn simulcast_layers_and_fec_are_left_out() {
+        let lines = [
+            "ssrc-group:SIM 1 2 3",
+            "ssrc-group:FID 1 11",
+            "ssrc-group:FID 2 12",
+            "ssrc-group:FEC-FR 1 21",
+            "ssrc:1 x",
+            "ssrc:3 x",
+            "ssrc:21 x",
+        ];
+        assert_eq!(of(&lines), [(1, Some(11))]);
+    }
+
+    #[test]
+    fn a_flood_of_streams_is_bounded() {
+        let lines: Vec<String> = (0..1000).map(|n| format!("ssrc:{n} cname:x")).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert_eq!(of(&lines).len(), MAX_STREAMS);
+    }
+}

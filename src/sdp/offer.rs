@@ -1,0 +1,190 @@
+//! What must hold for an offer before anything is chosen from it.
+
+use super::lines::{Description, Section};
+use super::{Fingerprint, Kind, SdpError, fingerprint};
+use crate::vault::Role;
+
+/// An offer that holds: its chosen sections share one transport with one certificate.
+#[derive(Debug)]
+pub(super) struct Offer<'a> {
+    pub description: Description<'a>,
+    /// Mids of the BUNDLE group, in its order.
+    pub bundle: Vec<&'a str>,
+    pub fingerprints: Vec<Fingerprint>,
+    /// The sections to answer, in SDP order: at most one a kind. All others are rejected.
+    pub chosen: Vec<Chosen<'a>>,
+}
+
+/// A section to answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen<'a> {
+    /// Its place among the m-sections.
+    pub index: usize,
+    pub kind: Kind,
+    pub mid: &'a str,
+    /// The browser's direction fits its role; else it is answered inactive.
+    pub active: bool,
+}
+
+impl<'a> Offer<'a> {
+    /// Reads and checks an offer.
+    ///
+    /// # Errors
+    /// An [`SdpError`] with the cause.
+    pub fn read(role: Role, text: &'a str) -> Result<Self, SdpError> {
+        let description = Description::parse(text)?;
+        let bundle = bundle(&description);
+        check_mids(&description)?;
+        let chosen = choose(role, &description, &bundle)?;
+        let fingerprints = check_transport(&description, &chosen)?;
+        Ok(Self {
+            description,
+            bundle,
+            fingerprints,
+            chosen,
+        })
+    }
+
+    pub fn section(&self, chosen: &Chosen<'a>) -> &Section<'a> {
+        &self.description.media[chosen.index]
+    }
+}
+
+/// The mids of the first BUNDLE group (RFC 9143 §7); empty where there is none.
+fn bundle<'a>(description: &Description<'a>) -> Vec<&'a str> {
+    let group = description.session.all("group").find_map(|value| {
+        let mut words = value.split_ascii_whitespace();
+        (words.next() == Some("BUNDLE")).then_some(words)
+    });
+    group.into_iter().flatten().collect()
+}
+
+/// Mids are RFC 8866 tokens, of at most 16 bytes so that they fit a one-byte header extension, each used once.
+fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
+    let mids: Vec<&str> = description
+        .media
+        .iter()
+        .filter_map(|m| m.attributes.first("mid"))
+        .collect();
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&b);
+    let fits = |mid: &&str| (1..=16).contains(&mid.len()) && mid.bytes().all(token);
+    // At most 32 sections, so comparing all with all is cheap.
+    let unique = mids.iter().enumerate().all(|(i, mid)| !mids[..i].contains(mid));
+    if unique && mids.iter().all(fits) {
+        Ok(())
+    } else {
+        Err(SdpError::BadMid)
+    }
+}
+
+/// Picks one section of each kind: the first whose direction fits, else the first.
+fn choose<'a>(role: Role, description: &Description<'a>, bundle: &[&str]) -> Result<Vec<Chosen<'a>>, SdpError> {
+    let mut chosen: Vec<Chosen<'a>> = Vec::new();
+    let (mut media, mut named) = (false, false);
+    for (index, section) in description.media.iter().enumerate() {
+        let Some(kind) = usable(section) else { continue };
+        media = true;
+        let Some(mid) = section.attributes.first("mid") else {
+            continue;
+        };
+        named = true;
+        if !bundle.contains(&mid) {
+            continue;
+        }
+        let new = Chosen {
+            index,
+            kind,
+            mid,
+            active: fits(role, description, section),
+        };
+        match chosen.iter_mut().find(|c| c.kind == kind) {
+            Some(old) if new.active && !old.active => *old = new,
+            Some(_) => {}
+            None => chosen.push(new),
+        }
+    }
+    chosen.sort_by_key(|c| c.index);
+    if chosen.iter().any(|c| c.active) {
+        return Ok(chosen);
+    }
+    Err(match (media, named, chosen.is_empty(), role) {
+        (false, ..) => SdpError::NoMedia,
+        (_, false, ..) => SdpError::BadMid,
+        (_, _, true, _) => SdpError::NoBundle,
+        (.., Role::Publisher) => SdpError::NothingSent,
+        (.., Role::Viewer) => SdpError::NothingReceived,
+    })
+}
+
+/// Audio or video over DTLS-SRTP that the offerer has not switched off itself (port 0, unless it is `bundle-only`).
+fn usable(section: &Section<'_>) -> Option<Kind> {
+    let kind = match section.media {
+        "audio" => Kind::Audio,
+        "video" => Kind::Video,
+        _ => return None,
+    };
+    let on = section.port != 0 || section.attributes.has("bundle-only");
+    (on && section.proto == "UDP/TLS/RTP/SAVPF").then_some(kind)
+}
+
+/// Whether the browser sends (publisher) or receives (viewer) here. Absent means sendrecv (RFC 8866 §6.7).
+fn fits(role: Role, description: &Description<'_>, section: &Section<'_>) -> bool {
+    const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    let own = |attributes: &super::lines::Attributes<'_>| DIRECTIONS.into_iter().find(|d| attributes.has(d));
+    let direction = own(&section.attributes)
+        .or_else(|| own(&description.session))
+        .unwrap_or("sendrecv");
+    match role {
+        Role::Publisher => matches!(direction, "sendrecv" | "sendonly"),
+        Role::Viewer => matches!(direction, "sendrecv" | "recvonly"),
+    }
+}
+
+/// One ICE transport, one certificate and rtcp-mux for all chosen sections. A `bundle-only` section may leave its transport to
+/// another one (RFC 9143 §7.2), so what is absent does not contradict.
+fn check_transport(description: &Description<'_>, chosen: &[Chosen<'_>]) -> Result<Vec<Fingerprint>, SdpError> {
+    let mut ice: Option<(&str, &str)> = None;
+    let mut prints: Option<Vec<Fingerprint>> = None;
+    let session_prints = fingerprint::read(&description.session);
+    for choice in chosen {
+        let section = &description.media[choice.index];
+        if !section.attributes.has("rtcp-mux") {
+            return Err(SdpError::NoRtcpMux { kind: choice.kind });
+        }
+        if !matches!(
+            description.effective(section, "setup"),
+            None | Some("actpass" | "active")
+        ) {
+            return Err(SdpError::NotActive);
+        }
+        match (
+            description.effective(section, "ice-ufrag"),
+            description.effective(section, "ice-pwd"),
+        ) {
+            (None, None) => {}
+            (Some(ufrag), Some(pwd)) if ice_text(ufrag, 4) && ice_text(pwd, 22) => {
+                if *ice.get_or_insert((ufrag, pwd)) != (ufrag, pwd) {
+                    return Err(SdpError::SplitTransport);
+                }
+            }
+            _ => return Err(SdpError::BadIceCredentials),
+        }
+        // RFC 8122 §5: a section's own fingerprints replace the session's.
+        let own =
+            fingerprint::read(&section.attributes)?.map_or_else(|| session_prints.clone(), |own| Ok(Some(own)))?;
+        if let Some(own) = own {
+            match &prints {
+                Some(known) if *known != own => return Err(SdpError::SplitTransport),
+                _ => prints = Some(own),
+            }
+        }
+    }
+    ice.ok_or(SdpError::BadIceCredentials)?;
+    prints.ok_or(SdpError::NoFingerprint)
+}
+
+/// `ice-char`s (RFC 8839 §5.4), at least `min` and at most 256.
+fn ice_text(text: &str, min: usize) -> bool {
+    let ice_char = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    (min..=256).contains(&text.len()) && text.bytes().all(ice_char)
+}

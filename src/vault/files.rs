@@ -1,0 +1,234 @@
+//! Folders of the vault, held open: all work is done relative to them, never through a link, and every file is
+//! either there in full or not at all.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::error::{FileFault, VaultError};
+
+/// Names of files that are being written begin so. What is left of them after a crash is removed at the next start.
+pub(super) const TEMPORARY: &str = ".tmp-";
+
+/// A folder, held open.
+pub(super) struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// There is no such file.
+    Missing,
+    /// It is there, but not to be read.
+    Fault(FileFault),
+    /// The system said no; trying again later may help.
+    Io(io::Error),
+}
+
+impl Folder {
+    /// Opens a folder by its path, following links: where the vault lies is the operator's choice.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let fd = fs::open(
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        Ok(Self { fd, path: path.into() })
+    }
+
+    /// Makes a folder that only we can enter, durably, and opens it. The parent must exist.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        fs::mkdir(path, Mode::RWXU)?;
+        let parent = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+        Self::open(path)
+    }
+
+    /// Opens a folder in this one; a link is not followed.
+    pub fn sub(&self, name: &str) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self {
+            fd: fs::openat(&self.fd, name, flags, Mode::empty())?,
+            path: self.path.join(name),
+        })
+    }
+
+    /// Opens a folder in this one, and makes it, durably, if it is not there.
+    pub fn sub_or_create(&self, name: &str) -> io::Result<Self> {
+        match fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        self.sub(name)
+    }
+
+    /// Its path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses a folder that anybody but us and root could put files into.
+    pub fn refuse_if_shared(&self) -> Result<(), VaultError> {
+        let stat = fs::fstat(&self.fd).map_err(|e| self.error("look at the folder", e.into()))?;
+        if stat.st_uid != 0 && stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(VaultError::ForeignOwner {
+                path: self.path.clone(),
+                owner: stat.st_uid,
+            });
+        }
+        let mode = stat.st_mode & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(VaultError::WritableByOthers {
+                path: self.path.clone(),
+                mode,
+            });
+        }
+        Ok(())
+    }
+
+    /// The names of all entries, in no order.
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let name: &CStr = entry.file_name();
+            if name != c"." && name != c".." {
+                // A name that is no UTF-8 is none of ours; it shows up with replacement characters.
+                names.push(OsStr::from_bytes(name.to_bytes()).to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Opens or creates a file to lock. It stays empty.
+    pub fn open_lock(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    /// Whether the name still leads to this open file.
+    pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
+        let named = match self.stat(name) {
+            Ok(stat) => stat,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        let opened = fs::fstat(file)?;
+        Ok((named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino))
+    }
+
+    /// What the name leads to; of a link, the link itself.
+    pub fn stat(&self, name: &str) -> io::Result<Stat> {
+        Ok(fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Reads a regular file with one name and at most `limit` bytes.
+    pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, ReadError> {
+        // Not blocking, for a pipe that nobody writes to.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| match e {
+            Errno::NOENT => ReadError::Missing,
+            // A link, a socket, a device without a driver.
+            Errno::LOOP | Errno::NXIO | Errno::NODEV => ReadError::Fault(FileFault::NotRegular),
+            Errno::ACCESS | Errno::PERM => ReadError::Fault(FileFault::Unreadable),
+            e => ReadError::Io(e.into()),
+        })?;
+        let stat = fs::fstat(&fd).map_err(|e| ReadError::Io(e.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(ReadError::Fault(FileFault::NotRegular));
+        }
+        if stat.st_nlink > 1 {
+            return Err(ReadError::Fault(FileFault::HardLinked));
+        }
+        let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+        if size > limit {
+            return Err(ReadError::Fault(FileFault::TooLarge));
+        }
+        let mut bytes = Vec::with_capacity(size + 1);
+        File::from(fd)
+            .take(limit as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(ReadError::Io)?;
+        if bytes.len() > limit {
+            Err(ReadError::Fault(FileFault::TooLarge))
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    /// Writes a file under a temporary name, syncs it, gives it its name, and syncs the folder. When this returns
+    /// `Ok` the new content is durable; when it does not, the old content is still there.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let temporary = format!(
+            "{TEMPORARY}{}-{}",
+            std::process::id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        );
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(fs::openat(&self.fd, &*temporary, flags, Mode::RUSR | Mode::WUSR)?);
+        let renamed = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(fs::renameat(&self.fd, &*temporary, &self.fd, name)?));
+        if let Err(e) = renamed {
+            let _ = fs::unlinkat(&self.fd, &*temporary, AtFlags::empty());
+            return Err(e);
+        }
+        self.sync()
+    }
+
+    /// Removes a file, durably. Returns whether it was there.
+    pub fn remove(&self, name: &str) -> io::Result<bool> {
+        match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Moves an entry, whatever it is, into another folder.
+    pub fn rename_into(&self, name: &str, other: &Folder, new_name: &str) -> io::Result<()> {
+        Ok(fs::renameat(&self.fd, name, &other.fd, new_name)?)
+    }
+
+    /// Removes what is left of files that were being written when a process died. Call it under the lock only.
+    pub fn remove_temporary(&self) -> io::Result<usize> {
+        let mut removed = 0;
+        for name in self.names()?.iter().filter(|n| n.starts_with(TEMPORARY)) {
+            let stat = self.stat(name)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                fs::unlinkat(&self.fd, &**name, AtFlags::empty())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Makes names durable.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(fs::fsync(&self.fd)?)
+    }
+
+    /// An error of this folder.
+    pub fn error(&self, what: &'static str, cause: io::Error) -> VaultError {
+        VaultError::Io {
+            what,
+            path: self.path.clone(),
+            cause,
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The vault: a folder with a lock, `identity.age` and `peers/<ufrag>.age`.
+//!
+//! Every change is made on a temporary file that is synced, renamed and followed by a sync of the folder, so a kill at
+//! any moment leaves either the old file or the new one.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_lc_rs::hmac;
+
+use super::clock::unix_seconds;
+use super::error::{FileFault, VaultError, no_room};
+use super::files::{Folder, ReadError, TEMPORARY};
+use super::identity::Identity;
+use super::key::KeyFile;
+use super::reader::Reader;
+use super::record::{Header, IdentityRecord, Kind, PeerRecord, Ufrag};
+use super::seal::{MacKey, OpeningKey, SealingKey, seal_identity, seal_peer, unseal};
+
+/// The file of the server's identity.
+pub(super) const IDENTITY: &str = "identity.age";
+/// The folder of the peers' files.
+pub(super) const PEERS: &str = "peers";
+/// The folder of files that were in `peers/` and could not be used.
+pub(super) const SET_ASIDE: &str = "set-aside";
+/// The file that is locked while a process uses the vault. It is empty.
+pub(super) const LOCK: &str = "lock";
+/// What `mkfs` leaves in the root of a file system: no reason to refuse a first run.
+const LOST_AND_FOUND: &str = "lost+found";
+/// HKDF info of the key of session tags. Its input is the DTLS private key, so that tags outlive the key file.
+const TAG_INFO: &[u8] = b"session tag";
+/// A process that was just killed may hold the lock until the kernel has cleaned up after it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// How often to look meanwhile.
+const LOCK_INTERVAL: Duration = Duration::from_millis(2);
+/// Writes to one peer's file take turns; peers share this many turns.
+const STRIPES: usize = 32;
+
+/// The folder that holds what is persisted. Encrypts and writes; it holds no key that opens a file.
+pub struct Vault {
+    root: Folder,
+    peers: Folder,
+    boot: u64,
+    sealing: RwLock<SealingKey>,
+    /// The new `identity.age`, encrypted, until it is written.
+    next_identity: Mutex<Option<Vec<u8>>>,
+    tag_key: MacKey,
+    stripes: [Mutex<()>; STRIPES],
+    /// Unlocks when dropped.
+    _lock: File,
+}
+
+/// What [`Vault::open`] gives.
+#[derive(Debug)]
+pub struct Opened {
+    /// To write with, from any thread.
+    pub vault: Vault,
+    /// The server's certificate and key.
+    pub identity: Identity,
+    /// This life of the process: 1 on the first run, then one more than the last that was made durable.
+    pub boot: u64,
+    /// The vault was just made.
+    pub first_run: bool,
+    /// To read the peers of earlier boots with, until the resume window ends.
+    pub reader: Reader,
+}
+
+impl Vault {
+    /// Opens the vault, or makes one in a folder that is empty or does not exist yet.
+    ///
+    /// Until the key file has proved to open `identity.age`, nothing on disk is touched. Waits up to 3 s for the lock.
+    ///
+    /// # Errors
+    /// [`VaultError`]; each says what to do.
+    pub fn open(dir: &Path, keys: KeyFile, now: SystemTime) -> Result<Opened, VaultError> {
+        let root = open_root(dir)?;
+        if let Some(root) = &root
+            && load_identity(root, &keys.keys)?.is_none()
+        {
+            refuse_if_not_empty(root)?;
+        }
+        let root = match root {
+            Some(root) => root,
+            None => Folder::create(dir).map_err(|cause| match cause.kind() {
+                std::io::ErrorKind::NotFound => VaultError::NotAFolder(dir.into()),
+                _ => VaultError::Io {
+                    what: "create the folder",
+                    path: dir.into(),
+                    cause,
+                },
+            })?,
+        };
+        let lock = take_lock(&root)?;
+        // Again, now that nobody else writes: a server that was just stopping may have.
+        let stored = load_identity(&root, &keys.keys)?;
+        let peers = root
+            .sub_or_create(PEERS)
+            .map_err(|e| root.error("open or create the folder peers/", e))?;
+        peers.refuse_if_shared()?;
+        for folder in [&root, &peers] {
+            let removed = folder
+                .remove_temporary()
+                .map_err(|e| folder.error("remove temporary files", e))?;
+            if removed > 0 {
+                tracing::info!(
+                    removed,
+                    "removed what was left of files that a killed process was writing"
+                );
+            }
+        }
+
+        let first_run = stored.is_none();
+        let (identity, boot) = match stored {
+            Some((identity, last)) => (identity, last.saturating_add(1)),
+            None => (Identity::generate(now)?, 1),
+        };
+        let sealing = keys.keys[0].sealing();
+        let record = IdentityRecord {
+            certificate: identity.certificate_der(),
+            private_key: identity.private_key_der(),
+        };
+        let header = Header::new(Kind::Identity, boot, unix_seconds(now));
+        let sealed = seal_identity(&sealing, IDENTITY, &header, &record);
+        let tag_key = MacKey::derive(identity.private_key_der(), TAG_INFO);
+        let reader = Reader::open(&root, keys, if first_run { boot } else { boot - 1 }, boot)?;
+        let vault = Vault {
+            root,
+            peers,
+            boot,
+            sealing: RwLock::new(sealing),
+            next_identity: Mutex::new(Some(sealed)),
+            tag_key,
+            stripes: [const { Mutex::new(()) }; STRIPES],
+            _lock: lock,
+        };
+        if first_run {
+            // Before anything is promised to anybody: without it, the fingerprint in an answer would be a lie later.
+            vault.commit_boot()?;
+        }
+        Ok(Opened {
+            vault,
+            identity,
+            boot,
+            first_run,
+            reader,
+        })
+    }
+
+    /// Makes this boot's number durable, once; later calls do nothing.
+    ///
+    /// `identity.age` is written anew, encrypted to the first identity of the key file; at every moment the old or the
+    /// new one is there. Blocks for the disk. Until then a process that is killed leaves its number to the next.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`] or [`VaultError::Io`]; it can be tried again.
+    pub fn commit_boot(&self) -> Result<(), VaultError> {
+        let mut next = self.next_identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sealed) = &*next {
+            self.root
+                .replace(IDENTITY, sealed)
+                .map_err(|e| write_error(&self.root, IDENTITY, e))?;
+            *next = None;
+        }
+        Ok(())
+    }
+
+    /// Writes a peer's record. It is durable when this returns `Ok`, and unchanged when it does not. Blocks for the
+    /// disk. No record is written before its boot's number is durable, so no record is ever ahead of `identity.age`.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`] when there is no room, [`VaultError::Unfit`] for a record that would not be read back,
+    /// [`VaultError::Io`] otherwise.
+    pub fn save(&self, record: &PeerRecord, now: SystemTime) -> Result<(), VaultError> {
+        record.check()?;
+        self.commit_boot()?;
+        let file = file_name(&record.ice.ufrag);
+        let header = Header::new(Kind::Peer, self.boot, unix_seconds(now));
+        let _turn = self.turn(&record.ice.ufrag);
+        let sealed = {
+            let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+            seal_peer(&key, &path_in_vault(&file), &header, record)
+        };
+        self.peers
+            .replace(&file, &sealed)
+            .map_err(|e| write_error(&self.peers, "a peer's record", e))
+    }
+
+    /// Removes a peer's record, durably. Returns whether there was one. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`].
+    pub fn remove(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
+        let _turn = self.turn(ufrag);
+        self.peers
+            .remove(&file_name(ufrag))
+            .map_err(|e| self.peers.error("remove a peer's record", e))
+    }
+
+    /// A tag for the peer's session URL: nobody can guess it, and it is the same in every boot, whatever key file the
+    /// vault is under. HMAC-SHA-256 (RFC 2104), cut to 128 bits, under a key derived from the DTLS private key.
+    pub fn session_tag(&self, ufrag: &Ufrag) -> [u8; 16] {
+        let tag: hmac::Tag = self.tag_key.tag(&[ufrag.as_str().as_bytes()]);
+        *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
+    }
+
+    fn turn(&self, ufrag: &Ufrag) -> MutexGuard<'_, ()> {
+        let stripe = ufrag
+            .as_str()
+            .bytes()
+            .fold(0_usize, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
+        self.stripes[stripe % STRIPES]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault")
+            .field("path", &self.root.path())
+            .field("boot", &self.boot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The name of a peer's file in `peers/`.
+pub(super) fn file_name(ufrag: &Ufrag) -> String {
+    format!("{ufrag}.age")
+}
+
+/// The name that a peer's MAC covers.
+pub(super) fn path_in_vault(file: &str) -> String {
+    format!("{PEERS}/{file}")
+}
+
+/// The vault's folder, checked; `None` if there is nothing of that name.
+pub(super) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
+    match Folder::open(dir) {
+        Ok(root) => root.refuse_if_shared().map(|()| Some(root)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => Err(VaultError::NotAFolder(dir.into())),
+        Err(cause) => Err(VaultError::Io {
+            what: "open the folder",
+            path: dir.into(),
+            cause,
+        }),
+    }
+}
+
+/// Reads `identity.age`: the identity and the boot it was written in. `None` if neither it nor any peer is there.
+pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option<(Identity, u64)>, VaultError> {
+    let damaged = |cause| VaultError::IdentityDamaged {
+        path: root.path().into(),
+        cause,
+    };
+    let file = match root.read(IDENTITY, Kind::Identity.file_limit()) {
+        Ok(file) => file,
+        Err(ReadError::Missing) => {
+            return match count_others(root)? {
+                0 => Ok(None),
+                files => Err(VaultError::IdentityMissing {
+                    path: root.path().into(),
+                    files,
+                }),
+            };
+        }
+        Err(ReadError::Fault(fault)) => return Err(damaged(fault)),
+        Err(ReadError::Io(e)) => return Err(root.error("read identity.age", e)),
+    };
+    let unsealed = unseal(keys, IDENTITY, &file).map_err(|fault| match fault {
+        FileFault::ForeignRecipient => VaultError::WrongKey(root.path().into()),
+        fault => damaged(fault),
+    })?;
+    let (header, record) = unsealed.identity().map_err(damaged)?;
+    Ok(Some((
+        Identity::from_der(record.certificate, record.private_key),
+        header.boot,
+    )))
+}
+
+/// How many files there are that only a vault with an identity can hold.
+fn count_others(root: &Folder) -> Result<usize, VaultError> {
+    let mut files = 0;
+    for name in [PEERS, SET_ASIDE] {
+        match root.sub(name).and_then(|folder| folder.names()) {
+            Ok(names) => files += names.iter().filter(|n| !n.starts_with(TEMPORARY)).count(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(root.error("look for peers", e)),
+        }
+    }
+    Ok(files)
+}
+
+/// A vault is not made among somebody's other files.
+fn refuse_if_not_empty(root: &Folder) -> Result<(), VaultError> {
+    let ours = |name: &str| [LOCK, PEERS, SET_ASIDE, LOST_AND_FOUND].contains(&name) || name.starts_with(TEMPORARY);
+    let names = root.names().map_err(|e| root.error("list the folder", e))?;
+    match names.into_iter().find(|n| !ours(n)) {
+        Some(found) => Err(VaultError::NotEmpty {
+            path: root.path().into(),
+            found,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Takes the lock of the folder, or gives up after a few seconds.
+pub(super) fn take_lock(root: &Folder) -> Result<File, VaultError> {
+    let start = Instant::now();
+    loop {
+        let file = root.open_lock(LOCK).map_err(|e| root.error("open the lock", e))?;
+        match file.try_lock() {
+            // Somebody may have removed the file between the two: then the lock is on a file nobody else will find.
+            Ok(()) if root.is_same(LOCK, &file).map_err(|e| root.error("check the lock", e))? => return Ok(file),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(root.error("take the lock", e)),
+        }
+        if start.elapsed() >= LOCK_PATIENCE {
+            return Err(VaultError::InUse(root.path().into()));
+        }
+        std::thread::sleep(LOCK_INTERVAL);
+    }
+}
+
+/// No room, or the system's answer.
+pub(super) fn write_error(folder: &Folder, file: &'static str, cause: std::io::Error) -> VaultError {
+    if no_room(&cause) {
+        VaultError::Full { file, cause }
+    } else {
+        folder.error("write a file", cause)
+    }
+}
