@@ -1,1 +1,99 @@
-//! The commands.
+//! The commands: what is on the command line, in the environment and in the configuration file, and how a run ends.
+
+mod announce;
+mod args;
+mod error;
+mod file;
+mod keygen;
+mod log;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use args::ServeArgs;
+use error::CliError;
+
+/// Exit code of a start that configuration, key file or vault forbid.
+const EXIT_CONFIGURATION: u8 = 2;
+/// Exit code of everything else that went wrong.
+const EXIT_FAILURE: u8 = 1;
+
+/// A WebRTC broadcast server that can be killed and started again while every browser keeps its connection and its picture.
+#[derive(Parser)]
+#[command(name = "rekindle", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server (this is what `rekindle` alone does).
+    Serve(ServeArgs),
+    /// Make a new key file; never overwrites one.
+    Keygen(keygen::KeygenArgs),
+}
+
+/// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key file or vault forbid a
+/// start, 1 otherwise. A usage error ends the process with 2 as well.
+pub fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let result = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => run(cli, &matches),
+        Err(error) => error.exit(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rekindle: {}", error.story());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
+    match cli.command {
+        None => serve(cli.serve, matches),
+        Some(Command::Serve(args)) => serve(args, matches.subcommand_matches("serve").unwrap_or(matches)),
+        Some(Command::Keygen(args)) => keygen::run(&args),
+    }
+}
+
+fn serve(args: ServeArgs, matches: &ArgMatches) -> Result<(), CliError> {
+    let settings = settings::Settings::resolve(args, matches)?;
+    log::start(&settings.log)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let announce = settings.announce;
+    crate::server::run(settings.server, |ready| announce::print(announce, ready))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_what_rekindle_alone_does() {
+        let alone = Cli::try_parse_from(["rekindle", "--http", "127.0.0.1:9"]).expect("parses");
+        assert!(alone.command.is_none());
+        assert_eq!(alone.serve.http, Some("127.0.0.1:9".parse().expect("address")));
+        let named = Cli::try_parse_from(["rekindle", "serve", "--http", "127.0.0.1:9"]).expect("parses");
+        assert!(matches!(named.command, Some(Command::Serve(args)) if args.http.is_some()));
+    }
+
+    #[test]
+    fn serve_options_before_another_command_are_refused() {
+        assert!(Cli::try_parse_from(["rekindle", "--open", "keygen", "-o", "f"]).is_err());
+    }
+}

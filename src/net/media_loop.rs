@@ -44,7 +44,19 @@ impl MediaLoop {
         let waker = Waker::new(poll.registry(), WAKE)?;
         let (loaded_sender, loaded) = mpsc::channel();
         let loaded_sender = Some(loaded_sender);
-        Ok((Self { poll, socket, core, tasks, notices, resume, loaded, loaded_sender }, waker))
+        Ok((
+            Self {
+                poll,
+                socket,
+                core,
+                tasks,
+                notices,
+                resume,
+                loaded,
+                loaded_sender,
+            },
+            waker,
+        ))
     }
 
     /// Where the reading thread puts records.
@@ -62,7 +74,10 @@ impl MediaLoop {
             let wait = if more {
                 Duration::ZERO
             } else {
-                let due = self.core.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+                let due = self
+                    .core
+                    .next_timeout()
+                    .map(|at| at.saturating_duration_since(Instant::now()));
                 due.unwrap_or(IDLE).min(IDLE)
             };
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
@@ -105,7 +120,11 @@ impl MediaLoop {
                 }
                 // Only STUN and DTLS are answered to where they come from (RFC 7983 §7).
                 let answers = data.first().is_some_and(|first| *first < 64);
-                if answers && out[before..].iter().any(|t| t.to == from) { Answered::Yes } else { Answered::No }
+                if answers && out[before..].iter().any(|t| t.to == from) {
+                    Answered::Yes
+                } else {
+                    Answered::No
+                }
             });
             if !any {
                 return false;

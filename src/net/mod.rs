@@ -98,9 +98,15 @@ impl Bound {
         let core = Broadcast::new(config, dtls, seed, Instant::now());
         let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume)?;
         let waker = Arc::new(waker);
-        let handle = Handle { tasks, demand, waker: waker.clone() };
+        let handle = Handle {
+            tasks,
+            demand,
+            waker: waker.clone(),
+        };
         let loaded = media.loaded();
-        let thread = std::thread::Builder::new().name("media".into()).spawn(move || media.run())?;
+        let thread = std::thread::Builder::new()
+            .name("media".into())
+            .spawn(move || media.run())?;
         std::thread::Builder::new()
             .name("resume".into())
             .spawn(move || resume::load(reader, &demanded, &loaded, &waker, &notices))?;
@@ -135,7 +141,8 @@ impl Handle {
         ufrag: &Ufrag,
     ) -> Result<Result<Vec<Codec>, Refusal>, Stopped> {
         let (channel, ufrag) = (channel.to_owned(), ufrag.clone());
-        self.ask(move |core, now| core.reserve(now, role, &channel, &ufrag)).await
+        self.ask(move |core, now| core.reserve(now, role, &channel, &ufrag))
+            .await
     }
 
     /// See [`Broadcast::join`].

@@ -81,7 +81,11 @@ pub(super) struct Resume {
 
 impl Resume {
     pub fn new(demand: mpsc::Sender<Ufrag>) -> Self {
-        Self { demand, complete: false, waiting: Vec::new() }
+        Self {
+            demand,
+            complete: false,
+            waiting: Vec::new(),
+        }
     }
 
     /// Keeps a datagram that belongs to nobody yet, and has the record read that it names.

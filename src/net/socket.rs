@@ -70,7 +70,11 @@ impl Socket {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // A peer's port is closed (ICMP); the error is not about this socket.
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
+                    ) => {}
                 Err(error) => {
                     tracing::warn!(%error, "receiving on the media port failed");
                     return false;
@@ -103,9 +107,15 @@ impl Socket {
         while let Some(first) = rest.first() {
             let size = first.data.len();
             let fits = most.min(MAX_SEGMENTED / size.max(1)).max(1);
-            let equal = rest.iter().take(fits).take_while(|d| d.to == first.to && d.data.len() == size).count();
+            let equal = rest
+                .iter()
+                .take(fits)
+                .take_while(|d| d.to == first.to && d.data.len() == size)
+                .count();
             // The last segment may be shorter.
-            let shorter = rest.get(equal).is_some_and(|d| d.to == first.to && d.data.len() < size && equal < fits);
+            let shorter = rest
+                .get(equal)
+                .is_some_and(|d| d.to == first.to && d.data.len() < size && equal < fits);
             let (run, tail) = rest.split_at(equal + usize::from(shorter));
             rest = tail;
             let source = self.sources.as_ref().and_then(|s| s.get(&first.to).copied());

@@ -1,0 +1,157 @@
+//! The options of `serve`: each is a flag, an environment variable and a key of the configuration file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is printed on standard output once the server is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Announce {
+    /// A block for people.
+    #[default]
+    Text,
+    /// One line of JSON with the addresses and ports really bound.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// Options of `serve`. `None` means: not given here, so the next source decides.
+#[derive(Args, Default)]
+pub(super) struct ServeArgs {
+    /// Configuration file (TOML); its keys are these options' names without the dashes
+    #[arg(long, value_name = "FILE", env = "REKINDLE_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Key file (age identities) that opens the state folder [default: rekindle-key.txt, made on first run]
+    #[arg(long, value_name = "FILE", env = "REKINDLE_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+
+    /// Folder of what survives a restart [default: rekindle-state]
+    #[arg(long, value_name = "DIR", env = "REKINDLE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Where HTTP listens [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]
+    pub http: Option<SocketAddr>,
+
+    /// Where media is received, over UDP; the port must stay the same across restarts [default: 0.0.0.0:8189]
+    #[arg(long, value_name = "ADDR", env = "REKINDLE_UDP")]
+    pub udp: Option<SocketAddr>,
+
+    /// Addresses at which browsers reach the media port, the first preferred [default: found from --udp and --http]
+    #[arg(long, value_name = "IP", env = "REKINDLE_ADVERTISE", value_delimiter = ',')]
+    pub advertise: Option<Vec<IpAddr>>,
+
+    /// Bearer token that a publisher must show; other users of this machine can see it in the process list, so prefer the
+    /// file or the environment
+    #[arg(long, value_name = "TOKEN", env = "REKINDLE_PUBLISH_TOKEN", hide_env_values = true, value_parser = secret)]
+    pub publish_token: Option<SecretString>,
+
+    /// File whose first line is the publish token
+    #[arg(long, value_name = "FILE", env = "REKINDLE_PUBLISH_TOKEN_FILE")]
+    pub publish_token_file: Option<PathBuf>,
+
+    /// Bearer token that a viewer must show; see --publish-token
+    #[arg(long, value_name = "TOKEN", env = "REKINDLE_WATCH_TOKEN", hide_env_values = true, value_parser = secret)]
+    pub watch_token: Option<SecretString>,
+
+    /// File whose first line is the watch token
+    #[arg(long, value_name = "FILE", env = "REKINDLE_WATCH_TOKEN_FILE")]
+    pub watch_token_file: Option<PathBuf>,
+
+    /// Let anybody who reaches the server publish, on any address and from any web page
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_OPEN", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub open: Option<bool>,
+
+    /// Take a client's address from the last entry of X-Forwarded-For: set it behind one reverse proxy, and only there
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_BEHIND_PROXY", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub behind_proxy: Option<bool>,
+
+    /// How long after a start a browser that stays silent is waited for: seconds, or like 90s, 2m, 1h [default: 2m]
+    #[arg(long, value_name = "TIME", env = "REKINDLE_RESUME_WINDOW", value_parser = duration)]
+    pub resume_window: Option<Duration>,
+
+    /// Most browsers at once [default: 10000]
+    #[arg(long, value_name = "N", env = "REKINDLE_MAX_PEERS")]
+    pub max_peers: Option<usize>,
+
+    /// Sessions that one client address may start per second, in bursts of ten times as many; 0 for no limit [default: 20]
+    #[arg(long, value_name = "N", env = "REKINDLE_JOIN_RATE")]
+    pub join_rate: Option<u32>,
+
+    /// Serve the page from this folder instead of the one built in
+    #[arg(long, value_name = "DIR", env = "REKINDLE_STATIC_DIR")]
+    pub static_dir: Option<PathBuf>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter such as rekindle::net=debug. Below info, a log holds
+    /// personal data [default: info]
+    #[arg(long, value_name = "LEVEL", env = "REKINDLE_LOG")]
+    pub log: Option<String>,
+
+    /// Form of the log, which goes to standard error [default: text]
+    #[arg(long, value_name = "FORM", env = "REKINDLE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// What to print on standard output once the server is up [default: text]
+    #[arg(long, value_name = "FORM", env = "REKINDLE_ANNOUNCE")]
+    pub announce: Option<Announce>,
+}
+
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(SecretString::from(text))
+}
+
+/// Reads a length of time: whole seconds, or a whole number followed by `s`, `m` or `h`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(digits) => (digits, text.as_bytes()[text.len() - 1]),
+        None => (text, b's'),
+    };
+    let scale = match unit {
+        b'm' => 60,
+        b'h' => 3600,
+        _ => 1,
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain
+        .then(|| digits.parse::<u32>().ok()?.checked_mul(scale))
+        .flatten()
+        .map(|seconds| Duration::from_secs(seconds.into()))
+        .ok_or_else(|| "give whole seconds, or a whole number with s, m or h behind it, such as 90s or 2m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_seconds_unless_it_says_otherwise() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["", "s", "-1", "+1", "1.5", "2 m", "1d", "4294967295h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

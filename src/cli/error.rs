@@ -1,0 +1,81 @@
+//! What stops a command, in one line with a remedy.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::server::{RunError, TokenError};
+
+use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum CliError {
+    #[error("cannot read the configuration file {path}: {source}; check the path given with --config", path = path.display())]
+    ConfigUnreadable { path: PathBuf, source: io::Error },
+    #[error("the configuration file {path} is larger than 64 KiB; is it the right file?", path = path.display())]
+    ConfigTooLarge { path: PathBuf },
+    #[error("{path}, line {line}: {what}", path = path.display())]
+    ConfigInvalid { path: PathBuf, line: usize, what: String },
+    #[error("{what} is given as text and as a file at once; give one of them")]
+    TokenTwice { what: &'static str },
+    #[error("the {what} cannot be used: {source}")]
+    Token { what: &'static str, source: TokenError },
+    #[error(
+        "HTTP would listen on {http}, where others can reach it, and nothing would keep them from publishing; give \
+         --publish-token-file, or --open if that is what you want, or listen on 127.0.0.1"
+    )]
+    NobodyGuards { http: SocketAddr },
+    #[error("browsers cannot send to {address}; give --advertise an address at which they reach this machine")]
+    Unreachable { address: std::net::IpAddr },
+    #[error("--advertise has more than {most} addresses; every one of them goes into every answer, so give fewer")]
+    TooManyAddresses { most: usize },
+    #[error("the folder {path} given with --static-dir cannot be used: {source}", path = path.display())]
+    StaticDir { path: PathBuf, source: io::Error },
+    #[error("--log cannot be read: {0}; give error, warn, info, debug, trace, or a filter such as rekindle::net=debug")]
+    Log(String),
+    #[error(transparent)]
+    Key(#[from] crate::vault::KeyError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl CliError {
+    /// The whole story in one line: what happened, and what was behind it where that is not said yet.
+    pub(super) fn story(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
+            _ => EXIT_CONFIGURATION,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_story_is_one_line_and_says_each_cause_once() {
+        let source = io::Error::other("no\nluck");
+        let story = CliError::StaticDir {
+            path: "d".into(),
+            source,
+        }
+        .story();
+        assert_eq!(story, "the folder d given with --static-dir cannot be used: no luck");
+    }
+}

@@ -1,0 +1,180 @@
+//! The configuration file.
+
+use std::fs;
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, de};
+
+use super::args::{self, Announce, LogFormat};
+use super::error::CliError;
+
+/// Longest configuration file, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// The configuration file: the same names as the flags. Paths in it are taken from the working directory, as those of flags are.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ConfigFile {
+    pub key_file: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
+    pub http: Option<SocketAddr>,
+    pub udp: Option<SocketAddr>,
+    #[serde(default, deserialize_with = "addresses")]
+    pub advertise: Option<Vec<IpAddr>>,
+    #[serde(default, deserialize_with = "secret")]
+    pub publish_token: Option<SecretString>,
+    pub publish_token_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "secret")]
+    pub watch_token: Option<SecretString>,
+    pub watch_token_file: Option<PathBuf>,
+    pub open: Option<bool>,
+    pub behind_proxy: Option<bool>,
+    #[serde(default, deserialize_with = "duration")]
+    pub resume_window: Option<Duration>,
+    pub max_peers: Option<usize>,
+    pub join_rate: Option<u32>,
+    pub static_dir: Option<PathBuf>,
+    pub log: Option<String>,
+    pub log_format: Option<LogFormat>,
+    pub announce: Option<Announce>,
+}
+
+impl ConfigFile {
+    pub(super) fn load(path: &Path) -> Result<Self, CliError> {
+        let unreadable = |source| CliError::ConfigUnreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = String::new();
+        let file = fs::File::open(path).map_err(unreadable)?;
+        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(CliError::ConfigTooLarge { path: path.to_owned() });
+        }
+        Self::parse(&text).map_err(|(line, what)| CliError::ConfigInvalid {
+            path: path.to_owned(),
+            line,
+            what,
+        })
+    }
+
+    /// Reads the text; an error is the line (from 1) and what is wrong there.
+    fn parse(text: &str) -> Result<Self, (usize, String)> {
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = text.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+            (line, error.message().lines().collect::<Vec<_>>().join(" "))
+        })
+    }
+
+    /// Whether a token is written in the file itself.
+    pub(super) fn holds_token(&self) -> bool {
+        self.publish_token.is_some() || self.watch_token.is_some()
+    }
+}
+
+/// One value or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(IpAddr),
+    Many(Vec<IpAddr>),
+}
+
+fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<IpAddr>>, D::Error> {
+    match OneOrMany::deserialize(from) {
+        Ok(OneOrMany::One(address)) => Ok(Some(vec![address])),
+        Ok(OneOrMany::Many(addresses)) => Ok(Some(addresses)),
+        Err(_) => Err(de::Error::custom("`advertise` is an IP address or a list of them")),
+    }
+}
+
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+    // The library's own message would quote the value.
+    let text = String::deserialize(from).map_err(|_| de::Error::custom("a token is a string"))?;
+    Ok(Some(SecretString::from(text)))
+}
+
+/// Seconds as a number, or text as on the command line.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Time {
+    Seconds(u32),
+    Text(String),
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    match Time::deserialize(from) {
+        Ok(Time::Seconds(seconds)) => Ok(Some(Duration::from_secs(seconds.into()))),
+        Ok(Time::Text(text)) => args::duration(&text).map(Some).map_err(de::Error::custom),
+        Err(_) => Err(de::Error::custom(
+            "a time is a number of seconds, or text such as \"90s\" or \"2m\"",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_a_key_of_the_file() {
+        let file = ConfigFile::parse(
+            r#"
+            key-file = "k"
+            state-dir = "s"
+            http = "127.0.0.1:1"
+            udp = "[::]:2"
+            advertise = ["192.0.2.1", "2001:db8::1"]
+            publish-token = "p"
+            publish-token-file = "pf"
+            watch-token = "w"
+            watch-token-file = "wf"
+            open = true
+            behind-proxy = false
+            resume-window = "2m"
+            max-peers = 7
+            join-rate = 0
+            static-dir = "d"
+            log = "debug"
+            log-format = "json"
+            announce = "none"
+            "#,
+        );
+        let file = file.map_err(|(line, what)| format!("{line}: {what}")).expect("parses");
+        assert_eq!(file.advertise.as_deref().map(<[_]>::len), Some(2));
+        assert_eq!(file.resume_window, Some(Duration::from_secs(120)));
+        assert_eq!(file.log_format, Some(LogFormat::Json));
+        assert_eq!(file.announce, Some(Announce::None));
+        assert!(file.holds_token());
+    }
+
+    #[test]
+    fn one_address_needs_no_list_and_a_time_may_be_a_number() {
+        let file = ConfigFile::parse("advertise = \"192.0.2.1\"\nresume-window = 30")
+            .ok()
+            .expect("parses");
+        assert_eq!(file.advertise.map(|a| a.len()), Some(1));
+        assert_eq!(file.resume_window, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let (line, what) = ConfigFile::parse("open = true\nhtpp = \"127.0.0.1:1\"\n")
+            .err()
+            .expect("refused");
+        assert_eq!(line, 2);
+        assert!(what.contains("htpp"), "{what}");
+        assert!(!what.contains('\n'), "{what}");
+    }
+
+    #[test]
+    fn a_token_of_the_wrong_type_is_not_quoted() {
+        let (_, what) = ConfigFile::parse("publish-token = 12345678").err().expect("refused");
+        assert!(!what.contains("12345678"), "{what}");
+    }
+}

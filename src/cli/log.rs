@@ -1,0 +1,59 @@
+//! The log: to standard error, by default without personal data.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use super::args::LogFormat;
+use super::error::CliError;
+
+/// How to log.
+pub(super) struct LogSettings {
+    /// An [`EnvFilter`] in text.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// Starts logging for the whole process.
+pub(super) fn start(settings: &LogSettings) -> Result<(), CliError> {
+    let filter = parse(&settings.filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    // A logger that is set already (by a test) is as good.
+    let _ = match settings.format {
+        LogFormat::Text => builder.compact().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+/// A bare level speaks of this crate's own lines; other crates stay at warnings, since what they print at lower levels (packets,
+/// addresses, key material) is not ours to judge. A filter is taken as it is.
+fn parse(text: &str) -> Result<EnvFilter, CliError> {
+    let is_level = text.parse::<tracing::Level>().is_ok();
+    let directives = if is_level {
+        format!("warn,rekindle={text}")
+    } else {
+        text.to_owned()
+    };
+    EnvFilter::try_new(&directives).map_err(|error| CliError::Log(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_for_this_program_only() {
+        let filter = parse("debug").expect("a level").to_string();
+        assert!(filter.contains("rekindle=debug") && filter.contains("warn"), "{filter}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_an_error() {
+        assert!(parse("rekindle=loud=very").is_err());
+    }
+}

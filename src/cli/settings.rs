@@ -1,0 +1,268 @@
+//! Puts flags, environment and configuration file together: flag before environment before file before default.
+
+use std::fs;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use crate::broadcast;
+use crate::server::{self, Token, TokenError};
+
+use super::args::{Announce, ServeArgs};
+use super::error::CliError;
+use super::file::ConfigFile;
+use super::log::LogSettings;
+
+/// Where HTTP listens unless told otherwise: this machine only.
+const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where media is received unless told otherwise. All interfaces, even where HTTP is for this machine only: Firefox offers no
+/// loopback address and reaches the server by the machine's own one. Nothing is answered there without valid ICE credentials,
+/// which only HTTP gives out. The port is fixed, since browsers come back to it after a restart.
+const DEFAULT_UDP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8189);
+const DEFAULT_KEY_FILE: &str = "rekindle-key.txt";
+const DEFAULT_STATE_DIR: &str = "rekindle-state";
+const DEFAULT_JOIN_RATE: u32 = 20;
+/// Most addresses in `--advertise`: each is a candidate line in every answer and every record.
+const MAX_ADVERTISE: usize = 8;
+/// Longest token file, in bytes.
+const MAX_TOKEN_FILE: u64 = 4096;
+
+/// All that `serve` goes by.
+pub(super) struct Settings {
+    pub server: server::Config,
+    pub log: LogSettings,
+    pub announce: Announce,
+    /// To be logged once there is a log.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Puts the sources together. `matches` says which options came from the command line.
+    pub(super) fn resolve(args: ServeArgs, matches: &ArgMatches) -> Result<Self, CliError> {
+        let mut warnings = Vec::new();
+        let file = match &args.config {
+            Some(path) => {
+                let file = ConfigFile::load(path)?;
+                if file.holds_token() && others_can_read(path) {
+                    warnings.push(readable_by_others("configuration file, which holds a token,", path));
+                }
+                file
+            }
+            None => ConfigFile::default(),
+        };
+        let mut token = |id: &str, text, path, file: TokenSources, what| {
+            let given = TokenSources {
+                text,
+                path,
+                text_from: source(matches, id),
+                path_from: file_source(matches, id),
+            };
+            token(given, file, what, &mut warnings)
+        };
+        let publish = token(
+            "publish_token",
+            args.publish_token,
+            args.publish_token_file,
+            TokenSources::in_file(file.publish_token, file.publish_token_file),
+            "publish token",
+        )?;
+        let watch = token(
+            "watch_token",
+            args.watch_token,
+            args.watch_token_file,
+            TokenSources::in_file(file.watch_token, file.watch_token_file),
+            "watch token",
+        )?;
+
+        let http = args.http.or(file.http).unwrap_or(DEFAULT_HTTP);
+        let udp = args.udp.or(file.udp).unwrap_or(DEFAULT_UDP);
+        let open = args.open.or(file.open).unwrap_or(false);
+        if publish.is_none() && !open && !http.ip().to_canonical().is_loopback() {
+            return Err(CliError::NobodyGuards { http });
+        }
+        let advertise = args.advertise.or(file.advertise).unwrap_or_default();
+        check_advertise(&advertise, udp)?;
+        let key_file = args.key_file.or(file.key_file);
+        let static_dir = args.static_dir.or(file.static_dir);
+        if let Some(path) = &static_dir {
+            fs::read_dir(path).map_err(|source| CliError::StaticDir {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let core = broadcast::Config::default();
+        let core = broadcast::Config {
+            max_peers: args.max_peers.or(file.max_peers).unwrap_or(core.max_peers),
+            resume_window: args.resume_window.or(file.resume_window).unwrap_or(core.resume_window),
+            ..core
+        };
+        Ok(Self {
+            server: server::Config {
+                may_make_key: key_file.is_none(),
+                key_file: key_file.unwrap_or_else(|| DEFAULT_KEY_FILE.into()),
+                state_dir: args
+                    .state_dir
+                    .or(file.state_dir)
+                    .unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+                http,
+                udp,
+                advertise,
+                publish,
+                watch,
+                open,
+                behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
+                join_rate: args.join_rate.or(file.join_rate).unwrap_or(DEFAULT_JOIN_RATE),
+                static_dir,
+                core,
+            },
+            log: LogSettings {
+                filter: args.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+                format: args.log_format.or(file.log_format).unwrap_or_default(),
+            },
+            announce: args.announce.or(file.announce).unwrap_or_default(),
+            warnings,
+        })
+    }
+}
+
+/// Where an option's value came from; the greater one goes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    File,
+    Environment,
+    Flag,
+}
+
+fn source(matches: &ArgMatches, id: &str) -> Source {
+    match matches.value_source(id) {
+        Some(ValueSource::CommandLine) => Source::Flag,
+        _ => Source::Environment,
+    }
+}
+
+fn file_source(matches: &ArgMatches, id: &str) -> Source {
+    source(matches, &format!("{id}_file"))
+}
+
+/// A token as text, or the path of a file that has it.
+struct TokenSources {
+    text: Option<SecretString>,
+    path: Option<PathBuf>,
+    text_from: Source,
+    path_from: Source,
+}
+
+impl TokenSources {
+    fn in_file(text: Option<SecretString>, path: Option<PathBuf>) -> Self {
+        Self {
+            text,
+            path,
+            text_from: Source::File,
+            path_from: Source::File,
+        }
+    }
+}
+
+/// The token that the foremost source names, as text or as a file; both in one source contradict each other.
+fn token(
+    given: TokenSources,
+    file: TokenSources,
+    what: &'static str,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Token>, CliError> {
+    let mut chosen = if given.text.is_some() || given.path.is_some() {
+        given
+    } else {
+        file
+    };
+    if chosen.text.is_some() && chosen.path.is_some() {
+        if chosen.text_from == chosen.path_from {
+            return Err(CliError::TokenTwice { what });
+        }
+        if chosen.text_from > chosen.path_from {
+            chosen.path = None
+        } else {
+            chosen.text = None
+        }
+    }
+    let text = match (chosen.text, chosen.path) {
+        (Some(text), _) => {
+            if chosen.text_from == Source::Flag {
+                warnings.push(format!(
+                    "the {what} is on the command line, where every user of this machine can read it; prefer a file or the \
+                     environment"
+                ));
+            }
+            text
+        }
+        (None, Some(path)) => {
+            if others_can_read(&path) {
+                warnings.push(readable_by_others(&format!("file of the {what}"), &path));
+            }
+            read_token(&path).map_err(|source| CliError::Token { what, source })?
+        }
+        (None, None) => return Ok(None),
+    };
+    let token = Token::new(text.expose_secret()).map_err(|source| CliError::Token { what, source })?;
+    if text.expose_secret().len() < Token::ADVISED_LENGTH {
+        warnings.push(format!(
+            "the {what} is short and could be guessed; use {} characters or more, such as `openssl rand -hex 16` prints",
+            Token::ADVISED_LENGTH
+        ));
+    }
+    Ok(Some(token))
+}
+
+/// The first line of a file, without the line's end.
+fn read_token(path: &Path) -> Result<SecretString, TokenError> {
+    let unreadable = |source: io::Error| TokenError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = Zeroizing::new(String::with_capacity(MAX_TOKEN_FILE as usize + 1));
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_TOKEN_FILE)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    Ok(SecretString::from(text.lines().next().unwrap_or_default().trim_end()))
+}
+
+fn readable_by_others(what: &str, path: &Path) -> String {
+    let path = path.display();
+    format!("the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it to you")
+}
+
+fn others_can_read(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+fn check_advertise(addresses: &[IpAddr], udp: SocketAddr) -> Result<(), CliError> {
+    if addresses.len() > MAX_ADVERTISE {
+        return Err(CliError::TooManyAddresses { most: MAX_ADVERTISE });
+    }
+    for &address in addresses {
+        let wrong_family = udp.is_ipv4() && address.is_ipv6();
+        if address.is_unspecified() || address.is_multicast() || wrong_family {
+            return Err(CliError::Unreachable { address });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

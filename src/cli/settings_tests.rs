@@ -1,0 +1,131 @@
+use std::io::Write;
+use std::time::Duration;
+
+use clap::{Args, Command, FromArgMatches};
+
+use super::*;
+
+/// Resolves a command line, with a configuration file of this text. The environment's place between the two is clap's doing
+/// and is tested on the real program.
+fn resolve(flags: &[&str], config: &str) -> Result<Settings, CliError> {
+    let mut file = tempfile::NamedTempFile::new().expect("temporary file");
+    file.write_all(config.as_bytes()).expect("written");
+    let path = file.path().to_str().expect("text").to_owned();
+    let line = ["test", "--config", &path].into_iter().chain(flags.iter().copied());
+    let matches = ServeArgs::augment_args(Command::new("test"))
+        .try_get_matches_from(line)
+        .expect("a command line");
+    Settings::resolve(ServeArgs::from_arg_matches(&matches).expect("args"), &matches)
+}
+
+fn settings(flags: &[&str], config: &str) -> Settings {
+    resolve(flags, config)
+        .map_err(|error| error.to_string())
+        .expect("settings")
+}
+
+fn refusal(flags: &[&str], config: &str) -> String {
+    let error = resolve(flags, config).err().expect("refused");
+    assert_eq!(error.exit_code(), 2);
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "{text}");
+    text
+}
+
+#[test]
+fn without_options_all_stays_on_this_machine() {
+    let s = settings(&[], "");
+    assert_eq!(s.server.http, DEFAULT_HTTP);
+    assert_eq!(s.server.udp, DEFAULT_UDP);
+    assert_eq!(s.server.key_file, Path::new(DEFAULT_KEY_FILE));
+    assert!(s.server.may_make_key && s.server.publish.is_none() && s.server.watch.is_none() && !s.server.open);
+    assert!(s.warnings.is_empty());
+}
+
+#[test]
+fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+    let s = settings(
+        &["--http", "127.0.0.1:1"],
+        "http = \"127.0.0.1:2\"\nudp = \"127.0.0.1:3\"\nresume-window = 7",
+    );
+    assert_eq!(s.server.http.port(), 1);
+    assert_eq!(s.server.udp.port(), 3);
+    assert_eq!(s.server.core.resume_window, Duration::from_secs(7));
+    assert_eq!(s.server.core.max_peers, broadcast::Config::default().max_peers);
+    assert!(!settings(&["--open=false"], "open = true").server.open);
+}
+
+#[test]
+fn a_key_file_that_was_named_anywhere_is_never_made() {
+    assert!(!settings(&["--key-file", "k"], "").server.may_make_key);
+    assert!(!settings(&[], "key-file = \"k\"").server.may_make_key);
+}
+
+#[test]
+fn beyond_loopback_somebody_must_guard_publishing() {
+    for http in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
+        let text = refusal(&["--http", http], "");
+        assert!(
+            text.contains("--publish-token-file") && text.contains("--open"),
+            "{text}"
+        );
+        assert!(resolve(&["--http", http, "--open"], "").is_ok());
+        assert!(resolve(&["--http", http], "publish-token = \"0123456789abcdef\"").is_ok());
+    }
+    for http in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        assert!(resolve(&["--http", http], "").is_ok(), "{http}");
+    }
+}
+
+#[test]
+fn a_token_comes_from_the_first_line_of_its_file() {
+    let mut file = tempfile::NamedTempFile::new().expect("temporary file");
+    file.write_all(b"0123456789abcdef\r\nnot this\n").expect("written");
+    let s = settings(&["--publish-token-file", file.path().to_str().expect("text")], "");
+    let token = s.server.publish.expect("a token");
+    assert!(token.matches("0123456789abcdef"));
+    assert!(s.warnings.is_empty(), "{:?}", s.warnings);
+}
+
+#[test]
+fn a_token_file_of_the_command_line_goes_before_a_token_in_the_configuration() {
+    let mut file = tempfile::NamedTempFile::new().expect("temporary file");
+    file.write_all(b"from-the-token-file").expect("written");
+    let s = settings(
+        &["--watch-token-file", file.path().to_str().expect("text")],
+        "watch-token = \"from-the-config-file\"",
+    );
+    assert!(s.server.watch.expect("a token").matches("from-the-token-file"));
+}
+
+#[test]
+fn a_token_given_twice_in_one_place_is_refused() {
+    let text = refusal(
+        &["--publish-token", "0123456789abcdef", "--publish-token-file", "f"],
+        "",
+    );
+    assert!(text.contains("publish token"), "{text}");
+    refusal(&[], "watch-token = \"0123456789abcdef\"\nwatch-token-file = \"f\"");
+}
+
+#[test]
+fn an_empty_token_is_no_token_that_lets_everybody_in() {
+    refusal(&[], "publish-token = \"\"");
+    let file = tempfile::NamedTempFile::new().expect("temporary file");
+    refusal(&["--publish-token-file", file.path().to_str().expect("text")], "");
+}
+
+#[test]
+fn a_token_that_others_may_see_or_guess_is_warned_about_without_saying_it() {
+    let s = settings(&["--publish-token", "tell-no-one"], "");
+    assert_eq!(s.warnings.len(), 2, "{:?}", s.warnings);
+    assert!(s.warnings.iter().all(|w| !w.contains("tell-no-one")));
+}
+
+#[test]
+fn an_address_that_no_browser_could_send_to_is_refused() {
+    for address in ["0.0.0.0", "224.0.0.1", "2001:db8::1"] {
+        assert!(refusal(&["--advertise", address], "").contains(address));
+    }
+    assert!(resolve(&["--advertise", "192.0.2.1,2001:db8::1", "--udp", "[::]:8189"], "").is_ok());
+}

@@ -1,0 +1,80 @@
+//! What the handlers share, and which handler serves what.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use crate::net::Handle;
+use crate::vault::Vault;
+
+use super::assets::{self, Assets};
+use super::auth::Token;
+use super::keeper::Keeper;
+use super::limit::Limiter;
+use super::sessions::Sessions;
+use super::status::Health;
+use super::{guard, session, status, whip};
+
+/// What a restart takes, for the page: every browser runs a fresh DTLS handshake.
+pub(super) const MODE: &str = "rehandshake";
+
+/// What the handlers share.
+pub(super) struct App {
+    pub net: Handle,
+    pub vault: Arc<Vault>,
+    pub sessions: Arc<Sessions>,
+    pub keeper: Keeper,
+    pub limiter: Limiter,
+    pub assets: Assets,
+    pub health: Health,
+    /// SHA-256 of the server's certificate, for answers.
+    pub fingerprint_sha256: [u8; 32],
+    /// The same certificate under another hash, as in `a=fingerprint`, for the page.
+    pub fingerprint: String,
+    /// Which life of the server this is.
+    pub boot: u64,
+    /// When the process started.
+    pub started: Instant,
+    /// Where browsers reach the media port.
+    pub addresses: Vec<SocketAddr>,
+    pub publish: Option<Token>,
+    pub watch: Option<Token>,
+    /// Nothing but the listening address keeps strangers out: see [`guard`].
+    pub private: bool,
+    /// A client's address is the last entry of `X-Forwarded-For`.
+    pub behind_proxy: bool,
+}
+
+/// Where a request comes from, for limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientAddress(pub IpAddr);
+
+/// Which handler serves what.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/whip/{channel}", post(whip::publish).fallback(whip::other_method))
+        .route("/whep/{channel}", post(whip::watch).fallback(whip::other_method))
+        .route(
+            "/session/{id}",
+            axum::routing::delete(session::end).fallback(session::other_method),
+        )
+        .route(
+            "/session/{id}/events",
+            get(session::events)
+                .post(session::subscribe)
+                .fallback(session::other_method_on_events),
+        )
+        .route(
+            "/channel/{channel}",
+            get(status::channel).fallback(status::other_method),
+        )
+        .route("/healthz", get(status::healthz).fallback(status::other_method))
+        .route("/metrics", get(status::metrics).fallback(status::other_method))
+        .fallback(assets::serve)
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app.clone())
+}

@@ -1,0 +1,161 @@
+//! The page and its module.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::app::App;
+use super::problem::Problem;
+use super::status;
+
+/// A file that is built in.
+struct Asset {
+    name: &'static str,
+    content: &'static [u8],
+}
+
+/// The files of the page.
+const ASSETS: &[Asset] = &[Asset {
+    name: "index.html",
+    content: include_bytes!("placeholder.html"),
+}];
+
+/// Entity tags of the built-in files, in their order.
+static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| ASSETS.iter().map(|asset| entity_tag(asset.content)).collect());
+
+/// Longest file that is served from a folder.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// Where the page comes from.
+pub(super) struct Assets {
+    /// A folder instead of what is built in.
+    folder: Option<PathBuf>,
+}
+
+impl Assets {
+    pub(super) fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder }
+    }
+
+    async fn find(&self, name: &str) -> Option<(Bytes, String)> {
+        let Some(folder) = &self.folder else {
+            let place = ASSETS.iter().position(|asset| asset.name == name)?;
+            return Some((Bytes::from_static(ASSETS[place].content), TAGS[place].clone()));
+        };
+        let path = folder.join(name);
+        let content = tokio::task::spawn_blocking(move || {
+            let meta = std::fs::metadata(&path).ok()?;
+            (meta.is_file() && meta.len() <= MAX_FILE)
+                .then(|| std::fs::read(&path).ok())
+                .flatten()
+        });
+        let content = Bytes::from(content.await.ok()??);
+        let tag = entity_tag(&content);
+        Some((content, tag))
+    }
+}
+
+/// Everything that no other route serves.
+pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let name = match uri.path() {
+        "/" => "index.html",
+        path => path.trim_start_matches('/'),
+    };
+    let found = if is_name(name) {
+        app.assets.find(name).await
+    } else {
+        None
+    };
+    let Some((content, tag)) = found else {
+        return Problem::not_found().into_response();
+    };
+    if method != Method::GET && method != Method::HEAD {
+        return status::other_method().await.into_response();
+    }
+    let unchanged = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|known| known.trim() == tag || known.trim() == "*"));
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        content.into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
+    // Kept, but asked for again each time: a page and a server of different versions must not meet.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// A plain file name: no folder, nothing hidden, nothing encoded.
+fn is_name(name: &str) -> bool {
+    !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("json" | "map") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("ico") => "image/x-icon",
+        Some("txt") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+/// A strong entity tag (RFC 9110 §8.8.3): the start of a hash of the content.
+fn entity_tag(content: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+    let mut tag = String::from("\"");
+    for byte in &digest.as_ref()[..8] {
+        // Writing to a String cannot fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    tag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_page_is_built_in() {
+        let (content, tag) = Assets::new(None).find("index.html").await.expect("the page");
+        assert!(!content.is_empty());
+        assert_eq!(tag, entity_tag(&content));
+        assert!(Assets::new(None).find("nothing.js").await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_folder_takes_the_place_of_what_is_built_in() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(folder.path().join("a.js"), "let a").expect("written");
+        std::fs::create_dir(folder.path().join("sub.js")).expect("made");
+        let assets = Assets::new(Some(folder.path().to_owned()));
+        assert_eq!(assets.find("a.js").await.expect("the file").0, "let a");
+        assert!(assets.find("sub.js").await.is_none());
+        assert!(assets.find("index.html").await.is_none());
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        for bad in ["..", "../x", ".hidden", "a/b", "a%2fb", "a\\b", "a\0"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+        assert!(is_name("rekindle.js"));
+    }
+}

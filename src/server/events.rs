@@ -1,0 +1,271 @@
+//! A session's events, as server-sent events (HTML Living Standard §9.2), announced as the WHEP drafts do.
+//!
+//! The end of the stream is the fastest way for a page to learn that the server is gone: the kernel closes the connection when the
+//! process dies.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::broadcast::Departure;
+use crate::vault::Role;
+
+/// How often an idle stream says that it is alive, for proxies that close silent connections.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Events that a slow client may be behind; a stream that falls further back is ended, and the page opens a new one.
+pub(super) const BACKLOG: usize = 16;
+/// How long a page's EventSource waits until it connects anew, in milliseconds. It finds a restarted server quickly, and ten
+/// thousand of them do not drown one that is starting.
+const RETRY: u32 = 500;
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The first event of every stream.
+    Hello,
+    /// Fresh keys are in use.
+    Connected,
+    /// The channel's source came or went.
+    Source,
+    /// The session has ended.
+    Gone,
+    /// The channel's source came (the WHEP drafts' name).
+    Active,
+    /// The channel's source went (the WHEP drafts' name).
+    Inactive,
+}
+
+impl Kind {
+    /// All, by name.
+    const ALL: [(Kind, &str); 6] = [
+        (Kind::Hello, "hello"),
+        (Kind::Connected, "connected"),
+        (Kind::Source, "source"),
+        (Kind::Gone, "gone"),
+        (Kind::Active, "active"),
+        (Kind::Inactive, "inactive"),
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// A set of kinds that a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kinds(u8);
+
+impl Kinds {
+    /// What a stream carries unless asked otherwise: this server's own events.
+    pub(super) const OWN: Kinds = Kinds(0b00_1111);
+
+    /// Names as in a `Link` header: what can be subscribed to.
+    pub(super) const NAMES: &str = "hello,connected,source,gone,active,inactive";
+
+    /// The kinds of these names; names that are not known are left out.
+    pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let known = names
+            .into_iter()
+            .filter_map(|name| Kind::ALL.iter().find(|(_, known)| *known == name));
+        Self(known.fold(0, |set, (kind, _)| set | kind.bit()))
+    }
+
+    /// The names of this set, in one text.
+    pub(super) fn names(self) -> String {
+        let names: Vec<&str> = Kind::ALL
+            .iter()
+            .filter(|(kind, _)| self.has(*kind))
+            .map(|(_, name)| *name)
+            .collect();
+        names.join(",")
+    }
+
+    pub(super) fn has(self, kind: Kind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// An event as it is sent. Cheap to clone: one text for all streams.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) kind: Kind,
+    text: Bytes,
+}
+
+/// What the first event of a stream says.
+pub(super) struct Hello<'a> {
+    pub boot: u64,
+    pub role: Role,
+    pub fingerprint: &'a str,
+    pub connected: bool,
+    pub source: bool,
+}
+
+impl Frame {
+    fn new(kind: Kind, data: &serde_json::Value) -> Self {
+        let (_, name) = Kind::ALL[kind as usize];
+        Self {
+            kind,
+            text: format!("event: {name}\ndata: {data}\n\n").into(),
+        }
+    }
+
+    pub(super) fn hello(hello: &Hello<'_>) -> Self {
+        let data = json!({
+            "boot": hello.boot,
+            "mode": super::app::MODE,
+            "role": match hello.role { Role::Publisher => "publisher", Role::Viewer => "viewer" },
+            "fingerprint": hello.fingerprint,
+            "connected": hello.connected,
+            "source": hello.source,
+        });
+        let frame = Self::new(Kind::Hello, &data);
+        let retry = format!("retry: {RETRY}\n").into_bytes();
+        Self {
+            kind: frame.kind,
+            text: [retry.as_slice(), &frame.text].concat().into(),
+        }
+    }
+
+    pub(super) fn connected(resumed: bool, took: Duration) -> Self {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        Self::new(Kind::Connected, &json!({ "resumed": resumed, "took_ms": took_ms }))
+    }
+
+    /// The channel's source: in this server's words, and in those of the WHEP drafts.
+    pub(super) fn source(live: bool) -> [Self; 2] {
+        let draft = if live { Kind::Active } else { Kind::Inactive };
+        [
+            Self::new(Kind::Source, &json!({ "live": live })),
+            Self::new(draft, &json!({})),
+        ]
+    }
+
+    pub(super) fn gone(why: Departure) -> Self {
+        let reason = match why {
+            Departure::Left => "left",
+            Departure::Silent => "silent",
+            Departure::NoRehandshake => "no-rehandshake",
+            Departure::Replaced => "replaced",
+        };
+        Self::new(Kind::Gone, &json!({ "reason": reason }))
+    }
+}
+
+/// The body of an event stream: ends when the session does, when the server stops, and when the client falls behind.
+pub(super) struct EventStream {
+    frames: mpsc::Receiver<Frame>,
+    kinds: Kinds,
+    heartbeat: Interval,
+}
+
+impl EventStream {
+    pub(super) fn new(frames: mpsc::Receiver<Frame>, kinds: Kinds) -> Self {
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            frames,
+            kinds,
+            heartbeat,
+        }
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<Bytes, std::convert::Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        while let Poll::Ready(frame) = self.frames.poll_recv(cx) {
+            match frame {
+                Some(frame) if self.kinds.has(frame.kind) => return Poll::Ready(Some(Ok(frame.text))),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+        match self.heartbeat.poll_tick(cx) {
+            Poll::Ready(_) => Poll::Ready(Some(Ok(Bytes::from_static(b":\n\n")))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    fn text(frame: &Frame) -> &str {
+        std::str::from_utf8(&frame.text).expect("text")
+    }
+
+    #[test]
+    fn each_kind_stands_at_its_place_in_the_list_of_names() {
+        for (place, (kind, _)) in Kind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, place);
+        }
+        let names: Vec<&str> = Kind::ALL.iter().map(|(_, name)| *name).collect();
+        assert_eq!(names.join(","), Kinds::NAMES);
+        assert_eq!(Kinds::OWN.names(), "hello,connected,source,gone");
+    }
+
+    #[test]
+    fn unknown_names_are_left_out_of_a_subscription() {
+        let kinds = Kinds::named(["source", "layers", "gone"]);
+        assert!(kinds.has(Kind::Source) && kinds.has(Kind::Gone) && !kinds.has(Kind::Hello));
+        assert!(Kinds::named(["viewercount"]).is_empty());
+    }
+
+    #[test]
+    fn an_event_is_a_name_and_one_line_of_json() {
+        assert_eq!(
+            text(&Frame::connected(true, Duration::from_micros(12_345))),
+            "event: connected\ndata: {\"resumed\":true,\"took_ms\":12}\n\n"
+        );
+        let [source, draft] = Frame::source(false);
+        assert_eq!(text(&source), "event: source\ndata: {\"live\":false}\n\n");
+        assert_eq!(text(&draft), "event: inactive\ndata: {}\n\n");
+        let hello = Hello {
+            boot: 3,
+            role: Role::Viewer,
+            fingerprint: "sha-512 00",
+            connected: false,
+            source: true,
+        };
+        let hello = Frame::hello(&hello);
+        let lines: Vec<&str> = text(&hello).lines().collect();
+        assert_eq!(lines[..2], ["retry: 500", "event: hello"]);
+        let data: serde_json::Value = serde_json::from_str(&lines[2]["data: ".len()..]).expect("JSON");
+        assert_eq!(data["boot"], 3);
+        assert_eq!(data["role"], "viewer");
+        assert_eq!(data["source"], true);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_carries_what_was_asked_for_beats_when_idle_and_ends_with_its_sender() {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let mut stream = EventStream::new(receiver, Kinds::named(["gone"]));
+        for frame in Frame::source(true) {
+            sender.try_send(frame).expect("room");
+        }
+        sender.try_send(Frame::gone(Departure::Left)).expect("room");
+        let first = stream.next().await.expect("an event").expect("infallible");
+        assert!(first.starts_with(b"event: gone"));
+        assert_eq!(
+            stream.next().await.expect("a heartbeat").expect("infallible").as_ref(),
+            b":\n\n"
+        );
+        drop(sender);
+        assert!(stream.next().await.is_none());
+    }
+}

@@ -1,0 +1,241 @@
+//! What every request passes: who may ask, across which origins (CORS), and the headers that every response carries.
+//!
+//! A server without a publish token is private: it listens on loopback only, and whoever is on this machine may publish. Every web page
+//! that this machine's browsers show could then reach it as well: by a cross-origin request, or by a name of its own that it
+//! makes point to 127.0.0.1 (DNS rebinding). So a private server answers only pages of this machine, under names that no stranger
+//! can own. With a publish token, or with `--open`, the server is meant to be reached, and pages anywhere may use its endpoints.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::app::{App, ClientAddress};
+use super::problem::Problem;
+use super::whip;
+
+/// The page loads its own scripts and styles only, talks to its own server only, and is framed by nobody.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'";
+const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), \
+     fullscreen=(self), picture-in-picture=(self), geolocation=(), payment=(), usb=()";
+
+/// How long a browser may remember the answer to a preflight, in seconds.
+const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
+const PREFLIGHT_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
+const PREFLIGHT_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match, last-event-id");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-mode",
+);
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The layer around all handlers.
+pub(super) async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if app.behind_proxy
+        && let Some(client) = forwarded_for(request.headers())
+    {
+        request.extensions_mut().insert(ClientAddress(client));
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let allowed = allowed_origin(app.private, origin.as_ref());
+    let foreign = app.private && (origin.is_some() && allowed.is_none() || !is_local_host(request.headers()));
+    let mut response = if foreign {
+        foreign_request().into_response()
+    } else if request.method() == Method::OPTIONS {
+        options(request.uri().path())
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    if let Some(allowed) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+    if app.private {
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+    harden(headers);
+    response
+}
+
+/// The value of `Access-Control-Allow-Origin`, if the origin may use the endpoints. No credentials are ever allowed: a token is
+/// shown by a script that has it, never by the browser of its own accord.
+fn allowed_origin(private: bool, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let origin = origin?;
+    if !private {
+        return Some(HeaderValue::from_static("*"));
+    }
+    let (scheme, authority) = origin.to_str().ok()?.split_once("://")?;
+    let web = scheme == "http" || scheme == "https";
+    (web && is_local_name(host_of(authority))).then(|| origin.clone())
+}
+
+/// Whether the request names the server in a way that no stranger's DNS could have led here. HTTP/1.0 needs no `Host`, and no browser
+/// speaks it.
+fn is_local_host(headers: &HeaderMap) -> bool {
+    match headers.get(header::HOST).map(HeaderValue::to_str) {
+        None => true,
+        Some(Ok(host)) => host_of(host).parse::<IpAddr>().is_ok() || is_local_name(host_of(host)),
+        Some(Err(_)) => false,
+    }
+}
+
+/// An authority (RFC 3986 §3.2) without its port and without the brackets of an IPv6 address.
+fn host_of(authority: &str) -> &str {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split_once(']').map_or("", |(address, _)| address);
+    }
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+}
+
+/// A loopback address, or a name that always means one (RFC 6761 §6.3).
+fn is_local_name(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn foreign_request() -> Problem {
+    let detail = "This server has no publish token, so it answers only pages of this machine, under localhost or an \
+                  IP address. Give it --publish-token-file, or --open, to let other pages and names in.";
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "foreign",
+        "The request comes from elsewhere",
+        detail,
+    )
+}
+
+/// The answer to `OPTIONS`, a CORS preflight or not (RFC 9725 §4.2: with `Accept-Post`).
+fn options(path: &str) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, PREFLIGHT_METHODS);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, PREFLIGHT_HEADERS);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
+    if path.starts_with("/whip/") || path.starts_with("/whep/") {
+        headers.insert("accept-post", HeaderValue::from_static(whip::SDP));
+    }
+    response
+}
+
+/// The last entry: the one that the proxy itself wrote. What stands before it, a client can make up.
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?
+        .rsplit(',')
+        .next()?
+        .trim();
+    last.parse().or_else(|_| host_of(last).parse()).ok()
+}
+
+/// Whether somebody passed the request on, whatever the settings say.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.contains_key(FORWARDED_FOR) || headers.contains_key(header::FORWARDED) || headers.contains_key(header::VIA)
+}
+
+fn harden(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(private: bool, origin: &str) -> Option<String> {
+        let origin = HeaderValue::from_str(origin).expect("a header");
+        allowed_origin(private, Some(&origin)).map(|value| value.to_str().expect("text").to_owned())
+    }
+
+    fn host(text: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(text))])
+    }
+
+    #[test]
+    fn a_private_server_lets_in_pages_of_this_machine_only() {
+        for local in [
+            "http://localhost:8080",
+            "http://127.0.0.1:3000",
+            "http://[::1]:1",
+            "https://app.localhost",
+        ] {
+            assert_eq!(allowed(true, local).as_deref(), Some(local));
+        }
+        for foreign in [
+            "https://example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://192.0.2.1",
+            "null",
+            "file://",
+            "chrome-extension://localhost",
+        ] {
+            assert_eq!(allowed(true, foreign), None, "{foreign}");
+        }
+        assert_eq!(allowed(false, "https://example.com").as_deref(), Some("*"));
+        assert_eq!(allowed_origin(false, None), None);
+    }
+
+    #[test]
+    fn a_private_server_is_not_found_under_a_strangers_name() {
+        for local in [
+            "127.0.0.1:8080",
+            "localhost",
+            "LOCALHOST.:80",
+            "[::1]:8080",
+            "192.0.2.7:8080",
+            "a.localhost:1",
+        ] {
+            assert!(is_local_host(&host(local)), "{local}");
+        }
+        for foreign in [
+            "rebind.example:8080",
+            "localhost.example",
+            "",
+            ":80",
+            "[::1",
+            "127.0.0.1.nip.example",
+        ] {
+            assert!(!is_local_host(&host(foreign)), "{foreign}");
+        }
+        assert!(is_local_host(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn only_the_proxys_own_entry_counts() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(forwarded_for(&headers), None);
+        headers.append(FORWARDED_FOR, HeaderValue::from_static("198.51.100.1, 192.0.2.9"));
+        assert_eq!(forwarded_for(&headers), Some([192, 0, 2, 9].into()));
+        headers.append(FORWARDED_FOR, HeaderValue::from_static("[2001:db8::1]:443"));
+        assert_eq!(forwarded_for(&headers), "2001:db8::1".parse().ok());
+        headers.append(FORWARDED_FOR, HeaderValue::from_static("unknown"));
+        assert_eq!(forwarded_for(&headers), None);
+    }
+
+    #[test]
+    fn whip_clients_learn_what_may_be_posted() {
+        assert_eq!(options("/whip/c").headers()["accept-post"], "application/sdp");
+        assert!(!options("/session/x").headers().contains_key("accept-post"));
+    }
+}

@@ -1,0 +1,181 @@
+//! Follows what happens below: hands it to the event streams, and keeps the vault in step. The one place that removes records.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::broadcast::Event;
+use crate::net::{Notice, Notices};
+use crate::vault::{PeerRecord, Ufrag, Vault};
+
+use super::sessions::Sessions;
+
+/// Changes written in one go; then newer news is looked at.
+const BATCH: usize = 64;
+
+/// Asks the keeper to take a record out of the vault, and learns when that is done.
+pub(super) struct Forget {
+    ufrag: Ufrag,
+    done: oneshot::Sender<()>,
+}
+
+/// The keeper's ear. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Keeper {
+    forget: mpsc::UnboundedSender<Forget>,
+}
+
+impl Keeper {
+    pub(super) fn channel() -> (Self, mpsc::UnboundedReceiver<Forget>) {
+        let (forget, receiver) = mpsc::unbounded_channel();
+        (Self { forget }, receiver)
+    }
+
+    /// Takes a peer's record out of the vault, and waits for it.
+    pub(super) async fn forget(&self, ufrag: &Ufrag) {
+        let (done, wait) = oneshot::channel();
+        if self
+            .forget
+            .send(Forget {
+                ufrag: ufrag.clone(),
+                done,
+            })
+            .is_ok()
+        {
+            // An error says that the server is stopping: the record then lives until the resume window ends.
+            let _ = wait.await;
+        }
+    }
+}
+
+/// What is to be done in the vault for a peer. Only the newest counts: an address that changes twice is written once, and a peer that is
+/// gone is never written again.
+enum Change {
+    Save(Arc<PeerRecord>),
+    Remove(Vec<oneshot::Sender<()>>),
+}
+
+/// Changes that are still to be made.
+#[derive(Default)]
+struct Changes(HashMap<Ufrag, Change>);
+
+impl Changes {
+    fn save(&mut self, record: Arc<PeerRecord>) {
+        self.0.insert(record.ice.ufrag.clone(), Change::Save(record));
+    }
+
+    fn remove(&mut self, ufrag: Ufrag, done: Option<oneshot::Sender<()>>) {
+        match self.0.entry(ufrag).or_insert_with(|| Change::Remove(Vec::new())) {
+            Change::Remove(waiting) => waiting.extend(done),
+            save => *save = Change::Remove(done.into_iter().collect()),
+        }
+    }
+
+    fn batch(&mut self) -> Vec<(Ufrag, Change)> {
+        let names: Vec<Ufrag> = self.0.keys().take(BATCH).cloned().collect();
+        names
+            .into_iter()
+            .filter_map(|ufrag| self.0.remove_entry(&ufrag))
+            .collect()
+    }
+}
+
+/// Runs until the media loop ends, and then writes what is left.
+pub(super) async fn run(
+    sessions: Arc<Sessions>,
+    vault: Arc<Vault>,
+    mut notices: Notices,
+    mut forget: mpsc::UnboundedReceiver<Forget>,
+) {
+    let mut changes = Changes::default();
+    let mut writing: Option<JoinHandle<()>> = None;
+    loop {
+        tokio::select! {
+            notice = notices.recv() => match notice {
+                Some(notice) => follow(notice, &sessions, &mut changes),
+                None => break,
+            },
+            Some(Forget { ufrag, done }) = forget.recv() => changes.remove(ufrag, Some(done)),
+            () = finished(&mut writing) => writing = None,
+        }
+        if writing.is_none() && !changes.0.is_empty() {
+            writing = Some(write(vault.clone(), changes.batch()));
+        }
+    }
+    finished(&mut writing).await;
+}
+
+/// Waits for the writer; for ever where nothing is being written.
+async fn finished(writing: &mut Option<JoinHandle<()>>) {
+    match writing {
+        // The writer neither panics nor is cancelled while the server runs.
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
+    }
+}
+
+fn write(vault: Arc<Vault>, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        for (ufrag, change) in batch {
+            match change {
+                Change::Save(record) => {
+                    if let Err(error) = vault.save(&record, SystemTime::now()) {
+                        tracing::warn!(%error, "a browser's new address could not be saved; after a restart it may come back later");
+                    }
+                }
+                Change::Remove(waiting) => {
+                    if let Err(error) = vault.remove(&ufrag) {
+                        tracing::warn!(%error, "the record of a peer that is gone could not be removed; the next boot will");
+                    }
+                    for done in waiting {
+                        // The client may have gone away.
+                        let _ = done.send(());
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
+    match notice {
+        Notice::Resumed(record) => {
+            sessions.insert(record, true);
+        }
+        Notice::ResumeComplete => sessions.set_loaded(),
+        Notice::Event(event) => happened(event, sessions, changes),
+    }
+}
+
+fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
+    match event {
+        Event::Connected {
+            ufrag,
+            role,
+            resumed,
+            took,
+        } => {
+            if let Some(peer) = sessions.connected(&ufrag, resumed, took) {
+                tracing::info!(peer, ?role, resumed, ?took, "fresh keys are in use");
+            }
+        }
+        Event::Address { ufrag, address } => {
+            if let Some(record) = sessions.set_address(&ufrag, address) {
+                changes.save(record);
+            }
+        }
+        Event::Gone { ufrag, why } => {
+            if let Some(peer) = sessions.remove(&ufrag, why) {
+                tracing::info!(peer, ?why, "a peer is gone");
+            }
+            changes.remove(ufrag, None);
+        }
+        Event::Source { channel, live } => {
+            tracing::info!(channel, live, "the source of a channel changed");
+            sessions.source(&channel, live);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How often one address may start a session: a token bucket an address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A full bucket holds this many seconds' worth.
+const BURST_SECONDS: u32 = 10;
+/// Most addresses that are watched at once; buckets that are full again make room.
+const MAX_BUCKETS: usize = 16_384;
+
+/// Token buckets by client address.
+pub(super) struct Limiter {
+    /// Tokens per second; 0 for no limit.
+    rate: f64,
+    burst: f64,
+    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Limiter {
+    /// A limiter that gives each address `rate` tokens per second.
+    pub(super) fn new(rate: u32) -> Self {
+        let burst = f64::from(rate.saturating_mul(BURST_SECONDS));
+        Self {
+            rate: f64::from(rate),
+            burst,
+            buckets: Mutex::default(),
+        }
+    }
+
+    /// Takes one token of an address, or says how long until there is one.
+    pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        if self.rate == 0.0 {
+            return Ok(());
+        }
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = network(address);
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
+            buckets.retain(|_, bucket| self.refilled(bucket, now) < self.burst);
+            if buckets.len() >= MAX_BUCKETS {
+                return Err(Duration::from_secs(1));
+            }
+        }
+        let bucket = buckets.entry(key).or_insert(Bucket {
+            tokens: self.burst,
+            at: now,
+        });
+        bucket.tokens = self.refilled(bucket, now);
+        bucket.at = now;
+        if bucket.tokens < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - bucket.tokens) / self.rate));
+        }
+        bucket.tokens -= 1.0;
+        Ok(())
+    }
+
+    fn refilled(&self, bucket: &Bucket, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
+        (bucket.tokens + passed * self.rate).min(self.burst)
+    }
+}
+
+/// One customer's addresses count as one: an IPv6 customer has at least a /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    #[test]
+    fn a_burst_is_let_through_and_then_a_steady_rate() {
+        let limiter = Limiter::new(2);
+        let start = Instant::now();
+        for _ in 0..20 {
+            assert!(limiter.take(A, start).is_ok());
+        }
+        let wait = limiter.take(A, start).expect_err("the burst is used up");
+        assert_eq!(wait, Duration::from_millis(500));
+        assert!(limiter.take(B, start).is_ok(), "another address has its own bucket");
+        assert!(limiter.take(A, start + Duration::from_millis(500)).is_ok());
+        assert!(limiter.take(A, start + Duration::from_millis(500)).is_err());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_a_bucket() {
+        let limiter = Limiter::new(1);
+        let now = Instant::now();
+        for i in 0..10 {
+            let address = format!("2001:db8::{i}").parse().expect("address");
+            assert!(limiter.take(address, now).is_ok());
+        }
+        assert!(limiter.take("2001:db8::ffff".parse().expect("address"), now).is_err());
+        assert!(limiter.take("2001:db8:0:1::1".parse().expect("address"), now).is_ok());
+    }
+
+    #[test]
+    fn an_ipv4_address_is_the_same_in_its_ipv6_form() {
+        assert_eq!(network("::ffff:192.0.2.1".parse().expect("address")), A);
+    }
+
+    #[test]
+    fn memory_stays_bounded_and_full_buckets_make_room() {
+        let limiter = Limiter::new(1);
+        let now = Instant::now();
+        for i in 0..MAX_BUCKETS as u32 {
+            assert!(limiter.take(IpAddr::V4(i.into()), now).is_ok());
+        }
+        assert!(limiter.take(IpAddr::V4(u32::MAX.into()), now).is_err());
+        assert!(
+            limiter
+                .take(IpAddr::V4(u32::MAX.into()), now + Duration::from_secs(1))
+                .is_ok()
+        );
+        assert_eq!(limiter.buckets.lock().expect("lock").len(), 1);
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let limiter = Limiter::new(0);
+        assert!((0..1000).all(|_| limiter.take(A, Instant::now()).is_ok()));
+    }
+}

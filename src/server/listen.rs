@@ -1,0 +1,145 @@
+//! Takes connections: HTTP/1.1, with limits on how many, and on how slow a client may be.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::app::ClientAddress;
+
+/// Connections that may wait to be taken: after a restart all pages connect at once.
+const BACKLOG: u32 = 4096;
+/// How long a client may take for a request's head. A connection that idles between requests is closed after it too.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Most bytes of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+/// How long to wait when the system has no descriptors left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds the HTTP port. Needs a tokio runtime around it.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restart must not wait for connections of the last boot to time out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Takes connections until `stop` turns true, and then lets those that are open finish what they are about.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: usize,
+    mut stop: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let permits = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+    while let Some((stream, client, permit)) = next(&listener, &permits, &mut stop).await {
+        tokio::spawn(connection(stream, client, router.clone(), stop.clone(), permit));
+    }
+    drop(listener);
+    let all = u32::try_from(connections).unwrap_or(u32::MAX);
+    // Whoever has not finished by then is cut off.
+    let _ = tokio::time::timeout(grace, permits.acquire_many(all)).await;
+}
+
+/// The next connection; `None` when the server stops.
+async fn next(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let accept = async {
+        // At the limit, connections wait in the kernel until one ends. The semaphore is never closed.
+        let permit = permits.clone().acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, client)) => return Some((stream, client, permit)),
+                // A client that hung up while it waited, or no descriptors left: neither may end the server.
+                Err(error) => {
+                    tracing::debug!(%error, "a connection could not be taken");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        accepted = accept => accepted,
+        () = stopped(stop) => None,
+    }
+}
+
+/// Completes when the server stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could say so: the same.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn connection(
+    stream: TcpStream,
+    client: SocketAddr,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+) {
+    // Events are small and must not wait for each other. An error means that the client is gone already.
+    let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request
+            .extensions_mut()
+            .insert(ClientAddress(client.ip().to_canonical()));
+        router.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // How a connection ends is the client's business.
+    tokio::select! {
+        _ = &mut connection => {}
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// Raises the limit of open files as far as the system lets us towards `wanted`: every event stream is one. Returns the limit.
+pub(super) fn raise_open_files(wanted: u64) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let now = limit.current.unwrap_or(u64::MAX);
+    let wanted = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    if now >= wanted {
+        return now;
+    }
+    match setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(wanted),
+            maximum: limit.maximum,
+        },
+    ) {
+        Ok(()) => wanted,
+        Err(_) => now,
+    }
+}

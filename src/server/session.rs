@@ -1,0 +1,116 @@
+//! A session that runs: how it ends, and its events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::broadcast::Departure;
+use crate::vault::Ufrag;
+
+use super::app::App;
+use super::events::{EventStream, Kinds};
+use super::problem::Problem;
+use super::session_id;
+use super::sessions::Greeting;
+use super::whip::{read_body, require_type};
+
+/// Longest list of event names.
+const MAX_SUBSCRIPTION: usize = 1024;
+/// How often, and how far apart, a peer that leaves is looked for in the media loop.
+const LEAVE_TRIES: usize = 5;
+const LEAVE_PAUSE: Duration = Duration::from_millis(10);
+
+/// The peer of a session's id. While the records of the last boot are still being read, waits for this one.
+async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
+    let ufrag = session_id::verify(&app.vault, id).ok_or_else(Problem::no_session)?;
+    let found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
+    if found { Ok(ufrag) } else { Err(Problem::no_session()) }
+}
+
+/// `DELETE /session/{id}` (RFC 9725 §4.2): ends the session. When the answer comes, its record is gone.
+pub(super) async fn end(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let ufrag = find(&app, &id).await?;
+    // A record that was read this very moment may still be on its way into the media loop.
+    for _ in 0..LEAVE_TRIES {
+        if app.net.leave(&ufrag).await.map_err(|_| Problem::stopping())? {
+            break;
+        }
+        tokio::time::sleep(LEAVE_PAUSE).await;
+    }
+    if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
+        tracing::info!(peer, "a peer leaves");
+    }
+    app.keeper.forget(&ufrag).await;
+    Ok(StatusCode::OK)
+}
+
+/// Every other method on a session. RFC 9725 §4.3 wants 405 for PATCH where neither trickle ICE nor ICE restarts are to be had.
+pub(super) async fn other_method() -> Problem {
+    let detail = "A session can be ended by DELETE. The server is ICE-lite: it needs no candidates of the client's, and \
+                  after a network change the client is found by its next check, so there is nothing to PATCH.";
+    Problem::method("DELETE, OPTIONS", detail)
+}
+
+/// `GET /session/{id}/events`: the session's events. `?events=a,b` names the kinds wanted.
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let ufrag = find(&app, &id).await?;
+    let kinds = query
+        .as_deref()
+        .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("events=")));
+    let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
+    let greeting = Greeting {
+        boot: app.boot,
+        fingerprint: &app.fingerprint,
+    };
+    // It was there a moment ago: it has just ended, or the server is stopping.
+    let frames = app
+        .sessions
+        .open_stream(&ufrag, &greeting)
+        .ok_or_else(Problem::no_session)?;
+    let mut response = Body::from_stream(EventStream::new(frames, kinds)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx holds small responses back unless told not to.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// `POST /session/{id}/events`, as the WHEP drafts subscribe: a JSON list of names in, the stream's URL out.
+pub(super) async fn subscribe(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    find(&app, &id).await?;
+    require_type(&headers, "application/json")?;
+    let body = read_body(&headers, body, MAX_SUBSCRIPTION).await?;
+    let names: Vec<String> = serde_json::from_slice(&body)
+        .map_err(|_| Problem::body("The body is a JSON list of event names, such as [\"active\",\"inactive\"]."))?;
+    let kinds = Kinds::named(names.iter().map(String::as_str));
+    if kinds.is_empty() {
+        return Err(Problem::body(format!(
+            "None of these events exists. There are: {}.",
+            Kinds::NAMES
+        )));
+    }
+    let location = format!("/session/{id}/events?events={}", kinds.names());
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+}
+
+/// Every other method on the events.
+pub(super) async fn other_method_on_events() -> Problem {
+    Problem::method(
+        "GET, POST, OPTIONS",
+        "GET reads the events; POST with a JSON list of names subscribes to some.",
+    )
+}

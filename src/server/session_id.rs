@@ -1,0 +1,160 @@
+//! What a session is made of and called by: ICE credentials, and the id in its URL.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand;
+use zeroize::Zeroize;
+
+use crate::vault::{IceCredentials, IcePassword, Role, Ufrag, Vault};
+
+/// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that is safe in a URL and as a file name.
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// Length of a user name fragment: its first character is the role, the other 15 are random, 89 bits.
+const UFRAG: usize = 16;
+/// Length of a password: 190 bits. RFC 8445 §5.3 asks for 128.
+const PASSWORD: usize = 32;
+
+/// Fresh ICE credentials. A publisher's user name fragment sorts before every viewer's, so that a restart can read publishers' records
+/// first without having opened any.
+pub(super) fn credentials(role: Role) -> Result<IceCredentials, Unspecified> {
+    let mut ufrag = match role {
+        Role::Publisher => String::from("P"),
+        Role::Viewer => String::from("V"),
+    };
+    append_random(&mut ufrag, UFRAG - 1)?;
+    let mut pwd = String::with_capacity(PASSWORD);
+    append_random(&mut pwd, PASSWORD)?;
+    Ok(IceCredentials {
+        ufrag: Ufrag::new(ufrag).map_err(|_| Unspecified)?,
+        pwd: IcePassword::new(pwd),
+    })
+}
+
+/// Appends characters out of [`ALPHABET`], all equally likely.
+fn append_random(text: &mut String, count: usize) -> Result<(), Unspecified> {
+    let mut bytes = [0; 64];
+    let mut left = count;
+    while left > 0 {
+        rand::fill(&mut bytes)?;
+        // 248 is the largest multiple of 62 in a byte: what lies above would favour some characters.
+        let fair = bytes
+            .iter()
+            .filter(|&&b| b < 248)
+            .map(|&b| char::from(ALPHABET[usize::from(b) % 62]));
+        let before = text.len();
+        text.extend(fair.take(left));
+        left -= text.len() - before;
+    }
+    bytes.zeroize();
+    Ok(())
+}
+
+/// A random number for the answer's `o=` line (RFC 8866 §5.2).
+pub(super) fn sdp_session_id() -> Result<u64, Unspecified> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes)?;
+    // Some readers take it for a signed number.
+    Ok(u64::from_be_bytes(bytes) >> 1)
+}
+
+/// The id of a session: who holds it may end the session and read its events. The user name fragment alone travels in clear in
+/// every STUN request, so a tag that only this vault can make stands behind it. Nothing else of it needs to be kept.
+pub(super) fn session_id(vault: &Vault, ufrag: &Ufrag) -> String {
+    format(ufrag, &vault.session_tag(ufrag))
+}
+
+/// The peer that an id names, if its tag is right; compared in constant time.
+pub(super) fn verify(vault: &Vault, id: &str) -> Option<Ufrag> {
+    let (ufrag, tag) = parse(id)?;
+    verify_slices_are_equal(&vault.session_tag(&ufrag), &tag).ok()?;
+    Some(ufrag)
+}
+
+fn format(ufrag: &Ufrag, tag: &[u8; 16]) -> String {
+    let mut id = format!("{ufrag}-");
+    for byte in tag {
+        for digit in [byte >> 4, byte & 15] {
+            id.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+    id
+}
+
+fn parse(id: &str) -> Option<(Ufrag, [u8; 16])> {
+    let (ufrag, hex) = id.split_once('-')?;
+    let ufrag = Ufrag::new(ufrag).ok()?;
+    let digits: &[u8; 32] = hex.as_bytes().try_into().ok()?;
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut tag = [0; 16];
+    for (byte, pair) in tag.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some((ufrag, tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn credentials_are_fresh_and_of_full_length() {
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            let ice = credentials(Role::Viewer).expect("random numbers");
+            assert_eq!(ice.ufrag.as_str().len(), UFRAG);
+            assert_eq!(ice.pwd.expose().len(), PASSWORD);
+            assert!(ice.pwd.expose().bytes().all(|b| b.is_ascii_alphanumeric()));
+            assert!(seen.insert(ice.ufrag.to_string()) && seen.insert(ice.pwd.expose().to_owned()));
+        }
+    }
+
+    #[test]
+    fn every_character_can_come() {
+        let mut text = String::new();
+        append_random(&mut text, 10_000).expect("random numbers");
+        assert_eq!(text.len(), 10_000);
+        assert_eq!(text.bytes().collect::<HashSet<_>>().len(), ALPHABET.len());
+    }
+
+    #[test]
+    fn a_publisher_sorts_before_every_viewer() {
+        let publisher = credentials(Role::Publisher).expect("random numbers").ufrag;
+        let viewer = credentials(Role::Viewer).expect("random numbers").ufrag;
+        assert!(publisher < viewer);
+    }
+
+    #[test]
+    fn an_id_reads_back_as_it_was_written() {
+        let ufrag = Ufrag::new("Vabcdefgh0123456").expect("a fragment");
+        let tag = *b"\x00\x01\x7f\x80\xffabcdefghijk";
+        let id = format(&ufrag, &tag);
+        assert_eq!(parse(&id), Some((ufrag, tag)));
+    }
+
+    #[test]
+    fn what_is_no_id_is_not_read_as_one() {
+        let good = "Vabcdefgh0123456-000102030405060708090a0b0c0d0e0f";
+        assert!(parse(good).is_some());
+        let upper = good.replace("0a0b", "0A0B");
+        let long = format!("{good}0");
+        let short = &good[..good.len() - 1];
+        for bad in [
+            "",
+            "-",
+            "x",
+            &upper,
+            &long,
+            short,
+            "../../../../etc-000102030405060708090a0b0c0d0e0f",
+            "Vé-é",
+        ] {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
+    }
+}

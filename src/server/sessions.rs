@@ -1,0 +1,275 @@
+//! The sessions of this boot, those taken over from the last one included: who listens to their events, and their records.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::broadcast::Departure;
+use crate::sdp;
+use crate::vault::{PeerRecord, Role, Ufrag};
+
+use super::events::{BACKLOG, Frame, Hello};
+
+/// Event streams of one session at once; one more ends the oldest.
+const MAX_STREAMS: usize = 4;
+
+/// The sessions. Nothing waits while the lock is held.
+#[derive(Default)]
+pub(super) struct Sessions {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: HashMap<Ufrag, Session>,
+    channels: HashMap<String, Channel>,
+    /// Who asked for a session whose record may still be on its way.
+    waiting: HashMap<Ufrag, Vec<oneshot::Sender<()>>>,
+    /// All records of the last boot have been read.
+    loaded: bool,
+    /// The server is stopping: no stream is opened any more.
+    closed: bool,
+    /// Numbers for the log, which must not name a peer's user name fragment.
+    next_number: u64,
+}
+
+struct Session {
+    record: Arc<PeerRecord>,
+    number: u64,
+    /// Taken over from the last boot.
+    resumed: bool,
+    connected: bool,
+    streams: Vec<mpsc::Sender<Frame>>,
+}
+
+#[derive(Default)]
+struct Channel {
+    live: bool,
+    /// Connected viewers.
+    viewers: usize,
+    members: HashSet<Ufrag>,
+}
+
+/// What health says of the peers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Peers with keys.
+    pub connected: usize,
+    /// Peers of the last boot that have not come back yet.
+    pub awaited: usize,
+    /// Peers that joined in this boot and have no keys yet.
+    pub joining: usize,
+    /// Channels with at least one peer.
+    pub channels: usize,
+    /// Channels with media.
+    pub live: usize,
+}
+
+/// What a stream opens with.
+pub(super) struct Greeting<'a> {
+    pub boot: u64,
+    pub fingerprint: &'a str,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a session in: one that has just been made, or, `resumed`, one of the last boot. Returns its number for the log.
+    pub(super) fn insert(&self, record: Arc<PeerRecord>, resumed: bool) -> u64 {
+        let mut inner = self.lock();
+        inner.next_number += 1;
+        let number = inner.next_number;
+        let ufrag = record.ice.ufrag.clone();
+        inner
+            .channels
+            .entry(record.channel.clone())
+            .or_default()
+            .members
+            .insert(ufrag.clone());
+        for waiter in inner.waiting.remove(&ufrag).into_iter().flatten() {
+            // One that has gone away needs no waking.
+            let _ = waiter.send(());
+        }
+        let session = Session {
+            record,
+            number,
+            resumed,
+            connected: false,
+            streams: Vec::new(),
+        };
+        inner.sessions.insert(ufrag, session);
+        number
+    }
+
+    /// All records of the last boot have been read: what is not here now does not exist.
+    pub(super) fn set_loaded(&self) {
+        let mut inner = self.lock();
+        inner.loaded = true;
+        inner.waiting.clear();
+    }
+
+    /// Whether all records of the last boot have been read.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.lock().loaded
+    }
+
+    /// Whether there is such a session; while records of the last boot are still being read, waits for this one, and calls `want` so that
+    /// it is read soon.
+    pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> bool {
+        let waiter = {
+            let mut inner = self.lock();
+            if inner.sessions.contains_key(ufrag) || inner.loaded {
+                return inner.sessions.contains_key(ufrag);
+            }
+            let (sender, receiver) = oneshot::channel();
+            inner.waiting.entry(ufrag.clone()).or_default().push(sender);
+            receiver
+        };
+        want();
+        // An error says that all has been read.
+        let _ = waiter.await;
+        self.lock().sessions.contains_key(ufrag)
+    }
+
+    /// Opens an event stream; `None` where the session is unknown or the server is stopping.
+    pub(super) fn open_stream(&self, ufrag: &Ufrag, greeting: &Greeting<'_>) -> Option<mpsc::Receiver<Frame>> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return None;
+        }
+        let Inner { sessions, channels, .. } = &mut *inner;
+        let session = sessions.get_mut(ufrag)?;
+        let live = channels
+            .get(&session.record.channel)
+            .is_some_and(|channel| channel.live);
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let hello = Hello {
+            boot: greeting.boot,
+            role: session.record.role,
+            fingerprint: greeting.fingerprint,
+            connected: session.connected,
+            source: live,
+        };
+        sender.try_send(Frame::hello(&hello)).ok()?;
+        for frame in Frame::source(live).into_iter().skip(1) {
+            // The drafts' own event has no other way to say how things stand.
+            sender.try_send(frame).ok()?;
+        }
+        session.streams.retain(|stream| !stream.is_closed());
+        if session.streams.len() >= MAX_STREAMS {
+            session.streams.remove(0);
+        }
+        session.streams.push(sender);
+        Some(receiver)
+    }
+
+    /// Fresh keys are in use. Returns the session's number for the log.
+    pub(super) fn connected(&self, ufrag: &Ufrag, resumed: bool, took: Duration) -> Option<u64> {
+        let mut inner = self.lock();
+        let Inner { sessions, channels, .. } = &mut *inner;
+        let session = sessions.get_mut(ufrag)?;
+        if !session.connected && session.record.role == Role::Viewer {
+            if let Some(channel) = channels.get_mut(&session.record.channel) {
+                channel.viewers += 1;
+            }
+        }
+        session.connected = true;
+        session.send(&[Frame::connected(resumed, took)]);
+        Some(session.number)
+    }
+
+    /// The channel's source came or went.
+    pub(super) fn source(&self, channel: &str, live: bool) {
+        let mut inner = self.lock();
+        let Inner { sessions, channels, .. } = &mut *inner;
+        let Some(channel) = channels.get_mut(channel) else {
+            return;
+        };
+        channel.live = live;
+        let frames = Frame::source(live);
+        for ufrag in &channel.members {
+            if let Some(session) = sessions.get_mut(ufrag) {
+                session.send(&frames);
+            }
+        }
+    }
+
+    /// The record with the browser's present address in it: it becomes the session's, and is to be saved.
+    pub(super) fn set_address(&self, ufrag: &Ufrag, address: SocketAddr) -> Option<Arc<PeerRecord>> {
+        let mut inner = self.lock();
+        let session = inner.sessions.get_mut(ufrag)?;
+        let record = Arc::make_mut(&mut session.record);
+        record.offer = sdp::with_address(&record.offer, address);
+        Some(session.record.clone())
+    }
+
+    /// Takes a session out and ends its streams. Returns its number for the log.
+    pub(super) fn remove(&self, ufrag: &Ufrag, why: Departure) -> Option<u64> {
+        let mut inner = self.lock();
+        let mut session = inner.sessions.remove(ufrag)?;
+        session.send(&[Frame::gone(why)]);
+        if let Some(channel) = inner.channels.get_mut(&session.record.channel) {
+            channel.members.remove(ufrag);
+            if session.connected && session.record.role == Role::Viewer {
+                channel.viewers -= 1;
+            }
+            if channel.members.is_empty() {
+                inner.channels.remove(&session.record.channel);
+            }
+        }
+        Some(session.number)
+    }
+
+    /// Ends all streams, for good: the server is stopping.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.waiting.clear();
+        for session in inner.sessions.values_mut() {
+            session.streams.clear();
+        }
+    }
+
+    /// Whether media of a publisher flows, and how many viewers are connected.
+    pub(super) fn channel(&self, name: &str) -> (bool, usize) {
+        self.lock()
+            .channels
+            .get(name)
+            .map_or((false, 0), |channel| (channel.live, channel.viewers))
+    }
+
+    /// Counts for health.
+    pub(super) fn counts(&self) -> Counts {
+        let inner = self.lock();
+        let mut counts = Counts {
+            channels: inner.channels.len(),
+            ..Counts::default()
+        };
+        counts.live = inner.channels.values().filter(|channel| channel.live).count();
+        for session in inner.sessions.values() {
+            match (session.connected, session.resumed) {
+                (true, _) => counts.connected += 1,
+                (false, true) => counts.awaited += 1,
+                (false, false) => counts.joining += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl Session {
+    /// Hands frames to all streams; one that is full or closed is ended.
+    fn send(&mut self, frames: &[Frame]) {
+        self.streams
+            .retain(|stream| frames.iter().all(|frame| stream.try_send(frame.clone()).is_ok()));
+    }
+}
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

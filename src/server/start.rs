@@ -1,0 +1,335 @@
+//! Start and shutdown. From the start of the process to the first STUN answer nothing slow may happen, so the media port is bound
+//! first, and all that can wait comes after the media loop.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::net::{self, Notices};
+use crate::peer::Dtls;
+use crate::vault::{FingerprintHash, KeyError, KeyFile, Opened, Vault, VaultError};
+
+use super::app::{App, router};
+use super::assets::Assets;
+use super::keeper::{self, Keeper};
+use super::limit::Limiter;
+use super::sessions::Sessions;
+use super::status::Health;
+use super::{Config, advertise, listen};
+
+/// How long requests may take to finish once the server was asked to stop.
+const GRACE: Duration = Duration::from_millis(400);
+/// Connections besides one event stream a peer.
+const SPARE_CONNECTIONS: usize = 1024;
+/// Descriptors besides connections.
+const SPARE_FILES: usize = 64;
+
+/// Why the server did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The HTTP port cannot be had.
+    #[error("cannot listen for HTTP on {address}: {source}; is another server running, or the port taken? See --http")]
+    Http {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The media port cannot be had.
+    #[error(transparent)]
+    Media(#[from] net::BindError),
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A vault without the key file that nobody named: it was lost, and a new one would not help.
+    #[error(
+        "the vault {state} is there, but its key file {key} is not: put it back or name it with --key-file; or, to begin anew with \
+         every browser joining again, move the folder away. Nothing was changed",
+        state = state.display(), key = key.display()
+    )]
+    KeyLost {
+        /// The vault.
+        state: PathBuf,
+        /// Where the key file was looked for.
+        key: PathBuf,
+    },
+    /// The vault cannot be opened or written.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The vault's certificate or key is of no use to DTLS.
+    #[error("the certificate in the vault cannot be used: {0}")]
+    Certificate(#[from] crate::peer::DtlsError),
+    /// The system gives no threads, descriptors or random numbers.
+    #[error("the system does not give what the server needs ({what}): {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The media loop ended by itself.
+    #[error(
+        "the media loop has ended by itself; its log says why. Start the server anew: browsers come back by themselves"
+    )]
+    MediaEnded,
+}
+
+impl RunError {
+    /// Whether configuration, key file or vault must change before another start can go better.
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Key(_) | Self::KeyLost { .. } | Self::Vault(_) | Self::Certificate(_)
+        )
+    }
+}
+
+/// A server that is up.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// Where media is received.
+    pub media: SocketAddr,
+    /// Where browsers are told to send media.
+    pub advertised: Vec<SocketAddr>,
+    /// Which life of the server this is.
+    pub boot: u64,
+    /// The vault.
+    pub state_dir: PathBuf,
+    /// The key file.
+    pub key_file: PathBuf,
+    /// The key file was made just now.
+    pub made_key: bool,
+    /// The vault was made just now.
+    pub first_run: bool,
+    /// From the start of [`run`] until now.
+    pub took: Duration,
+    /// Anybody who reaches the server may publish.
+    pub open: bool,
+    /// A publisher must show a token.
+    pub publish_token: bool,
+    /// A viewer must show a token.
+    pub watch_token: bool,
+}
+
+/// Runs the server until it is asked to stop (SIGTERM, SIGINT). `ready` is called once it is up.
+///
+/// # Errors
+/// A [`RunError`] with the cause.
+pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+    let started = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System {
+            what: "a runtime",
+            source,
+        })?;
+    let _inside = runtime.enter();
+    // Both ports before the disk is touched: another server that runs is noticed first.
+    let http = |source| RunError::Http {
+        address: config.http,
+        source,
+    };
+    let listener = listen::bind(config.http).map_err(http)?;
+    let http = listener.local_addr().map_err(http)?;
+    let bound = net::bind(config.udp)?;
+    let media = bound.local();
+
+    let (keys, made_key) = open_key(&config)?;
+    let Opened {
+        vault,
+        identity,
+        boot,
+        first_run,
+        reader,
+    } = Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| RunError::System {
+        what: "random numbers",
+        source: io::Error::other("the random number generator failed"),
+    })?;
+    let dtls = Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der())?);
+    let max_peers = config.core.max_peers;
+    let (net, notices, _media_thread) =
+        bound
+            .start(config.core, dtls, reader, seed)
+            .map_err(|source| RunError::System {
+                what: "threads",
+                source,
+            })?;
+
+    let advertised: Vec<SocketAddr> = match config.advertise.as_slice() {
+        [] => advertise::addresses(http.ip(), media.ip()),
+        named => named.to_vec(),
+    }
+    .into_iter()
+    .map(|ip| SocketAddr::new(ip, media.port()))
+    .collect();
+    let mut fingerprint_sha256 = [0; 32];
+    fingerprint_sha256.copy_from_slice(&identity.fingerprint(FingerprintHash::Sha256));
+    let fingerprint = fingerprint_text("sha-512", &identity.fingerprint(FingerprintHash::Sha512));
+    drop(identity);
+    let sessions = Arc::new(Sessions::default());
+    let vault = Arc::new(vault);
+    let (keeper, forget) = Keeper::channel();
+    let app = Arc::new(App {
+        net,
+        vault: vault.clone(),
+        sessions: sessions.clone(),
+        keeper,
+        limiter: Limiter::new(config.join_rate),
+        assets: Assets::new(config.static_dir),
+        health: Health::default(),
+        fingerprint_sha256,
+        fingerprint,
+        boot,
+        started,
+        addresses: advertised.clone(),
+        private: config.publish.is_none() && !config.open,
+        publish: config.publish,
+        watch: config.watch,
+        behind_proxy: config.behind_proxy,
+    });
+    let up = Ready {
+        http,
+        media,
+        advertised,
+        boot,
+        state_dir: config.state_dir,
+        key_file: config.key_file,
+        made_key,
+        first_run,
+        took: started.elapsed(),
+        open: config.open,
+        publish_token: app.publish.is_some(),
+        watch_token: app.watch.is_some(),
+    };
+    let result = runtime.block_on(serve(&app, listener, notices, forget, max_peers, || ready(&up)));
+    // A write that hangs on a broken disk must not hold the process.
+    runtime.shutdown_timeout(GRACE);
+    result
+}
+
+async fn serve(
+    app: &Arc<App>,
+    listener: TcpListener,
+    notices: Notices,
+    forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
+    max_peers: usize,
+    ready: impl FnOnce(),
+) -> Result<(), RunError> {
+    let asked = stop_signal().map_err(|source| RunError::System {
+        what: "signals",
+        source,
+    })?;
+    let files = listen::raise_open_files((max_peers + SPARE_CONNECTIONS + SPARE_FILES) as u64);
+    let most = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(SPARE_FILES);
+    let connections = (max_peers + SPARE_CONNECTIONS).min(most.max(16));
+    if connections < max_peers {
+        tracing::warn!(
+            connections,
+            max_peers,
+            "the limit of open files leaves fewer connections than peers; see `ulimit -n`"
+        );
+    }
+    let (stop, stopping) = watch::channel(false);
+    let http = tokio::spawn(listen::serve(listener, router(app), connections, stopping, GRACE));
+    let mut keeper = tokio::spawn(keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget));
+    let committed = {
+        let vault = app.vault.clone();
+        tokio::task::spawn_blocking(move || vault.commit_boot())
+    };
+    ready();
+    if let Ok(Err(error)) = committed.await {
+        // New peers are turned away until it can be written; those of the last boot go on.
+        tracing::error!(%error, "this boot's number could not be saved yet");
+    }
+    let result = tokio::select! {
+        () = asked => Ok(()),
+        _ = &mut keeper => Err(RunError::MediaEnded),
+    };
+    tracing::info!("stopping; browsers are awaited by the next start");
+    app.sessions.close();
+    // An error says that nobody listens any more.
+    let _ = stop.send(true);
+    let _ = http.await;
+    keeper.abort();
+    result
+}
+
+/// Completes when the process is asked to stop. The handlers are in place when this returns.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// The key file, and whether it was made just now: only where nobody named one, and where there is no vault that another one opens.
+fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
+    let path = &config.key_file;
+    match KeyFile::load(path) {
+        Err(KeyError::Missing(_)) if config.may_make_key => {
+            if !is_empty(&config.state_dir) {
+                return Err(RunError::KeyLost {
+                    state: config.state_dir.clone(),
+                    key: path.clone(),
+                });
+            }
+            Ok((KeyFile::generate(path)?, true))
+        }
+        loaded => Ok((loaded?, false)),
+    }
+}
+
+/// Whether a folder is missing or has nothing in it; one that cannot be read may have.
+fn is_empty(folder: &Path) -> bool {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// A fingerprint as in `a=fingerprint` (RFC 8122 §5).
+fn fingerprint_text(hash: &str, digest: &[u8]) -> String {
+    let mut text = String::from(hash);
+    for (place, byte) in digest.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}{byte:02X}", if place == 0 { ' ' } else { ':' });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_written_as_in_sdp() {
+        assert_eq!(fingerprint_text("sha-512", &[0x00, 0xab, 0x1f]), "sha-512 00:AB:1F");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_empty() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        assert!(is_empty(folder.path()));
+        assert!(is_empty(&folder.path().join("none")));
+        std::fs::write(folder.path().join("identity.age"), "x").expect("written");
+        assert!(!is_empty(folder.path()));
+        assert!(!is_empty(&folder.path().join("identity.age")));
+    }
+}

@@ -1,0 +1,333 @@
+//! How a session starts: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Extension;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::broadcast::{Join, Refusal};
+use crate::sdp::{self, SdpError};
+use crate::vault::{PeerRecord, Role, VaultError};
+
+use super::app::{App, ClientAddress, MODE};
+use super::auth;
+use super::events::Kinds;
+use super::problem::Problem;
+use super::session_id;
+
+/// The media type of an offer and of an answer (RFC 8866 §8.1).
+pub(super) const SDP: &str = "application/sdp";
+/// Longest name of a channel.
+const MAX_CHANNEL: usize = 64;
+/// How long a client may take to send its body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// The link relation of a session's event stream, as in the WHEP drafts.
+const EVENTS_RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
+/// Another hash of the server's certificate, for the page's own use.
+pub(super) const FINGERPRINT: HeaderName = HeaderName::from_static("rekindle-fingerprint");
+/// Which life of the server answers.
+pub(super) const BOOT: HeaderName = HeaderName::from_static("rekindle-boot");
+/// What a restart takes.
+pub(super) const MODE_HEADER: HeaderName = HeaderName::from_static("rekindle-mode");
+
+/// `POST /whip/{channel}`.
+pub(super) async fn publish(
+    State(app): State<Arc<App>>,
+    Path(channel): Path<String>,
+    Extension(client): Extension<ClientAddress>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    start(app, Role::Publisher, channel, client, headers, body).await
+}
+
+/// `POST /whep/{channel}`.
+pub(super) async fn watch(
+    State(app): State<Arc<App>>,
+    Path(channel): Path<String>,
+    Extension(client): Extension<ClientAddress>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    start(app, Role::Viewer, channel, client, headers, body).await
+}
+
+/// Every other method on an endpoint.
+pub(super) async fn other_method() -> Problem {
+    Problem::method(
+        "POST, OPTIONS",
+        "A session is started by POST with an SDP offer (RFC 9725 §4.2).",
+    )
+}
+
+/// Whether a channel may be called so: what is safe in a URL, in a log and as a metric's label.
+pub(super) fn check_channel(name: &str) -> Result<(), Problem> {
+    let fits = (1..=MAX_CHANNEL).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fits { Ok(()) } else { Err(Problem::channel_name()) }
+}
+
+async fn start(
+    app: Arc<App>,
+    role: Role,
+    channel: String,
+    ClientAddress(client): ClientAddress,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    check_channel(&channel)?;
+    // Before the token is looked at, so that it limits guessing too.
+    app.limiter.take(client, Instant::now()).map_err(too_often)?;
+    match role {
+        Role::Publisher => auth::require(app.publish.as_ref(), &headers, "publish")?,
+        Role::Viewer => auth::require(app.watch.as_ref(), &headers, "watch")?,
+    }
+    require_type(&headers, SDP)?;
+    let body = read_body(&headers, body, sdp::MAX_SDP).await?;
+    let offer = String::from_utf8(body.into()).map_err(|_| Problem::body("An SDP offer is UTF-8 text."))?;
+    // In a task of its own: a client that hangs up in the middle must not leave a record behind that has no peer.
+    let created = tokio::spawn(create(app.clone(), role, channel, offer))
+        .await
+        .map_err(|_| Problem::stopping())??;
+    Ok(created.response(&app))
+}
+
+/// A session that has been started.
+struct Created {
+    id: String,
+    etag: String,
+    answer: String,
+}
+
+async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Result<Created, Problem> {
+    let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
+    let local = sdp::Local {
+        ice: &ice,
+        fingerprint_sha256: &app.fingerprint_sha256,
+        addresses: &app.addresses,
+        session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
+    };
+    // A publisher's offer is looked at first: one that cannot be taken must not hold the channel's place.
+    let (answer, negotiated) = match role {
+        Role::Publisher => {
+            let taken = answer(role, &offer, None, &local)?;
+            reserve(&app, role, &channel, &ice.ufrag).await?;
+            taken
+        }
+        Role::Viewer => {
+            let source = reserve(&app, role, &channel, &ice.ufrag).await?;
+            answer(role, &offer, Some(&source), &local)?
+        }
+    };
+    let ufrag = ice.ufrag.clone();
+    let joined_at = SystemTime::now();
+    let record = Arc::new(PeerRecord {
+        role,
+        channel: channel.clone(),
+        ice: ice.clone(),
+        offer,
+        answer: answer.clone(),
+        joined_at: joined_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+    });
+    // Durable before anybody can know of the peer, so that no peer exists that a crash could forget.
+    let (vault, saved) = (app.vault.clone(), record.clone());
+    let saved = tokio::task::spawn_blocking(move || vault.save(&saved, joined_at)).await;
+    if let Err(problem) = saved
+        .map_err(|_| Problem::stopping())
+        .and_then(|saved| saved.map_err(not_saved))
+    {
+        app.keeper.forget(&ufrag).await;
+        // The place that was reserved; an error says that the server is stopping.
+        let _ = app.net.leave(&ufrag).await;
+        return Err(problem);
+    }
+    let number = app.sessions.insert(record, false);
+    let join = Join {
+        role,
+        channel: channel.clone(),
+        ice,
+        negotiated,
+        resumed: false,
+    };
+    let joined = match app.net.join(join).await {
+        Ok(joined) => joined.map_err(|refusal| refused(refusal, role)),
+        Err(_) => Err(Problem::stopping()),
+    };
+    if let Err(problem) = joined {
+        app.sessions.remove(&ufrag, crate::broadcast::Departure::Left);
+        app.keeper.forget(&ufrag).await;
+        return Err(problem);
+    }
+    tracing::info!(peer = number, ?role, channel, "a peer joins");
+    Ok(Created {
+        id: session_id::session_id(&app.vault, &ufrag),
+        etag: format!("\"{ufrag}\""),
+        answer,
+    })
+}
+
+fn answer(
+    role: Role,
+    offer: &str,
+    source: Option<&[sdp::Codec]>,
+    local: &sdp::Local<'_>,
+) -> Result<(String, sdp::Negotiated), Problem> {
+    let answer = sdp::answer(role, offer, source, local).map_err(|error| bad_offer(&error))?;
+    let negotiated = sdp::negotiated(role, offer, &answer).map_err(|error| bad_offer(&error))?;
+    Ok((answer, negotiated))
+}
+
+async fn reserve(
+    app: &App,
+    role: Role,
+    channel: &str,
+    ufrag: &crate::vault::Ufrag,
+) -> Result<Vec<sdp::Codec>, Problem> {
+    let reserved = app
+        .net
+        .reserve(role, channel, ufrag)
+        .await
+        .map_err(|_| Problem::stopping())?;
+    reserved.map_err(|refusal| refused(refusal, role))
+}
+
+impl Created {
+    fn response(self, app: &App) -> Response {
+        let location = format!("/session/{}", self.id);
+        let link = format!(
+            "<{location}/events>; rel=\"{EVENTS_RELATION}\"; events=\"{}\"",
+            Kinds::NAMES
+        );
+        let mut response = (StatusCode::CREATED, self.answer).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(BOOT, app.boot.into());
+        headers.insert(MODE_HEADER, HeaderValue::from_static(MODE));
+        for (name, text) in [
+            (header::LOCATION, &location),
+            (header::ETAG, &self.etag),
+            (header::LINK, &link),
+            (FINGERPRINT, &app.fingerprint),
+        ] {
+            // Letters, digits and punctuation of our own making: always a header's value.
+            if let Ok(value) = HeaderValue::from_str(text) {
+                headers.insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// The type of a body, parameters such as a charset aside.
+pub(super) fn require_type(headers: &HeaderMap, expected: &'static str) -> Result<(), Problem> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(expected) {
+        Ok(())
+    } else {
+        Err(Problem::media_type(expected))
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Problem> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(Problem::too_large(limit).with(header::CONNECTION, "close"));
+    }
+    match tokio::time::timeout(BODY_TIME, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // Past the limit, or the client hung up and reads no answer.
+        Ok(Err(_)) => Err(Problem::too_large(limit).with(header::CONNECTION, "close")),
+        Err(_) => Err(Problem::slow()),
+    }
+}
+
+fn too_often(wait: Duration) -> Problem {
+    let detail = "This address starts more sessions than the server lets one address start.";
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-often",
+        "Too many sessions are being started",
+        detail,
+    )
+    .retry_after(wait.as_secs() + 1)
+}
+
+fn bad_offer(error: &SdpError) -> Problem {
+    let (status, name, title) = match error {
+        SdpError::TooLong => return Problem::too_large(sdp::MAX_SDP),
+        SdpError::NoCommonCodec { .. } | SdpError::SourceCodec { .. } => {
+            (StatusCode::NOT_ACCEPTABLE, "codec", "There is no common codec")
+        }
+        _ => (StatusCode::BAD_REQUEST, "offer", "The offer cannot be taken"),
+    };
+    Problem::new(status, name, title, sentence(&error.to_string()))
+}
+
+/// An error's text as a sentence: errors begin small and end without a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
+}
+
+fn refused(refusal: Refusal, role: Role) -> Problem {
+    let detail = match refusal {
+        Refusal::NoPublisher => "Nobody publishes on this channel yet. Try again in a moment.",
+        Refusal::PublisherPresent => {
+            "This channel already has a publisher. Use another channel, or try again after that one has left."
+        }
+        Refusal::Full => "The server has as many peers as it takes. Try again later.",
+    };
+    let (status, name, title, retry) = match refusal {
+        Refusal::NoPublisher => (
+            StatusCode::CONFLICT,
+            "no-publisher",
+            "There is nothing to watch yet",
+            Some(1),
+        ),
+        Refusal::PublisherPresent => (StatusCode::CONFLICT, "publisher-present", "The channel is taken", None),
+        Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", Some(10)),
+    };
+    tracing::debug!(%refusal, ?role, "a peer cannot join");
+    let problem = Problem::new(status, name, title, detail);
+    match retry {
+        Some(seconds) => problem.retry_after(seconds),
+        None => problem,
+    }
+}
+
+fn not_saved(error: VaultError) -> Problem {
+    tracing::error!(%error, "a new peer's record could not be saved, so the peer is turned away");
+    match error {
+        VaultError::Full { .. } => {
+            let detail = "The server cannot take new peers, because its disk is full. Those that are here go on.";
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "disk-full",
+                "The server cannot take new peers",
+                detail,
+            )
+            .retry_after(10)
+        }
+        _ => Problem::internal(),
+    }
+}
