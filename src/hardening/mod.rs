@@ -72,7 +72,7 @@ pub fn early() -> Report {
 /// any thread is started: threads that exist by then would stay outside.
 ///
 /// Afterwards, for good: no file but those of [`Options`], and the key file is none of them; no program can be started; no socket
-/// can be made, bound or connected; no capability is left, not even root's; no memory can be made executable; and of the system
+/// can be made, bound or connected; no capability is left, not even to root (but for CAP_IPC_LOCK where memory stays locked by it); no memory can be made executable; and of the system
 /// calls only those that a server at work makes. A forbidden path is an error like any other. A forbidden call ends the process
 /// with SIGSYS: the program never makes one, so an intruder does, and a restart costs the browsers less than a second.
 ///

@@ -40,19 +40,18 @@ pub(super) fn own_files_only() {
 
 /// Keeps all memory, now and later, out of swap, if no limit can make a later allocation fail for it.
 pub(super) fn lock_memory(report: &mut Report) {
-    // Root may raise the limit, and can then give up the capability that it would need otherwise.
-    let _ = rustix::process::setrlimit(
-        Resource::Memlock,
-        Rlimit {
-            current: None,
-            maximum: None,
-        },
-    );
-    let limit = rustix::process::getrlimit(Resource::Memlock);
-    if let Some(bytes) = limit.current {
+    // Root may raise the limit, and needs no capability for locked memory then.
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let _ = rustix::process::setrlimit(Resource::Memlock, unlimited);
+    if let Some(bytes) = memlock_limit()
+        && !may_lock_beyond_limit()
+    {
         // With a limit, an allocation beyond it fails: the server would die of its own caution.
         let limit = format!(
-            "locked memory: its limit is {} KiB, and must be infinite (ulimit -l, LimitMEMLOCK=)",
+            "locked memory: its limit is {} KiB and must be infinite (ulimit -l unlimited, LimitMEMLOCK=infinity)",
             bytes / 1024
         );
         match has_swap() {
@@ -62,12 +61,21 @@ pub(super) fn lock_memory(report: &mut Report) {
         }
         return;
     }
-    // On fault: reserved but unused memory (thread stacks) stays unused.
+    // On fault: what is reserved but not used (thread stacks) stays unused.
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     match rustix::mm::mlockall(all) {
         Ok(()) => report.held("memory locked"),
         Err(e) => report.lacking(format!("locked memory ({e})")),
     }
+}
+
+/// How much memory may be locked; `None` for no limit.
+fn memlock_limit() -> Option<u64> {
+    rustix::process::getrlimit(Resource::Memlock).current
+}
+
+fn may_lock_beyond_limit() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
 }
 
 /// Whether any swap is in use; `None` if that cannot be told.
@@ -77,23 +85,23 @@ fn has_swap() -> Option<bool> {
 }
 
 /// Gives up all capabilities of this thread and of those it will start. The vault and the sockets are open; root's right to
-/// override file modes and the like would only serve an intruder.
+/// override file modes and the like would only serve an intruder. The right to lock memory stays where allocations need it.
 pub(super) fn give_up_capabilities(report: &mut Report) -> Result<(), SandboxError> {
-    let none = CapabilitySet::empty();
+    let left = if memlock_limit().is_some() && may_lock_beyond_limit() {
+        CapabilitySet::IPC_LOCK
+    } else {
+        CapabilitySet::empty()
+    };
     let sets = CapabilitySets {
-        effective: none,
-        permitted: none,
-        inheritable: none,
+        effective: left,
+        permitted: left,
+        inheritable: CapabilitySet::empty(),
     };
     match rustix::thread::set_capabilities(None, sets) {
-        Ok(()) => {
-            report.held("no capabilities");
-            Ok(())
-        }
-        Err(Errno::NOSYS) => {
-            report.lacking("capabilities given up (the kernel knows none)");
-            Ok(())
-        }
-        Err(e) => Err(SandboxError::Capabilities(e.into())),
+        Ok(()) if left.is_empty() => report.held("no capabilities"),
+        Ok(()) => report.held("no capabilities but CAP_IPC_LOCK"),
+        Err(Errno::NOSYS) => report.lacking("capabilities given up (this kernel has none)"),
+        Err(e) => return Err(SandboxError::Capabilities(e.into())),
     }
+    Ok(())
 }
