@@ -456,7 +456,8 @@ export class Session extends EventTarget {
           this.#set("server-gone", { reason: "unavailable" });
         }
         const seconds = Number(response.headers.get("Retry-After"));
-        await this.#pause(seconds > 0 ? seconds * 1000 * (0.9 + 0.2 * Math.random()) : Math.min(5000, 250 * tries));
+        const wait = seconds > 0 ? seconds * 1000 : 250 * tries;
+        await this.#pause(Math.min(Math.max(wait, 3000), wait * (1 + tries / 10)) * (0.9 + 0.2 * Math.random()));
       }
     } catch (error) {
       if (!this.#done) this.#fail("join", String(error?.message ?? error));
@@ -581,7 +582,10 @@ export class Session extends EventTarget {
   }
 
   #setLive(live) {
-    if (this.#role !== "viewer" || this.live === live) return;
+    if (this.#role !== "viewer") return;
+    // After a restart the publisher is away for a moment as everybody is. It counts as gone if it has not come back by the end.
+    if (this.#outage) this.#outage.live = live;
+    if (this.live === live || (this.#outage && this.live !== null && !live)) return;
     this.live = live;
     this.#emit("source", { live });
   }
@@ -599,7 +603,7 @@ export class Session extends EventTarget {
     connection.serverHasKeys = false;
     const since = this.#outage?.since ?? now();
     const appliedAt = this.#outage?.appliedAt ?? -Infinity;
-    this.#outage = { since, startedAt: now(), base: connection.handshakes, backAt: null, boot: null, upAt: null, tookMs: null, appliedAt, applied: 0, handshakeMs: HANDSHAKE_MS };
+    this.#outage = { since, startedAt: now(), base: connection.handshakes, backAt: null, boot: null, live: null, upAt: null, tookMs: null, appliedAt, applied: 0, handshakeMs: HANDSHAKE_MS };
   }
 
   /** Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
@@ -682,6 +686,7 @@ export class Session extends EventTarget {
     connection.served = true;
     const another = this.boot !== outage.boot;
     this.boot = outage.boot;
+    if (outage.live !== null) this.#setLive(outage.live);
     this.#takeOver(connection);
     if (!another) return;
     this.restarts += 1;

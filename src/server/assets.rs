@@ -19,10 +19,28 @@ struct Asset {
 }
 
 /// The files of the page.
-const ASSETS: &[Asset] = &[Asset {
-    name: "index.html",
-    content: include_bytes!("placeholder.html"),
-}];
+const ASSETS: &[Asset] = &[
+    Asset {
+        name: "index.html",
+        content: include_bytes!("../../static/index.html"),
+    },
+    Asset {
+        name: "page.js",
+        content: include_bytes!("../../static/page.js"),
+    },
+    Asset {
+        name: "rekindle.js",
+        content: include_bytes!("../../static/rekindle.js"),
+    },
+    Asset {
+        name: "style.css",
+        content: include_bytes!("../../static/style.css"),
+    },
+    Asset {
+        name: "icon.svg",
+        content: include_bytes!("../../static/icon.svg"),
+    },
+];
 
 /// Entity tags of the built-in files, in their order.
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| ASSETS.iter().map(|asset| entity_tag(asset.content)).collect());

@@ -121,11 +121,10 @@ impl Folder {
 
     /// Whether the name still leads to this open file.
     pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
-        let named = match self.stat(name) {
-            Ok(stat) => stat,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(e),
-        };
+        if !self.has(name)? {
+            return Ok(false);
+        }
+        let named = self.stat(name)?;
         let opened = fs::fstat(file)?;
         Ok((named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino))
     }
@@ -178,17 +177,51 @@ impl Folder {
             std::process::id(),
             COUNTER.fetch_add(1, Ordering::Relaxed)
         );
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(fs::openat(&self.fd, &*temporary, flags, Mode::RUSR | Mode::WUSR)?);
-        let renamed = file
-            .write_all(bytes)
-            .and_then(|()| file.sync_all())
+        let renamed = self
+            .write_new(&temporary, bytes)
             .and_then(|()| Ok(fs::renameat(&self.fd, &*temporary, &self.fd, name)?));
         if let Err(e) = renamed {
             let _ = fs::unlinkat(&self.fd, &*temporary, AtFlags::empty());
             return Err(e);
         }
         self.sync()
+    }
+
+    /// Writes a file that is not there yet, and syncs it. Its name is durable after [`Folder::sync`].
+    pub fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    /// Removes a folder in this one and all files in it, if it is there. Folders in it must be empty.
+    pub fn remove_folder(&self, name: &str) -> io::Result<()> {
+        let folder = match self.sub(name) {
+            Ok(folder) => folder,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        for entry in folder.names()? {
+            let is_folder = FileType::from_raw_mode(folder.stat(&entry)?.st_mode) == FileType::Directory;
+            let flags = if is_folder {
+                AtFlags::REMOVEDIR
+            } else {
+                AtFlags::empty()
+            };
+            fs::unlinkat(&folder.fd, &*entry, flags)?;
+        }
+        fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?;
+        self.sync()
+    }
+
+    /// Whether there is an entry of this name.
+    pub fn has(&self, name: &str) -> io::Result<bool> {
+        match self.stat(name) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Removes a file, durably. Returns whether it was there.
@@ -209,8 +242,7 @@ impl Folder {
     pub fn remove_temporary(&self) -> io::Result<usize> {
         let mut removed = 0;
         for name in self.names()?.iter().filter(|n| n.starts_with(TEMPORARY)) {
-            let stat = self.stat(name)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            if FileType::from_raw_mode(self.stat(name)?.st_mode) == FileType::RegularFile {
                 fs::unlinkat(&self.fd, &**name, AtFlags::empty())?;
                 removed += 1;
             }

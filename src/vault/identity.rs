@@ -4,11 +4,14 @@ use std::fmt;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd,
+};
 use zeroize::Zeroizing;
 
 use super::clock::{civil_date, unix_seconds};
 use super::error::VaultError;
+use super::record::IdentityRecord;
 
 /// Object identifier of the attribute type serialNumber (X.520), which the certificate's subject is made of.
 const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
@@ -33,27 +36,27 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Makes an ECDSA P-256 key and a self-signed certificate that says nothing about the server: its subject is a
-    /// random number, and its dates are rounded to days.
+    /// Makes an ECDSA P-256 key and a self-signed certificate that says nothing about the server: its dates are
+    /// rounded to days, and its serial number and its subject are hashes of the public key, so that there is no byte
+    /// in it that could mean something else.
     pub(super) fn generate(now: SystemTime) -> Result<Self, VaultError> {
         let failed = |e: &dyn fmt::Display| VaultError::Certificate(e.to_string());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| failed(&e))?;
-        let mut name = [0; 16];
-        aws_lc_rs::rand::fill(&mut name).map_err(|e| failed(&e))?;
-        let name = rcgen::string::PrintableString::try_from(hex(&name)).map_err(|e| failed(&e))?;
-
+        let (serial, subject) = names_of_key(key.public_key_raw());
+        let subject = rcgen::string::PrintableString::try_from(subject).map_err(|e| failed(&e))?;
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(SerialNumber::from_slice(&serial));
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(
+            DnType::CustomDnType(SERIAL_NUMBER.to_vec()),
+            DnValue::PrintableString(subject),
+        );
         // Beyond the year 9999 no certificate goes (RFC 5280 §4.1.2.5).
         let day = |unix_seconds: u64| {
             let (year, month, day) = civil_date(unix_seconds.min(253_402_300_799));
             date_time_ymd(year as i32, month, day)
         };
         let today = unix_seconds(now);
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(
-            DnType::CustomDnType(SERIAL_NUMBER.to_vec()),
-            rcgen::DnValue::PrintableString(name),
-        );
         // The day before yesterday: a browser's clock may be behind ours.
         params.not_before = day(today.saturating_sub(2 * 86_400));
         params.not_after = day(today.saturating_add(YEARS_VALID * 365 * 86_400));
@@ -65,6 +68,14 @@ impl Identity {
         Self {
             certificate: certificate.to_vec(),
             private_key: Zeroizing::new(private_key.to_vec()),
+        }
+    }
+
+    /// What is persisted of it.
+    pub(super) fn record(&self) -> IdentityRecord<'_> {
+        IdentityRecord {
+            certificate: &self.certificate,
+            private_key: &self.private_key,
         }
     }
 
@@ -93,6 +104,16 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Identity(..)")
     }
+}
+
+/// The certificate's serial number and the text of its subject, from the hash of the public key (an uncompressed
+/// point, 65 bytes). The serial number is positive and does not begin with a zero byte, as DER wants it.
+pub(super) fn names_of_key(public_key: &[u8]) -> ([u8; 16], String) {
+    let hash = digest::digest(&digest::SHA256, public_key);
+    let (serial, subject) = hash.as_ref().split_at(16);
+    let mut serial: [u8; 16] = serial.try_into().expect("half of 32 bytes");
+    serial[0] = serial[0] & 0x3f | 0x40;
+    (serial, hex(subject))
 }
 
 /// Lower-case hexadecimal digits.

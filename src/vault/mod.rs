@@ -10,6 +10,7 @@ mod identity;
 mod key;
 mod reader;
 mod record;
+pub mod rekey;
 mod seal;
 mod store;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::error::{FileFault, VaultError};
 use super::files::{Folder, ReadError, TEMPORARY};
 use super::identity::hex;
 use super::key::KeyFile;
-use super::record::{Kind, PeerRecord, Ufrag};
+use super::record::{Header, Kind, PeerRecord, Ufrag};
 use super::seal::{OpeningKey, unseal};
 use super::store::{PEERS, SET_ASIDE, file_name, path_in_vault};
 
@@ -79,6 +79,12 @@ impl Reader {
         self.names.contains(ufrag)
     }
 
+    /// Takes a key file that was changed, before [`Vault::rotate`](super::Vault::rotate) puts files under its first
+    /// identity. It must hold the old identities too.
+    pub fn set_keys(&mut self, keys: KeyFile) {
+        self.keys = keys;
+    }
+
     /// Reads a peer's record, once. `None` if there is none, or if its file cannot be used: then the file is moved
     /// to `set-aside/` and the log says why. The name of the file is in the log at debug level only, since it leads to
     /// a peer; the warning has the first 32 bits of its SHA-256.
@@ -106,7 +112,7 @@ impl Reader {
         };
         self.names.remove(ufrag);
         match result {
-            Ok(record) => Ok(Some(record)),
+            Ok(peer) => Ok(Some(peer.record)),
             Err(fault) => {
                 self.set_aside(&file, fault);
                 Ok(None)
@@ -139,15 +145,25 @@ impl fmt::Debug for Reader {
     }
 }
 
+/// A peer's file, opened.
+#[derive(Debug)]
+pub(super) struct PeerFile {
+    /// When it was written, and in which boot.
+    pub header: Header,
+    pub record: PeerRecord,
+    /// Which of the keys opened it.
+    pub key: usize,
+}
+
 /// Decrypts, verifies, decodes and checks a peer's file.
 pub(super) fn open_peer(
     keys: &[OpeningKey],
     ufrag: &Ufrag,
     file: &[u8],
     last_boot: u64,
-) -> Result<PeerRecord, FileFault> {
+) -> Result<PeerFile, FileFault> {
     let unsealed = unseal(keys, &path_in_vault(&file_name(ufrag)), file)?;
-    let (header, record) = unsealed.peer()?;
+    let (header, record): (Header, PeerRecord) = unsealed.peer()?;
     if record.ice.ufrag != *ufrag {
         return Err(FileFault::WrongName);
     }
@@ -155,5 +171,9 @@ pub(super) fn open_peer(
     if header.boot > last_boot {
         return Err(FileFault::FutureBoot(header.boot));
     }
-    Ok(record)
+    Ok(PeerFile {
+        header,
+        record,
+        key: unsealed.key,
+    })
 }

@@ -115,6 +115,8 @@ impl OpeningKey {
 /// A decrypted file whose MAC was right.
 pub(super) struct Unsealed {
     plaintext: Zeroizing<Vec<u8>>,
+    /// Which of the keys opened it.
+    pub key: usize,
 }
 
 /// Encrypts a peer's record.
@@ -186,7 +188,7 @@ fn encrypt(recipient: &x25519::Recipient, plaintext: &[u8]) -> Vec<u8> {
 /// Decrypts a file and verifies its MAC. `name` is its path inside the vault.
 pub(super) fn unseal(keys: &[OpeningKey], name: &str, file: &[u8]) -> Result<Unsealed, FileFault> {
     let (plaintext, key) = decrypt(keys, file)?;
-    let unsealed = Unsealed { plaintext };
+    let unsealed = Unsealed { plaintext, key };
     unsealed.verify(&keys[key], name)?;
     Ok(unsealed)
 }

@@ -16,7 +16,8 @@ use super::files::{Folder, ReadError, TEMPORARY};
 use super::identity::Identity;
 use super::key::KeyFile;
 use super::reader::Reader;
-use super::record::{Header, IdentityRecord, Kind, PeerRecord, Ufrag};
+use super::record::{Header, Kind, PeerRecord, Ufrag};
+use super::rekey;
 use super::seal::{MacKey, OpeningKey, SealingKey, seal_identity, seal_peer, unseal};
 
 /// The file of the server's identity.
@@ -40,12 +41,12 @@ const STRIPES: usize = 32;
 
 /// The folder that holds what is persisted. Encrypts and writes; it holds no key that opens a file.
 pub struct Vault {
-    root: Folder,
-    peers: Folder,
-    boot: u64,
-    sealing: RwLock<SealingKey>,
+    pub(super) root: Folder,
+    pub(super) peers: Folder,
+    pub(super) boot: u64,
+    pub(super) sealing: RwLock<SealingKey>,
     /// The new `identity.age`, encrypted, until it is written.
-    next_identity: Mutex<Option<Vec<u8>>>,
+    pub(super) next_identity: Mutex<Option<Vec<u8>>>,
     tag_key: MacKey,
     stripes: [Mutex<()>; STRIPES],
     /// Unlocks when dropped.
@@ -95,6 +96,7 @@ impl Vault {
         let lock = take_lock(&root)?;
         // Again, now that nobody else writes: a server that was just stopping may have.
         let stored = load_identity(&root, &keys.keys)?;
+        rekey::finish(&root, &mut || {})?;
         let peers = root
             .sub_or_create(PEERS)
             .map_err(|e| root.error("open or create the folder peers/", e))?;
@@ -113,14 +115,11 @@ impl Vault {
 
         let first_run = stored.is_none();
         let (identity, boot) = match stored {
-            Some((identity, last)) => (identity, last.saturating_add(1)),
+            Some((identity, header)) => (identity, header.boot.saturating_add(1)),
             None => (Identity::generate(now)?, 1),
         };
         let sealing = keys.keys[0].sealing();
-        let record = IdentityRecord {
-            certificate: identity.certificate_der(),
-            private_key: identity.private_key_der(),
-        };
+        let record = identity.record();
         let header = Header::new(Kind::Identity, boot, unix_seconds(now));
         let sealed = seal_identity(&sealing, IDENTITY, &header, &record);
         let tag_key = MacKey::derive(identity.private_key_der(), TAG_INFO);
@@ -178,10 +177,9 @@ impl Vault {
         let file = file_name(&record.ice.ufrag);
         let header = Header::new(Kind::Peer, self.boot, unix_seconds(now));
         let _turn = self.turn(&record.ice.ufrag);
-        let sealed = {
-            let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
-            seal_peer(&key, &path_in_vault(&file), &header, record)
-        };
+        // Held until the file is in place: a rotation that has changed the key finds all files under the old one.
+        let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+        let sealed = seal_peer(&key, &path_in_vault(&file), &header, record);
         self.peers
             .replace(&file, &sealed)
             .map_err(|e| write_error(&self.peers, "a peer's record", e))
@@ -205,7 +203,8 @@ impl Vault {
         *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
     }
 
-    fn turn(&self, ufrag: &Ufrag) -> MutexGuard<'_, ()> {
+    /// Waits until nobody else writes this peer's file.
+    pub(super) fn turn(&self, ufrag: &Ufrag) -> MutexGuard<'_, ()> {
         let stripe = ufrag
             .as_str()
             .bytes()
@@ -249,13 +248,18 @@ pub(super) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
     }
 }
 
-/// Reads `identity.age`: the identity and the boot it was written in. `None` if neither it nor any peer is there.
-pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option<(Identity, u64)>, VaultError> {
+/// Reads `identity.age`: the identity, and the header with the boot it was written in. `None` if neither it nor any peer is there.
+pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option<(Identity, Header)>, VaultError> {
     let damaged = |cause| VaultError::IdentityDamaged {
         path: root.path().into(),
         cause,
     };
-    let file = match root.read(IDENTITY, Kind::Identity.file_limit()) {
+    // Where a rekey was cut off after its point of no return, the identity may still be in its folder.
+    let file = match rekey::identity_folder(root)?
+        .as_ref()
+        .unwrap_or(root)
+        .read(IDENTITY, Kind::Identity.file_limit())
+    {
         Ok(file) => file,
         Err(ReadError::Missing) => {
             return match count_others(root)? {
@@ -276,7 +280,7 @@ pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option
     let (header, record) = unsealed.identity().map_err(damaged)?;
     Ok(Some((
         Identity::from_der(record.certificate, record.private_key),
-        header.boot,
+        header,
     )))
 }
 
@@ -295,7 +299,8 @@ fn count_others(root: &Folder) -> Result<usize, VaultError> {
 
 /// A vault is not made among somebody's other files.
 fn refuse_if_not_empty(root: &Folder) -> Result<(), VaultError> {
-    let ours = |name: &str| [LOCK, PEERS, SET_ASIDE, LOST_AND_FOUND].contains(&name) || name.starts_with(TEMPORARY);
+    let known = [LOCK, PEERS, SET_ASIDE, LOST_AND_FOUND, rekey::COMMITTED];
+    let ours = |name: &str| known.contains(&name) || name.starts_with(TEMPORARY);
     let names = root.names().map_err(|e| root.error("list the folder", e))?;
     match names.into_iter().find(|n| !ours(n)) {
         Some(found) => Err(VaultError::NotEmpty {

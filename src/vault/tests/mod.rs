@@ -3,6 +3,7 @@
 mod faults;
 mod key;
 mod process;
+mod rekey;
 mod store;
 
 use std::path::{Path, PathBuf};

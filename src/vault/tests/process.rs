@@ -9,17 +9,17 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 
 /// Tells the child where the key file and the vault are.
-const PLACE: &str = "REKINDLE_TEST_VAULT";
+pub(super) const PLACE: &str = "REKINDLE_TEST_VAULT";
 
 /// The arguments that make this test program run one ignored test.
-fn child_arguments(test: &str) -> Vec<String> {
-    let name = format!("vault::tests::process::{test}");
+pub(super) fn child_arguments(test: &str) -> Vec<String> {
+    let name = format!("vault::tests::{test}");
     ["--exact", &name, "--ignored", "--nocapture", "--test-threads=1"]
         .map(String::from)
         .to_vec()
 }
 
-fn this_program() -> PathBuf {
+pub(super) fn this_program() -> PathBuf {
     std::env::current_exe().expect("this program")
 }
 
@@ -61,7 +61,7 @@ fn child_holds_the_lock() {
 #[test]
 fn two_processes_never_share_a_vault_and_a_killed_one_leaves_it_at_once() {
     let place = Place::with_peers(&["abcdefgh"]);
-    let mut child = start_child(&place, "child_holds_the_lock");
+    let mut child = start_child(&place, "process::child_holds_the_lock");
     let error = place.try_open().expect_err("in use");
     assert!(matches!(error, VaultError::InUse(_)), "{error}");
     child.kill().expect("killed");
@@ -100,7 +100,7 @@ fn child_saves_until_it_is_killed() {
 fn a_kill_in_the_middle_of_writing_loses_nothing() {
     let place = Place::with_peers(&["firstpeer", "secondpeer"]);
     for round in 0..12 {
-        let mut child = start_child(&place, "child_saves_until_it_is_killed");
+        let mut child = start_child(&place, "process::child_saves_until_it_is_killed");
         std::thread::sleep(Duration::from_micros(round * 1_700));
         child.kill().expect("killed");
         child.wait().expect("reaped");
@@ -152,7 +152,7 @@ fn without_room_for_a_byte_the_old_records_stay() {
     let output = Command::new("sh")
         .args(["-c", r#"trap '' XFSZ; ulimit -f 0; exec "$0" "$@""#])
         .arg(this_program())
-        .args(child_arguments("child_may_not_write_a_byte"))
+        .args(child_arguments("process::child_may_not_write_a_byte"))
         .env(PLACE, place.dir.path())
         .output()
         .expect("run");
@@ -204,7 +204,7 @@ fn a_full_disk_loses_nothing() {
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"])
         .args([&disk, &place.key_path(), &this_program()])
-        .args(child_arguments("child_fills_the_disk"))
+        .args(child_arguments("process::child_fills_the_disk"))
         .env(PLACE, &disk)
         .output();
     let mounted = |output: &std::process::Output| output.status.code() != Some(77) && !output.stdout.is_empty();

@@ -276,6 +276,13 @@ fn the_certificate_is_valid_now_and_says_nothing_about_the_server() {
     let key = rcgen::KeyPair::try_from(opened.identity.private_key_der()).expect("PKCS#8");
     let public = key.public_key_raw();
     assert!(der.windows(public.len()).any(|w| w == public));
+    let (serial, subject) = identity::names_of_key(public);
+    assert!(der.windows(serial.len()).any(|w| w == serial));
+    assert_eq!(
+        der.windows(subject.len()).filter(|w| *w == subject.as_bytes()).count(),
+        2,
+        "issuer and subject"
+    );
     // 2.5.4.3 is commonName.
     assert!(!der.windows(3).any(|w| w == [0x55, 0x04, 0x03]));
     let text = String::from_utf8_lossy(der);

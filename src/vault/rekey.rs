@@ -1,0 +1,371 @@
+//! Another key file for a vault: `rekindle rekey` for one at rest, [`Vault::rotate`] for one in use.
+//!
+//! A vault at rest is re-encrypted beside the old files, in the folder `.tmp-rekey/`. One rename to `rekey/` is the
+//! point of no return: before it the old key file opens the vault, after it the new one, and at no moment both or none.
+//! What follows is moving the new files to their places, which whoever comes next under the lock (this program run
+//! again, or a server) takes up where it was cut off. So a kill loses no peer, whichever way it falls.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::PoisonError;
+
+use super::error::{FileFault, VaultError};
+use super::files::{Folder, ReadError, TEMPORARY};
+use super::key::KeyFile;
+use super::reader::open_peer;
+use super::record::{Kind, Ufrag};
+use super::seal::{OpeningKey, SealingKey, seal_identity, seal_peer};
+use super::store::{
+    IDENTITY, PEERS, SET_ASIDE, Vault, file_name, load_identity, open_root, path_in_vault, take_lock, write_error,
+};
+
+/// Where the new files are prepared.
+const PREPARED: &str = ".tmp-rekey";
+/// Its name from the point of no return on.
+pub(super) const COMMITTED: &str = "rekey";
+/// The old peers' folder, inside, until it is emptied.
+const OLD_PEERS: &str = "old-peers";
+
+/// What `rekindle rekey` takes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The vault.
+    pub dir: PathBuf,
+    /// The key file that opens it now.
+    pub key_file: PathBuf,
+    /// The key file that is to open it.
+    pub new_key_file: PathBuf,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Peers' files that are now under the first identity of the new key file.
+    pub peers: usize,
+    /// Peers' files that could not be used; they were moved to `set-aside/`, or left where they are in a vault in use.
+    pub unusable: usize,
+    /// Files in `set-aside/`, which stay under the keys they are under.
+    pub set_aside: usize,
+}
+
+/// The command: re-encrypts, and says what it did.
+///
+/// Exit code 0: all done; 1: done, but some files could not be used and were set aside; 2: nothing was done.
+pub fn run(options: &Options) -> ExitCode {
+    match rekey_files(options) {
+        Ok((outcome, recipient)) => {
+            let _ = report(&mut io::stdout().lock(), options, outcome, &recipient);
+            ExitCode::from(u8::from(outcome.unusable > 0))
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            if matches!(*error, Failed::Vault(VaultError::InUse(_))) {
+                eprintln!(
+                    "A server that runs takes a changed key file on SIGHUP: put the new identity in front of its key \
+                     file, send the signal, and remove the old identity when `rekindle audit` shows no file under it."
+                );
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Key(#[from] super::KeyError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+fn rekey_files(options: &Options) -> Result<(Outcome, String), Box<Failed>> {
+    let old = KeyFile::load(&options.key_file).map_err(|e| Box::new(e.into()))?;
+    let new = KeyFile::load(&options.new_key_file).map_err(|e| Box::new(e.into()))?;
+    let recipient = new.recipients().next().expect("a key file has an identity");
+    let outcome = rekey(&options.dir, old, new).map_err(|e| Box::new(e.into()))?;
+    Ok((outcome, recipient))
+}
+
+fn report(out: &mut dyn Write, options: &Options, outcome: Outcome, recipient: &str) -> io::Result<()> {
+    let Outcome {
+        peers,
+        unusable,
+        set_aside,
+    } = outcome;
+    writeln!(out, "identity.age and {peers} peers are now encrypted to {recipient}.")?;
+    if unusable > 0 {
+        writeln!(
+            out,
+            "{unusable} files could not be used and were moved to set-aside/: see `rekindle audit`."
+        )?;
+    }
+    if set_aside > 0 {
+        writeln!(
+            out,
+            "{set_aside} files in set-aside/ stay under the keys they were under: look at them, delete them."
+        )?;
+    }
+    writeln!(
+        out,
+        "{} opens nothing here any more. It still opens backups and whatever the disk has kept of the old files.",
+        options.key_file.display()
+    )
+}
+
+/// Re-encrypts a vault that nobody uses: afterwards `new` opens it. Safe to kill at any moment.
+///
+/// Both key files may hold several identities; all files go under the first of `new`. Boot numbers and times in the
+/// files stay as they are.
+///
+/// # Errors
+/// [`VaultError::InUse`] while a server runs, [`VaultError::WrongKey`] if neither key file opens the vault, and all
+/// that reading and writing can give. Then the vault is as it was.
+pub fn rekey(dir: &std::path::Path, old: KeyFile, new: KeyFile) -> Result<Outcome, VaultError> {
+    rekey_in_steps(dir, old, new, &mut || {})
+}
+
+/// [`rekey`]; calls `step` after everything that a kill could come after.
+pub(super) fn rekey_in_steps(
+    dir: &std::path::Path,
+    old: KeyFile,
+    new: KeyFile,
+    step: &mut dyn FnMut(),
+) -> Result<Outcome, VaultError> {
+    let root = open_root(dir)?.ok_or_else(|| VaultError::NotAFolder(dir.into()))?;
+    let sealing = new.keys[0].sealing();
+    let keys: Vec<OpeningKey> = new.keys.into_iter().chain(old.keys).collect();
+    // Before anything is touched, and again once nobody else writes.
+    let missing = || VaultError::IdentityMissing {
+        path: dir.into(),
+        files: 0,
+    };
+    load_identity(&root, &keys)?.ok_or_else(missing)?;
+    let _lock = take_lock(&root)?;
+    finish(&root, step)?;
+    let (identity, header) = load_identity(&root, &keys)?.ok_or_else(missing)?;
+
+    let failed = |e| write_error(&root, "re-encrypted files", e);
+    let prepared = root.sub_or_create(PREPARED).map_err(failed)?;
+    step();
+    let outcome = prepare(&root, &prepared, &keys, &sealing, header.boot, step).inspect_err(|_| {
+        let _ = discard(&root);
+    })?;
+    let sealed = seal_identity(&sealing, IDENTITY, &header, &identity.record());
+    drop(identity);
+    prepared
+        .write_new(IDENTITY, &sealed)
+        .and_then(|()| prepared.sync())
+        .and_then(|()| {
+            step();
+            root.rename_into(PREPARED, &root, COMMITTED)
+        })
+        .and_then(|()| root.sync())
+        .map_err(|e| {
+            let _ = discard(&root);
+            failed(e)
+        })?;
+    step();
+    finish(&root, step)?;
+    let set_aside = root
+        .sub(SET_ASIDE)
+        .and_then(|folder| folder.names())
+        .map_or(0, |names| names.len());
+    Ok(Outcome { set_aside, ..outcome })
+}
+
+/// Writes the peers' files anew into the prepared folder.
+fn prepare(
+    root: &Folder,
+    prepared: &Folder,
+    keys: &[OpeningKey],
+    sealing: &SealingKey,
+    last_boot: u64,
+    step: &mut dyn FnMut(),
+) -> Result<Outcome, VaultError> {
+    let failed = |e| write_error(root, "re-encrypted files", e);
+    let new_peers = prepared.sub_or_create(PEERS).map_err(failed)?;
+    let peers = root
+        .sub_or_create(PEERS)
+        .map_err(|e| root.error("open the folder peers/", e))?;
+    let mut outcome = Outcome::default();
+    for name in peers.names().map_err(|e| peers.error("list the peers", e))? {
+        let Some(ufrag) = ufrag_of(&name) else { continue };
+        match reseal(&peers, &ufrag, keys, sealing, last_boot)? {
+            Ok((sealed, _)) => {
+                new_peers.write_new(&name, &sealed).map_err(failed)?;
+                outcome.peers += 1;
+            }
+            Err(_) => outcome.unusable += 1,
+        }
+        step();
+    }
+    new_peers.sync().map_err(failed)?;
+    step();
+    Ok(outcome)
+}
+
+/// Opens a peer's file and encrypts it to another key, with its boot number and time as they are. Also gives which
+/// key opened it.
+fn reseal(
+    peers: &Folder,
+    ufrag: &Ufrag,
+    keys: &[OpeningKey],
+    sealing: &SealingKey,
+    last_boot: u64,
+) -> Result<Result<(Vec<u8>, usize), FileFault>, VaultError> {
+    let name = file_name(ufrag);
+    let bytes = match peers.read(&name, Kind::Peer.file_limit()) {
+        Ok(bytes) => bytes,
+        Err(ReadError::Missing) => return Ok(Err(FileFault::Unreadable)),
+        Err(ReadError::Fault(fault)) => return Ok(Err(fault)),
+        Err(ReadError::Io(e)) => return Err(peers.error("read a peer's record", e)),
+    };
+    let opened = open_peer(keys, ufrag, &bytes, last_boot);
+    Ok(opened.map(|peer| {
+        (
+            seal_peer(sealing, &path_in_vault(&name), &peer.header, &peer.record),
+            peer.key,
+        )
+    }))
+}
+
+/// The peer whose file this is, if it is one.
+fn ufrag_of(name: &str) -> Option<Ufrag> {
+    name.strip_suffix(".age").and_then(|stem| Ufrag::new(stem).ok())
+}
+
+/// The folder of a rekey that went past its point of no return, while the identity is still in it.
+pub(super) fn identity_folder(root: &Folder) -> Result<Option<Folder>, VaultError> {
+    match root.sub(COMMITTED) {
+        Ok(folder) => {
+            folder.refuse_if_shared()?;
+            let here = folder
+                .has(IDENTITY)
+                .map_err(|e| root.error("look into the folder rekey/", e))?;
+            Ok(here.then_some(folder))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(root.error("open the folder rekey/", e)),
+    }
+}
+
+/// Brings a rekey that was cut off to its end, or removes one that had not come to its point of no return. Call it
+/// under the lock only, and only when the key file has proved to open the vault.
+pub(super) fn finish(root: &Folder, step: &mut dyn FnMut()) -> Result<(), VaultError> {
+    discard(root).map_err(|e| root.error("remove what is left of a rekey", e))?;
+    move_into_place(root, step).map_err(|e| root.error("finish a rekey that was cut off", e))
+}
+
+/// Removes what was prepared and never committed.
+fn discard(root: &Folder) -> io::Result<()> {
+    match root.sub(PREPARED) {
+        Ok(prepared) => prepared
+            .remove_folder(PEERS)
+            .and_then(|()| root.remove_folder(PREPARED)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Moves the new files into their places. Each step is one that can be found done or not done.
+fn move_into_place(root: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
+    if !root.has(COMMITTED)? {
+        return Ok(());
+    }
+    let new = root.sub(COMMITTED)?;
+    let both = |step: &mut dyn FnMut()| -> io::Result<()> {
+        new.sync()?;
+        root.sync()?;
+        step();
+        Ok(())
+    };
+    if new.has(PEERS)? {
+        if root.has(PEERS)? {
+            root.rename_into(PEERS, &new, OLD_PEERS)?;
+            both(step)?;
+        }
+        new.rename_into(PEERS, root, PEERS)?;
+        both(step)?;
+    }
+    if new.has(IDENTITY)? {
+        new.rename_into(IDENTITY, root, IDENTITY)?;
+        both(step)?;
+    }
+    if new.has(OLD_PEERS)? {
+        empty_old_peers(root, &new.sub(OLD_PEERS)?, step)?;
+        new.remove_folder(OLD_PEERS)?;
+        step();
+    }
+    root.remove_folder(COMMITTED)
+}
+
+/// Files that have a new version go; those that could not be opened are set aside; what was never ours goes back.
+fn empty_old_peers(root: &Folder, old: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
+    let peers = root.sub(PEERS)?;
+    for name in old.names()? {
+        match ufrag_of(&name) {
+            _ if name.starts_with(TEMPORARY) => continue,
+            Some(_) if peers.has(&name)? => continue,
+            Some(ufrag) => old.rename_into(&name, &root.sub_or_create(SET_ASIDE)?, &format!("{ufrag}.rekey.age"))?,
+            None => old.rename_into(&name, &peers, &name)?,
+        }
+        step();
+    }
+    peers.sync()
+}
+
+impl Vault {
+    /// Takes a key file that was changed while the vault is in use, and puts every file under its first identity. It
+    /// must still hold the identities that open the files now, so that a kill at any moment loses nothing: the
+    /// operator removes them afterwards. Blocks for the disk; peers can be saved meanwhile. If a
+    /// [`Reader`](super::Reader) is alive, give it the keys first.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongKey`] if the key file does not open the vault: then nothing was changed. What reading and
+    /// writing can give: then some files are under the new identity already; it can be tried again.
+    pub fn rotate(&self, keys: KeyFile) -> Result<Outcome, VaultError> {
+        let keys = keys.keys;
+        load_identity(&self.root, &keys)?;
+
+        self.commit_boot()?;
+        *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = keys[0].sealing();
+        let (identity, header) = load_identity(&self.root, &keys)?.ok_or_else(|| VaultError::IdentityMissing {
+            path: self.root.path().into(),
+            files: 0,
+        })?;
+        let sealed = seal_identity(&keys[0].sealing(), IDENTITY, &header, &identity.record());
+        drop(identity);
+        self.root
+            .replace(IDENTITY, &sealed)
+            .map_err(|e| write_error(&self.root, IDENTITY, e))?;
+
+        let mut outcome = Outcome::default();
+        for name in self.peers.names().map_err(|e| self.peers.error("list the peers", e))? {
+            let Some(ufrag) = ufrag_of(&name) else { continue };
+            let _turn = self.turn(&ufrag);
+            match reseal(&self.peers, &ufrag, &keys, &keys[0].sealing(), self.boot)? {
+                // Under the first identity already, or removed meanwhile.
+                Ok((_, 0)) => outcome.peers += 1,
+                Ok((sealed, _)) => {
+                    let written = self.peers.replace(&name, &sealed);
+                    written.map_err(|e| write_error(&self.peers, "a peer's record", e))?;
+                    outcome.peers += 1;
+                }
+                Err(FileFault::Unreadable) if !self.peers.has(&name).unwrap_or(true) => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, "a peer's file cannot be put under the new key: left as it is");
+                    outcome.unusable += 1;
+                }
+            }
+        }
+        outcome.set_aside = self
+            .root
+            .sub(SET_ASIDE)
+            .and_then(|f| f.names())
+            .map_or(0, |names| names.len());
+        Ok(outcome)
+    }
+}

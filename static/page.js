@@ -1,0 +1,246 @@
+// The page: the first tab publishes its camera after a click, all others watch. It says in words what is going on, and never
+// shows a picture that stands still without saying why.
+import { publish, watch } from "./rekindle.js";
+
+const element = (id) => document.getElementById(id);
+const video = element("video");
+
+const channel = new URLSearchParams(location.search).get("channel") || "main";
+// In the fragment, because that is never sent to a server and so is in no log.
+const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? undefined;
+
+/** A picture that stands still for so long is explained, in ms. */
+const STILL_MS = 1000;
+/** For how long "back after N ms" stays in the status, in ms. */
+const BACK_MS = 6000;
+const LOG_LINES = 60;
+
+let session = null;
+let role = "viewer";
+let camera = null;
+/** When a new frame was last shown, when the last state began, and the words for the last restart. */
+let frameAt = -Infinity;
+let stateAt = performance.now();
+let back = null;
+let playBlocked = false;
+let trouble = null;
+
+/** The words for each state: for the status, and for the overlay. */
+const WORDS = {
+  connecting: ["busy", "Connecting", ""],
+  waiting: ["busy", "Waiting for a publisher", "Nobody publishes on this channel yet. The picture starts by itself when somebody does."],
+  connected: ["good", "Connected", ""],
+  "server-gone": ["bad", "Server gone", "The picture goes on as soon as the server is back. Nothing needs to be done here."],
+  renewing: ["busy", "Server is back, keys are being renewed", "The connection is the same. Only its keys are new."],
+  reconnecting: ["busy", "Making a new session", "The old connection could not be kept."],
+  failed: ["bad", "It did not work", ""],
+  closed: ["busy", "Stopped", ""],
+};
+
+function say(text) {
+  const line = document.createElement("li");
+  const time = document.createElement("time");
+  const at = new Date();
+  time.dateTime = at.toISOString();
+  time.textContent = at.toLocaleTimeString([], { hour12: false });
+  const words = document.createElement("span");
+  words.textContent = text;
+  line.append(time, words);
+  const log = element("log");
+  log.prepend(line);
+  while (log.children.length > LOG_LINES) log.lastChild.remove();
+}
+
+/** What the status says: tone and text. */
+function status() {
+  const [tone, text] = WORDS[session?.state ?? "closed"];
+  if (session?.state !== "connected") return [tone, text];
+  if (back && performance.now() - back.at < BACK_MS) return ["good", back.text];
+  if (role === "publisher") return ["good", "Connected, you are live"];
+  if (session.live === false) return ["busy", "Connected, waiting for a publisher"];
+  return [tone, text];
+}
+
+/** What the overlay says, or null while a moving picture needs no words. */
+function notice() {
+  if (trouble) return { tone: "bad", title: trouble.title, text: trouble.text };
+  const state = session?.state ?? "closed";
+  if (role === "publisher" && ["connected", "server-gone", "renewing", "reconnecting"].includes(state)) {
+    // Your own camera never stands still; but what viewers see does.
+    if (state === "connected" || performance.now() - stateAt < STILL_MS) return null;
+    const [tone, title] = WORDS[state];
+    return { tone, title, text: "This is your own camera. Viewers see their last picture until the server is back." };
+  }
+  if (state === "waiting") return { tone: "busy", title: WORDS.waiting[1], text: WORDS.waiting[2], publish: true };
+  if (playBlocked) return { tone: "busy", title: "Ready to play", text: "Your browser wants a click first.", play: true };
+  if (performance.now() - frameAt < STILL_MS) return null;
+  if (state === "connected") {
+    if (session.live === false) {
+      return { tone: "busy", title: "The publisher has left", text: "The picture starts by itself when somebody publishes.", publish: true };
+    }
+    if (frameAt === -Infinity) return { tone: "busy", title: "Connected", text: "The first picture is on its way." };
+    return { tone: "busy", title: "No picture is arriving", text: "You are connected, but the publisher's picture does not come through at the moment." };
+  }
+  const [tone, title, text] = WORDS[state];
+  return { tone, title, text };
+}
+
+function render() {
+  const [tone, text] = status();
+  write("status-text", text);
+  element("status").dataset.tone = tone;
+
+  const words = notice();
+  element("overlay").hidden = words === null;
+  if (words) {
+    element("notice").dataset.tone = words.tone;
+    let more = words.text;
+    if (session?.state === "server-gone") more += ` (${Math.floor((performance.now() - stateAt) / 1000)} s)`;
+    write("notice-title", words.title);
+    write("notice-text", more);
+  }
+  element("publish").hidden = !words?.publish;
+  element("play").hidden = !words?.play;
+  element("again").hidden = !trouble;
+
+  write("role", role === "publisher" ? "publishing" : "watching");
+  write("boot", session?.boot ?? "–");
+  write("restarts", String(session?.restarts ?? 0));
+  const replaced = session?.replacements ?? 0;
+  write("same", !session?.boot ? "–" : replaced === 0 ? "the same since the start" : `new, ${replaced} time${replaced > 1 ? "s" : ""}`);
+  element("same").dataset.same = String(replaced === 0);
+  const moving = performance.now() - frameAt < STILL_MS;
+  element("badge-live").hidden = !(role === "publisher" ? session?.state === "connected" : moving);
+  element("badge-own").hidden = role !== "publisher";
+  element("unmute").hidden = role === "publisher" || frameAt === -Infinity;
+  element("stop").hidden = role !== "publisher";
+  element("hint").hidden = role !== "publisher";
+}
+
+function write(id, text) {
+  const target = element(id);
+  // Only when it is another: a screen reader would speak it again.
+  if (target.textContent !== String(text)) target.textContent = String(text);
+}
+
+/** Notes every frame that is shown. */
+function follow() {
+  if (video.requestVideoFrameCallback) {
+    const shown = () => {
+      frameAt = performance.now();
+      video.requestVideoFrameCallback(shown);
+    };
+    video.requestVideoFrameCallback(shown);
+    return;
+  }
+  let last = 0;
+  setInterval(() => {
+    const count = video.getVideoPlaybackQuality?.().totalVideoFrames ?? video.currentTime;
+    if (count !== last) frameAt = performance.now();
+    last = count;
+  }, 200);
+}
+
+async function show(stream) {
+  if (video.srcObject !== stream) video.srcObject = stream;
+  try {
+    await video.play();
+    playBlocked = false;
+  } catch (error) {
+    playBlocked = error.name === "NotAllowedError";
+  }
+  render();
+}
+
+/** Takes a session as the page's own, and tells what becomes of it. */
+function use(next) {
+  session = next;
+  trouble = null;
+  stateAt = performance.now();
+  const mine = (handler) => (event) => {
+    if (session !== next) return;
+    handler(event.detail);
+    render();
+  };
+  next.addEventListener("state", mine(({ state, reason }) => {
+    stateAt = performance.now();
+    if (state === "reconnecting") say(`Making a new session (${reason}).`);
+    else say(`${WORDS[state][1]}.`);
+  }));
+  next.addEventListener("track", mine(() => show(next.stream)));
+  next.addEventListener("restart", mine(({ boot, took_ms }) => {
+    back = { at: performance.now(), text: `Connected, back after ${took_ms} ms` };
+    write("took", `${took_ms} ms`);
+    say(`Back after ${took_ms} ms: process no. ${boot}, the same connection, new keys.`);
+  }));
+  next.addEventListener("replaced", mine(() => {
+    say("A new session has taken over.");
+    if (role === "viewer") show(next.stream);
+  }));
+  next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
+  next.addEventListener("error", mine(({ reason, message }) => {
+    if (reason === "channel-taken") {
+      say("Somebody else publishes on this channel already; watching instead.");
+      startWatching();
+      return;
+    }
+    trouble = { title: "It did not work", text: message };
+    say(message);
+  }));
+  render();
+}
+
+function startWatching() {
+  session?.close();
+  role = "viewer";
+  camera?.getTracks().forEach((track) => track.stop());
+  camera = null;
+  video.srcObject = null;
+  frameAt = -Infinity;
+  use(watch(`/whep/${encodeURIComponent(channel)}`, { token }));
+}
+
+async function startPublishing() {
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({
+      audio: true,
+      video: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } },
+    });
+  } catch (error) {
+    const missing = error.name === "NotFoundError";
+    trouble = {
+      title: missing ? "No camera was found" : "The camera was not given",
+      text: missing ? "Connect a camera and a microphone, and try again." : "Allow this page to use camera and microphone, and try again.",
+    };
+    say(trouble.title);
+    render();
+    return;
+  }
+  session?.close();
+  role = "publisher";
+  camera = stream;
+  video.muted = true;
+  show(stream);
+  use(publish(`/whip/${encodeURIComponent(channel)}`, stream, { token }));
+}
+
+element("channel").textContent = channel;
+element("self").href = location.href;
+document.title = `rekindle: ${channel}`;
+element("publish").addEventListener("click", startPublishing);
+element("again").addEventListener("click", startWatching);
+element("stop").addEventListener("click", startWatching);
+element("play").addEventListener("click", () => show(video.srcObject));
+element("unmute").addEventListener("click", () => {
+  video.muted = !video.muted;
+  element("unmute").textContent = video.muted ? "Unmute" : "Mute";
+  element("unmute").setAttribute("aria-pressed", String(!video.muted));
+});
+// A page that comes back from the browser's cache has left its session.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+follow();
+setInterval(render, 250);
+startWatching();

@@ -1,0 +1,104 @@
+// Runs in every page before the page's own scripts, and only looks on: which connections are made, which requests go out, when
+// frames are shown. It is turned into text and injected, so it refers to nothing outside itself.
+export function probe() {
+  const clock = () => performance.timeOrigin + performance.now();
+  const seen = { connections: [], requests: [], frames: [], states: [] };
+  window.seen = seen;
+
+  const Native = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Native {
+    constructor(...args) {
+      super(...args);
+      seen.connections.push(this);
+      this.addEventListener("connectionstatechange", () => seen.states.push([clock(), this.connectionState]));
+    }
+  };
+
+  const fetch = window.fetch;
+  window.fetch = (input, init = {}) => {
+    const url = new URL(input.url ?? input, location.href);
+    seen.requests.push([clock(), init.method ?? "GET", url.pathname]);
+    return fetch.call(window, input, init);
+  };
+
+  const follow = () => {
+    const video = document.querySelector("video");
+    const shown = (at, frame) => {
+      seen.frames.push([performance.timeOrigin + at, frame.presentedFrames]);
+      if (seen.frames.length > 20_000) seen.frames.splice(0, 10_000);
+      video.requestVideoFrameCallback(shown);
+    };
+    video.requestVideoFrameCallback(shown);
+    new MutationObserver(() => {
+      const text = document.querySelector("#status-text").textContent;
+      seen.words = [...(seen.words ?? []), [clock(), text]].slice(-200);
+    }).observe(document.querySelector("#status-text"), { childList: true, characterData: true, subtree: true });
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", follow);
+  else follow();
+
+  /** The connection in use: the last one that is not closed. */
+  seen.live = () => seen.connections.filter((connection) => connection.signalingState !== "closed").at(-1);
+
+  seen.stats = async () => {
+    const connection = seen.live();
+    const result = { state: connection?.connectionState, decoded: 0, received: 0, encoded: 0, packets: 0, lost: 0, audio: 0 };
+    if (!connection) return result;
+    for (const report of (await connection.getStats()).values()) {
+      if (report.type === "inbound-rtp" && report.kind === "video") {
+        result.decoded += report.framesDecoded ?? 0;
+        result.received += report.framesReceived ?? 0;
+        result.packets += report.packetsReceived ?? 0;
+        result.lost += report.packetsLost ?? 0;
+        result.keyFrames = report.keyFramesDecoded;
+        result.nacks = report.nackCount;
+        result.plis = report.pliCount;
+        result.dropped = report.framesDropped;
+      }
+      if (report.type === "inbound-rtp" && report.kind === "audio") result.audio += report.packetsReceived ?? 0;
+      if (report.type === "outbound-rtp" && report.kind === "video") {
+        result.encoded += report.framesEncoded ?? 0;
+        result.sent = (result.sent ?? 0) + (report.framesSent ?? 0);
+      }
+    }
+    return result;
+  };
+
+  /** Waits until frames are decoded that were not there at the call; resolves with the time, or null. */
+  seen.nextFrame = async (timeout) => {
+    const end = clock() + timeout;
+    const before = (await seen.stats()).decoded;
+    while (clock() < end) {
+      if ((await seen.stats()).decoded > before) return clock();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return null;
+  };
+
+  /** The largest gap between two shown frames that ends after `from`, in ms, and where it ends. */
+  seen.gap = (from, to = Infinity) => {
+    let worst = { ms: 0, at: 0 };
+    for (let i = 1; i < seen.frames.length; i++) {
+      const [at] = seen.frames[i];
+      if (at < from || seen.frames[i - 1][0] > to) continue;
+      const ms = at - seen.frames[i - 1][0];
+      if (ms > worst.ms) worst = { ms, at };
+    }
+    return worst;
+  };
+
+  /** What must not change over a restart, as one line. */
+  const names = new Map();
+  const name = (thing) => {
+    if (!thing) return "none";
+    if (!names.has(thing)) names.set(thing, `${thing.constructor.name}-${names.size}`);
+    return names.get(thing);
+  };
+  seen.identity = () => {
+    const connection = seen.live();
+    const tracks = connection?.getReceivers().map((receiver) => `${name(receiver.track)}:${receiver.track.readyState}`) ?? [];
+    const video = document.querySelector("video");
+    return [name(connection), ...tracks, name(video.srcObject), `${seen.connections.length} made`].join(" ");
+  };
+  seen.posts = () => seen.requests.filter(([, method, path]) => method === "POST" && /^\/wh[ie]p\//.test(path)).length;
+}

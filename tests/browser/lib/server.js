@@ -1,0 +1,124 @@
+// The real server: started, killed with SIGKILL by its process id, started again on the same state.
+import { spawn } from "node:child_process";
+import dgram from "node:dgram";
+import fs from "node:fs";
+import http from "node:http";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const BINARY = process.env.REKINDLE_BIN ?? path.join(ROOT, "target/release/rekindle");
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/** The same clock as in the pages: ms since 1970, with fractions. */
+export const clock = () => performance.timeOrigin + performance.now();
+
+/** An address of this machine that is not loopback, where there is one: Firefox offers no loopback candidate. */
+export function ownAddress() {
+  for (const addresses of Object.values(os.networkInterfaces())) {
+    for (const { family, internal, address } of addresses) if (family === "IPv4" && !internal) return address;
+  }
+  return "127.0.0.1";
+}
+
+async function freeTcpPort() {
+  const server = net.createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function freeUdpPort() {
+  const socket = dgram.createSocket("udp4");
+  await new Promise((resolve) => socket.bind(0, "0.0.0.0", resolve));
+  const { port } = socket.address();
+  await new Promise((resolve) => socket.close(resolve));
+  return port;
+}
+
+export class Server {
+  /** @param {{ args?: string[], udpHost?: string }} [options] */
+  static async make(options = {}) {
+    const server = new Server();
+    server.dir = fs.mkdtempSync(path.join(os.tmpdir(), "rekindle-browser-"));
+    server.port = await freeTcpPort();
+    server.udpPort = await freeUdpPort();
+    server.udpHost = options.udpHost ?? "0.0.0.0";
+    server.args = options.args ?? [];
+    server.starts = [];
+    return server;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get logFile() {
+    return path.join(this.dir, "server.log");
+  }
+
+  /** Starts the process; does not wait until it serves. */
+  spawn() {
+    const log = fs.openSync(this.logFile, "a");
+    const args = ["serve", "--http", `127.0.0.1:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
+    args.push("--state-dir", path.join(this.dir, "state"), "--key-file", path.join(this.dir, "key.txt"), ...this.args);
+    const startedAt = clock();
+    this.process = spawn(BINARY, args, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0" } });
+    fs.closeSync(log);
+    this.process.on("error", (error) => console.error(`cannot start ${BINARY}: ${error.message}`));
+    this.exited = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve({ code, signal })));
+    this.starts.push(startedAt);
+    return startedAt;
+  }
+
+  async start() {
+    const startedAt = this.spawn();
+    await this.ready();
+    return startedAt;
+  }
+
+  /** Waits until HTTP is answered. */
+  async ready(timeout = 10_000) {
+    const end = clock() + timeout;
+    for (;;) {
+      if (this.process.exitCode !== null) throw new Error(`the server stopped (${this.process.exitCode}):\n${this.log()}`);
+      const status = await this.get("/healthz").then((answer) => answer.status, () => 0);
+      if (status === 200) return;
+      if (clock() > end) throw new Error(`the server does not answer:\n${this.log()}`);
+      await sleep(5);
+    }
+  }
+
+  /** SIGKILL, by process id. Resolves when the process is gone. */
+  async kill() {
+    process.kill(this.process.pid, "SIGKILL");
+    const killedAt = clock();
+    await this.exited;
+    return killedAt;
+  }
+
+  get(pathname) {
+    return new Promise((resolve, reject) => {
+      const request = http.get(this.url + pathname, { agent: false, timeout: 2000 }, (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk) => (text += chunk));
+        response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, text }));
+      });
+      request.on("timeout", () => request.destroy(new Error("no answer")));
+      request.on("error", reject);
+    });
+  }
+
+  log(lines = 30) {
+    return fs.readFileSync(this.logFile, "utf8").split("\n").slice(-lines).join("\n");
+  }
+
+  async close() {
+    if (this.process && this.process.exitCode === null && this.process.signalCode === null) await this.kill();
+    if (!process.env.REKINDLE_KEEP) fs.rmSync(this.dir, { recursive: true, force: true });
+  }
+}
