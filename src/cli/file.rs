@@ -38,6 +38,7 @@ pub(super) struct ConfigFile {
     pub max_peers: Option<usize>,
     pub join_rate: Option<u32>,
     pub static_dir: Option<PathBuf>,
+    pub no_sandbox: Option<bool>,
     pub log: Option<String>,
     pub log_format: Option<LogFormat>,
     pub announce: Option<Announce>,
