@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::peer::Transmit;
-use crate::sdp::{Kind, Media};
+use crate::sdp::{Kind, Media, Ssrc, Stream};
 use crate::vault::Ufrag;
 
 use super::egress::{Buffers, Mapping, Rtx};
@@ -128,6 +128,8 @@ pub(super) struct Channel {
     ended: HashMap<u32, Ended>,
     last_media: Option<Instant>,
     keyframe_owed: bool,
+    /// A stream has begun since the source was last told of.
+    changed: bool,
     rate: Rate,
 }
 
@@ -144,6 +146,7 @@ impl Channel {
             ended: HashMap::new(),
             last_media: None,
             keyframe_owed: false,
+            changed: false,
             rate: Rate::default(),
         }
     }
@@ -245,6 +248,7 @@ impl Channel {
         if section.kind == Kind::Video && std::mem::take(&mut self.keyframe_owed) {
             track.request_keyframe(now);
         }
+        self.changed = true;
         self.tracks.push(track);
         Some(self.tracks.len() - 1)
     }
@@ -263,7 +267,18 @@ impl Channel {
         }
     }
 
-    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come back by it.
+    /// The publisher's streams as viewers get them.
+    pub fn streams(&self, ingress: &Ingress) -> Vec<Stream> {
+        let stream = |(kind, media)| {
+            let track = self.tracks.iter().find(|track| track.ssrc == media);
+            let rtx = track.map_or_else(|| self.rtx_ssrc(media, ingress), |track| track.rtx_ssrc);
+            let ssrc = Ssrc { media, rtx: Some(rtx) };
+            Stream { kind, ssrc }
+        };
+        ingress.media().map(stream).collect()
+    }
+
+    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come, or become another, by it.
     pub fn forward(
         &mut self,
         now: Instant,
@@ -304,7 +319,7 @@ impl Channel {
                 }
             }
         }
-        !std::mem::replace(&mut self.live, true)
+        !std::mem::replace(&mut self.live, true) | std::mem::take(&mut self.changed)
     }
 
     /// Whether the source has gone: no media for a while.

@@ -165,7 +165,7 @@ mod tests {
     fn goes_on_across_the_wrap_of_the_sequence_number() {
         let mut history = History::new(1024, 1 << 20);
         for sequence in 65_000..=65_535 {
-            assert_eq!(missing(history.insert(p(sequence))), [0_u16; 0]);
+            assert_eq!(missing(history.insert(p(sequence))), [0; 0]);
         }
         assert_eq!(missing(history.insert(p(2))), [0, 1]);
         assert!(matches!(history.insert(p(0)), Insert::Late { .. }));
@@ -221,7 +221,7 @@ mod tests {
     fn a_stream_that_comes_back_goes_on_after_its_highest_index() {
         let mut history = History::after(0x1_0000 + 65_530, 512, 1 << 20);
         assert_eq!(history.insert(p(65_530)), Insert::TooOld);
-        assert_eq!(missing(history.insert(p(65_531))), [0_u16; 0]);
+        assert_eq!(missing(history.insert(p(65_531))), [0; 0]);
         assert_eq!(history.highest(), Some(0x1_0000 + 65_531));
         assert!(matches!(history.insert(p(1)), Insert::New { .. }));
         assert_eq!(history.highest(), Some(0x2_0000 + 1));

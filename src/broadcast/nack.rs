@@ -190,7 +190,7 @@ mod tests {
             assert_eq!(asks.want(t + i * MS / 10, 9, Why::Viewer), i == 0);
         }
         assert_eq!(asks.due(t).ask, [9]);
-        assert_eq!(asks.due(t + 10 * MS).ask, [0_u16; 0]);
+        assert_eq!(asks.due(t + 10 * MS).ask, [0; 0]);
         assert_eq!(asks.due(t + 50 * MS).ask, [9]);
     }
 

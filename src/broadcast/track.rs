@@ -243,7 +243,8 @@ mod tests {
         let (again, plis) = run(&mut track, t, 5000 * MS);
         assert!(!again.contains(&9) && again.contains(&8));
         assert_eq!(
-            plis, [0_u64; 0],
+            plis,
+            [0; 0],
             "what the publisher does not have and nobody misses costs no keyframe"
         );
     }
@@ -268,7 +269,7 @@ mod tests {
         assert!(nacked.iter().filter(|s| **s == 990).count() >= 5);
         assert_eq!(plis, [500]);
         take(&mut track, t + 700 * MS, 1001, KEY);
-        assert_eq!(run(&mut track, t, 5000 * MS).1, [0_u64; 0]);
+        assert_eq!(run(&mut track, t, 5000 * MS).1, [0; 0]);
     }
 
     #[test]
@@ -301,6 +302,6 @@ mod tests {
         track.request_keyframe(t);
         assert_eq!(run(&mut track, t, 100 * MS).1, [0]);
         take(&mut track, t + 200 * MS, 1, KEY);
-        assert_eq!(run(&mut track, t, 9000 * MS).1, [0_u64; 0]);
+        assert_eq!(run(&mut track, t, 9000 * MS).1, [0; 0]);
     }
 }
