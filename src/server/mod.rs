@@ -52,6 +52,8 @@ pub struct Config {
     pub join_rate: u32,
     /// Serve the page from here instead of the one built in.
     pub static_dir: Option<PathBuf>,
+    /// Shut the process in once it has what it needs; see [`crate::hardening::sandbox`].
+    pub sandbox: bool,
     /// Settings of the core.
     pub core: broadcast::Config,
 }

@@ -1,0 +1,75 @@
+//! Landlock: which files can still be opened, and that no TCP connection can be made.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
+};
+
+use super::{Options, Report, SandboxError};
+
+/// The newest Landlock that the rules were tested with (Linux 6.15). Older kernels enforce what they know of it.
+const TESTED: ABI = ABI::V7;
+
+/// What the vault does in its folder. Kinds of entries that it never makes itself are there because it moves whatever is in the way
+/// into `set-aside/`; making them takes a system call that the filter forbids.
+fn vault_access() -> BitFlags<AccessFs> {
+    make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile | Refer
+            | MakeDir | RemoveDir | MakeSym | MakeFifo | MakeSock
+    })
+}
+
+/// Shuts this thread, and those it will start, out of all other files, of TCP, and away from other processes.
+pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), SandboxError> {
+    let refused = |e: RulesetError| SandboxError::Landlock(e.to_string());
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(TESTED))
+        .and_then(|r| r.handle_access(AccessNet::from_all(TESTED)))
+        .and_then(|r| r.scope(Scope::from_all(TESTED)))
+        .and_then(Ruleset::create)
+        .map_err(refused)?;
+    let mut rules = allow(rules, options.state_dir, vault_access())?;
+    if let Some(folder) = options.static_dir {
+        rules = allow(rules, folder, make_bitflags!(AccessFs::{ReadFile | ReadDir}))?;
+    }
+    let status = rules.restrict_self().map_err(refused)?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::FullyEnforced, _) => report.held("no files but the vault's, no TCP connections (Landlock)"),
+        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
+            report.held("no files but the vault's (Landlock)");
+            report.lacking(lacks(effective_abi));
+        }
+        (_, LandlockStatus::NotEnabled) => {
+            report.lacking("Landlock: built into this kernel but off; add `landlock` to the kernel's lsm= list");
+        }
+        _ => report.lacking(
+            "Landlock: this kernel has none (Linux 5.13 and later), so files of this user stay open to the process",
+        ),
+    }
+    Ok(())
+}
+
+fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, SandboxError> {
+    let folder = PathFd::new(path).map_err(|e| SandboxError::Folder {
+        path: path.into(),
+        source: std::io::Error::other(e),
+    })?;
+    rules
+        .add_rule(PathBeneath::new(folder, access))
+        .map_err(|e| SandboxError::Landlock(e.to_string()))
+}
+
+/// What an older Landlock does not do. The filter of system calls covers the last three.
+fn lacks(abi: ABI) -> &'static str {
+    match abi {
+        ABI::Unsupported | ABI::V1 => {
+            "part of Landlock: this kernel's is the first one (Linux 5.13), which cannot let unusable files be moved to set-aside/; Linux 6.12 has all of it"
+        }
+        ABI::V2 => "part of Landlock: files outside the vault can be truncated (until Linux 6.2)",
+        ABI::V3 => "part of Landlock: its rules for TCP (until Linux 6.7)",
+        ABI::V4 => "part of Landlock: its rules for devices (until Linux 6.10)",
+        _ => "part of Landlock: its rules for signals (until Linux 6.12)",
+    }
+}
