@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sdp::{Kind, Media};
+use crate::sdp::{Kind, Media, Ssrc, Stream};
 use crate::vault::Ufrag;
 
 use super::delivery::Rate;
@@ -20,6 +20,7 @@ const MAX_TRACKS: usize = 8;
 const MAX_ENDED: usize = 1024;
 /// Without media for so long, a channel's source counts as gone.
 const SOURCE_SILENCE: Duration = Duration::from_secs(2);
+
 /// Viewers whose packets look the same.
 pub(super) struct Group {
     pub mapping: Arc<Mapping>,
@@ -49,6 +50,8 @@ pub(super) struct Channel {
     pub last_media: Option<Instant>,
     /// A viewer waits for a keyframe of a stream that has not come yet.
     pub keyframe_owed: bool,
+    /// A stream has begun since the source was last told of.
+    pub changed: bool,
     pub rate: Rate,
 }
 
@@ -65,6 +68,7 @@ impl Channel {
             ended: HashMap::new(),
             last_media: None,
             keyframe_owed: false,
+            changed: false,
             rate: Rate::default(),
         }
     }
@@ -166,6 +170,7 @@ impl Channel {
         if section.kind == Kind::Video && std::mem::take(&mut self.keyframe_owed) {
             track.request_keyframe(now);
         }
+        self.changed = true;
         self.tracks.push(track);
         Some(self.tracks.len() - 1)
     }
@@ -182,6 +187,17 @@ impl Channel {
                 return derived;
             }
         }
+    }
+
+    /// The publisher's streams as viewers get them.
+    pub fn streams(&self, ingress: &Ingress) -> Vec<Stream> {
+        let stream = |(kind, media)| {
+            let track = self.tracks.iter().find(|track| track.ssrc == media);
+            let rtx = track.map_or_else(|| self.rtx_ssrc(media, ingress), |track| track.rtx_ssrc);
+            let ssrc = Ssrc { media, rtx: Some(rtx) };
+            Stream { kind, ssrc }
+        };
+        ingress.media().map(stream).collect()
     }
 
     /// Whether the source has gone: no media for a while.

@@ -103,7 +103,7 @@ impl Rate {
 }
 
 impl Channel {
-    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come back by it.
+    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come, or become another, by it.
     pub fn forward(
         &mut self,
         now: Instant,
@@ -152,7 +152,7 @@ impl Channel {
         for id in refused {
             egress.send(id, track, index, packet, true);
         }
-        !std::mem::replace(&mut self.live, true)
+        !std::mem::replace(&mut self.live, true) | std::mem::take(&mut self.changed)
     }
 
     /// Answers a viewer's NACK out of the history, or asks the publisher.

@@ -53,6 +53,7 @@ impl Broadcast {
             self.events.push_back(Event::Source {
                 channel: channel.name.clone(),
                 live: false,
+                streams: Vec::new(),
             });
         }
         channel.reservation.take_if(|(_, until)| *until <= now);

@@ -62,10 +62,22 @@ impl Broadcast {
         };
         let (channel, mut egress) = self.egress(key, out);
         if channel.forward(now, at, index, &packet, &mut egress) {
-            let channel = channel.name.clone();
-            self.events.push_back(Event::Source { channel, live: true });
+            self.source_came(key);
         }
         self.send_feedback(now, key, out);
+    }
+
+    fn source_came(&mut self, key: usize) {
+        let channel = &self.channels[key];
+        let publisher = channel.publisher.and_then(|id| self.members.get(id));
+        let Some(Side::Publisher(ingress)) = publisher.map(|member| &member.side) else {
+            return;
+        };
+        self.events.push_back(Event::Source {
+            channel: channel.name.clone(),
+            live: true,
+            streams: channel.streams(ingress),
+        });
     }
 
     /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip sync. A BYE does not: the publisher may

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 pub use hub::Broadcast;
 
-use crate::sdp::Negotiated;
+use crate::sdp::{Negotiated, Stream};
 use crate::vault::{IceCredentials, Role, Ufrag};
 
 /// A peer that joins, or comes back from its record.
@@ -105,12 +105,14 @@ pub enum Event {
         /// Why.
         why: Departure,
     },
-    /// The channel's source came (true) or went (false).
+    /// The channel's source came (true) or went (false), or it is another one.
     Source {
         /// The channel.
         channel: String,
         /// Media of a publisher flows.
         live: bool,
+        /// The publisher's streams, as far as they are known; empty where there is none.
+        streams: Vec<Stream>,
     },
 }
 

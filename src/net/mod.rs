@@ -15,7 +15,7 @@ use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use crate::broadcast::{self, Broadcast, Event, Join, Refusal, Snapshot};
 use crate::peer::Dtls;
-use crate::sdp::Codec;
+use crate::sdp::Source;
 use crate::vault::{PeerRecord, Reader, Role, Ufrag};
 
 /// What runs inside the loop, between two datagrams.
@@ -134,12 +134,7 @@ impl Handle {
     ///
     /// # Errors
     /// The outer one where the loop has ended, the inner one where the peer cannot join now.
-    pub async fn reserve(
-        &self,
-        role: Role,
-        channel: &str,
-        ufrag: &Ufrag,
-    ) -> Result<Result<Vec<Codec>, Refusal>, Stopped> {
+    pub async fn reserve(&self, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Result<Source, Refusal>, Stopped> {
         let (channel, ufrag) = (channel.to_owned(), ufrag.clone());
         self.ask(move |core, now| core.reserve(now, role, &channel, &ufrag))
             .await

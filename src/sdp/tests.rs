@@ -71,7 +71,11 @@ fn try_answer(role: Role, offer: &str, source: Option<&[Codec]>) -> Result<Strin
         addresses: &addresses,
         session_id: u64::MAX,
     };
-    answer(role, offer, source, &local)
+    let source = source.map(|codecs| Source {
+        codecs: codecs.to_vec(),
+        streams: vec![],
+    });
+    answer(role, offer, source.as_ref(), &local)
 }
 
 fn publish(offer: &str) -> (String, Negotiated) {

@@ -179,7 +179,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
 fn answer(
     role: Role,
     offer: &str,
-    source: Option<&[sdp::Codec]>,
+    source: Option<&sdp::Source>,
     local: &sdp::Local<'_>,
 ) -> Result<(String, sdp::Negotiated), Problem> {
     let answer = sdp::answer(role, offer, source, local).map_err(|error| bad_offer(&error))?;
@@ -187,12 +187,7 @@ fn answer(
     Ok((answer, negotiated))
 }
 
-async fn reserve(
-    app: &App,
-    role: Role,
-    channel: &str,
-    ufrag: &crate::vault::Ufrag,
-) -> Result<Vec<sdp::Codec>, Problem> {
+async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::vault::Ufrag) -> Result<sdp::Source, Problem> {
     let reserved = app
         .net
         .reserve(role, channel, ufrag)

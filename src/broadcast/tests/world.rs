@@ -17,7 +17,7 @@ use crate::broadcast::egress::tests::video;
 use crate::broadcast::rtp::Packet;
 use crate::broadcast::{Broadcast, Config, Event, Join, Routed};
 use crate::peer::{Dtls, Transmit};
-use crate::sdp::{Codec, Extensions, Fingerprint, Kind, Media, Negotiated, Payload, Ssrc};
+use crate::sdp::{Codec, Extensions, Fingerprint, Kind, Media, Negotiated, Payload, Ssrc, Stream};
 use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
 pub const MS: Duration = Duration::from_millis(1);
@@ -416,4 +416,26 @@ pub fn rtx_packet(rtx_sequence: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
     packet.put_u16(sequence);
     packet.put_slice(payload);
     packet
+}
+
+/// The publisher's streams as viewers are told of them.
+pub fn streams() -> Vec<Stream> {
+    let ssrc = Ssrc {
+        media: VIDEO,
+        rtx: Some(VIDEO_RTX),
+    };
+    vec![Stream {
+        kind: Kind::Video,
+        ssrc,
+    }]
+}
+
+/// The event that tells whether the source is there.
+pub fn source(live: bool) -> Event {
+    let streams = if live { streams() } else { vec![] };
+    Event::Source {
+        channel: CHANNEL.into(),
+        live,
+        streams,
+    }
 }

@@ -6,7 +6,7 @@ export function probe() {
   window.seen = seen;
 
   const Native = window.RTCPeerConnection;
-  window.RTCPeerConnection = class extends Native {
+  window.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...args) {
       super(...args);
       seen.connections.push(this);
@@ -62,6 +62,29 @@ export function probe() {
       }
     }
     return result;
+  };
+
+  /** Stops or goes on sending pictures, so that frames can be counted while none is on its way. */
+  seen.hold = async (held) => {
+    for (const sender of seen.live().getSenders()) {
+      if (held && sender.track?.kind === "video") {
+        seen.held = [sender, sender.track];
+        await sender.replaceTrack(null);
+      } else if (!held && seen.held?.[0] === sender) {
+        await sender.replaceTrack(seen.held[1]);
+      }
+    }
+  };
+
+  /** What a STUN check of this connection carries. */
+  seen.credentials = () => {
+    const { remoteDescription, localDescription } = seen.live();
+    const find = (sdp, name) => new RegExp(`^a=${name}:(.*)$`, "m").exec(sdp)[1].trim();
+    return {
+      remoteUfrag: find(remoteDescription.sdp, "ice-ufrag"),
+      remotePwd: find(remoteDescription.sdp, "ice-pwd"),
+      localUfrag: find(localDescription.sdp, "ice-ufrag"),
+    };
   };
 
   /** Waits until frames are decoded that were not there at the call; resolves with the time, or null. */

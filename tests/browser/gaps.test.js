@@ -1,0 +1,64 @@
+// How long the picture stands still over a restart, and whether frames are lost for good.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Broadcast } from "./lib/broadcast.js";
+import { median } from "./lib/pages.js";
+import { record } from "./lib/report.js";
+import { sleep } from "./lib/server.js";
+
+const ROUNDS = Number(process.env.REKINDLE_ROUNDS ?? 10);
+/** The aim for the median of the largest gap at an instant restart; machines that tests share with others get more. */
+const AIM_MS = 100;
+const LIMIT_MS = Number(process.env.REKINDLE_GAP_LIMIT ?? 250);
+
+for (const browser of ["chromium", "firefox"]) {
+  test(`instant restarts, published and watched in ${browser}: the largest gap between shown frames`, { timeout: 120_000 }, async () => {
+    const broadcast = await Broadcast.open({ publisher: browser, viewers: [browser] });
+    const gaps = [];
+    const took = [];
+    try {
+      const [viewer] = broadcast.viewers;
+      const calm = await viewer.gap(0);
+      const start = await broadcast.frames();
+      for (let round = 1; round <= ROUNDS; round++) {
+        const { killedAt } = await broadcast.restart();
+        await broadcast.survived(round);
+        await sleep(700);
+        gaps.push(Math.round((await viewer.gap(killedAt - 30)).ms));
+        took.push(Number.parseInt(await viewer.fact("took"), 10));
+      }
+      await sleep(500);
+      const end = await broadcast.frames();
+      record(`instant restarts in ${browser}`, { aim_ms: AIM_MS, median_gap_ms: median(gaps), gaps_ms: gaps, took_ms: took, calm_gap_ms: calm.ms, start, end });
+      assert.ok(median(gaps) <= LIMIT_MS, `median of the largest gaps ${median(gaps)} ms (${gaps})`);
+      broadcast.assertNoProblems();
+    } finally {
+      await broadcast.close();
+    }
+  });
+}
+
+for (const publisher of ["chromium", "firefox"]) {
+  test(`no frame is lost for good with down times of up to 300 ms, published by ${publisher}`, { timeout: 90_000 }, async () => {
+    const broadcast = await Broadcast.open({ publisher, viewers: ["chromium", "firefox"] });
+    const rounds = [];
+    try {
+      let survived = 0;
+      for (const down of [0, 100, 200, 300]) {
+        const before = await broadcast.frames();
+        await broadcast.restart(down);
+        await broadcast.survived(++survived);
+        await sleep(500);
+        const after = await broadcast.frames();
+        const encoded = after.encoded - before.encoded;
+        rounds.push({ down, encoded, missing: after.decoded.map((decoded, i) => encoded - (decoded - before.decoded[i])) });
+      }
+      for (const { down, missing } of rounds) {
+        for (const count of missing) assert.ok(Math.abs(count) <= 2, `down ${down} ms: ${JSON.stringify(rounds)}`);
+      }
+    } finally {
+      record(`frames lost, publisher ${publisher}`, { rounds });
+      await broadcast.close();
+    }
+  });
+}

@@ -1,0 +1,96 @@
+// A running broadcast: the server, one publisher, some viewers, and what is asked of every restart.
+import assert from "node:assert/strict";
+import { Browsers, Tab, until } from "./pages.js";
+import { Server, sleep } from "./server.js";
+
+export class Broadcast {
+  /**
+   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: (server: Server) => string, launch?: object }} options
+   */
+  static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, viewerUrl, launch = {} } = {}) {
+    const broadcast = new Broadcast();
+    broadcast.browsers = new Browsers();
+    broadcast.server = await Server.make(server);
+    try {
+      await broadcast.server.start();
+      const url = `${broadcast.server.url}/?channel=test`;
+      broadcast.url = url;
+      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch), (await publisherUrl?.(broadcast.server)) ?? url);
+      broadcast.viewers = [];
+      for (const name of viewers) {
+        broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, launch), (await viewerUrl?.(broadcast.server)) ?? url));
+      }
+      // Until the event streams are open and the encoder has found its pace.
+      await sleep(1500);
+    } catch (error) {
+      await broadcast.close();
+      throw error;
+    }
+    return broadcast;
+  }
+
+  get tabs() {
+    return [this.publisher, ...this.viewers];
+  }
+
+  /** Kills the server, leaves it down for a while and starts it again; resolves with the times. */
+  async restart(downMs = 0) {
+    const killedAt = await this.server.kill();
+    if (downMs > 0) await sleep(downMs);
+    const startedAt = this.server.spawn();
+    return { killedAt, startedAt };
+  }
+
+  /** Waits until every page has survived so many restarts, and all say that they are connected. */
+  async survived(restarts, timeout = 10_000) {
+    for (const tab of this.tabs) {
+      await until(async () => Number(await tab.fact("restarts")) === restarts, () => tab.describe(`${restarts} restarts survived`), timeout);
+      await tab.words("Connected", timeout);
+    }
+  }
+
+  /** What must be the same before and after: connection, tracks, stream, and the number of joins. */
+  identities() {
+    return Promise.all(this.tabs.map(async (tab) => `${tab.name}: ${await tab.identity()}, ${await tab.posts()} joins`));
+  }
+
+  /** When each viewer decoded the first frame after this call, in ms after `since`. */
+  async firstFrames(since, timeout = 5000) {
+    const times = await Promise.all(this.viewers.map((tab) => tab.nextFrame(timeout)));
+    return times.map((at) => (at === null ? null : Math.round(at - since)));
+  }
+
+  /** Frames encoded by the publisher and decoded by each viewer, counted while the camera is held and nothing is on its way. */
+  async frames() {
+    await this.publisher.run(() => window.seen.hold(true));
+    let last = "";
+    await until(async () => {
+      const counts = JSON.stringify(await this.#counts());
+      const still = counts === last;
+      last = counts;
+      if (!still) await sleep(400);
+      return still;
+    }, "no frame is on its way");
+    const counts = await this.#counts();
+    await this.publisher.run(() => window.seen.hold(false));
+    await Promise.all(this.viewers.map((tab) => tab.nextFrame(5000)));
+    return counts;
+  }
+
+  async #counts() {
+    const [publisher, ...viewers] = await Promise.all(this.tabs.map((tab) => tab.stats()));
+    return { encoded: publisher.encoded, decoded: viewers.map(({ decoded }) => decoded) };
+  }
+
+  /** No page had an error of its own. Requests that fail while the server is down are the browser's words, not errors of ours. */
+  assertNoProblems() {
+    for (const tab of this.tabs) {
+      assert.deepEqual(tab.web.problems.filter((text) => !/^console: .*(Failed to load resource|Cross-Origin|NetworkError|WebSocket)/.test(text)), [], tab.name);
+    }
+  }
+
+  async close() {
+    await this.browsers.close();
+    await this.server.close();
+  }
+}
