@@ -33,7 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server (this is what `rekindle` alone does).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
 }
@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
     match cli.command {
         None => serve(cli.serve, matches),
-        Some(Command::Serve(args)) => serve(args, matches.subcommand_matches("serve").unwrap_or(matches)),
+        Some(Command::Serve(args)) => serve(*args, matches.subcommand_matches("serve").unwrap_or(matches)),
         Some(Command::Keygen(args)) => keygen::run(&args),
     }
 }
