@@ -17,18 +17,25 @@
 const RETRY_MS = [15, 250];
 /** An attempt to open the event stream is given up after this time, a little later with every failure, up to the second number. */
 const ATTEMPT_MS = [1000, 4000];
-/** A renewal that got no answer is tried again after this time once the server is back, and after the second one before. */
-const REAPPLY_MS = [500, 1000];
-/** How long renewals are tried while the server is not back; after that only its return sets them off. */
-const BLIND_MS = 10_000;
+/**
+ * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
+ * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
+ * tried again after the first of these times, later ones after up to the second.
+ */
+const REAPPLY_MS = [300, 1000];
+/**
+ * Where the event stream may come back late (a proxy says no, nobody answers, or timers are slow because nobody looks), renewals are
+ * tried without it: after this time, again at ever longer intervals, and no more after the second number. A port that refuses at
+ * once is another matter: there the return will be seen.
+ */
+const BLIND_MS = [1000, 10_000];
 /**
  * Firefox has a race when the BUNDLE owner moves: if the end of the old transport is heard before the move, the connection never
  * sends again. Measured: 1 in 4 when it moves again within 30 ms, rarely up to 90 ms, never at 500 ms, nor when it moves once.
- * So moves are kept apart, in one page (first number) and between the tabs of one browser, which share a network process (last
- * number); and the first one of an outage waits for the server's return, up to the second number, unless nobody looks.
+ * So moves are kept apart: in one page by the first time, between the tabs of one browser, which share a network process, by the
+ * second.
  */
-const FLIP_MS = [500, 1000];
-const FLIP_APART_MS = 100;
+const FLIP_MS = [500, 100];
 /** Never renew faster than a handshake can take: at least this, and at least {@link HANDSHAKE_RTTS} round trips. */
 const HANDSHAKE_MS = 40;
 const HANDSHAKE_RTTS = 2.5;
@@ -281,13 +288,14 @@ class Connection {
     }
   }
 
-  /** Round trip time to the server in ms, by its last STUN answer. */
-  async roundTrip() {
-    let rtt = 0;
+  /** The shortest round trip to the server that was seen, in ms: one that was measured around an outage says little. */
+  rtt = Infinity;
+
+  async measure() {
     for (const report of (await this.pc.getStats()).values()) {
-      if (report.type === "candidate-pair" && report.nominated) rtt = Math.max(rtt, (report.currentRoundTripTime ?? 0) * 1000);
+      if (report.type !== "candidate-pair" || !report.nominated || !(report.currentRoundTripTime > 0)) continue;
+      this.rtt = Math.min(this.rtt, report.currentRoundTripTime * 1000);
     }
-    return rtt;
   }
 
   /** What has arrived, video frames where there are any. */
@@ -336,7 +344,7 @@ class Connection {
     };
     if (!globalThis.navigator?.locks) return move();
     await new Promise((resolve, reject) => {
-      navigator.locks.request("rekindle-move", () => move().then(resolve, reject).then(() => pause(FLIP_APART_MS))).catch(reject);
+      navigator.locks.request("rekindle-move", () => move().then(resolve, reject).then(() => pause(FLIP_MS[1]))).catch(reject);
     });
   }
 
@@ -424,6 +432,8 @@ export class Session extends EventTarget {
   /** What is known of the outage in progress; null while all is well. */
   #outage = null;
   #streamOpen = false;
+  /** The last attempt to open the event stream was refused at once. */
+  #refused = false;
   /** The server says that the publisher's media arrives. */
   #arrives = null;
   #timer = null;
@@ -593,6 +603,7 @@ export class Session extends EventTarget {
     while (!connection.ended) {
       const outcome = await this.#readEvents(connection, Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
       this.#streamOpen = false;
+      this.#refused = outcome === "refused";
       if (connection.ended) return;
       if (outcome === "unknown") return connection.end("unknown-session");
       if (outcome === "ended") {
@@ -606,17 +617,19 @@ export class Session extends EventTarget {
     }
   }
 
-  /** Reads events until the stream ends. Resolves with "ended", "failed" (it never began) or "unknown" (no such session). */
+  /** Reads events until the stream ends. Resolves with "ended", "unknown" (no such session), or why it did not begin: "refused", "failed". */
   async #readEvents(connection, timeout) {
     const controller = new AbortController();
     connection.dropStream = () => controller.abort();
     const signal = AbortSignal.any([controller.signal, this.#abort.signal]);
     const timer = setTimeout(() => controller.abort(), timeout);
-    let greeted = false;
+    const start = now();
+    let outcome = "refused";
     try {
       const response = await this.#fetch(connection.join.events, this.#init({ headers: { Accept: "text/event-stream" } }, signal));
       if (response.status === 404 || response.status === 410) return "unknown";
-      if (!response.ok) return "failed";
+      outcome = "failed";
+      if (!response.ok) return outcome;
       const parser = new EventParser();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
@@ -624,7 +637,7 @@ export class Session extends EventTarget {
         if (done || connection.ended) break;
         for (const { event, data } of parser.push(value)) {
           if (event === "hello") {
-            greeted = true;
+            outcome = "ended";
             clearTimeout(timer);
           }
           this.#heard(connection, event, data);
@@ -636,7 +649,7 @@ export class Session extends EventTarget {
       clearTimeout(timer);
       controller.abort();
     }
-    return greeted ? "ended" : "failed";
+    return outcome === "refused" && now() - start > ATTEMPT_MS[0] / 2 ? "failed" : outcome;
   }
 
   #heard(connection, event, data) {
@@ -694,7 +707,7 @@ export class Session extends EventTarget {
     connection.serverHasKeys = false;
     const since = this.#outage?.since ?? now();
     const appliedAt = this.#outage?.appliedAt ?? -Infinity;
-    this.#outage = { since, startedAt: now(), base: connection.handshakes, backAt: null, boot: null, live: null, upAt: null, tookMs: null, appliedAt, applied: 0, handshakeMs: HANDSHAKE_MS };
+    this.#outage = { since, startedAt: now(), base: connection.handshakes, backAt: null, boot: null, live: null, upAt: null, tookMs: null, appliedAt, applied: 0 };
   }
 
   /** Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
@@ -729,11 +742,10 @@ export class Session extends EventTarget {
     }
     const back = outage.backAt !== null && this.#streamOpen;
     if (back && at - outage.backAt > GIVE_UP_MS && (up || outage.applied > 0 || keepsKeys)) return connection.end("renewal-failed");
-    if (back && connection.pc.connectionState === "failed" && outage.applied > 4) return connection.end("renewal-failed");
     let due = Infinity;
     if (!keepsKeys) {
       due = this.#dueAt(connection, outage, back);
-      if (up) due = Math.max(due, outage.upAt + outage.handshakeMs);
+      if (up) due = Math.max(due, outage.upAt + handshakeTime(connection));
       if (due <= at) {
         this.#renew(connection, outage);
         return;
@@ -745,17 +757,17 @@ export class Session extends EventTarget {
 
   /** When the next renewal is due. */
   #dueAt(connection, outage, back) {
-    const pace = 2 * outage.handshakeMs;
-    const flips = learned === "bundle";
+    const apart = learned === "bundle" ? connection.flippedAt + FLIP_MS[0] : -Infinity;
+    const since = outage.appliedAt + handshakeTime(connection);
+    const backoff = 2 ** Math.max(0, outage.applied - 1);
+    const hidden = globalThis.document?.hidden === true;
     let due = Infinity;
-    // A hello that is sent now beats waiting for the retransmission of one that was sent to nobody; but one that the server
-    // has answered already must not be disturbed.
-    if (back && outage.appliedAt < outage.backAt && !connection.serverHasKeys) due = outage.appliedAt + outage.handshakeMs;
-    else if (back) due = outage.appliedAt + Math.max(REAPPLY_MS[0], pace);
-    else if (outage.applied === 0 && flips && !globalThis.document?.hidden) due = outage.startedAt + FLIP_MS[1];
-    else if (outage.applied === 0) due = outage.appliedAt + outage.handshakeMs;
-    else if (now() - outage.startedAt < BLIND_MS) due = outage.appliedAt + Math.max(REAPPLY_MS[1], pace);
-    return flips ? Math.max(due, connection.flippedAt + FLIP_MS[0]) : due;
+    if (back && outage.appliedAt < outage.backAt && !connection.serverHasKeys) due = since;
+    else if (back) due = Math.max(since, outage.appliedAt + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
+    else if ((this.#refused && !hidden) || now() - outage.startedAt > BLIND_MS[1]) due = Infinity;
+    else if (outage.applied > 0) due = Math.max(since, outage.appliedAt + 2 * BLIND_MS[0] * backoff);
+    else due = Math.max(since, outage.startedAt + (hidden ? 0 : BLIND_MS[0]));
+    return Math.max(due, apart);
   }
 
   async #renew(connection, outage) {
@@ -767,7 +779,6 @@ export class Session extends EventTarget {
       // The first time it may only have been found out which way to go.
       if (await connection.renew()) outage.applied += 1;
       else outage.appliedAt = -Infinity;
-      outage.handshakeMs = Math.max(HANDSHAKE_MS, HANDSHAKE_RTTS * (await connection.roundTrip()));
     } catch {
       // The connection was closed meanwhile, or would not take the description: the deadline finds out.
       outage.applied += 1;
@@ -827,6 +838,7 @@ export class Session extends EventTarget {
 
   /** The first connect of a connection. */
   #serve(connection) {
+    connection.measure().catch(() => {});
     if (connection.served) return;
     connection.served = true;
     if (this.#role === "viewer") this.#watchPicture(connection);
@@ -883,6 +895,11 @@ export class Session extends EventTarget {
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** How long a handshake may take. */
+function handshakeTime(connection) {
+  return Math.max(HANDSHAKE_MS, Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
+}
 
 /** The longer it has been failing, the longer the wait: about an eighth of it, with some jitter against herds. */
 function retryDelay(failingMs) {

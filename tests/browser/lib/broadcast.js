@@ -60,6 +60,12 @@ export class Broadcast {
     return times.map((at) => (at === null ? null : Math.round(at - since)));
   }
 
+  /** What every page says, for the story of a failure. */
+  async story(what) {
+    const pages = await Promise.all(this.tabs.map((tab) => tab.describe("")));
+    return [what, ...pages, `server:\n${this.server.log(25)}`].join("\n  ");
+  }
+
   /** Frames encoded by the publisher and decoded by each viewer, counted while the camera is held and nothing is on its way. */
   async frames() {
     await this.publisher.run(() => window.seen.hold(true));

@@ -36,6 +36,7 @@ const FIREFOX_PREFS = {
 
 const FIREFOX_FOREGROUND = {
   "dom.min_background_timeout_value": 4,
+  "dom.min_background_timeout_value_without_budget_throttling": 4,
   "dom.timeout.enable_budget_timer_throttling": false,
 };
 
@@ -73,7 +74,8 @@ export async function launch(name, options = {}) {
   return {
     name,
     newPage: async (init) => {
-      const page = await browser.newPage();
+      // A window of its own: of the tabs of one window, all but one are in the background.
+      const page = await browser.newPage({ type: options.tabs ? "tab" : "window" });
       if (init) await page.evaluateOnNewDocument(init);
       return wrap(page, null);
     },

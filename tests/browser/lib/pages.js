@@ -107,7 +107,8 @@ export class Tab {
       notice: document.querySelector("#overlay").hidden ? null : document.querySelector("#notice-title").textContent,
       log: [...document.querySelectorAll("#log li")].slice(0, 6).map((line) => line.textContent),
       connections: window.seen.connections.map((c) => [c.connectionState, c.iceConnectionState, c.signalingState]),
-      requests: window.seen.requests.slice(-5),
+      requests: window.seen.requests.slice(-5).map(([at, method, path]) => [Math.round(at % 1e6), method, path.slice(0, 20)]),
+      states: window.seen.states.map((state) => state.join(" ")),
     }));
     return `${wanted} (${this.name}: ${JSON.stringify(state)} ${this.web.problems.slice(-3).join("; ")})`;
   }

@@ -4,13 +4,30 @@ export function probe() {
   const clock = () => performance.timeOrigin + performance.now();
   const seen = { connections: [], requests: [], frames: [], states: [] };
   window.seen = seen;
+  /** Keeps the last steps of the connections, for the story of a failure. */
+  seen.note = (what) => {
+    seen.states.push([Math.round(clock() % 1e6), what]);
+    if (seen.states.length > 40) seen.states.shift();
+  };
 
   const Native = window.RTCPeerConnection;
   window.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...args) {
       super(...args);
       seen.connections.push(this);
-      this.addEventListener("connectionstatechange", () => seen.states.push([clock(), this.connectionState]));
+      this.addEventListener("connectionstatechange", () => seen.note(this.connectionState));
+      this.addEventListener("iceconnectionstatechange", () => seen.note(`ice ${this.iceConnectionState}`));
+    }
+
+    async setLocalDescription(...args) {
+      await super.setLocalDescription(...args);
+      seen.note(`local ${this.localDescription.type}`);
+      for (const { sender } of this.getTransceivers()) {
+        const { transport } = sender;
+        if (!transport || transport.noted) continue;
+        transport.noted = true;
+        transport.addEventListener("statechange", () => seen.note(`dtls ${transport.state}`));
+      }
     }
   };
 

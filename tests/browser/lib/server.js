@@ -114,6 +114,16 @@ export class Server {
     });
   }
 
+  /**
+   * When the process that runs now began to serve, by its own log; null if it does not say. A machine that is shared with others may
+   * take its time to run a program at all.
+   */
+  upAt() {
+    const line = this.log(40).split("\n").findLast((text) => /are awaited/.test(text));
+    const time = line && Date.parse(line.slice(0, line.indexOf("Z") + 1));
+    return time && time >= this.starts.at(-1) - 1 ? time : null;
+  }
+
   log(lines = 30) {
     return fs.readFileSync(this.logFile, "utf8").split("\n").slice(-lines).join("\n");
   }
