@@ -3,6 +3,8 @@
 mod channel;
 mod egress;
 mod feedback;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod history;
 mod hub;
 mod ingress;

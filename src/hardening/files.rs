@@ -34,6 +34,10 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     if let Some(folder) = options.static_dir {
         rules = allow(rules, folder, make_bitflags!(AccessFs::{ReadFile | ReadDir}))?;
     }
+    if let Some(path) = options.key_file {
+        let readable = own_folder(path).unwrap_or(path);
+        rules = allow(rules, readable, AccessFs::ReadFile.into())?;
+    }
     let status = rules.restrict_self().map_err(refused)?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => report.held("no files but the vault's, no TCP connections (Landlock)"),
@@ -49,6 +53,21 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
         ),
     }
     Ok(())
+}
+
+/// The folder of the key file, if it holds nothing but the key file, copies of it by their names (`key.txt~`, `key.txt.new`), and hidden
+/// entries (editors' and Kubernetes's own).
+fn own_folder(key_file: &Path) -> Option<&Path> {
+    let folder = key_file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    let name = key_file.file_name()?.as_encoded_bytes();
+    let all = std::fs::read_dir(folder).ok()?.all(|entry| {
+        entry.is_ok_and(|entry| {
+            let other = entry.file_name();
+            let other = other.as_encoded_bytes();
+            other.starts_with(name) || other.starts_with(b".")
+        })
+    });
+    all.then_some(folder)
 }
 
 fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, SandboxError> {

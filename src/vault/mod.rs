@@ -6,6 +6,8 @@
 mod clock;
 mod error;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod identity;
 mod key;
 mod reader;
