@@ -10,7 +10,8 @@ use slab::Slab;
 use crate::peer::{Dtls, Peer, PeerEvent, Received, Transmit};
 use crate::vault::{Role, Ufrag};
 
-use super::channel::{Channel, Counts, Egress};
+use super::channel::Channel;
+use super::delivery::{Counts, Egress};
 use super::egress::Buffers;
 use super::member::{Members, Side};
 use super::seed::Seed;

@@ -1,6 +1,8 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
 
+mod budget;
 mod channel;
+mod delivery;
 mod egress;
 mod feedback;
 #[cfg(any(test, fuzzing))]
@@ -179,3 +181,6 @@ pub struct Snapshot {
     /// Packets not sent to a viewer, since it did not agree on their codec.
     pub unmapped: u64,
 }
+
+#[cfg(test)]
+mod tests;

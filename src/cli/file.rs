@@ -157,8 +157,7 @@ mod tests {
     #[test]
     fn one_address_needs_no_list_and_a_time_may_be_a_number() {
         let file = ConfigFile::parse("advertise = \"192.0.2.1\"\nresume-window = 30")
-            .ok()
-            .expect("parses");
+            .unwrap_or_else(|(line, what)| panic!("{line}: {what}"));
         assert_eq!(file.advertise.map(|a| a.len()), Some(1));
         assert_eq!(file.resume_window, Some(Duration::from_secs(30)));
     }

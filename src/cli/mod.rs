@@ -35,7 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server (this is what `rekindle` alone does).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
 }
@@ -61,7 +61,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
     match cli.command {
         None => serve(cli.serve, matches, hardened),
-        Some(Command::Serve(args)) => serve(args, matches.subcommand_matches("serve").unwrap_or(matches), hardened),
+        Some(Command::Serve(args)) => serve(*args, matches.subcommand_matches("serve").unwrap_or(matches), hardened),
         Some(Command::Keygen(args)) => keygen::run(&args),
     }
 }

@@ -137,7 +137,7 @@ impl Resume {
         };
         let (ready, waiting) = self.waiting.drain(..).partition(mine);
         self.waiting = waiting;
-        for (from, data, _) in Vec::<_>::from(ready) {
+        for (from, data, _) in ready {
             core.handle(now, from, &data, out);
         }
     }

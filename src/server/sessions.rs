@@ -176,10 +176,11 @@ impl Sessions {
         let mut inner = self.lock();
         let Inner { sessions, channels, .. } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
-        if !session.connected && session.record.role == Role::Viewer {
-            if let Some(channel) = channels.get_mut(&session.record.channel) {
-                channel.viewers += 1;
-            }
+        if !session.connected
+            && session.record.role == Role::Viewer
+            && let Some(channel) = channels.get_mut(&session.record.channel)
+        {
+            channel.viewers += 1;
         }
         session.connected = true;
         session.send(&[Frame::connected(resumed, took)]);

@@ -131,6 +131,7 @@ pub struct Ready {
 /// A [`RunError`] with the cause.
 pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let started = Instant::now();
+    warm_up();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -157,11 +158,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         first_run,
         reader,
     } = Vault::open(&config.state_dir, keys, SystemTime::now())?;
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| RunError::System {
-        what: "random numbers",
-        source: io::Error::other("the random number generator failed"),
-    })?;
+    let seed = seed()?;
     let dtls = Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der())?);
     let max_peers = config.core.max_peers;
     let connections = connections(max_peers);
@@ -231,6 +228,36 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
+}
+
+/// Unless built as `.cargo/config.toml` says, the cryptographic library collects entropy of its own when it is first asked for a random
+/// number: 50 to 90 ms, once for all threads. Better now than in the middle of the first handshake.
+fn warm_up() {
+    // Without a thread, or where it fails, whoever needs the first random number finds out.
+    let _ = std::thread::Builder::new()
+        .name("entropy".into())
+        .spawn(|| aws_lc_rs::rand::fill(&mut [0; 1]));
+}
+
+/// A seed for the core, from the system: the library's generator may still be warming up.
+fn seed() -> Result<[u8; 32], RunError> {
+    let mut seed = [0; 32];
+    let mut filled = 0;
+    while filled < seed.len() {
+        filled += rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty())
+            .or_else(|error| {
+                if error == rustix::io::Errno::INTR {
+                    Ok(0)
+                } else {
+                    Err(error)
+                }
+            })
+            .map_err(|error| RunError::System {
+                what: "random numbers",
+                source: error.into(),
+            })?;
+    }
+    Ok(seed)
 }
 
 async fn serve(

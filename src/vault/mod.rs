@@ -3,6 +3,7 @@
 //! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left. Functions that touch
 //! the disk block.
 
+pub mod audit;
 mod clock;
 mod error;
 mod files;
