@@ -19,7 +19,7 @@ fn a_broadcast_reaches_all_viewers_in_order_and_byte_exact() {
     for viewer in viewers {
         world.assert_exact(viewer, publisher);
         for kind in [Kind::Audio, Kind::Video] {
-            assert_eq!(world.missing(viewer, publisher, kind, ms(100)), []);
+            world.assert_nothing_missing(viewer, publisher, kind, ms(100));
             let stream = world.client(viewer).receiver().stream(kind).unwrap();
             assert!(stream.order.is_sorted(), "{kind} out of order");
             assert_eq!(stream.again, 0, "{kind} packets came twice");
@@ -48,7 +48,7 @@ fn everything_duplicated_and_reordered_changes_nothing() {
     for viewer in viewers {
         world.assert_exact(viewer, publisher);
         for kind in [Kind::Audio, Kind::Video] {
-            assert_eq!(world.missing(viewer, publisher, kind, ms(300)), []);
+            world.assert_nothing_missing(viewer, publisher, kind, ms(300));
             let stream = world.client(viewer).receiver().stream(kind).unwrap();
             assert!(!stream.order.is_sorted(), "the network reordered {kind}");
         }

@@ -36,7 +36,7 @@ fn assert_taken_over(world: &mut World, publisher: Id, viewers: &[Id]) {
             stream.order[..12].iter().any(|index| video.sent[index].key),
             "it starts with a keyframe"
         );
-        assert_eq!(world.missing(*viewer, publisher, Kind::Video, ms(300)), []);
+        world.assert_nothing_missing(*viewer, publisher, Kind::Video, ms(300));
         assert_eq!(client.receiver().strange, 0);
     }
 }
@@ -136,7 +136,7 @@ fn a_publisher_that_left_before_a_restart_is_followed_after_it() {
     for viewer in &viewers {
         world.assert_exact(*viewer, next);
         assert!(world.got(*viewer, next, Kind::Video) > 150);
-        assert_eq!(world.missing(*viewer, next, Kind::Video, ms(300)), []);
+        world.assert_nothing_missing(*viewer, next, Kind::Video, ms(300));
     }
 }
 
@@ -148,15 +148,18 @@ fn the_source_is_reported_as_it_comes_and_goes() {
     let next = world.publish("news");
     world.run_until_connected(&[next]);
     world.run(ms(500));
-    let lives: Vec<bool> = world
-        .events
-        .iter()
-        .filter_map(|(_, event)| match event {
-            Event::Source { live, .. } => Some(*live),
-            _ => None,
-        })
-        .collect();
+    let sources = world.events.iter().filter_map(|(_, event)| match event {
+        Event::Source { live, streams, .. } => Some((*live, streams)),
+        _ => None,
+    });
+    let (mut lives, streams): (Vec<bool>, Vec<_>) = sources.unzip();
+    // It is told again with every stream that begins.
+    lives.dedup();
     assert_eq!(lives, [true, false, true]);
+    let told: Vec<u32> = streams.last().unwrap().iter().map(|stream| stream.ssrc.media).collect();
+    let sender = world.client(next).sender();
+    let sent: Vec<u32> = sender.streams.iter().map(|stream| stream.ssrc).collect();
+    assert_eq!(told, sent);
 }
 
 #[test]
@@ -170,6 +173,6 @@ fn a_camera_that_pauses_goes_on_where_it_was() {
     sender.resume(now);
     world.run(ms(1000));
     world.assert_exact(viewers[0], publisher);
-    assert_eq!(world.missing(viewers[0], publisher, Kind::Video, ms(100)), []);
+    world.assert_nothing_missing(viewers[0], publisher, Kind::Video, ms(100));
     assert_eq!(world.client(publisher).connected_at.len(), 1);
 }

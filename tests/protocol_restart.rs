@@ -33,11 +33,7 @@ fn assert_healed(world: &mut World, publisher: Id, viewers: &[Id]) {
         world.run(ms(200));
         assert!(world.got(*viewer, publisher, Kind::Video) > before, "media flows");
         world.assert_exact(*viewer, publisher);
-        assert_eq!(
-            world.missing(*viewer, publisher, Kind::Video, ms(1000)),
-            [],
-            "lost for good"
-        );
+        world.assert_nothing_missing(*viewer, publisher, Kind::Video, ms(1000));
     }
 }
 

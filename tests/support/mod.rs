@@ -12,6 +12,7 @@ pub mod client;
 mod ice;
 pub mod network;
 pub mod offer;
+mod outcome;
 mod random;
 pub mod receiver;
 mod rtcp;
