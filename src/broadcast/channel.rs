@@ -20,6 +20,7 @@ const MAX_TRACKS: usize = 8;
 const MAX_ENDED: usize = 1024;
 /// Without media for so long, a channel's source counts as gone.
 const SOURCE_SILENCE: Duration = Duration::from_secs(2);
+
 /// Viewers whose packets look the same.
 pub(super) struct Group {
     pub mapping: Arc<Mapping>,

@@ -103,7 +103,7 @@ impl Rate {
 }
 
 impl Channel {
-    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come back by it.
+    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come, or become another, by it.
     pub fn forward(
         &mut self,
         now: Instant,

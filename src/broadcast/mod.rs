@@ -1,4 +1,13 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
+//!
+//! - Who is here: `hub` (datagrams to peers, timers), `places` (join and leave), `liveness` (who is gone), `member`, `channel`.
+//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with `history`, `nack`, `pli`, `keyframe`,
+//!   `reception` and `twcc`; `feedback` sends what they have to say.
+//! - To the viewers: `delivery`, `egress` (rewriting), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
+//! - On the wire: `rtp`, `rtcp`.
+//!
+//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no state that viewers depend on. What a viewer
+//! gets under one SSRC and sequence number is always the same bytes, since its SRTP keys must not protect two packets under one index.
 
 mod budget;
 mod channel;

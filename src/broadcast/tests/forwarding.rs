@@ -41,10 +41,7 @@ fn media_reaches_all_viewers_with_their_own_payload_types_and_mids() {
         assert_eq!(packets[0].payload(), KEY);
         assert_eq!(packets[0].extension(1), Some(&b"v"[..]));
     }
-    assert!(world.events.contains(&Event::Source {
-        channel: CHANNEL.into(),
-        live: true
-    }));
+    assert!(world.events.contains(&source(true)));
     let snapshot = world.core.snapshot(world.now);
     assert_eq!(
         (snapshot.connected, snapshot.packets_in, snapshot.packets_out),

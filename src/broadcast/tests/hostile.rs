@@ -29,7 +29,7 @@ fn no_index_is_used_for_two_packets() {
     let mut highest: HashMap<u32, u64> = HashMap::new();
     let mut sequence = 65_000u16;
     let mut total = 0;
-    for step in 0..20_000u32 {
+    for step in 0..10_000u32 {
         // A step that SRTP cannot follow now and then, and new keys, with which indices start anew.
         if step % 4000 == 3000 {
             sequence = sequence.wrapping_add(31_000);
@@ -89,7 +89,7 @@ fn no_index_is_used_for_two_packets() {
             );
         }
     }
-    assert!(total > 5000, "{total}");
+    assert!(total > 2500, "{total}");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn random_packets_of_authentic_peers_do_no_harm() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);
     let viewer = world.connected(Role::Viewer);
-    for step in 0..20_000u32 {
+    for step in 0..10_000u32 {
         let length = 12 + random.below(80) as usize;
         let mut data: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
         data[0] = 0x80 | (data[0] & 0x3F);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::broadcast::{Config, Departure, Event, Refusal, Routed};
-use crate::sdp::Codec;
+use crate::sdp::{Codec, Source};
 use crate::vault::{Role, Ufrag};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ fn a_viewer_needs_a_publisher_and_learns_its_codecs() {
     );
     assert_eq!(
         world.core.reserve(now, Role::Publisher, CHANNEL, &ufrag("publish1")),
-        Ok(vec![])
+        Ok(Source::default())
     );
     assert_eq!(
         world.core.reserve(now, Role::Viewer, CHANNEL, &u),
@@ -45,7 +45,10 @@ fn a_viewer_needs_a_publisher_and_learns_its_codecs() {
     let now = world.now;
     assert_eq!(
         world.core.reserve(now, Role::Viewer, CHANNEL, &u),
-        Ok(vec![Codec::Opus, Codec::Vp8])
+        Ok(Source {
+            codecs: vec![Codec::Opus, Codec::Vp8],
+            streams: streams()
+        })
     );
     let stranger = world.browser(Role::Viewer);
     let mut join = world.browsers[stranger].join.clone();
@@ -188,10 +191,7 @@ fn a_publisher_that_leaves_ends_the_source_but_not_its_viewers() {
         ufrag: world.browsers[publisher].ufrag(),
         why: Departure::Left,
     };
-    let ended = Event::Source {
-        channel: CHANNEL.into(),
-        live: false,
-    };
+    let ended = source(false);
     let events = world.take_events();
     assert!(events.contains(&left) && events.contains(&ended), "{events:?}");
     assert_eq!(
@@ -211,21 +211,9 @@ fn a_source_that_pauses_is_told_of_after_two_seconds() {
     world.pass(1900 * MS);
     assert_eq!(world.take_events(), []);
     world.pass(1200 * MS);
-    assert_eq!(
-        world.take_events(),
-        [Event::Source {
-            channel: CHANNEL.into(),
-            live: false
-        }]
-    );
+    assert_eq!(world.take_events(), [source(false)]);
     world.video(publisher, 2, KEY);
-    assert_eq!(
-        world.take_events(),
-        [Event::Source {
-            channel: CHANNEL.into(),
-            live: true
-        }]
-    );
+    assert_eq!(world.take_events(), [source(true)]);
 }
 
 #[test]

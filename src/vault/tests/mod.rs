@@ -1,6 +1,7 @@
 //! Tests of the vault, on a real file system and with real processes.
 
 mod audit;
+mod audit_findings;
 mod decoder;
 mod faults;
 mod key;
