@@ -318,7 +318,8 @@ fn a_viewer_turned_bad_harms_no_other_viewer() {
     let video = world.client(publisher).sender().stream(Kind::Video);
     assert!(video.plis.len() <= 6, "{} PLIs", video.plis.len());
     let nacks = video.nacks.len() - nacks_before;
-    assert!(nacks < 4000, "the publisher was asked {nacks} times");
+    // The few hundred places before the first packet, each a few times: never what the viewer makes up.
+    assert!(nacks < 6000, "the publisher was asked {nacks} times");
     let resent = world.snapshot().retransmitted;
     assert!(resent < 4000, "{resent} packets sent again to the bad one");
 }

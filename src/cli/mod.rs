@@ -7,6 +7,7 @@ mod file;
 mod keygen;
 mod log;
 mod settings;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,10 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
+    /// Say what is persisted, byte by byte, and whether any of it should not be
+    Audit(vault::AuditArgs),
+    /// Put a state folder under another key file; a server that runs on it need not stop
+    Rekey(vault::RekeyArgs),
 }
 
 /// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key file or vault forbid a
@@ -50,7 +55,7 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("rekindle: {}", error.story());
             ExitCode::from(error.exit_code())
@@ -58,12 +63,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
+fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<ExitCode, CliError> {
     match cli.command {
+        Some(Command::Audit(args)) => return Ok(args.run()),
+        Some(Command::Rekey(args)) => return Ok(args.run()),
         None => serve(cli.serve, matches, hardened),
         Some(Command::Serve(args)) => serve(*args, matches.subcommand_matches("serve").unwrap_or(matches), hardened),
         Some(Command::Keygen(args)) => keygen::run(&args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {

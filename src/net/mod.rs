@@ -94,7 +94,7 @@ impl Bound {
         let (notices, receiver) = async_mpsc::unbounded_channel();
         let (tasks, inbox) = mpsc::channel();
         let (demand, demanded) = mpsc::channel();
-        let resume = resume::Resume::new(demand.clone());
+        let resume = resume::Resume::new(demand.clone(), notices.clone());
         let core = Broadcast::new(config, dtls, seed, Instant::now());
         let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume)?;
         let waker = Arc::new(waker);

@@ -131,7 +131,6 @@ pub struct Ready {
 /// A [`RunError`] with the cause.
 pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let started = Instant::now();
-    warm_up();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -228,15 +227,6 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
-}
-
-/// Unless built as `.cargo/config.toml` says, the cryptographic library collects entropy of its own when it is first asked for a random
-/// number: 50 to 90 ms, once for all threads. Better now than in the middle of the first handshake.
-fn warm_up() {
-    // Without a thread, or where it fails, whoever needs the first random number finds out.
-    let _ = std::thread::Builder::new()
-        .name("entropy".into())
-        .spawn(|| aws_lc_rs::rand::fill(&mut [0; 1]));
 }
 
 /// A seed for the core, from the system: the library's generator may still be warming up.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rekindle::vault::Role;
 
+use rtc_shared::error::Error;
+
 use super::Random;
 use super::association::{Association, Certificate, Keys};
 use super::ice::{self, Credentials};
@@ -55,8 +57,10 @@ pub struct Client {
     /// When each handshake completed.
     pub connected_at: Vec<Instant>,
     pub handshakes_started: u64,
-    /// SRTP that did not authenticate, or came twice.
+    /// SRTP without keys for it, or that did not authenticate.
     pub undecryptable: u64,
+    /// SRTP that came twice under the same keys.
+    pub replayed: u64,
     pub checks_answered: u64,
     out: Vec<Bytes>,
 }
@@ -94,6 +98,7 @@ impl Client {
             connected_at: Vec::new(),
             handshakes_started: 0,
             undecryptable: 0,
+            replayed: 0,
             checks_answered: 0,
             out: Vec::new(),
         }
@@ -226,9 +231,16 @@ impl Client {
         } else {
             keys.receiving.decrypt_rtp(data)
         };
-        let Ok(plain) = plain else {
-            self.undecryptable += 1;
-            return;
+        let plain = match plain {
+            Ok(plain) => plain,
+            Err(Error::SrtpSsrcDuplicated(..) | Error::SrtcpSsrcDuplicated(..)) => {
+                self.replayed += 1;
+                return;
+            }
+            Err(_) => {
+                self.undecryptable += 1;
+                return;
+            }
         };
         match (&mut self.side, is_rtcp) {
             (Side::Publisher(sender), true) => {

@@ -69,10 +69,10 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
     let mut text = "v=0\r\no=- 42 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n".to_owned();
     write!(
         text,
-        "m=audio 9 UDP/TLS/RTP/SAVPF 60 0\r\n{common}a=mid:0\r\n{both}a=extmap:{} {}\r\na=rtpmap:60 opus/48000/2\r\n\
-         a=rtcp-fb:60 transport-cc\r\na=fmtp:60 minptime=10;useinbandfec=1\r\na=rtpmap:0 PCMU/8000\r\n",
-        id + 3,
-        "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+        "m=audio 9 UDP/TLS/RTP/SAVPF 60 0\r\n{common}a=mid:0\r\n{both}a=extmap:{} \
+         urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=rtpmap:60 opus/48000/2\r\na=rtcp-fb:60 transport-cc\r\n\
+         a=fmtp:60 minptime=10;useinbandfec=1\r\na=rtpmap:0 PCMU/8000\r\n",
+        id + 3
     )
     .unwrap();
     if let Some((audio, ..)) = options.ssrcs {

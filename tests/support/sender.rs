@@ -192,7 +192,7 @@ impl Sender {
             ssrc: stream.ssrc,
             // Whole seconds and fractions, as NTP counts them.
             ntp_time: ((4_000_000_000 + elapsed.as_secs()) << 32)
-                | (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000,
+                | ((u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000),
             rtp_time: stream.timestamp,
             packet_count: stream.packets,
             octet_count: stream.octets,

@@ -64,7 +64,8 @@ export class Server {
   spawn() {
     const log = fs.openSync(this.logFile, "a");
     const args = ["serve", "--http", `127.0.0.1:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
-    args.push("--state-dir", path.join(this.dir, "state"), "--key-file", path.join(this.dir, "key.txt"), ...this.args);
+    // State folder and key file are made in the working folder on the first start.
+    args.push(...this.args);
     const startedAt = clock();
     this.process = spawn(BINARY, args, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0" } });
     fs.closeSync(log);
