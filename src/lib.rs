@@ -16,6 +16,8 @@
 
 pub mod broadcast;
 pub mod cli;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hardening;
 pub mod net;
 pub mod peer;

@@ -118,7 +118,7 @@ impl Broadcast {
     }
 
     /// Passes on a peer's events and sets the timers that may have changed.
-    fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
+    pub(super) fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
         while let Some(event) = self.members.get_mut(id).and_then(|member| member.peer.poll_event()) {
             match event {
                 PeerEvent::Connected { renewed, took } => self.connected(now, id, renewed, took, out),

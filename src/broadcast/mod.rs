@@ -14,6 +14,8 @@ mod channel;
 mod delivery;
 mod egress;
 mod feedback;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod history;
 mod hub;
 mod ingress;

@@ -34,12 +34,21 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     if let Some(folder) = options.static_dir {
         rules = allow(rules, folder, make_bitflags!(AccessFs::{ReadFile | ReadDir}))?;
     }
+    if let Some(path) = options.key_file {
+        let readable = own_folder(path).unwrap_or(path);
+        rules = allow(rules, readable, AccessFs::ReadFile.into())?;
+    }
     let status = rules.restrict_self().map_err(refused)?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => report.held("no files but the vault's, no TCP connections (Landlock)"),
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
-            report.held("no files but the vault's (Landlock)");
-            report.lacking(lacks(effective_abi));
+            // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes calls that the filter forbids.
+            report.held("no files but the vault's (Landlock, an older one)");
+            if effective_abi < ABI::V2 {
+                report.lacking(
+                    "one thing of Landlock: the first one (Linux 5.13 to 5.18) forbids moving a file to another folder, so files that cannot be used stay in peers/",
+                );
+            }
         }
         (_, LandlockStatus::NotEnabled) => {
             report.lacking("Landlock: built into this kernel but off; add `landlock` to the kernel's lsm= list");
@@ -51,6 +60,21 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
+/// The folder of the key file, if it holds nothing but the key file, copies of it by their names (`key.txt~`, `key.txt.new`), and hidden
+/// entries (editors' and Kubernetes's own).
+fn own_folder(key_file: &Path) -> Option<&Path> {
+    let folder = key_file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    let name = key_file.file_name()?.as_encoded_bytes();
+    let all = std::fs::read_dir(folder).ok()?.all(|entry| {
+        entry.is_ok_and(|entry| {
+            let other = entry.file_name();
+            let other = other.as_encoded_bytes();
+            other.starts_with(name) || other.starts_with(b".")
+        })
+    });
+    all.then_some(folder)
+}
+
 fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, SandboxError> {
     let folder = PathFd::new(path).map_err(|e| SandboxError::Folder {
         path: path.into(),
@@ -59,17 +83,4 @@ fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Resu
     rules
         .add_rule(PathBeneath::new(folder, access))
         .map_err(|e| SandboxError::Landlock(e.to_string()))
-}
-
-/// What an older Landlock does not do. The filter of system calls covers the last three.
-fn lacks(abi: ABI) -> &'static str {
-    match abi {
-        ABI::Unsupported | ABI::V1 => {
-            "part of Landlock: this kernel's is the first one (Linux 5.13), which cannot let unusable files be moved to set-aside/; Linux 6.12 has all of it"
-        }
-        ABI::V2 => "part of Landlock: files outside the vault can be truncated (until Linux 6.2)",
-        ABI::V3 => "part of Landlock: its rules for TCP (until Linux 6.7)",
-        ABI::V4 => "part of Landlock: its rules for devices (until Linux 6.10)",
-        _ => "part of Landlock: its rules for signals (until Linux 6.12)",
-    }
 }

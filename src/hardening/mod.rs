@@ -51,6 +51,9 @@ pub struct Options<'a> {
     pub state_dir: &'a Path,
     /// The folder the page is served from, if it is not the one built in. Files in it may be read.
     pub static_dir: Option<&'a Path>,
+    /// The key file, if it is to be read again while the server runs. The file itself stays readable; a file that takes its place does
+    /// only where the key file has a folder of its own, because what stays readable then is that folder.
+    pub key_file: Option<&'a Path>,
 }
 
 /// Makes the process's memory its own. To be called first in `main`: before a secret is read, and before there are threads, which
@@ -71,7 +74,7 @@ pub fn early() -> Report {
 /// Shuts the process in. To be called once all sockets are bound, the vault is open and the signals have their handlers, and before
 /// any thread is started: threads that exist by then would stay outside.
 ///
-/// Afterwards, for good: no file but those of [`Options`], and the key file is none of them; no program can be started; no socket
+/// Afterwards, for good: no file but those of [`Options`]; no program can be started; no socket
 /// can be made, bound or connected; no capability is left, not even to root (but for CAP_IPC_LOCK where memory stays locked by it); no memory can be made executable; and of the system
 /// calls only those that a server at work makes. A forbidden path is an error like any other. A forbidden call ends the process
 /// with SIGSYS: the program never makes one, so an intruder does, and a restart costs the browsers less than a second.

@@ -177,6 +177,7 @@ fn nowhere() -> Options<'static> {
     Options {
         state_dir: Path::new("/nowhere"),
         static_dir: None,
+        key_file: None,
     }
 }
 
@@ -210,7 +211,10 @@ impl World {
         for folder in [&state, &page, &state.join("peers"), &state.join("set-aside")] {
             fs::create_dir(folder).expect("mkdir");
         }
-        fs::write(&outside, "secret").expect("write");
+        fs::create_dir(root.join("keys")).expect("mkdir");
+        for secret in [&outside, &root.join("other-secret"), &root.join("keys/key")] {
+            fs::write(secret, "secret").expect("write");
+        }
         fs::write(page.join("index.html"), "page").expect("write");
         Self {
             root: root.into(),
@@ -222,13 +226,23 @@ impl World {
 
     /// `None` where the kernel has no or only an old Landlock, except in CI.
     fn confined<T: Send + 'static>(test: impl FnOnce(Self) -> T + Send + 'static) -> Option<T> {
+        Self::confined_with(None, test)
+    }
+
+    /// The same with a key file, by its path in the world, that may be read again.
+    fn confined_with<T: Send + 'static>(
+        key_file: Option<&str>,
+        test: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> Option<T> {
         let folder = TempDir::new().expect("a folder");
         let world = Self::new(folder.path());
-        alone(|| {
+        let key_file = key_file.map(|path| folder.path().join(path));
+        alone(move || {
             let mut report = Report::default();
             let options = Options {
                 state_dir: &world.state,
                 static_dir: Some(&world.page),
+                key_file: key_file.as_deref(),
             };
             files::confine(&options, &mut report).expect("rules");
             let lacking = report.all_lacking().next().map(str::to_owned);
@@ -302,6 +316,40 @@ fn the_page_can_be_read_and_no_more() {
         assert!(denied(fs::write(world.page.join("new"), "")));
         assert!(denied(fs::remove_file(&page)));
     });
+}
+
+#[test]
+fn a_key_file_among_others_can_be_read_again_and_they_cannot() {
+    World::confined_with(Some("rekindle-key.txt"), |world| {
+        assert_eq!(fs::read_to_string(&world.outside).expect("read"), "secret");
+        assert!(denied(fs::write(&world.outside, "mine")));
+        assert!(denied(fs::read(world.root.join("other-secret"))));
+        assert!(denied(fs::read_dir(&world.root)));
+    });
+}
+
+#[test]
+fn a_key_file_in_a_folder_of_its_own_can_be_replaced_by_another() {
+    let (go, waiting) = std::sync::mpsc::channel::<PathBuf>();
+    let (done, replaced) = std::sync::mpsc::channel();
+    // The operator, who is not shut in.
+    let operator = thread::spawn(move || {
+        while let Ok(folder) = waiting.recv() {
+            fs::write(folder.join("key.new"), "another").expect("write");
+            fs::rename(folder.join("key.new"), folder.join("key")).expect("rename");
+            done.send(()).expect("somebody waits");
+        }
+    });
+    World::confined_with(Some("keys/key"), move |world| {
+        let key = world.root.join("keys/key");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "secret");
+        go.send(world.root.join("keys")).expect("the operator is there");
+        replaced.recv().expect("replaced");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "another");
+        assert!(denied(fs::write(&key, "mine")));
+        assert!(denied(fs::read(&world.outside)));
+    });
+    operator.join().expect("the operator");
 }
 
 #[test]

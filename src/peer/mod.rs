@@ -1,6 +1,8 @@
 //! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
 
 mod dtls;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshakes;
 mod ice;
 mod srtp;

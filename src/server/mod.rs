@@ -5,6 +5,8 @@ mod app;
 mod assets;
 mod auth;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod keeper;
 mod limit;

@@ -308,6 +308,7 @@ fn shut_in(config: &Config) -> Result<(), RunError> {
     let options = hardening::Options {
         state_dir: &config.state_dir,
         static_dir: config.static_dir.as_deref(),
+        key_file: None,
     };
     hardening::sandbox(&options)?.log("sandbox");
     Ok(())

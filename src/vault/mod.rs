@@ -7,6 +7,8 @@ pub mod audit;
 mod clock;
 mod error;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod identity;
 mod key;
 mod reader;
