@@ -325,8 +325,8 @@ fn a_viewer_turned_bad_harms_no_other_viewer() {
 }
 
 #[test]
-fn a_replayed_check_diverts_media_no_longer_than_to_the_next_true_one() {
-    // Whoever has seen a check on its way may send it again from elsewhere, and its MAC stays valid. What that gains is ciphertext.
+fn a_replayed_check_diverts_no_media() {
+    // Whoever has seen a check on its way may send it again from elsewhere, and its MAC stays valid. What that gains is an answer.
     let (mut world, publisher, viewer) = broadcast(513);
     let seen = tap(&mut world);
     world.run(ms(3000));
@@ -341,16 +341,13 @@ fn a_replayed_check_diverts_media_no_longer_than_to_the_next_true_one() {
     world.attack(stranger(), &check.data);
     let since = world.now;
     world.run(ms(4500));
-    // Browsers check every 2.5 s.
     let gap = world.largest_gap(viewer, Kind::Video, since);
-    assert!(gap <= ms(2600), "{gap:?}");
+    assert!(gap <= ms(150), "{gap:?}");
     world.assert_nothing_missing(viewer, publisher, Kind::Video, ms(1500));
     world.assert_exact(viewer, publisher);
     assert_eq!(world.client(viewer).connected_at.len(), 1);
     assert!(
-        world
-            .stray
-            .iter()
-            .all(|d| d.rtp().is_some() || d.is_rtcp() || d.data[0] < 4)
+        world.stray.iter().all(|d| d.data[0] < 4),
+        "answers to the check, no media"
     );
 }

@@ -77,12 +77,14 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
 fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
     let settings = settings::Settings::resolve(args, matches)?;
     log::start(&settings.log)?;
-    hardened.log("process");
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     let announce = settings.announce;
-    crate::server::run(settings.server, |ready| announce::print(announce, ready))?;
+    crate::server::run(settings.server, |ready| {
+        hardened.log("process");
+        announce::print(announce, ready);
+    })?;
     Ok(())
 }
 
