@@ -61,7 +61,7 @@ impl Browser {
 
     /// Encrypts what may be no RTP at all; `None` where even that takes a header.
     pub(crate) fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        self.sending.encrypt_rtp(packet).ok()
+        super::srtp::encrypt_rtp(&mut self.sending, packet)
     }
 
     /// The same for RTCP.

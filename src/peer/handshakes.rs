@@ -160,15 +160,29 @@ impl Handshakes {
 
     /// Retransmits what is due and drops what has lingered long enough.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) -> Option<Done> {
-        self.drive(now, out, None, |h| h.handshake.next_timeout() <= now)
+        let newest = self.newest();
+        self.drive(now, out, None, |h| h.next(newest).is_some_and(|at| at <= now))
     }
 
     /// When to call [`Handshakes::handle_timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        let due = |h: &UnderWay| {
-            h.drop_at
-                .map_or(h.handshake.next_timeout(), |at| at.min(h.handshake.next_timeout()))
-        };
-        self.list.iter().map(due).min()
+        let newest = self.newest();
+        self.list.iter().filter_map(|h| h.next(newest)).min()
+    }
+
+    /// The random of the newest handshake under way.
+    fn newest(&self) -> Option<[u8; 32]> {
+        self.list.iter().find(|h| h.drop_at.is_none()).map(|h| h.random)
+    }
+}
+
+impl UnderWay {
+    /// When it has something to do. Only the newest handshake repeats its flights by itself: a browser that has begun another one would
+    /// take an older one's ServerHello for its own, and fail.
+    fn next(&self, newest: Option<[u8; 32]>) -> Option<Instant> {
+        match self.drop_at {
+            Some(at) => Some(at.min(self.handshake.next_timeout())),
+            None => (Some(self.random) == newest).then(|| self.handshake.next_timeout()),
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use bytes::BytesMut;
 use rtc_crypto::providers::AwsLcRsCrypto;
+use rtc_rtp::Header;
+use rtc_shared::marshal::{MarshalSize, Unmarshal};
 use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
@@ -108,6 +110,16 @@ impl SessionKeys {
     }
 }
 
+/// Encrypts an RTP packet. `rtc-srtp` cuts a packet where the header ends as it would write it, without a look at the packet's length, and
+/// would panic on one that is shorter.
+pub(super) fn encrypt_rtp(context: &mut Context, packet: &[u8]) -> Option<BytesMut> {
+    let header = Header::unmarshal(&mut &packet[..]).ok()?;
+    if header.marshal_size() > packet.len() {
+        return None;
+    }
+    context.encrypt_rtp_with_header(packet, &header).ok()
+}
+
 /// Both directions of one peer under one set of keys.
 pub(super) struct Srtp {
     /// Kept for [`Incoming`]'s scratch context.
@@ -194,7 +206,7 @@ impl Srtp {
         let step = i64::from(sequence.wrapping_sub(*highest as u16) as i16);
         let index = highest.checked_add_signed(step)?;
         *highest = index.max(*highest);
-        self.sending.encrypt_rtp(packet).ok()
+        encrypt_rtp(&mut self.sending, packet)
     }
 
     /// Encrypts a compound RTCP packet.
