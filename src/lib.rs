@@ -10,11 +10,15 @@
 //! - [`peer`]: one browser: ICE-lite, DTLS, SRTP. Told the time, never asks.
 //! - [`sdp`]: reads offers, writes answers. Pure functions.
 //! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
+//! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod broadcast;
 pub mod cli;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+pub mod hardening;
 pub mod net;
 pub mod peer;
 pub mod sdp;

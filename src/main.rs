@@ -1,6 +1,15 @@
 //! The `rekindle` program: a thin shell around [`rekindle::cli`].
+#![forbid(unsafe_code)]
 
+use std::alloc::System;
 use std::process::ExitCode;
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// Overwrites memory when it is freed. Types that wipe themselves cover our own copies of keys; this covers those that libraries make:
+/// buffers that grew, DTLS messages, decrypted records. Its cost is measured: see SECURITY.md.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     rekindle::cli::main()

@@ -114,6 +114,31 @@ export function reoffer(answer, { version, fingerprint, flip = false, type = "of
     .join("\r\n");
 }
 
+/**
+ * Names the publisher's streams in the server's answer, in place of those that it named.
+ *
+ * @param {string} answer
+ * @param {{ kind: string, ssrc: number, rtx: number | null }[]} streams
+ * @returns {string}
+ */
+export function withStreams(answer, streams) {
+  return answer
+    .split(/^(?=m=)/m)
+    .map((section) => {
+      const own = streams.filter(({ kind }) => section.startsWith(`m=${kind} `));
+      if (own.length === 0) return section;
+      const others = section.split(/(?<=\n)/).filter((line) => !/^a=ssrc(-group)?:/.test(line));
+      const retransmits = /^a=rtpmap:\d+ rtx\//m.test(section);
+      const lines = own.flatMap(({ ssrc, rtx }) => {
+        const pair = retransmits && rtx !== null ? [ssrc, rtx] : [ssrc];
+        const group = pair.length > 1 ? [`a=ssrc-group:FID ${pair.join(" ")}\r\n`] : [];
+        return [...group, ...pair.map((each) => `a=ssrc:${each} cname:rekindle\r\n`)];
+      });
+      return [...others, ...lines].join("");
+    })
+    .join("");
+}
+
 /** Splits a stream of server-sent events into `{ event, data }`; data is JSON. */
 export class EventParser {
   #rest = "";
@@ -172,6 +197,8 @@ class Connection {
     };
   });
   ended = false;
+  /** The browser has not been told yet which streams the publisher sends now. */
+  stale = false;
 
   /** When the BUNDLE owner was last moved. */
   flippedAt = -Infinity;
@@ -212,6 +239,26 @@ class Connection {
 
   get iceIsDown() {
     return this.pc.connectionState === "failed" || ["disconnected", "failed"].includes(this.pc.iceConnectionState);
+  }
+
+  /** Another publisher sends other streams. */
+  setStreams(streams) {
+    const answer = withStreams(this.join.answer, streams);
+    if (answer === this.join.answer) return;
+    this.join.answer = answer;
+    this.stale = true;
+  }
+
+  /** Tells the browser of the publisher's present streams. Keys and transports stay as they are. */
+  async retune() {
+    if (this.renewing || this.ended || !this.stale) return;
+    this.renewing = true;
+    try {
+      await this.#applyOffer({ flip: this.#flip });
+    } finally {
+      this.renewing = false;
+      this.changed();
+    }
   }
 
   /** Whether there is a track that media should be sent of. */
@@ -303,6 +350,7 @@ class Connection {
 
   async #applyOffer(edit) {
     const fingerprint = edit.fingerprint ?? this.join.fingerprints[this.#hash % this.join.fingerprints.length];
+    this.stale = false;
     const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint, ...edit });
     await this.pc.setRemoteDescription({ type: "offer", sdp });
     await this.pc.setLocalDescription();
@@ -619,15 +667,21 @@ export class Session extends EventTarget {
       } else {
         this.boot = data.boot;
       }
+      this.#tune(connection, data.streams);
       if (typeof data.source === "boolean") this.#setLive(data.source);
     } else if (event === "connected") {
       connection.serverHasKeys = true;
     } else if (event === "source") {
+      this.#tune(connection, data.streams);
       this.#setLive(data.live === true);
     } else if (event === "gone") {
       connection.end(data.reason ?? "gone");
     }
     this.#assess(connection);
+  }
+
+  #tune(connection, streams) {
+    if (this.#role === "viewer" && streams?.length > 0) connection.setStreams(streams);
   }
 
   #setLive(live) {
@@ -662,7 +716,10 @@ export class Session extends EventTarget {
     const outage = this.#outage;
     clearTimeout(this.#timer);
     if (!outage) {
-      if (connection.pc.connectionState === "connected") this.#serve(connection);
+      if (connection.pc.connectionState === "connected") {
+        this.#serve(connection);
+        if (connection.stale) connection.retune().catch(() => connection.end("retune-failed"));
+      }
       else if (connection.pc.connectionState === "failed" && !connection.served) connection.end("no-media-path");
       // ICE noticed what the event stream did not: a host that is gone closes nothing.
       else if (connection.served && connection.iceIsDown) connection.dropStream?.();
@@ -751,6 +808,7 @@ export class Session extends EventTarget {
     const another = this.boot !== outage.boot;
     this.boot = outage.boot;
     if (outage.live !== null) this.#setLive(outage.live);
+    if (connection.stale) queueMicrotask(() => this.#assess(connection));
     if (this.#role === "publisher") this.#watchArrival(connection);
     if (!another) return;
     this.restarts += 1;

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::peer::Transmit;
 
-use super::channel::{Channel, Counts};
+use super::channel::Channel;
+use super::delivery::Counts;
 use super::member::{Members, Side};
 use super::rtcp;
 

@@ -10,7 +10,7 @@ use super::rtp::Packet;
 pub(super) type Index = u64;
 
 /// How far before the first packet ever seen a late one may lie. After a restart the packets that were lost come back behind the first.
-pub(super) const BACK: u64 = 256;
+pub(super) const BACK: u64 = 512;
 
 /// What became of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,19 @@ pub(super) enum Insert {
     Duplicate,
     /// It lies before all that is remembered, so nobody knows whether it is a duplicate.
     TooOld,
+}
+
+/// What is known of a sequence number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// Here it is.
+    Kept(Index, &'a Packet),
+    /// It has not come, and may still.
+    Missing,
+    /// It lies before all that is remembered.
+    Before,
+    /// It lies after all that has come.
+    Ahead,
 }
 
 /// A window over one stream. Each place in it is filled at most once, and never again after it fell out.
@@ -71,16 +84,16 @@ impl History {
         }
     }
 
-    /// The packet with this sequence number, if it is remembered; an error with the index where it is known to be missing.
-    pub fn find(&self, sequence: u16) -> Result<(Index, &Packet), Option<Index>> {
+    /// What is known of a sequence number.
+    pub fn find(&self, sequence: u16) -> Found<'_> {
         let index = self.index(sequence);
-        let slot = index
-            .checked_sub(self.base)
-            .and_then(|offset| self.slots.get(usize::try_from(offset).ok()?));
-        match slot {
-            Some(Some(packet)) => Ok((index, packet)),
-            Some(None) => Err(Some(index)),
-            None => Err(None),
+        let Some(offset) = index.checked_sub(self.base) else {
+            return Found::Before;
+        };
+        match usize::try_from(offset).ok().and_then(|offset| self.slots.get(offset)) {
+            Some(Some(packet)) => Found::Kept(index, packet),
+            Some(None) => Found::Missing,
+            None => Found::Ahead,
         }
     }
 
@@ -165,26 +178,32 @@ mod tests {
     fn goes_on_across_the_wrap_of_the_sequence_number() {
         let mut history = History::new(1024, 1 << 20);
         for sequence in 65_000..=65_535 {
-            assert_eq!(missing(history.insert(p(sequence))), []);
+            assert_eq!(missing(history.insert(p(sequence))), [0u16; 0]);
         }
         assert_eq!(missing(history.insert(p(2))), [0, 1]);
         assert!(matches!(history.insert(p(0)), Insert::Late { .. }));
         assert_eq!(history.insert(p(0)), Insert::Duplicate);
         assert_eq!(history.insert(p(65_535)), Insert::Duplicate);
-        assert_eq!(history.find(65_500).unwrap().1.header.sequence, 65_500);
-        assert_eq!(history.find(1).unwrap_err().map(|i| i as u16), Some(1));
-        assert_eq!(history.find(2).unwrap().0, history.find(65_535).unwrap().0 + 3);
+        let kept = |sequence| match history.find(sequence) {
+            Found::Kept(index, packet) => (index, packet.header.sequence),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(kept(65_500).1, 65_500);
+        assert_eq!(history.find(1), Found::Missing);
+        assert_eq!(history.find(3), Found::Ahead);
+        assert_eq!(history.find(65_000 - BACK as u16 - 1), Found::Before);
+        assert_eq!(kept(2).0, kept(65_535).0 + 3);
     }
 
     #[test]
     fn what_fell_out_is_never_taken_again() {
-        let mut history = History::new(300, 1 << 20);
-        for sequence in 1000..2000 {
+        let mut history = History::new(600, 1 << 20);
+        for sequence in 1000..2300 {
             history.insert(p(sequence));
         }
         assert_eq!(history.insert(p(1600)), Insert::TooOld);
         assert_eq!(history.insert(p(1700)), Insert::Duplicate);
-        assert_eq!(history.find(1600), Err(None));
+        assert_eq!(history.find(1600), Found::Before);
     }
 
     #[test]
@@ -208,20 +227,20 @@ mod tests {
 
     #[test]
     fn a_jump_beyond_the_window_starts_a_new_one_ahead() {
-        let mut history = History::new(512, 1 << 20);
+        let mut history = History::new(1024, 1 << 20);
         history.insert(p(0));
         let before = history.highest().unwrap();
         assert_eq!(missing(history.insert(p(20_000))).len(), 19_999);
         assert_eq!(history.highest(), Some(before + 20_000));
         assert_eq!(history.insert(p(0)), Insert::TooOld);
-        assert!(history.slots.len() <= 512);
+        assert!(history.slots.len() <= 1024);
     }
 
     #[test]
     fn a_stream_that_comes_back_goes_on_after_its_highest_index() {
-        let mut history = History::after(0x1_0000 + 65_530, 512, 1 << 20);
+        let mut history = History::after(0x1_0000 + 65_530, 1024, 1 << 20);
         assert_eq!(history.insert(p(65_530)), Insert::TooOld);
-        assert_eq!(missing(history.insert(p(65_531))), []);
+        assert_eq!(missing(history.insert(p(65_531))), [0u16; 0]);
         assert_eq!(history.highest(), Some(0x1_0000 + 65_531));
         assert!(matches!(history.insert(p(1)), Insert::New { .. }));
         assert_eq!(history.highest(), Some(0x2_0000 + 1));

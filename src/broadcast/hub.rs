@@ -10,7 +10,8 @@ use slab::Slab;
 use crate::peer::{Dtls, Peer, PeerEvent, Received, Transmit};
 use crate::vault::{Role, Ufrag};
 
-use super::channel::{Channel, Counts, Egress};
+use super::channel::Channel;
+use super::delivery::{Counts, Egress};
 use super::egress::Buffers;
 use super::member::{Members, Side};
 use super::seed::Seed;
@@ -117,7 +118,7 @@ impl Broadcast {
     }
 
     /// Passes on a peer's events and sets the timers that may have changed.
-    fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
+    pub(super) fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
         while let Some(event) = self.members.get_mut(id).and_then(|member| member.peer.poll_event()) {
             match event {
                 PeerEvent::Connected { renewed, took } => self.connected(now, id, renewed, took, out),

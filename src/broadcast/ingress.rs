@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sdp::{Codec, Media, Negotiated};
+use crate::sdp::{Codec, Kind, Media, Negotiated};
 
 use super::rtp::Header;
 use super::twcc::Twcc;
@@ -87,6 +87,12 @@ impl Ingress {
             }
         }
         codecs
+    }
+
+    /// The media streams that are known, with their kinds.
+    pub fn media(&self) -> impl Iterator<Item = (Kind, u32)> {
+        let media = self.streams.iter().filter(|stream| stream.mends.is_none());
+        media.map(|stream| (self.sections[stream.section].kind, stream.ssrc))
     }
 
     /// The RTX stream of a media stream, as far as it is known.
@@ -205,7 +211,7 @@ mod tests {
     use super::*;
     use crate::broadcast::egress::tests::video;
     use crate::broadcast::rtp::packet;
-    use crate::sdp::{Extensions, Kind, Payload, Ssrc};
+    use crate::sdp::{Extensions, Payload, Ssrc};
 
     fn audio() -> Media {
         let opus = Payload {

@@ -15,7 +15,7 @@ const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
 fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> {
     let since = |then: Instant| now.saturating_duration_since(then);
     if member.peer.is_connected() {
-        let last = member.peer.last_check().unwrap_or(member.joined);
+        let last = member.peer.last_check().or(member.heard).unwrap_or(member.joined);
         return (since(last) >= config.consent).then_some(Departure::Silent);
     }
     if !member.resumed {
@@ -53,6 +53,7 @@ impl Broadcast {
             self.events.push_back(Event::Source {
                 channel: channel.name.clone(),
                 live: false,
+                streams: Vec::new(),
             });
         }
         channel.reservation.take_if(|(_, until)| *until <= now);

@@ -14,7 +14,7 @@ use super::rtcp::{self, Item};
 use super::rtp::Packet;
 use super::track::Taken;
 
-/// Most sequence numbers of one viewer's datagram that are looked at.
+/// Most sequence numbers of one NACK that are looked at.
 const MAX_NACKED: usize = 1024;
 
 impl Broadcast {
@@ -62,10 +62,22 @@ impl Broadcast {
         };
         let (channel, mut egress) = self.egress(key, out);
         if channel.forward(now, at, index, &packet, &mut egress) {
-            let channel = channel.name.clone();
-            self.events.push_back(Event::Source { channel, live: true });
+            self.source_came(key);
         }
         self.send_feedback(now, key, out);
+    }
+
+    fn source_came(&mut self, key: usize) {
+        let channel = &self.channels[key];
+        let publisher = channel.publisher.and_then(|id| self.members.get(id));
+        let Some(Side::Publisher(ingress)) = publisher.map(|member| &member.side) else {
+            return;
+        };
+        self.events.push_back(Event::Source {
+            channel: channel.name.clone(),
+            live: true,
+            streams: channel.streams(ingress),
+        });
     }
 
     /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip sync. A BYE does not: the publisher may
@@ -122,7 +134,7 @@ impl Broadcast {
         }
     }
 
-    /// A compound RTCP packet of a viewer.
+    /// A compound RTCP packet of a viewer: its requests are met from the history or passed on, within its budgets.
     pub(super) fn viewer_rtcp(&mut self, now: Instant, id: usize, data: &[u8], out: &mut Vec<Transmit>) {
         let Some(key) = self.members.get(id).map(|member| member.channel) else {
             return;
@@ -131,20 +143,14 @@ impl Broadcast {
             return;
         }
         let (channel, mut egress) = self.egress(key, out);
-        let mut left = MAX_NACKED;
         for item in rtcp::read(data) {
             match item {
                 Item::Nack { ssrc, pairs } => {
-                    for sequence in rtcp::nacked(pairs).take(left) {
-                        left -= 1;
+                    for sequence in rtcp::nacked(pairs).take(MAX_NACKED) {
                         channel.answer_nack(now, id, ssrc, sequence, &mut egress);
                     }
                 }
-                Item::KeyframeRequest { ssrc } => {
-                    if let Some(track) = channel.track_mut(ssrc) {
-                        track.request_keyframe(now);
-                    }
-                }
+                Item::KeyframeRequest { ssrc } => channel.answer_pli(now, id, ssrc, &mut egress),
                 Item::SenderReport { .. } | Item::Cname { .. } => {}
             }
         }

@@ -9,6 +9,7 @@ use slab::Slab;
 use crate::peer::Peer;
 use crate::vault::{Role, Ufrag};
 
+use super::budget::Budget;
 use super::egress::Mapping;
 use super::history::Index;
 use super::ingress::Ingress;
@@ -54,14 +55,21 @@ impl Member {
     }
 }
 
-/// Most bytes of a viewer's catching up after its first handshake of a boot.
-pub(super) const MAX_CATCH_UP: usize = 512 * 1024;
+/// A viewer's keyframe requests, in thousandths: five at once and one every 3 s, since each costs all viewers picture quality.
+const KEYFRAME_BURST: u64 = 5000;
+const KEYFRAME_RATE: u64 = 333;
+
+/// Longest step between two packets sent on one SSRC: half the sequence space, less the history's length, since the step is taken from a
+/// packet that was sent again.
+const MAX_STEP: u64 = 0x8000 - 0x1000;
 
 /// State of a viewer as a receiver.
 pub(super) struct Viewer {
     pub mapping: Arc<Mapping>,
     pub resends: Resends,
     streams: Vec<Stream>,
+    /// In thousandths of a request.
+    keyframes: Budget,
 }
 
 struct Stream {
@@ -77,6 +85,7 @@ impl Viewer {
             mapping,
             resends: Resends::new(now),
             streams: Vec::new(),
+            keyframes: Budget::new(now, KEYFRAME_BURST),
         }
     }
 
@@ -85,6 +94,11 @@ impl Viewer {
         for stream in &mut self.streams {
             stream.top = None;
         }
+    }
+
+    /// Whether one more of its keyframe requests is heeded.
+    pub fn may_request_keyframe(&mut self, now: Instant) -> bool {
+        self.keyframes.take(now, 1000, KEYFRAME_RATE, KEYFRAME_BURST)
     }
 
     fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut Stream {
@@ -102,11 +116,11 @@ impl Viewer {
         }
     }
 
-    /// Whether a packet may go out on its own SSRC. After a gap of half the sequence space or more neither side's SRTP would extend the
-    /// sequence number as the publisher meant it, and an index could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
+    /// Whether a packet may go out on its own SSRC. After a gap near half the sequence space neither side's SRTP would extend the sequence
+    /// number as the publisher meant it, and an index could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
     pub fn may_send(&mut self, ssrc: u32, index: Index, first_rtx: impl FnOnce() -> u16) -> bool {
         let top = &mut self.stream(ssrc, first_rtx).top;
-        if top.is_some_and(|top| top.abs_diff(index) >= 0x8000) {
+        if top.is_some_and(|top| top.abs_diff(index) >= MAX_STEP) {
             return false;
         }
         *top = (*top).max(Some(index));
@@ -140,15 +154,23 @@ mod tests {
     fn a_stream_ends_at_a_gap_that_srtp_cannot_follow_until_there_are_new_keys() {
         let mut viewer = viewer();
         assert!(viewer.may_send(1, 0x1_0000, || 0));
-        assert!(viewer.may_send(1, 0x1_7FFF, || 0));
-        assert!(!viewer.may_send(1, 0x1_FFFF, || 0));
+        assert!(viewer.may_send(1, 0x1_6FFF, || 0));
+        assert!(!viewer.may_send(1, 0x1_DFFF, || 0));
         assert!(
-            viewer.may_send(1, 0x1_8000, || 0),
+            viewer.may_send(1, 0x1_DFFE, || 0),
             "the gap is measured from the last packet sent"
         );
         assert!(viewer.may_send(2, 0x1_FFFF, || 0), "another stream");
         viewer.rekeyed();
         assert!(viewer.may_send(1, 0x1_FFFF, || 0));
+    }
+
+    #[test]
+    fn keyframe_requests_of_one_viewer_are_limited() {
+        let t = Instant::now();
+        let mut viewer = viewer();
+        let heeded = (0..60_000u64).filter(|ms| viewer.may_request_keyframe(t + std::time::Duration::from_millis(*ms)));
+        assert!((20..=25).contains(&heeded.count()));
     }
 
     #[test]

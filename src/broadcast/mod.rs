@@ -1,8 +1,21 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
+//!
+//! - Who is here: `hub` (datagrams to peers, timers), `places` (join and leave), `liveness` (who is gone), `member`, `channel`.
+//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with `history`, `nack`, `pli`, `keyframe`,
+//!   `reception` and `twcc`; `feedback` sends what they have to say.
+//! - To the viewers: `delivery`, `egress` (rewriting), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
+//! - On the wire: `rtp`, `rtcp`.
+//!
+//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no state that viewers depend on. What a viewer
+//! gets under one SSRC and sequence number is always the same bytes, since its SRTP keys must not protect two packets under one index.
 
+mod budget;
 mod channel;
+mod delivery;
 mod egress;
 mod feedback;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod history;
 mod hub;
 mod ingress;
@@ -27,7 +40,7 @@ use std::time::Duration;
 
 pub use hub::Broadcast;
 
-use crate::sdp::Negotiated;
+use crate::sdp::{Negotiated, Stream};
 use crate::vault::{IceCredentials, Role, Ufrag};
 
 /// A peer that joins, or comes back from its record.
@@ -103,12 +116,14 @@ pub enum Event {
         /// Why.
         why: Departure,
     },
-    /// The channel's source came (true) or went (false).
+    /// The channel's source came (true) or went (false), or it is another one.
     Source {
         /// The channel.
         channel: String,
         /// Media of a publisher flows.
         live: bool,
+        /// The publisher's streams, as far as they are known; empty where there is none.
+        streams: Vec<Stream>,
     },
 }
 
@@ -175,3 +190,6 @@ pub struct Snapshot {
     /// Packets not sent to a viewer, since it did not agree on their codec.
     pub unmapped: u64,
 }
+
+#[cfg(test)]
+mod tests;

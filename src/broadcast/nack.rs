@@ -17,6 +17,8 @@ const MEMORY: Duration = Duration::from_secs(4);
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
 /// The round trip to a publisher until one was measured.
 const DEFAULT_RTT: Duration = Duration::from_millis(50);
+/// A longer one is taken for the loss of an answer.
+const MAX_RTT: Duration = Duration::from_millis(500);
 
 /// Why a packet is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +35,12 @@ pub(super) enum Why {
 struct Ask {
     why: Why,
     since: Instant,
-    last: Option<Instant>,
+    /// When it was asked for first, and when next.
+    first: Option<Instant>,
+    next: Instant,
     tries: u8,
+    /// No keyframe has come since that would do instead.
+    needed: bool,
     given_up: bool,
 }
 
@@ -87,8 +93,10 @@ impl Asks {
             Ask {
                 why,
                 since: now,
-                last: None,
+                first: None,
+                next: now,
                 tries: 0,
+                needed: true,
                 given_up: false,
             },
         );
@@ -99,18 +107,27 @@ impl Asks {
     /// A packet has come, by whatever way.
     pub fn got(&mut self, now: Instant, sequence: u16) {
         let Some(ask) = self.open.remove(&sequence) else { return };
-        // Karn's rule: only the answer to a single request measures the round trip.
-        let Some(last) = ask.last.filter(|_| ask.tries == 1) else {
+        // The answers to a burst of guesses come at the publisher's pace and measure that.
+        let Some(first) = ask.first.filter(|_| ask.why != Why::Guess) else {
             return;
         };
-        let sample = now.saturating_duration_since(last);
+        // Which request was answered is not known. Counting from the first errs on the long side, so a round trip that has
+        // grown is noticed.
+        let sample = now.saturating_duration_since(first).min(MAX_RTT);
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+    }
+
+    /// A keyframe starts at this packet: what lies before it is welcome, but no longer needed.
+    pub fn keyframe(&mut self, sequence: u16) {
+        for (missing, ask) in &mut self.open {
+            ask.needed &= sequence.wrapping_sub(*missing) as i16 <= 0;
+        }
     }
 
     /// Whether a viewer has been waiting for something for so long, and it was not given up yet.
     pub fn viewer_waits(&self, now: Instant, long: Duration) -> bool {
         let waits = |ask: &Ask| ask.why == Why::Viewer && now.saturating_duration_since(ask.since) >= long;
-        self.open.values().any(|ask| waits(ask) && !ask.given_up)
+        self.open.values().any(|ask| waits(ask) && ask.needed && !ask.given_up)
     }
 
     /// When [`Asks::due`] wants to be called.
@@ -131,20 +148,20 @@ impl Asks {
             if ask.given_up {
                 return age < MEMORY;
             }
-            let at = ask.last.map_or(now, |last| last + interval);
-            if at <= now {
+            if ask.next <= now {
                 let tries = if ask.why == Why::Guess { MAX_GUESSES } else { MAX_TRIES };
                 if ask.tries >= tries || age >= PATIENCE {
                     ask.given_up = true;
-                    due.gave_up |= ask.why != Why::Guess;
+                    due.gave_up |= ask.needed && ask.why != Why::Guess;
                     return true;
                 }
                 due.ask.push(sequence);
                 ask.tries += 1;
-                ask.last = Some(now);
+                ask.first.get_or_insert(now);
+                // Each wait is longer than the one before by half, in case the round trip is.
+                ask.next = now + interval * (u32::from(ask.tries) + 1) / 2;
             }
-            let again = ask.last.unwrap_or(now) + interval;
-            next = Some(next.map_or(again, |next| next.min(again)));
+            next = Some(next.map_or(ask.next, |next| next.min(ask.next)));
             true
         });
         self.next = next;
@@ -172,13 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_asked_for_at_once_and_again_each_round_trip_until_it_is_given_up() {
+    fn a_gap_is_asked_for_at_once_and_again_ever_more_slowly_until_it_is_given_up() {
         let t = Instant::now();
         let mut asks = Asks::new();
         assert!(asks.want(t, 7, Why::Gap));
         let (asked, gave_up) = run(&mut asks, t, t + 5000 * MS);
-        assert_eq!(asked, (0..10).map(|i| (i * 50, 7)).collect::<Vec<_>>());
-        assert_eq!(gave_up, Some(500));
+        assert_eq!(asked, [0, 50, 125, 225, 350, 500, 675, 875].map(|ms| (ms, 7)));
+        assert_eq!(gave_up, Some(1100));
         assert_eq!(asks.next(), None);
     }
 
@@ -190,7 +207,7 @@ mod tests {
             assert_eq!(asks.want(t + i * MS / 10, 9, Why::Viewer), i == 0);
         }
         assert_eq!(asks.due(t).ask, [9]);
-        assert_eq!(asks.due(t + 10 * MS).ask, []);
+        assert_eq!(asks.due(t + 10 * MS).ask, [0u16; 0]);
         assert_eq!(asks.due(t + 50 * MS).ask, [9]);
     }
 
@@ -204,7 +221,7 @@ mod tests {
         assert_eq!(asks.rtt(), 30 * MS);
         assert_eq!(asks.due(t + 1000 * MS), Due::default());
         asks.want(t + 1000 * MS, 2, Why::Gap);
-        assert_eq!(run(&mut asks, t, t + 1065 * MS).0, [(1000, 2), (1030, 2), (1060, 2)]);
+        assert_eq!(run(&mut asks, t, t + 1065 * MS).0, [(1000, 2), (1030, 2)]);
     }
 
     #[test]
@@ -220,8 +237,39 @@ mod tests {
         assert!(!asks.viewer_waits(t, MS));
         let (asked, gave_up) = run(&mut asks, t, t + 5000 * MS);
         assert_eq!(asked.iter().filter(|(_, s)| *s == 1).count(), 1);
-        assert_eq!(asked.iter().filter(|(_, s)| *s == 2).count(), 9);
-        assert_eq!(gave_up, Some(500));
+        assert_eq!(asked.iter().filter(|(_, s)| *s == 2).count(), 7);
+        assert_eq!(gave_up, Some(1100));
+    }
+
+    #[test]
+    fn a_round_trip_that_grows_is_noticed() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        asks.want(t, 0, Why::Gap);
+        asks.due(t);
+        asks.got(t + 5 * MS, 0);
+        assert_eq!(asks.rtt(), 5 * MS);
+        for sequence in 1..40u16 {
+            let now = t + u32::from(sequence) * 1000 * MS;
+            asks.want(now, sequence, Why::Gap);
+            let (_, gave_up) = run(&mut asks, t, now + 200 * MS);
+            assert_eq!(gave_up, None);
+            asks.got(now + 200 * MS, sequence);
+        }
+        assert!(asks.rtt() > 190 * MS, "{:?}", asks.rtt());
+    }
+
+    #[test]
+    fn what_lies_before_a_keyframe_is_given_up_in_silence() {
+        let t = Instant::now();
+        let mut asks = Asks::new();
+        asks.want(t, 65_535, Why::Viewer);
+        asks.keyframe(3);
+        assert!(!asks.viewer_waits(t, Duration::ZERO));
+        assert_eq!(run(&mut asks, t, t + 5000 * MS).1, None);
+        asks.want(t + 9000 * MS, 4, Why::Gap);
+        asks.keyframe(3);
+        assert!(run(&mut asks, t, t + 15_000 * MS).1.is_some());
     }
 
     #[test]

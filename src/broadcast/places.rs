@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::peer::{Peer, PeerSetup};
-use crate::sdp::Codec;
+use crate::sdp::Source;
 use crate::vault::{Role, Ufrag};
 
 use super::channel::Channel;
@@ -17,33 +17,37 @@ use super::{Departure, Event, Join, Refusal};
 const HELD: Duration = Duration::from_secs(5);
 
 impl Broadcast {
-    /// Whether a peer could join now; for viewers, the codecs of the channel's publisher. A publisher's place is held for a few seconds for `ufrag`.
+    /// Whether a peer could join now; for viewers, what the channel's publisher sends. A publisher's place is held for a few seconds for `ufrag`.
     ///
     /// # Errors
     /// A [`Refusal`] with the cause.
-    pub fn reserve(&mut self, now: Instant, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Vec<Codec>, Refusal> {
+    pub fn reserve(&mut self, now: Instant, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Source, Refusal> {
         if self.members.len() >= self.config.max_peers {
             return Err(Refusal::Full);
         }
         let key = self.by_name.get(channel).copied();
         if role == Role::Viewer {
-            return key.and_then(|key| self.codecs(key)).ok_or(Refusal::NoPublisher);
+            return key.and_then(|key| self.source(key)).ok_or(Refusal::NoPublisher);
         }
         if key.is_some_and(|key| !self.is_vacant(now, key, ufrag, false)) {
             return Err(Refusal::PublisherPresent);
         }
         let key = self.channel(channel);
         self.channels[key].reservation = Some((ufrag.clone(), now + HELD));
-        Ok(Vec::new())
+        Ok(Source::default())
     }
 
-    /// The codecs of a channel's publisher, there or awaited.
-    fn codecs(&self, key: usize) -> Option<Vec<Codec>> {
-        let member = self.members.get(self.channels.get(key)?.publisher?)?;
+    /// What a channel's publisher sends, there or awaited.
+    fn source(&self, key: usize) -> Option<Source> {
+        let channel = self.channels.get(key)?;
+        let member = self.members.get(channel.publisher?)?;
         let Side::Publisher(ingress) = &member.side else {
             return None;
         };
-        Some(ingress.codecs())
+        Some(Source {
+            codecs: ingress.codecs(),
+            streams: channel.streams(ingress),
+        })
     }
 
     /// Whether this publisher may take the channel's place: nobody has it, or somebody who has fallen silent. One who is awaited after a
@@ -109,7 +113,7 @@ impl Broadcast {
             }
             // A viewer from an earlier boot waits for its publisher, whatever became of that.
             Role::Viewer if !resumed => {
-                known.and_then(|key| self.codecs(key)).ok_or(Refusal::NoPublisher)?;
+                known.and_then(|key| self.source(key)).ok_or(Refusal::NoPublisher)?;
             }
             Role::Viewer => {}
         }

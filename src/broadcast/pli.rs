@@ -75,7 +75,7 @@ mod tests {
         }
         assert!(keyframes.due(t));
         keyframes.came();
-        assert_eq!(sent(&mut keyframes, t, 10_000 * MS), []);
+        assert_eq!(sent(&mut keyframes, t, 10_000 * MS), [0u64; 0]);
     }
 
     #[test]

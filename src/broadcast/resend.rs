@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use super::history::Index;
 
 /// Answers that are remembered, to tell a repeated request from a first one.
@@ -22,6 +23,11 @@ const MAX_DOUBTS: u8 = 6;
 const MIN_BURST: u64 = 256 * 1024;
 /// A viewer may always have so many bytes a second sent again.
 const MIN_RATE: u64 = 64 * 1024;
+/// Most sequence numbers of NACKs that are looked at, a second.
+const MAX_LOOKED_AT: u64 = 4096;
+/// So long after it came back from an earlier boot a viewer gets plain answers: whether RTX helps it is not known any more, and finding out
+/// costs a round trip just when it matters.
+const PLAIN_AFTER_RESUME: Duration = Duration::from_secs(3);
 
 /// The answer to a NACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +57,11 @@ pub(super) struct Resends {
     epoch: Instant,
     sent: Vec<Sent>,
     doubts: u8,
-    /// Bytes that may be sent again now.
-    tokens: u64,
-    refilled: Instant,
+    plain_until: Option<Instant>,
+    /// In bytes.
+    bytes: Budget,
+    /// In sequence numbers.
+    looks: Budget,
 }
 
 impl Resends {
@@ -63,9 +71,20 @@ impl Resends {
             epoch: now,
             sent: Vec::new(),
             doubts: 0,
-            tokens: MIN_BURST,
-            refilled: now,
+            plain_until: None,
+            bytes: Budget::new(now, MIN_BURST),
+            looks: Budget::new(now, MAX_LOOKED_AT),
         }
+    }
+
+    /// The viewer is back from an earlier boot.
+    pub fn resumed(&mut self, now: Instant) {
+        self.plain_until = Some(now + PLAIN_AFTER_RESUME);
+    }
+
+    /// Whether one more sequence number may be looked at.
+    pub fn may_look(&mut self, now: Instant) -> bool {
+        self.looks.take(now, 1, MAX_LOOKED_AT, MAX_LOOKED_AT)
     }
 
     /// How to answer a request for a packet of `size` bytes, on a channel with `rate` bytes a second.
@@ -81,7 +100,11 @@ impl Resends {
         if repeated && (age < MIN_REPEAT || before.answers >= MAX_ANSWERS) {
             return Answer::Nothing;
         }
-        if !self.take(now, size as u64, rate) {
+        // Half of the media rate, and a burst of a second's media.
+        if !self
+            .bytes
+            .take(now, size as u64, (rate / 2).max(MIN_RATE), rate.max(MIN_BURST))
+        {
             return Answer::Nothing;
         }
         if before.answers == 1 && before.rtx {
@@ -92,7 +115,8 @@ impl Resends {
                 self.doubts.saturating_sub(1)
             };
         }
-        let rtx = has_rtx && !repeated && self.doubts < DOUBTS;
+        let resumed = self.plain_until.is_some_and(|until| now < until);
+        let rtx = has_rtx && !repeated && !resumed && self.doubts < DOUBTS;
         let answers = if repeated { before.answers + 1 } else { 1 };
         self.sent[slot] = Sent {
             ssrc,
@@ -102,23 +126,6 @@ impl Resends {
             rtx,
         };
         if rtx { Answer::Rtx } else { Answer::Plain }
-    }
-
-    /// Takes bytes from the budget: half of the media rate, and a burst of a second's media.
-    fn take(&mut self, now: Instant, size: u64, rate: u64) -> bool {
-        let elapsed = now.saturating_duration_since(self.refilled).as_millis() as u64;
-        let refill = elapsed.saturating_mul((rate / 2).max(MIN_RATE)) / 1000;
-        if refill > 0 {
-            self.tokens = self.tokens.saturating_add(refill).min(rate.max(MIN_BURST));
-            self.refilled = now;
-        }
-        match self.tokens.checked_sub(size) {
-            Some(left) => {
-                self.tokens = left;
-                true
-            }
-            None => false,
-        }
     }
 }
 
@@ -157,6 +164,18 @@ mod tests {
             assert_eq!(resends.answer(t + 30 * MS, 1, index, 1200, RATE, true), Answer::Plain);
         }
         assert_eq!(resends.answer(t + 40 * MS, 1, 70_010, 1200, RATE, true), Answer::Plain);
+    }
+
+    #[test]
+    fn a_viewer_back_from_an_earlier_boot_gets_plain_answers_for_a_while() {
+        let t = Instant::now();
+        let mut resends = Resends::new(t);
+        resends.resumed(t);
+        assert_eq!(
+            resends.answer(t + 2999 * MS, 1, 70_000, 1200, RATE, true),
+            Answer::Plain
+        );
+        assert_eq!(resends.answer(t + 3000 * MS, 1, 70_001, 1200, RATE, true), Answer::Rtx);
     }
 
     #[test]

@@ -12,7 +12,9 @@ use rtc_rtcp::reception_report::ReceptionReport;
 use rtc_rtcp::sender_report::SenderReport;
 use rtc_rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
 use rtc_rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
-use rtc_rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
+    NackPair, TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
 
 /// The server's canonical name (RFC 7022 asks for one that tells nothing).
 const CNAME: &[u8] = b"rekindle";
@@ -203,9 +205,11 @@ pub(super) fn sender_report_for_viewers(ssrc: u32, info: &SenderInfo, cname: Opt
     write(&packets)
 }
 
-/// NACKs for these sequence numbers, in as few packets as they fit.
+/// NACKs for these sequence numbers, in as few packets as they fit. The last ones come first: where the publisher may not send all again,
+/// as right after a restart, the latest were surely lost.
 pub(super) fn nacks(sender: u32, media: u32, sequences: &[u16]) -> Vec<BytesMut> {
-    let pairs = rtc_rtcp::transport_feedbacks::transport_layer_nack::nack_pairs_from_sequence_numbers(sequences);
+    let mut pairs = nack_pairs_from_sequence_numbers(sequences);
+    pairs.reverse();
     let packets = pairs.chunks(MAX_NACK_PAIRS).filter_map(|pairs| {
         let nack = TransportLayerNack {
             sender_ssrc: sender,
@@ -336,7 +340,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(asked, sequences);
+        assert_eq!(asked, sequences.into_iter().rev().collect::<Vec<_>>());
     }
 
     #[test]

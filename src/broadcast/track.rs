@@ -18,7 +18,7 @@ use super::rtp::Packet;
 /// Most packets and bytes of a video stream that are remembered: 3 s at 20 Mbit/s.
 const VIDEO_HISTORY: (usize, usize) = (4096, 8 << 20);
 /// The same of an audio stream.
-const AUDIO_HISTORY: (usize, usize) = (512, 1 << 20);
+const AUDIO_HISTORY: (usize, usize) = (1024, 1 << 20);
 /// So many packets before the first one after a restart are asked for at once: as many as four entries of a NACK name. They were lost
 /// while the server was away, and asking before the viewers do saves a round trip.
 const ASK_BACK: u16 = 68;
@@ -149,6 +149,7 @@ impl Track {
             .is_some_and(|codec| keyframe::starts(codec, packet.payload()))
         {
             self.keyframes.came();
+            self.asks.keyframe(header.sequence);
         }
         Taken::Forward(index)
     }
@@ -157,6 +158,14 @@ impl Track {
     pub fn viewer_misses(&mut self, now: Instant, sequence: u16) {
         if self.has_nack() {
             self.asks.want(now, sequence, Why::Viewer);
+        }
+    }
+
+    /// A viewer misses a packet from before all that the publisher is asked for. If that is since a restart, only a keyframe helps.
+    pub fn viewer_is_behind(&mut self, now: Instant) {
+        // With the first check after a resume still to come, this stands in for it.
+        if self.check_back.take().is_some() {
+            self.request_keyframe(now);
         }
     }
 
@@ -243,8 +252,7 @@ mod tests {
         let (again, plis) = run(&mut track, t, 5000 * MS);
         assert!(!again.contains(&9) && again.contains(&8));
         assert_eq!(
-            plis,
-            [],
+            plis, [0u64; 0],
             "what the publisher does not have and nobody misses costs no keyframe"
         );
     }
@@ -269,7 +277,17 @@ mod tests {
         assert!(nacked.iter().filter(|s| **s == 990).count() >= 5);
         assert_eq!(plis, [500]);
         take(&mut track, t + 700 * MS, 1001, KEY);
-        assert_eq!(run(&mut track, t, 5000 * MS).1, []);
+        assert_eq!(run(&mut track, t, 5000 * MS).1, [0u64; 0]);
+    }
+
+    #[test]
+    fn viewers_who_miss_more_than_can_be_asked_for_after_a_resume_get_a_keyframe_at_once() {
+        let t = Instant::now();
+        let mut track = track(true);
+        take(&mut track, t, 1000, DELTA);
+        track.viewer_is_behind(t + 10 * MS);
+        track.viewer_is_behind(t + 700 * MS);
+        assert_eq!(run(&mut track, t, 700 * MS).1, [10]);
     }
 
     #[test]
@@ -280,7 +298,7 @@ mod tests {
         take(&mut track, t, 1, DELTA);
         assert_eq!(track.due(t).nack, [0, 65_535]);
         take(&mut track, t + 10 * MS, 0, DELTA);
-        let (nacked, plis) = run(&mut track, t, 900 * MS);
+        let (nacked, plis) = run(&mut track, t, 1200 * MS);
         assert!(nacked.iter().all(|sequence| *sequence == 65_535));
         assert_eq!(plis.len(), 1);
     }
@@ -302,6 +320,6 @@ mod tests {
         track.request_keyframe(t);
         assert_eq!(run(&mut track, t, 100 * MS).1, [0]);
         take(&mut track, t + 200 * MS, 1, KEY);
-        assert_eq!(run(&mut track, t, 9000 * MS).1, []);
+        assert_eq!(run(&mut track, t, 9000 * MS).1, [0u64; 0]);
     }
 }

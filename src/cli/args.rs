@@ -103,6 +103,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATIC_DIR")]
     pub static_dir: Option<PathBuf>,
 
+    /// Start without the sandbox (Landlock and seccomp). Not for production
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_NO_SANDBOX", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub no_sandbox: Option<bool>,
+
     /// What to log: error, warn, info, debug, trace, or a filter such as rekindle::net=debug. Below info, a log holds
     /// personal data [default: info]
     #[arg(long, value_name = "LEVEL", env = "REKINDLE_LOG")]

@@ -38,6 +38,7 @@ pub(super) struct ConfigFile {
     pub max_peers: Option<usize>,
     pub join_rate: Option<u32>,
     pub static_dir: Option<PathBuf>,
+    pub no_sandbox: Option<bool>,
     pub log: Option<String>,
     pub log_format: Option<LogFormat>,
     pub announce: Option<Announce>,
@@ -156,8 +157,7 @@ mod tests {
     #[test]
     fn one_address_needs_no_list_and_a_time_may_be_a_number() {
         let file = ConfigFile::parse("advertise = \"192.0.2.1\"\nresume-window = 30")
-            .ok()
-            .expect("parses");
+            .unwrap_or_else(|(line, what)| panic!("{line}: {what}"));
         assert_eq!(file.advertise.map(|a| a.len()), Some(1));
         assert_eq!(file.resume_window, Some(Duration::from_secs(30)));
     }

@@ -7,6 +7,7 @@ mod file;
 mod keygen;
 mod log;
 mod settings;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use args::ServeArgs;
 use error::CliError;
+
+use crate::hardening;
 
 /// Exit code of a start that configuration, key file or vault forbid.
 const EXIT_CONFIGURATION: u8 = 2;
@@ -33,21 +36,26 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server (this is what `rekindle` alone does).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
+    /// Say what is persisted, byte by byte, and whether any of it should not be
+    Audit(vault::AuditArgs),
+    /// Put a state folder under another key file; a server that runs on it need not stop
+    Rekey(vault::RekeyArgs),
 }
 
 /// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key file or vault forbid a
 /// start, 1 otherwise. A usage error ends the process with 2 as well.
 pub fn main() -> ExitCode {
+    let hardened = hardening::early();
     let matches = Cli::command().get_matches();
     let result = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => run(cli, &matches),
+        Ok(cli) => run(cli, &matches, &hardened),
         Err(error) => error.exit(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("rekindle: {}", error.story());
             ExitCode::from(error.exit_code())
@@ -55,17 +63,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
+fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<ExitCode, CliError> {
     match cli.command {
-        None => serve(cli.serve, matches),
-        Some(Command::Serve(args)) => serve(args, matches.subcommand_matches("serve").unwrap_or(matches)),
+        Some(Command::Audit(args)) => return Ok(args.run()),
+        Some(Command::Rekey(args)) => return Ok(args.run()),
+        None => serve(cli.serve, matches, hardened),
+        Some(Command::Serve(args)) => serve(*args, matches.subcommand_matches("serve").unwrap_or(matches), hardened),
         Some(Command::Keygen(args)) => keygen::run(&args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn serve(args: ServeArgs, matches: &ArgMatches) -> Result<(), CliError> {
+fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
     let settings = settings::Settings::resolve(args, matches)?;
     log::start(&settings.log)?;
+    hardened.log("process");
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use crate::broadcast::{self, Broadcast, Event, Join, Refusal, Snapshot};
 use crate::peer::Dtls;
-use crate::sdp::Codec;
+use crate::sdp::Source;
 use crate::vault::{PeerRecord, Reader, Role, Ufrag};
 
 /// What runs inside the loop, between two datagrams.
@@ -94,7 +94,7 @@ impl Bound {
         let (notices, receiver) = async_mpsc::unbounded_channel();
         let (tasks, inbox) = mpsc::channel();
         let (demand, demanded) = mpsc::channel();
-        let resume = resume::Resume::new(demand.clone());
+        let resume = resume::Resume::new(demand.clone(), notices.clone());
         let core = Broadcast::new(config, dtls, seed, Instant::now());
         let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume)?;
         let waker = Arc::new(waker);
@@ -134,12 +134,7 @@ impl Handle {
     ///
     /// # Errors
     /// The outer one where the loop has ended, the inner one where the peer cannot join now.
-    pub async fn reserve(
-        &self,
-        role: Role,
-        channel: &str,
-        ufrag: &Ufrag,
-    ) -> Result<Result<Vec<Codec>, Refusal>, Stopped> {
+    pub async fn reserve(&self, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Result<Source, Refusal>, Stopped> {
         let (channel, ufrag) = (channel.to_owned(), ufrag.clone());
         self.ask(move |core, now| core.reserve(now, role, &channel, &ufrag))
             .await

@@ -10,7 +10,7 @@ use mio::Waker;
 use tokio::sync::mpsc as async_mpsc;
 
 use super::Notice;
-use crate::broadcast::{Broadcast, Join, Routed};
+use crate::broadcast::{Broadcast, Departure, Event, Join, Routed};
 use crate::peer::Transmit;
 use crate::sdp;
 use crate::vault::{PeerRecord, Reader, Ufrag};
@@ -75,14 +75,16 @@ pub(super) fn load(
 /// The loop's side: datagrams of peers whose records have not been read yet wait here.
 pub(super) struct Resume {
     demand: mpsc::Sender<Ufrag>,
+    notices: async_mpsc::UnboundedSender<Notice>,
     complete: bool,
     waiting: Vec<(SocketAddr, Bytes, Option<Ufrag>)>,
 }
 
 impl Resume {
-    pub fn new(demand: mpsc::Sender<Ufrag>) -> Self {
+    pub fn new(demand: mpsc::Sender<Ufrag>, notices: async_mpsc::UnboundedSender<Notice>) -> Self {
         Self {
             demand,
+            notices,
             complete: false,
             waiting: Vec::new(),
         }
@@ -116,6 +118,7 @@ impl Resume {
             Ok(negotiated) => negotiated,
             Err(error) => {
                 tracing::warn!(%error, "a peer's record holds SDP that cannot be used; the peer has to join anew");
+                self.give_up(&record, Departure::NoRehandshake);
                 return;
             }
         };
@@ -129,6 +132,7 @@ impl Resume {
         };
         if let Err(refusal) = core.join(now, join) {
             tracing::warn!(%refusal, "a peer of the last boot cannot be taken over");
+            self.give_up(&record, Departure::Replaced);
             return;
         }
         let mine = |(from, _, ufrag): &(SocketAddr, Bytes, Option<Ufrag>)| match ufrag {
@@ -137,8 +141,14 @@ impl Resume {
         };
         let (ready, waiting) = self.waiting.drain(..).partition(mine);
         self.waiting = waiting;
-        for (from, data, _) in Vec::<_>::from(ready) {
+        for (from, data, _) in ready {
             core.handle(now, from, &data, out);
         }
+    }
+    /// A record that leads nowhere: the peer is gone, and its record goes too.
+    fn give_up(&self, record: &PeerRecord, why: Departure) {
+        let ufrag = record.ice.ufrag.clone();
+        // Without a receiver the process is stopping.
+        let _ = self.notices.send(Notice::Event(Event::Gone { ufrag, why }));
     }
 }

@@ -1,6 +1,8 @@
 //! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
 
 mod dtls;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshakes;
 mod ice;
 mod srtp;
@@ -82,6 +84,8 @@ pub struct Peer {
     dtls: Arc<Dtls>,
     /// Addresses that passed a check lately, and when.
     proven: Vec<(SocketAddr, Instant)>,
+    /// The address that the browser nominated last (RFC 8445 §8.1.1), where that is not in use yet.
+    nominated: Option<SocketAddr>,
     handshakes: Handshakes,
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
@@ -98,6 +102,7 @@ impl Peer {
             setup,
             dtls,
             proven,
+            nominated: None,
             handshakes: Handshakes::default(),
             srtp: None,
             last_heard: None,
@@ -115,7 +120,7 @@ impl Peer {
                 self.handle_dtls(now, from, data, out);
                 Received::Nothing
             }
-            Some(128..=191) => self.handle_srtp(now, data),
+            Some(128..=191) => self.handle_srtp(now, from, data),
             _ => Received::Nothing,
         }
     }
@@ -136,8 +141,12 @@ impl Peer {
         self.proven.retain(|(address, _)| *address != from);
         self.proven.insert(0, (from, now));
         self.proven.truncate(MAX_PROVEN);
-        if checked.nominated || self.setup.address.is_none() {
-            self.move_to(from);
+        if self.srtp.is_none() {
+            if checked.nominated || self.setup.address.is_none() {
+                self.move_to(from);
+            }
+        } else if checked.nominated {
+            self.nominated = Some(from).filter(|from| self.setup.address != Some(*from));
         }
         Received::Checked
     }
@@ -177,7 +186,9 @@ impl Peer {
         });
     }
 
-    fn handle_srtp(&mut self, now: Instant, data: &[u8]) -> Received {
+    /// Live media moves to a nominated address only once an authentic packet comes from there: a check alone can be replayed from
+    /// anywhere, and has no replay protection (RFC 8489 §16.2.2).
+    fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Received {
         let Some(srtp) = &mut self.srtp else {
             return Received::Nothing;
         };
@@ -190,6 +201,10 @@ impl Peer {
         };
         let Some(plain) = plain else { return Received::Nothing };
         self.last_heard = Some(now);
+        if self.nominated == Some(from) {
+            self.nominated = None;
+            self.move_to(from);
+        }
         if rtcp {
             Received::Rtcp(plain)
         } else {

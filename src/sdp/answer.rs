@@ -6,7 +6,7 @@ use super::codecs::{self, CodecLine};
 use super::extensions::{self, Extension};
 use super::lines::Section;
 use super::offer::{Chosen, Offer};
-use super::{Codec, Extensions, Local, MAX_SDP, SdpError, address, fingerprint};
+use super::{Codec, Extensions, Local, MAX_SDP, SdpError, Source, Stream, address, fingerprint};
 use crate::vault::Role;
 
 /// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing of its channel.
@@ -16,14 +16,15 @@ const STREAM: &str = "rekindle";
 ///
 /// At most one audio and one video section are taken, in the offer's order with the offer's mids; all other sections are
 /// rejected. From a publisher one codec a kind is taken, the first of its offer that the server forwards. A viewer is answered
-/// all of its codecs that the server forwards, so that a later publisher's codec needs no new offer; `source`, the codec list of the
-/// channel's present publisher, comes first, and an offer that can take none of a kind's codecs is refused.
+/// all of its codecs that the server forwards, so that a later publisher's codec needs no new offer; those of `source`, the
+/// channel's present publisher, come first, and an offer that can take none of a kind's codecs is refused.
 ///
-/// Viewers get no `a=ssrc`: packets keep the publisher's SSRCs, and publishers may change.
+/// The publisher's SSRCs pass through, and a viewer is told them: a browser throws its decoder away when a stream that it was not told of
+/// is still untold in the description that a page applies after a restart.
 ///
 /// # Errors
 /// An [`SdpError`] with the cause.
-pub fn answer(role: Role, offer: &str, source: Option<&[Codec]>, local: &Local<'_>) -> Result<String, SdpError> {
+pub fn answer(role: Role, offer: &str, source: Option<&Source>, local: &Local<'_>) -> Result<String, SdpError> {
     if offer.len() > MAX_SDP {
         return Err(SdpError::TooLong);
     }
@@ -31,9 +32,10 @@ pub fn answer(role: Role, offer: &str, source: Option<&[Codec]>, local: &Local<'
     if address::has_reserved(&offer.description) {
         return Err(SdpError::ReservedCandidate);
     }
+    let (codecs, streams) = source.map_or((&[][..], &[][..]), |s| (&s.codecs[..], &s.streams[..]));
     let mut agreed = Vec::new();
     for chosen in &offer.chosen {
-        match agree(role, offer.section(chosen), *chosen, source.unwrap_or(&[])) {
+        match agree(role, offer.section(chosen), *chosen, codecs) {
             Ok(section) => agreed.push(section),
             // It carries nothing now, so it is rejected and the rest goes on.
             Err(_) if !chosen.active => {}
@@ -43,7 +45,7 @@ pub fn answer(role: Role, offer: &str, source: Option<&[Codec]>, local: &Local<'
     check_shared_numbers(&agreed)?;
     let mut text = String::with_capacity(4096);
     // Writing to a String cannot fail.
-    let _ = write_answer(&mut text, role, &offer, &agreed, local);
+    let _ = write_answer(&mut text, role, &offer, &agreed, streams, local);
     Ok(text)
 }
 
@@ -127,6 +129,7 @@ fn write_answer(
     role: Role,
     offer: &Offer<'_>,
     agreed: &[Agreed<'_>],
+    streams: &[Stream],
     local: &Local<'_>,
 ) -> fmt::Result {
     // RFC 9429 §5.2.1: the session id has its highest bit clear. The version starts at 1; the page counts it up.
@@ -145,7 +148,12 @@ fn write_answer(
     }
     for (index, section) in offer.description.media.iter().enumerate() {
         match agreed.iter().find(|a| a.chosen.index == index) {
-            Some(agreed) => write_section(out, role, section, agreed, local)?,
+            Some(agreed) => {
+                write_section(out, role, section, agreed, local)?;
+                if role == Role::Viewer && agreed.chosen.active {
+                    write_streams(out, agreed, streams)?;
+                }
+            }
             None => write_rejected(out, section)?,
         }
     }
@@ -204,6 +212,21 @@ fn write_section(
         out.write_str("a=rtcp-rsize\r\n")?;
     }
     codecs.iter().try_for_each(|line| write_codec(out, line))
+}
+
+/// The publisher's streams of this section's kind (RFC 5576 §4.1, and §4.2 with RFC 4588 §8.6).
+fn write_streams(out: &mut String, agreed: &Agreed<'_>, streams: &[Stream]) -> fmt::Result {
+    let with_rtx = agreed.codecs.iter().any(|line| line.rtx.is_some());
+    for Stream { ssrc, .. } in streams.iter().filter(|stream| stream.kind == agreed.chosen.kind) {
+        let rtx = ssrc.rtx.filter(|_| with_rtx);
+        if let Some(rtx) = rtx {
+            write!(out, "a=ssrc-group:FID {} {rtx}\r\n", ssrc.media)?;
+        }
+        for ssrc in std::iter::once(ssrc.media).chain(rtx) {
+            write!(out, "a=ssrc:{ssrc} cname:{STREAM}\r\n")?;
+        }
+    }
+    Ok(())
 }
 
 /// The transport stands in every section, not only in the one that BUNDLE tags: the page moves the tag to make Firefox run

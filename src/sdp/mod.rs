@@ -158,6 +158,24 @@ pub struct Ssrc {
     pub rtx: Option<u32>,
 }
 
+/// A stream of a channel's publisher, as its viewers receive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Audio or video.
+    pub kind: Kind,
+    /// Its SSRCs: they pass through the server unchanged.
+    pub ssrc: Ssrc,
+}
+
+/// What a viewer is about to receive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Codecs that the channel's publisher may send.
+    pub codecs: Vec<Codec>,
+    /// Its streams, as far as they are known.
+    pub streams: Vec<Stream>,
+}
+
 /// One m-section that both sides agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {

@@ -60,6 +60,14 @@ const CONSTRAINED_BASELINE: Codec = Codec::H264 {
 };
 
 fn try_answer(role: Role, offer: &str, source: Option<&[Codec]>) -> Result<String, SdpError> {
+    let source = source.map(|codecs| Source {
+        codecs: codecs.to_vec(),
+        streams: vec![],
+    });
+    answer_with(role, offer, source.as_ref())
+}
+
+fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<String, SdpError> {
     let ice = IceCredentials {
         ufrag: Ufrag::new("serverufrag1").unwrap(),
         pwd: IcePassword::new("serverpassword0123456789".into()),
@@ -266,12 +274,37 @@ fn a_viewer_gets_all_codecs_with_the_sources_first() {
 }
 
 #[test]
-fn viewers_get_no_ssrc_and_none_is_read_from_them() {
+fn a_viewer_is_told_the_publishers_streams_and_none_is_read_from_it() {
+    let stream = |kind, media, rtx| Stream {
+        kind,
+        ssrc: Ssrc { media, rtx },
+    };
+    let source = Source {
+        codecs: vec![],
+        streams: vec![stream(Kind::Audio, 10, None), stream(Kind::Video, 20, Some(21))],
+    };
     for offer in VIEWERS {
-        let (text, agreed) = watch(offer, &[]);
-        assert!(!text.contains("a=ssrc"));
+        let text = answer_with(Role::Viewer, offer, Some(&source)).unwrap();
+        let (audio, video) = (section_of(&text, "audio"), section_of(&text, "video"));
+        assert_eq!(lines_with(audio, "a=ssrc"), ["a=ssrc:10 cname:rekindle"]);
+        let expected = [
+            "a=ssrc-group:FID 20 21",
+            "a=ssrc:20 cname:rekindle",
+            "a=ssrc:21 cname:rekindle",
+        ];
+        assert_eq!(lines_with(video, "a=ssrc"), expected);
+        let agreed = negotiated(Role::Viewer, offer, &text).unwrap();
         assert!(agreed.media.iter().all(|m| m.ssrcs.is_empty()));
+        assert!(!watch(offer, &[]).0.contains("a=ssrc"), "what is not known is not told");
     }
+}
+
+/// The first m-section of a kind that was not rejected.
+fn section_of<'a>(text: &'a str, kind: &str) -> &'a str {
+    let start = format!("{kind} 9 ");
+    text.split("\r\nm=")
+        .find(|section| section.starts_with(&start))
+        .unwrap()
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::broadcast::Departure;
+use crate::sdp;
 use crate::vault::Role;
 
 /// How often an idle stream says that it is alive, for proxies that close silent connections.
@@ -109,6 +110,13 @@ pub(super) struct Hello<'a> {
     pub fingerprint: &'a str,
     pub connected: bool,
     pub source: bool,
+    pub streams: &'a [sdp::Stream],
+}
+
+/// The publisher's streams, so that a page can name them in the description it applies.
+fn streams_json(streams: &[sdp::Stream]) -> Vec<serde_json::Value> {
+    let stream = |s: &sdp::Stream| json!({ "kind": s.kind.to_string(), "ssrc": s.ssrc.media, "rtx": s.ssrc.rtx });
+    streams.iter().map(stream).collect()
 }
 
 impl Frame {
@@ -128,6 +136,7 @@ impl Frame {
             "fingerprint": hello.fingerprint,
             "connected": hello.connected,
             "source": hello.source,
+            "streams": streams_json(hello.streams),
         });
         let frame = Self::new(Kind::Hello, &data);
         let retry = format!("retry: {RETRY}\n").into_bytes();
@@ -143,10 +152,10 @@ impl Frame {
     }
 
     /// The channel's source: in this server's words, and in those of the WHEP drafts.
-    pub(super) fn source(live: bool) -> [Self; 2] {
+    pub(super) fn source(live: bool, streams: &[sdp::Stream]) -> [Self; 2] {
         let draft = if live { Kind::Active } else { Kind::Inactive };
         [
-            Self::new(Kind::Source, &json!({ "live": live })),
+            Self::new(Kind::Source, &json!({ "live": live, "streams": streams_json(streams) })),
             Self::new(draft, &json!({})),
         ]
     }
@@ -232,8 +241,11 @@ mod tests {
             text(&Frame::connected(true, Duration::from_micros(12_345))),
             "event: connected\ndata: {\"resumed\":true,\"took_ms\":12}\n\n"
         );
-        let [source, draft] = Frame::source(false);
-        assert_eq!(text(&source), "event: source\ndata: {\"live\":false}\n\n");
+        let [source, draft] = Frame::source(false, &[]);
+        assert_eq!(
+            text(&source),
+            "event: source\ndata: {\"live\":false,\"streams\":[]}\n\n"
+        );
         assert_eq!(text(&draft), "event: inactive\ndata: {}\n\n");
         let hello = Hello {
             boot: 3,
@@ -241,6 +253,7 @@ mod tests {
             fingerprint: "sha-512 00",
             connected: false,
             source: true,
+            streams: &[],
         };
         let hello = Frame::hello(&hello);
         let lines: Vec<&str> = text(&hello).lines().collect();
@@ -255,7 +268,7 @@ mod tests {
     async fn a_stream_carries_what_was_asked_for_beats_when_idle_and_ends_with_its_sender() {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let mut stream = EventStream::new(receiver, Kinds::named(["gone"]));
-        for frame in Frame::source(true) {
+        for frame in Frame::source(true, &[]) {
             sender.try_send(frame).expect("room");
         }
         sender.try_send(Frame::gone(Departure::Left)).expect("room");

@@ -173,9 +173,9 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
             }
             changes.remove(ufrag, None);
         }
-        Event::Source { channel, live } => {
+        Event::Source { channel, live, streams } => {
             tracing::info!(channel, live, "the source of a channel changed");
-            sessions.source(&channel, live);
+            sessions.source(&channel, live, streams);
         }
     }
 }

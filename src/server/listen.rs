@@ -1,7 +1,7 @@
 //! Takes connections: HTTP/1.1, with limits on how many, and on how slow a client may be.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -99,12 +100,18 @@ async fn connection(
 ) {
     // Events are small and must not wait for each other. An error means that the client is gone already.
     let _ = stream.set_nodelay(true);
+    converse(stream, client.ip(), router, &mut stop).await;
+}
+
+/// HTTP over anything that carries bytes.
+pub(super) async fn converse<S>(stream: S, client: IpAddr, router: Router, stop: &mut watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request
-            .extensions_mut()
-            .insert(ClientAddress(client.ip().to_canonical()));
+        request.extensions_mut().insert(ClientAddress(client.to_canonical()));
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -116,7 +123,7 @@ async fn connection(
     // How a connection ends is the client's business.
     tokio::select! {
         _ = &mut connection => {}
-        () = stopped(&mut stop) => {
+        () = stopped(stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

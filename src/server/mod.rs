@@ -5,6 +5,8 @@ mod app;
 mod assets;
 mod auth;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod keeper;
 mod limit;
@@ -52,6 +54,8 @@ pub struct Config {
     pub join_rate: u32,
     /// Serve the page from here instead of the one built in.
     pub static_dir: Option<PathBuf>,
+    /// Shut the process in once it has what it needs; see [`crate::hardening::sandbox`].
+    pub sandbox: bool,
     /// Settings of the core.
     pub core: broadcast::Config,
 }

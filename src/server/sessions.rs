@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::broadcast::Departure;
-use crate::sdp;
+use crate::sdp::{self, Stream};
 use crate::vault::{PeerRecord, Role, Ufrag};
 
 use super::events::{BACKLOG, Frame, Hello};
@@ -48,6 +48,8 @@ struct Session {
 #[derive(Default)]
 struct Channel {
     live: bool,
+    /// The publisher's streams, while it is live.
+    streams: Vec<Stream>,
     /// Connected viewers.
     viewers: usize,
     members: HashSet<Ufrag>,
@@ -144,9 +146,9 @@ impl Sessions {
         }
         let Inner { sessions, channels, .. } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
-        let live = channels
+        let (live, streams) = channels
             .get(&session.record.channel)
-            .is_some_and(|channel| channel.live);
+            .map_or((false, &[][..]), |channel| (channel.live, &channel.streams));
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let hello = Hello {
             boot: greeting.boot,
@@ -154,9 +156,10 @@ impl Sessions {
             fingerprint: greeting.fingerprint,
             connected: session.connected,
             source: live,
+            streams,
         };
         sender.try_send(Frame::hello(&hello)).ok()?;
-        for frame in Frame::source(live).into_iter().skip(1) {
+        for frame in Frame::source(live, streams).into_iter().skip(1) {
             // The drafts' own event has no other way to say how things stand.
             sender.try_send(frame).ok()?;
         }
@@ -173,10 +176,11 @@ impl Sessions {
         let mut inner = self.lock();
         let Inner { sessions, channels, .. } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
-        if !session.connected && session.record.role == Role::Viewer {
-            if let Some(channel) = channels.get_mut(&session.record.channel) {
-                channel.viewers += 1;
-            }
+        if !session.connected
+            && session.record.role == Role::Viewer
+            && let Some(channel) = channels.get_mut(&session.record.channel)
+        {
+            channel.viewers += 1;
         }
         session.connected = true;
         session.send(&[Frame::connected(resumed, took)]);
@@ -184,14 +188,15 @@ impl Sessions {
     }
 
     /// The channel's source came or went.
-    pub(super) fn source(&self, channel: &str, live: bool) {
+    pub(super) fn source(&self, channel: &str, live: bool, streams: Vec<Stream>) {
         let mut inner = self.lock();
         let Inner { sessions, channels, .. } = &mut *inner;
         let Some(channel) = channels.get_mut(channel) else {
             return;
         };
         channel.live = live;
-        let frames = Frame::source(live);
+        channel.streams = streams;
+        let frames = Frame::source(live, &channel.streams);
         for ufrag in &channel.members {
             if let Some(session) = sessions.get_mut(ufrag) {
                 session.send(&frames);

@@ -43,8 +43,8 @@ fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
     let sessions = Sessions::default();
     let (ufrag, mut stream) = viewer(&sessions);
     sessions.connected(&ufrag, false, Duration::from_millis(9));
-    sessions.source("c", true);
-    sessions.source("another", true);
+    sessions.source("c", true, vec![]);
+    sessions.source("another", true, vec![]);
     assert_eq!(kinds(&mut stream), [Kind::Connected, Kind::Source, Kind::Active]);
     sessions.remove(&ufrag, Departure::Silent);
     assert_eq!(kinds(&mut stream), [Kind::Gone]);
@@ -71,7 +71,7 @@ fn connected_viewers_are_counted_once_and_publishers_are_not() {
     sessions.connected(&ufrag, false, Duration::ZERO);
     sessions.connected(&ufrag, false, Duration::ZERO);
     sessions.connected(&publisher.ice.ufrag, true, Duration::ZERO);
-    sessions.source("c", true);
+    sessions.source("c", true, vec![]);
     assert_eq!(sessions.channel("c"), (true, 1));
     assert_eq!(
         sessions.counts(),

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::hardening;
 use crate::net::{self, Notices};
 use crate::peer::Dtls;
 use crate::vault::{FingerprintHash, KeyError, KeyFile, Opened, Vault, VaultError};
@@ -75,6 +76,9 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// The sandbox could not be put up.
+    #[error(transparent)]
+    Sandbox(#[from] hardening::SandboxError),
     /// The media loop ended by itself.
     #[error(
         "the media loop has ended by itself; its log says why. Start the server anew: browsers come back by themselves"
@@ -153,13 +157,23 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         first_run,
         reader,
     } = Vault::open(&config.state_dir, keys, SystemTime::now())?;
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| RunError::System {
-        what: "random numbers",
-        source: io::Error::other("the random number generator failed"),
-    })?;
+    let seed = seed()?;
     let dtls = Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der())?);
     let max_peers = config.core.max_peers;
+    let connections = connections(max_peers);
+    let asked = stop_signal().map_err(|source| RunError::System {
+        what: "signals",
+        source,
+    })?;
+    let advertised: Vec<SocketAddr> = match config.advertise.as_slice() {
+        [] => advertise::addresses(http.ip(), media.ip()),
+        named => named.to_vec(),
+    }
+    .into_iter()
+    .map(|ip| SocketAddr::new(ip, media.port()))
+    .collect();
+    // All is open that will ever be, and no thread has been started yet.
+    shut_in(&config)?;
     let (net, notices, _media_thread) =
         bound
             .start(config.core, dtls, reader, seed)
@@ -168,13 +182,6 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
                 source,
             })?;
 
-    let advertised: Vec<SocketAddr> = match config.advertise.as_slice() {
-        [] => advertise::addresses(http.ip(), media.ip()),
-        named => named.to_vec(),
-    }
-    .into_iter()
-    .map(|ip| SocketAddr::new(ip, media.port()))
-    .collect();
     let mut fingerprint_sha256 = [0; 32];
     fingerprint_sha256.copy_from_slice(&identity.fingerprint(FingerprintHash::Sha256));
     let fingerprint = fingerprint_text("sha-512", &identity.fingerprint(FingerprintHash::Sha512));
@@ -214,10 +221,33 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         publish_token: app.publish.is_some(),
         watch_token: app.watch.is_some(),
     };
-    let result = runtime.block_on(serve(&app, listener, notices, forget, max_peers, || ready(&up)));
+    let result = runtime.block_on(serve(&app, listener, notices, forget, connections, asked, || {
+        ready(&up)
+    }));
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
+}
+
+/// A seed for the core, from the system: the library's generator may still be warming up.
+fn seed() -> Result<[u8; 32], RunError> {
+    let mut seed = [0; 32];
+    let mut filled = 0;
+    while filled < seed.len() {
+        filled += rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty())
+            .or_else(|error| {
+                if error == rustix::io::Errno::INTR {
+                    Ok(0)
+                } else {
+                    Err(error)
+                }
+            })
+            .map_err(|error| RunError::System {
+                what: "random numbers",
+                source: error.into(),
+            })?;
+    }
+    Ok(seed)
 }
 
 async fn serve(
@@ -225,23 +255,10 @@ async fn serve(
     listener: TcpListener,
     notices: Notices,
     forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
-    max_peers: usize,
+    connections: usize,
+    asked: impl Future<Output = ()>,
     ready: impl FnOnce(),
 ) -> Result<(), RunError> {
-    let asked = stop_signal().map_err(|source| RunError::System {
-        what: "signals",
-        source,
-    })?;
-    let files = listen::raise_open_files((max_peers + SPARE_CONNECTIONS + SPARE_FILES) as u64);
-    let most = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(SPARE_FILES);
-    let connections = (max_peers + SPARE_CONNECTIONS).min(most.max(16));
-    if connections < max_peers {
-        tracing::warn!(
-            connections,
-            max_peers,
-            "the limit of open files leaves fewer connections than peers; see `ulimit -n`"
-        );
-    }
     let (stop, stopping) = watch::channel(false);
     let http = tokio::spawn(listen::serve(listener, router(app), connections, stopping, GRACE));
     let mut keeper = tokio::spawn(keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget));
@@ -265,6 +282,36 @@ async fn serve(
     let _ = http.await;
     keeper.abort();
     result
+}
+
+/// How many connections there may be at once: as many as the system gives descriptors for.
+fn connections(max_peers: usize) -> usize {
+    let files = listen::raise_open_files((max_peers + SPARE_CONNECTIONS + SPARE_FILES) as u64);
+    let most = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(SPARE_FILES);
+    let connections = (max_peers + SPARE_CONNECTIONS).min(most.max(16));
+    if connections < max_peers {
+        tracing::warn!(
+            connections,
+            max_peers,
+            "the limit of open files leaves fewer connections than peers; see `ulimit -n`"
+        );
+    }
+    connections
+}
+
+/// Puts the sandbox up.
+fn shut_in(config: &Config) -> Result<(), RunError> {
+    if !config.sandbox {
+        tracing::warn!("started with --no-sandbox, which is not for production");
+        return Ok(());
+    }
+    let options = hardening::Options {
+        state_dir: &config.state_dir,
+        static_dir: config.static_dir.as_deref(),
+        key_file: None,
+    };
+    hardening::sandbox(&options)?.log("sandbox");
+    Ok(())
 }
 
 /// Completes when the process is asked to stop. The handlers are in place when this returns.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Extension;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 
 use crate::broadcast::{Join, Refusal};
 use crate::sdp::{self, SdpError};
@@ -23,6 +25,9 @@ use super::session_id;
 pub(super) const SDP: &str = "application/sdp";
 /// Longest name of a channel.
 const MAX_CHANNEL: usize = 64;
+/// Bytes of a body that is too long which are still read, and forgotten: closing a connection with data unread would keep the client from
+/// reading why.
+const DISCARDED: usize = 1024 * 1024;
 /// How long a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -146,9 +151,8 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
         .map_err(|_| Problem::stopping())
         .and_then(|saved| saved.map_err(not_saved))
     {
+        // It may have been written in part; a place that was reserved is free again by itself after a few seconds.
         app.keeper.forget(&ufrag).await;
-        // The place that was reserved; an error says that the server is stopping.
-        let _ = app.net.leave(&ufrag).await;
         return Err(problem);
     }
     let number = app.sessions.insert(record, false);
@@ -179,7 +183,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
 fn answer(
     role: Role,
     offer: &str,
-    source: Option<&[sdp::Codec]>,
+    source: Option<&sdp::Source>,
     local: &sdp::Local<'_>,
 ) -> Result<(String, sdp::Negotiated), Problem> {
     let answer = sdp::answer(role, offer, source, local).map_err(|error| bad_offer(&error))?;
@@ -187,12 +191,7 @@ fn answer(
     Ok((answer, negotiated))
 }
 
-async fn reserve(
-    app: &App,
-    role: Role,
-    channel: &str,
-    ufrag: &crate::vault::Ufrag,
-) -> Result<Vec<sdp::Codec>, Problem> {
+async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::vault::Ufrag) -> Result<sdp::Source, Problem> {
     let reserved = app
         .net
         .reserve(role, channel, ufrag)
@@ -244,19 +243,38 @@ pub(super) fn require_type(headers: &HeaderMap, expected: &'static str) -> Resul
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Problem> {
+pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::too_large(limit).with(header::CONNECTION, "close");
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(Problem::too_large(limit).with(header::CONNECTION, "close"));
+    if announced.is_some_and(|length| length > (limit + DISCARDED) as u64) {
+        return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIME, to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        // Past the limit, or the client hung up and reads no answer.
-        Ok(Err(_)) => Err(Problem::too_large(limit).with(header::CONNECTION, "close")),
-        Err(_) => Err(Problem::slow()),
-    }
+    let read = async {
+        let mut data = body.into_data_stream();
+        let mut kept = BytesMut::new();
+        let mut total = 0;
+        while let Some(part) = data.next().await {
+            // The client hung up, and reads no answer.
+            let part = part.map_err(|_| Problem::body("The body ended too early."))?;
+            total += part.len();
+            if total > limit + DISCARDED {
+                break;
+            }
+            if total <= limit {
+                kept.extend_from_slice(&part);
+            }
+        }
+        if total > limit {
+            Err(too_large())
+        } else {
+            Ok(kept.freeze())
+        }
+    };
+    tokio::time::timeout(BODY_TIME, read)
+        .await
+        .unwrap_or_else(|_| Err(Problem::slow()))
 }
 
 fn too_often(wait: Duration) -> Problem {
@@ -298,21 +316,12 @@ fn refused(refusal: Refusal, role: Role) -> Problem {
         Refusal::Full => "The server has as many peers as it takes. Try again later.",
     };
     let (status, name, title, retry) = match refusal {
-        Refusal::NoPublisher => (
-            StatusCode::CONFLICT,
-            "no-publisher",
-            "There is nothing to watch yet",
-            Some(1),
-        ),
-        Refusal::PublisherPresent => (StatusCode::CONFLICT, "publisher-present", "The channel is taken", None),
-        Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", Some(10)),
+        Refusal::NoPublisher => (StatusCode::CONFLICT, "no-publisher", "There is nothing to watch yet", 1),
+        Refusal::PublisherPresent => (StatusCode::CONFLICT, "publisher-present", "The channel is taken", 5),
+        Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", 10),
     };
     tracing::debug!(%refusal, ?role, "a peer cannot join");
-    let problem = Problem::new(status, name, title, detail);
-    match retry {
-        Some(seconds) => problem.retry_after(seconds),
-        None => problem,
-    }
+    Problem::new(status, name, title, detail).retry_after(retry)
 }
 
 fn not_saved(error: VaultError) -> Problem {

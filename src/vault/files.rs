@@ -34,6 +34,12 @@ pub(super) enum ReadError {
     Io(io::Error),
 }
 
+/// How many names lead to the same file.
+#[allow(clippy::useless_conversion, reason = "the field is narrower on other architectures")]
+pub(super) fn links(stat: &Stat) -> u64 {
+    u64::from(stat.st_nlink)
+}
+
 impl Folder {
     /// Opens a folder by its path, following links: where the vault lies is the operator's choice.
     pub fn open(path: &Path) -> io::Result<Self> {
@@ -119,6 +125,21 @@ impl Folder {
         Ok(File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
+    /// Opens a file to see who has its lock.
+    pub fn open_to_look(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::empty())?))
+    }
+
+    /// The names of the extended attributes of an entry.
+    pub fn attributes(&self, name: &str) -> io::Result<Vec<String>> {
+        // All names of a file have 64 KiB at most (Linux, XATTR_LIST_MAX).
+        let mut names = vec![0_u8; 64 * 1024];
+        let length = fs::llistxattr(self.path.join(name), &mut names[..])?;
+        let names = names[..length].split(|&b| b == 0).filter(|n| !n.is_empty());
+        Ok(names.map(|n| String::from_utf8_lossy(n).into_owned()).collect())
+    }
+
     /// Whether the name still leads to this open file.
     pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
         if !self.has(name)? {
@@ -149,7 +170,7 @@ impl Folder {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(ReadError::Fault(FileFault::NotRegular));
         }
-        if stat.st_nlink > 1 {
+        if links(&stat) > 1 {
             return Err(ReadError::Fault(FileFault::HardLinked));
         }
         let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);

@@ -86,7 +86,7 @@ impl KeyFile {
     }
 
     /// Reads the lines of a key file; `path` is for the errors only.
-    fn parse(text: &[u8], path: &Path) -> Result<Self, KeyError> {
+    pub(super) fn parse(text: &[u8], path: &Path) -> Result<Self, KeyError> {
         let is_identity = |line: &[u8]| !line.is_empty() && !line.starts_with(b"#");
         let lines = || text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
         // All the room at once: a list that grows leaves copies of its secrets behind.

@@ -3,9 +3,12 @@
 //! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left. Functions that touch
 //! the disk block.
 
+pub mod audit;
 mod clock;
 mod error;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod identity;
 mod key;
 mod reader;

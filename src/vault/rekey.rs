@@ -21,7 +21,7 @@ use super::store::{
 };
 
 /// Where the new files are prepared.
-const PREPARED: &str = ".tmp-rekey";
+pub(super) const PREPARED: &str = ".tmp-rekey";
 /// Its name from the point of no return on.
 pub(super) const COMMITTED: &str = "rekey";
 /// The old peers' folder, inside, until it is emptied.

@@ -20,6 +20,8 @@ use super::record::{FULL_STATE_BIT, Header, IdentityRecord, Kind, MAC_LEN, MAGIC
 const SALT: &[u8] = b"rekindle vault v1";
 /// HKDF info of the MAC key. Its input is the identity as the key file has it (`AGE-SECRET-KEY-1...`, upper case).
 const MAC_INFO: &[u8] = b"record mac";
+/// HKDF info of the key of the auditor's short hashes, with the same input.
+const REDACTION_INFO: &[u8] = b"audit redaction";
 /// First bytes of what the MAC covers.
 const MAC_PREFIX: &[u8] = b"rekindle file v1\0";
 /// Room for the header, the lengths in the body and the MAC: more than they can take.
@@ -29,6 +31,13 @@ const OVERHEAD: usize = 128;
 pub(super) struct MacKey(Box<Zeroizing<[u8; 32]>>);
 
 impl MacKey {
+    /// A key for one run.
+    pub fn random() -> Self {
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        aws_lc_rs::rand::fill(key.as_mut_slice()).expect("the system gives random bytes");
+        Self(key)
+    }
+
     /// Derives a key from a secret; `info` says what for.
     pub fn derive(secret: &[u8], info: &[u8]) -> Self {
         let mut key = Box::new(Zeroizing::new([0; 32]));
@@ -104,6 +113,16 @@ impl OpeningKey {
             recipient: self.identity.to_public(),
             mac: MacKey(self.mac.0.clone()),
         }
+    }
+
+    /// Whether this is the MAC of the file of this name, compared in constant time.
+    pub fn mac_is_right(&self, name: &str, content: &[u8], mac: &[u8]) -> bool {
+        constant_time::verify_slices_are_equal(self.mac.file_tag(name, content).as_ref(), mac).is_ok()
+    }
+
+    /// The key of the short hashes that the auditor shows instead of values.
+    pub fn redaction_key(&self) -> MacKey {
+        MacKey::derive(self.identity.to_string().expose_secret().as_bytes(), REDACTION_INFO)
     }
 
     /// The recipient as text (`age1...`).
@@ -221,8 +240,11 @@ impl Unsealed {
             Some((&MAGIC, [other, ..])) => return Err(FileFault::Schema(*other)),
             _ => return Err(FileFault::NotOurs),
         }
-        let tag = key.mac.file_tag(name, content);
-        constant_time::verify_slices_are_equal(tag.as_ref(), self.mac()).map_err(|_| FileFault::Forged)
+        if key.mac_is_right(name, content, self.mac()) {
+            Ok(())
+        } else {
+            Err(FileFault::Forged)
+        }
     }
 
     /// Header and body.

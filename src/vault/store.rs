@@ -29,7 +29,7 @@ pub(super) const SET_ASIDE: &str = "set-aside";
 /// The file that is locked while a process uses the vault. It is empty.
 pub(super) const LOCK: &str = "lock";
 /// What `mkfs` leaves in the root of a file system: no reason to refuse a first run.
-const LOST_AND_FOUND: &str = "lost+found";
+pub(super) const LOST_AND_FOUND: &str = "lost+found";
 /// HKDF info of the key of session tags. Its input is the DTLS private key, so that tags outlive the key file.
 const TAG_INFO: &[u8] = b"session tag";
 /// A process that was just killed may hold the lock until the kernel has cleaned up after it.

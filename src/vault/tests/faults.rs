@@ -15,6 +15,7 @@ const GOOD: &str = "goodpeer0";
 fn costs_that_peer_only(spoil: impl FnOnce(&Place)) {
     let place = Place::with_peers(&[BAD, GOOD]);
     spoil(&place);
+    decoder::must_agree_on(&place);
     let mut opened = place.open();
     assert_eq!(opened.reader.read(&ufrag(BAD)).expect("no error"), None);
     assert_eq!(opened.reader.read(&ufrag(GOOD)).expect("read"), Some(record(GOOD)));
@@ -185,7 +186,10 @@ mod with_a_right_mac {
         let unchanged = sealing.seal_with_mac(FILE, &content);
         assert!(open_peer(&place.keys().keys, &ufrag(BAD), &unchanged, 1).is_ok());
         change(&mut content);
-        fault(&place, BAD, &sealing.seal_with_mac(FILE, &content))
+        let changed = sealing.seal_with_mac(FILE, &content);
+        fs::write(place.peer_path(BAD), &changed).expect("written");
+        decoder::must_agree_on(&place);
+        fault(&place, BAD, &changed)
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Tests of the vault, on a real file system and with real processes.
 
+mod audit;
+mod audit_findings;
+mod decoder;
 mod faults;
 mod key;
 mod process;

@@ -166,6 +166,8 @@ fn a_file_that_cannot_be_used_is_set_aside_and_the_others_are_done() {
     fs::write(place.peer_path("firstpeer"), &torn[..torn.len() / 2]).expect("written");
     let outcome = rekey(&place).expect("done");
     assert_eq!((outcome.peers, outcome.unusable, outcome.set_aside), (2, 1, 1));
+    fs::rename(new_key_path(place.dir.path()), place.key_path()).expect("renamed");
+    decoder::must_agree_on(&place);
     let kept = fs::read(place.vault_path().join("set-aside/firstpeer.rekey.age")).expect("kept");
     assert_eq!(kept, &torn[..torn.len() / 2]);
 }

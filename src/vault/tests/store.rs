@@ -155,6 +155,7 @@ fn keys_rotate_by_adding_one_in_front() {
     assert!(opened.reader.read(&ufrag("olderpeer")).expect("read").is_some());
     opened.vault.save(&record("newerpeer"), now()).expect("saved");
     drop(opened);
+    decoder::must_agree_on(&place);
 
     // Without the old identity: the server's identity and the newer peer are under the new one already.
     fs::rename(place.dir.path().join("new-key.txt"), place.key_path()).expect("renamed");

@@ -1,0 +1,215 @@
+//! A browser: one peer's other side, with STUN, DTLS and SRTP of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use dimpl::{DtlsCertificate, Output, SrtpProfile};
+use rtc_crypto::providers::AwsLcRsCrypto;
+use rtc_srtp::context::Context;
+use rtc_srtp::protection_profile::ProtectionProfile;
+use rtc_stun::attributes::{ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc_stun::integrity::MessageIntegrity;
+use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
+
+use super::world::{CHANNEL, VIDEO, VIDEO_RTX};
+use crate::broadcast::Join;
+use crate::broadcast::egress::tests::video;
+use crate::broadcast::rtp::Packet;
+use crate::sdp::{Codec, Extensions, Fingerprint, Kind, Media, Negotiated, Payload, Ssrc};
+use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
+
+pub fn certificate() -> DtlsCertificate {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(Vec::new())
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    DtlsCertificate {
+        certificate: certificate.der().to_vec(),
+        private_key: key.serialize_der(),
+    }
+}
+
+fn copy(certificate: &DtlsCertificate) -> DtlsCertificate {
+    DtlsCertificate {
+        certificate: certificate.certificate.clone(),
+        private_key: certificate.private_key.clone(),
+    }
+}
+
+/// A browser: one peer's other side.
+pub struct Browser {
+    pub join: Join,
+    pub address: SocketAddr,
+    certificate: DtlsCertificate,
+    pub dtls: Option<dimpl::Dtls>,
+    pub sending: Option<Context>,
+    pub receiving: Option<Context>,
+    /// What came, decrypted.
+    pub rtp: Vec<Packet>,
+    pub rtcp: Vec<Bytes>,
+}
+
+impl Browser {
+    pub fn new(role: Role, number: u16) -> Self {
+        let certificate = certificate();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate.certificate);
+        let fingerprint = Fingerprint {
+            hash: "sha-256".into(),
+            digest: digest.as_ref().to_vec(),
+        };
+        let media = match role {
+            Role::Publisher => {
+                let ids = Extensions {
+                    mid: Some(4),
+                    transport_cc: Some(3),
+                    ..Default::default()
+                };
+                video(
+                    "1",
+                    96,
+                    ids,
+                    vec![Ssrc {
+                        media: VIDEO,
+                        rtx: Some(VIDEO_RTX),
+                    }],
+                )
+            }
+            Role::Viewer => video(
+                "v",
+                100,
+                Extensions {
+                    mid: Some(1),
+                    ..Default::default()
+                },
+                vec![],
+            ),
+        };
+        let opus = Payload {
+            pt: 111,
+            codec: Codec::Opus,
+            rtx: None,
+            nack: false,
+            pli: false,
+            transport_cc: true,
+            remb: false,
+        };
+        let audio = Media {
+            kind: Kind::Audio,
+            mid: "0".into(),
+            payloads: vec![opus],
+            ..media.clone()
+        };
+        let audio = Media {
+            ssrcs: Vec::new(),
+            ..audio
+        };
+        Self {
+            join: Join {
+                role,
+                channel: CHANNEL.into(),
+                ice: IceCredentials {
+                    ufrag: Ufrag::new(format!("ufrag{number:05}")).unwrap(),
+                    pwd: IcePassword::new(format!("0123456789abcdefghijk{number:05}")),
+                },
+                negotiated: Negotiated {
+                    fingerprints: vec![fingerprint],
+                    media: vec![audio, media],
+                    address: None,
+                },
+                resumed: false,
+            },
+            address: SocketAddr::from(([192, 0, 2, 1], number)),
+            certificate,
+            dtls: None,
+            sending: None,
+            receiving: None,
+            rtp: Vec::new(),
+            rtcp: Vec::new(),
+        }
+    }
+
+    pub fn ufrag(&self) -> Ufrag {
+        self.join.ice.ufrag.clone()
+    }
+
+    pub fn stun(&self) -> Vec<u8> {
+        let mut m = Message::new();
+        m.new_transaction_id().unwrap();
+        m.set_type(BINDING_REQUEST);
+        m.write_header();
+        m.add(ATTR_USERNAME, format!("{}:browser", self.ufrag()).as_bytes());
+        m.add(ATTR_USE_CANDIDATE, &[]);
+        let password = self.join.ice.pwd.expose().to_owned();
+        MessageIntegrity::new_short_term_integrity_with_provider(password, &AwsLcRsCrypto)
+            .add_to(&mut m)
+            .unwrap();
+        m.raw
+    }
+
+    pub fn start_dtls(&mut self, now: Instant) {
+        let mut dtls = dimpl::Dtls::new_auto(Arc::new(dimpl::Config::default()), copy(&self.certificate), now);
+        dtls.set_active(true);
+        dtls.handle_timeout(now).unwrap();
+        self.dtls = Some(dtls);
+    }
+
+    /// Takes a datagram of the server's.
+    pub fn receive(&mut self, now: Instant, datagram: &[u8]) {
+        match datagram[0] {
+            20..=63 => {
+                let Some(dtls) = &mut self.dtls else { return };
+                dtls.handle_timeout(now).unwrap();
+                dtls.handle_packet(datagram).unwrap();
+            }
+            128..=191 => {
+                let Some(context) = &mut self.receiving else { return };
+                if (192..=223).contains(&datagram[1]) {
+                    self.rtcp.extend(context.decrypt_rtcp(datagram).map(|p| p.freeze()));
+                } else {
+                    let plain = context
+                        .decrypt_rtp(datagram)
+                        .expect("the server's packets are authentic");
+                    self.rtp.push(Packet::parse(plain.freeze()).unwrap());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What its DTLS wants to send; takes keys when they are there.
+    pub fn poll(&mut self) -> Vec<Vec<u8>> {
+        let (mut out, mut buffer) = (Vec::new(), vec![0; 2048]);
+        let Some(dtls) = &mut self.dtls else { return out };
+        loop {
+            match dtls.poll_output(&mut buffer) {
+                Output::Packet(packet) => out.push(packet.to_vec()),
+                Output::KeyingMaterial(material, profile) => {
+                    let (profile, k, s) = match profile {
+                        SrtpProfile::AEAD_AES_256_GCM => (ProtectionProfile::AeadAes256Gcm, 32, 12),
+                        SrtpProfile::AEAD_AES_128_GCM => (ProtectionProfile::AeadAes128Gcm, 16, 12),
+                        _ => (ProtectionProfile::Aes128CmHmacSha1_80, 16, 14),
+                    };
+                    let context = |key: &[u8], salt: &[u8]| {
+                        Some(Context::new(key, salt, profile, None, None, &AwsLcRsCrypto).unwrap())
+                    };
+                    self.sending = context(&material[..k], &material[2 * k..2 * k + s]);
+                    self.receiving = context(&material[k..2 * k], &material[2 * k + s..2 * k + 2 * s]);
+                }
+                Output::Timeout(_) => return out,
+                _ => {}
+            }
+        }
+    }
+
+    /// Sequence numbers that came on an SSRC, in order of arrival.
+    pub fn sequences(&self, ssrc: u32) -> Vec<u16> {
+        self.rtp
+            .iter()
+            .filter(|packet| packet.header.ssrc == ssrc)
+            .map(|packet| packet.header.sequence)
+            .collect()
+    }
+}

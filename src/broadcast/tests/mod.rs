@@ -1,0 +1,8 @@
+//! The core against browsers of its own, in memory: real STUN, DTLS and SRTP on both sides, a virtual clock, no sockets.
+
+mod browser;
+mod forwarding;
+mod hostile;
+mod recovery;
+mod staying;
+mod world;

@@ -1,0 +1,97 @@
+//! The seeds of the fuzz targets, and mutations of them that are the same in every run: what `cargo fuzz` does for hours, for a moment.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Mutations of all seeds together, a target.
+const MUTATIONS: usize = 2_000;
+
+/// xorshift64* (Vigna, 2016).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() >> 16) as usize % limit.max(1)
+    }
+}
+
+/// Some changes: bits, bytes that are special, pieces that go, come twice, or come from another seed.
+fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut data = seeds[random.below(seeds.len())].clone();
+    for _ in 0..=random.below(6) {
+        let at = random.below(data.len());
+        let length = random.below(1 + (data.len() - at.min(data.len())).min(32));
+        match random.below(6) {
+            0 if !data.is_empty() => data[at] ^= 1 << random.below(8),
+            1 if !data.is_empty() => data[at] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b' ', b':'][random.below(8)],
+            2 => drop(data.drain(at..at + length)),
+            3 => {
+                let piece = data[at..at + length].to_vec();
+                data.splice(at..at, piece);
+            }
+            4 => data.truncate(at),
+            _ => {
+                let other = &seeds[random.below(seeds.len())];
+                let from = random.below(other.len());
+                let end = other.len().min(from + random.below(64));
+                data.splice(at..at, other[from..end].iter().copied());
+            }
+        }
+    }
+    data
+}
+
+fn run(name: &str, target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    let seeds: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).expect("a seed")).collect();
+    assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
+    let check = |data: &[u8]| {
+        if catch_unwind(AssertUnwindSafe(|| target(data))).is_err() {
+            panic!("{name} fails with the input {:?}", data.escape_ascii().to_string());
+        }
+    };
+    check(&[]);
+    seeds.iter().for_each(|seed| check(seed));
+    let mut random = Random(0x5eed);
+    for _ in 0..MUTATIONS {
+        check(&mutate(&mut random, &seeds));
+    }
+}
+
+macro_rules! targets {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            run(stringify!($name), super::$name);
+        })*
+
+        /// None of the targets of `fuzz/` is left out here.
+        #[test]
+        fn all_targets_are_here() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+            let mut files: Vec<_> = fs::read_dir(folder)
+                .expect("the targets")
+                .map(|e| e.expect("an entry").path().file_stem().expect("a name").to_owned())
+                .collect();
+            files.sort();
+            let mut here = [$(stringify!($name)),*];
+            here.sort_unstable();
+            assert_eq!(files, here);
+        }
+    };
+}
+
+targets!(stun datagrams_new datagrams_connected rtp rtcp sdp record key_file http);

@@ -1,0 +1,86 @@
+//! Landlock: which files can still be opened, and that no TCP connection can be made.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
+};
+
+use super::{Options, Report, SandboxError};
+
+/// The newest Landlock that the rules were tested with (Linux 6.15). Older kernels enforce what they know of it.
+const TESTED: ABI = ABI::V7;
+
+/// What the vault does in its folder. Kinds of entries that it never makes itself are there because it moves whatever is in the way
+/// into `set-aside/`; making them takes a system call that the filter forbids.
+fn vault_access() -> BitFlags<AccessFs> {
+    make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile | Refer
+            | MakeDir | RemoveDir | MakeSym | MakeFifo | MakeSock
+    })
+}
+
+/// Shuts this thread, and those it will start, out of all other files, of TCP, and away from other processes.
+pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), SandboxError> {
+    let refused = |e: RulesetError| SandboxError::Landlock(e.to_string());
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(TESTED))
+        .and_then(|r| r.handle_access(AccessNet::from_all(TESTED)))
+        .and_then(|r| r.scope(Scope::from_all(TESTED)))
+        .and_then(Ruleset::create)
+        .map_err(refused)?;
+    let mut rules = allow(rules, options.state_dir, vault_access())?;
+    if let Some(folder) = options.static_dir {
+        rules = allow(rules, folder, make_bitflags!(AccessFs::{ReadFile | ReadDir}))?;
+    }
+    if let Some(path) = options.key_file {
+        let readable = own_folder(path).unwrap_or(path);
+        rules = allow(rules, readable, AccessFs::ReadFile.into())?;
+    }
+    let status = rules.restrict_self().map_err(refused)?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::FullyEnforced, _) => report.held("no files but the vault's, no TCP connections (Landlock)"),
+        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
+            // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes calls that the filter forbids.
+            report.held("no files but the vault's (Landlock, an older one)");
+            if effective_abi < ABI::V2 {
+                report.lacking(
+                    "one thing of Landlock: the first one (Linux 5.13 to 5.18) forbids moving a file to another folder, so files that cannot be used stay in peers/",
+                );
+            }
+        }
+        (_, LandlockStatus::NotEnabled) => {
+            report.lacking("Landlock: built into this kernel but off; add `landlock` to the kernel's lsm= list");
+        }
+        _ => report.lacking(
+            "Landlock: this kernel has none (Linux 5.13 and later), so files of this user stay open to the process",
+        ),
+    }
+    Ok(())
+}
+
+/// The folder of the key file, if it holds nothing but the key file, copies of it by their names (`key.txt~`, `key.txt.new`), and hidden
+/// entries (editors' and Kubernetes's own).
+fn own_folder(key_file: &Path) -> Option<&Path> {
+    let folder = key_file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    let name = key_file.file_name()?.as_encoded_bytes();
+    let all = std::fs::read_dir(folder).ok()?.all(|entry| {
+        entry.is_ok_and(|entry| {
+            let other = entry.file_name();
+            let other = other.as_encoded_bytes();
+            other.starts_with(name) || other.starts_with(b".")
+        })
+    });
+    all.then_some(folder)
+}
+
+fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, SandboxError> {
+    let folder = PathFd::new(path).map_err(|e| SandboxError::Folder {
+        path: path.into(),
+        source: std::io::Error::other(e),
+    })?;
+    rules
+        .add_rule(PathBeneath::new(folder, access))
+        .map_err(|e| SandboxError::Landlock(e.to_string()))
+}

@@ -1,0 +1,118 @@
+//! For the fuzz targets: HTTP as it comes over a connection, to the whole server.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::app::{App, router};
+use super::assets::Assets;
+use super::keeper::{self, Keeper};
+use super::limit::Limiter;
+use super::listen;
+use super::sessions::Sessions;
+use super::status::Health;
+use crate::vault::{FingerprintHash, KeyFile, Vault};
+use crate::{broadcast, net, peer};
+
+/// A server without a listening port.
+struct World {
+    runtime: Runtime,
+    router: Router,
+    folder: PathBuf,
+}
+
+thread_local! {
+    static WORLD: World = World::new();
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let folder = std::env::temp_dir().join(format!(
+            "rekindle-fuzz-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::create_dir(&folder).expect("a folder");
+        let keys = KeyFile::generate(&folder.join("key")).expect("a key file");
+        let opened = Vault::open(&folder.join("state"), keys, SystemTime::now()).expect("a vault");
+        let identity = opened.identity;
+        let dtls = peer::Dtls::new(identity.certificate_der(), identity.private_key_der()).expect("DTLS takes it");
+        let config = broadcast::Config {
+            max_peers: 16,
+            consent: Duration::from_secs(1),
+            ..broadcast::Config::default()
+        };
+        let bound = net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let address = bound.local();
+        let (net, notices, _) = bound
+            .start(config, Arc::new(dtls), opened.reader, [7; 32])
+            .expect("threads");
+        let mut fingerprint_sha256 = [0; 32];
+        fingerprint_sha256.copy_from_slice(&identity.fingerprint(FingerprintHash::Sha256));
+        let (keeper, forget) = Keeper::channel();
+        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::default()));
+        runtime.spawn(keeper::run(sessions.clone(), vault.clone(), notices, forget));
+        let app = Arc::new(App {
+            net,
+            vault,
+            sessions,
+            keeper,
+            limiter: Limiter::new(0),
+            assets: Assets::new(None),
+            health: Health::default(),
+            fingerprint_sha256,
+            fingerprint: "sha-512 00".into(),
+            boot: 1,
+            started: Instant::now(),
+            addresses: vec![address],
+            publish: None,
+            watch: None,
+            private: true,
+            behind_proxy: true,
+        });
+        Self {
+            runtime,
+            router: router(&app),
+            folder,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// All that a client sends over one connection. Whatever it is, the connection ends, and what came back is HTTP.
+pub fn http(data: &[u8]) {
+    WORLD.with(|world| {
+        let answered = world.runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            client
+                .write_all(&data[..data.len().min(1 << 19)])
+                .await
+                .expect("there is room");
+            client.shutdown().await.expect("half closed");
+            let (_stop, mut stopping) = watch::channel(false);
+            let served = listen::converse(server, Ipv4Addr::LOCALHOST.into(), world.router.clone(), &mut stopping);
+            tokio::time::timeout(Duration::from_secs(20), served)
+                .await
+                .expect("the connection ends");
+            let mut answered = Vec::new();
+            client.read_to_end(&mut answered).await.expect("what came back");
+            answered
+        });
+        assert!(answered.is_empty() || answered.starts_with(b"HTTP/1."), "not HTTP");
+    });
+}

@@ -1,0 +1,365 @@
+//! The vault's folder: owners, modes, links, strays, the lock, and every file in it.
+
+use std::fs::TryLockError;
+use std::path::Path;
+
+use rustix::fs::{FileType, Stat};
+
+use super::CouldNotLook;
+use super::report::{Content, FileReport, Lock, Place, RecipientFacts, Report, VaultFacts};
+use super::sealed::Look;
+use crate::vault::error::FileFault;
+use crate::vault::files::{Folder, ReadError, TEMPORARY, links};
+use crate::vault::record::{Kind, Ufrag};
+use crate::vault::rekey;
+use crate::vault::store::{IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SET_ASIDE, path_in_vault};
+
+/// Looks at a vault.
+pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Report, CouldNotLook> {
+    let cannot = |cause| CouldNotLook::Unreadable {
+        path: dir.into(),
+        cause,
+    };
+    let root = Folder::open(dir).map_err(cannot)?;
+    let lock = who_has_the_lock(&root);
+    let mut walk = Walk {
+        look,
+        report: &mut report,
+        lock,
+        owner: None,
+        boot: None,
+        peers: 0,
+    };
+    walk.entry(&root, ".", ".", Place::Folder)?;
+    // First: the peers' boots are compared with its boot.
+    let mut names = root.names().map_err(cannot)?;
+    names.sort_by_key(|n| (n != IDENTITY, n.clone()));
+    for name in &names {
+        match name.as_str() {
+            IDENTITY => walk.identity(&root)?,
+            LOCK => walk.lock(&root)?,
+            PEERS => walk.folder(&root, name, Walk::peer)?,
+            SET_ASIDE => walk.folder(&root, name, Walk::set_aside)?,
+            rekey::COMMITTED | rekey::PREPARED => walk.interrupted_rekey(&root, name)?,
+            LOST_AND_FOUND => walk
+                .report
+                .note("lost-and-found", name, "made by the file system; not looked into"),
+            _ if name.starts_with(TEMPORARY) => walk.temporary(&root, name, name)?,
+            _ => walk.stray(&root, name, name)?,
+        }
+    }
+    if !names.iter().any(|n| n == IDENTITY) && walk.peers > 0 {
+        walk.report.finding(
+            "identity-missing",
+            IDENTITY,
+            "there are peers but no identity: the server will not start",
+        );
+    }
+    let (boot, peers) = (walk.boot, walk.peers);
+    let position = |c: &Content| c.opened_by.as_ref().map(|o| o.position);
+    let recipients = look
+        .keys
+        .iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, key)| RecipientFacts {
+            recipient: key.recipient(),
+            files: report
+                .files
+                .iter()
+                .filter(|f| f.content.as_ref().and_then(position) == Some(index))
+                .count(),
+        });
+    report.vault = Some(VaultFacts {
+        lock,
+        boot,
+        peers,
+        recipients: recipients.collect(),
+    });
+    Ok(report)
+}
+
+/// Asks for the lock and gives it back at once. A server that starts in this very moment waits for it.
+fn who_has_the_lock(root: &Folder) -> Lock {
+    let Ok(file) = root.open_to_look(LOCK) else {
+        return Lock::Unknown;
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Lock::Free,
+        Err(TryLockError::WouldBlock) => Lock::Held,
+        Err(TryLockError::Error(_)) => Lock::Unknown,
+    }
+}
+
+struct Walk<'a> {
+    look: &'a Look,
+    report: &'a mut Report,
+    lock: Lock,
+    /// Of the vault's folder: all else must belong to the same user.
+    owner: Option<u32>,
+    /// Of the identity.
+    boot: Option<u64>,
+    peers: usize,
+}
+
+impl Walk<'_> {
+    /// Owner, mode, links and extended attributes. `None` if the entry went away meanwhile.
+    fn entry(&mut self, folder: &Folder, name: &str, path: &str, place: Place) -> Result<Option<Stat>, CouldNotLook> {
+        let stat = match folder.stat(name) {
+            Ok(stat) => stat,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                self.report
+                    .note("gone", path, "it went away, or has a name that is no text");
+                return Ok(None);
+            }
+            Err(cause) => {
+                return Err(CouldNotLook::Unreadable {
+                    path: folder.path().join(name),
+                    cause,
+                });
+            }
+        };
+        let mode = stat.st_mode & 0o7777;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::Symlink && mode & 0o022 != 0 {
+            self.report.finding(
+                "writable-by-others",
+                path,
+                format!("mode {mode:04o}: others can change it"),
+            );
+        } else if kind != FileType::Symlink && mode & 0o055 != 0 {
+            self.report.finding(
+                "readable-by-others",
+                path,
+                format!("mode {mode:04o}: others can look into it"),
+            );
+        }
+        let expected = *self.owner.get_or_insert(stat.st_uid);
+        if stat.st_uid != expected {
+            let text = format!("belongs to user {}, the vault to user {expected}", stat.st_uid);
+            self.report.finding("owner", path, text);
+        }
+        let wanted = if matches!(place, Place::Folder) {
+            FileType::Directory
+        } else {
+            FileType::RegularFile
+        };
+        if kind != wanted {
+            self.report
+                .finding("not-regular", path, format!("{kind:?}, where {wanted:?} should be"));
+        } else if kind == FileType::RegularFile && links(&stat) > 1 {
+            self.report
+                .finding("hard-link", path, FileFault::HardLinked.to_string());
+        }
+        for attribute in folder.attributes(name).unwrap_or_default() {
+            // Labels of SELinux and the like belong to the system.
+            if !attribute.starts_with("security.") {
+                let text = format!(
+                    "extended attribute {}: bytes that no file shows",
+                    attribute.escape_debug()
+                );
+                self.report.finding("attribute", path, text);
+            }
+        }
+        self.report.files.push(FileReport {
+            path: path.to_owned(),
+            place,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            owner: stat.st_uid,
+            mode: format!("{mode:04o}"),
+            links: links(&stat),
+            age: None,
+            content: None,
+        });
+        Ok(Some(stat))
+    }
+
+    /// An age file: its entry, its header, its content. Gives the content back if it could be opened.
+    fn sealed(
+        &mut self,
+        folder: &Folder,
+        file: &str,
+        path: &str,
+        place: Place,
+        kind: Kind,
+        name: Option<&str>,
+    ) -> Result<Result<Option<Content>, FileFault>, CouldNotLook> {
+        let Some(stat) = self.entry(folder, file, path, place)? else {
+            return Ok(Ok(None));
+        };
+        let bytes = match folder.read(file, kind.file_limit()) {
+            Ok(bytes) => bytes,
+            Err(ReadError::Missing) => return Ok(Ok(None)),
+            Err(ReadError::Fault(FileFault::NotRegular | FileFault::HardLinked)) => return Ok(Ok(None)),
+            Err(ReadError::Fault(FileFault::TooLarge)) => {
+                self.report.finding(
+                    "too-large",
+                    path,
+                    format!("{} bytes: {}", stat.st_size, FileFault::TooLarge),
+                );
+                return Ok(Ok(None));
+            }
+            Err(ReadError::Fault(fault)) => {
+                let cause = std::io::Error::other(fault);
+                return Err(CouldNotLook::Unreadable {
+                    path: folder.path().join(file),
+                    cause,
+                });
+            }
+            Err(ReadError::Io(cause)) => {
+                return Err(CouldNotLook::Unreadable {
+                    path: folder.path().join(file),
+                    cause,
+                });
+            }
+        };
+        let (age, content) = self.look.at_file(self.report, path, name, &bytes);
+        let entry = self.report.files.last_mut().expect("entered above");
+        // What was read, should it have changed since it was looked at.
+        entry.size = bytes.len() as u64;
+        entry.age = age;
+        entry.content = content.as_ref().ok().cloned().flatten();
+        Ok(content)
+    }
+
+    fn identity(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
+        let content = self.sealed(
+            root,
+            IDENTITY,
+            IDENTITY,
+            Place::Identity,
+            Kind::Identity,
+            Some(IDENTITY),
+        )?;
+        match content {
+            Ok(content) => {
+                self.boot = content.as_ref().and_then(|c| c.boot);
+                self.wrong_kind(IDENTITY, content.as_ref(), "identity");
+                Ok(())
+            }
+            Err(FileFault::NotAge) => Ok(()),
+            Err(FileFault::ForeignRecipient) => Err(CouldNotLook::WrongKey(root.path().into())),
+            Err(fault) => {
+                self.report.finding("cannot-open", IDENTITY, fault.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn peer(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
+        if name.strip_suffix(".age").is_none_or(|stem| Ufrag::new(stem).is_err()) {
+            return if name.starts_with(TEMPORARY) {
+                self.temporary(folder, name, path)
+            } else {
+                self.stray(folder, name, path)
+            };
+        }
+        self.peers += 1;
+        let content = self.sealed(folder, name, path, Place::Peer, Kind::Peer, Some(path))?;
+        self.judge_peer(path, content);
+        Ok(())
+    }
+
+    fn judge_peer(&mut self, path: &str, content: Result<Option<Content>, FileFault>) {
+        match content {
+            Ok(content) => {
+                self.wrong_kind(path, content.as_ref(), "peer");
+                if let (Some(written), Some(last)) = (content.and_then(|c| c.boot), self.boot)
+                    && written > last
+                {
+                    let text = format!(
+                        "written in boot {written}, but identity.age says boot {last}: identity.age is an older copy"
+                    );
+                    self.report.finding("rolled-back", path, text);
+                }
+            }
+            Err(FileFault::NotAge) => {}
+            Err(fault) => self.report.finding("cannot-open", path, fault.to_string()),
+        }
+    }
+
+    fn wrong_kind(&mut self, path: &str, content: Option<&Content>, expected: &str) {
+        if let Some(kind) = content.and_then(|c| c.kind)
+            && kind != expected
+            && kind != "full-state"
+        {
+            self.report.finding("name", path, FileFault::WrongKind.to_string());
+        }
+    }
+
+    fn set_aside(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
+        self.report.finding(
+            "set-aside",
+            path,
+            "the server could not use it: find out why, then delete it",
+        );
+        let ufrag = name.split('.').next().filter(|stem| Ufrag::new(*stem).is_ok());
+        let original = ufrag.map(|ufrag| path_in_vault(&format!("{ufrag}.age")));
+        let content = self.sealed(folder, name, path, Place::SetAside, Kind::Peer, original.as_deref())?;
+        self.judge_peer(path, content);
+        Ok(())
+    }
+
+    /// A folder of the vault and what is in it.
+    fn folder(
+        &mut self,
+        root: &Folder,
+        name: &str,
+        look: fn(&mut Self, &Folder, &str, &str) -> Result<(), CouldNotLook>,
+    ) -> Result<(), CouldNotLook> {
+        let Some(stat) = self.entry(root, name, name, Place::Folder)? else {
+            return Ok(());
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Ok(());
+        }
+        let cannot = |cause| CouldNotLook::Unreadable {
+            path: root.path().join(name),
+            cause,
+        };
+        let folder = root.sub(name).map_err(cannot)?;
+        let mut names = folder.names().map_err(cannot)?;
+        names.sort();
+        for entry in names {
+            look(self, &folder, &entry, &format!("{name}/{entry}"))?;
+        }
+        Ok(())
+    }
+
+    fn lock(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
+        if self
+            .entry(root, LOCK, LOCK, Place::Lock)?
+            .is_some_and(|stat| stat.st_size > 0)
+        {
+            self.report.finding("unaccounted", LOCK, "the lock is not empty");
+        }
+        Ok(())
+    }
+
+    fn temporary(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
+        if self.entry(folder, name, path, Place::Temporary)?.is_none() {
+            return Ok(());
+        }
+        let text =
+            "being written by a server that runs, or left by one that was killed: then its next start removes it";
+        if self.lock == Lock::Held {
+            self.report.note("temporary", path, text);
+        } else {
+            self.report.finding("temporary", path, text);
+        }
+        Ok(())
+    }
+
+    fn interrupted_rekey(&mut self, root: &Folder, name: &str) -> Result<(), CouldNotLook> {
+        self.entry(root, name, name, Place::Folder)?;
+        let text = "a rekey is running or was cut off: run it again, or start the server; either brings it to its end";
+        self.report.finding("interrupted-rekey", name, text);
+        Ok(())
+    }
+
+    fn stray(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
+        self.entry(folder, name, path, Place::Stray)?;
+        self.report.finding("stray", path, "rekindle did not put it there");
+        Ok(())
+    }
+}

@@ -1,0 +1,300 @@
+//! Takes a plaintext apart into items that lie end to end, each with its class.
+
+use bincode::config;
+use serde::Serialize;
+
+use super::der;
+use super::report::{Class, Item};
+use super::sdp::{self, Side};
+use crate::vault::error::FileFault;
+use crate::vault::identity::hex;
+use crate::vault::record::{
+    FULL_STATE_BIT, Header, IceCredentials, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord, SCHEMA,
+};
+use crate::vault::seal::{MacKey, decode};
+use crate::vault::store::{IDENTITY, file_name, path_in_vault};
+
+/// Shows values, or short hashes of them under a key, so that equal values can be told but not guessed.
+pub(super) struct Redactor {
+    pub key: MacKey,
+    pub reveal: bool,
+}
+
+impl Redactor {
+    fn show(&self, bytes: &[u8]) -> String {
+        if !self.reveal {
+            return format!("#{}", hex(&self.key.tag(&[bytes]).as_ref()[..4]));
+        }
+        match std::str::from_utf8(bytes) {
+            // Escaped: what is in a file is not to be trusted on a terminal.
+            Ok(text) if !text.chars().any(|c| c.is_control() && !"\r\n\t".contains(c)) => {
+                text.escape_debug().to_string()
+            }
+            _ => hex(bytes),
+        }
+    }
+}
+
+/// A plaintext, taken apart.
+pub(super) struct Inventory {
+    pub items: Vec<Item>,
+    /// If it has one that is ours.
+    pub header: Option<Header>,
+    /// `identity`, `peer` or `full-state`.
+    pub kind: Option<&'static str>,
+    /// The file name that the content belongs to.
+    pub name: Option<String>,
+    /// A peer's, in seconds since the Unix epoch.
+    pub joined_at: Option<u64>,
+    /// What is wrong: code and text.
+    pub findings: Vec<(&'static str, String)>,
+    /// What to know: code and text.
+    pub notes: Vec<(&'static str, String)>,
+}
+
+/// Collects items.
+struct Builder<'a> {
+    redactor: &'a Redactor,
+    at: usize,
+    inventory: Inventory,
+}
+
+/// Takes a plaintext apart. Every byte of it is in exactly one item, whatever it is.
+pub(super) fn take_apart(plaintext: &[u8], redactor: &Redactor) -> Inventory {
+    let inventory = Inventory {
+        items: Vec::new(),
+        header: None,
+        kind: None,
+        name: None,
+        joined_at: None,
+        findings: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut builder = Builder {
+        redactor,
+        at: 0,
+        inventory,
+    };
+    let (content, mac) = plaintext.split_at(plaintext.len().saturating_sub(MAC_LEN));
+    if builder.content(content) {
+        builder.put("mac", Class::Public, mac);
+    } else {
+        builder.unaccounted(&plaintext[builder.at..]);
+    }
+    builder.inventory
+}
+
+impl Builder<'_> {
+    /// Header and body. Returns whether the content ends where the MAC should begin.
+    fn content(&mut self, content: &[u8]) -> bool {
+        let bounded = config::standard().with_limit::<64>();
+        let header = content
+            .starts_with(&MAGIC)
+            .then(|| bincode::serde::decode_from_slice(content, bounded));
+        let Some(Ok((header, used))) = header else {
+            self.finding("not-ours", "it does not begin as a plaintext of rekindle does");
+            return false;
+        };
+        let header: Header = header;
+        if encoded(&header) != content[..used] {
+            self.finding("unaccounted", FileFault::Malformed.to_string());
+            return false;
+        }
+        self.header(&header);
+        let body = &content[used..];
+        let fault = match header.kind {
+            _ if header.schema != SCHEMA => FileFault::Schema(header.schema),
+            kind if kind & FULL_STATE_BIT != 0 => {
+                self.inventory.kind = Some("full-state");
+                self.finding("forbidden", FileFault::FullState.to_string());
+                self.put("session state", Class::Forbidden, body);
+                return true;
+            }
+            kind if kind == Kind::Identity.byte() => match decode(Kind::Identity, content) {
+                Ok((_, record)) => return self.identity(&record),
+                Err(fault) => fault,
+            },
+            kind if kind == Kind::Peer.byte() => match decode(Kind::Peer, content) {
+                Ok((_, record)) => return self.peer(&record),
+                Err(fault) => fault,
+            },
+            _ => FileFault::WrongKind,
+        };
+        self.finding(
+            if matches!(fault, FileFault::Schema(_)) {
+                "schema"
+            } else {
+                "unaccounted"
+            },
+            fault.to_string(),
+        );
+        false
+    }
+
+    fn header(&mut self, header: &Header) {
+        // Without `..`: a field that is added has to be given a class here before this compiles.
+        let Header {
+            magic,
+            schema,
+            kind,
+            boot,
+            written_at,
+        } = header;
+        self.put("magic", Class::Public, magic);
+        self.number("schema", Class::Public, schema);
+        self.number("kind", Class::Public, kind);
+        self.number("boot", Class::Public, boot);
+        // When a peer joined or moved says something about a person; when the server started does not.
+        let is_peer = *kind == Kind::Peer.byte();
+        self.number(
+            "written_at",
+            if is_peer { Class::PersonalData } else { Class::Public },
+            written_at,
+        );
+        self.inventory.header = Some(*header);
+    }
+
+    fn identity(&mut self, record: &IdentityRecord<'_>) -> bool {
+        let IdentityRecord {
+            certificate,
+            private_key,
+        } = record;
+        self.inventory.kind = Some("identity");
+        self.inventory.name = Some(IDENTITY.to_owned());
+        let parts = der::identity(certificate, private_key);
+        let (certificate_parts, private_parts) = match parts {
+            Ok((certificate, private)) => (Some(certificate), Some(private)),
+            Err(wrong) => {
+                self.finding("certificate", wrong);
+                (None, None)
+            }
+        };
+        for (name, bytes, parts, class) in [
+            ("certificate", certificate, certificate_parts, Class::Public),
+            ("private_key", private_key, private_parts, Class::LongLivedSecret),
+        ] {
+            self.number(&format!("{name}.length"), Class::Public, &bytes.len());
+            // Without parts it is one piece, of the gravest class that could be in it.
+            let whole = vec![der::Part {
+                length: bytes.len(),
+                name: "whole",
+                class,
+            }];
+            let mut rest: &[u8] = bytes;
+            for part in parts.unwrap_or(whole) {
+                let (bytes, next) = rest.split_at(part.length);
+                self.put(&format!("{name} {}", part.name), part.class, bytes);
+                rest = next;
+            }
+        }
+        true
+    }
+
+    fn peer(&mut self, record: &PeerRecord) -> bool {
+        // Without `..`, as above.
+        let PeerRecord {
+            role,
+            channel,
+            ice: IceCredentials { ufrag, pwd },
+            offer,
+            answer,
+            joined_at,
+        } = record;
+        self.inventory.kind = Some("peer");
+        self.inventory.name = Some(path_in_vault(&file_name(ufrag)));
+        self.inventory.joined_at = Some(*joined_at);
+        self.put("role", Class::PersonalData, &encoded(role));
+        self.text("channel", Class::PersonalData, channel);
+        // On the wire in clear, in every STUN request.
+        self.text("ice.ufrag", Class::Public, ufrag.as_str());
+        self.text("ice.pwd", Class::Credential, pwd.expose());
+        self.sdp("offer", Side::Offer, offer);
+        self.sdp("answer", Side::Answer, answer);
+        self.number("joined_at", Class::PersonalData, joined_at);
+        if let Err(unfit) = record.check() {
+            self.finding("unfit", unfit.to_string());
+        }
+        true
+    }
+
+    fn text(&mut self, field: &str, class: Class, text: &str) {
+        self.number(&format!("{field}.length"), Class::Public, &text.len());
+        self.put(field, class, text.as_bytes());
+    }
+
+    fn sdp(&mut self, field: &str, side: Side, text: &str) {
+        self.number(&format!("{field}.length"), Class::Public, &text.len());
+        for (index, line) in text.split_inclusive('\n').enumerate() {
+            let Some(judged) = sdp::judge(side, line) else {
+                self.finding(
+                    "unaccounted",
+                    format!("line {} of the {field} is no line of a session description", index + 1),
+                );
+                self.put(&format!("{field}[{index}] ?"), Class::Unaccounted, line.as_bytes());
+                continue;
+            };
+            if judged.class == Class::Forbidden {
+                self.finding(
+                    "forbidden",
+                    format!("line {} of the {field}, {}, carries a key", index + 1, judged.label),
+                );
+            }
+            if !judged.known {
+                let text = format!(
+                    "{field}: {} is not known to the auditor; look at it with --reveal",
+                    judged.label
+                );
+                self.inventory.notes.push(("unknown-line", text));
+            }
+            self.put(
+                &format!("{field}[{index}] {}", judged.label),
+                judged.class,
+                line.as_bytes(),
+            );
+        }
+    }
+
+    /// A number in bincode's encoding. Those of class public are shown as they are, and the time of writing too, since
+    /// the report says it anyway.
+    fn number(&mut self, field: &str, class: Class, number: &(impl Serialize + ToString)) {
+        let length = encoded(number).len();
+        if class == Class::Public || field == "written_at" || self.redactor.reveal {
+            self.item(field, class, length, number.to_string());
+        } else {
+            self.put(field, class, &encoded(number));
+        }
+    }
+
+    fn put(&mut self, field: &str, class: Class, bytes: &[u8]) {
+        let value = self.redactor.show(bytes);
+        self.item(field, class, bytes.len(), value);
+    }
+
+    fn item(&mut self, field: &str, class: Class, length: usize, value: String) {
+        if length > 0 {
+            self.inventory.items.push(Item {
+                offset: self.at,
+                length,
+                field: field.to_owned(),
+                class,
+                value,
+            });
+            self.at += length;
+        }
+    }
+
+    fn unaccounted(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.put("unaccounted", Class::Unaccounted, rest);
+        }
+    }
+
+    fn finding(&mut self, code: &'static str, text: impl Into<String>) {
+        self.inventory.findings.push((code, text.into()));
+    }
+}
+
+/// As it is in a file.
+fn encoded(value: &impl Serialize) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, config::standard()).expect("numbers and names encode")
+}

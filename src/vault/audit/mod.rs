@@ -1,0 +1,234 @@
+//! `rekindle audit`: says of every byte that is persisted what it is, and whether it should be there.
+//!
+//! It shares the cryptography and the schema with the server, and nothing else: the age header, the DER structures and
+//! the session descriptions are parsed here by code of its own. An independent decoder in Python
+//! (`tests/persisted_format/decode.py`) must agree with it.
+
+mod der;
+mod folder;
+mod header;
+mod human;
+mod inventory;
+mod report;
+mod sdp;
+mod sealed;
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+pub use report::{
+    AgeFacts, Class, Content, FileReport, Finding, Item, Lock, MacVerdict, OpenedBy, Place, RecipientFacts, Report,
+    Stanza, VaultFacts, Verdict,
+};
+
+use super::KeyError;
+use super::clock::unix_seconds;
+use super::error::FileFault;
+use super::files::{Folder, ReadError, links};
+use super::key::KeyFile;
+use super::record::{Kind, Ufrag, limits};
+use super::seal::MacKey;
+use super::store::{IDENTITY, path_in_vault};
+use inventory::Redactor;
+use sealed::Look;
+
+/// What `rekindle audit` takes.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// A vault, one of its files, or `-` for a plaintext on the standard input, made by `age -d`.
+    pub target: PathBuf,
+    /// Without one, only what the files show from outside.
+    pub key_file: Option<PathBuf>,
+    /// The path inside the vault that a file or plaintext had (`peers/<ufrag>.age`), where it cannot be told.
+    pub name: Option<String>,
+    /// Show values instead of short hashes.
+    pub reveal: bool,
+    /// Show every field of every file. A single file is shown so anyway.
+    pub detail: bool,
+    /// The report as JSON.
+    pub json: bool,
+}
+
+/// The audit could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CouldNotLook {
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The key file opens nothing here.
+    #[error("the key file does not open {path}: name the key file it was made with", path = .0.display())]
+    WrongKey(PathBuf),
+    /// The system said no.
+    #[error("cannot read {path}: {cause}", path = path.display())]
+    Unreadable {
+        /// What was to be read.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+}
+
+/// The command: audits and prints. Exit code 0: clean; 1: findings; 2: could not look.
+pub fn run(options: &Options) -> ExitCode {
+    let mut out = io::stdout();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let report = match audit(options, &mut io::stdin(), SystemTime::now()) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let written = if options.json {
+        write_json(&report, &mut out)
+    } else {
+        write_human(&report, options.detail, colour, &mut out)
+    };
+    match written {
+        // Whoever reads may have read enough (`| head`); the verdict stands.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write the report: {error}");
+            ExitCode::from(2)
+        }
+        _ => ExitCode::from(u8::from(report.verdict == Verdict::Findings)),
+    }
+}
+
+/// Writes the report for people; `colour` puts in ANSI escape sequences.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_human(report: &Report, detail: bool, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+    human::write(report, detail, colour, out)
+}
+
+/// Writes the report as JSON, with a line end.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)
+}
+
+/// Audits a vault, a file or a plaintext; `input` is read when the target is `-`. Changes nothing.
+///
+/// # Errors
+/// [`CouldNotLook`] when there is nothing to judge. All that is wrong with what was looked at is in the report.
+pub fn audit(options: &Options, input: &mut dyn Read, now: SystemTime) -> Result<Report, CouldNotLook> {
+    let keys = options
+        .key_file
+        .as_deref()
+        .map(KeyFile::load)
+        .transpose()?
+        .map(|file| file.keys);
+    let key = keys
+        .as_ref()
+        .map_or_else(MacKey::random, |keys| keys[0].redaction_key());
+    let look = Look {
+        keys,
+        redactor: Redactor {
+            key,
+            reveal: options.reveal,
+        },
+        now: unix_seconds(now),
+    };
+    let target = &*options.target;
+    let report = Report::new(&target.to_string_lossy(), look.keys.is_some(), options.reveal);
+    let report = if target == Path::new("-") {
+        audit_plaintext(options, &look, input, report)?
+    } else if target.is_dir() {
+        folder::audit(target, &look, report)?
+    } else {
+        audit_file(options, &look, report)?
+    };
+    Ok(report.conclude())
+}
+
+/// A plaintext from elsewhere.
+fn audit_plaintext(
+    options: &Options,
+    look: &Look,
+    input: &mut dyn Read,
+    mut report: Report,
+) -> Result<Report, CouldNotLook> {
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::PEER_FILE + 1));
+    let read = input.take(limits::PEER_FILE as u64 + 1).read_to_end(&mut plaintext);
+    read.map_err(|cause| CouldNotLook::Unreadable {
+        path: "-".into(),
+        cause,
+    })?;
+    let content = look.at_plaintext(&mut report, "-", options.name.as_deref(), &plaintext, None);
+    if plaintext.len() > limits::PEER_FILE {
+        report.finding("too-large", "-", FileFault::TooLarge.to_string());
+    }
+    report.files.push(FileReport {
+        path: "-".into(),
+        place: Place::Named,
+        size: plaintext.len() as u64,
+        owner: 0,
+        mode: String::new(),
+        links: 0,
+        age: None,
+        content: Some(content),
+    });
+    Ok(report)
+}
+
+/// One age file.
+fn audit_file(options: &Options, look: &Look, mut report: Report) -> Result<Report, CouldNotLook> {
+    let path = &*options.target;
+    let cannot = |cause| CouldNotLook::Unreadable {
+        path: path.into(),
+        cause,
+    };
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let folder = Folder::open(parent).map_err(cannot)?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let shown = path.to_string_lossy().into_owned();
+    let bytes = match folder.read(&file, Kind::Peer.file_limit()) {
+        Ok(bytes) => bytes,
+        Err(ReadError::Missing) => return Err(cannot(io::ErrorKind::NotFound.into())),
+        Err(ReadError::Fault(fault)) => return Err(cannot(io::Error::other(fault))),
+        Err(ReadError::Io(cause)) => return Err(cannot(cause)),
+    };
+    let stat = folder.stat(&file).map_err(cannot)?;
+    // As it would lie in a vault, if its name is one of those; else the content says it.
+    let name = options.name.clone().or_else(|| {
+        let is_peer = file.strip_suffix(".age").is_some_and(|stem| Ufrag::new(stem).is_ok());
+        if file == IDENTITY {
+            Some(IDENTITY.to_owned())
+        } else {
+            is_peer.then(|| path_in_vault(&file))
+        }
+    });
+    let (age, content) = look.at_file(&mut report, &shown, name.as_deref(), &bytes);
+    let content = match content {
+        Ok(content) => content,
+        Err(FileFault::ForeignRecipient) => return Err(CouldNotLook::WrongKey(path.into())),
+        Err(FileFault::NotAge) => None,
+        Err(fault) => {
+            report.finding("cannot-open", &shown, fault.to_string());
+            None
+        }
+    };
+    report.files.push(FileReport {
+        path: shown,
+        place: Place::Named,
+        size: bytes.len() as u64,
+        owner: stat.st_uid,
+        mode: format!("{:04o}", stat.st_mode & 0o7777),
+        links: links(&stat),
+        age,
+        content,
+    });
+    Ok(report)
+}

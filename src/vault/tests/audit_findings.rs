@@ -1,0 +1,230 @@
+//! What the auditor finds in vaults that are not clean.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::super::audit::{Report, Verdict};
+use super::super::record::{Header, Kind};
+use super::super::seal::{SealingKey, seal_peer};
+use super::audit::{PEER, codes, look, options, plaintext_of};
+use super::*;
+
+/// Spoils a clean vault; expects these findings, and that the audit changes nothing.
+fn finds(expected: &[(&str, &str)], spoil: impl FnOnce(&Place)) -> Report {
+    let place = Place::with_peers(&["somebody00", "elsebody00"]);
+    assert_eq!(codes(&look(&options(&place))), []);
+    spoil(&place);
+    let before = place.files();
+    let report = look(&options(&place));
+    let mut found = codes(&report);
+    found.sort_unstable();
+    assert_eq!(found, expected, "{:#?}", report.findings);
+    assert_eq!(report.verdict, Verdict::Findings);
+    assert_eq!(place.files(), before);
+    report
+}
+
+/// Puts a changed content with a right MAC into a peer's place, as whoever has the key file can.
+fn reseal(place: &Place, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut content = plaintext_of(place, PEER);
+    content.truncate(content.len() - 32);
+    change(&mut content);
+    let sealed = place.keys().keys[0].sealing().seal_with_mac(PEER, &content);
+    fs::write(place.vault_path().join(PEER), sealed).expect("written");
+}
+
+#[test]
+fn damage_of_every_kind_is_found() {
+    let path = |place: &Place| place.vault_path().join(PEER);
+    finds(&[("cannot-open", PEER)], |place| {
+        let file = fs::read(path(place)).expect("read");
+        fs::write(path(place), &file[..file.len() - 1]).expect("written");
+    });
+    finds(&[("not-age", PEER)], |place| {
+        fs::write(path(place), b"").expect("written")
+    });
+    finds(&[("cannot-open", PEER)], |place| {
+        let other = Place::with_peers(&["somebody00"]);
+        fs::copy(path(&other), path(place)).expect("copied");
+    });
+    finds(&[("mac", PEER)], |place| {
+        let recipient = place.keys().recipients().next().expect("one");
+        let header = Header::new(Kind::Peer, 1, 1_800_000_000);
+        let forged = seal_peer(&SealingKey::forger(&recipient), PEER, &header, &record("somebody00"));
+        fs::write(path(place), forged).expect("written");
+    });
+    finds(&[("mac", PEER), ("name", PEER)], |place| {
+        fs::copy(place.peer_path("elsebody00"), path(place)).expect("copied");
+    });
+    finds(&[("mac", PEER), ("name", PEER), ("name", PEER)], |place| {
+        fs::copy(place.vault_path().join("identity.age"), path(place)).expect("copied");
+    });
+    finds(&[("too-large", PEER)], |place| {
+        fs::write(path(place), vec![0; 300_000]).expect("written")
+    });
+    finds(&[("hard-link", PEER)], |place| {
+        fs::hard_link(path(place), place.dir.path().join("link")).expect("linked");
+    });
+    finds(&[("not-regular", PEER)], |place| {
+        fs::rename(path(place), place.dir.path().join("moved")).expect("moved");
+        symlink(place.dir.path().join("moved"), path(place)).expect("linked");
+    });
+    finds(&[("cannot-open", "identity.age")], |place| {
+        let identity = place.vault_path().join("identity.age");
+        let file = fs::read(&identity).expect("read");
+        fs::write(&identity, &file[..file.len() - 1]).expect("written");
+    });
+    finds(&[("identity-missing", "identity.age")], |place| {
+        fs::remove_file(place.vault_path().join("identity.age")).expect("removed");
+    });
+}
+
+#[test]
+fn bytes_that_mean_nothing_are_found() {
+    let report = finds(&[("unaccounted", PEER)], |place| {
+        reseal(place, |content| content.push(0))
+    });
+    assert!(report.totals["unaccounted"] > 100);
+    finds(&[("unaccounted", PEER)], |place| {
+        reseal(place, |content| drop(content.splice(10..11, [251, 1, 0])))
+    });
+    finds(&[("unaccounted", PEER)], |place| {
+        reseal(place, |content| {
+            let at = content.windows(5).position(|w| w == b"a=can").expect("found");
+            content[at + 1] = b':';
+        });
+    });
+    finds(&[("not-ours", PEER)], |place| reseal(place, |content| content[0] = 0));
+    finds(&[("schema", PEER)], |place| reseal(place, |content| content[8] = 9));
+    finds(&[("not-ours", PEER)], |place| reseal(place, Vec::clear));
+    finds(&[("unfit", PEER)], |place| {
+        reseal(place, |content| {
+            let at = content.windows(5).position(|w| w == b"lobby").expect("found");
+            content[at] = 7;
+        });
+    });
+}
+
+#[test]
+fn session_keys_are_found() {
+    let report = finds(&[("forbidden", PEER)], |place| {
+        reseal(place, |content| content[9] |= 0x80)
+    });
+    assert!(report.totals["forbidden"] > 100);
+    let report = finds(&[("forbidden", PEER)], |place| {
+        reseal(place, |content| {
+            // An attribute as long as another that is there, so that the lengths stay.
+            let at = content.windows(11).position(|w| w == b"a=candidate").expect("found");
+            content[at..at + 11].copy_from_slice(b"a=crypto:1 ");
+        });
+    });
+    let line = record("somebody00").offer.lines().last().expect("a line").len() + 2;
+    assert_eq!(report.totals["forbidden"], line as u64, "the line, and nothing else");
+}
+
+#[test]
+fn an_identity_that_this_program_did_not_make_is_found() {
+    let place = Place::with_peers(&[]);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = rcgen::CertificateParams::new(vec!["example.org".into()]).expect("parameters");
+    let certificate = certificate.self_signed(&key).expect("signed");
+    let identity = Identity::from_der(certificate.der(), key.serialized_der());
+    let header = Header::new(Kind::Identity, 1, 1_800_000_000);
+    let sealing = place.keys().keys[0].sealing();
+    let sealed = super::super::seal::seal_identity(&sealing, "identity.age", &header, &identity.record());
+    fs::write(place.vault_path().join("identity.age"), sealed).expect("written");
+    let report = look(&options(&place));
+    assert_eq!(codes(&report), [("certificate", "identity.age")]);
+    assert!(
+        report.totals["long-lived-secret"] > 100,
+        "the private key is one piece then"
+    );
+}
+
+#[test]
+fn a_rolled_back_identity_is_found() {
+    let place = Place::with_peers(&["beforehand"]);
+    let old = fs::read(place.vault_path().join("identity.age")).expect("read");
+    place.open().vault.save(&record("somebody00"), now()).expect("saved");
+    assert_eq!(codes(&look(&options(&place))), []);
+    fs::write(place.vault_path().join("identity.age"), old).expect("written");
+    assert_eq!(codes(&look(&options(&place))), [("rolled-back", PEER)]);
+}
+
+#[test]
+fn what_does_not_belong_there_is_found() {
+    finds(
+        &[("stray", "notes.txt"), ("stray", "peers/..age"), ("stray", "peers/x")],
+        |place| {
+            for name in ["notes.txt", "peers/x", "peers/..age"] {
+                fs::write(place.vault_path().join(name), b"").expect("written");
+                fs::set_permissions(place.vault_path().join(name), fs::Permissions::from_mode(0o600)).expect("mode");
+            }
+        },
+    );
+    finds(&[("temporary", ".tmp-1-1")], |place| {
+        fs::write(place.vault_path().join(".tmp-1-1"), b"").expect("written");
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(place.vault_path().join(".tmp-1-1"), mode).expect("mode");
+    });
+    finds(&[("unaccounted", "lock")], |place| {
+        fs::write(place.vault_path().join("lock"), b"x").expect("written")
+    });
+    finds(&[("readable-by-others", "peers")], |place| {
+        fs::set_permissions(place.vault_path().join("peers"), fs::Permissions::from_mode(0o750)).expect("mode");
+    });
+    finds(&[("writable-by-others", PEER)], |place| {
+        fs::set_permissions(place.vault_path().join(PEER), fs::Permissions::from_mode(0o622)).expect("mode");
+    });
+    finds(
+        &[
+            ("cannot-open", "set-aside/somebody00.2.age"),
+            ("set-aside", "set-aside/somebody00.2.age"),
+        ],
+        |place| {
+            let file = fs::read(place.vault_path().join(PEER)).expect("read");
+            fs::write(place.vault_path().join(PEER), &file[..file.len() - 1]).expect("written");
+            assert_eq!(place.open().reader.read(&ufrag("somebody00")).expect("read"), None);
+        },
+    );
+    finds(&[("interrupted-rekey", "rekey")], |place| {
+        fs::create_dir(place.vault_path().join("rekey")).expect("made");
+        fs::set_permissions(place.vault_path().join("rekey"), fs::Permissions::from_mode(0o700)).expect("mode");
+    });
+}
+
+#[test]
+fn extended_attributes_are_found() {
+    let place = Place::with_peers(&["somebody00"]);
+    let path = place.vault_path().join(PEER);
+    let set = rustix::fs::setxattr(&path, "user.note", b"hidden", rustix::fs::XattrFlags::empty());
+    if let Err(error) = set {
+        println!("skipped: this file system takes no extended attributes: {error}");
+        return;
+    }
+    assert_eq!(codes(&look(&options(&place))), [("attribute", PEER)]);
+}
+
+#[test]
+fn other_recipients_and_strange_stanzas_are_found() {
+    let place = Place::with_peers(&["somebody00"]);
+    let plaintext = plaintext_of(&place, PEER);
+    let ours: age::x25519::Recipient = place
+        .keys()
+        .recipients()
+        .next()
+        .expect("one")
+        .parse()
+        .expect("a recipient");
+    let theirs = age::x25519::Identity::generate().to_public();
+    let recipients = [&ours as &dyn age::Recipient, &theirs];
+    let mut file = Vec::new();
+    let encryptor = age::Encryptor::with_recipients(recipients.into_iter()).expect("two recipients");
+    let mut writer = encryptor.wrap_output(&mut file).expect("written");
+    std::io::Write::write_all(&mut writer, &plaintext).expect("written");
+    writer.finish().expect("written");
+    fs::write(place.vault_path().join(PEER), file).expect("written");
+    assert_eq!(codes(&look(&options(&place))), [("stanza", PEER)]);
+    // Only the auditor minds: the record is ours and right.
+    assert!(place.open().reader.read(&ufrag("somebody00")).expect("read").is_some());
+}

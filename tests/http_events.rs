@@ -1,0 +1,108 @@
+//! A session's event stream: what it says, and when it ends.
+
+mod running;
+
+use running::{PUBLISH, Server, WATCH, assert_problem, header, json};
+
+fn start() -> (tempfile::TempDir, Server) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let server = Server::start(folder.path(), &[]);
+    (folder, server)
+}
+
+#[test]
+fn a_stream_opens_with_how_things_are_and_ends_when_the_session_does() {
+    let (_folder, server) = start();
+    server.join("/whip/lobby", PUBLISH);
+    let mut answer = server.offer("/whep/lobby", WATCH);
+    let session = header(&answer, "location").to_owned();
+    let fingerprint = header(&answer, "rekindle-fingerprint").to_owned();
+    assert!(!running::text(&mut answer).is_empty());
+
+    let mut events = server.events(&format!("{session}/events"));
+    let (name, hello) = events.next().expect("an event");
+    assert_eq!(name, "hello");
+    assert_eq!(hello["boot"], 1);
+    assert_eq!(hello["mode"], "rehandshake");
+    assert_eq!(hello["role"], "viewer");
+    assert_eq!(hello["fingerprint"], fingerprint);
+    assert_eq!(hello["connected"], false);
+    assert_eq!(hello["source"], false);
+
+    assert_eq!(server.delete(&session).status(), 200);
+    let (name, gone) = events.next().expect("an event");
+    assert_eq!((name.as_str(), &gone["reason"]), ("gone", &"left".into()));
+    assert!(events.next().is_none());
+    assert_problem(server.get(&format!("{session}/events")), 404, "no-session");
+}
+
+#[test]
+fn a_kill_ends_the_stream_and_the_next_boot_opens_it_again() {
+    let (folder, server) = start();
+    let session = server.join("/whip/lobby", PUBLISH);
+    let path = format!("{session}/events");
+    let mut events = server.events(&path);
+    assert!(events.next().is_some());
+    server.kill();
+    assert!(events.next().is_none());
+
+    let server = Server::start(folder.path(), &[]);
+    let (name, hello) = server.events(&path).next().expect("an event");
+    assert_eq!(name, "hello");
+    assert_eq!(hello["boot"], 2);
+    assert_eq!(hello["role"], "publisher");
+    assert_eq!(hello["connected"], false);
+}
+
+#[test]
+fn a_stop_ends_streams_at_once_and_keeps_sessions() {
+    let (folder, server) = start();
+    let session = server.join("/whip/lobby", PUBLISH);
+    let path = format!("{session}/events");
+    let mut events = server.events(&path);
+    assert!(events.next().is_some());
+    let (code, _log) = server.terminate();
+    assert_eq!(code, Some(0));
+    assert!(events.next().is_none());
+
+    let server = Server::start(folder.path(), &[]);
+    assert!(server.events(&path).next().is_some());
+}
+
+#[test]
+fn a_subscription_as_in_the_whep_drafts_carries_what_it_names() {
+    let (_folder, server) = start();
+    server.join("/whip/lobby", PUBLISH);
+    let session = server.join("/whep/lobby", WATCH);
+    let path = format!("{session}/events");
+    let json_type = [("content-type", "application/json")];
+    let answer = server.post(&path, &json_type, br#"["active","inactive","layers"]"#);
+    assert_eq!(answer.status(), 201);
+    let (name, _) = server.events(header(&answer, "location")).next().expect("an event");
+    assert_eq!(name, "inactive");
+    assert_problem(server.post(&path, &json_type, br#"["layers"]"#), 400, "body");
+    assert_problem(server.post(&path, &json_type, b"active"), 400, "body");
+    assert_problem(
+        server.post(&path, &[("content-type", "text/plain")], b"[]"),
+        415,
+        "media-type",
+    );
+}
+
+#[test]
+fn an_awaited_session_is_counted_until_it_is_back() {
+    let (folder, server) = start();
+    server.join("/whip/lobby", PUBLISH);
+    assert_eq!(json(&mut server.get("/healthz"))["peers"]["joining"], 1);
+    server.kill();
+    let server = Server::start(folder.path(), &[]);
+    let health = (0..200)
+        .map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            json(&mut server.get("/healthz"))
+        })
+        .find(|health| health["resuming"] == false)
+        .expect("all records are read soon");
+    assert_eq!(health["peers"]["awaited"], 1, "{health}");
+    assert_eq!(health["boot"], 2);
+}

@@ -1,0 +1,498 @@
+#!/usr/bin/env python3
+"""Decodes a rekindle vault without a line of rekindle's code.
+
+Written from threat-model/persisted-format.md alone: pyrage opens the age files, the standard library does the rest.
+It says of every byte what it is, as `rekindle audit --json` does, and the two must agree.
+
+    decode.py --key-file KEY DIR       JSON on the standard output
+
+Exit code 0: nothing found; 1: findings; 2: could not look.
+"""
+
+import argparse
+import hashlib
+import hmac
+import json
+import re
+import struct
+import sys
+from pathlib import Path
+
+import pyrage
+
+SALT = b"rekindle vault v1"
+MAC_PREFIX = b"rekindle file v1\0"
+PEER_LIMIT, IDENTITY_LIMIT = 256 * 1024, 64 * 1024
+PEER_NAME = re.compile(r"[A-Za-z0-9]{8,32}\.age")
+
+
+class Wrong(Exception):
+    """What is being decoded is not in the format."""
+
+
+class Longer(Wrong):
+    """A number takes more bytes than it needs."""
+
+
+# --- keys ---------------------------------------------------------------------------------------------------------
+
+
+def hkdf(secret: bytes, info: bytes) -> bytes:
+    """HKDF-SHA-256 (RFC 5869), 32 bytes: one block."""
+    prk = hmac.digest(SALT, secret, "sha256")
+    return hmac.digest(prk, info + b"\x01", "sha256")
+
+
+class Identity:
+    """One identity of the key file, and the keys that come from it."""
+
+    def __init__(self, line: str):
+        self.age = pyrage.x25519.Identity.from_str(line)
+        text = str(self.age).upper().encode()
+        self.mac_key = hkdf(text, b"record mac")
+        self.redaction_key = hkdf(text, b"audit redaction")
+
+    def mac(self, name: str, content: bytes) -> bytes:
+        encoded = name.encode()
+        return hmac.digest(self.mac_key, MAC_PREFIX + bytes([len(encoded)]) + encoded + content, "sha256")
+
+
+def read_key_file(path: Path) -> list[Identity]:
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return [Identity(line) for line in lines if line and not line.startswith("#")]
+
+
+# --- the age file from outside ------------------------------------------------------------------------------------
+
+
+def base64_length(text: bytes) -> int:
+    if not re.fullmatch(rb"[A-Za-z0-9+/]*", text) or len(text) % 4 == 1:
+        raise Wrong("base64")
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    unused = {0: 0, 2: 15, 3: 3}[len(text) % 4]
+    if text and alphabet.index(text[-1:]) & unused:
+        raise Wrong("base64 with unused bits")
+    return len(text) * 3 // 4
+
+
+def age_outside(file: bytes) -> dict:
+    """The header's stanzas and the sizes of all parts."""
+    at = 0
+
+    def line() -> bytes:
+        nonlocal at
+        end = file.find(b"\n", at)
+        if end < 0:
+            raise Wrong("no end of the header")
+        text, at = file[at:end], end + 1
+        return text
+
+    if line() != b"age-encryption.org/v1":
+        raise Wrong("version line")
+    stanzas = []
+    while True:
+        start, first = at, line()
+        if first.startswith(b"--- "):
+            if base64_length(first[4:]) != 32:
+                raise Wrong("header MAC")
+            break
+        if not first.startswith(b"-> "):
+            raise Wrong("stanza")
+        words = first[3:].split(b" ")
+        if not all(re.fullmatch(rb"[!-~]+", word) for word in words):
+            raise Wrong("word")
+        body = 0
+        while True:
+            text = line()
+            if len(text) > 64:
+                raise Wrong("long line")
+            body += base64_length(text)
+            if len(text) < 64:
+                break
+        if words[0] == b"X25519" and (len(words) != 2 or base64_length(words[1]) != 32 or body != 32):
+            raise Wrong("X25519")
+        stanzas.append({"type": words[0].decode(), "arguments": len(words) - 1, "body_bytes": body, "bytes": at - start})
+    encrypted = len(file) - at - 16
+    if encrypted < 16:
+        raise Wrong("payload")
+    chunks = -(-encrypted // 65552)
+    last = encrypted - (chunks - 1) * 65552
+    if last < 16 or (last == 16 and chunks > 1):
+        raise Wrong("last chunk")
+    return {
+        "version": "v1",
+        "stanzas": stanzas,
+        "header_bytes": at,
+        "nonce_bytes": 16,
+        "plaintext_bytes": encrypted - 16 * chunks,
+        "tag_bytes": 16 * chunks,
+    }
+
+
+def stanzas_are_as_written(age: dict) -> bool:
+    recipients = sum(s["type"] == "X25519" for s in age["stanzas"])
+    filler = sum(s["type"].endswith("-grease") and s["bytes"] <= 256 for s in age["stanzas"])
+    return recipients == 1 and filler <= 1 and recipients + filler == len(age["stanzas"])
+
+
+# --- the plaintext ------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Reads fields one after the other and lists them."""
+
+    def __init__(self, data: bytes, redaction_key: bytes):
+        self.data, self.at, self.items, self.key = data, 0, [], redaction_key
+        self.codes = set()
+
+    def hash(self, value: bytes) -> str:
+        return "#" + hmac.digest(self.key, value, "sha256")[:4].hex()
+
+    def item(self, length: int, field: str, cls: str, value: str):
+        if length:
+            self.items.append([self.at, length, field, cls, value])
+            self.at += length
+
+    def take(self, length: int, field: str, cls: str, shown=None) -> bytes:
+        value = self.data[self.at : self.at + length]
+        if len(value) != length:
+            raise Wrong(f"{field} is cut off")
+        self.item(length, field, cls, self.hash(value) if shown is None else shown)
+        return value
+
+    def peek_number(self) -> tuple[int, int]:
+        """bincode 2, standard configuration: the value, and the bytes it takes."""
+        rest = self.data[self.at : self.at + 9]
+        if not rest:
+            raise Wrong("a number is cut off")
+        if rest[0] < 251:
+            return rest[0], 1
+        form, least = {251: ("<H", 251), 252: ("<I", 1 << 16), 253: ("<Q", 1 << 32)}.get(rest[0], (None, 0))
+        if form is None or len(rest) < 1 + struct.calcsize(form):
+            raise Wrong("a number is cut off or too large")
+        (value,) = struct.unpack_from(form, rest, 1)
+        if value < least:
+            raise Longer()
+        return value, 1 + struct.calcsize(form)
+
+    def number(self, field: str, cls: str, shown: bool) -> int:
+        value, length = self.peek_number()
+        self.take(length, field, cls, str(value) if shown else None)
+        return value
+
+    def blob(self, field: str, cls: str) -> bytes:
+        length = self.number(f"{field}.length", "public", True)
+        return self.take(length, field, cls)
+
+    def sdp(self, field: str, otherwise: str) -> bytes:
+        length = self.number(f"{field}.length", "public", True)
+        text = self.data[self.at : self.at + length]
+        if len(text) != length:
+            raise Wrong(f"{field} is cut off")
+        text.decode()
+        for index, line in enumerate(re.findall(rb"[^\n]*\n|[^\n]+", text)):
+            match = re.fullmatch(r"([a-z])=(.*)", line.decode().rstrip("\r\n"), re.DOTALL)
+            if not match:
+                self.codes.add("unaccounted")
+                self.take(len(line), f"{field}[{index}] ?", "unaccounted")
+                continue
+            kind, value = match.groups()
+            label, cls = f"{kind}=", "forbidden" if kind == "k" else otherwise
+            if kind == "a":
+                name = value.split(":")[0]
+                label = f"a={name}" if re.fullmatch(r"[A-Za-z0-9-]{0,40}", name) else "a=?"
+                cls = {"crypto": "forbidden", "ice-pwd": "credential"}.get(name, otherwise)
+            if cls == "forbidden":
+                self.codes.add("forbidden")
+            self.take(len(line), f"{field}[{index}] {label}", cls)
+        return text
+
+
+def header(reader: Reader) -> dict:
+    if reader.data[:8] != b"rekindle" or len(reader.data) < 12:
+        raise Wrong("header")
+    reader.take(8, "magic", "public")
+    schema, kind = reader.data[8:10]
+    reader.take(1, "schema", "public", str(schema))
+    reader.take(1, "kind", "public", str(kind))
+    boot = reader.number("boot", "public", True)
+    written_at = reader.number("written_at", "personal-data" if kind == 2 else "public", True)
+    return {"schema": schema, "kind": kind, "boot": boot, "written_at": written_at}
+
+
+def peer(reader: Reader) -> str:
+    """Reads a peer's record; returns the file name it belongs to."""
+    role = reader.peek_number()
+    if role not in ((0, 1), (1, 1)):
+        raise Wrong("role")
+    reader.take(1, "role", "personal-data")
+    channel = reader.blob("channel", "personal-data").decode()
+    ufrag = reader.blob("ice.ufrag", "public").decode()
+    if not PEER_NAME.fullmatch(ufrag + ".age"):
+        raise Wrong("ufrag")
+    password = reader.blob("ice.pwd", "credential").decode()
+    offer = reader.sdp("offer", "personal-data")
+    answer = reader.sdp("answer", "public")
+    reader.number("joined_at", "personal-data", False)
+    fits = (
+        1 <= len(channel.encode()) <= 128
+        and not re.search("[\x00-\x1f\x7f-\x9f]", channel)
+        and re.fullmatch(r"[A-Za-z0-9+/]{22,256}", password)
+        and all(1 <= len(sdp) <= 96 * 1024 and b"\0" not in sdp for sdp in (offer, answer))
+    )
+    if not fits:
+        reader.codes.add("unfit")
+    return f"peers/{ufrag}.age"
+
+
+# The identity's two DER structures. Each value is (tag, content): a list holds values, bytes are constant, and a string
+# names a field with the lengths it may have.
+EC_KEY = [(0x06, bytes.fromhex("2a8648ce3d0201")), (0x06, bytes.fromhex("2a8648ce3d030107"))]
+ECDSA = [(0x06, bytes.fromhex("2a8648ce3d040302"))]
+
+
+def name_of(who: str) -> list:
+    return [(0x31, [(0x30, [(0x06, bytes.fromhex("550405")), (0x13, (who, "public", 32, 32))])])]
+
+
+CERTIFICATE = (0x30, [
+    (0x30, [
+        (0xA0, [(0x02, b"\x02")]),
+        (0x02, ("serial number", "public", 16, 16)),
+        (0x30, ECDSA),
+        (0x30, name_of("issuer")),
+        (0x30, [(0x17, ("not before", "public", 13, 13)), (0x18, ("not after", "public", 15, 15))]),
+        (0x30, name_of("subject")),
+        (0x30, [(0x30, EC_KEY), (0x03, ("public key", "public", 66, 66))]),
+    ]),
+    (0x30, ECDSA),
+    (0x03, ("signature", "public", 9, 73)),
+])
+PRIVATE_KEY = (0x30, [
+    (0x02, b"\x00"),
+    (0x30, EC_KEY),
+    (0x04, [(0x30, [
+        (0x02, b"\x01"),
+        (0x04, ("scalar", "long-lived-secret", 32, 32)),
+        (0xA1, [(0x03, ("public key", "public", 66, 66))]),
+    ])]),
+])
+
+
+def der(shape: tuple, data: bytes, parts: list) -> bytes:
+    """Appends [name, class, bytes] for what is expected next; returns the rest."""
+
+    def structure(piece: bytes):
+        if parts and parts[-1][0] == "structure":
+            parts[-1][2] += piece
+        else:
+            parts.append(["structure", "public", piece])
+
+    tag, content = shape
+    if len(data) < 2 or data[0] != tag:
+        raise Wrong("tag")
+    length, head = data[1], 2
+    if length == 0x81:
+        length, head = (data[2] if len(data) > 2 and data[2] >= 0x80 else -1), 3
+    elif length == 0x82:
+        length, head = (int.from_bytes(data[2:4]) if len(data) > 3 and data[2] else -1), 4
+    elif length > 0x7F:
+        raise Wrong("length")
+    value, rest = data[head : head + length], data[head + length :]
+    if length < 0 or len(value) != length:
+        raise Wrong("length")
+    structure(data[:head])
+    if isinstance(content, list):
+        for inside in content:
+            value = der(inside, value, parts)
+        if value:
+            raise Wrong("more inside than expected")
+    elif isinstance(content, bytes):
+        if value != content:
+            raise Wrong("constant")
+        structure(value)
+    else:
+        name, cls, least, most = content
+        if not least <= length <= most:
+            raise Wrong(name)
+        parts.append([name, cls, value])
+    return rest
+
+
+def check_identity(certificate: bytes, private_key: bytes) -> tuple[list, list]:
+    parts = ([], [])
+    if der(CERTIFICATE, certificate, parts[0]) or der(PRIVATE_KEY, private_key, parts[1]):
+        raise Wrong("more than expected")
+    fields = {name: value for name, _, value in parts[0]}
+    point = fields["public key"]
+    digest = hashlib.sha256(point[1:]).digest()
+    serial = bytes([digest[0] & 0x3F | 0x40]) + digest[1:16]
+    name = digest[16:].hex().encode()
+    dates_are_days = all(re.fullmatch(rb"\d+000000Z", fields[date]) for date in ("not before", "not after"))
+    if (
+        point[0] != 0
+        or fields["serial number"] != serial
+        or not fields["issuer"] == fields["subject"] == name
+        or not dates_are_days
+        or {name: value for name, _, value in parts[1]}["public key"] != point
+    ):
+        raise Wrong("a field that is not what it must be")
+    return parts
+
+
+def identity(reader: Reader) -> str:
+    blobs = []
+    start = reader.at
+    for _ in range(2):
+        length, size = reader.peek_number()
+        blobs.append(reader.data[reader.at + size : reader.at + size + length])
+        if len(blobs[-1]) != length:
+            raise Wrong("cut off")
+        reader.at += size + length
+    reader.at = start
+    classes = ("public", "long-lived-secret")
+    try:
+        parts = check_identity(*blobs)
+    except Wrong:
+        reader.codes.add("certificate")
+        parts = [[["whole", cls, blob]] for cls, blob in zip(classes, blobs)]
+    for field, pieces in zip(("certificate", "private_key"), parts):
+        reader.number(f"{field}.length", "public", True)
+        for name, cls, piece in pieces:
+            reader.take(len(piece), f"{field} {name}", cls)
+    return "identity.age"
+
+
+def body(reader: Reader, kind: int) -> tuple[str, str | None]:
+    """Reads what the kind calls for; returns the kind's name and the file name the content belongs to."""
+    if kind & 0x80:
+        reader.codes.add("forbidden")
+        reader.take(len(reader.data) - reader.at, "session state", "forbidden")
+        return "full-state", None
+    names = {1: ("identity", identity), 2: ("peer", peer)}
+    if kind not in names:
+        raise Wrong("kind")
+    name, read = names[kind]
+    belongs_to = read(reader)
+    if reader.at != len(reader.data):
+        raise Wrong("more than expected")
+    return name, belongs_to
+
+
+def plaintext(data: bytes, redaction_key: bytes) -> dict:
+    """All there is in a plaintext; what cannot be decoded is one item at the end, called unaccounted."""
+    content = data[: max(0, len(data) - 32)]
+    reader = Reader(content, redaction_key)
+    result = {"schema": None, "kind": None, "boot": None, "written_at": None, "name": None}
+    known, code, rest = 0, None, ("mac", "public")
+    try:
+        kept = header(reader)
+        known = len(reader.items)
+        result.update(kept, kind=None)
+        if kept["schema"] != 1:
+            code = "schema"
+        else:
+            result["kind"], result["name"] = body(reader, kept["kind"])
+    except (Wrong, UnicodeDecodeError) as error:
+        code = "unaccounted" if known or isinstance(error, Longer) else "not-ours"
+    if code:
+        # Only the header stands.
+        reader.items, reader.codes = reader.items[:known], {code}
+        reader.at = sum(item[1] for item in reader.items)
+        rest = ("unaccounted", "unaccounted")
+    reader.data = data
+    reader.take(len(data) - reader.at, *rest)
+    return {**result, "items": reader.items, "codes": reader.codes}
+
+
+# --- the vault ----------------------------------------------------------------------------------------------------
+
+
+def decode_file(path: Path, shown: str, name: str, limit: int, identities: list[Identity]) -> dict:
+    """One age file that should be under this name."""
+    result = {"path": shown, "age": None, "opened_by": None, "content": None, "codes": set()}
+    codes = result["codes"]
+    if path.is_symlink() or not path.is_file():
+        codes.add("not-regular")
+        return result
+    if path.stat().st_nlink > 1:
+        codes.add("hard-link")
+        return result
+    if path.stat().st_size > limit:
+        codes.add("too-large")
+        return result
+    file = path.read_bytes()
+    try:
+        result["age"] = age_outside(file)
+    except Wrong:
+        codes.add("not-age")
+        return result
+    if not stanzas_are_as_written(result["age"]):
+        codes.add("stanza")
+    for position, candidate in enumerate(identities):
+        try:
+            data = pyrage.decrypt(file, [candidate.age])
+        except pyrage.DecryptError:
+            continue
+        result["opened_by"] = position
+        break
+    else:
+        codes.add("cannot-open")
+        return result
+    content = plaintext(data, identities[0].redaction_key)
+    codes |= content.pop("codes")
+    split = max(0, len(data) - 32)
+    right = hmac.compare_digest(candidate.mac(name, data[:split]), data[split:])
+    content["mac"] = "right" if right else "wrong"
+    if not right:
+        codes.add("mac")
+    if content["name"] not in (None, name):
+        codes.add("name")
+    content["name"] = name
+    expected = "identity" if name == "identity.age" else "peer"
+    if content["kind"] not in (None, "full-state", expected):
+        codes.add("name")
+    result["content"] = content
+    return result
+
+
+def decode_vault(folder: Path, identities: list[Identity]) -> list[dict]:
+    files = []
+    boot = None
+    if (folder / "identity.age").exists() or (folder / "identity.age").is_symlink():
+        files.append(decode_file(folder / "identity.age", "identity.age", "identity.age", IDENTITY_LIMIT, identities))
+        boot = (files[0]["content"] or {}).get("boot")
+    for place in ("peers", "set-aside"):
+        entries = sorted(p.name for p in (folder / place).iterdir()) if (folder / place).is_dir() else []
+        for entry in entries:
+            stem = entry.split(".")[0] + ".age"
+            if not PEER_NAME.fullmatch(entry if place == "peers" else stem):
+                continue
+            path = folder / place / entry
+            decoded = decode_file(path, f"{place}/{entry}", f"peers/{stem}", PEER_LIMIT, identities)
+            written = (decoded["content"] or {}).get("boot")
+            if boot is not None and written is not None and written > boot:
+                decoded["codes"].add("rolled-back")
+            files.append(decoded)
+    for file in files:
+        file["codes"] = sorted(file["codes"])
+    return sorted(files, key=lambda file: file["path"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--key-file", type=Path, required=True)
+    parser.add_argument("dir", type=Path)
+    arguments = parser.parse_args()
+    try:
+        files = decode_vault(arguments.dir, read_key_file(arguments.key_file))
+    except (OSError, ValueError, pyrage.IdentityError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    json.dump({"files": files}, sys.stdout, indent=1)
+    print()
+    return int(any(file["codes"] for file in files))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

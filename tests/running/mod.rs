@@ -1,0 +1,261 @@
+//! A real server in a folder of its own, on ports that the system chose.
+#![allow(dead_code)] // Not every test file needs all of it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+/// Nothing here takes long; what takes this long hangs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const PUBLISH: &str = include_str!("../../src/sdp/testdata/chromium-156-publish.sdp");
+pub const WATCH: &str = include_str!("../../src/sdp/testdata/firefox-153-watch.sdp");
+
+/// The program, in this folder, with nothing of ours in its environment.
+pub fn rekindle(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REKINDLE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the program to its end.
+pub fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().expect("the program runs")
+}
+
+/// What the program said on standard error.
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Every file below a folder: path, and content with its mode.
+pub fn tree(folder: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let meta = fs::symlink_metadata(&path).expect("metadata");
+            let content = if meta.is_file() {
+                fs::read(&path).expect("readable")
+            } else {
+                Vec::new()
+            };
+            if meta.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push((path, meta.permissions().mode(), content));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A server that runs. Killed when dropped.
+pub struct Server {
+    child: Child,
+    /// What it announced.
+    pub ready: Value,
+    log: mpsc::Receiver<String>,
+}
+
+impl Server {
+    /// Starts a server in a folder, with these further options.
+    pub fn start(folder: &Path, options: &[&str]) -> Self {
+        Self::start_as(rekindle(folder).args(options))
+    }
+
+    /// Starts a server by a command to which ports and the announcement are added.
+    pub fn start_as(command: &mut Command) -> Self {
+        let mut child = command
+            .args(["--announce", "json"])
+            .args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let (sender, log) = mpsc::channel();
+        let mut stderr = child.stderr.take().expect("a pipe");
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            let _ = sender.send(text);
+        });
+        let stdout = child.stdout.take().expect("a pipe");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let Ok(ready) = serde_json::from_str(&line) else {
+            let _ = child.kill();
+            panic!(
+                "announced {line:?}, and said: {}",
+                log.recv_timeout(PATIENCE).unwrap_or_default()
+            );
+        };
+        Self { child, ready, log }
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.ready["http"].as_str().expect("text").parse().expect("an address")
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// Asks the server to stop. Returns its exit code and its log.
+    pub fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(asked.success());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return (status.code(), self.log.recv_timeout(PATIENCE).expect("the log's end"));
+            }
+            assert!(Instant::now() < deadline, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http())
+    }
+
+    pub fn get(&self, path: &str) -> Response<Body> {
+        agent().get(self.url(path)).call().expect("an answer")
+    }
+
+    pub fn delete(&self, path: &str) -> Response<Body> {
+        agent().delete(self.url(path)).call().expect("an answer")
+    }
+
+    /// Posts an offer.
+    pub fn offer(&self, path: &str, sdp: &str) -> Response<Body> {
+        self.post(path, &[("content-type", "application/sdp")], sdp.as_bytes())
+    }
+
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Body> {
+        let mut request = agent().post(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send(body).expect("an answer")
+    }
+
+    /// Starts a session and returns its path.
+    pub fn join(&self, path: &str, sdp: &str) -> String {
+        let mut answer = self.offer(path, sdp);
+        assert_eq!(answer.status(), 201, "{}", text(&mut answer));
+        header(&answer, "location").to_owned()
+    }
+
+    /// Opens a session's event stream.
+    pub fn events(&self, path: &str) -> Events {
+        let answer = self.get(path);
+        assert_eq!(answer.status(), 200);
+        assert_eq!(header(&answer, "content-type"), "text/event-stream");
+        Events {
+            lines: Box::new(BufReader::new(answer.into_body().into_reader())),
+        }
+    }
+
+    /// Sends bytes as they are and reads until the server closes. Empty where it closed without reading all, and the answer was lost.
+    pub fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.http()).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer);
+        assert!(
+            end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset),
+            "the server hangs"
+        );
+        String::from_utf8(answer).expect("text")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .into()
+}
+
+pub fn header<'a>(answer: &'a Response<Body>, name: &str) -> &'a str {
+    answer
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().expect("text"))
+}
+
+pub fn text(answer: &mut Response<Body>) -> String {
+    answer.body_mut().read_to_string().expect("a body")
+}
+
+pub fn json(answer: &mut Response<Body>) -> Value {
+    serde_json::from_str(&text(answer)).expect("JSON")
+}
+
+/// Checks that an answer is a readable problem with this status and name.
+pub fn assert_problem(mut answer: Response<Body>, status: u16, name: &str) {
+    assert_eq!(answer.status(), status);
+    assert_eq!(header(&answer, "content-type"), "application/problem+json");
+    let body = json(&mut answer);
+    assert_eq!(body["type"], format!("urn:rekindle:problem:{name}"), "{body}");
+    assert_eq!(body["status"], status);
+    assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
+    assert!(
+        body["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+        "{body}"
+    );
+}
+
+/// A session's event stream.
+pub struct Events {
+    lines: Box<dyn BufRead>,
+}
+
+impl Events {
+    /// The next event and its data; `None` once the stream has ended, however it did.
+    pub fn next(&mut self) -> Option<(String, Value)> {
+        let mut name = String::new();
+        let mut data = Value::Null;
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
+            match line.trim_end().split_once(": ") {
+                Some(("event", value)) => name = value.to_owned(),
+                Some(("data", value)) => data = serde_json::from_str(value).expect("JSON"),
+                _ if line == "\n" && !name.is_empty() => return Some((name, data)),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The DTLS client of a browser, and the SRTP contexts that its handshake gives.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
+use rtc_crypto::providers::AwsLcRsCrypto;
+use rtc_srtp::context::Context;
+use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
+use rtc_srtp::protection_profile::ProtectionProfile;
+
+/// SRTP contexts of one handshake, both with rollover counters at zero.
+pub struct Keys {
+    pub sending: Context,
+    pub receiving: Context,
+}
+
+/// One DTLS association.
+pub struct Association {
+    dtls: Dtls,
+    pub next: Instant,
+    keys: Option<(Vec<u8>, SrtpProfile)>,
+    server_certificate: Option<Vec<u8>>,
+    pub failed: bool,
+    outgoing: Vec<Bytes>,
+}
+
+/// What identifies a browser.
+pub struct Certificate {
+    pub der: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Certificate {
+    pub fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(Vec::new())
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        Self {
+            der: certificate.der().to_vec(),
+            key: key.serialize_der(),
+        }
+    }
+
+    pub fn sha256(&self) -> Vec<u8> {
+        sha256(&self.der)
+    }
+
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+pub fn sha256(data: &[u8]) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data)
+        .as_ref()
+        .to_vec()
+}
+
+impl Association {
+    /// Starts a handshake; the ClientHello is the first thing to send. `mtu` decides into how many datagrams it is cut.
+    pub fn new(certificate: &Certificate, only_12: bool, mtu: usize, seed: u64, now: Instant) -> Self {
+        let config = dimpl::Config::builder()
+            .mtu(mtu)
+            // As Chromium: 50 ms, doubling.
+            .flight_start_rto(Duration::from_millis(50))
+            .flight_retries(8)
+            .dangerously_set_rng_seed(seed)
+            .build()
+            .unwrap();
+        let own = DtlsCertificate {
+            certificate: certificate.der.clone(),
+            private_key: certificate.key.clone(),
+        };
+        let mut dtls = if only_12 {
+            Dtls::new_12(Arc::new(config), own, now)
+        } else {
+            Dtls::new_auto(Arc::new(config), own, now)
+        };
+        dtls.set_active(true);
+        let mut association = Self {
+            dtls,
+            next: now,
+            keys: None,
+            server_certificate: None,
+            failed: false,
+            outgoing: Vec::new(),
+        };
+        association.drive(now, None);
+        association
+    }
+
+    /// Takes a datagram, if there is one, and the time.
+    pub fn drive(&mut self, now: Instant, datagram: Option<&[u8]>) {
+        if self.failed {
+            return;
+        }
+        let result = self
+            .dtls
+            .handle_timeout(now)
+            .and_then(|()| datagram.map_or(Ok(()), |d| self.dtls.handle_packet(d)));
+        if result.is_err() {
+            self.failed = true;
+            return;
+        }
+        let mut buffer = vec![0; 4096];
+        loop {
+            match self.dtls.poll_output(&mut buffer) {
+                Output::Packet(packet) => self.outgoing.push(Bytes::copy_from_slice(packet)),
+                Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
+                Output::PeerCert(der) => self.server_certificate = Some(der.to_vec()),
+                Output::KeyingMaterial(material, profile) => self.keys = Some((material.to_vec(), profile)),
+                Output::Timeout(next) => {
+                    self.next = next;
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// close_notify, as browsers send it on an association that they leave.
+    pub fn close(&mut self, now: Instant) {
+        if !self.failed && self.dtls.close().is_ok() {
+            self.drive(now, None);
+        }
+    }
+
+    pub fn outgoing(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// The keys, once. `fingerprint` is what the server's certificate must have.
+    pub fn keys(&mut self, fingerprint: &[u8]) -> Option<Keys> {
+        let (material, profile) = self.keys.take()?;
+        let certificate = self
+            .server_certificate
+            .as_deref()
+            .expect("keys come after the certificate");
+        assert_eq!(
+            sha256(certificate),
+            fingerprint,
+            "the server's certificate is the one in its answer"
+        );
+        let (profile, key, salt) = match profile {
+            SrtpProfile::AEAD_AES_256_GCM => (ProtectionProfile::AeadAes256Gcm, 32, 12),
+            SrtpProfile::AEAD_AES_128_GCM => (ProtectionProfile::AeadAes128Gcm, 16, 12),
+            _ => (ProtectionProfile::Aes128CmHmacSha1_80, 16, 14),
+        };
+        // RFC 5764 §4.2: client key, server key, client salt, server salt.
+        let salts = 2 * key;
+        let context = |n: usize| {
+            Context::new(
+                &material[n * key..(n + 1) * key],
+                &material[salts + n * salt..salts + (n + 1) * salt],
+                profile,
+                // As libsrtp in browsers.
+                Some(srtp_replay_protection(1024)),
+                Some(srtcp_replay_protection(1024)),
+                &AwsLcRsCrypto,
+            )
+            .unwrap()
+        };
+        Some(Keys {
+            sending: context(0),
+            receiving: context(1),
+        })
+    }
+}

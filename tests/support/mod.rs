@@ -1,0 +1,34 @@
+//! The world in memory: the server's core, browsers that are no mocks but clients of their own (ICE, DTLS, SRTP, RTP, RTCP), a network
+//! with delay, loss, duplication and reordering, and one clock that only the test moves. No sockets, no sleeping.
+//!
+//! Everything is drawn from one seed, except what the DTLS library and its cryptography draw for themselves (keys, nonces, the
+//! jitter of the server's handshake retransmissions); so a test asserts what must hold for any of those.
+
+// Every test program includes this module and uses its own part of it.
+#![allow(dead_code, unused_imports)]
+
+mod association;
+pub mod client;
+mod ice;
+pub mod network;
+pub mod offer;
+mod outcome;
+mod random;
+pub mod receiver;
+mod rtcp;
+pub mod sender;
+pub mod world;
+
+use std::time::Duration;
+
+pub use association::Certificate;
+pub use client::{Browser, Client};
+pub use network::{Conditions, Datagram};
+pub use offer::OfferOptions;
+pub use random::Random;
+pub use world::{Id, World};
+
+/// Milliseconds.
+pub const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}

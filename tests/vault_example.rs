@@ -1,0 +1,174 @@
+//! The worked example of `threat-model/persisted-format.md` is a real vault, in `threat-model/example/`. What the
+//! document shows of it must be what the programs say.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rekindle::vault::audit::{Options, Verdict, audit, write_human, write_json};
+use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault};
+
+const FILES: [&str; 2] = ["identity.age", "peers/Ab3dEf7h.age"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("threat-model")
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_060)
+}
+
+/// A copy with the modes that a vault has, which git does not keep.
+fn copy_of_the_example() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+    for folder in ["vault", "vault/peers"] {
+        fs::create_dir(dir.path().join(folder)).expect("made");
+        mode(&dir.path().join(folder), 0o700);
+    }
+    for (from, to) in FILES
+        .iter()
+        .map(|f| (*f, format!("vault/{f}")))
+        .chain([("key.txt", "key.txt".into())])
+    {
+        fs::copy(root().join("example").join(from), dir.path().join(&to)).expect("copied");
+        mode(&dir.path().join(&to), 0o600);
+    }
+    dir
+}
+
+/// `rekindle audit FILE --key-file KEY --reveal`, from the line of column names on.
+fn items(dir: &Path, file: &str) -> String {
+    let options = Options {
+        target: dir.join("vault").join(file),
+        key_file: Some(dir.join("key.txt")),
+        reveal: true,
+        ..Options::default()
+    };
+    let report = audit(&options, &mut &b""[..], now()).expect("could look");
+    assert_eq!(report.verdict, Verdict::Clean, "{:?}", report.findings);
+    let mut text = Vec::new();
+    write_human(&report, true, false, &mut text).expect("written");
+    let text = String::from_utf8(text).expect("text");
+    let table = &text[text.find("     offset").expect("the table")..];
+    let table = &table[..table.find("\n\n").expect("its end") + 1];
+    table
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("     ").unwrap_or(line).trim_end()))
+        .collect()
+}
+
+#[test]
+fn the_document_shows_what_the_auditor_says_of_the_example() {
+    let document = fs::read_to_string(root().join("persisted-format.md")).expect("the document");
+    let dir = copy_of_the_example();
+    for file in FILES {
+        let table = items(dir.path(), file);
+        assert!(
+            document.contains(&table),
+            "persisted-format.md should have this table of {file}:\n{table}"
+        );
+    }
+}
+
+#[test]
+fn the_example_is_a_clean_vault_that_a_server_opens() {
+    let dir = copy_of_the_example();
+    let (vault, key_file) = (dir.path().join("vault"), dir.path().join("key.txt"));
+    let options = Options {
+        target: vault.clone(),
+        key_file: Some(key_file.clone()),
+        ..Options::default()
+    };
+    let report = audit(&options, &mut &b""[..], now()).expect("could look");
+    assert_eq!(report.verdict, Verdict::Clean, "{:?}", report.findings);
+    let keys = KeyFile::load(&key_file).expect("the key file");
+    let mut opened = Vault::open(&vault, keys, now()).expect("opens");
+    assert_eq!(opened.boot, 2);
+    assert_eq!(opened.reader.read(&example().ice.ufrag).expect("read"), Some(example()));
+}
+
+/// Every name that the JSON report can have is in the document.
+#[test]
+fn the_document_describes_the_json_report() {
+    fn names(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (name, value) in map {
+                    found.push(name.clone());
+                    names(value, found);
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| names(value, found)),
+            _ => {}
+        }
+    }
+    let dir = copy_of_the_example();
+    fs::write(dir.path().join("vault/stray"), b"").expect("written");
+    let target = dir.path().join("vault");
+    let options = Options {
+        target,
+        key_file: Some(dir.path().join("key.txt")),
+        ..Options::default()
+    };
+    let report = audit(&options, &mut &b""[..], now()).expect("could look");
+    let mut text = Vec::new();
+    write_json(&report, &mut text).expect("written");
+    let mut found = Vec::new();
+    names(&serde_json::from_slice(&text).expect("JSON"), &mut found);
+    assert!(found.len() > 50);
+    let document = fs::read_to_string(root().join("persisted-format.md")).expect("the document");
+    for name in found {
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "persisted-format.md says nothing of `{name}`"
+        );
+    }
+}
+
+fn example() -> PeerRecord {
+    let pwd = "yT0cXk4bLr9sVq2mWn6eJh8a";
+    PeerRecord {
+        role: Role::Viewer,
+        channel: "lobby".into(),
+        ice: IceCredentials {
+            ufrag: Ufrag::new("Ab3dEf7h").expect("a ufrag"),
+            pwd: IcePassword::new(pwd.into()),
+        },
+        offer: "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+                m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:4ZcD\r\n\
+                a=ice-pwd:2/1muCWoOi3uLifh0NuRHlgs\r\na=fingerprint:sha-256 6B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:\
+                46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08\r\na=setup:actpass\r\na=mid:0\r\n\
+                a=recvonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+                a=candidate:1 1 udp 2130706431 192.0.2.17 49203 typ host\r\n"
+            .into(),
+        answer: format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=ice-lite\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:Ab3dEf7h\r\na=ice-pwd:{pwd}\r\n\
+             a=setup:passive\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+             a=candidate:1 1 udp 2130706431 198.51.100.7 3478 typ host\r\n"
+        ),
+        joined_at: 1_800_000_000,
+    }
+}
+
+/// Makes the example anew: `cargo test --test vault_example -- --ignored`. Then put the tables into the document.
+#[test]
+#[ignore = "makes the example anew"]
+fn make_the_example() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let key = dir.path().join("key.txt");
+    fs::copy(root().join("example/key.txt"), &key).expect("copied");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let vault = dir.path().join("vault");
+    let opened = Vault::open(&vault, KeyFile::load(&key).expect("the key file"), now()).expect("made");
+    opened.vault.save(&example(), now()).expect("saved");
+    fs::create_dir_all(root().join("example/peers")).expect("made");
+    for file in FILES {
+        fs::copy(vault.join(file), root().join("example").join(file)).expect("copied");
+    }
+    for file in FILES {
+        println!("{file}\n{}", items(dir.path(), file));
+    }
+}
