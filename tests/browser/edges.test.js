@@ -111,7 +111,7 @@ test("killed while viewers and a publisher join", { timeout: 120_000 }, async ()
 
 for (const name of ["chromium", "firefox"]) {
   test(`killed while a viewer is in the background (${name}, with its throttling on)`, { timeout: 90_000 }, async () => {
-    const broadcast = await Broadcast.open({ publisher: "chromium", viewers: [name], launch: { throttled: true } });
+    const broadcast = await Broadcast.open({ publisher: "chromium", viewers: [name], viewerLaunch: { throttled: true } });
     const rounds = [];
     try {
       const [viewer] = broadcast.viewers;
@@ -119,6 +119,7 @@ for (const name of ["chromium", "firefox"]) {
       await front.web.bringToFront();
       await sleep(1000);
       const hidden = await viewer.run(() => document.hidden);
+      assert.ok(hidden, "the viewer is in the background");
       const before = await broadcast.identities();
       for (const down of [0, 700, 2500]) {
         const { startedAt } = await broadcast.restart(down);

@@ -18,7 +18,7 @@ const CHROMIUM_FLAGS = [
   "--autoplay-policy=no-user-gesture-required",
 ];
 
-// Without these a page in a background tab may be throttled. Tests of the background leave them out.
+// Without these a page in a background tab is throttled. Tests of the background leave them out.
 const CHROMIUM_FOREGROUND = [
   "--disable-background-timer-throttling",
   "--disable-renderer-backgrounding",
@@ -42,61 +42,70 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean }} [options] `throttled`: leave the browser's throttling of background tabs on.
+ * @param {{ throttled?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are throttled.
  */
-export async function launch(name, options = {}) {
-  const throttled = options.throttled ?? false;
-  if (name === "chromium") {
-    const browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      headless: true,
-      args: [...CHROMIUM_FLAGS, ...(throttled ? [] : CHROMIUM_FOREGROUND)],
-      // Playwright's own defaults include the foreground flags.
-      ignoreDefaultArgs: throttled ? CHROMIUM_FOREGROUND : [],
-    });
-    const context = await browser.newContext();
-    return {
-      name,
-      newPage: async (init) => {
-        const page = await context.newPage();
-        if (init) await page.addInitScript(init);
-        return wrap(page, (p, colour) => p.emulateMedia({ colorScheme: colour }));
-      },
-      close: () => browser.close(),
-    };
-  }
+export function launch(name, { throttled = false } = {}) {
+  if (name === "firefox") return launchFirefox(throttled);
+  return throttled ? launchChromiumWithTabs() : launchChromium();
+}
+
+async function launchChromium() {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND] });
+  const context = await browser.newContext();
+  return {
+    name: "chromium",
+    newPage: async (init) => {
+      const page = await context.newPage();
+      if (init) await page.addInitScript(init);
+      return wrap(page, (scheme) => page.emulateMedia({ colorScheme: scheme }));
+    },
+    close: () => browser.close(),
+  };
+}
+
+/** Playwright makes every page believe that it is seen; Puppeteer leaves that as it is. */
+async function launchChromiumWithTabs() {
+  const browser = await puppeteer.launch({
+    browser: "chrome",
+    executablePath: CHROMIUM,
+    headless: true,
+    args: CHROMIUM_FLAGS,
+    ignoreDefaultArgs: CHROMIUM_FOREGROUND,
+  });
+  return { name: "chromium", newPage: (init) => puppeteerPage(browser, "tab", init), close: () => browser.close() };
+}
+
+async function launchFirefox(throttled) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
     extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND) },
   });
-  return {
-    name,
-    newPage: async (init) => {
-      // A window of its own: of the tabs of one window, all but one are in the background.
-      const page = await browser.newPage({ type: options.tabs ? "tab" : "window" });
-      if (init) await page.evaluateOnNewDocument(init);
-      return wrap(page, null);
-    },
-    close: () => browser.close(),
-  };
+  // A window of its own for each page: of the tabs of one window, all but one are in the background.
+  const type = throttled ? "tab" : "window";
+  return { name: "firefox", newPage: (init) => puppeteerPage(browser, type, init), close: () => browser.close() };
 }
 
-function wrap(page, colour) {
+async function puppeteerPage(browser, type, init) {
+  const page = await browser.newPage({ type });
+  if (init) await page.evaluateOnNewDocument(init);
+  return wrap(page, (scheme) => page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]));
+}
+
+function wrap(page, colourScheme) {
   const problems = [];
   page.on("pageerror", (error) => problems.push(`page error: ${error.message}`));
   page.on("console", (message) => {
     if (message.type() === "error") problems.push(`console: ${message.text()}`);
   });
   return {
-    page,
     problems,
+    colourScheme,
     goto: (url) => page.goto(url),
     evaluate: (fn, argument) => page.evaluate(fn, argument),
     click: (selector) => page.click(selector),
     screenshot: (path) => page.screenshot({ path }),
-    colourScheme: (name) => (colour ? colour(page, name) : undefined),
     size: (width, height) => (page.setViewportSize ? page.setViewportSize({ width, height }) : page.setViewport({ width, height })),
     bringToFront: () => page.bringToFront(),
     close: () => page.close(),

@@ -112,12 +112,19 @@ export function probe() {
     };
   };
 
-  /** Waits until frames are decoded that were not there at the call; resolves with the time, or null. */
+  /**
+   * Waits until packets arrive that were not there at the call, and then a frame is decoded; resolves with the time, or null.
+   * Counters may begin again from zero when the browser makes its receiver anew.
+   */
   seen.nextFrame = async (timeout) => {
     const end = clock() + timeout;
-    const before = (await seen.stats()).decoded;
+    let last = await seen.stats();
+    let arrived = false;
     while (clock() < end) {
-      if ((await seen.stats()).decoded > before) return clock();
+      const next = await seen.stats();
+      if (arrived && next.decoded > last.decoded) return clock();
+      arrived ||= next.packets > last.packets;
+      last = next;
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     return null;
