@@ -266,6 +266,28 @@ class Connection {
     return this.pc.getSenders().some(({ track }) => track?.readyState === "live");
   }
 
+  /**
+   * Done once, right after the first connect, when it disturbs nobody: finds out which way this browser goes, and lets Firefox make
+   * its receivers anew, which it does at the first offer that it is given and which costs a key frame. (In Firefox a move of the
+   * BUNDLE owner must not follow another description closely, so this cannot wait until it is needed.)
+   */
+  async prime() {
+    if (this.renewing || this.ended) return;
+    this.renewing = true;
+    try {
+      if (learned === null && this.join.fingerprints.length > 1) {
+        const moved = await this.#changeFingerprint();
+        learned ??= moved ? "fingerprint" : "bundle";
+      } else if (learned !== "fingerprint") {
+        await this.#applyOffer({ flip: this.#flip });
+      }
+      this.flippedAt = now();
+    } finally {
+      this.renewing = false;
+      this.changed();
+    }
+  }
+
   /** Makes the browser run DTLS again, in the way that is seen to work in it. Resolves with whether it did. */
   async renew() {
     if (this.renewing || this.ended) return false;
@@ -841,6 +863,7 @@ export class Session extends EventTarget {
     connection.measure().catch(() => {});
     if (connection.served) return;
     connection.served = true;
+    connection.prime().catch(() => {});
     if (this.#role === "viewer") this.#watchPicture(connection);
     this.#takeOver(connection);
     this.#set("connected");
@@ -901,9 +924,9 @@ function handshakeTime(connection) {
   return Math.max(HANDSHAKE_MS, Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
 }
 
-/** The longer it has been failing, the longer the wait: about an eighth of it, with some jitter against herds. */
+/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. */
 function retryDelay(failingMs) {
-  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 8)) * (0.8 + 0.4 * Math.random());
+  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 16)) * (0.8 + 0.4 * Math.random());
 }
 
 /** Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did. */
