@@ -50,8 +50,12 @@ const FLOW_MS = [2000, 4000];
 /** For how long a publisher believes that the publisher in its way is its own lost request. */
 const OWN_GHOST_MS = 40_000;
 
-/** The way in which this browser was seen to run DTLS again: "fingerprint", "bundle", or null while it is not known. */
-let learned = null;
+/**
+ * The way in which this browser was seen to run DTLS again: "fingerprint", "bundle", or null while it is not known. A DTLS transport that
+ * cannot report errors is Firefox's, whose way is known: there, finding it out by trial would put two descriptions close together, which
+ * is what its race (see {@link FLIP_MS}) needs.
+ */
+let learned = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : null;
 
 /**
  * Publishes a stream.
@@ -863,8 +867,10 @@ export class Session extends EventTarget {
     connection.measure().catch(() => {});
     if (connection.served) return;
     connection.served = true;
-    connection.prime().catch(() => {});
-    if (this.#role === "viewer") this.#watchPicture(connection);
+    if (this.#role === "viewer") {
+      connection.prime().catch(() => {});
+      this.#watchPicture(connection);
+    }
     this.#takeOver(connection);
     this.#set("connected");
   }
