@@ -190,8 +190,15 @@ function use(next) {
   render();
 }
 
+/** Leaves without a word: another session follows. */
+function leave() {
+  const before = session;
+  session = null;
+  before?.close();
+}
+
 function startWatching() {
-  session?.close();
+  leave();
   role = "viewer";
   camera?.getTracks().forEach((track) => track.stop());
   camera = null;
@@ -217,7 +224,7 @@ async function startPublishing() {
     render();
     return;
   }
-  session?.close();
+  leave();
   role = "publisher";
   camera = stream;
   video.muted = true;
