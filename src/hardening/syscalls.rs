@@ -1,7 +1,7 @@
 //! Seccomp: the system calls that a server at work makes. All others end the process.
 //!
-//! The list was measured: strace under a broadcast with browsers, joins, restarts, a full disk and a stop, on Debian's glibc; and
-//! completed with what tokio, mio, quinn-udp, the allocator, thread starts and a panic may call on other versions. Calls that
+//! The list was measured in part: strace under HTTP, joins and a stop, on Debian's glibc. It was not traced under a broadcast with
+//! browsers or a full disk (browser tests do run under it); it was completed with what tokio, mio, quinn-udp, the allocator, thread starts and a panic may call on other versions. Calls that
 //! reach far (memory protection, thread creation, socket options, signals) are allowed for the arguments in use only.
 //!
 //! Why end the process, and not answer with an error: an error would leave an intruder running and trying, and a library that meets an
