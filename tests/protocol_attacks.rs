@@ -12,13 +12,8 @@ use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, na
 use support::{Browser, Certificate, Datagram, Id, Random, World, ms};
 
 fn broadcast(seed: u64) -> (World, Id, Id) {
-    let mut world = World::new(seed);
-    let publisher = world.publish("news");
-    world.run_until_connected(&[publisher]);
-    let viewer = world.watch("news");
-    world.run_until_connected(&[viewer]);
-    world.run(ms(500));
-    (world, publisher, viewer)
+    let (world, publisher, viewers) = World::broadcast(seed, 1, None);
+    (world, publisher, viewers[0])
 }
 
 fn stranger() -> SocketAddr {

@@ -14,13 +14,7 @@ fn lossy(loss: f64) -> Conditions {
 }
 
 fn broadcast(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {
-    let mut world = World::new(seed);
-    let publisher = world.publish("news");
-    world.run_until_connected(&[publisher]);
-    let viewers: Vec<_> = (0..viewers).map(|_| world.watch("news")).collect();
-    world.run_until_connected(&viewers);
-    world.run(ms(500));
-    (world, publisher, viewers)
+    World::broadcast(seed, viewers, None)
 }
 
 #[test]

@@ -8,13 +8,7 @@ use rekindle::vault::Role;
 use support::{Id, OfferOptions, World, ms};
 
 fn broadcast(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {
-    let mut world = World::new(seed);
-    let publisher = world.publish("news");
-    world.run_until_connected(&[publisher]);
-    let viewers: Vec<_> = (0..viewers).map(|_| world.watch("news")).collect();
-    world.run_until_connected(&viewers);
-    world.run(ms(500));
-    (world, publisher, viewers)
+    World::broadcast(seed, viewers, None)
 }
 
 /// The viewers, with the connection they have, get what this publisher sends, from a keyframe on.

@@ -6,21 +6,10 @@ use std::time::Duration;
 
 use rekindle::broadcast::{Departure, Event};
 use rekindle::sdp::Kind;
-use rekindle::vault::Role;
-use support::{Browser, Conditions, Id, OfferOptions, Random, World, ms};
+use support::{Browser, Conditions, Id, Random, World, ms};
 
 fn broadcast(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {
-    broadcast_from(seed, viewers, None)
-}
-
-fn broadcast_from(seed: u64, viewers: usize, first: Option<u16>) -> (World, Id, Vec<Id>) {
-    let mut world = World::new(seed);
-    let publisher = world.publish_with("news", OfferOptions::new(Role::Publisher), first);
-    world.run_until_connected(&[publisher]);
-    let viewers: Vec<_> = (0..viewers).map(|_| world.watch("news")).collect();
-    world.run_until_connected(&viewers);
-    world.run(ms(500));
-    (world, publisher, viewers)
+    World::broadcast(seed, viewers, None)
 }
 
 /// Everybody is connected again, media flows exactly, and of the video nothing is lost for good.
@@ -224,7 +213,7 @@ fn the_sequence_numbers_wrap_around_a_restart() {
     for wrap_after in [40, 58, 66, 74, 90, 150] {
         for down in [0, 200] {
             let first = 0_u16.wrapping_sub(wrap_after);
-            let (mut world, publisher, viewers) = broadcast_from(280 + u64::from(wrap_after), 2, Some(first));
+            let (mut world, publisher, viewers) = World::broadcast(280 + u64::from(wrap_after), 2, Some(first));
             world.restart(ms(down));
             assert_healed(&mut world, publisher, &viewers);
             let sender = world.client(publisher).sender();

@@ -111,6 +111,26 @@ pub(super) mod tests {
     use crate::sdp::{Extensions, Kind, Ssrc};
 
     /// A video section with VP8 and its RTX.
+    /// A section with Opus.
+    pub fn audio(mid: &str, extensions: Extensions, ssrcs: Vec<Ssrc>) -> Media {
+        let opus = Payload {
+            pt: 111,
+            codec: Codec::Opus,
+            rtx: None,
+            nack: false,
+            pli: false,
+            transport_cc: true,
+            remb: false,
+        };
+        Media {
+            kind: Kind::Audio,
+            mid: mid.to_owned(),
+            payloads: vec![opus],
+            extensions,
+            ssrcs,
+        }
+    }
+
     pub fn video(mid: &str, pt: u8, extensions: Extensions, ssrcs: Vec<Ssrc>) -> Media {
         let vp8 = Payload {
             pt,

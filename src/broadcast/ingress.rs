@@ -209,35 +209,16 @@ impl Ingress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broadcast::egress::tests::video;
+    use crate::broadcast::egress::tests::{audio, video};
     use crate::broadcast::rtp::packet;
-    use crate::sdp::{Extensions, Payload, Ssrc};
-
-    fn audio() -> Media {
-        let opus = Payload {
-            pt: 111,
-            codec: Codec::Opus,
-            rtx: None,
-            nack: false,
-            pli: false,
-            transport_cc: true,
-            remb: false,
-        };
-        Media {
-            kind: Kind::Audio,
-            mid: "0".to_owned(),
-            payloads: vec![opus],
-            extensions: Extensions::default(),
-            ssrcs: vec![],
-        }
-    }
+    use crate::sdp::{Extensions, Ssrc};
 
     fn ingress(ssrcs: Vec<Ssrc>) -> Ingress {
         let ids = Extensions {
             transport_cc: Some(3),
             ..Default::default()
         };
-        let media = vec![audio(), video("1", 96, ids, ssrcs)];
+        let media = vec![audio("0", Extensions::default(), vec![]), video("1", 96, ids, ssrcs)];
         Ingress::new(
             &Negotiated {
                 fingerprints: vec![],

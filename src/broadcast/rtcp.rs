@@ -237,6 +237,7 @@ pub(super) fn transport_feedback(feedback: TransportLayerCc) -> Option<BytesMut>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broadcast::tests::random::Random;
     use rtc_rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 
     #[test]
@@ -345,15 +346,9 @@ mod tests {
 
     #[test]
     fn any_bytes_are_read_without_panic() {
-        let mut state = 1u64;
-        let mut random = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as u8
-        };
+        let mut random = Random(1);
         for round in 0..50_000usize {
-            let mut data: Vec<u8> = (0..round % 64).map(|_| random()).collect();
+            let mut data: Vec<u8> = (0..round % 64).map(|_| random.byte()).collect();
             if data.len() >= 4 {
                 data[0] = 0x80 | (data[0] & 0x3F);
                 data[1] = 200 + data[1] % 8;

@@ -243,6 +243,7 @@ pub(super) fn packet(ssrc: u32, payload_type: u8, sequence: u16, extensions: &[u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broadcast::tests::random::Random;
 
     #[test]
     fn reads_all_parts_of_a_header() {
@@ -277,15 +278,9 @@ mod tests {
 
     #[test]
     fn any_bytes_are_parsed_without_panic() {
-        let mut state = 1u64;
-        let mut random = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as u8
-        };
+        let mut random = Random(1);
         for length in (0..80).cycle().take(20_000) {
-            let mut data: Vec<u8> = (0..length).map(|_| random()).collect();
+            let mut data: Vec<u8> = (0..length).map(|_| random.byte()).collect();
             if let Some(first) = data.first_mut() {
                 *first = (*first & 0x3F) | 0x80;
             }

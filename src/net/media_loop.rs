@@ -28,7 +28,6 @@ pub(super) struct MediaLoop {
     notices: async_mpsc::UnboundedSender<Notice>,
     resume: Resume,
     loaded: mpsc::Receiver<Loaded>,
-    loaded_sender: Option<mpsc::Sender<Loaded>>,
 }
 
 impl MediaLoop {
@@ -38,12 +37,11 @@ impl MediaLoop {
         tasks: mpsc::Receiver<Task>,
         notices: async_mpsc::UnboundedSender<Notice>,
         resume: Resume,
+        loaded: mpsc::Receiver<Loaded>,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         poll.registry().register(socket.source(), SOCKET, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        let (loaded_sender, loaded) = mpsc::channel();
-        let loaded_sender = Some(loaded_sender);
         Ok((
             Self {
                 poll,
@@ -53,20 +51,13 @@ impl MediaLoop {
                 notices,
                 resume,
                 loaded,
-                loaded_sender,
             },
             waker,
         ))
     }
 
-    /// Where the reading thread puts records.
-    pub fn loaded(&self) -> mpsc::Sender<Loaded> {
-        self.loaded_sender.clone().expect("asked for before the loop runs")
-    }
-
     /// Runs until the last [`super::Handle`] is gone.
     pub fn run(mut self) {
-        self.loaded_sender = None;
         let mut events = Events::with_capacity(8);
         let mut out = Vec::new();
         let mut more = false;

@@ -94,16 +94,16 @@ impl Bound {
         let (notices, receiver) = async_mpsc::unbounded_channel();
         let (tasks, inbox) = mpsc::channel();
         let (demand, demanded) = mpsc::channel();
+        let (loaded, records) = mpsc::channel();
         let resume = resume::Resume::new(demand.clone(), notices.clone());
         let core = Broadcast::new(config, dtls, seed, Instant::now());
-        let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume)?;
+        let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume, records)?;
         let waker = Arc::new(waker);
         let handle = Handle {
             tasks,
             demand,
             waker: waker.clone(),
         };
-        let loaded = media.loaded();
         let thread = std::thread::Builder::new()
             .name("media".into())
             .spawn(move || media.run())?;

@@ -36,7 +36,7 @@ pub(super) fn load(
     notices: &async_mpsc::UnboundedSender<Notice>,
 ) {
     let started = Instant::now();
-    // A publisher's user name fragment sorts before a viewer's; see `PeerRecord`.
+    // A publisher's user name fragment sorts before a viewer's: the server makes them so.
     let mut names: Vec<Ufrag> = reader.names().cloned().collect();
     names.sort_unstable();
     let mut left: HashSet<Ufrag> = names.iter().cloned().collect();

@@ -301,4 +301,4 @@ fn matches_all(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,8 @@ use crate::vault::{IcePassword, Ufrag};
 
 const PWD: &str = "0123456789abcdefghijklmn";
 
-fn certificate() -> DtlsCertificate {
+/// A certificate as a browser makes one.
+pub(crate) fn certificate() -> DtlsCertificate {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(Vec::new())
         .unwrap()

@@ -10,7 +10,6 @@ use rekindle::peer::{Dtls, Transmit};
 use rekindle::sdp::{self, Local};
 use rekindle::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
-use super::Random;
 use super::association::{Certificate, sha256};
 use super::client::{Browser, Client, Side};
 use super::ice::Credentials;
@@ -18,6 +17,7 @@ use super::network::{Datagram, Network};
 use super::offer::{OfferOptions, Transport, offer};
 use super::receiver::Receiver;
 use super::sender::Sender;
+use super::{Random, ms};
 
 /// A browser of this world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +143,17 @@ impl World {
     }
 
     // Browsers.
+
+    /// A publisher and its viewers, connected, with media flowing. `first`: the first sequence number of each stream.
+    pub fn broadcast(seed: u64, viewers: usize, first: Option<u16>) -> (Self, Id, Vec<Id>) {
+        let mut world = Self::new(seed);
+        let publisher = world.publish_with("news", OfferOptions::new(Role::Publisher), first);
+        world.run_until_connected(&[publisher]);
+        let viewers: Vec<_> = (0..viewers).map(|_| world.watch("news")).collect();
+        world.run_until_connected(&viewers);
+        world.run(ms(500));
+        (world, publisher, viewers)
+    }
 
     pub fn publish(&mut self, channel: &str) -> Id {
         self.publish_with(channel, OfferOptions::new(Role::Publisher), None)

@@ -15,22 +15,11 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 
 use super::world::{CHANNEL, VIDEO, VIDEO_RTX};
 use crate::broadcast::Join;
-use crate::broadcast::egress::tests::video;
+use crate::broadcast::egress::tests::{audio, video};
 use crate::broadcast::rtp::Packet;
-use crate::sdp::{Codec, Extensions, Fingerprint, Kind, Media, Negotiated, Payload, Ssrc};
+use crate::peer::tests::certificate;
+use crate::sdp::{Extensions, Fingerprint, Negotiated, Ssrc};
 use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
-
-pub fn certificate() -> DtlsCertificate {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(Vec::new())
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
-    DtlsCertificate {
-        certificate: certificate.der().to_vec(),
-        private_key: key.serialize_der(),
-    }
-}
 
 fn copy(certificate: &DtlsCertificate) -> DtlsCertificate {
     DtlsCertificate {
@@ -87,25 +76,7 @@ impl Browser {
                 vec![],
             ),
         };
-        let opus = Payload {
-            pt: 111,
-            codec: Codec::Opus,
-            rtx: None,
-            nack: false,
-            pli: false,
-            transport_cc: true,
-            remb: false,
-        };
-        let audio = Media {
-            kind: Kind::Audio,
-            mid: "0".into(),
-            payloads: vec![opus],
-            ..media.clone()
-        };
-        let audio = Media {
-            ssrcs: Vec::new(),
-            ..audio
-        };
+        let audio = audio("0", media.extensions, vec![]);
         Self {
             join: Join {
                 role,

@@ -2,21 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::random::Random;
 use super::world::*;
 use crate::broadcast::rtcp;
 use crate::vault::Role;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u32) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as u32) % n
-    }
-}
 
 /// Each SRTP index of a stream protects one packet only, whatever a publisher and a viewer send; and the viewer's SRTP follows.
 #[test]

@@ -3,6 +3,7 @@
 mod browser;
 mod forwarding;
 mod hostile;
+pub(super) mod random;
 mod recovery;
 mod staying;
 mod world;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BufMut;
 
-use super::browser::{Browser, certificate};
+use super::browser::Browser;
 use crate::broadcast::{Broadcast, Config, Event, Routed};
+use crate::peer::tests::certificate;
 use crate::peer::{Dtls, Transmit};
 use crate::sdp::{Kind, Ssrc, Stream};
 use crate::vault::Role;
