@@ -81,9 +81,12 @@ impl Server {
 
     /// Starts a server by a command to which ports and the announcement are added.
     pub fn start_as(command: &mut Command) -> Self {
+        Self::announced(command.args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"]))
+    }
+
+    fn announced(command: &mut Command) -> Self {
         let mut child = command
             .args(["--announce", "json"])
-            .args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -109,8 +112,19 @@ impl Server {
         Self { child, ready, log }
     }
 
+    /// kill -9, and a new process in the same folder on the same ports.
+    pub fn kill_and_start_again(self, folder: &Path) -> Self {
+        let (http, media) = (self.http(), self.media());
+        self.kill();
+        Self::announced(rekindle(folder).args(["--http", &http.to_string(), "--udp", &media.to_string()]))
+    }
+
     pub fn http(&self) -> SocketAddr {
         self.ready["http"].as_str().expect("text").parse().expect("an address")
+    }
+
+    pub fn media(&self) -> SocketAddr {
+        self.ready["media"].as_str().expect("text").parse().expect("an address")
     }
 
     /// kill -9.
