@@ -26,8 +26,9 @@ enum NotTaken {
          out only when no file is under it any more (`rekindle audit` tells)"
     )]
     WrongKey,
-    /// Some files may be under the new identity already.
-    #[error("{0}. Leave the old identity in the key file, behind the new one, and send SIGHUP again")]
+    #[error(
+        "{0}. Some files may be under the new identity already: leave the old identity in the key file, behind the new one, and send SIGHUP again"
+    )]
     Partly(VaultError),
     #[error("the server is stopping")]
     Stopping,
@@ -39,7 +40,7 @@ pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal)
         // Until all records of the last boot are read, another thread reads them with the keys that it has.
         app.sessions.loaded().await;
         if let Err(error) = take(&app, key_file.clone()).await {
-            tracing::warn!("the key file was not taken, and the vault stays under the key it is under: {error}");
+            tracing::warn!("the key file was not taken: {error}");
         }
     }
     // The runtime is shutting down.

@@ -82,9 +82,19 @@ impl Server {
 
     /// Starts a server by a command to which ports and the announcement are added.
     pub fn start_as(command: &mut Command) -> Self {
+        Self::announced(command.args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"]))
+    }
+
+    /// kill -9, and a new process by a command to which the same ports and the announcement are added.
+    pub fn kill_and_start_again_as(self, command: &mut Command) -> Self {
+        let (http, media) = (self.http().to_string(), self.media().to_string());
+        self.kill();
+        Self::announced(command.args(["--http", &http, "--udp", &media]))
+    }
+
+    fn announced(command: &mut Command) -> Self {
         let mut child = command
             .args(["--announce", "json"])
-            .args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -123,6 +133,10 @@ impl Server {
 
     pub fn http(&self) -> SocketAddr {
         self.ready["http"].as_str().expect("text").parse().expect("an address")
+    }
+
+    pub fn media(&self) -> SocketAddr {
+        self.ready["media"].as_str().expect("text").parse().expect("an address")
     }
 
     /// Sends a signal by its name.
