@@ -13,7 +13,7 @@ use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
 };
-use running::{PATIENCE, Server, header, text};
+use running::{PATIENCE, Server, header, rekindle, text};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -247,7 +247,7 @@ async fn an_independent_client_publishes_watches_and_comes_back_with_new_session
     let mut viewer = Viewer::start(&server, "lobby").await;
     viewer.watch(50).await;
 
-    let server = server.kill_and_start_again(folder.path());
+    let server = server.kill_and_start_again_as(&mut rekindle(folder.path()));
     assert_eq!(server.ready["boot"], 2);
     viewer.notices_silence().await;
     // It leaves the old session before it makes a new one, as RFC 9725 has it; the channel is free at once.
