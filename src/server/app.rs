@@ -35,6 +35,8 @@ pub(super) struct App {
     pub certificates: Certificates,
     /// Which life of the server this is.
     pub boot: u64,
+    /// A random name of this process, in hexadecimal digits.
+    pub process: String,
     /// When the process started.
     pub started: Instant,
     /// Where browsers reach the media port.

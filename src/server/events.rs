@@ -106,6 +106,8 @@ pub(super) struct Frame {
 /// What the first event of a stream says.
 pub(super) struct Hello<'a> {
     pub boot: u64,
+    /// Another in every process, also where two have the same boot number because the first was killed before its own was durable.
+    pub process: &'a str,
     pub role: Role,
     pub fingerprint: &'a str,
     pub connected: bool,
@@ -131,6 +133,7 @@ impl Frame {
     pub(super) fn hello(hello: &Hello<'_>) -> Self {
         let data = json!({
             "boot": hello.boot,
+            "process": hello.process,
             "mode": super::app::MODE,
             "role": match hello.role { Role::Publisher => "publisher", Role::Viewer => "viewer" },
             "fingerprint": hello.fingerprint,
@@ -249,6 +252,7 @@ mod tests {
         assert_eq!(text(&draft), "event: inactive\ndata: {}\n\n");
         let hello = Hello {
             boot: 3,
+            process: "0123456789abcdef",
             role: Role::Viewer,
             fingerprint: "sha-512 00",
             connected: false,
@@ -260,6 +264,7 @@ mod tests {
         assert_eq!(lines[..2], ["retry: 500", "event: hello"]);
         let data: serde_json::Value = serde_json::from_str(&lines[2]["data: ".len()..]).expect("JSON");
         assert_eq!(data["boot"], 3);
+        assert_eq!(data["process"], "0123456789abcdef");
         assert_eq!(data["role"], "viewer");
         assert_eq!(data["source"], true);
     }

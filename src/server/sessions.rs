@@ -80,6 +80,7 @@ pub(super) struct Counts {
 /// What a stream opens with.
 pub(super) struct Greeting<'a> {
     pub boot: u64,
+    pub process: &'a str,
     pub certificates: &'a Certificates,
 }
 
@@ -185,6 +186,7 @@ impl Sessions {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let hello = Hello {
             boot: greeting.boot,
+            process: greeting.process,
             role: session.record.role,
             fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,

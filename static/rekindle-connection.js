@@ -1,0 +1,288 @@
+/**
+ * One RTCPeerConnection with what is needed to renew its keys. Knows how, not when.
+ *
+ * @module
+ */
+
+import { bundled, reoffer, withParking, withStreams, without } from "./rekindle-description.js";
+
+/**
+ * The way in which this browser was seen to run DTLS again: "fingerprint", "bundle", or null while it is not known (see
+ * rekindle-description.js). A DTLS transport that cannot report errors is Firefox's, whose way is known: it has to be known before
+ * the join, since it takes sections of its own.
+ */
+let learned = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : null;
+
+const DOWN = ["disconnected", "failed", "closed"];
+
+const task = () =>
+  new Promise((resolve) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      resolve();
+    };
+    channel.port2.postMessage(null);
+  });
+
+export class Connection {
+  pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  stream = new MediaStream();
+  /** How often DTLS has come up. */
+  handshakes = 0;
+  /** An edit is being applied. */
+  renewing = false;
+  /** The server's side of the join; set by {@link accept}. */
+  join = null;
+  /** The server said that it has keys for us, in the process that its event stream belongs to. */
+  serverHasKeys = false;
+  /** Resolves with the reason when this connection is beyond help. */
+  over = new Promise((resolve) => {
+    this.end = (reason) => {
+      this.ended = true;
+      resolve(reason);
+    };
+  });
+  ended = false;
+  /** The browser has not been told yet which streams the publisher sends now. */
+  stale = false;
+  /** The shortest round trip to the server that was seen, in ms: one that was measured around an outage says little. */
+  rtt = Infinity;
+
+  /** Firefox: the sections that take turns as the owner of the BUNDLE group, and which of them is it. */
+  #parking = [];
+  #owner = 0;
+  /** Firefox: the one that is not the owner still holds the transport from before the last renewal. */
+  #held = false;
+  /** The transceivers that carry media. */
+  #media = [];
+  #transports = new Set();
+  #restarted = false;
+  #version = 0;
+  #hash = 0;
+
+  /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
+  constructor(source, changed) {
+    this.changed = changed;
+    const park = () => {
+      if (learned === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
+    };
+    // The first section owns the BUNDLE group from the start.
+    park();
+    for (const kind of ["audio", "video"]) {
+      const track = source?.getTracks().find((candidate) => candidate.kind === kind);
+      const init = source ? { direction: "sendonly", streams: [source] } : { direction: "recvonly" };
+      this.#media.push(this.pc.addTransceiver(track ?? kind, init));
+    }
+    park();
+    this.pc.addEventListener("connectionstatechange", () => changed());
+    this.pc.addEventListener("iceconnectionstatechange", () => changed());
+  }
+
+  /** The offer for the server. */
+  async offer() {
+    await this.pc.setLocalDescription();
+    const { sdp } = this.pc.localDescription;
+    return this.#parking.length > 0 ? without(sdp, this.#parkingMids) : sdp;
+  }
+
+  async accept(join) {
+    this.join = join;
+    if (this.#parking.length > 0) join.answer = withParking(join.answer, this.pc.localDescription.sdp, this.#parkingMids);
+    await this.pc.setRemoteDescription({ type: "answer", sdp: join.answer });
+    this.#observe();
+  }
+
+  get connected() {
+    const transports = this.#live();
+    if (transports.length === 0) return this.pc.connectionState === "connected";
+    return transports.every(({ state, iceTransport }) => state === "connected" && !DOWN.includes(iceTransport?.state));
+  }
+
+  /** A handshake has failed: nothing more comes of it. */
+  get broken() {
+    return this.#live().some(({ state }) => state === "failed");
+  }
+
+  get iceIsDown() {
+    const transports = this.#live();
+    if (transports.length > 0) return transports.some(({ iceTransport }) => DOWN.includes(iceTransport?.state));
+    return this.pc.connectionState === "failed" || DOWN.includes(this.pc.iceConnectionState);
+  }
+
+  /** Whether there is a track that media should be sent of. */
+  get sends() {
+    return this.pc.getSenders().some(({ track }) => track?.readyState === "live");
+  }
+
+  /** Another publisher sends other streams. */
+  setStreams(streams) {
+    const answer = withStreams(this.join.answer, streams);
+    if (answer === this.join.answer) return;
+    this.join.answer = answer;
+    this.stale = true;
+  }
+
+  /** Tells the browser of the publisher's present streams. Keys and transports stay as they are. */
+  retune() {
+    return this.stale ? this.#alone(() => this.#applyOffer()) : undefined;
+  }
+
+  /**
+   * Done once, right after the first connect, when it disturbs nobody: finds out which way this browser goes, and lets Firefox make
+   * its receivers anew, which it does at the first offer that it is given and which costs a key frame.
+   */
+  prime() {
+    return this.#alone(async () => {
+      if (learned === null && this.join.fingerprints.length > 1) {
+        learned = (await this.#changeFingerprint()) ? "fingerprint" : "bundle";
+      } else if (learned !== "fingerprint") {
+        await this.#applyOffer();
+      }
+    });
+  }
+
+  /** Makes the browser run DTLS again, in the way that is seen to work in it. Resolves with whether it did. */
+  async renew() {
+    if (this.renewing || this.ended) return false;
+    this.renewing = true;
+    try {
+      if (this.pc.signalingState === "have-remote-offer") await this.pc.setRemoteDescription({ type: "rollback" });
+      if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
+      // DTLS that has not begun needs no help: it begins when ICE gets an answer. Nothing could be learned from it either.
+      if (learned === null && this.#live().every(({ state }) => state === "new")) return true;
+      if (learned !== "bundle" && this.join.fingerprints.length > 1) {
+        const moved = await this.#changeFingerprint();
+        learned ??= moved ? "fingerprint" : "bundle";
+      }
+      if (learned === "fingerprint") return true;
+      if (this.#parking.length === 0) {
+        // Only now known, and it takes sections that must be there from the start.
+        this.end("other-way");
+        return false;
+      }
+      await this.#moveOwner();
+      return true;
+    } finally {
+      this.renewing = false;
+    }
+  }
+
+  /** Firefox: lets the transport from before the last renewal go, which no media uses any more. */
+  tidy() {
+    return this.#held ? this.#alone(() => this.#letGo()) : undefined;
+  }
+
+  async measure() {
+    for (const report of (await this.pc.getStats()).values()) {
+      if (report.type !== "candidate-pair" || !report.nominated || !(report.currentRoundTripTime > 0)) continue;
+      this.rtt = Math.min(this.rtt, report.currentRoundTripTime * 1000);
+    }
+  }
+
+  /** What has arrived, video frames where there are any. */
+  async received() {
+    const count = { packets: 0, videoPackets: 0, frames: 0 };
+    for (const report of (await this.pc.getStats()).values()) {
+      if (report.type !== "inbound-rtp") continue;
+      count.packets += report.packetsReceived ?? 0;
+      count.frames += report.framesDecoded ?? 0;
+      if (report.kind === "video") count.videoPackets += report.packetsReceived ?? 0;
+    }
+    return count;
+  }
+
+  close() {
+    this.end("closed");
+    this.pc.close();
+  }
+
+  /** One description at a time. */
+  async #alone(work) {
+    if (this.renewing || this.ended) return;
+    this.renewing = true;
+    try {
+      await work();
+    } finally {
+      this.renewing = false;
+      this.changed();
+    }
+  }
+
+  /** @returns {Promise<boolean>} whether DTLS began anew */
+  async #changeFingerprint() {
+    this.#restarted = false;
+    const next = this.join.fingerprints[(this.#hash + 1) % this.join.fingerprints.length];
+    // Once ICE is down an offer is not enough; an ICE restart of our own is, with the server's credentials as they were.
+    if (this.iceIsDown && learned === "fingerprint") {
+      this.pc.restartIce();
+      await this.pc.setLocalDescription();
+      const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: next, type: "answer" });
+      await this.pc.setRemoteDescription({ type: "answer", sdp });
+      this.#observe();
+    } else {
+      await this.#applyOffer(next);
+    }
+    this.#hash += 1;
+    // The change shows while the answer is being applied, and may be over (connected again) before that returns.
+    await task();
+    return this.#restarted;
+  }
+
+  async #moveOwner() {
+    if (this.#held) await this.#letGo();
+    if (this.ended) return;
+    this.#owner = 1 - this.#owner;
+    this.#held = true;
+    await this.#applyOffer();
+  }
+
+  async #letGo() {
+    this.#held = false;
+    await this.#applyOffer();
+  }
+
+  get #parkingMids() {
+    return this.#parking.map(({ mid }) => mid);
+  }
+
+  /** Firefox: the BUNDLE group as it is now. The section that holds the old transport is not in it. */
+  get #bundle() {
+    if (this.#parking.length === 0) return undefined;
+    const mids = this.#parkingMids;
+    const [owner, other] = [mids[this.#owner], mids[1 - this.#owner]];
+    const media = bundled(this.join.answer).filter((mid) => !mids.includes(mid));
+    return this.#held ? [owner, ...media] : [owner, ...media, other];
+  }
+
+  async #applyOffer(fingerprint = this.join.fingerprints[this.#hash % this.join.fingerprints.length]) {
+    this.stale = false;
+    const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint, bundle: this.#bundle });
+    await this.pc.setRemoteDescription({ type: "offer", sdp });
+    await this.pc.setLocalDescription();
+    this.#observe();
+  }
+
+  /** The transports that media uses. */
+  #live() {
+    const transports = new Set(this.#media.flatMap(({ sender, receiver }) => [sender.transport, receiver.transport]));
+    transports.delete(null);
+    transports.delete(undefined);
+    return [...transports];
+  }
+
+  #observe() {
+    for (const transport of this.#live()) {
+      if (this.#transports.has(transport)) continue;
+      this.#transports.add(transport);
+      const look = () => {
+        if (transport.state === "new") this.#restarted = true;
+        if (transport.state === "connected") this.handshakes += 1;
+        if (transport.state === "closed") this.#transports.delete(transport);
+        this.changed();
+      };
+      transport.addEventListener("statechange", look);
+      if (transport.state === "connected") look();
+    }
+  }
+}
