@@ -7,11 +7,12 @@
 import { bundled, reoffer, withParking, withStreams, without } from "./rekindle-description.js";
 
 /**
- * The way in which this browser was seen to run DTLS again: "fingerprint", "bundle", or null while it is not known (see
- * rekindle-description.js). A DTLS transport that cannot report errors is Firefox's, whose way is known: it has to be known before
- * the join, since it takes sections of its own.
+ * The way in which this browser runs DTLS again: "fingerprint" or "bundle" (see rekindle-description.js). It has to be known before the
+ * join, since the second one takes sections of its own: a DTLS transport that cannot report errors is Firefox's. The first one is
+ * watched when it is first used, and where it does not work, the other one it is.
  */
-let learned = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : null;
+let way = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : "fingerprint";
+let confirmed = false;
 
 const DOWN = ["disconnected", "failed", "closed"];
 
@@ -60,12 +61,16 @@ export class Connection {
   #restarted = false;
   #version = 0;
   #hash = 0;
+  /** The browser has been given the offer of the next renewal, and waits for its own answer: see {@link prepare}. */
+  #prepared = false;
+  /** Settles when the description that is being applied has been. */
+  #busy = Promise.resolve();
 
   /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
   constructor(source, changed) {
     this.changed = changed;
     const park = () => {
-      if (learned === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
+      if (way === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
     };
     // The first section owns the BUNDLE group from the start.
     park();
@@ -129,43 +134,39 @@ export class Connection {
   }
 
   /**
-   * Done once, right after the first connect, when it disturbs nobody: finds out which way this browser goes, and lets Firefox make
-   * its receivers anew, which it does at the first offer that it is given and which costs a key frame.
+   * Done once, right after the first connect, when it disturbs nobody: Firefox makes its receivers anew at the first offer that it is
+   * given, which costs a key frame.
    */
   prime() {
-    return this.#alone(async () => {
-      if (learned === null && this.join.fingerprints.length > 1) {
-        learned = (await this.#changeFingerprint()) ? "fingerprint" : "bundle";
-      } else if (learned !== "fingerprint") {
-        await this.#applyOffer();
-      }
-    });
+    return way === "bundle" ? this.#alone(() => this.#applyOffer()) : undefined;
   }
 
-  /** Makes the browser run DTLS again, in the way that is seen to work in it. Resolves with whether it did. */
-  async renew() {
-    if (this.renewing || this.ended) return false;
-    this.renewing = true;
-    try {
-      if (this.pc.signalingState === "have-remote-offer") await this.pc.setRemoteDescription({ type: "rollback" });
-      if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
-      // DTLS that has not begun needs no help: it begins when ICE gets an answer. Nothing could be learned from it either.
-      if (learned === null && this.#live().every(({ state }) => state === "new")) return true;
-      if (learned !== "bundle" && this.join.fingerprints.length > 1) {
-        const moved = await this.#changeFingerprint();
-        learned ??= moved ? "fingerprint" : "bundle";
-      }
-      if (learned === "fingerprint") return true;
-      if (this.#parking.length === 0) {
-        // Only now known, and it takes sections that must be there from the start.
-        this.end("other-way");
-        return false;
-      }
-      await this.#moveOwner();
-      return true;
-    } finally {
-      this.renewing = false;
-    }
+  /**
+   * Does the first half of a renewal, which changes nothing yet: DTLS begins when the browser's answer is applied. Done when the server
+   * is gone, it saves half of what a renewal takes when the server is back.
+   */
+  prepare() {
+    return this.iceIsDown || this.#prepared ? undefined : this.#alone(() => this.#give());
+  }
+
+  /** Takes that back: the server had not gone. */
+  async unprepare() {
+    await this.#busy;
+    if (this.#prepared) await this.#alone(() => this.#takeBack());
+  }
+
+  /** Makes the browser run DTLS again. */
+  renew() {
+    return this.#alone(async () => {
+      // Once ICE is down an offer is not enough where the fingerprint is changed.
+      const restart = this.iceIsDown && way === "fingerprint";
+      if (restart || !this.#prepared) await this.#takeBack();
+      // DTLS that has not begun begins when ICE gets an answer.
+      if (way === "fingerprint" && this.#live().some(() => true) && this.#live().every(({ state }) => state === "new")) return;
+      if (restart) return this.#restartIce();
+      if (!this.#prepared) await this.#give();
+      await this.#take();
+    });
   }
 
   /** Firefox: lets the transport from before the last renewal go, which no media uses any more. */
@@ -201,40 +202,66 @@ export class Connection {
   async #alone(work) {
     if (this.renewing || this.ended) return;
     this.renewing = true;
+    const done = work();
+    this.#busy = done.catch(() => {});
     try {
-      await work();
+      await done;
     } finally {
       this.renewing = false;
       this.changed();
     }
   }
 
-  /** @returns {Promise<boolean>} whether DTLS began anew */
-  async #changeFingerprint() {
-    this.#restarted = false;
-    const next = this.join.fingerprints[(this.#hash + 1) % this.join.fingerprints.length];
-    // Once ICE is down an offer is not enough; an ICE restart of our own is, with the server's credentials as they were.
-    if (this.iceIsDown && learned === "fingerprint") {
-      this.pc.restartIce();
-      await this.pc.setLocalDescription();
-      const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: next, type: "answer" });
-      await this.pc.setRemoteDescription({ type: "answer", sdp });
-      this.#observe();
+  /** Gives the browser the offer that makes it run DTLS again. */
+  async #give() {
+    if (way === "fingerprint") {
+      this.#hash += 1;
     } else {
-      await this.#applyOffer(next);
+      if (this.#held) await this.#letGo();
+      this.#owner = 1 - this.#owner;
+      this.#held = true;
     }
-    this.#hash += 1;
-    // The change shows while the answer is being applied, and may be over (connected again) before that returns.
-    await task();
-    return this.#restarted;
+    this.#prepared = true;
+    await this.#setOffer();
   }
 
-  async #moveOwner() {
-    if (this.#held) await this.#letGo();
-    if (this.ended) return;
-    this.#owner = 1 - this.#owner;
-    this.#held = true;
-    await this.#applyOffer();
+  /** Has the browser answer it: DTLS begins. */
+  async #take() {
+    this.#prepared = false;
+    this.#restarted = false;
+    await this.pc.setLocalDescription();
+    this.#observe();
+    if (way !== "fingerprint" || confirmed) return;
+    // The change shows while the answer is being applied, and may be over (connected again) before that returns.
+    await task();
+    confirmed = this.#restarted || this.#live().length === 0;
+    if (confirmed) return;
+    way = "bundle";
+    this.end("other-way");
+  }
+
+  /** Takes back what was given, and whatever else is half done. */
+  async #takeBack() {
+    if (this.pc.signalingState === "have-remote-offer") await this.pc.setRemoteDescription({ type: "rollback" });
+    if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
+    if (!this.#prepared) return;
+    this.#prepared = false;
+    if (way === "fingerprint") {
+      this.#hash -= 1;
+    } else {
+      this.#owner = 1 - this.#owner;
+      this.#held = false;
+    }
+  }
+
+  /** An ICE restart of our own, with the server's credentials as they were. */
+  async #restartIce() {
+    this.#hash += 1;
+    this.pc.restartIce();
+    await this.pc.setLocalDescription();
+    const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: this.#fingerprint, type: "answer" });
+    await this.pc.setRemoteDescription({ type: "answer", sdp });
+    this.#observe();
   }
 
   async #letGo() {
@@ -255,12 +282,20 @@ export class Connection {
     return this.#held ? [owner, ...media] : [owner, ...media, other];
   }
 
-  async #applyOffer(fingerprint = this.join.fingerprints[this.#hash % this.join.fingerprints.length]) {
-    this.stale = false;
-    const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint, bundle: this.#bundle });
-    await this.pc.setRemoteDescription({ type: "offer", sdp });
+  get #fingerprint() {
+    return this.join.fingerprints[this.#hash % this.join.fingerprints.length];
+  }
+
+  async #applyOffer() {
+    await this.#setOffer();
     await this.pc.setLocalDescription();
     this.#observe();
+  }
+
+  async #setOffer() {
+    this.stale = false;
+    const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: this.#fingerprint, bundle: this.#bundle });
+    await this.pc.setRemoteDescription({ type: "offer", sdp });
   }
 
   /** The transports that media uses. */

@@ -171,7 +171,7 @@ export class Session extends EventTarget {
     this.#connection = connection;
     this.pc ??= connection.pc;
     connection.pc.addEventListener("track", ({ track, transceiver }) => {
-      if (transceiver.direction === "inactive") return;
+      if (this.#role !== "viewer" || transceiver.direction === "inactive") return;
       connection.stream.addTrack(track);
       if (connection === this.#connection && !this.#old) this.#show(connection, track);
     });
@@ -271,6 +271,7 @@ export class Session extends EventTarget {
       if (!another && this.#outage?.applied === 0) {
         // A false alarm: only the stream was lost, and the keys are what they were.
         this.#outage = null;
+        connection.unprepare().catch(() => connection.end("unprepare-failed"));
         if (connection.served) this.#set("connected");
       }
       if (this.#outage) {
@@ -313,6 +314,7 @@ export class Session extends EventTarget {
   #lost(connection) {
     this.#begin(connection);
     this.#set("server-gone");
+    if (connection.served && this.#mode !== "full-state") connection.prepare()?.catch(() => {});
     this.#assess(connection);
   }
 
@@ -405,14 +407,9 @@ export class Session extends EventTarget {
     if (outage.backAt !== null && this.#streamOpen) this.#set("renewing");
     outage.base = connection.handshakes;
     outage.upAt = null;
-    try {
-      // The first time it may only have been found out which way to go.
-      if (await connection.renew()) outage.applied += 1;
-      else outage.appliedAt = -Infinity;
-    } catch {
-      // The connection was closed meanwhile, or would not take the description: the deadline finds out.
-      outage.applied += 1;
-    }
+    outage.applied += 1;
+    // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
+    await connection.renew().catch(() => {});
     this.#assess(connection);
   }
 
@@ -474,7 +471,7 @@ export class Session extends EventTarget {
     if (connection.served) return;
     connection.served = true;
     if (this.#role === "viewer") {
-      connection.prime().catch(() => {});
+      connection.prime()?.catch(() => {});
       this.#watchPicture(connection);
     }
     this.#takeOver(connection);
@@ -546,7 +543,8 @@ async function flows(connection, wanted, should) {
   while (before && wanted() && now() < start + FLOW_MS[should() ? 1 : 0]) {
     const after = await connection.received().catch(() => before);
     if (before.frames > 0 ? after.frames > before.frames : after.packets > before.packets) return true;
-    await pause(15);
+    // Not more often: statistics cost as much as a frame, at the moment when there is most to do.
+    await pause(30);
   }
   return false;
 }
