@@ -14,6 +14,9 @@ mod channel;
 mod delivery;
 mod egress;
 mod feedback;
+#[cfg(feature = "full-state")]
+#[path = "../full_state/core.rs"]
+pub(crate) mod full_state;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod history;
@@ -101,6 +104,11 @@ pub enum Event {
         resumed: bool,
         /// From the ClientHello.
         took: Duration,
+    },
+    /// Keys that were in use are not any more: the browser has to run a handshake.
+    Disconnected {
+        /// Who.
+        ufrag: Ufrag,
     },
     /// The peer's address changed: its record should have it.
     Address {

@@ -56,6 +56,9 @@ pub(super) struct Track {
     keyframes: Keyframes,
     resumed: bool,
     check_back: Option<Instant>,
+    /// What was added to the publisher's sequence numbers.
+    #[cfg(feature = "full-state")]
+    pub shift: u16,
 }
 
 /// What to tell the publisher now.
@@ -92,6 +95,8 @@ impl Track {
             keyframes: Keyframes::default(),
             resumed,
             check_back: None,
+            #[cfg(feature = "full-state")]
+            shift: 0,
         }
     }
 
@@ -107,7 +112,7 @@ impl Track {
         rtcp::sender_report_for_viewers(self.ssrc, self.report.as_ref()?, self.cname.as_deref())
     }
 
-    fn has_nack(&self) -> bool {
+    pub fn has_nack(&self) -> bool {
         self.section.payloads.iter().any(|payload| payload.nack)
     }
 
@@ -124,6 +129,9 @@ impl Track {
             Insert::Duplicate | Insert::TooOld => return Taken::Duplicate,
         };
         if !mended {
+            // The publisher is told in its own numbers.
+            #[cfg(feature = "full-state")]
+            let index = index + 0x1_0000 - u64::from(self.shift);
             self.reception.packet(now, index, header.timestamp);
         }
         self.asks.got(now, header.sequence);

@@ -73,6 +73,7 @@ impl World {
             fingerprint_sha256,
             fingerprint: "sha-512 00".into(),
             boot: 1,
+            mode: Default::default(),
             started: Instant::now(),
             addresses: vec![address],
             publish: None,

@@ -162,6 +162,11 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
                 tracing::info!(peer, ?role, resumed, ?took, "fresh keys are in use");
             }
         }
+        Event::Disconnected { ufrag } => {
+            if let Some(peer) = sessions.disconnected(&ufrag) {
+                tracing::info!(peer, "a browser's keys could not be taken over; it has to run a handshake");
+            }
+        }
         Event::Address { ufrag, address } => {
             if let Some(record) = sessions.set_address(&ufrag, address) {
                 changes.save(record);

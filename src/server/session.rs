@@ -68,6 +68,7 @@ pub(super) async fn events(
     let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
     let greeting = Greeting {
         boot: app.boot,
+        mode: app.mode,
         fingerprint: &app.fingerprint,
     };
     // It was there a moment ago: it has just ended, or the server is stopping.

@@ -11,6 +11,7 @@ use crate::broadcast::Departure;
 use crate::sdp::{self, Stream};
 use crate::vault::{PeerRecord, Role, Ufrag};
 
+use super::Mode;
 use super::events::{BACKLOG, Frame, Hello};
 
 /// Event streams of one session at once; one more ends the oldest.
@@ -73,6 +74,7 @@ pub(super) struct Counts {
 /// What a stream opens with.
 pub(super) struct Greeting<'a> {
     pub boot: u64,
+    pub mode: Mode,
     pub fingerprint: &'a str,
 }
 
@@ -152,6 +154,7 @@ impl Sessions {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let hello = Hello {
             boot: greeting.boot,
+            mode: greeting.mode,
             role: session.record.role,
             fingerprint: greeting.fingerprint,
             connected: session.connected,
@@ -184,6 +187,22 @@ impl Sessions {
         }
         session.connected = true;
         session.send(&[Frame::connected(resumed, took)]);
+        Some(session.number)
+    }
+
+    /// Keys are not in use any more. The session's streams end: the page opens a new one, and is told by how that begins. Returns the
+    /// session's number for the log.
+    pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
+        let mut inner = self.lock();
+        let Inner { sessions, channels, .. } = &mut *inner;
+        let session = sessions.get_mut(ufrag)?;
+        if std::mem::take(&mut session.connected)
+            && session.record.role == Role::Viewer
+            && let Some(channel) = channels.get_mut(&session.record.channel)
+        {
+            channel.viewers -= 1;
+        }
+        session.streams.clear();
         Some(session.number)
     }
 

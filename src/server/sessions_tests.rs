@@ -5,6 +5,7 @@ use super::*;
 
 const GREETING: Greeting<'static> = Greeting {
     boot: 1,
+    mode: Mode::Rehandshake,
     fingerprint: "sha-512 00",
 };
 

@@ -23,7 +23,7 @@ use super::keeper::{self, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{Config, advertise, listen};
+use super::{Config, Mode, advertise, listen};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
@@ -107,6 +107,8 @@ pub struct Ready {
     pub advertised: Vec<SocketAddr>,
     /// Which life of the server this is.
     pub boot: u64,
+    /// What a restart takes.
+    pub mode: Mode,
     /// The vault.
     pub state_dir: PathBuf,
     /// The key file.
@@ -146,7 +148,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     };
     let listener = listen::bind(config.http).map_err(http)?;
     let http = listener.local_addr().map_err(http)?;
-    let bound = net::bind(config.udp)?;
+    #[cfg_attr(not(feature = "full-state"), expect(unused_mut, reason = "full-state mode has something to tell it"))]
+    let mut bound = net::bind(config.udp)?;
     let media = bound.local();
 
     let (keys, made_key) = open_key(&config)?;
@@ -156,7 +159,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         boot,
         first_run,
         reader,
-    } = Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    } = open_vault(&config, keys)?;
+    let vault = Arc::new(vault);
     let seed = seed()?;
     let dtls = Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der())?);
     let max_peers = config.core.max_peers;
@@ -172,6 +176,10 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     .into_iter()
     .map(|ip| SocketAddr::new(ip, media.port()))
     .collect();
+    #[cfg(feature = "full-state")]
+    if config.mode == Mode::FullState {
+        bound.keep_sessions(vault.clone());
+    }
     // All is open that will ever be, and no thread has been started yet.
     shut_in(&config)?;
     let (net, notices, _media_thread) =
@@ -187,7 +195,6 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let fingerprint = fingerprint_text("sha-512", &identity.fingerprint(FingerprintHash::Sha512));
     drop(identity);
     let sessions = Arc::new(Sessions::default());
-    let vault = Arc::new(vault);
     let (keeper, forget) = Keeper::channel();
     let app = Arc::new(App {
         net,
@@ -200,6 +207,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         fingerprint_sha256,
         fingerprint,
         boot,
+        mode: config.mode,
         started,
         addresses: advertised.clone(),
         private: config.publish.is_none() && !config.open,
@@ -212,6 +220,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         media,
         advertised,
         boot,
+        mode: config.mode,
         state_dir: config.state_dir,
         key_file: config.key_file,
         made_key,
@@ -227,6 +236,16 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
+}
+
+/// Opens the vault for the mode.
+fn open_vault(config: &Config, keys: KeyFile) -> Result<Opened, VaultError> {
+    let now = SystemTime::now();
+    match config.mode {
+        #[cfg(feature = "full-state")]
+        Mode::FullState => Vault::open_full_state(&config.state_dir, keys, now),
+        _ => Vault::open(&config.state_dir, keys, now),
+    }
 }
 
 /// A seed for the core, from the system: the library's generator may still be warming up.
