@@ -102,7 +102,7 @@ pub enum Event {
         role: Role,
         /// From a record of an earlier boot, and this is its first handshake in this one.
         resumed: bool,
-        /// From the ClientHello.
+        /// From the ClientHello; zero where keys of an earlier process were taken over (full-state mode).
         took: Duration,
     },
     /// Keys that were in use are not any more: the browser has to run a handshake.

@@ -9,7 +9,7 @@ use super::delivery::catch_up;
 use super::hub::Broadcast;
 use super::member::Members;
 use super::rtp::Packet;
-use super::track::Track;
+use super::track::{MAX_GAP, Track};
 use super::Event;
 use crate::full_state::record::{Counters, Resumed, SessionCounters, SessionRecord};
 use crate::peer::Transmit;
@@ -50,6 +50,8 @@ pub(super) struct State {
     awaited: HashMap<Ufrag, SessionCounters>,
     /// Where the streams that a publisher numbers go on: low halves of their ceilings.
     starts: HashMap<u32, u16>,
+    /// Where streams of publishers were when their counters were last written: low halves.
+    heard: HashMap<u32, u16>,
 }
 
 impl State {
@@ -62,6 +64,12 @@ impl State {
         let track = &mut channel.tracks[at];
         if track.started.is_none() {
             track.shift = self.shift(track, packet.header.sequence);
+            // What was lost while the server was away is known better here than in the default mode. A viewer that gets RTX alone does
+            // not notice that it misses something.
+            let gap = self.heard.get(&track.ssrc).map(|heard| packet.header.sequence.wrapping_sub(*heard));
+            if let Some(gap) = gap.filter(|gap| u64::from(*gap) <= MAX_GAP) {
+                track.ask_back = gap;
+            }
             let (ssrc, rtx_ssrc) = (track.ssrc, track.rtx_ssrc);
             for viewer in channel.viewers() {
                 if let Some(member) = members.get_mut(viewer) {
@@ -99,6 +107,8 @@ impl Broadcast {
         }
         self.sender = counters.sender;
         for session in &counters.sessions {
+            let heard = session.received.iter().filter_map(|got| Some((got.ssrc, got.rtp? as u16)));
+            state.heard.extend(heard);
             for sent in session.sent.iter().filter(|sent| !sent.own && sent.ceiling > 0) {
                 let start = state.starts.entry(sent.ssrc).or_insert(sent.ceiling as u16);
                 if (sent.ceiling as u16).wrapping_sub(*start) < 0x8000 {

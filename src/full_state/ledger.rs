@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use super::record::SentCounter;
 
 /// So many indices are reserved ahead of a stream at first, at the least, and at the most.
-const FIRST_MARGIN: u64 = 512;
-const MARGINS: std::ops::RangeInclusive<u64> = 64..=4096;
-/// A stream's pace is measured over this time at the least; what it uses in two seconds is reserved ahead.
+const FIRST_MARGIN: u64 = 64;
+const MARGINS: std::ops::RangeInclusive<u64> = 32..=2048;
+/// A stream's pace is measured over this time at the least.
 const PACE: Duration = Duration::from_millis(500);
-const AHEAD_MS: u128 = 2000;
+/// What a stream uses in this time is reserved ahead, in ms, and half of it is left when the next counters are written. So long, at
+/// the most, nothing goes out on a stream's own SSRC after a restart; and so often, at the most, there is a write: four times a second.
+const AHEAD_MS: u128 = 500;
 /// What is reserved at a start for a stream that the server numbers itself, before anybody asks: it is needed at once.
 const START: u64 = 128;
 /// Longest step between two packets of a stream: beyond half the sequence space a receiver takes the wrong rollover counter (RFC 3711

@@ -31,22 +31,22 @@ fn nothing_at_or_above_the_ceiling_is_used_before_a_higher_one_is_durable() {
     let mut sent = Sent::new(false, false);
     used(&mut sent, 100);
     let first = write(&mut sent, now, true);
-    assert_eq!(first.ceiling, 101 + 512);
+    assert_eq!(first.ceiling, 101 + 64);
     // Already while it is being written: it may be on the disk.
-    assert_eq!(used(&mut sent, 612), Some(612));
-    assert_eq!(sent.judge(613), Verdict::Wait);
+    assert_eq!(used(&mut sent, 164), Some(164));
+    assert_eq!(sent.judge(165), Verdict::Wait);
     sent.reserved(true);
-    assert_eq!(sent.judge(613), Verdict::Wait);
+    assert_eq!(sent.judge(165), Verdict::Wait);
     assert!(sent.is_low());
     let second = write(&mut sent, now, false);
-    assert!(second.ceiling > 614);
+    assert!(second.ceiling > 166);
     assert!(!sent.is_low(), "it is on its way");
-    assert_eq!(sent.judge(613), Verdict::Wait, "the lower one may be what is on the disk");
+    assert_eq!(sent.judge(165), Verdict::Wait, "the lower one may be what is on the disk");
     sent.reserved(false);
-    assert_eq!(sent.judge(613), Verdict::Wait, "it was not written, or nobody knows");
+    assert_eq!(sent.judge(165), Verdict::Wait, "it was not written, or nobody knows");
     write(&mut sent, now, false);
     sent.reserved(true);
-    assert_eq!(used(&mut sent, 613), Some(613));
+    assert_eq!(used(&mut sent, 165), Some(165));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_stream_that_begins_under_reserved_keys_waits_for_its_counter() {
     let mut sent = Sent::new(true, true);
     assert_eq!(sent.judge(5), Verdict::Wait);
     assert!(sent.is_new() && sent.is_low());
-    assert_eq!(write(&mut sent, now, false).ceiling, 6 + 512);
+    assert_eq!(write(&mut sent, now, false).ceiling, 6 + 64);
     assert_eq!(sent.judge(5), Verdict::Wait);
     sent.reserved(true);
     assert_eq!(used(&mut sent, 5), Some(5));
@@ -117,12 +117,12 @@ fn kills_in_quick_succession_do_not_drive_the_ceiling_away() {
         let mut sent = Sent::resumed(&counter.clone(), &counter);
         sent.judge(place);
         counter = write(&mut sent, now, false);
-        assert!(counter.ceiling <= u64::from(place) + 1 + 512, "at {place}: {counter:?}");
+        assert!(counter.ceiling <= u64::from(place) + 1 + 500, "at {place}: {counter:?}");
     }
 }
 
 #[test]
-fn what_a_stream_uses_in_two_seconds_is_reserved_ahead() {
+fn what_a_stream_uses_in_half_a_second_is_reserved_ahead() {
     let start = Instant::now();
     let mut sent = Sent::new(false, false);
     used(&mut sent, 0);
@@ -132,10 +132,10 @@ fn what_a_stream_uses_in_two_seconds_is_reserved_ahead() {
         used(&mut sent, sequence);
     }
     let counter = write(&mut sent, start + Duration::from_secs(1), false);
-    assert_eq!(counter.ceiling, 300 + 598);
+    assert_eq!(counter.ceiling, 300 + 149);
     sent.reserved(true);
     let counter = write(&mut sent, start + Duration::from_secs(60), false);
-    assert_eq!(counter.ceiling, 300 + 598, "a ceiling never sinks");
+    assert_eq!(counter.ceiling, 300 + 149, "a ceiling never sinks");
 }
 
 #[test]
