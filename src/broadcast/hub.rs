@@ -2,12 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::peer::{Dtls, Peer, PeerEvent, Received, Transmit};
+use crate::peer::{Identities, Peer, PeerEvent, Received, Transmit};
 use crate::vault::{Role, Ufrag};
 
 use super::channel::Channel;
@@ -26,7 +25,7 @@ const MIN_TICK: Duration = Duration::from_millis(1);
 /// The sans-IO core: all peers and channels.
 pub struct Broadcast {
     pub(super) config: Config,
-    pub(super) dtls: Arc<Dtls>,
+    pub(super) identities: Identities,
     pub(super) seed: Seed,
     /// SSRC of the server as a sender of RTCP; one a boot.
     pub(super) sender: u32,
@@ -46,11 +45,11 @@ pub struct Broadcast {
 
 impl Broadcast {
     /// An empty core. `seed` feeds what must be unpredictable or distinct (RTCP sender SSRC, first RTX sequence numbers).
-    pub fn new(config: Config, dtls: Arc<Dtls>, seed: [u8; 32], now: Instant) -> Self {
+    pub fn new(config: Config, identities: impl Into<Identities>, seed: [u8; 32], now: Instant) -> Self {
         let seed = Seed::new(seed);
         let mut this = Self {
             config,
-            dtls,
+            identities: identities.into(),
             sender: seed.number("sender", &[]),
             seed,
             members: Slab::new(),
@@ -69,6 +68,11 @@ impl Broadcast {
         this.timers
             .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut this.liveness);
         this
+    }
+
+    /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by it keep it.
+    pub fn forget_identity(&mut self, certificate: &[u8; 32]) {
+        self.identities.forget(certificate);
     }
 
     /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to the peer whose address it

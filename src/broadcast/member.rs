@@ -144,6 +144,7 @@ mod tests {
     fn viewer() -> Viewer {
         let negotiated = Negotiated {
             fingerprints: vec![],
+            certificate: [0; 32],
             media: vec![],
             address: None,
         };

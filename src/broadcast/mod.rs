@@ -74,6 +74,9 @@ pub enum Refusal {
     /// The server has as many peers as it takes.
     #[error("the server is full")]
     Full,
+    /// The answer names a certificate that the server does not have any more.
+    #[error("its answer names a certificate that this server no longer has")]
+    UnknownCertificate,
 }
 
 /// Why a peer is no more.

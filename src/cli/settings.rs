@@ -123,6 +123,7 @@ impl Settings {
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
                 join_rate: args.join_rate.or(file.join_rate).unwrap_or(DEFAULT_JOIN_RATE),
                 static_dir,
+                rotate_identity: args.rotate_identity.or(file.rotate_identity).unwrap_or(false),
                 sandbox: !args.no_sandbox.or(file.no_sandbox).unwrap_or(false),
                 core,
             },

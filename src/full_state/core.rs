@@ -4,13 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::Event;
 use super::channel::Channel;
 use super::delivery::catch_up;
 use super::hub::Broadcast;
 use super::member::Members;
 use super::rtp::Packet;
 use super::track::{MAX_GAP, Track};
-use super::Event;
 use crate::full_state::record::{Counters, Resumed, SessionCounters, SessionRecord};
 use crate::peer::Transmit;
 use crate::peer::full_state::Wanted;
@@ -66,7 +66,10 @@ impl State {
             track.shift = self.shift(track, packet.header.sequence);
             // What was lost while the server was away is known better here than in the default mode. A viewer that gets RTX alone does
             // not notice that it misses something.
-            let gap = self.heard.get(&track.ssrc).map(|heard| packet.header.sequence.wrapping_sub(*heard));
+            let gap = self
+                .heard
+                .get(&track.ssrc)
+                .map(|heard| packet.header.sequence.wrapping_sub(*heard));
             if let Some(gap) = gap.filter(|gap| u64::from(*gap) <= MAX_GAP) {
                 track.ask_back = gap;
             }
@@ -86,7 +89,9 @@ impl State {
         let audio = track.section.kind == Kind::Audio;
         match self.starts.get(&track.ssrc) {
             // Where packets are asked for again they must keep their numbers, and can go as RTX.
-            Some(start) if audio && !track.has_nack() && sequence.wrapping_sub(*start) >= AHEAD => start.wrapping_sub(sequence),
+            Some(start) if audio && !track.has_nack() && sequence.wrapping_sub(*start) >= AHEAD => {
+                start.wrapping_sub(sequence)
+            }
             _ => 0,
         }
     }
@@ -107,7 +112,10 @@ impl Broadcast {
         }
         self.sender = counters.sender;
         for session in &counters.sessions {
-            let heard = session.received.iter().filter_map(|got| Some((got.ssrc, got.rtp? as u16)));
+            let heard = session
+                .received
+                .iter()
+                .filter_map(|got| Some((got.ssrc, got.rtp? as u16)));
             state.heard.extend(heard);
             for sent in session.sent.iter().filter(|sent| !sent.own && sent.ceiling > 0) {
                 let start = state.starts.entry(sent.ssrc).or_insert(sent.ceiling as u16);
@@ -181,7 +189,11 @@ impl Broadcast {
         }
         state.writing = true;
         let mut sessions: Vec<SessionCounters> = state.awaited.values().cloned().collect();
-        sessions.extend(self.members.iter_mut().filter_map(|(_, member)| member.peer.reserve(now)));
+        sessions.extend(
+            self.members
+                .iter_mut()
+                .filter_map(|(_, member)| member.peer.reserve(now)),
+        );
         Some(Work::Counters(Counters {
             sender: self.sender,
             sessions,
@@ -211,9 +223,12 @@ impl Broadcast {
         let _ = now;
     }
 
-    /// Writes every session anew: the key file was changed.
+    /// Writes every session anew: the vault is under another key.
     pub(crate) fn rewrite_sessions(&mut self) {
         let state = &mut self.full_state;
+        if !state.on {
+            return;
+        }
         state.fresh = self.members.iter().map(|(_, member)| member.ufrag.clone()).collect();
         state.wanted.store(true, Ordering::Relaxed);
     }

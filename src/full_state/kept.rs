@@ -70,13 +70,9 @@ impl SessionKeys {
 
     /// Keys from the vault; `None` if they do not fit their profile.
     fn from_record(record: &SessionRecord) -> Option<Self> {
-        let profile = [
-            Profile::AeadAes256Gcm,
-            Profile::AeadAes128Gcm,
-            Profile::Aes128CmSha1_80,
-        ]
-        .into_iter()
-        .find(|profile| number(*profile) == record.profile)?;
+        let profile = [Profile::AeadAes256Gcm, Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80]
+            .into_iter()
+            .find(|profile| number(*profile) == record.profile)?;
         let exact = record.material.0.len() == profile.material_len();
         exact.then(|| Self::new(profile, &record.material.0))?
     }

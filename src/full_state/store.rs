@@ -35,7 +35,10 @@ impl Vault {
         let header = Header::new(Kind::Session, self.boot, unix_seconds(now));
         let folder = self.sessions()?;
         let _turn = self.turn(&session.ufrag);
-        let known = self.peers.has(&file).map_err(|e| self.peers.error("look for a peer", e))?;
+        let known = self
+            .peers
+            .has(&file)
+            .map_err(|e| self.peers.error("look for a peer", e))?;
         if !known {
             return Ok(());
         }
@@ -49,7 +52,11 @@ impl Vault {
     /// Writes the counters of all sessions, durably.
     pub(crate) fn save_counters(&self, counters: &Counters, now: SystemTime) -> Result<(), VaultError> {
         let header = Header::new(Kind::Counters, self.boot, unix_seconds(now));
-        let streams: usize = counters.sessions.iter().map(|s| 96 + 32 * (s.sent.len() + s.received.len())).sum();
+        let streams: usize = counters
+            .sessions
+            .iter()
+            .map(|s| 96 + 32 * (s.sent.len() + s.received.len()))
+            .sum();
         let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
         let sealed = seal(&key, COUNTERS, &header, counters, streams + 32);
         self.root
@@ -104,7 +111,9 @@ pub(super) fn wipe(root: &Folder) -> Result<(), VaultError> {
     root.remove_folder(SESSIONS).map_err(failed)?;
     root.remove(COUNTERS).map_err(failed)?;
     if had {
-        tracing::warn!("session keys that full-state mode had kept were removed; what the disk has kept of them it may still have");
+        tracing::warn!(
+            "session keys that full-state mode had kept were removed; what the disk has kept of them it may still have"
+        );
     }
     Ok(())
 }
@@ -125,7 +134,9 @@ impl Reader {
         let folder = self.root.sub(SESSIONS).ok()?;
         let bytes = read(&folder, &file, Kind::Session)?;
         let opened = unseal(&self.keys.keys, &session_path(&file), &bytes)
-            .and_then(|unsealed| decode_within::<SessionRecord, { limits::SESSION_FILE }>(Kind::Session, unsealed.content()))
+            .and_then(|unsealed| {
+                decode_within::<SessionRecord, { limits::SESSION_FILE }>(Kind::Session, unsealed.content())
+            })
             .and_then(|(header, session)| match header.boot {
                 boot if boot > self.last_boot => Err(FileFault::FutureBoot(boot)),
                 _ if session.ufrag != *ufrag => Err(FileFault::WrongName),
@@ -146,7 +157,9 @@ impl Reader {
             return Counters::default();
         };
         let opened = unseal(&self.keys.keys, COUNTERS, &bytes)
-            .and_then(|unsealed| decode_within::<Counters, { limits::COUNTERS_FILE }>(Kind::Counters, unsealed.content()))
+            .and_then(|unsealed| {
+                decode_within::<Counters, { limits::COUNTERS_FILE }>(Kind::Counters, unsealed.content())
+            })
             .and_then(|(header, counters)| match header.boot {
                 // They are written at a start before the boot's number is.
                 boot if boot > self.last_boot.saturating_add(1) => Err(FileFault::FutureBoot(boot)),
@@ -185,4 +198,3 @@ pub(crate) fn by_peer(counters: &Counters) -> HashMap<Ufrag, SessionCounters> {
 pub(super) fn session_path(file: &str) -> String {
     format!("{SESSIONS}/{file}")
 }
-

@@ -33,13 +33,13 @@ pub(crate) struct Transform {
 /// SRTP's or SRTCP's part.
 enum Half {
     Gcm {
-        key: LessSafeKey,
+        key: Box<LessSafeKey>,
         salt: [u8; 12],
     },
     Counter {
         key: Box<EncryptingKey>,
         salt: [u8; 14],
-        tag: hmac::Key,
+        tag: Box<hmac::Key>,
     },
 }
 
@@ -61,9 +61,7 @@ impl Transform {
             Half::Gcm { key, salt } => {
                 let (aad, payload) = out.split_at_mut(header);
                 let nonce = nonce(salt, ssrc, index);
-                let tag = key
-                    .seal_in_place_separate_tag(nonce, Aad::from(&*aad), payload)
-                    .ok()?;
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&*aad), payload).ok()?;
                 out.extend_from_slice(tag.as_ref());
             }
             Half::Counter { key, salt, tag } => {
@@ -182,14 +180,17 @@ impl Half {
             return Some(Self::Counter {
                 key: Box::new(key),
                 salt: session_salt,
-                tag: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, authentication_key.as_slice()),
+                tag: Box::new(hmac::Key::new(
+                    hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+                    authentication_key.as_slice(),
+                )),
             });
         }
         let algorithm = if length == 32 { &AES_256_GCM } else { &AES_128_GCM };
         let mut session_salt = [0; 12];
         derive(key, salt, salting, &mut session_salt)?;
         Some(Self::Gcm {
-            key: LessSafeKey::new(UnboundKey::new(algorithm, derived).ok()?),
+            key: Box::new(LessSafeKey::new(UnboundKey::new(algorithm, derived).ok()?)),
             salt: session_salt,
         })
     }
@@ -200,7 +201,9 @@ impl Half {
 pub(super) fn derive(key: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Option<()> {
     let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
     let mut iv = [0; 16];
-    iv.get_mut(..salt.len()).filter(|s| s.len() <= 14)?.copy_from_slice(salt);
+    iv.get_mut(..salt.len())
+        .filter(|s| s.len() <= 14)?
+        .copy_from_slice(salt);
     iv[7] ^= label;
     let key = EncryptingKey::ctr(UnboundCipherKey::new(algorithm, key).ok()?).ok()?;
     out.fill(0);

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use mio::Waker;
 
 use super::resume::Loaded;
+use super::{Handle, Stopped};
 use crate::broadcast::Broadcast;
 use crate::broadcast::full_state::Work;
 use crate::full_state::record::SessionCounters;
@@ -15,6 +16,16 @@ pub(super) use crate::full_state::record::{Counters, Resumed};
 use crate::peer::Transmit;
 use crate::vault::full_state::by_peer;
 use crate::vault::{Reader, Ufrag, Vault};
+
+impl Handle {
+    /// Has all session keys written anew, if they are kept: the vault is under another key.
+    ///
+    /// # Errors
+    /// [`Stopped`] where the loop has ended.
+    pub async fn rewrite_sessions(&self) -> Result<(), Stopped> {
+        self.ask(|core, _| core.rewrite_sessions()).await
+    }
+}
 
 /// The loop's side of the writer.
 pub(super) struct Writer {
@@ -112,10 +123,14 @@ impl Sessions {
         if !self.orphans.remove(ufrag) {
             return None;
         }
-        let resumed = self.left.remove(ufrag).zip(self.now.remove(ufrag)).and_then(|(left, now)| {
-            let session = reader.read_session(ufrag)?;
-            Some(Resumed { session, left, now })
-        });
+        let resumed = self
+            .left
+            .remove(ufrag)
+            .zip(self.now.remove(ufrag))
+            .and_then(|(left, now)| {
+                let session = reader.read_session(ufrag)?;
+                Some(Resumed { session, left, now })
+            });
         if resumed.is_none() {
             self.remove(ufrag);
         }

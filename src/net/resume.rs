@@ -12,7 +12,7 @@ use tokio::sync::mpsc as async_mpsc;
 use super::Notice;
 #[cfg(feature = "full-state")]
 use super::full_state;
-use crate::broadcast::{Broadcast, Departure, Event, Join, Routed};
+use crate::broadcast::{Broadcast, Departure, Event, Join, Refusal, Routed};
 use crate::peer::Transmit;
 use crate::sdp;
 use crate::vault::{PeerRecord, Reader, Ufrag};
@@ -56,14 +56,16 @@ pub(super) fn load(
     let started = Instant::now();
     let mut reader = source.reader;
     #[cfg(feature = "full-state")]
-    let mut sessions = source.vault.map(|vault| full_state::Sessions::open(&reader, vault, loaded));
+    let mut sessions = source
+        .vault
+        .map(|vault| full_state::Sessions::open(&reader, vault, loaded));
     // A publisher's user name fragment sorts before a viewer's: the server makes them so.
     let mut names: Vec<Ufrag> = reader.names().cloned().collect();
     names.sort_unstable();
     let mut left: HashSet<Ufrag> = names.iter().cloned().collect();
     let total = left.len();
     let mut in_turn = names.into_iter();
-    let mut read = 0_usize;
+    let (mut read, mut unread) = (0_usize, 0_usize);
     while !left.is_empty() {
         let wanted = demanded.try_recv().ok().or_else(|| in_turn.next());
         let Some(ufrag) = wanted else { break };
@@ -88,7 +90,10 @@ pub(super) fn load(
                 let _ = waker.wake();
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a peer's record is left out"),
+            Err(error) => {
+                unread += 1;
+                tracing::warn!(%error, "a peer's record is left out");
+            }
         }
     }
     drop(reader);
@@ -98,7 +103,7 @@ pub(super) fn load(
     }
     let _ = loaded.send(Loaded::All);
     let _ = waker.wake();
-    let _ = notices.send(Notice::ResumeComplete);
+    let _ = notices.send(Notice::ResumeComplete { unread });
     if total > 0 {
         tracing::info!(peers = read, left_out = total - read, took = ?started.elapsed(), "peers of the last boot are awaited");
     }
@@ -150,7 +155,10 @@ impl Resume {
             #[cfg(feature = "full-state")]
             Loaded::Counters(counters) => return core.take_counters(counters),
             #[cfg(feature = "full-state")]
-            Loaded::Record { record, session: Some(session) } => {
+            Loaded::Record {
+                record,
+                session: Some(session),
+            } => {
                 self.session = Some(session);
                 record
             }
@@ -181,7 +189,11 @@ impl Resume {
         };
         if let Err(refusal) = core.join(now, join) {
             tracing::warn!(%refusal, "a peer of the last boot cannot be taken over");
-            self.give_up(&record, Departure::Replaced);
+            let why = match refusal {
+                Refusal::UnknownCertificate => Departure::NoRehandshake,
+                _ => Departure::Replaced,
+            };
+            self.give_up(&record, why);
             return;
         }
         #[cfg(feature = "full-state")]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use dimpl::{DtlsCertificate, Output, SrtpProfile};
 use zeroize::Zeroizing;
@@ -61,6 +62,8 @@ pub(super) trait Handshake: Send {
 /// The server's DTLS identity and settings, shared by all peers.
 pub struct Dtls {
     config: Arc<dimpl::Config>,
+    /// SHA-256 of the certificate.
+    sha256: [u8; 32],
     certificate: Zeroizing<Vec<u8>>,
     private_key: Zeroizing<Vec<u8>>,
 }
@@ -82,9 +85,18 @@ impl Dtls {
             .map_err(DtlsError::Config)?;
         Ok(Self {
             config: Arc::new(config),
+            sha256: *digest(&SHA256, certificate)
+                .as_ref()
+                .first_chunk()
+                .expect("SHA-256 has 32 bytes"),
             certificate: Zeroizing::new(certificate.to_vec()),
             private_key: Zeroizing::new(private_key.to_vec()),
         })
+    }
+
+    /// SHA-256 of the certificate.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
     }
 
     /// A handshake for a peer of this role.
@@ -107,6 +119,38 @@ impl Dtls {
             next: now,
             buffer: vec![0; 2048],
         })
+    }
+}
+
+/// The server's identities: the one that new peers get, and those that peers of earlier boots go by.
+#[derive(Clone)]
+pub struct Identities {
+    current: Arc<Dtls>,
+    earlier: Vec<Arc<Dtls>>,
+}
+
+impl From<Arc<Dtls>> for Identities {
+    fn from(current: Arc<Dtls>) -> Self {
+        Self::new(current, Vec::new())
+    }
+}
+
+impl Identities {
+    /// One for new peers, and earlier ones.
+    pub fn new(current: Arc<Dtls>, earlier: Vec<Arc<Dtls>>) -> Self {
+        Self { current, earlier }
+    }
+
+    /// The one with this certificate, by its SHA-256.
+    pub(crate) fn get(&self, certificate: &[u8; 32]) -> Option<&Arc<Dtls>> {
+        std::iter::once(&self.current)
+            .chain(&self.earlier)
+            .find(|dtls| dtls.sha256 == *certificate)
+    }
+
+    /// Drops an earlier one. The current one stays.
+    pub(crate) fn forget(&mut self, certificate: &[u8; 32]) {
+        self.earlier.retain(|dtls| dtls.sha256 != *certificate);
     }
 }
 

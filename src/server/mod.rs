@@ -12,6 +12,7 @@ mod keeper;
 mod limit;
 mod listen;
 mod problem;
+mod rotation;
 mod session;
 mod session_id;
 mod sessions;
@@ -90,6 +91,8 @@ pub struct Config {
     pub static_dir: Option<PathBuf>,
     /// Shut the process in once it has what it needs; see [`crate::hardening::sandbox`].
     pub sandbox: bool,
+    /// Make a new certificate for new peers; those of earlier boots keep theirs.
+    pub rotate_identity: bool,
     /// Settings of the core.
     pub core: broadcast::Config,
 }

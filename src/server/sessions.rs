@@ -12,6 +12,7 @@ use crate::sdp::{self, Stream};
 use crate::vault::{PeerRecord, Role, Ufrag};
 
 use super::Mode;
+use super::app::Certificates;
 use super::events::{BACKLOG, Frame, Hello};
 
 /// Event streams of one session at once; one more ends the oldest.
@@ -27,8 +28,12 @@ pub(super) struct Sessions {
 struct Inner {
     sessions: HashMap<Ufrag, Session>,
     channels: HashMap<String, Channel>,
+    /// How many sessions go by which of the server's certificates.
+    certificates: HashMap<[u8; 32], usize>,
     /// Who asked for a session whose record may still be on its way.
     waiting: HashMap<Ufrag, Vec<oneshot::Sender<()>>>,
+    /// Who waits until all have been read.
+    waiting_for_all: Vec<oneshot::Sender<()>>,
     /// All records of the last boot have been read.
     loaded: bool,
     /// The server is stopping: no stream is opened any more.
@@ -39,6 +44,8 @@ struct Inner {
 
 struct Session {
     record: Arc<PeerRecord>,
+    /// SHA-256 of the server's certificate that the peer goes by.
+    certificate: [u8; 32],
     number: u64,
     /// Taken over from the last boot.
     resumed: bool,
@@ -75,7 +82,7 @@ pub(super) struct Counts {
 pub(super) struct Greeting<'a> {
     pub boot: u64,
     pub mode: Mode,
-    pub fingerprint: &'a str,
+    pub certificates: &'a Certificates,
 }
 
 impl Sessions {
@@ -99,8 +106,12 @@ impl Sessions {
             // One that has gone away needs no waking.
             let _ = waiter.send(());
         }
+        // Without one, which no answer of ours is, it is nobody's.
+        let certificate = sdp::answer_certificate(&record.answer).unwrap_or_default();
+        *inner.certificates.entry(certificate).or_default() += 1;
         let session = Session {
             record,
+            certificate,
             number,
             resumed,
             connected: false,
@@ -115,6 +126,22 @@ impl Sessions {
         let mut inner = self.lock();
         inner.loaded = true;
         inner.waiting.clear();
+        inner.waiting_for_all.clear();
+    }
+
+    /// Waits until all records of the last boot have been read.
+    pub(super) async fn loaded(&self) {
+        let waiter = {
+            let mut inner = self.lock();
+            if inner.loaded {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            inner.waiting_for_all.push(sender);
+            receiver
+        };
+        // An error is what says so.
+        let _ = waiter.await;
     }
 
     /// Whether all records of the last boot have been read.
@@ -122,13 +149,14 @@ impl Sessions {
         self.lock().loaded
     }
 
-    /// Whether there is such a session; while records of the last boot are still being read, waits for this one, and calls `want` so that
-    /// it is read soon.
-    pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> bool {
+    /// The certificate that a session goes by (its SHA-256), if there is such a session; while records of the last boot are still being
+    /// read, waits for this one, and calls `want` so that it is read soon.
+    pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> Option<[u8; 32]> {
+        let certificate = |inner: &Inner| inner.sessions.get(ufrag).map(|session| session.certificate);
         let waiter = {
             let mut inner = self.lock();
             if inner.sessions.contains_key(ufrag) || inner.loaded {
-                return inner.sessions.contains_key(ufrag);
+                return certificate(&inner);
             }
             let (sender, receiver) = oneshot::channel();
             inner.waiting.entry(ufrag.clone()).or_default().push(sender);
@@ -137,7 +165,12 @@ impl Sessions {
         want();
         // An error says that all has been read.
         let _ = waiter.await;
-        self.lock().sessions.contains_key(ufrag)
+        certificate(&self.lock())
+    }
+
+    /// Whether any session goes by this certificate (its SHA-256).
+    pub(super) fn is_in_use(&self, certificate: &[u8; 32]) -> bool {
+        self.lock().certificates.contains_key(certificate)
     }
 
     /// Opens an event stream; `None` where the session is unknown or the server is stopping.
@@ -156,7 +189,7 @@ impl Sessions {
             boot: greeting.boot,
             mode: greeting.mode,
             role: session.record.role,
-            fingerprint: greeting.fingerprint,
+            fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,
             source: live,
             streams,
@@ -237,6 +270,12 @@ impl Sessions {
         let mut inner = self.lock();
         let mut session = inner.sessions.remove(ufrag)?;
         session.send(&[Frame::gone(why)]);
+        if let Some(count) = inner.certificates.get_mut(&session.certificate) {
+            *count -= 1;
+            if *count == 0 {
+                inner.certificates.remove(&session.certificate);
+            }
+        }
         if let Some(channel) = inner.channels.get_mut(&session.record.channel) {
             channel.members.remove(ufrag);
             if session.connected && session.record.role == Role::Viewer {

@@ -115,7 +115,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
     let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
     let local = sdp::Local {
         ice: &ice,
-        fingerprint_sha256: &app.fingerprint_sha256,
+        fingerprint_sha256: &app.certificates.current().sha256,
         addresses: &app.addresses,
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
@@ -217,7 +217,7 @@ impl Created {
             (header::LOCATION, &location),
             (header::ETAG, &self.etag),
             (header::LINK, &link),
-            (FINGERPRINT, &app.fingerprint),
+            (FINGERPRINT, &app.certificates.current().other),
         ] {
             // Letters, digits and punctuation of our own making: always a header's value.
             if let Ok(value) = HeaderValue::from_str(text) {
@@ -314,11 +314,15 @@ fn refused(refusal: Refusal, role: Role) -> Problem {
             "This channel already has a publisher. Use another channel, or try again after that one has left."
         }
         Refusal::Full => "The server has as many peers as it takes. Try again later.",
+        // New peers get a certificate that is there.
+        Refusal::UnknownCertificate => return Problem::internal(),
     };
     let (status, name, title, retry) = match refusal {
         Refusal::NoPublisher => (StatusCode::CONFLICT, "no-publisher", "There is nothing to watch yet", 1),
         Refusal::PublisherPresent => (StatusCode::CONFLICT, "publisher-present", "The channel is taken", 5),
-        Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", 10),
+        Refusal::Full | Refusal::UnknownCertificate => {
+            (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", 10)
+        }
     };
     tracing::debug!(%refusal, ?role, "a peer cannot join");
     Problem::new(status, name, title, detail).retry_after(retry)

@@ -9,7 +9,7 @@
 
 mod association;
 pub mod client;
-mod ice;
+pub mod ice;
 pub mod network;
 pub mod offer;
 mod outcome;

@@ -1,17 +1,16 @@
 //! No two packets under one key and index, whenever the process is killed: in memory, with every packet that was ever protected noted.
 //! A part of `broadcast::tests`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::{HashMap, VecDeque};
 
 use bincode::config;
 use bytes::BufMut;
 
 use super::random::Random;
 use super::world::*;
+use crate::broadcast::Broadcast;
 use crate::broadcast::full_state::Work;
 use crate::broadcast::rtcp;
-use crate::broadcast::{Broadcast, Event};
 use crate::full_state::record::{Counters, Resumed, SessionRecord};
 use crate::full_state::tests::recorder;
 use crate::vault::full_state::by_peer;
@@ -99,13 +98,6 @@ impl Kept {
         }
     }
 
-    fn write_all(&mut self) {
-        self.write_a_step();
-        while self.disk.busy || !self.disk.queue.is_empty() {
-            self.write_a_step();
-        }
-    }
-
     /// SIGKILL, and a new process. It may be killed again before it has done anything.
     fn restart(&mut self) {
         let cut_off = self.disk.queue.pop_front().filter(|_| self.disk.busy);
@@ -173,7 +165,15 @@ fn audio_packet(sequence: u16) -> Vec<u8> {
 
 /// The publisher goes mad: it sends other bytes under a sequence number that it has used.
 fn other(sequence: u16, random: &mut Random) -> Vec<u8> {
-    [0x10, 0x01, random.byte(), random.byte(), (sequence >> 8) as u8, sequence as u8].to_vec()
+    [
+        0x10,
+        0x01,
+        random.byte(),
+        random.byte(),
+        (sequence >> 8) as u8,
+        sequence as u8,
+    ]
+    .to_vec()
 }
 
 fn run(seed: u64, kills: usize) -> (usize, usize) {
@@ -248,6 +248,9 @@ fn whenever_it_is_killed_no_two_packets_share_a_key_and_an_index() {
         "{} packets protected, {taken} sessions taken over, {refused} handshakes instead",
         recorder::places()
     );
-    assert!(taken > 800, "{taken} sessions were taken over: too few to show anything");
+    assert!(
+        taken > 800,
+        "{taken} sessions were taken over: too few to show anything"
+    );
     assert!(recorder::places() > 50_000);
 }

@@ -41,7 +41,11 @@ fn nothing_at_or_above_the_ceiling_is_used_before_a_higher_one_is_durable() {
     let second = write(&mut sent, now, false);
     assert!(second.ceiling > 166);
     assert!(!sent.is_low(), "it is on its way");
-    assert_eq!(sent.judge(165), Verdict::Wait, "the lower one may be what is on the disk");
+    assert_eq!(
+        sent.judge(165),
+        Verdict::Wait,
+        "the lower one may be what is on the disk"
+    );
     sent.reserved(false);
     assert_eq!(sent.judge(165), Verdict::Wait, "it was not written, or nobody knows");
     write(&mut sent, now, false);

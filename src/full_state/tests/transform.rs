@@ -92,7 +92,10 @@ fn another_index_and_every_flipped_byte_are_refused() {
             let mut bad = protected.to_vec();
             bad[at] ^= 0x40;
             assert!(transform.unprotect_rtp(&bad, 0x3_0007).is_none(), "byte {at}");
-            assert!(transform.unprotect_rtp(&protected[..at], 0x3_0007).is_none(), "cut at {at}");
+            assert!(
+                transform.unprotect_rtp(&protected[..at], 0x3_0007).is_none(),
+                "cut at {at}"
+            );
         }
         for at in 0..control.len() {
             let mut bad = control.to_vec();
