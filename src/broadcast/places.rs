@@ -148,6 +148,8 @@ impl Broadcast {
             joined: now,
             heard: None,
             addresses: Vec::new(),
+            moved: None,
+            told: None,
             armed: None,
             side,
         });

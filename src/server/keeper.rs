@@ -186,7 +186,7 @@ fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<()>
 fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
     match notice {
         Notice::Resumed(record) => {
-            sessions.insert(record, true);
+            sessions.resume(record);
         }
         Notice::ResumeComplete { unread: _ } => sessions.set_loaded(),
         Notice::Event(event) => happened(event, sessions, changes),

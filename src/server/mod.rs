@@ -87,6 +87,8 @@ pub struct Config {
     pub behind_proxy: bool,
     /// Sessions that one address may start per second; 0 for no limit.
     pub join_rate: u32,
+    /// Sessions that one address may have at once; 0 for no limit.
+    pub max_sessions_per_address: usize,
     /// Serve the page from here instead of the one built in.
     pub static_dir: Option<PathBuf>,
     /// Shut the process in once it has what it needs; see [`crate::hardening::sandbox`].

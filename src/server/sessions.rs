@@ -1,7 +1,7 @@
 //! The sessions of this boot, those taken over from the last one included: who listens to their events, and their records.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,14 +14,15 @@ use crate::vault::{PeerRecord, Role, Ufrag};
 use super::Mode;
 use super::app::Certificates;
 use super::events::{BACKLOG, Frame, Hello};
+use super::limit::{Place, Places};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;
 
 /// The sessions. Nothing waits while the lock is held.
-#[derive(Default)]
 pub(super) struct Sessions {
     inner: Mutex<Inner>,
+    places: Places,
 }
 
 #[derive(Default)]
@@ -51,6 +52,8 @@ struct Session {
     resumed: bool,
     connected: bool,
     streams: Vec<mpsc::Sender<Frame>>,
+    /// Among those that its address may have.
+    _place: Option<Place>,
 }
 
 #[derive(Default)]
@@ -86,12 +89,36 @@ pub(super) struct Greeting<'a> {
 }
 
 impl Sessions {
+    /// No sessions yet; each address may have so many, 0 for no limit.
+    pub(super) fn new(per_address: usize) -> Self {
+        Self {
+            inner: Mutex::default(),
+            places: Places::new(per_address),
+        }
+    }
+
+    /// A place for a session of this client, if its address has not as many as it may have.
+    pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
+        self.places.take(client)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a session in: one that has just been made, or, `resumed`, one of the last boot. Returns its number for the log.
-    pub(super) fn insert(&self, record: Arc<PeerRecord>, resumed: bool) -> u64 {
+    /// Takes in a session of the last boot. It counts for the address that its media came from.
+    pub(super) fn resume(&self, record: Arc<PeerRecord>) {
+        let address = sdp::recorded_address(&record.offer);
+        let place = address.and_then(|address| self.places.keep(address.ip()));
+        self.insert(record, true, place);
+    }
+
+    /// Takes in a session that has just been made. Returns its number for the log.
+    pub(super) fn start(&self, record: Arc<PeerRecord>, place: Place) -> u64 {
+        self.insert(record, false, Some(place))
+    }
+
+    fn insert(&self, record: Arc<PeerRecord>, resumed: bool, place: Option<Place>) -> u64 {
         let mut inner = self.lock();
         inner.next_number += 1;
         let number = inner.next_number;
@@ -116,6 +143,7 @@ impl Sessions {
             resumed,
             connected: false,
             streams: Vec::new(),
+            _place: place,
         };
         inner.sessions.insert(ufrag, session);
         number

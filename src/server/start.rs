@@ -28,8 +28,10 @@ use super::{Config, Mode, advertise, listen, rotation};
 const GRACE: Duration = Duration::from_millis(400);
 /// Connections besides one event stream a peer.
 const SPARE_CONNECTIONS: usize = 1024;
+/// Connections of one address besides two a session: pages that are being loaded, and sessions that are being started.
+const SPARE_PER_ADDRESS: usize = 64;
 /// Descriptors besides connections.
-const SPARE_FILES: usize = 64;
+const SPARE_FILES: usize = 64 + listen::REFUSALS;
 
 /// Why the server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +173,15 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let seed = seed()?;
     let identities = identities(&identity, &earlier)?;
     let max_peers = config.core.max_peers;
-    let connections = connections(max_peers);
+    let limits = listen::Limits {
+        connections: connections(max_peers),
+        // A proxy's connections are those of all clients.
+        per_address: if config.behind_proxy {
+            0
+        } else {
+            connections_per_address(config.max_sessions_per_address)
+        },
+    };
     let signals = |source| RunError::System {
         what: "signals",
         source,
@@ -201,7 +211,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
 
     let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
     drop((identity, earlier));
-    let sessions = Arc::new(Sessions::default());
+    let sessions = Arc::new(Sessions::new(config.max_sessions_per_address));
     let (keeper, forget) = Keeper::channel();
     let app = Arc::new(App {
         net,
@@ -241,7 +251,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         listener,
         notices,
         forget,
-        connections,
+        limits,
     };
     let result = runtime.block_on(serve(&app, inbox, asked, rotation, || ready(&up)));
     // A write that hangs on a broken disk must not hold the process.
@@ -275,12 +285,10 @@ fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
 
 /// The DTLS side of the vault's identities.
 fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identities, RunError> {
-    let dtls = |identity: &Identity| Dtls::new(identity.certificate_der(), identity.private_key_der()).map(Arc::new);
-    let earlier = earlier
-        .iter()
-        .map(|identity| dtls(identity))
-        .collect::<Result<_, _>>()?;
-    Ok(Identities::new(dtls(current)?, earlier))
+    let current = Dtls::new(current.certificate_der(), current.private_key_der())?;
+    let beside = |one: &Arc<Identity>| Arc::new(current.beside(one.certificate_der(), one.private_key_der()));
+    let earlier = earlier.iter().map(beside).collect();
+    Ok(Identities::new(Arc::new(current), earlier))
 }
 
 /// A seed for the core, from the system: the library's generator may still be warming up.
@@ -309,8 +317,7 @@ struct Inbox {
     listener: TcpListener,
     notices: Notices,
     forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
-    /// Most connections at once.
-    connections: usize,
+    limits: listen::Limits,
 }
 
 async fn serve(
@@ -324,10 +331,10 @@ async fn serve(
         listener,
         notices,
         forget,
-        connections,
+        limits,
     } = inbox;
     let (stop, stopping) = watch::channel(false);
-    let http = tokio::spawn(listen::serve(listener, router(app), connections, stopping, GRACE));
+    let http = tokio::spawn(listen::serve(listener, router(app), limits, stopping, GRACE));
     let earlier = Earlier {
         certificates: app.certificates.earlier().collect(),
         net: app.net.clone(),
@@ -371,6 +378,14 @@ fn connections(max_peers: usize) -> usize {
         );
     }
     connections
+}
+
+/// How many connections one address may have.
+fn connections_per_address(sessions: usize) -> usize {
+    match sessions {
+        0 => 0,
+        sessions => sessions.saturating_mul(2).saturating_add(SPARE_PER_ADDRESS),
+    }
 }
 
 /// Puts the sandbox up.
