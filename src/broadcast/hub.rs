@@ -39,15 +39,19 @@ pub struct Broadcast {
     pub(super) buffers: Buffers,
     timers: Timers,
     liveness: Option<Instant>,
+    #[cfg(feature = "full-state")]
+    pub(super) full_state: super::full_state::State,
 }
 
 impl Broadcast {
     /// An empty core. `seed` feeds what must be unpredictable or distinct (RTCP sender SSRC, first RTX sequence numbers).
     pub fn new(config: Config, identities: impl Into<Identities>, seed: [u8; 32], now: Instant) -> Self {
         let seed = Seed::new(seed);
+        let identities = identities.into();
+        identities.limit_handshakes(config.max_handshakes);
         let mut this = Self {
             config,
-            identities: identities.into(),
+            identities,
             sender: seed.number("sender", &[]),
             seed,
             members: Slab::new(),
@@ -60,6 +64,8 @@ impl Broadcast {
             buffers: Buffers::default(),
             timers: Timers::default(),
             liveness: None,
+            #[cfg(feature = "full-state")]
+            full_state: Default::default(),
         };
         this.timers
             .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut this.liveness);
@@ -126,15 +132,16 @@ impl Broadcast {
         while let Some(event) = self.members.get_mut(id).and_then(|member| member.peer.poll_event()) {
             match event {
                 PeerEvent::Connected { renewed, took } => self.connected(now, id, renewed, took, out),
-                PeerEvent::Address(address) => {
-                    let ufrag = self.members[id].ufrag.clone();
-                    self.events.push_back(Event::Address { ufrag, address });
-                }
+                PeerEvent::Address(address) => self.members[id].moved = Some(address),
             }
         }
         let Some(member) = self.members.get_mut(id) else { return };
-        self.timers
-            .arm(Timer::Peer(id), member.peer.next_timeout(), &mut member.armed);
+        if let Some(address) = member.take_move(now) {
+            let ufrag = member.ufrag.clone();
+            self.events.push_back(Event::Address { ufrag, address });
+        }
+        let next = member.next_timeout();
+        self.timers.arm(Timer::Peer(id), next, &mut member.armed);
         let channel = member.channel;
         self.arm_channel(channel);
     }
@@ -156,6 +163,9 @@ impl Broadcast {
             resumed,
             took,
         });
+        #[cfg(feature = "full-state")]
+        self.has_keys(id);
+        let member = &mut self.members[id];
         if let Side::Viewer(viewer) = &mut member.side {
             viewer.rekeyed();
             self.send_last_reports(id, out);
@@ -218,7 +228,7 @@ impl Broadcast {
         };
         member.armed = None;
         member.peer.handle_timeout(now, out);
-        let next = member.peer.next_timeout().map(|next| next.max(now + MIN_TICK));
+        let next = member.next_timeout().map(|next| next.max(now + MIN_TICK));
         self.timers.arm(Timer::Peer(id), next, &mut member.armed);
         self.settle(now, id, out);
     }

@@ -14,6 +14,9 @@ mod channel;
 mod delivery;
 mod egress;
 mod feedback;
+#[cfg(feature = "full-state")]
+#[path = "../full_state/core.rs"]
+pub(crate) mod full_state;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod history;
@@ -102,8 +105,13 @@ pub enum Event {
         role: Role,
         /// From a record of an earlier boot, and this is its first handshake in this one.
         resumed: bool,
-        /// From the ClientHello.
+        /// From the ClientHello; zero where keys of an earlier process were taken over (full-state mode).
         took: Duration,
+    },
+    /// Keys that were in use are not any more: the browser has to run a handshake.
+    Disconnected {
+        /// Who.
+        ufrag: Ufrag,
     },
     /// The peer's address changed: its record should have it.
     Address {
@@ -135,6 +143,8 @@ pub enum Event {
 pub struct Config {
     /// Most peers at once.
     pub max_peers: usize,
+    /// Most DTLS handshakes under way at once. Publishers have as many places again of their own.
+    pub max_handshakes: usize,
     /// How long after a boot a silent peer's record is kept.
     pub resume_window: Duration,
     /// How long a peer that is heard after a restart may take until its new handshake is complete.
@@ -149,6 +159,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_peers: 10_000,
+            max_handshakes: 1024,
             resume_window: Duration::from_secs(120),
             rehandshake_limit: Duration::from_secs(10),
             publisher_silence: Duration::from_secs(5),

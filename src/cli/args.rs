@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::server::Mode;
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,6 +49,11 @@ pub(super) struct ServeArgs {
     /// Folder of what survives a restart [default: rekindle-state]
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// What a restart takes: rehandshake (a fresh DTLS handshake), or full-state (session keys are kept on disk: no forward
+    /// secrecy, for comparison only) [default: rehandshake]
+    #[arg(long, value_name = "MODE", env = "REKINDLE_MODE")]
+    pub mode: Option<Mode>,
 
     /// Where HTTP listens [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]
@@ -98,6 +105,10 @@ pub(super) struct ServeArgs {
     /// Sessions that one client address may start per second, in bursts of ten times as many; 0 for no limit [default: 20]
     #[arg(long, value_name = "N", env = "REKINDLE_JOIN_RATE")]
     pub join_rate: Option<u32>,
+
+    /// Most sessions of one client address at once (of one /64 in IPv6); 0 for no limit [default: 1000]
+    #[arg(long, value_name = "N", env = "REKINDLE_MAX_SESSIONS_PER_ADDRESS")]
+    pub max_sessions_per_address: Option<usize>,
 
     /// Make a new DTLS certificate for new browsers; those that are awaited keep the one they know
     #[arg(long, value_name = "BOOL", env = "REKINDLE_ROTATE_IDENTITY", num_args = 0..=1, require_equals = true,

@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 
 use crate::vault::IceCredentials;
 
-pub use address::with_address;
+pub use address::{recorded_address, with_address};
 pub use answer::answer;
 pub use error::SdpError;
 pub use negotiated::{answer_certificate, negotiated};

@@ -17,6 +17,8 @@ use crate::broadcast::Departure;
 use crate::sdp;
 use crate::vault::Role;
 
+use super::Mode;
+
 /// How often an idle stream says that it is alive, for proxies that close silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events that a slow client may be behind; a stream that falls further back is ended, and the page opens a new one.
@@ -108,6 +110,7 @@ pub(super) struct Hello<'a> {
     pub boot: u64,
     /// Another in every process, also where two have the same boot number because the first was killed before its own was durable.
     pub process: &'a str,
+    pub mode: Mode,
     pub role: Role,
     pub fingerprint: &'a str,
     pub connected: bool,
@@ -134,7 +137,7 @@ impl Frame {
         let data = json!({
             "boot": hello.boot,
             "process": hello.process,
-            "mode": super::app::MODE,
+            "mode": hello.mode.name(),
             "role": match hello.role { Role::Publisher => "publisher", Role::Viewer => "viewer" },
             "fingerprint": hello.fingerprint,
             "connected": hello.connected,
@@ -253,6 +256,7 @@ mod tests {
         let hello = Hello {
             boot: 3,
             process: "0123456789abcdef",
+            mode: Mode::Rehandshake,
             role: Role::Viewer,
             fingerprint: "sha-512 00",
             connected: false,
@@ -265,6 +269,7 @@ mod tests {
         let data: serde_json::Value = serde_json::from_str(&lines[2]["data: ".len()..]).expect("JSON");
         assert_eq!(data["boot"], 3);
         assert_eq!(data["process"], "0123456789abcdef");
+        assert_eq!(data["mode"], "rehandshake");
         assert_eq!(data["role"], "viewer");
         assert_eq!(data["source"], true);
     }

@@ -58,7 +58,7 @@ impl World {
             .start(config, Arc::new(dtls), opened.reader, [7; 32])
             .expect("threads");
         let (keeper, forget) = Keeper::channel();
-        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::default()));
+        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::new(0)));
         let earlier = Earlier {
             certificates: vec![],
             net: net.clone(),
@@ -75,6 +75,7 @@ impl World {
             certificates: Certificates::new(&identity, []),
             boot: 1,
             process: "0123456789abcdef".to_owned(),
+            mode: Default::default(),
             started: Instant::now(),
             addresses: vec![address],
             publish: None,

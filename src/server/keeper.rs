@@ -186,7 +186,7 @@ fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<()>
 fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
     match notice {
         Notice::Resumed(record) => {
-            sessions.insert(record, true);
+            sessions.resume(record);
         }
         Notice::ResumeComplete { unread: _ } => sessions.set_loaded(),
         Notice::Event(event) => happened(event, sessions, changes),
@@ -202,7 +202,20 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
             took,
         } => {
             if let Some(peer) = sessions.connected(&ufrag, resumed, took) {
-                tracing::info!(peer, ?role, resumed, ?took, "fresh keys are in use");
+                let what = if took.is_zero() {
+                    "keys of the last boot are in use"
+                } else {
+                    "fresh keys are in use"
+                };
+                tracing::info!(peer, ?role, resumed, ?took, "{what}");
+            }
+        }
+        Event::Disconnected { ufrag } => {
+            if let Some(peer) = sessions.disconnected(&ufrag) {
+                tracing::info!(
+                    peer,
+                    "a browser's keys could not be taken over; it has to run a handshake"
+                );
             }
         }
         Event::Address { ufrag, address } => {

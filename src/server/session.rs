@@ -73,6 +73,7 @@ pub(super) async fn events(
     let greeting = Greeting {
         boot: app.boot,
         process: &app.process,
+        mode: app.mode,
         certificates: &app.certificates,
     };
     // It was there a moment ago: it has just ended, or the server is stopping.

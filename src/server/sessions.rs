@@ -1,7 +1,7 @@
 //! The sessions of this boot, those taken over from the last one included: who listens to their events, and their records.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,16 +11,18 @@ use crate::broadcast::Departure;
 use crate::sdp::{self, Stream};
 use crate::vault::{PeerRecord, Role, Ufrag};
 
+use super::Mode;
 use super::app::Certificates;
 use super::events::{BACKLOG, Frame, Hello};
+use super::limit::{Place, Places};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;
 
 /// The sessions. Nothing waits while the lock is held.
-#[derive(Default)]
 pub(super) struct Sessions {
     inner: Mutex<Inner>,
+    places: Places,
 }
 
 #[derive(Default)]
@@ -50,6 +52,8 @@ struct Session {
     resumed: bool,
     connected: bool,
     streams: Vec<mpsc::Sender<Frame>>,
+    /// Among those that its address may have.
+    _place: Option<Place>,
 }
 
 #[derive(Default)]
@@ -81,16 +85,41 @@ pub(super) struct Counts {
 pub(super) struct Greeting<'a> {
     pub boot: u64,
     pub process: &'a str,
+    pub mode: Mode,
     pub certificates: &'a Certificates,
 }
 
 impl Sessions {
+    /// No sessions yet; each address may have so many, 0 for no limit.
+    pub(super) fn new(per_address: usize) -> Self {
+        Self {
+            inner: Mutex::default(),
+            places: Places::new(per_address),
+        }
+    }
+
+    /// A place for a session of this client, if its address has not as many as it may have.
+    pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
+        self.places.take(client)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a session in: one that has just been made, or, `resumed`, one of the last boot. Returns its number for the log.
-    pub(super) fn insert(&self, record: Arc<PeerRecord>, resumed: bool) -> u64 {
+    /// Takes in a session of the last boot. It counts for the address that its media came from.
+    pub(super) fn resume(&self, record: Arc<PeerRecord>) {
+        let address = sdp::recorded_address(&record.offer);
+        let place = address.and_then(|address| self.places.keep(address.ip()));
+        self.insert(record, true, place);
+    }
+
+    /// Takes in a session that has just been made. Returns its number for the log.
+    pub(super) fn start(&self, record: Arc<PeerRecord>, place: Place) -> u64 {
+        self.insert(record, false, Some(place))
+    }
+
+    fn insert(&self, record: Arc<PeerRecord>, resumed: bool, place: Option<Place>) -> u64 {
         let mut inner = self.lock();
         inner.next_number += 1;
         let number = inner.next_number;
@@ -115,6 +144,7 @@ impl Sessions {
             resumed,
             connected: false,
             streams: Vec::new(),
+            _place: place,
         };
         inner.sessions.insert(ufrag, session);
         number
@@ -187,6 +217,7 @@ impl Sessions {
         let hello = Hello {
             boot: greeting.boot,
             process: greeting.process,
+            mode: greeting.mode,
             role: session.record.role,
             fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,
@@ -219,6 +250,22 @@ impl Sessions {
         }
         session.connected = true;
         session.send(&[Frame::connected(resumed, took)]);
+        Some(session.number)
+    }
+
+    /// Keys are not in use any more. The session's streams end: the page opens a new one, and is told by how that begins. Returns the
+    /// session's number for the log.
+    pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
+        let mut inner = self.lock();
+        let Inner { sessions, channels, .. } = &mut *inner;
+        let session = sessions.get_mut(ufrag)?;
+        if std::mem::take(&mut session.connected)
+            && session.record.role == Role::Viewer
+            && let Some(channel) = channels.get_mut(&session.record.channel)
+        {
+            channel.viewers -= 1;
+        }
+        session.streams.clear();
         Some(session.number)
     }
 

@@ -22,14 +22,16 @@ use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{Config, advertise, listen, rotation};
+use super::{Config, Mode, advertise, listen, rotation};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
 /// Connections besides one event stream a peer.
 const SPARE_CONNECTIONS: usize = 1024;
+/// Connections of one address besides two a session: pages that are being loaded, and sessions that are being started.
+const SPARE_PER_ADDRESS: usize = 64;
 /// Descriptors besides connections.
-const SPARE_FILES: usize = 64;
+const SPARE_FILES: usize = 64 + listen::REFUSALS;
 
 /// Why the server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +108,8 @@ pub struct Ready {
     pub advertised: Vec<SocketAddr>,
     /// Which life of the server this is.
     pub boot: u64,
+    /// What a restart takes.
+    pub mode: Mode,
     /// The vault.
     pub state_dir: PathBuf,
     /// The key file.
@@ -145,11 +149,15 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     };
     let listener = listen::bind(config.http).map_err(http)?;
     let http = listener.local_addr().map_err(http)?;
-    let bound = net::bind(config.udp)?;
+    #[cfg_attr(
+        not(feature = "full-state"),
+        expect(unused_mut, reason = "full-state mode has something to tell it")
+    )]
+    let mut bound = net::bind(config.udp)?;
     let media = bound.local();
 
     let (keys, made_key) = open_key(&config)?;
-    let mut opened = Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    let mut opened = open_vault(&config, keys)?;
     if config.rotate_identity {
         rotate_identity(&mut opened)?;
     }
@@ -161,11 +169,20 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         first_run,
         reader,
     } = opened;
+    let vault = Arc::new(vault);
     let seed = random()?;
     let process = format!("{:016x}", u64::from_be_bytes(random()?));
     let identities = identities(&identity, &earlier)?;
     let max_peers = config.core.max_peers;
-    let connections = connections(max_peers);
+    let limits = listen::Limits {
+        connections: connections(max_peers),
+        // A proxy's connections are those of all clients.
+        per_address: if config.behind_proxy {
+            0
+        } else {
+            connections_per_address(config.max_sessions_per_address)
+        },
+    };
     let signals = |source| RunError::System {
         what: "signals",
         source,
@@ -179,6 +196,10 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     .into_iter()
     .map(|ip| SocketAddr::new(ip, media.port()))
     .collect();
+    #[cfg(feature = "full-state")]
+    if config.mode == Mode::FullState {
+        bound.keep_sessions(vault.clone());
+    }
     // All is open that will ever be, and no thread has been started yet.
     shut_in(&config)?;
     let (net, notices, _media_thread) =
@@ -191,8 +212,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
 
     let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
     drop((identity, earlier));
-    let sessions = Arc::new(Sessions::default());
-    let vault = Arc::new(vault);
+    let sessions = Arc::new(Sessions::new(config.max_sessions_per_address));
     let (keeper, forget) = Keeper::channel();
     let app = Arc::new(App {
         net,
@@ -205,6 +225,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         certificates,
         boot,
         process,
+        mode: config.mode,
         started,
         addresses: advertised.clone(),
         private: config.publish.is_none() && !config.open,
@@ -217,6 +238,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         media,
         advertised,
         boot,
+        mode: config.mode,
         state_dir: config.state_dir,
         key_file: config.key_file,
         made_key,
@@ -231,12 +253,22 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         listener,
         notices,
         forget,
-        connections,
+        limits,
     };
     let result = runtime.block_on(serve(&app, inbox, asked, rotation, || ready(&up)));
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
+}
+
+/// Opens the vault for the mode.
+fn open_vault(config: &Config, keys: KeyFile) -> Result<Opened, VaultError> {
+    let now = SystemTime::now();
+    match config.mode {
+        #[cfg(feature = "full-state")]
+        Mode::FullState => Vault::open_full_state(&config.state_dir, keys, now),
+        _ => Vault::open(&config.state_dir, keys, now),
+    }
 }
 
 /// A new certificate for new peers.
@@ -255,12 +287,10 @@ fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
 
 /// The DTLS side of the vault's identities.
 fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identities, RunError> {
-    let dtls = |identity: &Identity| Dtls::new(identity.certificate_der(), identity.private_key_der()).map(Arc::new);
-    let earlier = earlier
-        .iter()
-        .map(|identity| dtls(identity))
-        .collect::<Result<_, _>>()?;
-    Ok(Identities::new(dtls(current)?, earlier))
+    let current = Dtls::new(current.certificate_der(), current.private_key_der())?;
+    let beside = |one: &Arc<Identity>| Arc::new(current.beside(one.certificate_der(), one.private_key_der()));
+    let earlier = earlier.iter().map(beside).collect();
+    Ok(Identities::new(Arc::new(current), earlier))
 }
 
 /// Random bytes from the system: the library's generator may still be warming up.
@@ -289,8 +319,7 @@ struct Inbox {
     listener: TcpListener,
     notices: Notices,
     forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
-    /// Most connections at once.
-    connections: usize,
+    limits: listen::Limits,
 }
 
 async fn serve(
@@ -304,10 +333,10 @@ async fn serve(
         listener,
         notices,
         forget,
-        connections,
+        limits,
     } = inbox;
     let (stop, stopping) = watch::channel(false);
-    let http = tokio::spawn(listen::serve(listener, router(app), connections, stopping, GRACE));
+    let http = tokio::spawn(listen::serve(listener, router(app), limits, stopping, GRACE));
     let earlier = Earlier {
         certificates: app.certificates.earlier().collect(),
         net: app.net.clone(),
@@ -351,6 +380,14 @@ fn connections(max_peers: usize) -> usize {
         );
     }
     connections
+}
+
+/// How many connections one address may have.
+fn connections_per_address(sessions: usize) -> usize {
+    match sessions {
+        0 => 0,
+        sessions => sessions.saturating_mul(2).saturating_add(SPARE_PER_ADDRESS),
+    }
 }
 
 /// Puts the sandbox up.

@@ -15,9 +15,10 @@ use crate::broadcast::{Join, Refusal};
 use crate::sdp::{self, SdpError};
 use crate::vault::{PeerRecord, Role, VaultError};
 
-use super::app::{App, ClientAddress, MODE};
+use super::app::{App, ClientAddress};
 use super::auth;
 use super::events::Kinds;
+use super::limit::Place;
 use super::problem::Problem;
 use super::session_id;
 
@@ -99,8 +100,9 @@ async fn start(
     require_type(&headers, SDP)?;
     let body = read_body(&headers, body, sdp::MAX_SDP).await?;
     let offer = String::from_utf8(body.into()).map_err(|_| Problem::body("An SDP offer is UTF-8 text."))?;
+    let place = app.sessions.place(client).ok_or_else(too_many)?;
     // In a task of its own: a client that hangs up in the middle must not leave a record behind that has no peer.
-    let created = tokio::spawn(create(app.clone(), role, channel, offer))
+    let created = tokio::spawn(create(app.clone(), role, channel, offer, place))
         .await
         .map_err(|_| Problem::stopping())??;
     Ok(created.response(&app))
@@ -113,7 +115,7 @@ struct Created {
     answer: String,
 }
 
-async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Result<Created, Problem> {
+async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place: Place) -> Result<Created, Problem> {
     let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
     let local = sdp::Local {
         ice: &ice,
@@ -157,7 +159,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
         app.keeper.forget(&ufrag).await;
         return Err(problem);
     }
-    let number = app.sessions.insert(record, false);
+    let number = app.sessions.start(record, place);
     let join = Join {
         role,
         channel: channel.clone(),
@@ -214,7 +216,7 @@ impl Created {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(BOOT, app.boot.into());
-        headers.insert(MODE_HEADER, HeaderValue::from_static(MODE));
+        headers.insert(MODE_HEADER, HeaderValue::from_static(app.mode.name()));
         for (name, text) in [
             (header::LOCATION, &location),
             (header::ETAG, &self.etag),
@@ -289,6 +291,18 @@ fn too_often(wait: Duration) -> Problem {
         detail,
     )
     .retry_after(wait.as_secs() + 1)
+}
+
+fn too_many() -> Problem {
+    let detail = "This address has as many sessions as the server lets one address have. Those that are here go on; end one, \
+                  or try again later.";
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too-many-sessions",
+        "There are too many sessions from this address",
+        detail,
+    )
+    .retry_after(10)
 }
 
 fn bad_offer(error: &SdpError) -> Problem {
