@@ -176,7 +176,8 @@ export class Connection {
 
   async measure() {
     for (const report of (await this.pc.getStats()).values()) {
-      if (report.type !== "candidate-pair" || !report.nominated || !(report.currentRoundTripTime > 0)) continue;
+      // Firefox knows it of the pair in use only after a while; the others lead to the same server.
+      if (report.type !== "candidate-pair" || !(report.currentRoundTripTime > 0)) continue;
       this.rtt = Math.min(this.rtt, report.currentRoundTripTime * 1000);
     }
   }

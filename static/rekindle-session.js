@@ -27,7 +27,7 @@ const BLIND_MS = [1000, 10_000];
  * and the browser's own repetition comes later than the news.
  */
 const FAR_MS = 20;
-/** Never renew faster than a handshake can take: at least this, and at least {@link HANDSHAKE_RTTS} round trips. */
+/** Never renew faster than a handshake can take: so many ms, and so many round trips. */
 const HANDSHAKE_MS = 40;
 const HANDSHAKE_RTTS = 2.5;
 /** When the server has been back this long and the connection is still without keys, a new session is made. */
@@ -42,6 +42,8 @@ const SILENT_MS = 4000;
 const STILL_MS = 4000;
 /** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
 const FLOW_MS = [2000, 4000];
+/** The round trip is looked at after this time, and after twice as long each further time. */
+const MEASURE_MS = 250;
 /** What the last renewal left behind is cleared away when all has been well for so long. */
 const TIDY_MS = 1000;
 /** For how long a publisher believes that the publisher in its way is its own lost request. */
@@ -482,11 +484,19 @@ export class Session extends EventTarget {
     }
   }
 
+  /** Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment. */
+  async #watchRoundTrip(connection) {
+    for (let ms = MEASURE_MS; !connection.ended && !this.#done; ms *= 2) {
+      await pause(ms);
+      if (!this.#outage) await connection.measure().catch(() => {});
+    }
+  }
+
   /** The first connect of a connection. */
   #serve(connection) {
-    connection.measure().catch(() => {});
     if (connection.served) return;
     connection.served = true;
+    this.#watchRoundTrip(connection);
     if (this.#role === "viewer") {
       if (this.#mode !== "full-state") connection.prime()?.catch(() => {});
       this.#watchPicture(connection);
@@ -545,7 +555,7 @@ export class Session extends EventTarget {
 
 /** How long a handshake may take. */
 function handshakeTime(connection) {
-  return Math.max(HANDSHAKE_MS, Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
+  return HANDSHAKE_MS + (Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
 }
 
 /** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. */

@@ -97,6 +97,11 @@ pub enum Departure {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// A new DTLS handshake has begun.
+    Handshake {
+        /// Who.
+        ufrag: Ufrag,
+    },
     /// Fresh keys are in use.
     Connected {
         /// Who.

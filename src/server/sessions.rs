@@ -51,6 +51,8 @@ struct Session {
     /// Taken over from the last boot.
     resumed: bool,
     connected: bool,
+    /// A handshake has begun since the last one was completed.
+    handshaking: bool,
     streams: Vec<mpsc::Sender<Frame>>,
     /// Among those that its address may have.
     _place: Option<Place>,
@@ -143,6 +145,7 @@ impl Sessions {
             number,
             resumed,
             connected: false,
+            handshaking: false,
             streams: Vec::new(),
             _place: place,
         };
@@ -221,6 +224,7 @@ impl Sessions {
             role: session.record.role,
             fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,
+            handshaking: session.handshaking,
             source: live,
             streams,
         };
@@ -237,6 +241,14 @@ impl Sessions {
         Some(receiver)
     }
 
+    /// A handshake has begun.
+    pub(super) fn handshake(&self, ufrag: &Ufrag) {
+        if let Some(session) = self.lock().sessions.get_mut(ufrag) {
+            session.handshaking = true;
+            session.send(&[Frame::handshake()]);
+        }
+    }
+
     /// Fresh keys are in use. Returns the session's number for the log.
     pub(super) fn connected(&self, ufrag: &Ufrag, resumed: bool, took: Duration) -> Option<u64> {
         let mut inner = self.lock();
@@ -249,6 +261,7 @@ impl Sessions {
             channel.viewers += 1;
         }
         session.connected = true;
+        session.handshaking = false;
         session.send(&[Frame::connected(resumed, took)]);
         Some(session.number)
     }
