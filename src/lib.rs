@@ -15,6 +15,8 @@
 #![warn(missing_docs)]
 
 pub mod broadcast;
+#[cfg(feature = "canary")]
+mod canary;
 pub mod cli;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -23,4 +25,5 @@ pub mod net;
 pub mod peer;
 pub mod sdp;
 pub mod server;
+mod stack;
 pub mod vault;
