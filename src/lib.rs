@@ -14,6 +14,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// Parts of the benchmark's clients belong to tests too, and name this crate as those do.
+#[cfg(feature = "bench")]
+extern crate self as rekindle;
+
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod broadcast;
 pub mod cli;
 #[cfg(any(test, fuzzing))]

@@ -3,6 +3,7 @@
 mod media_loop;
 mod resume;
 mod socket;
+pub(crate) mod timeline;
 
 use std::io;
 use std::net::SocketAddr;

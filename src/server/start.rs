@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::hardening;
-use crate::net::{self, Notices};
+use crate::net::{self, Notices, timeline};
 use crate::peer::Dtls;
 use crate::vault::{FingerprintHash, KeyError, KeyFile, Opened, Vault, VaultError};
 
@@ -148,6 +148,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let http = listener.local_addr().map_err(http)?;
     let bound = net::bind(config.udp)?;
     let media = bound.local();
+    timeline::mark("run", started);
+    timeline::mark("bound", Instant::now());
 
     let (keys, made_key) = open_key(&config)?;
     let Opened {
@@ -157,6 +159,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         first_run,
         reader,
     } = Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    timeline::mark("vault", Instant::now());
     let seed = seed()?;
     let dtls = Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der())?);
     let max_peers = config.core.max_peers;
@@ -181,6 +184,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
                 what: "threads",
                 source,
             })?;
+    timeline::mark("serving", Instant::now());
 
     let mut fingerprint_sha256 = [0; 32];
     fingerprint_sha256.copy_from_slice(&identity.fingerprint(FingerprintHash::Sha256));
