@@ -402,7 +402,7 @@ impl Crowd {
             place.location = Some(joined.location);
             match offered.accept(self.settings.manner, media, place.own, &joined.answer, now) {
                 Ok(client) => place.stage = Stage::In(Box::new(client)),
-                Err((error, _)) => place.stage = Stage::Failed(error.to_string()),
+                Err(error) => place.stage = Stage::Failed(error.to_string()),
             }
         } else if let What::Failed(why) = news.what {
             place.stage = Stage::Failed(why);

@@ -144,11 +144,8 @@ impl Offered {
         own: SocketAddr,
         answer: &str,
         now: Instant,
-    ) -> Result<Client, (AnswerError, Media)> {
-        let answer = match Answer::read(self.role, &self.sdp, answer) {
-            Ok(answer) => answer,
-            Err(error) => return Err((error, media)),
-        };
+    ) -> Result<Client, AnswerError> {
+        let answer = Answer::read(self.role, &self.sdp, answer)?;
         let media = match media.parted() {
             Media::Camera(camera) => Media::Publisher(Box::new(Publisher::new(camera, &answer.media, self.ssrcs, now))),
             Media::Viewer(mut viewer) => {

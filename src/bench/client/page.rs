@@ -102,7 +102,9 @@ impl Page {
         self.server_has_keys = has_keys;
         let another = self.boot.is_some_and(|known| known != boot);
         self.boot = Some(boot);
-        if self.outage.is_none() && (another || (link.connected && !has_keys)) {
+        // The server may say that it has no keys and have them a moment later: that is worth a renewal, but no new session.
+        let keyless = link.connected && !has_keys && self.way == Way::Renew;
+        if self.outage.is_none() && (another || keyless) {
             self.begin(now, link);
         }
         if let Some(outage) = &mut self.outage {

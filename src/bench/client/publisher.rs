@@ -136,7 +136,7 @@ impl Camera {
             clock.timestamp = clock.timestamp.wrapping_add(90_000 / self.settings.fps);
             clock.frame_due += frame;
         }
-        let length = self.rest_of_frame.min(MAX_PAYLOAD).max(HEAD);
+        let length = self.rest_of_frame.clamp(HEAD, MAX_PAYLOAD);
         self.rest_of_frame = self.rest_of_frame.saturating_sub(MAX_PAYLOAD);
         let marker = self.rest_of_frame == 0;
         clock.due = if marker {
