@@ -67,16 +67,16 @@ fn the_age_program_opens_every_file_of_a_vault() {
 
     let identity = decrypt(&key, &vault.join("identity.age"));
     assert!(
-        identity.starts_with(b"rekindle\x01\x01\x01"),
-        "magic, schema 1, identity, boot 1"
+        identity.starts_with(b"rekindle\x02\x01\x01"),
+        "magic, schema 2, identity, boot 1"
     );
     assert!(contains(&identity, opened.identity.certificate_der()));
     assert!(contains(&identity, opened.identity.private_key_der()));
     for name in ["publisher1", "viewer0001"] {
         let peer = decrypt(&key, &vault.join(format!("peers/{name}.age")));
         assert!(
-            peer.starts_with(b"rekindle\x01\x02\x01"),
-            "magic, schema 1, peer, boot 1"
+            peer.starts_with(b"rekindle\x02\x02\x01"),
+            "magic, schema 2, peer, boot 1"
         );
         assert!(contains(&peer, name.as_bytes()) && contains(&peer, b"0123456789abcdefABCDEF+/"));
     }

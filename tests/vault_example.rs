@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rekindle::sdp::fingerprint_value;
 use rekindle::vault::audit::{Options, Verdict, audit, write_human, write_json};
 use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault};
 
@@ -86,7 +87,8 @@ fn the_example_is_a_clean_vault_that_a_server_opens() {
     let keys = KeyFile::load(&key_file).expect("the key file");
     let mut opened = Vault::open(&vault, keys, now()).expect("opens");
     assert_eq!(opened.boot, 2);
-    assert_eq!(opened.reader.read(&example().ice.ufrag).expect("read"), Some(example()));
+    let example = example(opened.identity.sha256());
+    assert_eq!(opened.reader.read(&example.ice.ufrag).expect("read"), Some(example));
 }
 
 /// Every name that the JSON report can have is in the document.
@@ -127,7 +129,9 @@ fn the_document_describes_the_json_report() {
     }
 }
 
-fn example() -> PeerRecord {
+/// The peer, of a server with this certificate.
+fn example(certificate: [u8; 32]) -> PeerRecord {
+    let fingerprint = fingerprint_value("sha-256", &certificate);
     let pwd = "yT0cXk4bLr9sVq2mWn6eJh8a";
     PeerRecord {
         role: Role::Viewer,
@@ -146,7 +150,7 @@ fn example() -> PeerRecord {
         answer: format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=ice-lite\r\n\
              m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:Ab3dEf7h\r\na=ice-pwd:{pwd}\r\n\
-             a=setup:passive\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+             a=fingerprint:{fingerprint}\r\na=setup:passive\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
              a=candidate:1 1 udp 2130706431 198.51.100.7 3478 typ host\r\n"
         ),
         joined_at: 1_800_000_000,
@@ -163,7 +167,8 @@ fn make_the_example() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
     let vault = dir.path().join("vault");
     let opened = Vault::open(&vault, KeyFile::load(&key).expect("the key file"), now()).expect("made");
-    opened.vault.save(&example(), now()).expect("saved");
+    let example = example(opened.identity.sha256());
+    opened.vault.save(&example, now()).expect("saved");
     fs::create_dir_all(root().join("example/peers")).expect("made");
     for file in FILES {
         fs::copy(vault.join(file), root().join("example").join(file)).expect("copied");

@@ -19,13 +19,14 @@ const START_TIME: Duration = Duration::from_secs(20);
 /// Lines of a server's log that are kept, to be told if it fails.
 const KEPT_LINES: usize = 12;
 /// The options of a server that are the same in all runs.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "serve",
     "--announce=json",
     "--log-format=json",
     "--log=warn,rekindle::timeline=debug",
     // All clients come from one address here.
     "--join-rate=0",
+    "--max-sessions-per-address=0",
     "--state-dir=state",
     "--key-file=key.txt",
     "--advertise=127.0.0.1",

@@ -2,12 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::peer::{Dtls, Peer, PeerEvent, Received, Transmit};
+use crate::peer::{Identities, Peer, PeerEvent, Received, Transmit};
 use crate::vault::{Role, Ufrag};
 
 use super::channel::Channel;
@@ -26,7 +25,7 @@ const MIN_TICK: Duration = Duration::from_millis(1);
 /// The sans-IO core: all peers and channels.
 pub struct Broadcast {
     pub(super) config: Config,
-    pub(super) dtls: Arc<Dtls>,
+    pub(super) identities: Identities,
     pub(super) seed: Seed,
     /// SSRC of the server as a sender of RTCP; one a boot.
     pub(super) sender: u32,
@@ -44,11 +43,13 @@ pub struct Broadcast {
 
 impl Broadcast {
     /// An empty core. `seed` feeds what must be unpredictable or distinct (RTCP sender SSRC, first RTX sequence numbers).
-    pub fn new(config: Config, dtls: Arc<Dtls>, seed: [u8; 32], now: Instant) -> Self {
+    pub fn new(config: Config, identities: impl Into<Identities>, seed: [u8; 32], now: Instant) -> Self {
         let seed = Seed::new(seed);
+        let identities = identities.into();
+        identities.limit_handshakes(config.max_handshakes);
         let mut this = Self {
             config,
-            dtls,
+            identities,
             sender: seed.number("sender", &[]),
             seed,
             members: Slab::new(),
@@ -65,6 +66,11 @@ impl Broadcast {
         this.timers
             .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut this.liveness);
         this
+    }
+
+    /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by it keep it.
+    pub fn forget_identity(&mut self, certificate: &[u8; 32]) {
+        self.identities.forget(certificate);
     }
 
     /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to the peer whose address it
@@ -122,15 +128,16 @@ impl Broadcast {
         while let Some(event) = self.members.get_mut(id).and_then(|member| member.peer.poll_event()) {
             match event {
                 PeerEvent::Connected { renewed, took } => self.connected(now, id, renewed, took, out),
-                PeerEvent::Address(address) => {
-                    let ufrag = self.members[id].ufrag.clone();
-                    self.events.push_back(Event::Address { ufrag, address });
-                }
+                PeerEvent::Address(address) => self.members[id].moved = Some(address),
             }
         }
         let Some(member) = self.members.get_mut(id) else { return };
-        self.timers
-            .arm(Timer::Peer(id), member.peer.next_timeout(), &mut member.armed);
+        if let Some(address) = member.take_move(now) {
+            let ufrag = member.ufrag.clone();
+            self.events.push_back(Event::Address { ufrag, address });
+        }
+        let next = member.next_timeout();
+        self.timers.arm(Timer::Peer(id), next, &mut member.armed);
         let channel = member.channel;
         self.arm_channel(channel);
     }
@@ -214,7 +221,7 @@ impl Broadcast {
         };
         member.armed = None;
         member.peer.handle_timeout(now, out);
-        let next = member.peer.next_timeout().map(|next| next.max(now + MIN_TICK));
+        let next = member.next_timeout().map(|next| next.max(now + MIN_TICK));
         self.timers.arm(Timer::Peer(id), next, &mut member.armed);
         self.settle(now, id, out);
     }

@@ -222,6 +222,7 @@ mod tests {
         Ingress::new(
             &Negotiated {
                 fingerprints: vec![],
+                certificate: [0; 32],
                 media,
                 address: None,
             },
@@ -309,6 +310,7 @@ mod tests {
         let mut ingress = Ingress::new(
             &Negotiated {
                 fingerprints: vec![],
+                certificate: [0; 32],
                 media,
                 address: None,
             },

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -30,6 +30,9 @@ pub(super) struct Member {
     pub heard: Option<Instant>,
     /// Addresses whose datagrams are its own, the latest last.
     pub addresses: Vec<SocketAddr>,
+    /// Where it has moved, if the layers above do not know it yet, and when they were last told of a move.
+    pub moved: Option<SocketAddr>,
+    pub told: Option<Instant>,
     /// When its timer goes off.
     pub armed: Option<Instant>,
     pub side: Side,
@@ -49,11 +52,30 @@ impl Member {
         }
     }
 
+    /// When it has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let tell = self.moved.and(self.told).map(|told| told + MOVES_APART);
+        [self.peer.next_timeout(), tell].into_iter().flatten().min()
+    }
+
+    /// Where it has moved, if it is time to say so: each move that is told is a write to the disk.
+    pub fn take_move(&mut self, now: Instant) -> Option<SocketAddr> {
+        if self.told.is_some_and(|told| now < told + MOVES_APART) {
+            return None;
+        }
+        let moved = self.moved.take()?;
+        self.told = Some(now);
+        Some(moved)
+    }
+
     /// From an earlier boot, and without keys of this one.
     pub fn is_awaited(&self) -> bool {
         self.resumed && !self.peer.is_connected()
     }
 }
+
+/// A browser that moves to and fro is told of so often.
+const MOVES_APART: Duration = Duration::from_secs(1);
 
 /// A viewer's keyframe requests, in thousandths: five at once and one every 3 s, since each costs all viewers picture quality.
 const KEYFRAME_BURST: u64 = 5000;
@@ -144,6 +166,7 @@ mod tests {
     fn viewer() -> Viewer {
         let negotiated = Negotiated {
             fingerprints: vec![],
+            certificate: [0; 32],
             media: vec![],
             address: None,
         };

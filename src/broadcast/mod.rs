@@ -71,6 +71,9 @@ pub enum Refusal {
     /// The server has as many peers as it takes.
     #[error("the server is full")]
     Full,
+    /// The answer names a certificate that the server does not have any more.
+    #[error("its answer names a certificate that this server no longer has")]
+    UnknownCertificate,
 }
 
 /// Why a peer is no more.
@@ -132,6 +135,8 @@ pub enum Event {
 pub struct Config {
     /// Most peers at once.
     pub max_peers: usize,
+    /// Most DTLS handshakes under way at once. Publishers have as many places again of their own.
+    pub max_handshakes: usize,
     /// How long after a boot a silent peer's record is kept.
     pub resume_window: Duration,
     /// How long a peer that is heard after a restart may take until its new handshake is complete.
@@ -146,6 +151,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_peers: 10_000,
+            max_handshakes: 1024,
             resume_window: Duration::from_secs(120),
             rehandshake_limit: Duration::from_secs(10),
             publisher_silence: Duration::from_secs(5),

@@ -101,6 +101,8 @@ impl Broadcast {
         if self.members.len() >= self.config.max_peers {
             return Err(Refusal::Full);
         }
+        let dtls = self.identities.get(&negotiated.certificate);
+        let dtls = dtls.ok_or(Refusal::UnknownCertificate)?.clone();
         let known = self.by_name.get(&channel).copied();
         match role {
             Role::Publisher => {
@@ -140,12 +142,14 @@ impl Broadcast {
         };
         entry.insert(Member {
             ufrag: ufrag.clone(),
-            peer: Peer::new(setup, self.dtls.clone(), now),
+            peer: Peer::new(setup, dtls, now),
             channel: key,
             resumed,
             joined: now,
             heard: None,
             addresses: Vec::new(),
+            moved: None,
+            told: None,
             armed: None,
             side,
         });

@@ -99,6 +99,15 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", env = "REKINDLE_JOIN_RATE")]
     pub join_rate: Option<u32>,
 
+    /// Most sessions of one client address at once (of one /64 in IPv6); 0 for no limit [default: 1000]
+    #[arg(long, value_name = "N", env = "REKINDLE_MAX_SESSIONS_PER_ADDRESS")]
+    pub max_sessions_per_address: Option<usize>,
+
+    /// Make a new DTLS certificate for new browsers; those that are awaited keep the one they know
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_ROTATE_IDENTITY", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub rotate_identity: Option<bool>,
+
     /// Serve the page from this folder instead of the one built in
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATIC_DIR")]
     pub static_dir: Option<PathBuf>,

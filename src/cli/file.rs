@@ -37,6 +37,8 @@ pub(super) struct ConfigFile {
     pub resume_window: Option<Duration>,
     pub max_peers: Option<usize>,
     pub join_rate: Option<u32>,
+    pub max_sessions_per_address: Option<usize>,
+    pub rotate_identity: Option<bool>,
     pub static_dir: Option<PathBuf>,
     pub no_sandbox: Option<bool>,
     pub log: Option<String>,

@@ -27,6 +27,8 @@ const DEFAULT_UDP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED
 const DEFAULT_KEY_FILE: &str = "rekindle-key.txt";
 const DEFAULT_STATE_DIR: &str = "rekindle-state";
 const DEFAULT_JOIN_RATE: u32 = 20;
+/// A school behind one address.
+const DEFAULT_SESSIONS_PER_ADDRESS: usize = 1000;
 /// Most addresses in `--advertise`: each is a candidate line in every answer and every record.
 const MAX_ADVERTISE: usize = 8;
 /// Longest token file, in bytes.
@@ -117,7 +119,12 @@ impl Settings {
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
                 join_rate: args.join_rate.or(file.join_rate).unwrap_or(DEFAULT_JOIN_RATE),
+                max_sessions_per_address: args
+                    .max_sessions_per_address
+                    .or(file.max_sessions_per_address)
+                    .unwrap_or(DEFAULT_SESSIONS_PER_ADDRESS),
                 static_dir,
+                rotate_identity: args.rotate_identity.or(file.rotate_identity).unwrap_or(false),
                 sandbox: !args.no_sandbox.or(file.no_sandbox).unwrap_or(false),
                 core,
             },

@@ -28,7 +28,7 @@ static VIEWER: LazyLock<Negotiated> =
 fn agreed(role: Role, offer: &str) -> Negotiated {
     let local = Local {
         ice: &credentials("Vabcdefgh0123456"),
-        fingerprint_sha256: &[7; 32],
+        fingerprint_sha256: &DTLS.sha256(),
         addresses: &[address(0)],
         session_id: 1,
     };

@@ -15,7 +15,7 @@ use mio::Waker;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use crate::broadcast::{self, Broadcast, Event, Join, Refusal, Snapshot};
-use crate::peer::Dtls;
+use crate::peer::Identities;
 use crate::sdp::Source;
 use crate::vault::{PeerRecord, Reader, Role, Ufrag};
 
@@ -41,7 +41,10 @@ pub enum Notice {
     /// A record of an earlier boot was read, and its peer is awaited.
     Resumed(Arc<PeerRecord>),
     /// All records of earlier boots have been looked at; their key is wiped.
-    ResumeComplete,
+    ResumeComplete {
+        /// Records that the system would not read: they are still there, and a later boot may read them.
+        unread: usize,
+    },
     /// See [`Event`].
     Event(Event),
 }
@@ -88,7 +91,7 @@ impl Bound {
     pub fn start(
         self,
         config: broadcast::Config,
-        dtls: Arc<Dtls>,
+        identities: impl Into<Identities>,
         reader: Reader,
         seed: [u8; 32],
     ) -> io::Result<(Handle, Notices, JoinHandle<()>)> {
@@ -97,7 +100,7 @@ impl Bound {
         let (demand, demanded) = mpsc::channel();
         let (loaded, records) = mpsc::channel();
         let resume = resume::Resume::new(demand.clone(), notices.clone());
-        let core = Broadcast::new(config, dtls, seed, Instant::now());
+        let core = Broadcast::new(config, identities, seed, Instant::now());
         let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume, records)?;
         let waker = Arc::new(waker);
         let handle = Handle {
@@ -164,6 +167,16 @@ impl Handle {
     /// [`Stopped`] where the loop has ended.
     pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
         self.ask(|core, now| core.snapshot(now)).await
+    }
+
+    /// See [`Broadcast::forget_identity`]. Does not wait.
+    pub fn forget_identity(&self, certificate: &[u8; 32]) {
+        let certificate = *certificate;
+        // Without a loop there is nothing to forget.
+        let _ = self
+            .tasks
+            .send(Box::new(move |core, _| core.forget_identity(&certificate)));
+        let _ = self.waker.wake();
     }
 
     /// Somebody asks for this peer of an earlier boot: its record is read next, if it has not been read yet.

@@ -10,7 +10,7 @@ use mio::Waker;
 use tokio::sync::mpsc as async_mpsc;
 
 use super::Notice;
-use crate::broadcast::{Broadcast, Departure, Event, Join, Routed};
+use crate::broadcast::{Broadcast, Departure, Event, Join, Refusal, Routed};
 use crate::peer::Transmit;
 use crate::sdp;
 use crate::vault::{PeerRecord, Reader, Ufrag};
@@ -42,7 +42,7 @@ pub(super) fn load(
     let mut left: HashSet<Ufrag> = names.iter().cloned().collect();
     let total = left.len();
     let mut in_turn = names.into_iter();
-    let mut read = 0_usize;
+    let (mut read, mut unread) = (0_usize, 0_usize);
     while !left.is_empty() {
         let wanted = demanded.try_recv().ok().or_else(|| in_turn.next());
         let Some(ufrag) = wanted else { break };
@@ -60,13 +60,16 @@ pub(super) fn load(
                 let _ = waker.wake();
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a peer's record is left out"),
+            Err(error) => {
+                unread += 1;
+                tracing::warn!(%error, "a peer's record is left out");
+            }
         }
     }
     drop(reader);
     let _ = loaded.send(Loaded::All);
     let _ = waker.wake();
-    let _ = notices.send(Notice::ResumeComplete);
+    let _ = notices.send(Notice::ResumeComplete { unread });
     if total > 0 {
         tracing::info!(peers = read, left_out = total - read, took = ?started.elapsed(), "peers of the last boot are awaited");
     }
@@ -132,7 +135,11 @@ impl Resume {
         };
         if let Err(refusal) = core.join(now, join) {
             tracing::warn!(%refusal, "a peer of the last boot cannot be taken over");
-            self.give_up(&record, Departure::Replaced);
+            let why = match refusal {
+                Refusal::UnknownCertificate => Departure::NoRehandshake,
+                _ => Departure::Replaced,
+            };
+            self.give_up(&record, why);
             return;
         }
         let mine = |(from, _, ufrag): &(SocketAddr, Bytes, Option<Ufrag>)| match ufrag {

@@ -3,8 +3,10 @@
 //! The library stands behind [`Handshake`], so that another one can take its place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use dimpl::{DtlsCertificate, Output, SrtpProfile};
 use zeroize::Zeroizing;
@@ -18,7 +20,7 @@ const FLIGHT_RTO: Duration = Duration::from_millis(200);
 /// Retransmissions of one flight. A ClientHello that comes again counts too, and Firefox sends it seven times in 3 s.
 const FLIGHT_RETRIES: usize = 8;
 /// A handshake that takes longer is given up; the browser's page starts another one much sooner.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the DTLS side cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +60,51 @@ pub(super) trait Handshake: Send {
     fn next_timeout(&self) -> Instant;
 }
 
+/// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's heap) until it is over, and time of the
+/// thread that also forwards media.
+struct Load {
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Load {
+    /// Lets one more begin, if there is room. Publishers have room of their own, as much again: all their viewers wait for them.
+    fn admit(self: &Arc<Self>, role: Role) -> Option<Admitted> {
+        let most = self.most.load(Ordering::Relaxed);
+        let room = match role {
+            Role::Viewer => most,
+            Role::Publisher => most.saturating_mul(2),
+        };
+        if self.under_way.load(Ordering::Relaxed) >= room {
+            return None;
+        }
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Some(Admitted(self.clone()))
+    }
+}
+
+/// A place among the handshakes that are under way, free again when dropped.
+pub(super) struct Admitted(Arc<Load>);
+
+impl Admitted {
+    /// Whether others are turned away for want of places.
+    pub fn is_contested(&self) -> bool {
+        self.0.under_way.load(Ordering::Relaxed) >= self.0.most.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The server's DTLS identity and settings, shared by all peers.
 pub struct Dtls {
     config: Arc<dimpl::Config>,
+    load: Arc<Load>,
+    /// SHA-256 of the certificate.
+    sha256: [u8; 32],
     certificate: Zeroizing<Vec<u8>>,
     private_key: Zeroizing<Vec<u8>>,
 }
@@ -80,19 +124,44 @@ impl Dtls {
             .handshake_timeout(HANDSHAKE_TIMEOUT)
             .build()
             .map_err(DtlsError::Config)?;
-        Ok(Self {
-            config: Arc::new(config),
-            certificate: Zeroizing::new(certificate.to_vec()),
-            private_key: Zeroizing::new(private_key.to_vec()),
-        })
+        let load = Load {
+            under_way: AtomicUsize::new(0),
+            // Until told otherwise.
+            most: AtomicUsize::new(usize::MAX),
+        };
+        Ok(Self::with(Arc::new(config), Arc::new(load), certificate, private_key))
     }
 
-    /// A handshake for a peer of this role.
+    /// Another identity of the same server: handshakes of both count together.
+    pub fn beside(&self, certificate: &[u8], private_key: &[u8]) -> Self {
+        Self::with(self.config.clone(), self.load.clone(), certificate, private_key)
+    }
+
+    fn with(config: Arc<dimpl::Config>, load: Arc<Load>, certificate: &[u8], private_key: &[u8]) -> Self {
+        Self {
+            config,
+            load,
+            sha256: *digest(&SHA256, certificate)
+                .as_ref()
+                .first_chunk()
+                .expect("SHA-256 has 32 bytes"),
+            certificate: Zeroizing::new(certificate.to_vec()),
+            private_key: Zeroizing::new(private_key.to_vec()),
+        }
+    }
+
+    /// SHA-256 of the certificate.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
+    /// A handshake for a peer of this role, and its place among those under way; `None` where as many are under way as there may be.
     ///
     /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which matters for what is
     /// encrypted once per viewer. It costs them nothing at a restart, since the server may send one round trip after the
     /// ClientHello in both versions. Publishers get DTLS 1.3 (1.2 where they cannot): they may send a round trip earlier.
-    pub(super) fn handshake(&self, role: Role, now: Instant) -> Box<dyn Handshake> {
+    pub(super) fn handshake(&self, role: Role, now: Instant) -> Option<(Box<dyn Handshake>, Admitted)> {
+        let admitted = self.load.admit(role)?;
         let certificate = DtlsCertificate {
             certificate: self.certificate.to_vec(),
             private_key: self.private_key.to_vec(),
@@ -101,12 +170,50 @@ impl Dtls {
             Role::Viewer => dimpl::Dtls::new_12(self.config.clone(), certificate, now),
             Role::Publisher => dimpl::Dtls::new_auto(self.config.clone(), certificate, now),
         };
-        Box::new(Dimpl {
+        let handshake = Dimpl {
             dtls,
             certificate: None,
             next: now,
             buffer: vec![0; 2048],
-        })
+        };
+        Some((Box::new(handshake), admitted))
+    }
+}
+
+/// The server's identities: the one that new peers get, and those that peers of earlier boots go by.
+#[derive(Clone)]
+pub struct Identities {
+    current: Arc<Dtls>,
+    earlier: Vec<Arc<Dtls>>,
+}
+
+impl From<Arc<Dtls>> for Identities {
+    fn from(current: Arc<Dtls>) -> Self {
+        Self::new(current, Vec::new())
+    }
+}
+
+impl Identities {
+    /// One for new peers, and earlier ones, which were made with [`Dtls::beside`].
+    pub fn new(current: Arc<Dtls>, earlier: Vec<Arc<Dtls>>) -> Self {
+        Self { current, earlier }
+    }
+
+    /// Handshakes of all peers together that may be under way at once.
+    pub(crate) fn limit_handshakes(&self, most: usize) {
+        self.current.load.most.store(most, Ordering::Relaxed);
+    }
+
+    /// The one with this certificate, by its SHA-256.
+    pub(crate) fn get(&self, certificate: &[u8; 32]) -> Option<&Arc<Dtls>> {
+        std::iter::once(&self.current)
+            .chain(&self.earlier)
+            .find(|dtls| dtls.sha256 == *certificate)
+    }
+
+    /// Drops an earlier one. The current one stays.
+    pub(crate) fn forget(&mut self, certificate: &[u8; 32]) {
+        self.earlier.retain(|dtls| dtls.sha256 != *certificate);
     }
 }
 

@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Transmit;
-use super::dtls::{Completed, Handshake, is_client_hello_rest};
+use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake, is_client_hello_rest};
 
 /// Handshakes of one peer under way at once.
 const MAX_UNDER_WAY: usize = 2;
 /// How long a completed handshake stays to repeat its last flight, should that have been lost.
 const LINGER: Duration = Duration::from_secs(5);
+/// A handshake that a newer one has overtaken is given up after this: a true one needs a few round trips.
+const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for every handshake while all places are taken: one that stands still must not keep others out.
+const CONTESTED_TIMEOUT: Duration = Duration::from_secs(2);
 /// New handshakes in a row, and per second after that. A page starts at most two a second.
 const BURST: u32 = 8;
 const REFILL: Duration = Duration::from_millis(250);
@@ -35,6 +39,8 @@ struct UnderWay {
     started: Instant,
     /// Set once complete.
     drop_at: Option<Instant>,
+    /// Its place among those under way; free again once it is complete.
+    admitted: Option<Admitted>,
     handshake: Box<dyn Handshake>,
 }
 
@@ -58,7 +64,7 @@ impl Handshakes {
         from: SocketAddr,
         random: Option<[u8; 32]>,
         datagram: &[u8],
-        start: impl FnOnce() -> Box<dyn Handshake>,
+        start: impl FnOnce() -> Option<(Box<dyn Handshake>, Admitted)>,
         out: &mut Vec<Transmit>,
     ) -> Option<Done> {
         let Some(random) = random else {
@@ -77,12 +83,17 @@ impl Handshakes {
             if let Some(last) = pushed_out.filter(|_| self.under_way() >= MAX_UNDER_WAY) {
                 self.list.remove(last);
             }
+            let Some((handshake, admitted)) = start() else {
+                tracing::debug!("as many handshakes are under way as there may be: a ClientHello is dropped");
+                return None;
+            };
             let started = UnderWay {
                 random,
                 from,
                 started: now,
                 drop_at: None,
-                handshake: start(),
+                admitted: Some(admitted),
+                handshake,
             };
             self.list.insert(0, started);
         }
@@ -123,8 +134,9 @@ impl Handshakes {
     ) -> Option<Done> {
         let mut done = None;
         let mut packets = Vec::new();
+        let newest = self.newest();
         self.list.retain_mut(|h| {
-            if h.drop_at.is_some_and(|at| at <= now) {
+            if h.ends(newest) <= now {
                 return false;
             }
             if !which(h) {
@@ -136,6 +148,7 @@ impl Handshakes {
                 Ok(None) => true,
                 Ok(Some(completed)) => {
                     h.drop_at = Some(now + LINGER);
+                    h.admitted = None;
                     let took = now.saturating_duration_since(h.started);
                     done = Some(Done {
                         completed,
@@ -161,13 +174,13 @@ impl Handshakes {
     /// Retransmits what is due and drops what has lingered long enough.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) -> Option<Done> {
         let newest = self.newest();
-        self.drive(now, out, None, |h| h.next(newest).is_some_and(|at| at <= now))
+        self.drive(now, out, None, |h| h.next(newest) <= now)
     }
 
     /// When to call [`Handshakes::handle_timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let newest = self.newest();
-        self.list.iter().filter_map(|h| h.next(newest)).min()
+        self.list.iter().map(|h| h.next(newest)).min()
     }
 
     /// The random of the newest handshake under way.
@@ -179,10 +192,23 @@ impl Handshakes {
 impl UnderWay {
     /// When it has something to do. Only the newest handshake repeats its flights by itself: a browser that has begun another one would
     /// take an older one's ServerHello for its own, and fail.
-    fn next(&self, newest: Option<[u8; 32]>) -> Option<Instant> {
+    fn next(&self, newest: Option<[u8; 32]>) -> Instant {
+        let end = self.ends(newest);
+        if self.drop_at.is_some() || Some(self.random) == newest {
+            end.min(self.handshake.next_timeout())
+        } else {
+            end
+        }
+    }
+
+    /// When it goes, whatever happens.
+    fn ends(&self, newest: Option<[u8; 32]>) -> Instant {
+        let contested = self.admitted.as_ref().is_some_and(Admitted::is_contested);
         match self.drop_at {
-            Some(at) => Some(at.min(self.handshake.next_timeout())),
-            None => (Some(self.random) == newest).then(|| self.handshake.next_timeout()),
+            Some(at) => at,
+            None if contested => self.started + CONTESTED_TIMEOUT,
+            None if Some(self.random) != newest => self.started + OVERTAKEN_TIMEOUT,
+            None => self.started + HANDSHAKE_TIMEOUT,
         }
     }
 }

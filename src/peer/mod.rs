@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-pub use dtls::{Dtls, DtlsError};
+pub use dtls::{Dtls, DtlsError, Identities};
 use handshakes::Handshakes;
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};

@@ -61,6 +61,11 @@ pub(super) fn has_reserved(description: &Description<'_>) -> bool {
     attributes.flat_map(|a| a.all("candidate")).any(is_reserved)
 }
 
+/// The browser's proven address, if the offer of a record has one; see [`with_address`].
+pub fn recorded_address(offer: &str) -> Option<SocketAddr> {
+    read(&Description::parse(offer).ok()?)
+}
+
 /// The address on the server's own line.
 pub(super) fn read(description: &Description<'_>) -> Option<SocketAddr> {
     let first = description.media.first()?;

@@ -27,10 +27,10 @@ use std::net::SocketAddr;
 
 use crate::vault::IceCredentials;
 
-pub use address::with_address;
+pub use address::{recorded_address, with_address};
 pub use answer::answer;
 pub use error::SdpError;
-pub use negotiated::negotiated;
+pub use negotiated::{answer_certificate, negotiated};
 
 /// Longest offer that is looked at, in bytes.
 pub const MAX_SDP: usize = 64 * 1024;
@@ -44,6 +44,11 @@ pub fn from_bytes(body: &[u8]) -> Result<&str, SdpError> {
         return Err(SdpError::TooLong);
     }
     std::str::from_utf8(body).map_err(|_| SdpError::NotUtf8)
+}
+
+/// A fingerprint as the value of `a=fingerprint` (RFC 8122 §5).
+pub fn fingerprint_value(hash: &str, digest: &[u8]) -> String {
+    format!("{hash} {}", fingerprint::write(digest))
 }
 
 /// A kind of media.
@@ -206,6 +211,8 @@ pub struct Fingerprint {
 pub struct Negotiated {
     /// The browser's certificate must match every one of them; never empty.
     pub fingerprints: Vec<Fingerprint>,
+    /// SHA-256 of the server's certificate, as the answer names it: the one that this browser knows the server by.
+    pub certificate: [u8; 32],
     /// Agreed m-sections, in SDP order, rejected and inactive ones left out.
     pub media: Vec<Media>,
     /// The browser's address that last passed a check, from the record's own `a=candidate` line (see [`with_address`]);

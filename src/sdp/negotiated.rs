@@ -3,7 +3,7 @@
 use super::codecs::{self, CodecLine};
 use super::lines::{Attributes, Description};
 use super::offer::Offer;
-use super::{Media, Negotiated, Payload, SdpError, Ssrc, address, extensions};
+use super::{Media, Negotiated, Payload, SdpError, Ssrc, address, extensions, fingerprint};
 use crate::vault::Role;
 
 /// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile offer small.
@@ -16,6 +16,7 @@ const MAX_STREAMS: usize = 8;
 pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, SdpError> {
     let offer = Offer::read(role, offer)?;
     let answer = Description::parse(answer)?;
+    let certificate = certificate(&answer).ok_or(SdpError::AnswerMismatch)?;
     if answer.media.len() != offer.description.media.len() {
         return Err(SdpError::AnswerMismatch);
     }
@@ -60,8 +61,27 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
     Ok(Negotiated {
         address: address::read(&offer.description),
         fingerprints: offer.fingerprints,
+        certificate,
         media,
     })
+}
+
+/// SHA-256 of the server's certificate, as an answer of ours names it; `None` for an answer that names none, or two.
+pub fn answer_certificate(answer: &str) -> Option<[u8; 32]> {
+    certificate(&Description::parse(answer).ok()?)
+}
+
+fn certificate(answer: &Description<'_>) -> Option<[u8; 32]> {
+    let mut named = None;
+    for section in &answer.media {
+        for fingerprint in fingerprint::read(&section.attributes).ok()?.into_iter().flatten() {
+            let digest = fingerprint.digest.as_slice().try_into().ok()?;
+            if *named.get_or_insert(digest) != digest {
+                return None;
+            }
+        }
+    }
+    named
 }
 
 fn payload(line: &CodecLine<'_>) -> Payload {

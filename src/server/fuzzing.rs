@@ -10,14 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::app::{App, router};
+use super::app::{App, Certificates, router};
 use super::assets::Assets;
-use super::keeper::{self, Keeper};
+use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::listen;
 use super::sessions::Sessions;
 use super::status::Health;
-use crate::vault::{FingerprintHash, KeyFile, Vault};
+use crate::vault::{KeyFile, Vault};
 use crate::{broadcast, net, peer};
 
 /// A server without a listening port.
@@ -57,11 +57,13 @@ impl World {
         let (net, notices, _) = bound
             .start(config, Arc::new(dtls), opened.reader, [7; 32])
             .expect("threads");
-        let mut fingerprint_sha256 = [0; 32];
-        fingerprint_sha256.copy_from_slice(&identity.fingerprint(FingerprintHash::Sha256));
         let (keeper, forget) = Keeper::channel();
-        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::default()));
-        runtime.spawn(keeper::run(sessions.clone(), vault.clone(), notices, forget));
+        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::new(0)));
+        let earlier = Earlier {
+            certificates: vec![],
+            net: net.clone(),
+        };
+        runtime.spawn(keeper::run(sessions.clone(), vault.clone(), notices, forget, earlier));
         let app = Arc::new(App {
             net,
             vault,
@@ -70,8 +72,7 @@ impl World {
             limiter: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),
-            fingerprint_sha256,
-            fingerprint: "sha-512 00".into(),
+            certificates: Certificates::new(&identity, []),
             boot: 1,
             started: Instant::now(),
             addresses: vec![address],

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::broadcast::Event;
-use crate::net::{Notice, Notices};
+use crate::net::{Handle, Notice, Notices};
 use crate::vault::{PeerRecord, Ufrag, Vault};
 
 use super::sessions::Sessions;
@@ -58,6 +58,25 @@ enum Change {
     Remove(Vec<oneshot::Sender<()>>),
 }
 
+/// The server's certificates that no new peer gets: each goes when no peer is left that goes by it.
+pub(super) struct Earlier {
+    /// Their SHA-256.
+    pub certificates: Vec<[u8; 32]>,
+    pub net: Handle,
+}
+
+impl Earlier {
+    /// Takes out those that nobody goes by. Only when all records of earlier boots have been read.
+    fn unused(&mut self, sessions: &Sessions) -> Vec<[u8; 32]> {
+        let unused = |certificate: &mut [u8; 32]| !sessions.is_in_use(certificate);
+        let unused: Vec<_> = self.certificates.extract_if(.., unused).collect();
+        for certificate in &unused {
+            self.net.forget_identity(certificate);
+        }
+        unused
+    }
+}
+
 /// Changes that are still to be made.
 #[derive(Default)]
 struct Changes(HashMap<Ufrag, Change>);
@@ -89,20 +108,34 @@ pub(super) async fn run(
     vault: Arc<Vault>,
     mut notices: Notices,
     mut forget: mpsc::UnboundedReceiver<Forget>,
+    mut earlier: Earlier,
 ) {
     let mut changes = Changes::default();
+    // Some records of earlier boots could not be read now, and may go by any certificate.
+    let mut unread = false;
     let mut writing: Option<JoinHandle<()>> = None;
     loop {
         tokio::select! {
             notice = notices.recv() => match notice {
-                Some(notice) => follow(notice, &sessions, &mut changes),
+                Some(notice) => {
+                    unread |= matches!(notice, Notice::ResumeComplete { unread: 1.. });
+                    follow(notice, &sessions, &mut changes);
+                }
                 None => break,
             },
             Some(Forget { ufrag, done }) = forget.recv() => changes.remove(ufrag, Some(done)),
             () = finished(&mut writing) => writing = None,
         }
-        if writing.is_none() && !changes.0.is_empty() {
+        if writing.is_some() {
+            continue;
+        }
+        if !changes.0.is_empty() {
             writing = Some(write(vault.clone(), changes.batch()));
+        } else if !earlier.certificates.is_empty() && !unread && sessions.is_loaded() {
+            let unused = earlier.unused(&sessions);
+            if !unused.is_empty() {
+                writing = Some(forget_identities(vault.clone(), unused));
+            }
         }
     }
     finished(&mut writing).await;
@@ -140,12 +173,22 @@ fn write(vault: Arc<Vault>, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
     })
 }
 
+fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || match vault.forget_identities(&unused) {
+        Ok(()) => tracing::info!(
+            certificates = unused.len(),
+            "earlier certificates that no peer goes by any more are gone"
+        ),
+        Err(error) => tracing::warn!(%error, "an earlier certificate could not be taken out of identity.age yet"),
+    })
+}
+
 fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
     match notice {
         Notice::Resumed(record) => {
-            sessions.insert(record, true);
+            sessions.resume(record);
         }
-        Notice::ResumeComplete => sessions.set_loaded(),
+        Notice::ResumeComplete { unread: _ } => sessions.set_loaded(),
         Notice::Event(event) => happened(event, sessions, changes),
     }
 }

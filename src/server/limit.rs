@@ -1,8 +1,8 @@
-//! How often one address may start a session: a token bucket an address.
+//! What one address may have: how often it may start a session (a token bucket), and how many sessions and connections it may hold.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A full bucket holds this many seconds' worth.
@@ -67,6 +67,66 @@ impl Limiter {
     }
 }
 
+/// How many places each address holds.
+#[derive(Clone)]
+pub(super) struct Places {
+    /// Most of one address; 0 for no limit.
+    most: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place that an address holds, free again when dropped.
+pub(super) struct Place {
+    places: Places,
+    key: IpAddr,
+}
+
+impl Places {
+    /// Gives each address so many places; 0 for no limit.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            taken: Arc::default(),
+        }
+    }
+
+    /// A place for an address, if it has not as many as it may have.
+    pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
+        self.count(address, if self.most == 0 { usize::MAX } else { self.most })
+    }
+
+    /// A place for somebody who is here already.
+    pub(super) fn keep(&self, address: IpAddr) -> Option<Place> {
+        self.count(address, usize::MAX)
+    }
+
+    fn count(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let key = network(address);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.get(&key).copied().unwrap_or_default();
+        if count >= most {
+            return None;
+        }
+        taken.insert(key, count + 1);
+        Some(Place {
+            places: self.clone(),
+            key,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.key);
+            }
+        }
+    }
+}
+
 /// One customer's addresses count as one: an IPv6 customer has at least a /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -127,6 +187,29 @@ mod tests {
                 .is_ok()
         );
         assert_eq!(limiter.buckets.lock().expect("lock").len(), 1);
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_gets_them_back() {
+        let places = Places::new(2);
+        let first = places.take(A).expect("free");
+        let _second = places.take(A).expect("free");
+        assert!(places.take(A).is_none());
+        let _kept = places.keep(A).expect("whoever is here stays");
+        assert!(places.take(B).is_some(), "another address has its own");
+        drop(first);
+        assert!(places.take(A).is_none(), "there are two still");
+        drop(_kept);
+        assert!(places.take(A).is_some());
+        drop(_second);
+        assert!(places.taken.lock().expect("lock").is_empty(), "no memory is kept");
+    }
+
+    #[test]
+    fn no_limit_of_places_either() {
+        let places = Places::new(0);
+        let all: Vec<_> = (0..1000).map(|_| places.take(A)).collect();
+        assert!(all.iter().all(Option::is_some));
     }
 
     #[test]

@@ -14,10 +14,13 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::app::ClientAddress;
+use super::limit::{Place, Places};
+use super::problem::Problem;
 
 /// Connections that may wait to be taken: after a restart all pages connect at once.
 const BACKLOG: u32 = 4096;
@@ -25,6 +28,10 @@ const BACKLOG: u32 = 4096;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
+/// Connections that are being told at once that there are too many; beyond that they are just closed.
+pub(super) const REFUSALS: usize = 32;
+/// How long a client may take to read so.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// How long to wait when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -41,36 +48,83 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// How many connections there may be at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// In all.
+    pub connections: usize,
+    /// Of one address; 0 for no limit.
+    pub per_address: usize,
+}
+
+/// What a connection holds while it lasts.
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
 /// Takes connections until `stop` turns true, and then lets those that are open finish what they are about.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    connections: usize,
+    limits: Limits,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    let permits = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-    while let Some((stream, client, permit)) = next(&listener, &permits, &mut stop).await {
-        tokio::spawn(connection(stream, client, router.clone(), stop.clone(), permit));
+    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let places = Places::new(limits.per_address);
+    while let Some((stream, client)) = next(&listener, &mut stop).await {
+        match held(&permits, &places, client.ip()) {
+            Some(held) => drop(tokio::spawn(connection(
+                stream,
+                client,
+                router.clone(),
+                stop.clone(),
+                held,
+            ))),
+            None => {
+                if let Ok(permit) = refusals.clone().try_acquire_owned() {
+                    tokio::spawn(refuse(stream, permit));
+                }
+            }
+        }
     }
     drop(listener);
-    let all = u32::try_from(connections).unwrap_or(u32::MAX);
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     // Whoever has not finished by then is cut off.
     let _ = tokio::time::timeout(grace, permits.acquire_many(all)).await;
 }
 
+/// Room for one more connection of this address, if there is any.
+fn held(permits: &Arc<Semaphore>, places: &Places, client: IpAddr) -> Option<Held> {
+    Some(Held {
+        _place: places.take(client)?,
+        _permit: permits.clone().try_acquire_owned().ok()?,
+    })
+}
+
+/// Says that there are too many connections, whatever is asked.
+async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    let response = Problem::crowded().as_bytes();
+    let said = async {
+        stream.write_all(&response).await?;
+        stream.shutdown().await?;
+        // Closing with the request unread would keep the client from reading why.
+        let mut request = [0; 1024];
+        while stream.read(&mut request).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    // How it ends is the client's business.
+    let _ = tokio::time::timeout(REFUSAL_TIME, said).await;
+}
+
 /// The next connection; `None` when the server stops.
-async fn next(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-    stop: &mut watch::Receiver<bool>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+async fn next(listener: &TcpListener, stop: &mut watch::Receiver<bool>) -> Option<(TcpStream, SocketAddr)> {
     let accept = async {
-        // At the limit, connections wait in the kernel until one ends. The semaphore is never closed.
-        let permit = permits.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, client)) => return Some((stream, client, permit)),
+                Ok(accepted) => return Some(accepted),
                 // A client that hung up while it waited, or no descriptors left: neither may end the server.
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be taken");
@@ -96,7 +150,7 @@ async fn connection(
     client: SocketAddr,
     router: Router,
     mut stop: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
 ) {
     // Events are small and must not wait for each other. An error means that the client is gone already.
     let _ = stream.set_nodelay(true);

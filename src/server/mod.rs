@@ -12,6 +12,7 @@ mod keeper;
 mod limit;
 mod listen;
 mod problem;
+mod rotation;
 mod session;
 mod session_id;
 mod sessions;
@@ -54,10 +55,14 @@ pub struct Config {
     pub behind_proxy: bool,
     /// Sessions that one address may start per second; 0 for no limit.
     pub join_rate: u32,
+    /// Sessions that one address may have at once; 0 for no limit.
+    pub max_sessions_per_address: usize,
     /// Serve the page from here instead of the one built in.
     pub static_dir: Option<PathBuf>,
     /// Shut the process in once it has what it needs; see [`crate::hardening::sandbox`].
     pub sandbox: bool,
+    /// Make a new certificate for new peers; those of earlier boots keep theirs.
+    pub rotate_identity: bool,
     /// Settings of the core.
     pub core: broadcast::Config,
 }

@@ -148,6 +148,42 @@ impl Problem {
         )
     }
 
+    pub(super) fn crowded() -> Self {
+        let detail = "The server, or this address, has as many connections as it may have. Try again later.";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too-many-connections",
+            "There are too many connections",
+            detail,
+        )
+        .retry_after(10)
+    }
+
+    /// The whole response, for a connection that is not served.
+    pub(super) fn as_bytes(&self) -> Vec<u8> {
+        let json = self.json();
+        let mut head = format!(
+            "HTTP/1.1 {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nconnection: close\r\n",
+            self.status,
+            json.len()
+        );
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {}\r\n", value.to_str().unwrap_or_default());
+        }
+        [head.as_bytes(), b"\r\n", &json].concat()
+    }
+
+    fn json(&self) -> Vec<u8> {
+        let body = Body {
+            r#type: format!("urn:rekindle:problem:{}", self.name),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        // Strings and a number: this cannot fail to be written.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
     #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
@@ -162,15 +198,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Body {
-            r#type: format!("urn:rekindle:problem:{}", self.name),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-        };
-        // Strings and a number: this cannot fail to be written.
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (self.status, json).into_response();
+        let mut response = (self.status, self.json()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

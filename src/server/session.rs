@@ -26,9 +26,13 @@ const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The peer of a session's id. While the records of the last boot are still being read, waits for this one.
 async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
-    let ufrag = session_id::verify(&app.vault, id).ok_or_else(Problem::no_session)?;
+    let (ufrag, certificate) = session_id::verify(&app.vault, id).ok_or_else(Problem::no_session)?;
     let found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
-    if found { Ok(ufrag) } else { Err(Problem::no_session()) }
+    if found == Some(certificate) {
+        Ok(ufrag)
+    } else {
+        Err(Problem::no_session())
+    }
 }
 
 /// `DELETE /session/{id}` (RFC 9725 §4.2): ends the session. When the answer comes, its record is gone.
@@ -68,7 +72,7 @@ pub(super) async fn events(
     let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
     let greeting = Greeting {
         boot: app.boot,
-        fingerprint: &app.fingerprint,
+        certificates: &app.certificates,
     };
     // It was there a moment ago: it has just ended, or the server is stopping.
     let frames = app

@@ -60,14 +60,22 @@ pub(super) fn sdp_session_id() -> Result<u64, Unspecified> {
 /// The id of a session: who holds it may end the session and read its events. The user name fragment alone travels in clear in
 /// every STUN request, so a tag that only this vault can make stands behind it. Nothing else of it needs to be kept.
 pub(super) fn session_id(vault: &Vault, ufrag: &Ufrag) -> String {
-    format(ufrag, &vault.session_tag(ufrag))
+    // The first is under the present certificate, which new peers get.
+    let tag = vault.session_tags(ufrag).first().map_or([0; 16], |tag| tag.tag);
+    format(ufrag, &tag)
 }
 
-/// The peer that an id names, if its tag is right; compared in constant time.
-pub(super) fn verify(vault: &Vault, id: &str) -> Option<Ufrag> {
+/// The peer that an id names, if its tag is right for one of the certificates, and SHA-256 of that one: the peer must go by it, or
+/// whoever got hold of an old private key could make ids for new peers. Compared in constant time.
+pub(super) fn verify(vault: &Vault, id: &str) -> Option<(Ufrag, [u8; 32])> {
     let (ufrag, tag) = parse(id)?;
-    verify_slices_are_equal(&vault.session_tag(&ufrag), &tag).ok()?;
-    Some(ufrag)
+    let mut right = None;
+    for known in vault.session_tags(&ufrag) {
+        if verify_slices_are_equal(&known.tag, &tag).is_ok() {
+            right = Some(known.certificate);
+        }
+    }
+    Some((ufrag, right?))
 }
 
 fn format(ufrag: &Ufrag, tag: &[u8; 16]) -> String {

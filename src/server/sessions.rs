@@ -1,7 +1,7 @@
 //! The sessions of this boot, those taken over from the last one included: who listens to their events, and their records.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,23 +11,29 @@ use crate::broadcast::Departure;
 use crate::sdp::{self, Stream};
 use crate::vault::{PeerRecord, Role, Ufrag};
 
+use super::app::Certificates;
 use super::events::{BACKLOG, Frame, Hello};
+use super::limit::{Place, Places};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;
 
 /// The sessions. Nothing waits while the lock is held.
-#[derive(Default)]
 pub(super) struct Sessions {
     inner: Mutex<Inner>,
+    places: Places,
 }
 
 #[derive(Default)]
 struct Inner {
     sessions: HashMap<Ufrag, Session>,
     channels: HashMap<String, Channel>,
+    /// How many sessions go by which of the server's certificates.
+    certificates: HashMap<[u8; 32], usize>,
     /// Who asked for a session whose record may still be on its way.
     waiting: HashMap<Ufrag, Vec<oneshot::Sender<()>>>,
+    /// Who waits until all have been read.
+    waiting_for_all: Vec<oneshot::Sender<()>>,
     /// All records of the last boot have been read.
     loaded: bool,
     /// The server is stopping: no stream is opened any more.
@@ -38,11 +44,15 @@ struct Inner {
 
 struct Session {
     record: Arc<PeerRecord>,
+    /// SHA-256 of the server's certificate that the peer goes by.
+    certificate: [u8; 32],
     number: u64,
     /// Taken over from the last boot.
     resumed: bool,
     connected: bool,
     streams: Vec<mpsc::Sender<Frame>>,
+    /// Among those that its address may have.
+    _place: Option<Place>,
 }
 
 #[derive(Default)]
@@ -73,16 +83,40 @@ pub(super) struct Counts {
 /// What a stream opens with.
 pub(super) struct Greeting<'a> {
     pub boot: u64,
-    pub fingerprint: &'a str,
+    pub certificates: &'a Certificates,
 }
 
 impl Sessions {
+    /// No sessions yet; each address may have so many, 0 for no limit.
+    pub(super) fn new(per_address: usize) -> Self {
+        Self {
+            inner: Mutex::default(),
+            places: Places::new(per_address),
+        }
+    }
+
+    /// A place for a session of this client, if its address has not as many as it may have.
+    pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
+        self.places.take(client)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a session in: one that has just been made, or, `resumed`, one of the last boot. Returns its number for the log.
-    pub(super) fn insert(&self, record: Arc<PeerRecord>, resumed: bool) -> u64 {
+    /// Takes in a session of the last boot. It counts for the address that its media came from.
+    pub(super) fn resume(&self, record: Arc<PeerRecord>) {
+        let address = sdp::recorded_address(&record.offer);
+        let place = address.and_then(|address| self.places.keep(address.ip()));
+        self.insert(record, true, place);
+    }
+
+    /// Takes in a session that has just been made. Returns its number for the log.
+    pub(super) fn start(&self, record: Arc<PeerRecord>, place: Place) -> u64 {
+        self.insert(record, false, Some(place))
+    }
+
+    fn insert(&self, record: Arc<PeerRecord>, resumed: bool, place: Option<Place>) -> u64 {
         let mut inner = self.lock();
         inner.next_number += 1;
         let number = inner.next_number;
@@ -97,12 +131,17 @@ impl Sessions {
             // One that has gone away needs no waking.
             let _ = waiter.send(());
         }
+        // Without one, which no answer of ours is, it is nobody's.
+        let certificate = sdp::answer_certificate(&record.answer).unwrap_or_default();
+        *inner.certificates.entry(certificate).or_default() += 1;
         let session = Session {
             record,
+            certificate,
             number,
             resumed,
             connected: false,
             streams: Vec::new(),
+            _place: place,
         };
         inner.sessions.insert(ufrag, session);
         number
@@ -113,6 +152,22 @@ impl Sessions {
         let mut inner = self.lock();
         inner.loaded = true;
         inner.waiting.clear();
+        inner.waiting_for_all.clear();
+    }
+
+    /// Waits until all records of the last boot have been read.
+    pub(super) async fn loaded(&self) {
+        let waiter = {
+            let mut inner = self.lock();
+            if inner.loaded {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            inner.waiting_for_all.push(sender);
+            receiver
+        };
+        // An error is what says so.
+        let _ = waiter.await;
     }
 
     /// Whether all records of the last boot have been read.
@@ -120,13 +175,14 @@ impl Sessions {
         self.lock().loaded
     }
 
-    /// Whether there is such a session; while records of the last boot are still being read, waits for this one, and calls `want` so that
-    /// it is read soon.
-    pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> bool {
+    /// The certificate that a session goes by (its SHA-256), if there is such a session; while records of the last boot are still being
+    /// read, waits for this one, and calls `want` so that it is read soon.
+    pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> Option<[u8; 32]> {
+        let certificate = |inner: &Inner| inner.sessions.get(ufrag).map(|session| session.certificate);
         let waiter = {
             let mut inner = self.lock();
             if inner.sessions.contains_key(ufrag) || inner.loaded {
-                return inner.sessions.contains_key(ufrag);
+                return certificate(&inner);
             }
             let (sender, receiver) = oneshot::channel();
             inner.waiting.entry(ufrag.clone()).or_default().push(sender);
@@ -135,7 +191,12 @@ impl Sessions {
         want();
         // An error says that all has been read.
         let _ = waiter.await;
-        self.lock().sessions.contains_key(ufrag)
+        certificate(&self.lock())
+    }
+
+    /// Whether any session goes by this certificate (its SHA-256).
+    pub(super) fn is_in_use(&self, certificate: &[u8; 32]) -> bool {
+        self.lock().certificates.contains_key(certificate)
     }
 
     /// Opens an event stream; `None` where the session is unknown or the server is stopping.
@@ -153,7 +214,7 @@ impl Sessions {
         let hello = Hello {
             boot: greeting.boot,
             role: session.record.role,
-            fingerprint: greeting.fingerprint,
+            fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,
             source: live,
             streams,
@@ -218,6 +279,12 @@ impl Sessions {
         let mut inner = self.lock();
         let mut session = inner.sessions.remove(ufrag)?;
         session.send(&[Frame::gone(why)]);
+        if let Some(count) = inner.certificates.get_mut(&session.certificate) {
+            *count -= 1;
+            if *count == 0 {
+                inner.certificates.remove(&session.certificate);
+            }
+        }
         if let Some(channel) = inner.channels.get_mut(&session.record.channel) {
             channel.members.remove(ufrag);
             if session.connected && session.record.role == Role::Viewer {

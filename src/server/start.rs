@@ -1,7 +1,6 @@
 //! Start and shutdown. From the start of the process to the first STUN answer nothing slow may happen, so the media port is bound
 //! first, and all that can wait comes after the media loop.
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,23 +13,25 @@ use tokio::sync::watch;
 
 use crate::hardening;
 use crate::net::{self, Notices, timeline};
-use crate::peer::Dtls;
-use crate::vault::{FingerprintHash, KeyError, KeyFile, Opened, Vault, VaultError};
+use crate::peer::{Dtls, Identities};
+use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
-use super::app::{App, router};
+use super::app::{App, Certificates, router};
 use super::assets::Assets;
-use super::keeper::{self, Keeper};
+use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{Config, advertise, listen};
+use super::{Config, advertise, listen, rotation};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
 /// Connections besides one event stream a peer.
 const SPARE_CONNECTIONS: usize = 1024;
+/// Connections of one address besides two a session: pages that are being loaded, and sessions that are being started.
+const SPARE_PER_ADDRESS: usize = 64;
 /// Descriptors besides connections.
-const SPARE_FILES: usize = 64;
+const SPARE_FILES: usize = 64 + listen::REFUSALS;
 
 /// Why the server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +126,7 @@ pub struct Ready {
     pub watch_token: bool,
 }
 
-/// Runs the server until it is asked to stop (SIGTERM, SIGINT). `ready` is called once it is up.
+/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file again. `ready` is called once it is up.
 ///
 /// # Errors
 /// A [`RunError`] with the cause.
@@ -152,22 +153,37 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     timeline::mark("bound", Instant::now());
 
     let (keys, made_key) = open_key(&config)?;
+    let mut opened = Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    if config.rotate_identity {
+        rotate_identity(&mut opened)?;
+    }
     let Opened {
         vault,
         identity,
+        earlier,
         boot,
         first_run,
         reader,
-    } = Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    } = opened;
     timeline::mark("vault", Instant::now());
     let seed = seed()?;
-    let dtls = Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der())?);
+    let identities = identities(&identity, &earlier)?;
     let max_peers = config.core.max_peers;
-    let connections = connections(max_peers);
-    let asked = stop_signal().map_err(|source| RunError::System {
+    let limits = listen::Limits {
+        connections: connections(max_peers),
+        // A proxy's connections are those of all clients.
+        per_address: if config.behind_proxy {
+            0
+        } else {
+            connections_per_address(config.max_sessions_per_address)
+        },
+    };
+    let signals = |source| RunError::System {
         what: "signals",
         source,
-    })?;
+    };
+    let asked = stop_signal().map_err(signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(signals)?;
     let advertised: Vec<SocketAddr> = match config.advertise.as_slice() {
         [] => advertise::addresses(http.ip(), media.ip()),
         named => named.to_vec(),
@@ -179,18 +195,16 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     shut_in(&config)?;
     let (net, notices, _media_thread) =
         bound
-            .start(config.core, dtls, reader, seed)
+            .start(config.core, identities, reader, seed)
             .map_err(|source| RunError::System {
                 what: "threads",
                 source,
             })?;
     timeline::mark("serving", Instant::now());
 
-    let mut fingerprint_sha256 = [0; 32];
-    fingerprint_sha256.copy_from_slice(&identity.fingerprint(FingerprintHash::Sha256));
-    let fingerprint = fingerprint_text("sha-512", &identity.fingerprint(FingerprintHash::Sha512));
-    drop(identity);
-    let sessions = Arc::new(Sessions::default());
+    let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
+    drop((identity, earlier));
+    let sessions = Arc::new(Sessions::new(config.max_sessions_per_address));
     let vault = Arc::new(vault);
     let (keeper, forget) = Keeper::channel();
     let app = Arc::new(App {
@@ -201,8 +215,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
-        fingerprint_sha256,
-        fingerprint,
+        certificates,
         boot,
         started,
         addresses: advertised.clone(),
@@ -225,12 +238,39 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         publish_token: app.publish.is_some(),
         watch_token: app.watch.is_some(),
     };
-    let result = runtime.block_on(serve(&app, listener, notices, forget, connections, asked, || {
-        ready(&up)
-    }));
+    let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup);
+    let inbox = Inbox {
+        listener,
+        notices,
+        forget,
+        limits,
+    };
+    let result = runtime.block_on(serve(&app, inbox, asked, rotation, || ready(&up)));
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
+}
+
+/// A new certificate for new peers.
+fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
+    match opened.rotate_identity(SystemTime::now())? {
+        Rotated::Yes => tracing::info!("new peers get a new certificate; those of earlier boots keep theirs"),
+        Rotated::FirstRun => {}
+        Rotated::TooMany => tracing::warn!(
+            earlier = opened.earlier.len(),
+            "no new certificate was made: as many earlier ones as there may be are still in use; try again when their \
+             peers have left"
+        ),
+    }
+    Ok(())
+}
+
+/// The DTLS side of the vault's identities.
+fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identities, RunError> {
+    let current = Dtls::new(current.certificate_der(), current.private_key_der())?;
+    let beside = |one: &Arc<Identity>| Arc::new(current.beside(one.certificate_der(), one.private_key_der()));
+    let earlier = earlier.iter().map(beside).collect();
+    Ok(Identities::new(Arc::new(current), earlier))
 }
 
 /// A seed for the core, from the system: the library's generator may still be warming up.
@@ -254,18 +294,35 @@ fn seed() -> Result<[u8; 32], RunError> {
     Ok(seed)
 }
 
-async fn serve(
-    app: &Arc<App>,
+/// Where news comes from.
+struct Inbox {
     listener: TcpListener,
     notices: Notices,
     forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
-    connections: usize,
+    limits: listen::Limits,
+}
+
+async fn serve(
+    app: &Arc<App>,
+    inbox: Inbox,
     asked: impl Future<Output = ()>,
+    rotation: impl Future<Output = ()>,
     ready: impl FnOnce(),
 ) -> Result<(), RunError> {
+    let Inbox {
+        listener,
+        notices,
+        forget,
+        limits,
+    } = inbox;
     let (stop, stopping) = watch::channel(false);
-    let http = tokio::spawn(listen::serve(listener, router(app), connections, stopping, GRACE));
-    let mut keeper = tokio::spawn(keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget));
+    let http = tokio::spawn(listen::serve(listener, router(app), limits, stopping, GRACE));
+    let earlier = Earlier {
+        certificates: app.certificates.earlier().collect(),
+        net: app.net.clone(),
+    };
+    let keeper = keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier);
+    let mut keeper = tokio::spawn(keeper);
     let committed = {
         let vault = app.vault.clone();
         tokio::task::spawn_blocking(move || vault.commit_boot())
@@ -278,6 +335,8 @@ async fn serve(
     let result = tokio::select! {
         () = asked => Ok(()),
         _ = &mut keeper => Err(RunError::MediaEnded),
+        // It never ends.
+        () = rotation => Ok(()),
     };
     tracing::info!("stopping; browsers are awaited by the next start");
     app.sessions.close();
@@ -303,6 +362,14 @@ fn connections(max_peers: usize) -> usize {
     connections
 }
 
+/// How many connections one address may have.
+fn connections_per_address(sessions: usize) -> usize {
+    match sessions {
+        0 => 0,
+        sessions => sessions.saturating_mul(2).saturating_add(SPARE_PER_ADDRESS),
+    }
+}
+
 /// Puts the sandbox up.
 fn shut_in(config: &Config) -> Result<(), RunError> {
     if !config.sandbox {
@@ -312,7 +379,8 @@ fn shut_in(config: &Config) -> Result<(), RunError> {
     let options = hardening::Options {
         state_dir: &config.state_dir,
         static_dir: config.static_dir.as_deref(),
-        key_file: None,
+        // For SIGHUP.
+        key_file: Some(&config.key_file),
     };
     hardening::sandbox(&options)?.log("sandbox");
     Ok(())
@@ -355,24 +423,9 @@ fn is_empty(folder: &Path) -> bool {
     }
 }
 
-/// A fingerprint as in `a=fingerprint` (RFC 8122 §5).
-fn fingerprint_text(hash: &str, digest: &[u8]) -> String {
-    let mut text = String::from(hash);
-    for (place, byte) in digest.iter().enumerate() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{}{byte:02X}", if place == 0 { ' ' } else { ':' });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fingerprint_is_written_as_in_sdp() {
-        assert_eq!(fingerprint_text("sha-512", &[0x00, 0xab, 0x1f]), "sha-512 00:AB:1F");
-    }
 
     #[test]
     fn a_folder_that_is_not_there_is_empty() {

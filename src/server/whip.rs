@@ -18,6 +18,7 @@ use crate::vault::{PeerRecord, Role, VaultError};
 use super::app::{App, ClientAddress, MODE};
 use super::auth;
 use super::events::Kinds;
+use super::limit::Place;
 use super::problem::Problem;
 use super::session_id;
 
@@ -97,8 +98,9 @@ async fn start(
     require_type(&headers, SDP)?;
     let body = read_body(&headers, body, sdp::MAX_SDP).await?;
     let offer = String::from_utf8(body.into()).map_err(|_| Problem::body("An SDP offer is UTF-8 text."))?;
+    let place = app.sessions.place(client).ok_or_else(too_many)?;
     // In a task of its own: a client that hangs up in the middle must not leave a record behind that has no peer.
-    let created = tokio::spawn(create(app.clone(), role, channel, offer))
+    let created = tokio::spawn(create(app.clone(), role, channel, offer, place))
         .await
         .map_err(|_| Problem::stopping())??;
     Ok(created.response(&app))
@@ -111,11 +113,11 @@ struct Created {
     answer: String,
 }
 
-async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Result<Created, Problem> {
+async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place: Place) -> Result<Created, Problem> {
     let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
     let local = sdp::Local {
         ice: &ice,
-        fingerprint_sha256: &app.fingerprint_sha256,
+        fingerprint_sha256: &app.certificates.current().sha256,
         addresses: &app.addresses,
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
@@ -155,7 +157,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String) -> Re
         app.keeper.forget(&ufrag).await;
         return Err(problem);
     }
-    let number = app.sessions.insert(record, false);
+    let number = app.sessions.start(record, place);
     let join = Join {
         role,
         channel: channel.clone(),
@@ -217,7 +219,7 @@ impl Created {
             (header::LOCATION, &location),
             (header::ETAG, &self.etag),
             (header::LINK, &link),
-            (FINGERPRINT, &app.fingerprint),
+            (FINGERPRINT, &app.certificates.current().other),
         ] {
             // Letters, digits and punctuation of our own making: always a header's value.
             if let Ok(value) = HeaderValue::from_str(text) {
@@ -288,6 +290,18 @@ fn too_often(wait: Duration) -> Problem {
     .retry_after(wait.as_secs() + 1)
 }
 
+fn too_many() -> Problem {
+    let detail = "This address has as many sessions as the server lets one address have. Those that are here go on; end one, \
+                  or try again later.";
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too-many-sessions",
+        "There are too many sessions from this address",
+        detail,
+    )
+    .retry_after(10)
+}
+
 fn bad_offer(error: &SdpError) -> Problem {
     let (status, name, title) = match error {
         SdpError::TooLong => return Problem::too_large(sdp::MAX_SDP),
@@ -314,11 +328,15 @@ fn refused(refusal: Refusal, role: Role) -> Problem {
             "This channel already has a publisher. Use another channel, or try again after that one has left."
         }
         Refusal::Full => "The server has as many peers as it takes. Try again later.",
+        // New peers get a certificate that is there.
+        Refusal::UnknownCertificate => return Problem::internal(),
     };
     let (status, name, title, retry) = match refusal {
         Refusal::NoPublisher => (StatusCode::CONFLICT, "no-publisher", "There is nothing to watch yet", 1),
         Refusal::PublisherPresent => (StatusCode::CONFLICT, "publisher-present", "The channel is taken", 5),
-        Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", 10),
+        Refusal::Full | Refusal::UnknownCertificate => {
+            (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", 10)
+        }
     };
     tracing::debug!(%refusal, ?role, "a peer cannot join");
     Problem::new(status, name, title, detail).retry_after(retry)

@@ -1,6 +1,7 @@
 //! The server's identity: the DTLS certificate that browsers know it by, and its private key.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest;
@@ -11,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::clock::{civil_date, unix_seconds};
 use super::error::VaultError;
-use super::record::IdentityRecord;
+use super::record::{CertificateRecord, IdentityRecord, limits};
 
 /// Object identifier of the attribute type serialNumber (X.520), which the certificate's subject is made of.
 const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
@@ -72,8 +73,8 @@ impl Identity {
     }
 
     /// What is persisted of it.
-    pub(super) fn record(&self) -> IdentityRecord<'_> {
-        IdentityRecord {
+    pub(super) fn record(&self) -> CertificateRecord<'_> {
+        CertificateRecord {
             certificate: &self.certificate,
             private_key: &self.private_key,
         }
@@ -97,6 +98,62 @@ impl Identity {
             FingerprintHash::Sha512 => &digest::SHA512,
         };
         digest::digest(algorithm, &self.certificate).as_ref().to_vec()
+    }
+
+    /// SHA-256 of the certificate, by which it is told from others.
+    pub fn sha256(&self) -> [u8; 32] {
+        let digest = digest::digest(&digest::SHA256, &self.certificate);
+        *digest.as_ref().first_chunk().expect("SHA-256 has 32 bytes")
+    }
+}
+
+/// The identities of a vault: the one that new peers get, and those that earlier peers go by.
+#[derive(Clone)]
+pub(super) struct Identities {
+    pub current: Arc<Identity>,
+    /// The latest first.
+    pub earlier: Vec<Arc<Identity>>,
+}
+
+impl Identities {
+    pub fn new(current: Identity) -> Self {
+        Self {
+            current: Arc::new(current),
+            earlier: Vec::new(),
+        }
+    }
+
+    /// `None` for more than there can be.
+    pub fn from_record(record: &IdentityRecord<'_>) -> Option<Self> {
+        let one = |record: &CertificateRecord<'_>| Arc::new(Identity::from_der(record.certificate, record.private_key));
+        (record.earlier.len() <= limits::EARLIER).then(|| Self {
+            current: one(&record.current),
+            earlier: record.earlier.iter().map(one).collect(),
+        })
+    }
+
+    /// What is persisted of them.
+    pub fn record(&self) -> IdentityRecord<'_> {
+        IdentityRecord {
+            current: self.current.record(),
+            earlier: self.earlier.iter().map(|identity| identity.record()).collect(),
+        }
+    }
+
+    /// All, the current one first.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        std::iter::once(&self.current).chain(&self.earlier)
+    }
+
+    /// Whether there is room for one more.
+    pub fn may_rotate(&self) -> bool {
+        self.earlier.len() < limits::EARLIER
+    }
+
+    /// Puts a new one in front.
+    pub fn rotate(&mut self, new: Identity) {
+        let before = std::mem::replace(&mut self.current, Arc::new(new));
+        self.earlier.insert(0, before);
     }
 }
 

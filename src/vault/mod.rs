@@ -24,4 +24,4 @@ pub use identity::{FingerprintHash, Identity};
 pub use key::KeyFile;
 pub use reader::Reader;
 pub use record::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag, UfragError, UnfitRecord};
-pub use store::{Opened, Vault};
+pub use store::{Opened, Rotated, SessionTag, Vault};

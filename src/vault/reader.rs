@@ -79,12 +79,6 @@ impl Reader {
         self.names.contains(ufrag)
     }
 
-    /// Takes a key file that was changed, before [`Vault::rotate`](super::Vault::rotate) puts files under its first
-    /// identity. It must hold the old identities too.
-    pub fn set_keys(&mut self, keys: KeyFile) {
-        self.keys = keys;
-    }
-
     /// Reads a peer's record, once. `None` if there is none, or if its file cannot be used: then the file is moved
     /// to `set-aside/` and the log says why. The name of the file is in the log at debug level only, since it leads to
     /// a peer; the warning has the first 32 bits of its SHA-256.

@@ -185,12 +185,14 @@ pub(super) mod limits {
     pub const IDENTITY_FILE: usize = 64 * 1024;
     /// The key file.
     pub const KEY_FILE: usize = 64 * 1024;
+    /// Earlier certificates in the identity, in number.
+    pub const EARLIER: usize = 15;
 }
 
 /// The first bytes of every plaintext.
 pub(super) const MAGIC: [u8; 8] = *b"rekindle";
 /// The version of the schema that this program writes, and the only one it reads.
-pub(super) const SCHEMA: u8 = 1;
+pub(super) const SCHEMA: u8 = 2;
 /// Bytes of the MAC (HMAC-SHA-256) at the end of every plaintext.
 pub(super) const MAC_LEN: usize = 32;
 /// Kinds with this bit were written by full-state mode, which keeps session keys. They are refused by name.
@@ -254,6 +256,17 @@ impl Header {
 /// The body of `identity.age`: what makes this server the same server in every boot. Borrows, so that no copy is made.
 #[derive(Serialize, Deserialize)]
 pub(super) struct IdentityRecord<'a> {
+    /// What new peers are shown.
+    #[serde(borrow)]
+    pub current: CertificateRecord<'a>,
+    /// What peers were shown that joined before it was made, the latest first, at most [`limits::EARLIER`].
+    #[serde(borrow)]
+    pub earlier: Vec<CertificateRecord<'a>>,
+}
+
+/// A certificate and its key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CertificateRecord<'a> {
     /// The X.509 certificate, DER.
     pub certificate: &'a [u8],
     /// Its private key, PKCS#8 DER.

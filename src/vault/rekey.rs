@@ -8,7 +8,6 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::PoisonError;
 
 use super::error::{FileFault, VaultError};
 use super::files::{Folder, ReadError, TEMPORARY};
@@ -320,8 +319,8 @@ fn empty_old_peers(root: &Folder, old: &Folder, step: &mut dyn FnMut()) -> io::R
 impl Vault {
     /// Takes a key file that was changed while the vault is in use, and puts every file under its first identity. It
     /// must still hold the identities that open the files now, so that a kill at any moment loses nothing: the
-    /// operator removes them afterwards. Blocks for the disk; peers can be saved meanwhile. If a
-    /// [`Reader`](super::Reader) is alive, give it the keys first.
+    /// operator removes them afterwards. Blocks for the disk; peers can be saved meanwhile. Wait until the
+    /// [`Reader`](super::Reader) has read all peers of earlier boots: it has no keys but those it was made with.
     ///
     /// # Errors
     /// [`VaultError::WrongKey`] if the key file does not open the vault: then nothing was changed. What reading and
@@ -329,19 +328,7 @@ impl Vault {
     pub fn rotate(&self, keys: KeyFile) -> Result<Outcome, VaultError> {
         let keys = keys.keys;
         load_identity(&self.root, &keys)?;
-
-        self.commit_boot()?;
-        *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = keys[0].sealing();
-        let (identity, header) = load_identity(&self.root, &keys)?.ok_or_else(|| VaultError::IdentityMissing {
-            path: self.root.path().into(),
-            files: 0,
-        })?;
-        let sealed = seal_identity(&keys[0].sealing(), IDENTITY, &header, &identity.record());
-        drop(identity);
-        self.root
-            .replace(IDENTITY, &sealed)
-            .map_err(|e| write_error(&self.root, IDENTITY, e))?;
-
+        self.change_key(keys[0].sealing())?;
         let mut outcome = Outcome::default();
         for name in self.peers.names().map_err(|e| self.peers.error("list the peers", e))? {
             let Some(ufrag) = ufrag_of(&name) else { continue };

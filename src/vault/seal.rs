@@ -26,6 +26,8 @@ const REDACTION_INFO: &[u8] = b"audit redaction";
 const MAC_PREFIX: &[u8] = b"rekindle file v1\0";
 /// Room for the header, the lengths in the body and the MAC: more than they can take.
 const OVERHEAD: usize = 128;
+/// Most bytes of a number (bincode).
+const MAX_LENGTH: usize = 9;
 
 /// A key of 32 bytes, wiped when dropped, never printed. On the heap, so that moves leave no copies.
 pub(super) struct MacKey(Box<Zeroizing<[u8; 32]>>);
@@ -160,13 +162,10 @@ pub(super) fn seal_peer(key: &SealingKey, name: &str, header: &Header, record: &
 
 /// Encrypts the server's identity.
 pub(super) fn seal_identity(key: &SealingKey, name: &str, header: &Header, record: &IdentityRecord<'_>) -> Vec<u8> {
-    seal(
-        key,
-        name,
-        header,
-        record,
-        record.certificate.len() + record.private_key.len(),
-    )
+    let sizes = std::iter::once(&record.current)
+        .chain(&record.earlier)
+        .map(|one| one.certificate.len() + one.private_key.len() + 2 * MAX_LENGTH);
+    seal(key, name, header, record, sizes.sum())
 }
 
 fn seal(key: &SealingKey, name: &str, header: &Header, body: &impl Serialize, body_size: usize) -> Vec<u8> {

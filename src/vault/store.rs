@@ -5,7 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::hmac;
@@ -13,7 +13,7 @@ use aws_lc_rs::hmac;
 use super::clock::unix_seconds;
 use super::error::{FileFault, VaultError, no_room};
 use super::files::{Folder, ReadError, TEMPORARY};
-use super::identity::Identity;
+use super::identity::{Identities, Identity};
 use super::key::KeyFile;
 use super::reader::Reader;
 use super::record::{Header, Kind, PeerRecord, Ufrag};
@@ -45,12 +45,46 @@ pub struct Vault {
     pub(super) peers: Folder,
     pub(super) boot: u64,
     pub(super) sealing: RwLock<SealingKey>,
-    /// The new `identity.age`, encrypted, until it is written.
-    pub(super) next_identity: Mutex<Option<Vec<u8>>>,
-    tag_key: MacKey,
+    own: Mutex<Own>,
+    tags: RwLock<Vec<TagKey>>,
     stripes: [Mutex<()>; STRIPES],
     /// Unlocks when dropped.
     _lock: File,
+}
+
+/// What `identity.age` is to say in this boot.
+struct Own {
+    identities: Identities,
+    header: Header,
+    /// It does not say so yet.
+    unwritten: bool,
+}
+
+/// What makes session tags for the peers that go by one certificate.
+struct TagKey {
+    /// SHA-256 of the certificate.
+    certificate: [u8; 32],
+    key: MacKey,
+}
+
+/// A session tag; see [`Vault::session_tags`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTag {
+    /// SHA-256 of the certificate that the peer goes by.
+    pub certificate: [u8; 32],
+    /// The tag.
+    pub tag: [u8; 16],
+}
+
+/// What became of [`Opened::rotate_identity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotated {
+    /// There is a new certificate; peers of earlier boots keep theirs.
+    Yes,
+    /// The vault is new, and so is its certificate.
+    FirstRun,
+    /// As many earlier certificates as there may be are still in use.
+    TooMany,
 }
 
 /// What [`Vault::open`] gives.
@@ -58,8 +92,10 @@ pub struct Vault {
 pub struct Opened {
     /// To write with, from any thread.
     pub vault: Vault,
-    /// The server's certificate and key.
-    pub identity: Identity,
+    /// The server's certificate and key, for new peers.
+    pub identity: Arc<Identity>,
+    /// Those that peers of earlier boots may go by, the latest first.
+    pub earlier: Vec<Arc<Identity>>,
     /// This life of the process: 1 on the first run, then one more than the last that was made durable.
     pub boot: u64,
     /// The vault was just made.
@@ -114,23 +150,26 @@ impl Vault {
         }
 
         let first_run = stored.is_none();
-        let (identity, boot) = match stored {
-            Some((identity, header)) => (identity, header.boot.saturating_add(1)),
-            None => (Identity::generate(now)?, 1),
+        let (identities, boot) = match stored {
+            Some((identities, header)) => (identities, header.boot.saturating_add(1)),
+            None => (Identities::new(Identity::generate(now)?), 1),
         };
         let sealing = keys.keys[0].sealing();
-        let record = identity.record();
-        let header = Header::new(Kind::Identity, boot, unix_seconds(now));
-        let sealed = seal_identity(&sealing, IDENTITY, &header, &record);
-        let tag_key = MacKey::derive(identity.private_key_der(), TAG_INFO);
+        let Identities { current, earlier } = identities.clone();
+        let tags = identities.all().map(|identity| TagKey::new(identity)).collect();
+        let own = Own {
+            identities,
+            header: Header::new(Kind::Identity, boot, unix_seconds(now)),
+            unwritten: true,
+        };
         let reader = Reader::open(&root, keys, if first_run { boot } else { boot - 1 }, boot)?;
         let vault = Vault {
             root,
             peers,
             boot,
             sealing: RwLock::new(sealing),
-            next_identity: Mutex::new(Some(sealed)),
-            tag_key,
+            own: Mutex::new(own),
+            tags: RwLock::new(tags),
             stripes: [const { Mutex::new(()) }; STRIPES],
             _lock: lock,
         };
@@ -140,7 +179,8 @@ impl Vault {
         }
         Ok(Opened {
             vault,
-            identity,
+            identity: current,
+            earlier,
             boot,
             first_run,
             reader,
@@ -155,12 +195,55 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Full`] or [`VaultError::Io`]; it can be tried again.
     pub fn commit_boot(&self) -> Result<(), VaultError> {
-        let mut next = self.next_identity.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sealed) = &*next {
-            self.root
-                .replace(IDENTITY, sealed)
-                .map_err(|e| write_error(&self.root, IDENTITY, e))?;
-            *next = None;
+        let mut own = self.own();
+        if own.unwritten {
+            self.write_identity(&mut own)?;
+        }
+        Ok(())
+    }
+
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes `identity.age` anew.
+    fn write_identity(&self, own: &mut Own) -> Result<(), VaultError> {
+        own.unwritten = true;
+        let sealed = {
+            let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+            seal_identity(&key, IDENTITY, &own.header, &own.identities.record())
+        };
+        self.root
+            .replace(IDENTITY, &sealed)
+            .map_err(|e| write_error(&self.root, IDENTITY, e))?;
+        own.unwritten = false;
+        Ok(())
+    }
+
+    /// Puts `identity.age` under another key, and from now on all that is written.
+    pub(super) fn change_key(&self, sealing: SealingKey) -> Result<(), VaultError> {
+        let mut own = self.own();
+        *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = sealing;
+        self.write_identity(&mut own)
+    }
+
+    /// Takes earlier certificates (by their SHA-256) out of `identity.age`, since no peer goes by them any more. The
+    /// current one stays, whatever is asked. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`] or [`VaultError::Io`]; the next write of `identity.age` leaves them out.
+    pub fn forget_identities(&self, certificates: &[[u8; 32]]) -> Result<(), VaultError> {
+        let gone = |certificate: &[u8; 32]| certificates.contains(certificate);
+        let mut own = self.own();
+        let current = own.identities.current.sha256();
+        let before = own.identities.earlier.len();
+        own.identities.earlier.retain(|identity| !gone(&identity.sha256()));
+        self.tags
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|tag| tag.certificate == current || !gone(&tag.certificate));
+        if own.identities.earlier.len() < before {
+            self.write_identity(&mut own)?;
         }
         Ok(())
     }
@@ -196,11 +279,12 @@ impl Vault {
             .map_err(|e| self.peers.error("remove a peer's record", e))
     }
 
-    /// A tag for the peer's session URL: nobody can guess it, and it is the same in every boot, whatever key file the
-    /// vault is under. HMAC-SHA-256 (RFC 2104), cut to 128 bits, under a key derived from the DTLS private key.
-    pub fn session_tag(&self, ufrag: &Ufrag) -> [u8; 16] {
-        let tag: hmac::Tag = self.tag_key.tag(&[ufrag.as_str().as_bytes()]);
-        *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
+    /// Tags for the peer's session URL, one for each certificate that it may go by, the current one first: nobody can
+    /// guess them, and they are the same in every boot, whatever key file the vault is under. HMAC-SHA-256 (RFC 2104),
+    /// cut to 128 bits, under a key derived from the certificate's private key.
+    pub fn session_tags(&self, ufrag: &Ufrag) -> Vec<SessionTag> {
+        let tags = self.tags.read().unwrap_or_else(PoisonError::into_inner);
+        tags.iter().map(|key| key.tag(ufrag)).collect()
     }
 
     /// Waits until nobody else writes this peer's file.
@@ -212,6 +296,49 @@ impl Vault {
         self.stripes[stripe % STRIPES]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TagKey {
+    fn new(identity: &Identity) -> Self {
+        Self {
+            certificate: identity.sha256(),
+            key: MacKey::derive(identity.private_key_der(), TAG_INFO),
+        }
+    }
+
+    fn tag(&self, ufrag: &Ufrag) -> SessionTag {
+        let tag: hmac::Tag = self.key.tag(&[ufrag.as_str().as_bytes()]);
+        SessionTag {
+            certificate: self.certificate,
+            tag: *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"),
+        }
+    }
+}
+
+impl Opened {
+    /// Makes a new certificate for new peers. Peers of earlier boots keep the one that they were shown; it goes once
+    /// none of them is left ([`Vault::forget_identities`]). It is durable before the first record that names it.
+    ///
+    /// # Errors
+    /// [`VaultError::Certificate`]; then all is as it was.
+    pub fn rotate_identity(&mut self, now: SystemTime) -> Result<Rotated, VaultError> {
+        if self.first_run {
+            return Ok(Rotated::FirstRun);
+        }
+        let mut own = self.vault.own();
+        if !own.identities.may_rotate() {
+            return Ok(Rotated::TooMany);
+        }
+        own.identities.rotate(Identity::generate(now)?);
+        own.unwritten = true;
+        let Identities { current, earlier } = own.identities.clone();
+        drop(own);
+        let mut tags = self.vault.tags.write().unwrap_or_else(PoisonError::into_inner);
+        tags.insert(0, TagKey::new(&current));
+        drop(tags);
+        (self.identity, self.earlier) = (current, earlier);
+        Ok(Rotated::Yes)
     }
 }
 
@@ -248,8 +375,8 @@ pub(super) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
     }
 }
 
-/// Reads `identity.age`: the identity, and the header with the boot it was written in. `None` if neither it nor any peer is there.
-pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option<(Identity, Header)>, VaultError> {
+/// Reads `identity.age`: the identities, and the header with the boot it was written in. `None` if neither it nor any peer is there.
+pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option<(Identities, Header)>, VaultError> {
     let damaged = |cause| VaultError::IdentityDamaged {
         path: root.path().into(),
         cause,
@@ -278,10 +405,8 @@ pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option
         fault => damaged(fault),
     })?;
     let (header, record) = unsealed.identity().map_err(damaged)?;
-    Ok(Some((
-        Identity::from_der(record.certificate, record.private_key),
-        header,
-    )))
+    let identities = Identities::from_record(&record).ok_or_else(|| damaged(FileFault::Malformed))?;
+    Ok(Some((identities, header)))
 }
 
 /// How many files there are that only a vault with an identity can hold.

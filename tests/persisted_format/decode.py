@@ -22,7 +22,9 @@ import pyrage
 
 SALT = b"rekindle vault v1"
 MAC_PREFIX = b"rekindle file v1\0"
+SCHEMA = 2
 PEER_LIMIT, IDENTITY_LIMIT = 256 * 1024, 64 * 1024
+EARLIER_LIMIT = 15
 PEER_NAME = re.compile(r"[A-Za-z0-9]{8,32}\.age")
 
 
@@ -144,6 +146,8 @@ class Reader:
     def __init__(self, data: bytes, redaction_key: bytes):
         self.data, self.at, self.items, self.key = data, 0, [], redaction_key
         self.codes = set()
+        # SHA-256: those that an identity holds, the one that a peer's answer names.
+        self.certificates = []
 
     def hash(self, value: bytes) -> str:
         return "#" + hmac.digest(self.key, value, "sha256")[:4].hex()
@@ -234,6 +238,10 @@ def peer(reader: Reader) -> str:
     offer = reader.sdp("offer", "personal-data")
     answer = reader.sdp("answer", "public")
     reader.number("joined_at", "personal-data", False)
+    named = [line[22:] for line in answer.split(b"\n") if line.startswith(b"a=fingerprint:sha-256 ")]
+    digits = named[0].strip().replace(b":", b"").lower() if named else b""
+    if re.fullmatch(rb"[0-9a-f]{64}", digits):
+        reader.certificates.append(digits.decode())
     fits = (
         1 <= len(channel.encode()) <= 128
         and not re.search("[\x00-\x1f\x7f-\x9f]", channel)
@@ -341,6 +349,16 @@ def check_identity(certificate: bytes, private_key: bytes) -> tuple[list, list]:
 
 
 def identity(reader: Reader) -> str:
+    certificate_and_key(reader, "")
+    count = reader.number("earlier.count", "public", True)
+    if count > EARLIER_LIMIT:
+        reader.codes.add("unfit")
+    for index in range(count):
+        certificate_and_key(reader, f"earlier[{index}] ")
+    return "identity.age"
+
+
+def certificate_and_key(reader: Reader, prefix: str):
     blobs = []
     start = reader.at
     for _ in range(2):
@@ -350,6 +368,7 @@ def identity(reader: Reader) -> str:
             raise Wrong("cut off")
         reader.at += size + length
     reader.at = start
+    reader.certificates.append(hashlib.sha256(blobs[0]).hexdigest())
     classes = ("public", "long-lived-secret")
     try:
         parts = check_identity(*blobs)
@@ -357,10 +376,9 @@ def identity(reader: Reader) -> str:
         reader.codes.add("certificate")
         parts = [[["whole", cls, blob]] for cls, blob in zip(classes, blobs)]
     for field, pieces in zip(("certificate", "private_key"), parts):
-        reader.number(f"{field}.length", "public", True)
+        reader.number(f"{prefix}{field}.length", "public", True)
         for name, cls, piece in pieces:
-            reader.take(len(piece), f"{field} {name}", cls)
-    return "identity.age"
+            reader.take(len(piece), f"{prefix}{field} {name}", cls)
 
 
 def body(reader: Reader, kind: int) -> tuple[str, str | None]:
@@ -383,13 +401,13 @@ def plaintext(data: bytes, redaction_key: bytes) -> dict:
     """All there is in a plaintext; what cannot be decoded is one item at the end, called unaccounted."""
     content = data[: max(0, len(data) - 32)]
     reader = Reader(content, redaction_key)
-    result = {"schema": None, "kind": None, "boot": None, "written_at": None, "name": None}
+    result = {"schema": None, "kind": None, "boot": None, "written_at": None, "name": None, "certificates": []}
     known, code, rest = 0, None, ("mac", "public")
     try:
         kept = header(reader)
         known = len(reader.items)
         result.update(kept, kind=None)
-        if kept["schema"] != 1:
+        if kept["schema"] != SCHEMA:
             code = "schema"
         else:
             result["kind"], result["name"] = body(reader, kept["kind"])
@@ -397,12 +415,13 @@ def plaintext(data: bytes, redaction_key: bytes) -> dict:
         code = "unaccounted" if known or isinstance(error, Longer) else "not-ours"
     if code:
         # Only the header stands.
+        reader.certificates = []
         reader.items, reader.codes = reader.items[:known], {code}
         reader.at = sum(item[1] for item in reader.items)
         rest = ("unaccounted", "unaccounted")
     reader.data = data
     reader.take(len(data) - reader.at, *rest)
-    return {**result, "items": reader.items, "codes": reader.codes}
+    return {**result, "certificates": reader.certificates, "items": reader.items, "codes": reader.codes}
 
 
 # --- the vault ----------------------------------------------------------------------------------------------------
@@ -458,10 +477,11 @@ def decode_file(path: Path, shown: str, name: str, limit: int, identities: list[
 
 def decode_vault(folder: Path, identities: list[Identity]) -> list[dict]:
     files = []
-    boot = None
+    boot, certificates = None, []
     if (folder / "identity.age").exists() or (folder / "identity.age").is_symlink():
         files.append(decode_file(folder / "identity.age", "identity.age", "identity.age", IDENTITY_LIMIT, identities))
         boot = (files[0]["content"] or {}).get("boot")
+        certificates = (files[0]["content"] or {}).get("certificates", [])
     for place in ("peers", "set-aside"):
         entries = sorted(p.name for p in (folder / place).iterdir()) if (folder / place).is_dir() else []
         for entry in entries:
@@ -473,6 +493,8 @@ def decode_vault(folder: Path, identities: list[Identity]) -> list[dict]:
             written = (decoded["content"] or {}).get("boot")
             if boot is not None and written is not None and written > boot:
                 decoded["codes"].add("rolled-back")
+            if certificates and set((decoded["content"] or {}).get("certificates", [])) - set(certificates):
+                decoded["codes"].add("no-certificate")
             files.append(decoded)
     for file in files:
         file["codes"] = sorted(file["codes"])

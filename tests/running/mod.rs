@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -71,6 +71,7 @@ pub struct Server {
     /// What it announced.
     pub ready: Value,
     log: mpsc::Receiver<String>,
+    log_so_far: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -81,19 +82,35 @@ impl Server {
 
     /// Starts a server by a command to which ports and the announcement are added.
     pub fn start_as(command: &mut Command) -> Self {
+        Self::announced(command.args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"]))
+    }
+
+    /// kill -9, and a new process by a command to which the same ports and the announcement are added.
+    pub fn kill_and_start_again_as(self, command: &mut Command) -> Self {
+        let (http, media) = (self.http().to_string(), self.media().to_string());
+        self.kill();
+        Self::announced(command.args(["--http", &http, "--udp", &media]))
+    }
+
+    fn announced(command: &mut Command) -> Self {
         let mut child = command
             .args(["--announce", "json"])
-            .args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let (sender, log) = mpsc::channel();
-        let mut stderr = child.stderr.take().expect("a pipe");
+        let stderr = child.stderr.take().expect("a pipe");
+        let log_so_far = Arc::new(Mutex::new(String::new()));
+        let so_far = log_so_far.clone();
         std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut text = so_far.lock().unwrap_or_else(PoisonError::into_inner);
+                text.push_str(&line);
+                text.push('\n');
+            }
+            let text = so_far.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let _ = sender.send(text);
         });
         let stdout = child.stdout.take().expect("a pipe");
@@ -106,11 +123,44 @@ impl Server {
                 log.recv_timeout(PATIENCE).unwrap_or_default()
             );
         };
-        Self { child, ready, log }
+        Self {
+            child,
+            ready,
+            log,
+            log_so_far,
+        }
     }
 
     pub fn http(&self) -> SocketAddr {
         self.ready["http"].as_str().expect("text").parse().expect("an address")
+    }
+
+    pub fn media(&self) -> SocketAddr {
+        self.ready["media"].as_str().expect("text").parse().expect("an address")
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log_so_far.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until so many lines of the log have this in them.
+    #[track_caller]
+    pub fn wait_for_log(&self, part: &str, lines: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.log().lines().filter(|line| line.contains(part)).count() < lines {
+            assert!(Instant::now() < deadline, "{part:?} is not in {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// kill -9.
@@ -121,9 +171,7 @@ impl Server {
 
     /// Asks the server to stop. Returns its exit code and its log.
     pub fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(asked.success());
+        self.signal("TERM");
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {

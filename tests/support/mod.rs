@@ -11,7 +11,7 @@
 #[path = "../../src/bench/client/association.rs"]
 mod association;
 #[path = "../../src/bench/client/ice.rs"]
-mod ice;
+pub mod ice;
 #[path = "../../src/bench/client/offer.rs"]
 pub mod offer;
 #[path = "../../src/bench/client/payload.rs"]

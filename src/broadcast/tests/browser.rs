@@ -87,6 +87,7 @@ impl Browser {
                 },
                 negotiated: Negotiated {
                     fingerprints: vec![fingerprint],
+                    certificate: [0; 32],
                     media: vec![audio, media],
                     address: None,
                 },

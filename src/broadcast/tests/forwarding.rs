@@ -226,6 +226,8 @@ fn an_address_that_moves_to_another_peer_leaves_the_first() {
         ufrag: world.browsers[viewer].ufrag(),
         address: new,
     };
+    // It moved a moment ago already, when it joined.
+    world.pass(std::time::Duration::from_secs(1));
     assert!(world.events.contains(&moved));
     let stun = world.browsers[publisher].stun();
     assert_eq!(world.send_from(old, &stun), Routed::Done);

@@ -69,7 +69,9 @@ impl World {
     /// A new browser, not yet known to the server.
     pub fn browser(&mut self, role: Role) -> usize {
         let number = self.browsers.len() as u16 + 1;
-        self.browsers.push(Browser::new(role, number));
+        let mut browser = Browser::new(role, number);
+        browser.join.negotiated.certificate = self.dtls.sha256();
+        self.browsers.push(browser);
         self.browsers.len() - 1
     }
 

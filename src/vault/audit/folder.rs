@@ -28,6 +28,7 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
         lock,
         owner: None,
         boot: None,
+        certificates: Vec::new(),
         peers: 0,
     };
     walk.entry(&root, ".", ".", Place::Folder)?;
@@ -55,6 +56,7 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
             "there are peers but no identity: the server will not start",
         );
     }
+    walk.unused_certificates();
     let (boot, peers) = (walk.boot, walk.peers);
     let position = |c: &Content| c.opened_by.as_ref().map(|o| o.position);
     let recipients = look
@@ -99,6 +101,8 @@ struct Walk<'a> {
     owner: Option<u32>,
     /// Of the identity.
     boot: Option<u64>,
+    /// Of the identity, the current one first.
+    certificates: Vec<String>,
     peers: usize,
 }
 
@@ -234,6 +238,7 @@ impl Walk<'_> {
         match content {
             Ok(content) => {
                 self.boot = content.as_ref().and_then(|c| c.boot);
+                self.certificates = content.as_ref().map(|c| c.certificates.clone()).unwrap_or_default();
                 self.wrong_kind(IDENTITY, content.as_ref(), "identity");
                 Ok(())
             }
@@ -264,6 +269,12 @@ impl Walk<'_> {
         match content {
             Ok(content) => {
                 self.wrong_kind(path, content.as_ref(), "peer");
+                let named = content.as_ref().into_iter().flat_map(|c| &c.certificates);
+                if !self.certificates.is_empty() && named.clone().any(|one| !self.certificates.contains(one)) {
+                    let text =
+                        "its answer names a certificate that identity.age does not hold: the peer cannot come back";
+                    self.report.finding("no-certificate", path, text);
+                }
                 if let (Some(written), Some(last)) = (content.and_then(|c| c.boot), self.boot)
                     && written > last
                 {
@@ -355,6 +366,25 @@ impl Walk<'_> {
         let text = "a rekey is running or was cut off: run it again, or start the server; either brings it to its end";
         self.report.finding("interrupted-rekey", name, text);
         Ok(())
+    }
+
+    /// Earlier certificates are there for the peers that go by them.
+    fn unused_certificates(&mut self) {
+        let peers = self.report.files.iter().filter(|file| file.place == Place::Peer);
+        let named: Vec<&String> = peers
+            .filter_map(|file| file.content.as_ref())
+            .flat_map(|content| &content.certificates)
+            .collect();
+        let unused = self
+            .certificates
+            .iter()
+            .skip(1)
+            .filter(|one| !named.contains(one))
+            .count();
+        if unused > 0 {
+            let text = format!("{unused} earlier certificates that no peer goes by: a server that runs takes them out");
+            self.report.note("unused-certificate", IDENTITY, text);
+        }
     }
 
     fn stray(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {

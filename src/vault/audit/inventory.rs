@@ -1,5 +1,6 @@
 //! Takes a plaintext apart into items that lie end to end, each with its class.
 
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use bincode::config;
 use serde::Serialize;
 
@@ -9,7 +10,8 @@ use super::sdp::{self, Side};
 use crate::vault::error::FileFault;
 use crate::vault::identity::hex;
 use crate::vault::record::{
-    FULL_STATE_BIT, Header, IceCredentials, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord, SCHEMA,
+    CertificateRecord, FULL_STATE_BIT, Header, IceCredentials, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord,
+    SCHEMA, limits,
 };
 use crate::vault::seal::{MacKey, decode};
 use crate::vault::store::{IDENTITY, file_name, path_in_vault};
@@ -44,12 +46,18 @@ pub(super) struct Inventory {
     pub kind: Option<&'static str>,
     /// The file name that the content belongs to.
     pub name: Option<String>,
+    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the one that a peer's answer names.
+    pub certificates: Vec<String>,
     /// A peer's, in seconds since the Unix epoch.
     pub joined_at: Option<u64>,
     /// What is wrong: code and text.
     pub findings: Vec<(&'static str, String)>,
     /// What to know: code and text.
     pub notes: Vec<(&'static str, String)>,
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    digest(&SHA256, bytes)
 }
 
 /// Collects items.
@@ -66,6 +74,7 @@ pub(super) fn take_apart(plaintext: &[u8], redactor: &Redactor) -> Inventory {
         header: None,
         kind: None,
         name: None,
+        certificates: Vec::new(),
         joined_at: None,
         findings: Vec::new(),
         notes: Vec::new(),
@@ -155,12 +164,33 @@ impl Builder<'_> {
     }
 
     fn identity(&mut self, record: &IdentityRecord<'_>) -> bool {
-        let IdentityRecord {
+        let IdentityRecord { current, earlier } = record;
+        self.inventory.kind = Some("identity");
+        self.inventory.name = Some(IDENTITY.to_owned());
+        self.certificate("", current);
+        self.number("earlier.count", Class::Public, &earlier.len());
+        if earlier.len() > limits::EARLIER {
+            self.finding(
+                "unfit",
+                format!(
+                    "{} earlier certificates, where {} is the most",
+                    earlier.len(),
+                    limits::EARLIER
+                ),
+            );
+        }
+        for (index, record) in earlier.iter().enumerate() {
+            self.certificate(&format!("earlier[{index}] "), record);
+        }
+        true
+    }
+
+    fn certificate(&mut self, prefix: &str, record: &CertificateRecord<'_>) {
+        let CertificateRecord {
             certificate,
             private_key,
         } = record;
-        self.inventory.kind = Some("identity");
-        self.inventory.name = Some(IDENTITY.to_owned());
+        self.inventory.certificates.push(hex(sha256(certificate).as_ref()));
         let parts = der::identity(certificate, private_key);
         let (certificate_parts, private_parts) = match parts {
             Ok((certificate, private)) => (Some(certificate), Some(private)),
@@ -173,7 +203,7 @@ impl Builder<'_> {
             ("certificate", certificate, certificate_parts, Class::Public),
             ("private_key", private_key, private_parts, Class::LongLivedSecret),
         ] {
-            self.number(&format!("{name}.length"), Class::Public, &bytes.len());
+            self.number(&format!("{prefix}{name}.length"), Class::Public, &bytes.len());
             // Without parts it is one piece, of the gravest class that could be in it.
             let whole = vec![der::Part {
                 length: bytes.len(),
@@ -183,11 +213,10 @@ impl Builder<'_> {
             let mut rest: &[u8] = bytes;
             for part in parts.unwrap_or(whole) {
                 let (bytes, next) = rest.split_at(part.length);
-                self.put(&format!("{name} {}", part.name), part.class, bytes);
+                self.put(&format!("{prefix}{name} {}", part.name), part.class, bytes);
                 rest = next;
             }
         }
-        true
     }
 
     fn peer(&mut self, record: &PeerRecord) -> bool {
@@ -204,6 +233,7 @@ impl Builder<'_> {
         self.inventory.name = Some(path_in_vault(&file_name(ufrag)));
         self.inventory.joined_at = Some(*joined_at);
         self.put("role", Class::PersonalData, &encoded(role));
+        self.inventory.certificates.extend(sdp::certificate(answer));
         self.text("channel", Class::PersonalData, channel);
         // On the wire in clear, in every STUN request.
         self.text("ice.ufrag", Class::Public, ufrag.as_str());

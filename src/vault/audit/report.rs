@@ -128,6 +128,9 @@ pub struct Content {
     pub boot: Option<u64>,
     /// Seconds since the Unix epoch.
     pub written_at: Option<u64>,
+    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the current one first; the one that a
+    /// peer's answer names.
+    pub certificates: Vec<String>,
     /// Of the MAC.
     pub mac: MacVerdict,
     /// Every byte.

@@ -124,6 +124,16 @@ pub(super) fn judge(side: Side, line: &str) -> Option<Line> {
     })
 }
 
+/// The certificate that an answer names in its first `a=fingerprint:sha-256` line, in small hexadecimal digits.
+pub(super) fn certificate(answer: &str) -> Option<String> {
+    let value = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("a=fingerprint:sha-256 "))?;
+    let digits: String = value.trim().split(':').collect();
+    let is_digest = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    is_digest.then(|| digits.to_ascii_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

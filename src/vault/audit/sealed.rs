@@ -116,6 +116,7 @@ impl Look {
             kind: inventory.kind,
             boot: inventory.header.map(|h| h.boot),
             written_at,
+            certificates: inventory.certificates,
             mac,
             items: inventory.items,
         }

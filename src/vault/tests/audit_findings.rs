@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::super::audit::{Report, Verdict};
+use super::super::identity::Identities;
 use super::super::record::{Header, Kind};
 use super::super::seal::{SealingKey, seal_peer};
 use super::audit::{PEER, codes, look, options, plaintext_of};
@@ -131,7 +132,8 @@ fn an_identity_that_this_program_did_not_make_is_found() {
     let identity = Identity::from_der(certificate.der(), key.serialized_der());
     let header = Header::new(Kind::Identity, 1, 1_800_000_000);
     let sealing = place.keys().keys[0].sealing();
-    let sealed = super::super::seal::seal_identity(&sealing, "identity.age", &header, &identity.record());
+    let sealed =
+        super::super::seal::seal_identity(&sealing, "identity.age", &header, &Identities::new(identity).record());
     fs::write(place.vault_path().join("identity.age"), sealed).expect("written");
     let report = look(&options(&place));
     assert_eq!(codes(&report), [("certificate", "identity.age")]);

@@ -10,13 +10,14 @@ use super::super::audit::{self as auditor, FileReport, Item, Options, Place as A
 use super::*;
 
 /// Findings about content, which both can have. The auditor alone judges owners, modes and strays.
-const CODES: [&str; 13] = [
+const CODES: [&str; 14] = [
     "cannot-open",
     "certificate",
     "forbidden",
     "hard-link",
     "mac",
     "name",
+    "no-certificate",
     "not-age",
     "not-ours",
     "not-regular",
@@ -114,7 +115,7 @@ fn as_the_decoder_says_it(report: &Report, file: &FileReport) -> Value {
         let item = |i: &Item| json!([i.offset, i.length, i.field, i.class, i.value]);
         json!({
             "schema": content.schema, "kind": content.kind, "boot": content.boot, "written_at": content.written_at,
-            "name": content.name, "mac": content.mac, "items": content.items.iter().map(item).collect::<Vec<_>>(),
+            "name": content.name, "certificates": content.certificates, "mac": content.mac, "items": content.items.iter().map(item).collect::<Vec<_>>(),
         })
     });
     let opened_by = file
@@ -123,6 +124,19 @@ fn as_the_decoder_says_it(report: &Report, file: &FileReport) -> Value {
         .and_then(|c| c.opened_by.as_ref())
         .map(|o| o.position);
     json!({ "path": file.path, "age": file.age, "opened_by": opened_by, "content": content, "codes": codes })
+}
+
+/// A session description that names this certificate.
+fn under(sdp: &str, certificate: &[u8; 32]) -> String {
+    let own = format!(
+        "a=fingerprint:{}",
+        crate::sdp::fingerprint_value("sha-256", certificate)
+    );
+    let line = |line: &str| {
+        let is_fingerprint = line.starts_with("a=fingerprint:");
+        format!("{}\r\n", if is_fingerprint { &own } else { line })
+    };
+    sdp.lines().map(line).collect()
 }
 
 /// Offers of real browsers, which are in the tree as test data.
@@ -142,7 +156,7 @@ fn they_agree_on_the_offers_of_real_browsers() {
     {
         let offer = std::fs::read_to_string(&path).expect("text");
         let record = PeerRecord {
-            answer: offer.clone(),
+            answer: under(&offer, &opened.identity.sha256()),
             offer,
             ..record(&format!("browser{peers:03}"))
         };

@@ -221,7 +221,8 @@ mod with_a_right_mac {
     #[test]
     fn other_magic_versions_kinds_and_modes_are_called_by_their_names() {
         assert_eq!(fault_of(|c| c[0] = b'R'), FileFault::NotOurs);
-        assert_eq!(fault_of(|c| c[8] = 2), FileFault::Schema(2));
+        assert_eq!(fault_of(|c| c[8] = 1), FileFault::Schema(1));
+        assert_eq!(fault_of(|c| c[8] = 3), FileFault::Schema(3));
         assert_eq!(fault_of(|c| c[9] = 1), FileFault::WrongKind);
         assert_eq!(fault_of(|c| c[9] = 7), FileFault::WrongKind);
         assert_eq!(fault_of(|c| c[9] |= 0x80), FileFault::FullState);

@@ -4,6 +4,7 @@ mod audit;
 mod audit_findings;
 mod decoder;
 mod faults;
+mod identities;
 mod key;
 mod process;
 mod rekey;

@@ -129,12 +129,12 @@ fn a_rolled_back_identity_costs_the_peers_that_came_after_it() {
 fn session_tags_are_the_same_in_every_boot_and_under_every_key_file() {
     let place = Place::with_peers(&[]);
     let opened = place.open();
-    let tag = opened.vault.session_tag(&ufrag("abcdefgh"));
-    assert_ne!(tag, opened.vault.session_tag(&ufrag("abcdefgi")));
-    assert_ne!(tag, Place::new().open().vault.session_tag(&ufrag("abcdefgh")));
+    let tag = opened.vault.session_tags(&ufrag("abcdefgh"));
+    assert_ne!(tag, opened.vault.session_tags(&ufrag("abcdefgi")));
+    assert_ne!(tag, Place::new().open().vault.session_tags(&ufrag("abcdefgh")));
     drop(opened);
     put_new_identity_in_front(&place);
-    assert_eq!(tag, place.open().vault.session_tag(&ufrag("abcdefgh")));
+    assert_eq!(tag, place.open().vault.session_tags(&ufrag("abcdefgh")));
 }
 
 /// As an operator rotates keys: the new identity first, the old one stays to decrypt. Returns the old text.

@@ -1,0 +1,76 @@
+//! Another key file while the server runs: it is read again on SIGHUP, and every file of the vault goes under its first identity.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::Signal;
+
+use crate::vault::{KeyError, KeyFile, VaultError};
+
+use super::app::App;
+
+/// Why a changed key file was not taken.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    /// A file that took the place of another one lies outside the sandbox, unless its folder lies within.
+    #[error(
+        "{0}. A file that takes the key file's place can be read only if the key file has a folder of its own; write the \
+         new identity into the file that is there, or start the server anew"
+    )]
+    OutOfReach(KeyError),
+    #[error(transparent)]
+    Key(KeyError),
+    #[error(
+        "it holds no identity that opens the vault: put the new identity in front of the old one, and take the old one \
+         out only when no file is under it any more (`rekindle audit` tells)"
+    )]
+    WrongKey,
+    #[error(
+        "{0}. Some files may be under the new identity already: leave the old identity in the key file, behind the new one, and send SIGHUP again"
+    )]
+    Partly(VaultError),
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Takes the key file anew whenever the signal comes. Never ends.
+pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        // Until all records of the last boot are read, another thread reads them with the keys that it has.
+        app.sessions.loaded().await;
+        if let Err(error) = take(&app, key_file.clone()).await {
+            tracing::warn!("the key file was not taken: {error}");
+        }
+    }
+    // The runtime is shutting down.
+    std::future::pending().await
+}
+
+async fn take(app: &App, path: PathBuf) -> Result<(), NotTaken> {
+    let vault = app.vault.clone();
+    // The identities live in that task only; the vault keeps what encrypts.
+    let task = tokio::task::spawn_blocking(move || {
+        let keys = KeyFile::load(&path).map_err(|error| match error {
+            KeyError::Io { ref cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
+                NotTaken::OutOfReach(error)
+            }
+            error => NotTaken::Key(error),
+        })?;
+        let recipient = keys.recipients().next().unwrap_or_default();
+        let outcome = vault.rotate(keys).map_err(|error| match error {
+            VaultError::WrongKey(_) => NotTaken::WrongKey,
+            error => NotTaken::Partly(error),
+        })?;
+        Ok((recipient, outcome))
+    });
+    let (recipient, outcome) = task.await.map_err(|_| NotTaken::Stopping)??;
+    tracing::info!(
+        recipient,
+        peers = outcome.peers,
+        unusable = outcome.unusable,
+        set_aside = outcome.set_aside,
+        "the key file was taken: the vault is under its first identity"
+    );
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Another key file for a server that runs: SIGHUP, and what becomes of the old one.
+
+mod running;
+mod search;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use running::{PUBLISH, Server, WATCH, output, rekindle, said};
+use serde_json::Value;
+
+const KEY: &str = "rekindle-key.txt";
+const TAKEN: &str = "the key file was taken";
+const NOT_TAKEN: &str = "the key file was not taken";
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("temporary folder")
+}
+
+fn keygen(folder: &Path, name: &str) -> String {
+    let made = output(rekindle(folder).args(["keygen", "-o", name]));
+    assert!(made.status.success(), "{}", said(&made));
+    fs::read_to_string(folder.join(name)).expect("readable")
+}
+
+/// The audit under this key file: its exit code, and for each identity how many files are under it.
+fn audit(folder: &Path, key_file: &str) -> (Option<i32>, Vec<u64>) {
+    let audited = output(rekindle(folder).args(["audit", "rekindle-state", "--json", "--key-file", key_file]));
+    let report: Value = serde_json::from_slice(&audited.stdout).unwrap_or(Value::Null);
+    let files = report["vault"]["recipients"].as_array().into_iter().flatten();
+    let files = files.map(|recipient| recipient["files"].as_u64().expect("a number"));
+    (audited.status.code(), files.collect())
+}
+
+/// The line of the key file that is the secret.
+fn secret(key_file: &str) -> &str {
+    key_file
+        .lines()
+        .find(|line| line.starts_with("AGE-SECRET-KEY-1"))
+        .expect("an identity")
+}
+
+#[test]
+fn on_sighup_a_running_server_puts_the_vault_under_the_new_identity() {
+    let folder = folder();
+    let server = Server::start(folder.path(), &[]);
+    let first = fs::read_to_string(folder.path().join(KEY)).expect("readable");
+    let publisher = server.join("/whip/channel", PUBLISH);
+    server.join("/whep/channel", WATCH);
+
+    // `rekey` leaves a vault in use alone, and says what to do instead.
+    let second = keygen(folder.path(), "second");
+    let refused = output(rekindle(folder.path()).args([
+        "rekey",
+        "rekindle-state",
+        "--key-file",
+        KEY,
+        "--new-key-file",
+        "second",
+    ]));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("SIGHUP"), "{}", said(&refused));
+    assert_eq!(audit(folder.path(), KEY), (Some(0), vec![3]));
+
+    // The new identity in front, written into the file that is there.
+    fs::write(folder.path().join(KEY), format!("{second}{first}")).expect("written");
+    server.signal("HUP");
+    server.wait_for_log(TAKEN, 1);
+    assert_eq!(audit(folder.path(), KEY), (Some(0), vec![3, 0]));
+    assert_eq!(
+        audit(folder.path(), "second"),
+        (Some(0), vec![3]),
+        "the new identity alone opens all"
+    );
+
+    // What is written from now on is under it too.
+    server.join("/whep/channel", WATCH);
+    assert_eq!(audit(folder.path(), "second"), (Some(0), vec![4]));
+    if let Some(memory) = search::memory(&server.ready["pid"].to_string()) {
+        let fragment = publisher
+            .trim_start_matches("/session/")
+            .split('-')
+            .next()
+            .expect("a fragment");
+        let mut needles = search::Needles::default();
+        needles.add("control", fragment.as_bytes());
+        needles.add("old identity", secret(&first).as_bytes());
+        needles.add("new identity", secret(&second).as_bytes());
+        let mut found: Vec<_> = memory.iter().flat_map(|part| needles.find(part)).collect();
+        found.dedup();
+        assert_eq!(
+            found,
+            ["control"],
+            "the search finds what is there, and the identities are not"
+        );
+    }
+
+    // The old identity goes; a second signal changes nothing.
+    fs::write(folder.path().join(KEY), &second).expect("written");
+    server.signal("HUP");
+    server.wait_for_log(TAKEN, 2);
+    server.kill();
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.ready["boot"], 2);
+    assert_eq!(server.delete(&publisher).status(), 200, "no peer was lost");
+    server.terminate();
+    assert_eq!(audit(folder.path(), KEY).1, [3]);
+}
+
+#[test]
+fn a_bad_key_file_costs_one_warning_and_the_old_recipient_stays() {
+    let folder = folder();
+    let server = Server::start(folder.path(), &[]);
+    server.join("/whip/channel", PUBLISH);
+    let path = folder.path().join(KEY);
+    let good = fs::read_to_string(&path).expect("readable");
+    fs::write(folder.path().join("old"), &good).expect("written");
+    fs::set_permissions(folder.path().join("old"), fs::Permissions::from_mode(0o600)).expect("set");
+    let stranger = keygen(folder.path(), "stranger");
+
+    let mut warnings = 0;
+    let mut refused = |change: &dyn Fn(&PathBuf), part: &str| {
+        change(&path);
+        server.signal("HUP");
+        warnings += 1;
+        server.wait_for_log(NOT_TAKEN, warnings);
+        let log = server.log();
+        let line = log.lines().rfind(|line| line.contains(NOT_TAKEN)).expect("a line");
+        assert!(
+            line.contains("WARN") && line.contains(part),
+            "{part:?} is not in {line:?}"
+        );
+        for key_file in [&good, &stranger] {
+            assert!(!log.contains(secret(key_file)), "{log}");
+        }
+        // Peers come as before, and all files are under the old identity.
+        server.join("/whep/channel", WATCH);
+        assert_eq!(audit(folder.path(), "old"), (Some(0), vec![2 + warnings as u64]));
+    };
+    refused(&|path| fs::write(path, "no key file\n").expect("written"), "line 1");
+    refused(
+        &|path| fs::write(path, "# nothing\n").expect("written"),
+        "holds no identity",
+    );
+    refused(
+        &|path| fs::write(path, &stranger).expect("written"),
+        "in front of the old one",
+    );
+    refused(
+        &|path| fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("set"),
+        "chmod 600",
+    );
+    refused(
+        // In a folder with other things in it, only the file that was there at the start can be read.
+        &|path| fs::rename(folder.path().join("stranger"), path).expect("renamed"),
+        "can be read only if",
+    );
+    refused(&|path| fs::remove_file(path).expect("removed"), "there is no key file");
+}

@@ -1,0 +1,217 @@
+//! Browsers of `tests/support` on real sockets, against a real server.
+#![allow(dead_code)] // Not every test file needs all of it.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use rekindle::sdp::{Kind, answer_certificate, negotiated};
+use rekindle::vault::Role;
+use ureq::Body;
+use ureq::http::Response;
+
+use crate::running::{PATIENCE, Server, header, text};
+use crate::support::client::{Client, Side};
+use crate::support::ice::Credentials;
+use crate::support::offer::{OfferOptions, Transport, offer};
+use crate::support::receiver::Receiver;
+use crate::support::sender::Sender;
+use crate::support::{Certificate, Random};
+
+/// A browser on a socket of its own.
+pub struct Live {
+    pub client: Client,
+    pub answer: String,
+    /// The path of its session.
+    pub session: String,
+    /// The other hash of the server's certificate, for the page.
+    pub fingerprint: String,
+    socket: UdpSocket,
+    media: SocketAddr,
+}
+
+/// An offer, and what it was made from.
+pub struct Offered {
+    pub sdp: String,
+    certificate: Certificate,
+    ufrag: String,
+    pwd: String,
+    ssrcs: (u32, u32, u32),
+    random: Random,
+}
+
+/// What a browser would post.
+pub fn offered(role: Role, seed: u64) -> Offered {
+    let mut random = Random::new(seed);
+    let mut draw = || random.next() as u32 | 1;
+    let ssrcs = (draw(), draw(), draw());
+    let mut options = OfferOptions::new(role);
+    options.ssrcs = (role == Role::Publisher).then_some(ssrcs);
+    let certificate = Certificate::new();
+    let (ufrag, pwd) = (random.text(4), random.text(24));
+    let transport = Transport {
+        ufrag: &ufrag,
+        pwd: &pwd,
+        fingerprint: &certificate.sha256(),
+    };
+    Offered {
+        sdp: offer(role, &options, &transport),
+        certificate,
+        ufrag,
+        pwd,
+        ssrcs,
+        random,
+    }
+}
+
+pub fn path(role: Role, channel: &str) -> String {
+    match role {
+        Role::Publisher => format!("/whip/{channel}"),
+        Role::Viewer => format!("/whep/{channel}"),
+    }
+}
+
+impl Live {
+    pub fn join(server: &Server, role: Role, channel: &str, seed: u64) -> Self {
+        let offered = offered(role, seed);
+        let answer = server.offer(&path(role, channel), &offered.sdp);
+        Self::answered(server, role, offered, answer)
+    }
+
+    /// A browser whose offer was answered so.
+    pub fn answered(server: &Server, role: Role, offered: Offered, mut response: Response<Body>) -> Self {
+        let Offered {
+            sdp,
+            certificate,
+            ufrag,
+            pwd,
+            ssrcs,
+            mut random,
+        } = offered;
+        let answer = text(&mut response);
+        assert_eq!(response.status(), 201, "{answer}");
+        let value = |name: &str| {
+            let line = answer.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("a line of the answer").to_owned()
+        };
+        let credentials = Credentials {
+            own_ufrag: ufrag,
+            own_pwd: pwd,
+            server_ufrag: value("a=ice-ufrag:"),
+            server_pwd: value("a=ice-pwd:"),
+        };
+        let agreed = negotiated(role, &sdp, &answer).expect("the answer fits");
+        let now = Instant::now();
+        let side = match role {
+            Role::Publisher => Side::Publisher(Box::new(Sender::new(&agreed, ssrcs, None, random.fork(), now))),
+            Role::Viewer => Side::Viewer(Box::new(Receiver::new(&agreed))),
+        };
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.set_nonblocking(true).expect("set");
+        let address = socket.local_addr().expect("an address");
+        let known = answer_certificate(&answer).expect("a fingerprint").to_vec();
+        Self {
+            client: Client::new(role, address, credentials, certificate, known, side, random, now),
+            session: header(&response, "location").to_owned(),
+            fingerprint: header(&response, "rekindle-fingerprint").to_owned(),
+            answer,
+            socket,
+            media: server.media(),
+        }
+    }
+
+    /// SHA-256 of the certificate that it knows the server by.
+    pub fn server_certificate(&self) -> &[u8] {
+        &self.client.server_fingerprint
+    }
+
+    /// Video packets that came, each once.
+    pub fn video(&self) -> usize {
+        self.client
+            .receiver()
+            .stream(Kind::Video)
+            .map_or(0, |stream| stream.got.len())
+    }
+
+    fn step(&mut self) {
+        let mut buffer = [0; 2048];
+        loop {
+            match self.socket.recv_from(&mut buffer) {
+                Ok((length, from)) if from == self.media => {
+                    self.client
+                        .handle(Instant::now(), self.client.address, &buffer[..length]);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // A server that is gone: the kernel says so for the datagram before.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let now = Instant::now();
+        if self.client.next_timeout().is_some_and(|at| at <= now) {
+            self.client.handle_timeout(now);
+        }
+        for datagram in self.client.outgoing() {
+            // As above.
+            let _ = self.socket.send_to(&datagram, self.media);
+        }
+    }
+}
+
+/// Lets browsers run until this holds.
+#[track_caller]
+pub fn run_until(browsers: &mut [&mut Live], what: &str, mut holds: impl FnMut(&[&mut Live]) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds(browsers) {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        browsers.iter_mut().for_each(|browser| browser.step());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Lets browsers run for so long.
+pub fn run_for(browsers: &mut [&mut Live], time: Duration) {
+    let end = Instant::now() + time;
+    run_until(browsers, "time passes", |_| Instant::now() >= end);
+}
+
+#[track_caller]
+pub fn run_until_connected(browsers: &mut [&mut Live]) {
+    run_until(browsers, "all are connected", |all| {
+        all.iter().all(|one| one.client.is_connected())
+    });
+}
+
+/// Every viewer among them gets so much video more.
+#[track_caller]
+pub fn run_until_more_video(browsers: &mut [&mut Live], packets: usize) {
+    let viewers = |all: &[&mut Live]| -> Vec<usize> {
+        let viewers = all.iter().filter(|one| one.client.role == Role::Viewer);
+        viewers.map(|one| one.video()).collect()
+    };
+    let before = viewers(browsers);
+    run_until(browsers, "video comes", |all| {
+        viewers(all)
+            .iter()
+            .zip(&before)
+            .all(|(now, before)| now - before >= packets)
+    });
+}
+
+/// The server was killed and is back: every page runs a new handshake.
+#[track_caller]
+pub fn renew(browsers: &mut [&mut Live]) {
+    browsers.iter_mut().for_each(|one| one.client.renew(Instant::now()));
+    run_until_connected(browsers);
+}
+
+/// A publisher and a viewer, with media flowing.
+pub fn broadcast(server: &Server, channel: &str, seed: u64) -> (Live, Live) {
+    let mut publisher = Live::join(server, Role::Publisher, channel, seed);
+    run_until_connected(&mut [&mut publisher]);
+    let mut viewer = Live::join(server, Role::Viewer, channel, seed + 1);
+    run_until_connected(&mut [&mut publisher, &mut viewer]);
+    run_until_more_video(&mut [&mut publisher, &mut viewer], 10);
+    (publisher, viewer)
+}
