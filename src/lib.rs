@@ -10,6 +10,7 @@
 //! - [`peer`]: one browser: ICE-lite, DTLS, SRTP. Told the time, never asks.
 //! - [`sdp`]: reads offers, writes answers. Pure functions.
 //! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
+//! - `full_state` (only with the feature of that name): the reference mode, which keeps session keys. All of it lies in one folder.
 //! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -22,6 +23,8 @@ extern crate self as rekindle;
 pub mod bench;
 pub mod broadcast;
 pub mod cli;
+#[cfg(feature = "full-state")]
+pub mod full_state;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hardening;

@@ -27,6 +27,11 @@ pub(super) enum CliError {
          --publish-token-file, or --open if that is what you want, or listen on 127.0.0.1"
     )]
     NobodyGuards { http: SocketAddr },
+    #[error(
+        "this build has no code for full-state mode, which keeps session keys on disk; leave --mode out, or build with \
+         `--features full-state`"
+    )]
+    NoFullState,
     #[error("browsers cannot send to {address}; give --advertise an address at which they reach this machine")]
     Unreachable { address: std::net::IpAddr },
     #[error("--advertise has more than {most} addresses; every one of them goes into every answer, so give fewer")]

@@ -87,6 +87,9 @@ fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) ->
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(warning) = settings.server.mode.warning() {
+        tracing::warn!("{warning}");
+    }
     let announce = settings.announce;
     crate::server::run(settings.server, |ready| {
         hardened.log("process");

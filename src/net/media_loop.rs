@@ -31,6 +31,8 @@ pub(super) struct MediaLoop {
     resume: Resume,
     loaded: mpsc::Receiver<Loaded>,
     timeline: Option<Timeline>,
+    #[cfg(feature = "full-state")]
+    writer: Option<super::full_state::Writer>,
 }
 
 impl MediaLoop {
@@ -55,9 +57,19 @@ impl MediaLoop {
                 resume,
                 loaded,
                 timeline: Timeline::new(),
+                #[cfg(feature = "full-state")]
+                writer: None,
             },
             waker,
         ))
+    }
+
+    /// Full-state mode: sessions are kept by this writer.
+    #[cfg(feature = "full-state")]
+    pub fn keep_sessions(mut self, writer: super::full_state::Writer) -> Self {
+        self.core.keep_sessions();
+        self.writer = Some(writer);
+        self
     }
 
     /// Runs until the last [`super::Handle`] is gone.
@@ -95,6 +107,10 @@ impl MediaLoop {
             more = self.receive(now, &mut out);
             if self.core.next_timeout().is_some_and(|at| at <= now) {
                 self.core.handle_timeout(now, &mut out);
+            }
+            #[cfg(feature = "full-state")]
+            if let Some(writer) = &self.writer {
+                writer.turn(now, &mut self.core, &mut out);
             }
             self.send(now, &mut out);
             while let Some(event) = self.core.poll_event() {
