@@ -48,6 +48,7 @@ cargo fmt --all -- --check
 
 say "lints"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
+cargo clippy --workspace --all-targets --quiet --features bench -- -D warnings
 
 say "dependencies: bans, licences, sources"
 cargo_tool cargo-deny cargo-deny
@@ -75,6 +76,9 @@ cargo nextest run --workspace ${CI:+--profile ci}
 say "canary: where session secrets can be found, and where not"
 # A build of its own, which tells them to the test.
 cargo nextest run --features canary --test canary ${CI:+--profile ci}
+
+say "the benchmark, in short"
+cargo nextest run --features bench -E 'binary(bench_resume) + test(bench::)'
 
 say "browser tests"
 if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then

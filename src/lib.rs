@@ -10,14 +10,23 @@
 //! - [`peer`]: one browser: ICE-lite, DTLS, SRTP. Told the time, never asks.
 //! - [`sdp`]: reads offers, writes answers. Pure functions.
 //! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
+//! - `full_state` (only with the feature of that name): the reference mode, which keeps session keys. All of it lies in one folder.
 //! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// Parts of the benchmark's clients belong to tests too, and name this crate as those do.
+#[cfg(feature = "bench")]
+extern crate self as rekindle;
+
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod broadcast;
 #[cfg(feature = "canary")]
 mod canary;
 pub mod cli;
+#[cfg(feature = "full-state")]
+pub mod full_state;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hardening;

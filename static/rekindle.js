@@ -41,6 +41,8 @@ const HANDSHAKE_MS = 40;
 const HANDSHAKE_RTTS = 2.5;
 /** When the server has been back this long and the connection is still without keys, a new session is made. */
 const GIVE_UP_MS = 3000;
+/** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
+const KEPT_MS = 300;
 /** A publisher's media that is not heard of this long after its keys were renewed, and a viewer's picture that stands still this
  * long although packets arrive, need a new session. */
 const SILENT_MS = 1500;
@@ -689,7 +691,7 @@ export class Session extends EventTarget {
       if (this.#outage) {
         this.#outage.backAt = now();
         this.#outage.boot = data.boot;
-        if (this.#outage.upAt === null) this.#set("renewing");
+        if (this.#outage.upAt === null && !this.#keepsKeys(connection, this.#outage)) this.#set("renewing");
       } else {
         this.boot = data.boot;
       }
@@ -753,7 +755,7 @@ export class Session extends EventTarget {
     }
     if (connection.renewing) return;
     const at = now();
-    const keepsKeys = this.#mode === "full-state";
+    const keepsKeys = this.#keepsKeys(connection, outage);
     const up = keepsKeys ? this.#streamOpen && connection.serverHasKeys : connection.handshakes > outage.base && connection.connected;
     if (up) {
       if (outage.upAt === null) {
@@ -778,7 +780,16 @@ export class Session extends EventTarget {
       }
     }
     if (back) due = Math.min(due, outage.backAt + GIVE_UP_MS + 1);
+    if (back && keepsKeys && !connection.serverHasKeys) due = Math.min(due, outage.backAt + KEPT_MS + 1);
     if (due < Infinity) this.#timer = setTimeout(() => this.#assess(connection), Math.max(1, due - at));
+  }
+
+  /** Whether this outage may end with the keys that there are: the server keeps them, and has not shown that it lost ours. */
+  #keepsKeys(connection, outage) {
+    if (this.#mode !== "full-state" || outage.applied > 0) return false;
+    const back = outage.backAt !== null && this.#streamOpen;
+    if (back && connection.iceIsDown) return false;
+    return connection.serverHasKeys || !back || now() - outage.backAt <= KEPT_MS;
   }
 
   /** When the next renewal is due. */
@@ -868,7 +879,7 @@ export class Session extends EventTarget {
     if (connection.served) return;
     connection.served = true;
     if (this.#role === "viewer") {
-      connection.prime().catch(() => {});
+      if (this.#mode !== "full-state") connection.prime().catch(() => {});
       this.#watchPicture(connection);
     }
     this.#takeOver(connection);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::peer::Transmit;
+use crate::peer::{Peer, Transmit};
 use crate::sdp::Kind;
 use crate::vault::Ufrag;
 
@@ -57,7 +57,7 @@ impl Egress<'_> {
         let Side::Viewer(viewer) = &mut member.side else {
             return false;
         };
-        let first_rtx = || first_rtx(self.seed, &member.ufrag, track.ssrc);
+        let first_rtx = || first_rtx(self.seed, &member.ufrag, &member.peer, track);
         let rtx = rtx.then(|| Rtx {
             ssrc: track.rtx_ssrc,
             sequence: viewer.next_rtx(track.ssrc, first_rtx),
@@ -77,7 +77,14 @@ impl Egress<'_> {
 }
 
 /// The first sequence number of an RTX stream is random (RFC 3550 §5.1).
-fn first_rtx(seed: &Seed, ufrag: &Ufrag, ssrc: u32) -> u16 {
+fn first_rtx(seed: &Seed, ufrag: &Ufrag, peer: &Peer, track: &Track) -> u16 {
+    #[cfg(feature = "full-state")]
+    if let Some(start) = peer.start_of(track.rtx_ssrc) {
+        return start;
+    }
+    #[cfg(not(feature = "full-state"))]
+    let _ = peer;
+    let ssrc = track.ssrc;
     seed.number("rtx", &[ufrag.as_str().as_bytes(), &ssrc.to_be_bytes()]) as u16
 }
 
@@ -135,7 +142,8 @@ impl Channel {
                 let Side::Viewer(viewer) = &mut member.side else {
                     continue;
                 };
-                if !viewer.may_send(track.ssrc, index, || first_rtx(seed, &member.ufrag, track.ssrc)) {
+                let first_rtx = || first_rtx(seed, &member.ufrag, &member.peer, track);
+                if !viewer.may_send(track.ssrc, index, first_rtx) {
                     counts.unmapped += 1;
                     continue;
                 }
@@ -216,7 +224,7 @@ impl Channel {
 }
 
 /// Sends a viewer all that is remembered of a stream, the oldest first; where that is too much, the newest of it.
-fn catch_up(id: usize, track: &Track, egress: &mut Egress<'_>) {
+pub(super) fn catch_up(id: usize, track: &Track, egress: &mut Egress<'_>) {
     let mut excess = track
         .history
         .iter()
@@ -227,7 +235,10 @@ fn catch_up(id: usize, track: &Track, egress: &mut Egress<'_>) {
         if excess > 0 {
             excess = excess.saturating_sub(packet.len());
         } else {
-            egress.send(id, track, index, packet, false);
+            // As above: RTX has numbers of its own.
+            let _ = [false, true]
+                .into_iter()
+                .any(|rtx| egress.send(id, track, index, packet, rtx));
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Broadcast {
     pub(super) buffers: Buffers,
     timers: Timers,
     liveness: Option<Instant>,
+    #[cfg(feature = "full-state")]
+    pub(super) full_state: super::full_state::State,
 }
 
 impl Broadcast {
@@ -62,6 +64,8 @@ impl Broadcast {
             buffers: Buffers::default(),
             timers: Timers::default(),
             liveness: None,
+            #[cfg(feature = "full-state")]
+            full_state: Default::default(),
         };
         this.timers
             .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut this.liveness);
@@ -159,6 +163,9 @@ impl Broadcast {
             resumed,
             took,
         });
+        #[cfg(feature = "full-state")]
+        self.has_keys(id);
+        let member = &mut self.members[id];
         if let Side::Viewer(viewer) = &mut member.side {
             viewer.rekeyed();
             self.send_last_reports(id, out);

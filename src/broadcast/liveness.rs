@@ -30,6 +30,8 @@ fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> 
 impl Broadcast {
     /// Lets go who is gone, and tells of sources that came to an end.
     pub(super) fn look_after(&mut self, now: Instant) {
+        #[cfg(feature = "full-state")]
+        self.look_after_sessions(now);
         let verdicts = self
             .members
             .iter()

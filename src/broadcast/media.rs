@@ -56,6 +56,8 @@ impl Broadcast {
             self.counts.unknown += 1;
             return;
         };
+        #[cfg(feature = "full-state")]
+        let packet = self.full_state.shifted(&mut self.members, channel, at, packet);
         let Taken::Forward(index) = channel.tracks[at].take(now, &packet, mended) else {
             self.counts.duplicates += 1;
             return;

@@ -14,6 +14,9 @@ mod channel;
 mod delivery;
 mod egress;
 mod feedback;
+#[cfg(feature = "full-state")]
+#[path = "../full_state/core.rs"]
+pub(crate) mod full_state;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod history;
@@ -102,8 +105,13 @@ pub enum Event {
         role: Role,
         /// From a record of an earlier boot, and this is its first handshake in this one.
         resumed: bool,
-        /// From the ClientHello.
+        /// From the ClientHello; zero where keys of an earlier process were taken over (full-state mode).
         took: Duration,
+    },
+    /// Keys that were in use are not any more: the browser has to run a handshake.
+    Disconnected {
+        /// Who.
+        ufrag: Ufrag,
     },
     /// The peer's address changed: its record should have it.
     Address {

@@ -154,6 +154,8 @@ impl Broadcast {
             side,
         });
         self.by_ufrag.insert(ufrag, id);
+        #[cfg(feature = "full-state")]
+        self.keep_sessions_of(id);
         // The browser's next packet may be DTLS, from the address that the record knows.
         if let Some(address) = address.filter(|address| !self.by_address.contains_key(address)) {
             self.bind(id, address);

@@ -23,7 +23,7 @@ const AUDIO_HISTORY: (usize, usize) = (1024, 1 << 20);
 /// while the server was away, and asking before the viewers do saves a round trip.
 const ASK_BACK: u16 = 68;
 /// A longer gap is left to a keyframe.
-const MAX_GAP: u64 = 512;
+pub(super) const MAX_GAP: u64 = 512;
 /// Where viewers wait so long after a resume for something that the publisher does not send again, a keyframe is asked for.
 const CHECK_BACK: Duration = Duration::from_millis(500);
 const WAITED: Duration = Duration::from_millis(250);
@@ -55,7 +55,12 @@ pub(super) struct Track {
     asks: Asks,
     keyframes: Keyframes,
     resumed: bool,
+    /// How many packets before the first one are asked for, where the publisher comes from an earlier boot.
+    pub ask_back: u16,
     check_back: Option<Instant>,
+    /// What was added to the publisher's sequence numbers.
+    #[cfg(feature = "full-state")]
+    pub shift: u16,
 }
 
 /// What to tell the publisher now.
@@ -91,7 +96,10 @@ impl Track {
             asks: Asks::new(),
             keyframes: Keyframes::default(),
             resumed,
+            ask_back: ASK_BACK,
             check_back: None,
+            #[cfg(feature = "full-state")]
+            shift: 0,
         }
     }
 
@@ -107,7 +115,7 @@ impl Track {
         rtcp::sender_report_for_viewers(self.ssrc, self.report.as_ref()?, self.cname.as_deref())
     }
 
-    fn has_nack(&self) -> bool {
+    pub fn has_nack(&self) -> bool {
         self.section.payloads.iter().any(|payload| payload.nack)
     }
 
@@ -124,13 +132,16 @@ impl Track {
             Insert::Duplicate | Insert::TooOld => return Taken::Duplicate,
         };
         if !mended {
+            // The publisher is told in its own numbers.
+            #[cfg(feature = "full-state")]
+            let index = index + 0x1_0000 - u64::from(self.shift);
             self.reception.packet(now, index, header.timestamp);
         }
         self.asks.got(now, header.sequence);
         if self.started.is_none() {
             self.started = Some(now);
             if self.resumed && self.has_nack() {
-                for back in 1..=ASK_BACK {
+                for back in 1..=self.ask_back {
                     self.asks.want(now, header.sequence.wrapping_sub(back), Why::Guess);
                 }
                 self.check_back = Some(now + CHECK_BACK);

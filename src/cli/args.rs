@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::server::Mode;
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,6 +49,11 @@ pub(super) struct ServeArgs {
     /// Folder of what survives a restart [default: rekindle-state]
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// What a restart takes: rehandshake (a fresh DTLS handshake), or full-state (session keys are kept on disk: no forward
+    /// secrecy, for comparison only) [default: rehandshake]
+    #[arg(long, value_name = "MODE", env = "REKINDLE_MODE")]
+    pub mode: Option<Mode>,
 
     /// Where HTTP listens [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]

@@ -27,6 +27,11 @@ pub(super) enum CliError {
          --publish-token-file, or --open if that is what you want, or listen on 127.0.0.1"
     )]
     NobodyGuards { http: SocketAddr },
+    #[error(
+        "this build has no code for full-state mode, which keeps session keys on disk; leave --mode out, or build with \
+         `--features full-state`"
+    )]
+    NoFullState,
     #[error("browsers cannot send to {address}; give --advertise an address at which they reach this machine")]
     Unreachable { address: std::net::IpAddr },
     #[error("--advertise has more than {most} addresses; every one of them goes into every answer, so give fewer")]
@@ -39,6 +44,9 @@ pub(super) enum CliError {
     Key(#[from] crate::vault::KeyError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[cfg(feature = "bench")]
+    #[error(transparent)]
+    Bench(#[from] crate::bench::BenchError),
 }
 
 impl CliError {
@@ -59,6 +67,8 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) => EXIT_FAILURE,
             _ => EXIT_CONFIGURATION,
         }
     }

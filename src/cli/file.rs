@@ -9,6 +9,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::server::Mode;
+
 use super::args::{self, Announce, LogFormat};
 use super::error::CliError;
 
@@ -21,6 +23,7 @@ const MAX_FILE: u64 = 64 * 1024;
 pub(super) struct ConfigFile {
     pub key_file: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
+    pub mode: Option<Mode>,
     pub http: Option<SocketAddr>,
     pub udp: Option<SocketAddr>,
     #[serde(default, deserialize_with = "addresses")]
@@ -130,6 +133,7 @@ mod tests {
             r#"
             key-file = "k"
             state-dir = "s"
+            mode = "full-state"
             http = "127.0.0.1:1"
             udp = "[::]:2"
             advertise = ["192.0.2.1", "2001:db8::1"]
@@ -151,6 +155,7 @@ mod tests {
         let file = file.map_err(|(line, what)| format!("{line}: {what}")).expect("parses");
         assert_eq!(file.advertise.as_deref().map(<[_]>::len), Some(2));
         assert_eq!(file.resume_window, Some(Duration::from_secs(120)));
+        assert_eq!(file.mode, Some(Mode::FullState));
         assert_eq!(file.log_format, Some(LogFormat::Json));
         assert_eq!(file.announce, Some(Announce::None));
         assert!(file.holds_token());

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::broadcast;
-use crate::server::{self, Token, TokenError};
+use crate::server::{self, Mode, Token, TokenError};
 
 use super::args::{Announce, ServeArgs};
 use super::error::CliError;
@@ -81,6 +81,10 @@ impl Settings {
             "watch token",
         )?;
 
+        let mode = args.mode.or(file.mode).unwrap_or_default();
+        if mode == Mode::FullState && !cfg!(feature = "full-state") {
+            return Err(CliError::NoFullState);
+        }
         let http = args.http.or(file.http).unwrap_or(DEFAULT_HTTP);
         let udp = args.udp.or(file.udp).unwrap_or(DEFAULT_UDP);
         let open = args.open.or(file.open).unwrap_or(false);
@@ -105,6 +109,7 @@ impl Settings {
         };
         Ok(Self {
             server: server::Config {
+                mode,
                 may_make_key: key_file.is_none(),
                 key_file: key_file.unwrap_or_else(|| DEFAULT_KEY_FILE.into()),
                 state_dir: args

@@ -1,8 +1,12 @@
 //! The UDP socket and the loop that drives the sans-IO core, in a thread of its own.
 
+#[cfg(feature = "full-state")]
+#[path = "../full_state/writer.rs"]
+mod full_state;
 mod media_loop;
 mod resume;
 mod socket;
+pub(crate) mod timeline;
 
 use std::io;
 use std::net::SocketAddr;
@@ -65,6 +69,9 @@ pub struct BindError {
 /// A media port that is bound but not served yet.
 pub struct Bound {
     socket: socket::Socket,
+    /// In full-state mode, where sessions are kept.
+    #[cfg(feature = "full-state")]
+    vault: Option<Arc<crate::vault::Vault>>,
 }
 
 /// Binds the media port.
@@ -73,13 +80,23 @@ pub struct Bound {
 /// [`BindError`] with what the system said.
 pub fn bind(address: SocketAddr) -> Result<Bound, BindError> {
     let socket = socket::Socket::bind(address).map_err(|source| BindError { address, source })?;
-    Ok(Bound { socket })
+    Ok(Bound {
+        socket,
+        #[cfg(feature = "full-state")]
+        vault: None,
+    })
 }
 
 impl Bound {
     /// The address that was bound, with the port that the system chose where 0 was asked for.
     pub fn local(&self) -> SocketAddr {
         self.socket.local()
+    }
+
+    /// Full-state mode: sessions are kept in this vault.
+    #[cfg(feature = "full-state")]
+    pub fn keep_sessions(&mut self, vault: Arc<crate::vault::Vault>) {
+        self.vault = Some(vault);
     }
 
     /// Starts the loop, and the thread that reads the records of earlier boots: those of peers that are heard first, then publishers,
@@ -102,6 +119,16 @@ impl Bound {
         let core = Broadcast::new(config, identities, seed, Instant::now());
         let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume, records)?;
         let waker = Arc::new(waker);
+        #[cfg(feature = "full-state")]
+        let media = match &self.vault {
+            Some(vault) => media.keep_sessions(full_state::Writer::start(vault.clone(), waker.clone())?),
+            None => media,
+        };
+        let source = resume::Source {
+            reader,
+            #[cfg(feature = "full-state")]
+            vault: self.vault,
+        };
         let handle = Handle {
             tasks,
             demand,
@@ -112,7 +139,7 @@ impl Bound {
             .spawn(move || media.run())?;
         std::thread::Builder::new()
             .name("resume".into())
-            .spawn(move || resume::load(reader, &demanded, &loaded, &waker, &notices))?;
+            .spawn(move || resume::load(source, &demanded, &loaded, &waker, &notices))?;
         Ok((handle, receiver, thread))
     }
 }

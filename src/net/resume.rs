@@ -10,6 +10,8 @@ use mio::Waker;
 use tokio::sync::mpsc as async_mpsc;
 
 use super::Notice;
+#[cfg(feature = "full-state")]
+use super::full_state;
 use crate::broadcast::{Broadcast, Departure, Event, Join, Refusal, Routed};
 use crate::peer::Transmit;
 use crate::sdp;
@@ -21,21 +23,42 @@ const MAX_WAITING: usize = 512;
 /// What the reading thread sends to the loop.
 pub(super) enum Loaded {
     /// A record.
-    Record(Arc<PeerRecord>),
+    Record {
+        record: Arc<PeerRecord>,
+        /// In full-state mode, the peer's session.
+        #[cfg(feature = "full-state")]
+        session: Option<Box<full_state::Resumed>>,
+    },
+    /// In full-state mode, before all records: the counters of the last process.
+    #[cfg(feature = "full-state")]
+    Counters(full_state::Counters),
     /// There are no more.
     All,
+}
+
+/// Where records come from.
+pub(super) struct Source {
+    pub reader: Reader,
+    /// In full-state mode, where sessions are kept.
+    #[cfg(feature = "full-state")]
+    pub vault: Option<Arc<crate::vault::Vault>>,
 }
 
 /// Reads records until there are no more: what is demanded first, then publishers', then the rest. Dropping the reader wipes the
 /// identities of the key file.
 pub(super) fn load(
-    mut reader: Reader,
+    source: Source,
     demanded: &mpsc::Receiver<Ufrag>,
     loaded: &mpsc::Sender<Loaded>,
     waker: &Waker,
     notices: &async_mpsc::UnboundedSender<Notice>,
 ) {
     let started = Instant::now();
+    let mut reader = source.reader;
+    #[cfg(feature = "full-state")]
+    let mut sessions = source
+        .vault
+        .map(|vault| full_state::Sessions::open(&reader, vault, loaded));
     // A publisher's user name fragment sorts before a viewer's: the server makes them so.
     let mut names: Vec<Ufrag> = reader.names().cloned().collect();
     names.sort_unstable();
@@ -54,7 +77,14 @@ pub(super) fn load(
                 read += 1;
                 let record = Arc::new(record);
                 let _ = notices.send(Notice::Resumed(record.clone()));
-                if loaded.send(Loaded::Record(record)).is_err() {
+                #[cfg(feature = "full-state")]
+                let session = sessions.as_mut().and_then(|sessions| sessions.take(&reader, &ufrag));
+                let next = Loaded::Record {
+                    record,
+                    #[cfg(feature = "full-state")]
+                    session: session.map(Box::new),
+                };
+                if loaded.send(next).is_err() {
                     return;
                 }
                 let _ = waker.wake();
@@ -67,6 +97,10 @@ pub(super) fn load(
         }
     }
     drop(reader);
+    #[cfg(feature = "full-state")]
+    if let Some(sessions) = sessions {
+        sessions.finish();
+    }
     let _ = loaded.send(Loaded::All);
     let _ = waker.wake();
     let _ = notices.send(Notice::ResumeComplete { unread });
@@ -81,6 +115,9 @@ pub(super) struct Resume {
     notices: async_mpsc::UnboundedSender<Notice>,
     complete: bool,
     waiting: Vec<(SocketAddr, Bytes, Option<Ufrag>)>,
+    /// The session of the peer that is being taken in.
+    #[cfg(feature = "full-state")]
+    session: Option<Box<full_state::Resumed>>,
 }
 
 impl Resume {
@@ -90,6 +127,8 @@ impl Resume {
             notices,
             complete: false,
             waiting: Vec::new(),
+            #[cfg(feature = "full-state")]
+            session: None,
         }
     }
 
@@ -112,10 +151,25 @@ impl Resume {
 
     /// Takes a record into the core, and hands in what has waited for it.
     pub fn take(&mut self, now: Instant, loaded: Loaded, core: &mut Broadcast, out: &mut Vec<Transmit>) {
-        let Loaded::Record(record) = loaded else {
-            self.complete = true;
-            self.waiting = Vec::new();
-            return;
+        let record = match loaded {
+            #[cfg(feature = "full-state")]
+            Loaded::Counters(counters) => return core.take_counters(counters),
+            #[cfg(feature = "full-state")]
+            Loaded::Record {
+                record,
+                session: Some(session),
+            } => {
+                self.session = Some(session);
+                record
+            }
+            Loaded::Record { record, .. } => record,
+            Loaded::All => {
+                #[cfg(feature = "full-state")]
+                core.all_taken_over();
+                self.complete = true;
+                self.waiting = Vec::new();
+                return;
+            }
         };
         let negotiated = match sdp::negotiated(record.role, &record.offer, &record.answer) {
             Ok(negotiated) => negotiated,
@@ -141,6 +195,10 @@ impl Resume {
             };
             self.give_up(&record, why);
             return;
+        }
+        #[cfg(feature = "full-state")]
+        if let Some(session) = self.session.take() {
+            core.resume(now, &session, out);
         }
         let mine = |(from, _, ufrag): &(SocketAddr, Bytes, Option<Ufrag>)| match ufrag {
             Some(ufrag) => *ufrag == record.ice.ufrag,

@@ -1,6 +1,9 @@
 //! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
 
 mod dtls;
+#[cfg(feature = "full-state")]
+#[path = "../full_state/peer.rs"]
+pub(crate) mod full_state;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handshakes;
@@ -93,6 +96,9 @@ pub struct Peer {
     last_check: Option<Instant>,
     connected: Option<PeerEvent>,
     moved: Option<PeerEvent>,
+    /// In full-state mode: see [`Peer::keep_sessions`].
+    #[cfg(feature = "full-state")]
+    keeps: Option<full_state::Wanted>,
 }
 
 impl Peer {
@@ -110,6 +116,8 @@ impl Peer {
             last_check: None,
             connected: None,
             moved: None,
+            #[cfg(feature = "full-state")]
+            keeps: None,
         }
     }
 
@@ -179,6 +187,8 @@ impl Peer {
         let Some(srtp) = Srtp::new(done.completed.keys) else {
             return;
         };
+        #[cfg(feature = "full-state")]
+        let srtp = full_state::kept(srtp, self.keeps.as_ref());
         let renewed = self.srtp.replace(srtp).is_some();
         self.last_heard = Some(done.at);
         self.move_to(done.from);

@@ -11,6 +11,10 @@ use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "full-state")]
+#[path = "../full_state/kept.rs"]
+pub(super) mod full_state;
+
 /// Replay window in packets (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to seconds late.
 const REPLAY_WINDOW: usize = 2048;
 /// Most SSRCs that one peer may use under one set of keys.
@@ -130,6 +134,9 @@ pub(super) struct Srtp {
     sending: Context,
     /// Highest 48-bit packet index protected so far, by SSRC (RFC 3711 §3.3.1).
     sent: HashMap<u32, u64>,
+    /// In full-state mode, what is used in place of all but the keys.
+    #[cfg(feature = "full-state")]
+    pub(super) kept: Option<Box<full_state::Kept>>,
 }
 
 struct Incoming {
@@ -154,6 +161,8 @@ impl Srtp {
             incoming,
             sending,
             sent: HashMap::new(),
+            #[cfg(feature = "full-state")]
+            kept: None,
         })
     }
 
@@ -163,12 +172,20 @@ impl Srtp {
 
     /// Authenticates and decrypts an SRTP packet.
     pub fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        #[cfg(feature = "full-state")]
+        if let Some(kept) = &mut self.kept {
+            return kept.unprotect_rtp(packet);
+        }
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
         self.unprotect(ssrc, packet, Context::decrypt_rtp)
     }
 
     /// Authenticates and decrypts an SRTCP packet.
     pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        #[cfg(feature = "full-state")]
+        if let Some(kept) = &mut self.kept {
+            return kept.unprotect_rtcp(packet);
+        }
         let ssrc = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
         self.unprotect(ssrc, packet, Context::decrypt_rtcp)
     }
@@ -201,6 +218,10 @@ impl Srtp {
     /// Encrypts an RTP packet. `None` for one that lies before the sequence number's wrap while the first packet under
     /// these keys lies after it: its rollover counter would be -1.
     pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        #[cfg(feature = "full-state")]
+        if let Some(kept) = &mut self.kept {
+            return kept.protect_rtp(packet);
+        }
         let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
         let highest = self.sent.entry(ssrc).or_insert(u64::from(sequence));
@@ -213,6 +234,10 @@ impl Srtp {
 
     /// Encrypts a compound RTCP packet.
     pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        #[cfg(feature = "full-state")]
+        if let Some(kept) = &mut self.kept {
+            return kept.protect_rtcp(packet);
+        }
         self.sending.encrypt_rtcp(packet).ok()
     }
 }

@@ -18,10 +18,7 @@ use super::keeper::Keeper;
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{guard, session, status, whip};
-
-/// What a restart takes, for the page: every browser runs a fresh DTLS handshake.
-pub(super) const MODE: &str = "rehandshake";
+use super::{Mode, guard, session, status, whip};
 
 /// What the handlers share.
 pub(super) struct App {
@@ -35,6 +32,8 @@ pub(super) struct App {
     pub certificates: Certificates,
     /// Which life of the server this is.
     pub boot: u64,
+    /// What a restart takes.
+    pub mode: Mode,
     /// When the process started.
     pub started: Instant,
     /// Where browsers reach the media port.

@@ -17,6 +17,8 @@ use crate::broadcast::Departure;
 use crate::sdp;
 use crate::vault::Role;
 
+use super::Mode;
+
 /// How often an idle stream says that it is alive, for proxies that close silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events that a slow client may be behind; a stream that falls further back is ended, and the page opens a new one.
@@ -106,6 +108,7 @@ pub(super) struct Frame {
 /// What the first event of a stream says.
 pub(super) struct Hello<'a> {
     pub boot: u64,
+    pub mode: Mode,
     pub role: Role,
     pub fingerprint: &'a str,
     pub connected: bool,
@@ -131,7 +134,7 @@ impl Frame {
     pub(super) fn hello(hello: &Hello<'_>) -> Self {
         let data = json!({
             "boot": hello.boot,
-            "mode": super::app::MODE,
+            "mode": hello.mode.name(),
             "role": match hello.role { Role::Publisher => "publisher", Role::Viewer => "viewer" },
             "fingerprint": hello.fingerprint,
             "connected": hello.connected,
@@ -249,6 +252,7 @@ mod tests {
         assert_eq!(text(&draft), "event: inactive\ndata: {}\n\n");
         let hello = Hello {
             boot: 3,
+            mode: Mode::Rehandshake,
             role: Role::Viewer,
             fingerprint: "sha-512 00",
             connected: false,
@@ -260,6 +264,7 @@ mod tests {
         assert_eq!(lines[..2], ["retry: 500", "event: hello"]);
         let data: serde_json::Value = serde_json::from_str(&lines[2]["data: ".len()..]).expect("JSON");
         assert_eq!(data["boot"], 3);
+        assert_eq!(data["mode"], "rehandshake");
         assert_eq!(data["role"], "viewer");
         assert_eq!(data["source"], true);
     }

@@ -202,7 +202,20 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
             took,
         } => {
             if let Some(peer) = sessions.connected(&ufrag, resumed, took) {
-                tracing::info!(peer, ?role, resumed, ?took, "fresh keys are in use");
+                let what = if took.is_zero() {
+                    "keys of the last boot are in use"
+                } else {
+                    "fresh keys are in use"
+                };
+                tracing::info!(peer, ?role, resumed, ?took, "{what}");
+            }
+        }
+        Event::Disconnected { ufrag } => {
+            if let Some(peer) = sessions.disconnected(&ufrag) {
+                tracing::info!(
+                    peer,
+                    "a browser's keys could not be taken over; it has to run a handshake"
+                );
             }
         }
         Event::Address { ufrag, address } => {

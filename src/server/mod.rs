@@ -26,11 +26,47 @@ use std::path::PathBuf;
 use crate::broadcast;
 
 pub use auth::{Token, TokenError};
+#[cfg(feature = "bench")]
+pub(crate) use listen::raise_open_files;
 pub use start::{Ready, RunError, run};
+
+/// What a restart takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Every browser runs a fresh DTLS handshake; no session key is ever kept.
+    #[default]
+    Rehandshake,
+    /// Session keys are kept on disk, encrypted, and used again (only in a build with the feature `full-state`).
+    FullState,
+}
+
+impl Mode {
+    /// Its name on the command line and on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rehandshake => "rehandshake",
+            Self::FullState => "full-state",
+        }
+    }
+
+    /// What this mode gives up; for the log and for health.
+    pub const fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Rehandshake => None,
+            Self::FullState => Some(
+                "full-state mode keeps session keys on disk: whoever records the traffic and later gets the state folder and \
+                 the key file can decrypt it (no forward secrecy). It is for comparison only",
+            ),
+        }
+    }
+}
 
 /// All that a server goes by.
 #[derive(Debug)]
 pub struct Config {
+    /// What a restart takes.
+    pub mode: Mode,
     /// The key file that opens the vault.
     pub key_file: PathBuf,
     /// Make the key file where it is missing and there is no vault yet. Only right for a path that nobody named.

@@ -65,6 +65,8 @@ async fn take(app: &App, path: PathBuf) -> Result<(), NotTaken> {
         Ok((recipient, outcome))
     });
     let (recipient, outcome) = task.await.map_err(|_| NotTaken::Stopping)??;
+    #[cfg(feature = "full-state")]
+    app.net.rewrite_sessions().await.map_err(|_| NotTaken::Stopping)?;
     tracing::info!(
         recipient,
         peers = outcome.peers,

@@ -72,6 +72,7 @@ pub(super) async fn events(
     let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
     let greeting = Greeting {
         boot: app.boot,
+        mode: app.mode,
         certificates: &app.certificates,
     };
     // It was there a moment ago: it has just ended, or the server is stopping.

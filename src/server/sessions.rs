@@ -11,6 +11,7 @@ use crate::broadcast::Departure;
 use crate::sdp::{self, Stream};
 use crate::vault::{PeerRecord, Role, Ufrag};
 
+use super::Mode;
 use super::app::Certificates;
 use super::events::{BACKLOG, Frame, Hello};
 use super::limit::{Place, Places};
@@ -83,6 +84,7 @@ pub(super) struct Counts {
 /// What a stream opens with.
 pub(super) struct Greeting<'a> {
     pub boot: u64,
+    pub mode: Mode,
     pub certificates: &'a Certificates,
 }
 
@@ -213,6 +215,7 @@ impl Sessions {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let hello = Hello {
             boot: greeting.boot,
+            mode: greeting.mode,
             role: session.record.role,
             fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,
@@ -245,6 +248,22 @@ impl Sessions {
         }
         session.connected = true;
         session.send(&[Frame::connected(resumed, took)]);
+        Some(session.number)
+    }
+
+    /// Keys are not in use any more. The session's streams end: the page opens a new one, and is told by how that begins. Returns the
+    /// session's number for the log.
+    pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
+        let mut inner = self.lock();
+        let Inner { sessions, channels, .. } = &mut *inner;
+        let session = sessions.get_mut(ufrag)?;
+        if std::mem::take(&mut session.connected)
+            && session.record.role == Role::Viewer
+            && let Some(channel) = channels.get_mut(&session.record.channel)
+        {
+            channel.viewers -= 1;
+        }
+        session.streams.clear();
         Some(session.number)
     }
 

@@ -10,6 +10,7 @@ static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::new
 fn greeting() -> Greeting<'static> {
     Greeting {
         boot: 1,
+        mode: Mode::Rehandshake,
         certificates: &CERTIFICATES,
     }
 }

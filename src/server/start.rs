@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::hardening;
-use crate::net::{self, Notices};
+use crate::net::{self, Notices, timeline};
 use crate::peer::{Dtls, Identities};
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
@@ -22,7 +22,7 @@ use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{Config, advertise, listen, rotation};
+use super::{Config, Mode, advertise, listen, rotation};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
@@ -108,6 +108,8 @@ pub struct Ready {
     pub advertised: Vec<SocketAddr>,
     /// Which life of the server this is.
     pub boot: u64,
+    /// What a restart takes.
+    pub mode: Mode,
     /// The vault.
     pub state_dir: PathBuf,
     /// The key file.
@@ -147,11 +149,17 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     };
     let listener = listen::bind(config.http).map_err(http)?;
     let http = listener.local_addr().map_err(http)?;
-    let bound = net::bind(config.udp)?;
+    #[cfg_attr(
+        not(feature = "full-state"),
+        expect(unused_mut, reason = "full-state mode has something to tell it")
+    )]
+    let mut bound = net::bind(config.udp)?;
     let media = bound.local();
+    timeline::mark("run", started);
+    timeline::mark("bound", Instant::now());
 
     let (keys, made_key) = open_key(&config)?;
-    let mut opened = Vault::open(&config.state_dir, keys, SystemTime::now())?;
+    let mut opened = open_vault(&config, keys)?;
     if config.rotate_identity {
         rotate_identity(&mut opened)?;
     }
@@ -163,6 +171,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         first_run,
         reader,
     } = opened;
+    timeline::mark("vault", Instant::now());
+    let vault = Arc::new(vault);
     let seed = seed()?;
     let identities = identities(&identity, &earlier)?;
     let max_peers = config.core.max_peers;
@@ -188,6 +198,10 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     .into_iter()
     .map(|ip| SocketAddr::new(ip, media.port()))
     .collect();
+    #[cfg(feature = "full-state")]
+    if config.mode == Mode::FullState {
+        bound.keep_sessions(vault.clone());
+    }
     // All is open that will ever be, and no thread has been started yet.
     shut_in(&config)?;
     let (net, notices, _media_thread) =
@@ -197,11 +211,11 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
                 what: "threads",
                 source,
             })?;
+    timeline::mark("serving", Instant::now());
 
     let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
     drop((identity, earlier));
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address));
-    let vault = Arc::new(vault);
     let (keeper, forget) = Keeper::channel();
     let app = Arc::new(App {
         net,
@@ -213,6 +227,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         health: Health::default(),
         certificates,
         boot,
+        mode: config.mode,
         started,
         addresses: advertised.clone(),
         private: config.publish.is_none() && !config.open,
@@ -225,6 +240,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         media,
         advertised,
         boot,
+        mode: config.mode,
         state_dir: config.state_dir,
         key_file: config.key_file,
         made_key,
@@ -245,6 +261,16 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
+}
+
+/// Opens the vault for the mode.
+fn open_vault(config: &Config, keys: KeyFile) -> Result<Opened, VaultError> {
+    let now = SystemTime::now();
+    match config.mode {
+        #[cfg(feature = "full-state")]
+        Mode::FullState => Vault::open_full_state(&config.state_dir, keys, now),
+        _ => Vault::open(&config.state_dir, keys, now),
+    }
 }
 
 /// A new certificate for new peers.

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::broadcast::Snapshot;
 use crate::net::Handle;
 
-use super::app::{App, ClientAddress, MODE};
+use super::app::{App, ClientAddress};
 use super::problem::Problem;
 use super::{auth, guard, whip};
 
@@ -58,6 +58,9 @@ struct HealthBody {
     status: &'static str,
     boot: u64,
     mode: &'static str,
+    /// What the mode gives up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
     uptime_s: u64,
     /// Records of the last boot are still being read.
     resuming: bool,
@@ -85,7 +88,8 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
     let body = HealthBody {
         status: "ok",
         boot: app.boot,
-        mode: MODE,
+        mode: app.mode.name(),
+        warning: app.mode.warning(),
         uptime_s: app.started.elapsed().as_secs(),
         resuming: !app.sessions.is_loaded(),
         peers: Peers {

@@ -15,7 +15,7 @@ use crate::broadcast::{Join, Refusal};
 use crate::sdp::{self, SdpError};
 use crate::vault::{PeerRecord, Role, VaultError};
 
-use super::app::{App, ClientAddress, MODE};
+use super::app::{App, ClientAddress};
 use super::auth;
 use super::events::Kinds;
 use super::limit::Place;
@@ -214,7 +214,7 @@ impl Created {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(BOOT, app.boot.into());
-        headers.insert(MODE_HEADER, HeaderValue::from_static(MODE));
+        headers.insert(MODE_HEADER, HeaderValue::from_static(app.mode.name()));
         for (name, text) in [
             (header::LOCATION, &location),
             (header::ETAG, &self.etag),

@@ -98,6 +98,9 @@ pub enum VaultError {
     /// No identity of the key file opens `identity.age`.
     #[error("the key file does not open the vault {path}: start with the key file it was made with (or restore {path}/identity.age if it was damaged). Nothing was changed", path = .0.display())]
     WrongKey(PathBuf),
+    /// Session keys are in it, and this build has no code for them.
+    #[error("full-state mode has written the vault {path} and keeps session keys in it, which this build has no code to read: start it with a build that has the feature full-state (with --mode rehandshake that removes the keys); or move the folder away. Nothing was changed", path = .0.display())]
+    FullState(PathBuf),
     /// Peers without an identity.
     #[error("{path}/identity.age is missing, but {files} other files of the vault are there: restore it from a backup; or, to begin anew with every browser joining again, move the folder away. Nothing was changed", path = path.display())]
     IdentityMissing {

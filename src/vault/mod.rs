@@ -7,6 +7,9 @@ pub mod audit;
 mod clock;
 mod error;
 mod files;
+#[cfg(feature = "full-state")]
+#[path = "../full_state/store.rs"]
+pub(crate) mod full_state;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod identity;

@@ -16,12 +16,12 @@ use super::store::{PEERS, SET_ASIDE, file_name, path_in_vault};
 /// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes them, so drop it when
 /// all peers are read or the resume window has ended.
 pub struct Reader {
-    root: Folder,
+    pub(super) root: Folder,
     peers: Folder,
-    keys: KeyFile,
+    pub(super) keys: KeyFile,
     names: HashSet<Ufrag>,
     /// The boot that `identity.age` said at the start.
-    last_boot: u64,
+    pub(super) last_boot: u64,
     /// This boot.
     boot: u64,
 }

@@ -205,6 +205,15 @@ pub(super) enum Kind {
     Identity,
     /// A peer's record.
     Peer,
+    /// The same as [`Kind::Identity`], and session keys may be in the vault.
+    #[cfg(feature = "full-state")]
+    FullStateIdentity,
+    /// A peer's session keys.
+    #[cfg(feature = "full-state")]
+    Session,
+    /// The counters of all sessions.
+    #[cfg(feature = "full-state")]
+    Counters,
 }
 
 impl Kind {
@@ -213,6 +222,34 @@ impl Kind {
         match self {
             Kind::Identity => 1,
             Kind::Peer => 2,
+            #[cfg(feature = "full-state")]
+            Kind::FullStateIdentity => Kind::Identity.byte() | FULL_STATE_BIT,
+            #[cfg(feature = "full-state")]
+            Kind::Session => 3 | FULL_STATE_BIT,
+            #[cfg(feature = "full-state")]
+            Kind::Counters => 4 | FULL_STATE_BIT,
+        }
+    }
+
+    /// Whether a file with this byte in its header may be read as one of this kind. An identity is one in either mode.
+    pub fn is(self, byte: u8) -> bool {
+        #[cfg(feature = "full-state")]
+        if self == Kind::Identity && byte == Kind::FullStateIdentity.byte() {
+            return true;
+        }
+        byte == self.byte()
+    }
+
+    /// Whether this build has the code for what has this byte in its header and [`FULL_STATE_BIT`] in that.
+    pub fn has_code_for(byte: u8) -> bool {
+        #[cfg(feature = "full-state")]
+        return [Kind::FullStateIdentity, Kind::Session, Kind::Counters]
+            .into_iter()
+            .any(|kind| kind.byte() == byte);
+        #[cfg(not(feature = "full-state"))]
+        {
+            let _ = byte;
+            false
         }
     }
 
@@ -221,6 +258,12 @@ impl Kind {
         match self {
             Kind::Identity => limits::IDENTITY_FILE,
             Kind::Peer => limits::PEER_FILE,
+            #[cfg(feature = "full-state")]
+            Kind::FullStateIdentity => limits::IDENTITY_FILE,
+            #[cfg(feature = "full-state")]
+            Kind::Session => crate::full_state::record::limits::SESSION_FILE,
+            #[cfg(feature = "full-state")]
+            Kind::Counters => crate::full_state::record::limits::COUNTERS_FILE,
         }
     }
 }

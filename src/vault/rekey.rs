@@ -144,6 +144,9 @@ pub(super) fn rekey_in_steps(
     load_identity(&root, &keys)?.ok_or_else(missing)?;
     let _lock = take_lock(&root)?;
     finish(&root, step)?;
+    // Session keys are not carried over: after a rekey, browsers run a handshake.
+    #[cfg(feature = "full-state")]
+    super::full_state::wipe(&root)?;
     let (identity, header) = load_identity(&root, &keys)?.ok_or_else(missing)?;
 
     let failed = |e| write_error(&root, "re-encrypted files", e);

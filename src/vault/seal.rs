@@ -168,7 +168,7 @@ pub(super) fn seal_identity(key: &SealingKey, name: &str, header: &Header, recor
     seal(key, name, header, record, sizes.sum())
 }
 
-fn seal(key: &SealingKey, name: &str, header: &Header, body: &impl Serialize, body_size: usize) -> Vec<u8> {
+pub(super) fn seal(key: &SealingKey, name: &str, header: &Header, body: &impl Serialize, body_size: usize) -> Vec<u8> {
     let plaintext = encode(header, body, body_size + OVERHEAD, |so_far| {
         key.mac.file_tag(name, so_far)
     });
@@ -236,7 +236,9 @@ impl Unsealed {
     fn verify(&self, key: &OpeningKey, name: &str) -> Result<(), FileFault> {
         let content = self.content();
         match content.split_first_chunk() {
-            Some((&MAGIC, [SCHEMA, kind, ..])) if kind & FULL_STATE_BIT != 0 => return Err(FileFault::FullState),
+            Some((&MAGIC, [SCHEMA, kind, ..])) if kind & FULL_STATE_BIT != 0 && !Kind::has_code_for(*kind) => {
+                return Err(FileFault::FullState);
+            }
             Some((&MAGIC, [SCHEMA, ..])) => {}
             Some((&MAGIC, [other, ..])) => return Err(FileFault::Schema(*other)),
             _ => return Err(FileFault::NotOurs),
@@ -249,7 +251,7 @@ impl Unsealed {
     }
 
     /// Header and body.
-    fn content(&self) -> &[u8] {
+    pub fn content(&self) -> &[u8] {
         &self.plaintext[..self.plaintext.len().saturating_sub(MAC_LEN)]
     }
 
@@ -274,10 +276,18 @@ pub(super) fn decode<'a, T>(kind: Kind, content: &'a [u8]) -> Result<(Header, T)
 where
     T: Serialize + Deserialize<'a>,
 {
-    let bounded = config::standard().with_limit::<{ limits::PEER_FILE }>();
+    decode_within::<T, { limits::PEER_FILE }>(kind, content)
+}
+
+/// The same within other bounds, in bytes.
+pub(super) fn decode_within<'a, T, const LIMIT: usize>(kind: Kind, content: &'a [u8]) -> Result<(Header, T), FileFault>
+where
+    T: Serialize + Deserialize<'a>,
+{
+    let bounded = config::standard().with_limit::<LIMIT>();
     let (decoded, used): ((Header, T), usize) =
         bincode::serde::borrow_decode_from_slice(content, bounded).map_err(|_| FileFault::Malformed)?;
-    if decoded.0.kind != kind.byte() {
+    if !kind.is(decoded.0.kind) {
         return Err(FileFault::WrongKind);
     }
     let mut again = Zeroizing::new(vec![0; content.len()]);

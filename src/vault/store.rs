@@ -112,6 +112,11 @@ impl Vault {
     /// # Errors
     /// [`VaultError`]; each says what to do.
     pub fn open(dir: &Path, keys: KeyFile, now: SystemTime) -> Result<Opened, VaultError> {
+        Self::open_as(dir, keys, now, Kind::Identity)
+    }
+
+    /// `kind` is what `identity.age` will be from now on.
+    pub(super) fn open_as(dir: &Path, keys: KeyFile, now: SystemTime, kind: Kind) -> Result<Opened, VaultError> {
         let root = open_root(dir)?;
         if let Some(root) = &root
             && load_identity(root, &keys.keys)?.is_none()
@@ -133,6 +138,8 @@ impl Vault {
         // Again, now that nobody else writes: a server that was just stopping may have.
         let stored = load_identity(&root, &keys.keys)?;
         rekey::finish(&root, &mut || {})?;
+        #[cfg(feature = "full-state")]
+        super::full_state::prepare(&root, kind)?;
         let peers = root
             .sub_or_create(PEERS)
             .map_err(|e| root.error("open or create the folder peers/", e))?;
@@ -159,7 +166,7 @@ impl Vault {
         let tags = identities.all().map(|identity| TagKey::new(identity)).collect();
         let own = Own {
             identities,
-            header: Header::new(Kind::Identity, boot, unix_seconds(now)),
+            header: Header::new(kind, boot, unix_seconds(now)),
             unwritten: true,
         };
         let reader = Reader::open(&root, keys, if first_run { boot } else { boot - 1 }, boot)?;
@@ -274,6 +281,8 @@ impl Vault {
     /// [`VaultError::Io`].
     pub fn remove(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
         let _turn = self.turn(ufrag);
+        #[cfg(feature = "full-state")]
+        self.remove_session_in_turn(ufrag)?;
         self.peers
             .remove(&file_name(ufrag))
             .map_err(|e| self.peers.error("remove a peer's record", e))
@@ -402,6 +411,7 @@ pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option
     };
     let unsealed = unseal(keys, IDENTITY, &file).map_err(|fault| match fault {
         FileFault::ForeignRecipient => VaultError::WrongKey(root.path().into()),
+        FileFault::FullState => VaultError::FullState(root.path().into()),
         fault => damaged(fault),
     })?;
     let (header, record) = unsealed.identity().map_err(damaged)?;

@@ -36,6 +36,10 @@ pub struct Browser {
     pub dtls: Option<dimpl::Dtls>,
     pub sending: Option<Context>,
     pub receiving: Option<Context>,
+    /// What the keys come from.
+    pub material: Vec<u8>,
+    /// The server has other keys: what it sends cannot be read.
+    pub estranged: bool,
     /// What came, decrypted.
     pub rtp: Vec<Packet>,
     pub rtcp: Vec<Bytes>,
@@ -98,6 +102,8 @@ impl Browser {
             dtls: None,
             sending: None,
             receiving: None,
+            material: Vec::new(),
+            estranged: false,
             rtp: Vec::new(),
             rtcp: Vec::new(),
         }
@@ -137,7 +143,9 @@ impl Browser {
                 dtls.handle_packet(datagram).unwrap();
             }
             128..=191 => {
-                let Some(context) = &mut self.receiving else { return };
+                let Some(context) = self.receiving.as_mut().filter(|_| !self.estranged) else {
+                    return;
+                };
                 if (192..=223).contains(&datagram[1]) {
                     self.rtcp.extend(context.decrypt_rtcp(datagram).map(|p| p.freeze()));
                 } else {
@@ -159,6 +167,7 @@ impl Browser {
             match dtls.poll_output(&mut buffer) {
                 Output::Packet(packet) => out.push(packet.to_vec()),
                 Output::KeyingMaterial(material, profile) => {
+                    (self.material, self.estranged) = (material.to_vec(), false);
                     let (profile, k, s) = match profile {
                         SrtpProfile::AEAD_AES_256_GCM => (ProtectionProfile::AeadAes256Gcm, 32, 12),
                         SrtpProfile::AEAD_AES_128_GCM => (ProtectionProfile::AeadAes128Gcm, 16, 12),

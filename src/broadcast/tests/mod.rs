@@ -3,6 +3,9 @@
 mod browser;
 mod forwarding;
 mod hostile;
+#[cfg(feature = "full-state")]
+#[path = "../../full_state/tests/kills.rs"]
+mod kills;
 pub(super) mod random;
 mod recovery;
 mod staying;

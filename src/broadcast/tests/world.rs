@@ -66,6 +66,12 @@ impl World {
         }
     }
 
+    /// What a new process starts with.
+    #[cfg(feature = "full-state")]
+    pub fn new_core(&self, seed: u8) -> Broadcast {
+        Broadcast::new(Config::default(), self.dtls.clone(), [seed; 32], self.now)
+    }
+
     /// A new browser, not yet known to the server.
     pub fn browser(&mut self, role: Role) -> usize {
         let number = self.browsers.len() as u16 + 1;
@@ -113,7 +119,7 @@ impl World {
         routed
     }
 
-    fn deliver(&mut self, mut out: Vec<Transmit>) {
+    pub fn deliver(&mut self, mut out: Vec<Transmit>) {
         while !out.is_empty() {
             let mut next = Vec::new();
             for transmit in out {

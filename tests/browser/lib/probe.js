@@ -2,7 +2,7 @@
 // frames are shown. It is turned into text and injected, so it refers to nothing outside itself.
 export function probe() {
   const clock = () => performance.timeOrigin + performance.now();
-  const seen = { connections: [], requests: [], frames: [], states: [] };
+  const seen = { connections: [], requests: [], frames: [], states: [], handshakes: 0 };
   window.seen = seen;
   /** Keeps the last steps of the connections, for the story of a failure. */
   seen.note = (what) => {
@@ -26,7 +26,10 @@ export function probe() {
         const { transport } = sender;
         if (!transport || transport.noted) continue;
         transport.noted = true;
-        transport.addEventListener("statechange", () => seen.note(`dtls ${transport.state}`));
+        transport.addEventListener("statechange", () => {
+          seen.handshakes += transport.state === "connecting" ? 1 : 0;
+          seen.note(`dtls ${transport.state}`);
+        });
       }
     }
   };

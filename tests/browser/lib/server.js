@@ -47,7 +47,9 @@ export class Server {
     server.port = await freeTcpPort();
     server.udpPort = await freeUdpPort();
     server.udpHost = options.udpHost ?? "0.0.0.0";
-    server.args = options.args ?? [];
+    // Options for all servers of a run, such as "--mode full-state".
+    const common = (process.env.REKINDLE_SERVE_ARGS ?? "").split(" ").filter(Boolean);
+    server.args = [...common, ...(options.args ?? [])];
     server.starts = [];
     return server;
   }

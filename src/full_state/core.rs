@@ -1,0 +1,255 @@
+//! What the core does besides in full-state mode: has sessions and counters written, and takes sessions over. A part of `broadcast`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Event;
+use super::channel::Channel;
+use super::delivery::catch_up;
+use super::hub::Broadcast;
+use super::member::Members;
+use super::rtp::Packet;
+use super::track::{MAX_GAP, Track};
+use crate::full_state::record::{Counters, Resumed, SessionCounters, SessionRecord};
+use crate::peer::Transmit;
+use crate::peer::full_state::Wanted;
+use crate::sdp::Kind;
+use crate::vault::{Role, Ufrag};
+
+/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped: the browser may have others, or be
+/// gone. Viewers send receiver reports about once a second.
+const PROOF: Duration = Duration::from_secs(5);
+/// A sequence number that lies so far ahead of a stream's ceiling needs no shift.
+const AHEAD: u16 = 0x4000;
+
+/// What the vault's writer is to do, in this order.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Write a session's keys.
+    Session(SessionRecord),
+    /// Write the counters, and say how that went: see [`Broadcast::reserved`].
+    Counters(Counters),
+    /// Remove a session's keys.
+    Forget(Ufrag),
+}
+
+/// State of full-state mode.
+#[derive(Default)]
+pub(super) struct State {
+    on: bool,
+    wanted: Wanted,
+    /// The counters that the last process left have been looked at.
+    ready: bool,
+    /// Counters are being written.
+    writing: bool,
+    /// Sessions to be written, and to be removed.
+    fresh: VecDeque<Ufrag>,
+    dropped: VecDeque<Ufrag>,
+    /// Counters of sessions that have not been taken over yet: they are written on as they are.
+    awaited: HashMap<Ufrag, SessionCounters>,
+    /// Where the streams that a publisher numbers go on: low halves of their ceilings.
+    starts: HashMap<u32, u16>,
+    /// Where streams of publishers were when their counters were last written: low halves.
+    heard: HashMap<u32, u16>,
+}
+
+impl State {
+    /// A packet of a publisher's, with its sequence number as viewers get it. What is to be added is decided by a stream's first
+    /// packet, and its viewers' counters are wanted then.
+    pub fn shifted(&self, members: &mut Members, channel: &mut Channel, at: usize, mut packet: Packet) -> Packet {
+        if !self.on {
+            return packet;
+        }
+        let track = &mut channel.tracks[at];
+        if track.started.is_none() {
+            track.shift = self.shift(track, packet.header.sequence);
+            // What was lost while the server was away is known better here than in the default mode. A viewer that gets RTX alone does
+            // not notice that it misses something.
+            let gap = self
+                .heard
+                .get(&track.ssrc)
+                .map(|heard| packet.header.sequence.wrapping_sub(*heard));
+            if let Some(gap) = gap.filter(|gap| u64::from(*gap) <= MAX_GAP) {
+                track.ask_back = gap;
+            }
+            let (ssrc, rtx_ssrc) = (track.ssrc, track.rtx_ssrc);
+            for viewer in channel.viewers() {
+                if let Some(member) = members.get_mut(viewer) {
+                    member.peer.announce(ssrc, false);
+                    member.peer.announce(rtx_ssrc, true);
+                }
+            }
+        }
+        packet.header.sequence = packet.header.sequence.wrapping_add(channel.tracks[at].shift);
+        packet
+    }
+
+    fn shift(&self, track: &Track, sequence: u16) -> u16 {
+        let audio = track.section.kind == Kind::Audio;
+        match self.starts.get(&track.ssrc) {
+            // Where packets are asked for again they must keep their numbers, and can go as RTX.
+            Some(start) if audio && !track.has_nack() && sequence.wrapping_sub(*start) >= AHEAD => {
+                start.wrapping_sub(sequence)
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl Broadcast {
+    /// Keeps sessions from now on. Counters are written once [`Broadcast::take_counters`] was called.
+    pub(crate) fn keep_sessions(&mut self) {
+        self.full_state.on = true;
+    }
+
+    /// The counters of the last process, after what this one needs at once was reserved, durably. Before any peer is taken in.
+    pub(crate) fn take_counters(&mut self, counters: Counters) {
+        let state = &mut self.full_state;
+        state.ready = true;
+        if counters.sessions.is_empty() {
+            return;
+        }
+        self.sender = counters.sender;
+        for session in &counters.sessions {
+            let heard = session
+                .received
+                .iter()
+                .filter_map(|got| Some((got.ssrc, got.rtp? as u16)));
+            state.heard.extend(heard);
+            for sent in session.sent.iter().filter(|sent| !sent.own && sent.ceiling > 0) {
+                let start = state.starts.entry(sent.ssrc).or_insert(sent.ceiling as u16);
+                if (sent.ceiling as u16).wrapping_sub(*start) < 0x8000 {
+                    *start = sent.ceiling as u16;
+                }
+            }
+        }
+        let sessions = counters.sessions.into_iter();
+        state.awaited = sessions.map(|session| (session.ufrag.clone(), session)).collect();
+    }
+
+    /// All records of earlier boots have been read: counters of sessions that were not taken over mean nothing any more.
+    pub(crate) fn all_taken_over(&mut self) {
+        self.full_state.awaited.clear();
+    }
+
+    /// A new peer's sessions are kept.
+    pub(super) fn keep_sessions_of(&mut self, id: usize) {
+        if self.full_state.on {
+            self.members[id].peer.keep_sessions(self.full_state.wanted.clone());
+        }
+    }
+
+    /// Takes over the session of a peer that has joined from its record. Whether it could be.
+    pub(crate) fn resume(&mut self, now: Instant, resumed: &Resumed, out: &mut Vec<Transmit>) -> bool {
+        let ufrag = &resumed.session.ufrag;
+        self.full_state.awaited.remove(ufrag);
+        let Some(id) = self.by_ufrag.get(ufrag).copied() else {
+            return false;
+        };
+        let taken = self.members[id].peer.resume(now, resumed);
+        self.settle(now, id, out);
+        taken
+    }
+
+    /// A peer has keys: of a handshake, or taken over.
+    pub(super) fn has_keys(&mut self, id: usize) {
+        if !self.full_state.on {
+            return;
+        }
+        let member = &mut self.members[id];
+        if member.peer.is_unreserved() {
+            self.full_state.fresh.push_back(member.ufrag.clone());
+            self.full_state.wanted.store(true, Ordering::Relaxed);
+        }
+        if let Some(channel) = self.channels.get(member.channel)
+            && member.role() == Role::Viewer
+        {
+            for track in &channel.tracks {
+                member.peer.announce(track.ssrc, false);
+                member.peer.announce(track.rtx_ssrc, true);
+            }
+        }
+    }
+
+    /// What the vault's writer is to do next.
+    pub(crate) fn poll_work(&mut self, now: Instant) -> Option<Work> {
+        let state = &mut self.full_state;
+        if let Some(ufrag) = state.dropped.pop_front() {
+            return Some(Work::Forget(ufrag));
+        }
+        while let Some(ufrag) = state.fresh.pop_front() {
+            let member = self.by_ufrag.get(&ufrag).and_then(|id| self.members.get(*id));
+            if let Some(session) = member.and_then(|member| member.peer.session()) {
+                return Some(Work::Session(session));
+            }
+        }
+        if !state.ready || state.writing || !state.wanted.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        state.writing = true;
+        let mut sessions: Vec<SessionCounters> = state.awaited.values().cloned().collect();
+        sessions.extend(
+            self.members
+                .iter_mut()
+                .filter_map(|(_, member)| member.peer.reserve(now)),
+        );
+        Some(Work::Counters(Counters {
+            sender: self.sender,
+            sessions,
+        }))
+    }
+
+    /// The counters that [`Broadcast::poll_work`] gave last are durable, or may not be.
+    pub(crate) fn reserved(&mut self, now: Instant, durable: bool, out: &mut Vec<Transmit>) {
+        self.full_state.writing = false;
+        if !durable {
+            // They are wanted as before; the next packet asks again, and so does this.
+            self.full_state.wanted.store(true, Ordering::Relaxed);
+        }
+        let ids: Vec<usize> = self.members.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let member = &mut self.members[id];
+            let ready = member.peer.reserved(durable);
+            if ready.is_empty() || member.role() != Role::Viewer {
+                continue;
+            }
+            let key = member.channel;
+            let (channel, mut egress) = self.egress(key, out);
+            for track in channel.tracks.iter().filter(|track| ready.contains(&track.ssrc)) {
+                catch_up(id, track, &mut egress);
+            }
+        }
+        let _ = now;
+    }
+
+    /// Writes every session anew: the vault is under another key.
+    pub(crate) fn rewrite_sessions(&mut self) {
+        let state = &mut self.full_state;
+        if !state.on {
+            return;
+        }
+        state.fresh = self.members.iter().map(|(_, member)| member.ufrag.clone()).collect();
+        state.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Drops keys that were taken over and are of no use, so that the browser runs a handshake.
+    pub(super) fn look_after_sessions(&mut self, now: Instant) {
+        if !self.full_state.on {
+            return;
+        }
+        for (_, member) in self.members.iter_mut() {
+            let silent = member
+                .peer
+                .unproven()
+                .is_some_and(|since| now.saturating_duration_since(since) >= PROOF);
+            if silent || member.peer.is_lost() {
+                member.peer.forget_keys();
+                self.full_state.dropped.push_back(member.ufrag.clone());
+                self.events.push_back(Event::Disconnected {
+                    ufrag: member.ufrag.clone(),
+                });
+            }
+        }
+    }
+}
