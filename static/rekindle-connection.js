@@ -169,6 +169,15 @@ export class Connection {
     });
   }
 
+  /** Has the next video frame be a key frame, where the browser can be asked for one (WebRTC Extensions, `encodingOptions`). */
+  async refresh() {
+    for (const { sender } of this.#media) {
+      if (sender.track?.kind !== "video") continue;
+      const parameters = sender.getParameters();
+      await sender.setParameters(parameters, { encodingOptions: parameters.encodings.map(() => ({ keyFrame: true })) });
+    }
+  }
+
   /** Firefox: lets the transport from before the last renewal go, which no media uses any more. */
   tidy() {
     return this.#held ? this.#alone(() => this.#letGo()) : undefined;

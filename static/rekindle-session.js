@@ -369,6 +369,8 @@ export class Session extends EventTarget {
     if (up) {
       if (outage.upAt === null) {
         outage.upAt = at;
+        // From far away a picture that needs nothing of what was lost is there sooner than what was lost.
+        if (this.#role === "publisher" && isFar(connection)) connection.refresh().catch(() => {});
         this.#nudge();
         this.#settle(connection, outage);
       }
@@ -412,7 +414,7 @@ export class Session extends EventTarget {
       return Math.max(earliest, outage.appliedAt + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
     }
     const hidden = globalThis.document?.hidden === true;
-    const far = connection.rtt > FAR_MS && connection.rtt < Infinity;
+    const far = isFar(connection);
     if (outage.applied > 0) {
       if ((this.#refused && !hidden) || now() - outage.startedAt > BLIND_MS[1]) return Infinity;
       return Math.max(earliest, outage.appliedAt + 2 * BLIND_MS[0] * backoff);
@@ -551,6 +553,10 @@ export class Session extends EventTarget {
     this.#wake();
     if (this.#connection) this.#assess(this.#connection);
   }
+}
+
+function isFar(connection) {
+  return connection.rtt > FAR_MS && connection.rtt < Infinity;
 }
 
 /** How long a handshake may take. */
