@@ -64,6 +64,12 @@ pub fn offered(role: Role, seed: u64) -> Offered {
     }
 }
 
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_nonblocking(true).expect("set");
+    socket
+}
+
 pub fn path(role: Role, channel: &str) -> String {
     match role {
         Role::Publisher => format!("/whip/{channel}"),
@@ -106,8 +112,7 @@ impl Live {
             Role::Publisher => Side::Publisher(Box::new(Sender::new(&agreed, ssrcs, None, random.fork(), now))),
             Role::Viewer => Side::Viewer(Box::new(Receiver::new(&agreed))),
         };
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        socket.set_nonblocking(true).expect("set");
+        let socket = socket();
         let address = socket.local_addr().expect("an address");
         let known = answer_certificate(&answer).expect("a fingerprint").to_vec();
         Self {
@@ -131,6 +136,13 @@ impl Live {
             .receiver()
             .stream(Kind::Video)
             .map_or(0, |stream| stream.got.len())
+    }
+
+    /// As Firefox does when it renews, and every browser when its network changes.
+    pub fn move_to_another_port(&mut self) {
+        self.socket = socket();
+        self.client
+            .move_to(self.socket.local_addr().expect("an address"), Instant::now());
     }
 
     fn step(&mut self) {
