@@ -73,6 +73,8 @@ pub enum Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
+    /// A ClientHello has begun a new handshake.
+    Handshake,
     /// A DTLS handshake completed and fresh SRTP keys are in use, in both directions.
     Connected {
         /// The peer had keys of this boot already: a false alarm of the page, or a second restart of its own.
@@ -96,6 +98,7 @@ pub struct Peer {
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
     last_check: Option<Instant>,
+    begun: Option<PeerEvent>,
     connected: Option<PeerEvent>,
     moved: Option<PeerEvent>,
     /// In full-state mode: see [`Peer::keep_sessions`].
@@ -116,6 +119,7 @@ impl Peer {
             srtp: None,
             last_heard: None,
             last_check: None,
+            begun: None,
             connected: None,
             moved: None,
             #[cfg(feature = "full-state")]
@@ -167,7 +171,11 @@ impl Peer {
         if random.is_some() && !self.is_proven(now, from) {
             return;
         }
-        let start = || self.dtls.handshake(self.setup.role, now);
+        let begun = &mut self.begun;
+        let start = || {
+            *begun = Some(PeerEvent::Handshake);
+            self.dtls.handshake(self.setup.role, now)
+        };
         let done = self.handshakes.handle(now, from, random, data, start, out);
         self.finish(done);
         stack::wipe();
@@ -247,7 +255,8 @@ impl Peer {
 
     /// The next event, if any. Poll after every `handle` and `handle_timeout`.
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
-        self.moved.take().or_else(|| self.connected.take())
+        let begun = self.begun.take();
+        begun.or_else(|| self.moved.take()).or_else(|| self.connected.take())
     }
 
     /// Encrypts an RTP packet; `None` without keys, and for a packet that these keys must not protect (one from before the
