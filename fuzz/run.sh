@@ -29,8 +29,11 @@ trap 'rm -rf "$TMPDIR"' EXIT
 cargo fuzz build --sanitizer "$sanitizer" "${targets[@]:0:$((${#targets[@]} == 1))}"
 failed=()
 for target in "${targets[@]}"; do
-  # The first folder takes what is new; the second one is committed.
-  mkdir -p "fuzz/corpus/$target"
+  # The first folder takes what is new, and starts with what earlier runs have learnt; the second one is committed.
+  if [ ! -d "fuzz/corpus/$target" ]; then
+    mkdir -p "fuzz/corpus/$target"
+    tar -C "fuzz/corpus/$target" -xzf "fuzz/minimised/$target.tar.gz"
+  fi
   log=$TMPDIR/log
   if cargo fuzz run --sanitizer "$sanitizer" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
     -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 >"$log" 2>&1; then

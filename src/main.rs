@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Overwrites memory when it is freed. Types that wipe themselves cover our own copies of keys; this covers those that libraries make:
-/// buffers that grew, DTLS messages, decrypted records. Its cost on the media path has not been measured yet.
+/// buffers that grew, DTLS messages, decrypted records. Its cost on the media path: `benches/wiping_allocator.rs`
+/// (5 % of the forwarding core's CPU time, without sockets).
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

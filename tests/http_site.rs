@@ -2,6 +2,10 @@
 
 mod running;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use running::{PUBLISH, Server, assert_problem, header, json, text};
 
 fn start(options: &[&str]) -> (tempfile::TempDir, Server) {
@@ -161,4 +165,28 @@ fn a_head_that_has_no_end_is_cut_off() {
         "x".repeat(64 * 1024)
     ));
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[test]
+fn a_client_that_dawdles_is_cut_off() {
+    let (_folder, server) = start(&[]);
+    let half_a_head = "GET / HTTP/1.1\r\nHost: local";
+    let half_a_body = "POST /whip/c HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\nContent-Length: 5000\r\n\r\nv=0\r\n";
+    let begin = Instant::now();
+    let [head, body] = [half_a_head, half_a_body]
+        .map(|half| {
+            let mut stream = TcpStream::connect(server.http()).expect("connected");
+            stream.set_read_timeout(Some(running::PATIENCE)).expect("set");
+            stream.write_all(half.as_bytes()).expect("sent");
+            stream
+        })
+        .map(|mut stream| {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("closed in time");
+            answer
+        });
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408 "), "{head}");
+    assert!(body.starts_with("HTTP/1.1 408 "), "{body}");
+    assert_eq!(server.get("/healthz").status(), 200);
 }

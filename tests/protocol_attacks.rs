@@ -346,3 +346,34 @@ fn a_replayed_check_diverts_no_media() {
         "answers to the check, no media"
     );
 }
+
+#[test]
+fn a_replayed_check_and_a_hello_from_there_bring_a_stranger_little() {
+    // Whoever sees a check on its way can make a stranger's address count as proven, by sending it again in the stranger's name, and then
+    // have handshakes begun with it.
+    let (mut world, _, viewer) = broadcast(514);
+    let seen = tap(&mut world);
+    world.run(ms(3000));
+    world.network.filter = None;
+    let own = world.client(viewer).address;
+    let check = seen
+        .borrow()
+        .iter()
+        .rfind(|d| d.from == own && d.data[0] == 0)
+        .unwrap()
+        .clone();
+    let thief = Certificate::new();
+    let now = world.now;
+    let hello = world.client_mut(viewer).client_hello(&thief, now);
+    let (mut bytes_in, mut bytes_out) = (0, 0);
+    for datagram in std::iter::once(&check.data).chain(&hello) {
+        bytes_in += datagram.len();
+        let (_, out) = world.attack(stranger(), datagram);
+        bytes_out += out.iter().map(|transmit| transmit.data.len()).sum::<usize>();
+    }
+    // What it repeats by itself.
+    world.run(ms(15_000));
+    bytes_out += world.stray.iter().map(|datagram| datagram.data.len()).sum::<usize>();
+    println!("{bytes_out} bytes out for {bytes_in} in");
+    assert!(bytes_out <= 2 * bytes_in, "{bytes_out} bytes out for {bytes_in} in");
+}

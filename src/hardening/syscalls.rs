@@ -1,8 +1,8 @@
 //! Seccomp: the system calls that a server at work makes. All others end the process.
 //!
-//! The list was measured in part: strace under HTTP, joins and a stop, on Debian's glibc. It was not traced under a broadcast with
-//! browsers or a full disk (browser tests do run under it); it was completed with what tokio, mio, quinn-udp, the allocator, thread starts and a panic may call on other versions. Calls that
-//! reach far (memory protection, thread creation, socket options, signals) are allowed for the arguments in use only.
+//! The list was measured with strace under HTTP, joins and a stop, on Debian's glibc, and completed with what tokio, mio, quinn-udp, the
+//! allocator, thread starts and a panic may call on other versions. The tests of whole servers run under it: media, restarts, SIGHUP, a
+//! rotated certificate, a full disk, limits, browsers. Calls that reach far (memory protection, thread creation, socket options, signals) are allowed for the arguments in use only.
 //!
 //! Why end the process, and not answer with an error: an error would leave an intruder running and trying, and a library that meets an
 //! error where it never had one in a state that nobody tested. The end is what this server is built for; its supervisor sees SIGSYS

@@ -16,6 +16,9 @@ use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake, is_client_h
 const MAX_UNDER_WAY: usize = 2;
 /// How long a completed handshake stays to repeat its last flight, should that have been lost.
 const LINGER: Duration = Duration::from_secs(5);
+/// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
+/// again, and is answered again; a stranger whose address somebody used is left alone.
+const UNASKED_REPEATS: u32 = 2;
 /// A handshake that a newer one has overtaken is given up after this: a true one needs a few round trips.
 const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for every handshake while all places are taken: one that stands still must not keep others out.
@@ -39,6 +42,10 @@ struct UnderWay {
     started: Instant,
     /// Set once complete.
     drop_at: Option<Instant>,
+    /// More than a ClientHello came.
+    answered: bool,
+    /// How often a flight was repeated before that.
+    repeated: u32,
     /// Its place among those under way; free again once it is complete.
     admitted: Option<Admitted>,
     handshake: Box<dyn Handshake>,
@@ -72,6 +79,10 @@ impl Handshakes {
             if !expected && is_client_hello_rest(datagram) {
                 self.early = Some((from, Bytes::copy_from_slice(datagram)));
             }
+            if !is_client_hello_rest(datagram) {
+                let of_address = self.list.iter_mut().filter(|h| h.from == from);
+                of_address.for_each(|h| h.answered = true);
+            }
             // A record does not tell its handshake; the wrong one fails on it and falls away, the right one goes on.
             return self.drive(now, out, Some(datagram), |h| h.from == from);
         };
@@ -92,6 +103,8 @@ impl Handshakes {
                 from,
                 started: now,
                 drop_at: None,
+                answered: false,
+                repeated: 0,
                 admitted: Some(admitted),
                 handshake,
             };
@@ -143,6 +156,7 @@ impl Handshakes {
                 return true;
             }
             let result = h.handshake.drive(now, datagram, &mut packets);
+            h.repeated += u32::from(datagram.is_none() && !packets.is_empty());
             out.extend(packets.drain(..).map(|data| Transmit { to: h.from, data }));
             match result {
                 Ok(None) => true,
@@ -194,7 +208,8 @@ impl UnderWay {
     /// take an older one's ServerHello for its own, and fail.
     fn next(&self, newest: Option<[u8; 32]>) -> Instant {
         let end = self.ends(newest);
-        if self.drop_at.is_some() || Some(self.random) == newest {
+        let may_repeat = self.answered || self.repeated < UNASKED_REPEATS;
+        if self.drop_at.is_some() || Some(self.random) == newest && may_repeat {
             end.min(self.handshake.next_timeout())
         } else {
             end

@@ -8,6 +8,8 @@ pub(crate) mod full_state;
 pub(crate) mod fuzzing;
 mod handshakes;
 mod ice;
+#[cfg(test)]
+mod secrecy;
 mod srtp;
 
 use std::net::SocketAddr;

@@ -26,6 +26,10 @@ pub struct Live {
     pub session: String,
     /// The other hash of the server's certificate, for the page.
     pub fingerprint: String,
+    /// Datagrams that came from elsewhere than the server.
+    pub from_others: usize,
+    /// Somebody who gets a copy of all that it sends.
+    pub copies_to: Option<SocketAddr>,
     socket: UdpSocket,
     media: SocketAddr,
 }
@@ -62,6 +66,12 @@ pub fn offered(role: Role, seed: u64) -> Offered {
         ssrcs,
         random,
     }
+}
+
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_nonblocking(true).expect("set");
+    socket
 }
 
 pub fn path(role: Role, channel: &str) -> String {
@@ -106,8 +116,7 @@ impl Live {
             Role::Publisher => Side::Publisher(Box::new(Sender::new(&agreed, ssrcs, None, random.fork(), now))),
             Role::Viewer => Side::Viewer(Box::new(Receiver::new(&agreed))),
         };
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        socket.set_nonblocking(true).expect("set");
+        let socket = socket();
         let address = socket.local_addr().expect("an address");
         let known = answer_certificate(&answer).expect("a fingerprint").to_vec();
         Self {
@@ -115,6 +124,8 @@ impl Live {
             session: header(&response, "location").to_owned(),
             fingerprint: header(&response, "rekindle-fingerprint").to_owned(),
             answer,
+            from_others: 0,
+            copies_to: None,
             socket,
             media: server.media(),
         }
@@ -133,6 +144,18 @@ impl Live {
             .map_or(0, |stream| stream.got.len())
     }
 
+    /// The network leads its packets to another server.
+    pub fn lead_to(&mut self, media: SocketAddr) {
+        self.media = media;
+    }
+
+    /// As Firefox does when it renews, and every browser when its network changes.
+    pub fn move_to_another_port(&mut self) {
+        self.socket = socket();
+        self.client
+            .move_to(self.socket.local_addr().expect("an address"), Instant::now());
+    }
+
     fn step(&mut self) {
         let mut buffer = [0; 2048];
         loop {
@@ -141,7 +164,7 @@ impl Live {
                     self.client
                         .handle(Instant::now(), self.client.address, &buffer[..length]);
                 }
-                Ok(_) => {}
+                Ok(_) => self.from_others += 1,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // A server that is gone: the kernel says so for the datagram before.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
@@ -155,6 +178,9 @@ impl Live {
         for datagram in self.client.outgoing() {
             // As above.
             let _ = self.socket.send_to(&datagram, self.media);
+            if let Some(copies_to) = self.copies_to {
+                let _ = self.socket.send_to(&datagram, copies_to);
+            }
         }
     }
 }

@@ -148,12 +148,18 @@ impl Client {
             Browser::Chromium if self.ice_up => self.start_handshake(now),
             Browser::Chromium => {}
             Browser::Firefox => {
-                self.address.set_port(self.address.port() + 1);
-                self.ice_up = false;
-                self.transactions.clear();
-                self.next_check = Some(now);
+                let port = self.address.port() + 1;
+                self.move_to(SocketAddr::new(self.address.ip(), port), now);
             }
         }
+    }
+
+    /// The browser has another address, and checks it at once.
+    pub fn move_to(&mut self, address: SocketAddr, now: Instant) {
+        self.address = address;
+        self.ice_up = false;
+        self.transactions.clear();
+        self.next_check = Some(now);
     }
 
     /// A page that gives up: no more renewing.

@@ -262,6 +262,11 @@ impl World {
         Ok(Id(self.clients.len() - 1))
     }
 
+    /// All browsers that there were.
+    pub fn all(&self) -> Vec<Id> {
+        (0..self.clients.len()).map(Id).collect()
+    }
+
     pub fn client(&self, id: Id) -> &Client {
         &self.clients[id.0]
     }

@@ -1,0 +1,34 @@
+//! What session keys can not be. This compiles only as long as it is true.
+
+use std::fmt::{Debug, Display};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::dtls::{Completed, Handshake};
+use super::srtp::{SessionKeys, Srtp};
+
+/// Does not compile if the type has one of the traits: which of two implementations is meant would not be clear then.
+macro_rules! has_not {
+    ($type:ty: $($trait:path),+) => {
+        $({
+            trait Unclear<Which> {
+                fn decide() {}
+            }
+            impl<T: ?Sized> Unclear<()> for T {}
+            #[allow(dead_code, reason = "it only makes the other one unclear")]
+            struct HasIt;
+            impl<T: ?Sized + $trait> Unclear<HasIt> for T {}
+            <$type as Unclear<_>>::decide();
+        })+
+    };
+}
+
+#[test]
+fn session_keys_can_be_neither_copied_nor_written_nor_printed() {
+    has_not!(SessionKeys: Clone, Serialize, DeserializeOwned, Debug, Display);
+    has_not!(Srtp: Clone, Serialize, DeserializeOwned, Debug, Display);
+    has_not!(Completed: Clone, Serialize, DeserializeOwned, Debug, Display);
+    has_not!(dyn Handshake: Serialize, Debug, Display);
+    has_not!(super::Peer: Clone, Serialize, DeserializeOwned, Debug, Display);
+}

@@ -1,0 +1,136 @@
+//! The threat model names a test for each of its claims. They must be there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Rust files below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The names of all tests of the tree: functions under a `test` attribute that are not ignored.
+fn tests() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    sources(&root().join("tests"), &mut files);
+    files
+        .iter()
+        .flat_map(|path| names_of_tests(&fs::read_to_string(path).expect("readable")))
+        .collect()
+}
+
+fn names_of_tests(source: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut pending = false;
+    for line in source.lines().map(str::trim_start) {
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            pending = true;
+        } else if line.starts_with("#[ignore") {
+            pending = false;
+        } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| pending) {
+            pending = false;
+            names.extend(rest.split(['(', '<']).next().map(str::to_owned));
+        }
+    }
+    names
+}
+
+/// What stands between single backticks, outside of blocks of code.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// Names of tests are sentences.
+fn looks_like_a_test(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.chars().all(word) && name.matches('_').count() >= 3
+}
+
+/// What is wrong with a page.
+fn faults(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut column = None;
+    let mut code = false;
+    for line in page.lines() {
+        code ^= line.starts_with("```");
+        if code {
+            continue;
+        }
+        for name in quoted(line)
+            .into_iter()
+            .filter(|name| looks_like_a_test(name) && !tests.contains(*name))
+        {
+            faults.push(format!("there is no test {name}"));
+        }
+        if !line.starts_with('|') {
+            column = None;
+            continue;
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        if column.is_none() {
+            column = cells
+                .iter()
+                .position(|cell| cell.eq_ignore_ascii_case("shown by"))
+                .or(Some(usize::MAX));
+            continue;
+        }
+        let Some(shown_by) = column.and_then(|at| cells.get(at)) else {
+            continue;
+        };
+        if shown_by.chars().all(|c| c == '-' || c == ' ') {
+            continue;
+        }
+        let evidence = quoted(shown_by);
+        let exists = |name: &&str| tests.contains(*name) || name.contains('/') && root().join(name).exists();
+        if evidence.is_empty() || !evidence.iter().all(exists) {
+            faults.push(format!("nothing that exists shows this: {line}"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_claim_names_a_test_that_exists() {
+    let tests = tests();
+    assert!(tests.len() > 300, "{}", tests.len());
+    let mut pages = vec![root().join("SECURITY.md")];
+    for entry in fs::read_dir(root().join("threat-model")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        pages.extend(Some(path).filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    assert!(pages.len() >= 4, "{pages:?}");
+    for page in pages {
+        let faults = faults(&fs::read_to_string(&page).expect("readable"), &tests);
+        assert!(faults.is_empty(), "{}: {faults:#?}", page.display());
+    }
+}
+
+#[test]
+fn a_claim_without_a_test_is_noticed() {
+    let tests = BTreeSet::from(["a_test_that_is_there".to_owned()]);
+    let good = "| claim | shown by |\n|---|---|\n| x | `a_test_that_is_there`, `tests/threat_model.rs` |\n";
+    assert_eq!(faults(good, &tests), [""; 0]);
+    for bad in [
+        good.replace("a_test_that_is_there", "a_test_that_is_not_there"),
+        good.replace("threat_model.rs", "none.rs"),
+        good.replace("`a_test_that_is_there`, `tests/threat_model.rs`", "it is so"),
+        "As `a_test_of_another_name` shows.".to_owned(),
+    ] {
+        assert!(!faults(&bad, &tests).is_empty(), "{bad}");
+    }
+    let source =
+        "#[test]\nfn one() {}\n#[test]\n#[ignore]\nfn two() {}\n#[tokio::test]\nasync fn three() {}\nfn four() {}\n";
+    assert_eq!(names_of_tests(source), ["one", "three"]);
+}
