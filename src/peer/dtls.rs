@@ -62,12 +62,22 @@ pub(super) trait Handshake: Send {
 
 /// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's heap) until it is over, and time of the
 /// thread that also forwards media.
-struct Load {
+pub(super) struct Load {
     under_way: AtomicUsize,
     most: AtomicUsize,
 }
 
 impl Load {
+    /// A place that nobody else wants.
+    #[cfg(test)]
+    pub fn for_tests() -> Admitted {
+        let load = Arc::new(Self {
+            under_way: 0.into(),
+            most: usize::MAX.into(),
+        });
+        load.admit(Role::Viewer).expect("room")
+    }
+
     /// Lets one more begin, if there is room. Publishers have room of their own, as much again: all their viewers wait for them.
     fn admit(self: &Arc<Self>, role: Role) -> Option<Admitted> {
         let most = self.most.load(Ordering::Relaxed);

@@ -19,6 +19,10 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
 /// again, and is answered again; a stranger whose address somebody used is left alone.
 const UNASKED_REPEATS: u32 = 2;
+/// For so long a ClientHello is known again whose handshake a newer one was completed before: browsers repeat one for some seconds.
+const STALE: Duration = Duration::from_secs(20);
+/// As many are remembered.
+const MAX_STALE: usize = 16;
 /// A handshake that a newer one has overtaken is given up after this: a true one needs a few round trips.
 const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for every handshake while all places are taken: one that stands still must not keep others out.
@@ -56,6 +60,9 @@ struct UnderWay {
 pub(super) struct Handshakes {
     /// The newest first.
     list: Vec<UnderWay>,
+    /// ClientHellos from before the last completed handshake, and until when they are remembered. One that comes again must not begin
+    /// anew: its keys would take the place of newer ones, which the browser uses.
+    stale: Vec<([u8; 32], Instant)>,
     /// Token bucket for new handshakes: how many were started beyond what has been refilled, and since when that is counted.
     spent: u32,
     counted_at: Option<Instant>,
@@ -86,6 +93,10 @@ impl Handshakes {
             // A record does not tell its handshake; the wrong one fails on it and falls away, the right one goes on.
             return self.drive(now, out, Some(datagram), |h| h.from == from);
         };
+        self.stale.retain(|(_, until)| *until > now);
+        if self.stale.iter().any(|(known, _)| *known == random) {
+            return None;
+        }
         if !self.list.iter().any(|h| h.random == random && h.from == from) {
             if !self.allow(now) {
                 return None;
@@ -146,12 +157,15 @@ impl Handshakes {
         which: impl Fn(&UnderWay) -> bool,
     ) -> Option<Done> {
         let mut done = None;
+        let mut completed_at = None;
+        let mut place = 0;
         let mut packets = Vec::new();
         let newest = self.newest();
         self.list.retain_mut(|h| {
             if h.ends(newest) <= now {
                 return false;
             }
+            place += 1;
             if !which(h) {
                 return true;
             }
@@ -161,6 +175,7 @@ impl Handshakes {
             match result {
                 Ok(None) => true,
                 Ok(Some(completed)) => {
+                    completed_at = Some(place);
                     h.drop_at = Some(now + LINGER);
                     h.admitted = None;
                     let took = now.saturating_duration_since(h.started);
@@ -174,15 +189,27 @@ impl Handshakes {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a DTLS handshake was dropped");
+                    place -= 1;
                     false
                 }
             }
         });
-        if done.is_some() {
-            // The browser has gone on; older attempts are dead.
-            self.list.retain(|h| h.drop_at.is_some());
+        if let Some(place) = completed_at {
+            self.forget_older(now, place);
         }
         done
+    }
+
+    /// The browser has gone on from the attempts that began before the one at this place. One that began later is what it goes on to.
+    fn forget_older(&mut self, now: Instant, place: usize) {
+        let older = self.list.split_off(place);
+        for attempt in older {
+            if attempt.drop_at.is_some() {
+                self.list.push(attempt);
+            } else if self.stale.len() < MAX_STALE {
+                self.stale.push((attempt.random, now + STALE));
+            }
+        }
     }
 
     /// Retransmits what is due and drops what has lingered long enough.
@@ -225,5 +252,89 @@ impl UnderWay {
             None if Some(self.random) != newest => self.started + OVERTAKEN_TIMEOUT,
             None => self.started + HANDSHAKE_TIMEOUT,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dtls::{DtlsError, Load};
+    use super::super::srtp::{Profile, SessionKeys};
+    use super::*;
+
+    /// Completes when it is told to.
+    struct Puppet(Instant);
+
+    impl Handshake for Puppet {
+        fn drive(
+            &mut self,
+            now: Instant,
+            datagram: Option<&[u8]>,
+            _: &mut Vec<Bytes>,
+        ) -> Result<Option<Completed>, DtlsError> {
+            self.0 = now + Duration::from_secs(1);
+            let keys = || SessionKeys::new(Profile::AeadAes128Gcm, &[0; 56]).expect("keys");
+            Ok((datagram == Some(b"finished")).then(|| Completed {
+                certificate: Vec::new(),
+                keys: keys(),
+            }))
+        }
+
+        fn next_timeout(&self) -> Instant {
+            self.0
+        }
+    }
+
+    struct World {
+        now: Instant,
+        handshakes: Handshakes,
+        begun: u32,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                now: Instant::now(),
+                handshakes: Handshakes::default(),
+                begun: 0,
+            }
+        }
+
+        fn take(&mut self, port: u16, random: Option<u8>, datagram: &[u8]) -> bool {
+            let from = SocketAddr::from(([192, 0, 2, 1], port));
+            let begun = &mut self.begun;
+            let now = self.now;
+            let start = || {
+                *begun += 1;
+                Some((Box::new(Puppet(now)) as Box<dyn Handshake>, Load::for_tests()))
+            };
+            let random = random.map(|byte| [byte; 32]);
+            self.handshakes
+                .handle(now, from, random, datagram, start, &mut Vec::new())
+                .is_some()
+        }
+    }
+
+    #[test]
+    fn a_newer_attempt_goes_on_when_an_older_one_completes() {
+        let mut world = World::new();
+        world.take(1, Some(1), b"hello");
+        world.take(2, Some(2), b"hello");
+        assert!(world.take(1, None, b"finished"));
+        assert!(world.take(2, None, b"finished"));
+        assert_eq!(world.begun, 2);
+    }
+
+    #[test]
+    fn an_older_attempt_cannot_begin_anew_once_a_newer_one_has_completed() {
+        let mut world = World::new();
+        world.take(1, Some(1), b"hello");
+        world.take(2, Some(2), b"hello");
+        assert!(world.take(2, None, b"finished"));
+        assert!(!world.take(1, Some(1), b"hello"), "said again, since no answer came");
+        assert!(!world.take(1, None, b"finished"));
+        assert_eq!(world.begun, 2);
+        world.now += STALE;
+        world.take(1, Some(1), b"hello");
+        assert_eq!(world.begun, 3, "forgotten in the end");
     }
 }
