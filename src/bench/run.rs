@@ -14,7 +14,7 @@ use super::scenario::{Arm, Scenario};
 use super::server::Server;
 use super::target::Target;
 use super::turn::{self, Clients, Turn};
-use super::{Settings, report};
+use super::{Settings, report, vault};
 
 /// Viewers and handshakes of each, to measure what one costs.
 const COST_VIEWERS: usize = 50;
@@ -103,8 +103,13 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
                 .collect(),
         });
     }
+    let vault = match settings.vault_peers {
+        0 => None,
+        peers => Some(vault::measure(settings, peers, |what| progress.set_message(what))?),
+    };
     progress.finish_and_clear();
     Ok(Report {
+        vault,
         machine,
         made_at: SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

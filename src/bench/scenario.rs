@@ -78,6 +78,11 @@ pub struct Axes {
 }
 
 impl Axes {
+    /// Whether none is given.
+    pub(crate) fn is_default(&self) -> bool {
+        self.viewers.is_none() && self.down.is_none() && self.rtt.is_none() && self.loss.is_none()
+    }
+
     /// The default set where no axis is given; else every combination.
     pub(crate) fn scenarios(&self) -> Vec<Scenario> {
         let make = |viewers, down, rtt, loss| Scenario {
@@ -88,7 +93,7 @@ impl Axes {
                 loss,
             },
         };
-        if self.viewers.is_none() && self.down.is_none() && self.rtt.is_none() && self.loss.is_none() {
+        if self.is_default() {
             return vec![
                 make(1, 0, 0, 0.0),
                 make(1, 0, 50, 0.0),

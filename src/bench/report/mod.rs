@@ -14,6 +14,7 @@ use super::machine::Machine;
 use super::scenario::{Arm, Scenario};
 use super::stats::{Summary, as_ms, ms};
 use super::turn::{Kill, Turn};
+use super::vault::VaultResult;
 use super::{ClientKind, DtlsVersions, Settings};
 
 /// A run's result.
@@ -27,6 +28,7 @@ pub(super) struct Report {
     pub conditions: RunConditions,
     pub handshake: Option<HandshakeCost>,
     pub scenarios: Vec<ScenarioResult>,
+    pub vault: Option<VaultResult>,
     pub notes: Vec<String>,
 }
 
