@@ -91,6 +91,8 @@ pub struct Settings {
     pub vault_peers: usize,
     /// Where the result goes as JSON.
     pub json: Option<PathBuf>,
+    /// Where it goes as a page.
+    pub html: Option<PathBuf>,
 }
 
 impl Settings {

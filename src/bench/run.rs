@@ -9,7 +9,7 @@ use super::client::CameraSettings;
 use super::error::BenchError;
 use super::machine::Machine;
 use super::path::Conditions;
-use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, table};
+use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, html, table};
 use super::scenario::{Arm, Scenario};
 use super::server::Server;
 use super::target::Target;
@@ -28,7 +28,10 @@ pub fn run(settings: &Settings) -> Result<(), BenchError> {
     let report = measure(settings)?;
     print!("{}", table::write(&report));
     if let Some(path) = &settings.json {
-        report::write_json(&report, path)?;
+        report::write(path, &report::json(&report))?;
+    }
+    if let Some(path) = &settings.html {
+        report::write(path, &html::write(&report))?;
     }
     Ok(())
 }

@@ -126,6 +126,10 @@ struct ResumeArgs {
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Write the result as one self-contained page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -188,6 +192,7 @@ impl ResumeArgs {
             against: self.against,
             token: self.token,
             json: self.json,
+            html: self.html,
         }
     }
 }
