@@ -106,10 +106,10 @@ impl Settings {
         }
     }
 
-    fn camera(&self) -> CameraSettings {
+    fn camera(&self, scenario: &scenario::Scenario) -> CameraSettings {
         CameraSettings {
             fps: self.fps,
-            video_bitrate: self.bitrate,
+            video_bitrate: scenario.video_bitrate(self.bitrate),
         }
     }
 }

@@ -131,6 +131,14 @@ impl Scenario {
         (turns.unwrap_or(usual_turns), kills.unwrap_or(usual_kills))
     }
 
+    /// Video bits per second: what is wished, and no more than this machine sends to all viewers without being busy with that alone.
+    pub fn video_bitrate(&self, wished: u32) -> u32 {
+        const ALL: u32 = 300_000_000;
+        wished
+            .min(ALL / u32::try_from(self.viewers.max(1)).unwrap_or(u32::MAX))
+            .max(8000)
+    }
+
     /// In words.
     pub fn title(&self) -> String {
         let viewers = if self.viewers == 1 {

@@ -42,7 +42,11 @@ pub(in crate::bench) fn write(report: &Report) -> String {
 }
 
 fn tiles(page: &mut String, result: &ScenarioResult) {
-    page.push_str("<div class=\"tiles\">");
+    let _ = write!(
+        page,
+        "<h3>Median time without media: {}</h3><div class=\"tiles\">",
+        escape(&result.title())
+    );
     for arm in &result.arms {
         let median = arm
             .gap_ms
@@ -50,11 +54,10 @@ fn tiles(page: &mut String, result: &ScenarioResult) {
         let _ = write!(
             page,
             "<div class=\"tile\" style=\"border-top-color:{}\"><span class=\"name\">{}</span><b>{median} <small>ms</small></b>\
-             <span>{}. Median time without media: {}.</span></div>",
+             <span>{}.</span></div>",
             colour(arm.arm),
             arm.arm.name(),
-            what(arm.arm),
-            result.scenario.title()
+            what(arm.arm)
         );
     }
     page.push_str("</div>\n");
@@ -69,7 +72,7 @@ fn what(arm: Arm) -> &'static str {
 }
 
 fn section(page: &mut String, result: &ScenarioResult) {
-    let _ = write!(page, "<section><h2>{}</h2>", escape(&result.scenario.title()));
+    let _ = write!(page, "<section><h2>{}</h2>", escape(&result.title()));
     page.push_str("<div class=\"legend\">");
     for arm in &result.arms {
         legend(page, &colour(arm.arm), arm.arm.name());

@@ -102,10 +102,20 @@ pub(super) struct HandshakeCost {
 pub(super) struct ScenarioResult {
     #[serde(flatten)]
     pub scenario: Scenario,
+    pub video_bitrate: u32,
     pub arms: Vec<ArmResult>,
 }
 
 impl ScenarioResult {
+    /// In words.
+    pub fn title(&self) -> String {
+        format!(
+            "{}, {:.1} Mbit/s",
+            self.scenario.title(),
+            f64::from(self.video_bitrate) / 1e6
+        )
+    }
+
     pub fn arm(&self, arm: Arm) -> Option<&ArmResult> {
         self.arms.iter().find(|result| result.arm == arm)
     }

@@ -38,7 +38,10 @@ impl Log {
 
     fn ticks(&self) -> Vec<f64> {
         let decades = self.low.floor() as i32..=self.high.ceil() as i32;
-        let steps = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(decade)));
+        let few: &[f64] = &[1.0, 2.0, 5.0];
+        let many: &[f64] = &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0];
+        let chosen = if self.high - self.low > 1.5 { few } else { many };
+        let steps = decades.flat_map(|decade| chosen.iter().map(move |step| step * 10_f64.powi(decade)));
         let (low, high) = (self.low, self.high);
         steps.filter(|tick| (low..=high).contains(&tick.log10())).collect()
     }
@@ -95,10 +98,6 @@ pub(super) fn distributions(arms: &[ArmResult]) -> String {
             let command = if place == 0 { 'M' } else { 'L' };
             // Writing to a String cannot fail, here and below.
             let _ = write!(path, "{command}{x:.1} {before:.1}L{x:.1} {after:.1}");
-        }
-        if !arm.gaps_ms.is_empty() {
-            let end = y(arm.gaps_ms.len() as f64 / n as f64);
-            let _ = write!(path, "L{:.1} {end:.1}", WIDTH - right);
         }
         let dash = match arm.arm {
             Arm::Rehandshake => "",

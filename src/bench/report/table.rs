@@ -45,7 +45,7 @@ pub(in crate::bench) fn write(report: &Report) -> String {
 }
 
 fn one(text: &mut String, result: &ScenarioResult) {
-    let _ = writeln!(text, "\n{}", result.scenario.title());
+    let _ = writeln!(text, "\n{}", result.title());
     let _ = writeln!(
         text,
         "  {:<12} {:>6} {:>8} {:>8} {:>8} {:>8}  {:>9} {:>6} {:>8} {:>9} {:>11}",
