@@ -73,6 +73,10 @@ apt age age || skip "the vault against the stock age program" "age is not instal
 cargo_tool cargo-nextest cargo-nextest
 cargo nextest run --workspace ${CI:+--profile ci}
 
+say "canary: where session secrets can be found, and where not"
+# A build of its own, which tells them to the test.
+cargo nextest run --features canary --test canary ${CI:+--profile ci}
+
 say "the benchmark, in short"
 cargo nextest run --features bench -E 'binary(bench_resume) + test(bench::)'
 

@@ -22,6 +22,8 @@ extern crate self as rekindle;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod broadcast;
+#[cfg(feature = "canary")]
+mod canary;
 pub mod cli;
 #[cfg(feature = "full-state")]
 pub mod full_state;
@@ -32,4 +34,5 @@ pub mod net;
 pub mod peer;
 pub mod sdp;
 pub mod server;
+mod stack;
 pub mod vault;

@@ -131,6 +131,10 @@ impl Broadcast {
     pub(super) fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
         while let Some(event) = self.members.get_mut(id).and_then(|member| member.peer.poll_event()) {
             match event {
+                PeerEvent::Handshake => {
+                    let ufrag = self.members[id].ufrag.clone();
+                    self.events.push_back(Event::Handshake { ufrag });
+                }
                 PeerEvent::Connected { renewed, took } => self.connected(now, id, renewed, took, out),
                 PeerEvent::Address(address) => self.members[id].moved = Some(address),
             }

@@ -97,6 +97,11 @@ pub enum Departure {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// A new DTLS handshake has begun.
+    Handshake {
+        /// Who.
+        ufrag: Ufrag,
+    },
     /// Fresh keys are in use.
     Connected {
         /// Who.
@@ -151,6 +156,8 @@ pub struct Config {
     pub rehandshake_limit: Duration,
     /// How long without any packet until a publisher may be replaced by a newcomer.
     pub publisher_silence: Duration,
+    /// How long after a boot a publisher that is awaited cannot be replaced by a newcomer: many times what a page takes to come back.
+    pub publisher_grace: Duration,
     /// Consent (RFC 7675): a peer without a valid STUN check for so long is gone.
     pub consent: Duration,
 }
@@ -163,6 +170,7 @@ impl Default for Config {
             resume_window: Duration::from_secs(120),
             rehandshake_limit: Duration::from_secs(10),
             publisher_silence: Duration::from_secs(5),
+            publisher_grace: Duration::from_secs(15),
             consent: Duration::from_secs(30),
         }
     }

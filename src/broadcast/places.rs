@@ -51,7 +51,7 @@ impl Broadcast {
     }
 
     /// Whether this publisher may take the channel's place: nobody has it, or somebody who has fallen silent. One who is awaited after a
-    /// restart keeps it until given up, but not against another from an earlier boot: only one of the two can be the present one.
+    /// restart keeps it for longer, but not against another from an earlier boot: only one of the two can be the present one.
     fn is_vacant(&self, now: Instant, key: usize, ufrag: &Ufrag, resumed: bool) -> bool {
         let Some(channel) = self.channels.get(key) else {
             return true;
@@ -65,11 +65,11 @@ impl Broadcast {
         let Some(member) = channel.publisher.and_then(|id| self.members.get(id)) else {
             return true;
         };
-        if member.is_awaited() && !resumed {
+        let since = |then| now.saturating_duration_since(then);
+        if member.is_awaited() && !resumed && since(member.joined) < self.config.publisher_grace {
             return false;
         }
-        let last = member.peer.last_heard().unwrap_or(member.joined);
-        now.saturating_duration_since(last) >= self.config.publisher_silence
+        since(member.peer.last_heard().unwrap_or(member.joined)) >= self.config.publisher_silence
     }
 
     /// The key of a channel, made if need be.

@@ -82,6 +82,8 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
 }
 
 fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
+    #[cfg(feature = "canary")]
+    crate::canary::start();
     let settings = settings::Settings::resolve(args, matches)?;
     log::start(&settings.log)?;
     for warning in &settings.warnings {

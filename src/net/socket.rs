@@ -11,6 +11,8 @@ use crate::peer::Transmit;
 
 /// Longest datagram that is taken: a UDP datagram on an Ethernet is shorter, DTLS and RTP keep below it.
 const MAX_DATAGRAM: usize = 2048;
+/// Most bytes that the kernel hands over in one receive buffer, however many datagrams it has put together (GRO).
+const MAX_RECEIVED: usize = 64 << 10;
 /// Kernel buffers, in bytes: several frames for many viewers. The kernel may give less.
 const KERNEL_BUFFER: usize = 4 << 20;
 /// Most bytes in one segmented send (the kernel's limit is 64 KiB with headers).
@@ -41,7 +43,7 @@ impl Socket {
         let _ = state.set_recv_buffer_size((&io).into(), KERNEL_BUFFER);
         let local = io.local_addr()?;
         io.set_nonblocking(true)?;
-        let length = MAX_DATAGRAM * state.gro_segments();
+        let length = (MAX_DATAGRAM * state.gro_segments()).min(MAX_RECEIVED);
         Ok(Self {
             io: UdpSocket::from_std(io),
             state,

@@ -22,6 +22,7 @@ use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 
 use crate::sdp::Fingerprint;
+use crate::stack;
 use crate::vault::{IceCredentials, Role};
 
 /// How long a STUN check proves an address: a ClientHello from it is taken for so long. Browsers check every 2.5 s at the
@@ -70,6 +71,8 @@ pub enum Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
+    /// A ClientHello has begun a new handshake.
+    Handshake,
     /// A DTLS handshake completed and fresh SRTP keys are in use, in both directions.
     Connected {
         /// The peer had keys of this boot already: a false alarm of the page, or a second restart of its own.
@@ -93,6 +96,7 @@ pub struct Peer {
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
     last_check: Option<Instant>,
+    begun: Option<PeerEvent>,
     connected: Option<PeerEvent>,
     moved: Option<PeerEvent>,
     /// In full-state mode: see [`Peer::keep_sessions`].
@@ -113,6 +117,7 @@ impl Peer {
             srtp: None,
             last_heard: None,
             last_check: None,
+            begun: None,
             connected: None,
             moved: None,
             #[cfg(feature = "full-state")]
@@ -164,9 +169,14 @@ impl Peer {
         if random.is_some() && !self.is_proven(now, from) {
             return;
         }
-        let start = || self.dtls.handshake(self.setup.role, now);
+        let begun = &mut self.begun;
+        let start = || {
+            *begun = Some(PeerEvent::Handshake);
+            self.dtls.handshake(self.setup.role, now)
+        };
         let done = self.handshakes.handle(now, from, random, data, start, out);
         self.finish(done);
+        stack::wipe();
     }
 
     fn is_proven(&self, now: Instant, from: SocketAddr) -> bool {
@@ -233,6 +243,7 @@ impl Peer {
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         let done = self.handshakes.handle_timeout(now, out);
         self.finish(done);
+        stack::wipe();
     }
 
     /// When [`Peer::handle_timeout`] wants to be called next; `None` in steady state.
@@ -242,7 +253,8 @@ impl Peer {
 
     /// The next event, if any. Poll after every `handle` and `handle_timeout`.
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
-        self.moved.take().or_else(|| self.connected.take())
+        let begun = self.begun.take();
+        begun.or_else(|| self.moved.take()).or_else(|| self.connected.take())
     }
 
     /// Encrypts an RTP packet; `None` without keys, and for a packet that these keys must not protect (one from before the
@@ -292,6 +304,13 @@ impl Peer {
     /// The user name fragment of the server in a STUN Binding request, if the datagram is one; nothing is authenticated yet.
     pub fn stun_ufrag(data: &[u8]) -> Option<&str> {
         ice::request_ufrag(data)
+    }
+}
+
+/// Its keys wipe themselves; what handling them has left on the stack is overwritten here.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        stack::wipe();
     }
 }
 

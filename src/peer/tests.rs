@@ -181,7 +181,7 @@ impl Pair {
     fn connected(&mut self) -> Option<bool> {
         std::iter::from_fn(|| self.peer.poll_event()).find_map(|event| match event {
             PeerEvent::Connected { renewed, .. } => Some(renewed),
-            PeerEvent::Address(_) => None,
+            PeerEvent::Handshake | PeerEvent::Address(_) => None,
         })
     }
 

@@ -32,6 +32,8 @@ pub(super) struct App {
     pub certificates: Certificates,
     /// Which life of the server this is.
     pub boot: u64,
+    /// A random name of this process, in hexadecimal digits.
+    pub process: String,
     /// What a restart takes.
     pub mode: Mode,
     /// When the process started.

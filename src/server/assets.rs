@@ -18,28 +18,26 @@ struct Asset {
     content: &'static [u8],
 }
 
+macro_rules! built_in {
+    ($name:literal) => {
+        Asset {
+            name: $name,
+            content: include_bytes!(concat!("../../static/", $name)),
+        }
+    };
+}
+
 /// The files of the page.
 const ASSETS: &[Asset] = &[
-    Asset {
-        name: "index.html",
-        content: include_bytes!("../../static/index.html"),
-    },
-    Asset {
-        name: "page.js",
-        content: include_bytes!("../../static/page.js"),
-    },
-    Asset {
-        name: "rekindle.js",
-        content: include_bytes!("../../static/rekindle.js"),
-    },
-    Asset {
-        name: "style.css",
-        content: include_bytes!("../../static/style.css"),
-    },
-    Asset {
-        name: "icon.svg",
-        content: include_bytes!("../../static/icon.svg"),
-    },
+    built_in!("index.html"),
+    built_in!("page.js"),
+    built_in!("rekindle.js"),
+    built_in!("rekindle-connection.js"),
+    built_in!("rekindle-description.js"),
+    built_in!("rekindle-session.js"),
+    built_in!("rekindle-signalling.js"),
+    built_in!("style.css"),
+    built_in!("icon.svg"),
 ];
 
 /// Entity tags of the built-in files, in their order.

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Hello,
     /// Fresh keys are in use.
     Connected,
+    /// A ClientHello has come, and a handshake has begun.
+    Handshake,
     /// The channel's source came or went.
     Source,
     /// The session has ended.
@@ -46,9 +48,10 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All, by name.
-    const ALL: [(Kind, &str); 6] = [
+    const ALL: [(Kind, &str); 7] = [
         (Kind::Hello, "hello"),
         (Kind::Connected, "connected"),
+        (Kind::Handshake, "handshake"),
         (Kind::Source, "source"),
         (Kind::Gone, "gone"),
         (Kind::Active, "active"),
@@ -66,10 +69,10 @@ pub(super) struct Kinds(u8);
 
 impl Kinds {
     /// What a stream carries unless asked otherwise: this server's own events.
-    pub(super) const OWN: Kinds = Kinds(0b00_1111);
+    pub(super) const OWN: Kinds = Kinds(0b001_1111);
 
     /// Names as in a `Link` header: what can be subscribed to.
-    pub(super) const NAMES: &str = "hello,connected,source,gone,active,inactive";
+    pub(super) const NAMES: &str = "hello,connected,handshake,source,gone,active,inactive";
 
     /// The kinds of these names; names that are not known are left out.
     pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -108,10 +111,14 @@ pub(super) struct Frame {
 /// What the first event of a stream says.
 pub(super) struct Hello<'a> {
     pub boot: u64,
+    /// Another in every process, also where two have the same boot number because the first was killed before its own was durable.
+    pub process: &'a str,
     pub mode: Mode,
     pub role: Role,
     pub fingerprint: &'a str,
     pub connected: bool,
+    /// A handshake has begun since the last one was completed.
+    pub handshaking: bool,
     pub source: bool,
     pub streams: &'a [sdp::Stream],
 }
@@ -134,10 +141,12 @@ impl Frame {
     pub(super) fn hello(hello: &Hello<'_>) -> Self {
         let data = json!({
             "boot": hello.boot,
+            "process": hello.process,
             "mode": hello.mode.name(),
             "role": match hello.role { Role::Publisher => "publisher", Role::Viewer => "viewer" },
             "fingerprint": hello.fingerprint,
             "connected": hello.connected,
+            "handshaking": hello.handshaking,
             "source": hello.source,
             "streams": streams_json(hello.streams),
         });
@@ -147,6 +156,10 @@ impl Frame {
             kind: frame.kind,
             text: [retry.as_slice(), &frame.text].concat().into(),
         }
+    }
+
+    pub(super) fn handshake() -> Self {
+        Self::new(Kind::Handshake, &json!({}))
     }
 
     pub(super) fn connected(resumed: bool, took: Duration) -> Self {
@@ -228,7 +241,7 @@ mod tests {
         }
         let names: Vec<&str> = Kind::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(names.join(","), Kinds::NAMES);
-        assert_eq!(Kinds::OWN.names(), "hello,connected,source,gone");
+        assert_eq!(Kinds::OWN.names(), "hello,connected,handshake,source,gone");
     }
 
     #[test]
@@ -252,10 +265,12 @@ mod tests {
         assert_eq!(text(&draft), "event: inactive\ndata: {}\n\n");
         let hello = Hello {
             boot: 3,
+            process: "0123456789abcdef",
             mode: Mode::Rehandshake,
             role: Role::Viewer,
             fingerprint: "sha-512 00",
             connected: false,
+            handshaking: true,
             source: true,
             streams: &[],
         };
@@ -264,9 +279,11 @@ mod tests {
         assert_eq!(lines[..2], ["retry: 500", "event: hello"]);
         let data: serde_json::Value = serde_json::from_str(&lines[2]["data: ".len()..]).expect("JSON");
         assert_eq!(data["boot"], 3);
+        assert_eq!(data["process"], "0123456789abcdef");
         assert_eq!(data["mode"], "rehandshake");
         assert_eq!(data["role"], "viewer");
         assert_eq!(data["source"], true);
+        assert_eq!(data["handshaking"], true);
     }
 
     #[tokio::test(start_paused = true)]

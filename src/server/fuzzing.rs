@@ -74,6 +74,7 @@ impl World {
             health: Health::default(),
             certificates: Certificates::new(&identity, []),
             boot: 1,
+            process: "0123456789abcdef".to_owned(),
             mode: Default::default(),
             started: Instant::now(),
             addresses: vec![address],

@@ -29,7 +29,7 @@ const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
 const PREFLIGHT_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 const PREFLIGHT_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match, last-event-id");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-mode",
+    "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-process, rekindle-mode",
 );
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 

@@ -195,6 +195,7 @@ fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
 
 fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
     match event {
+        Event::Handshake { ufrag } => sessions.handshake(&ufrag),
         Event::Connected {
             ufrag,
             role,

@@ -72,6 +72,7 @@ pub(super) async fn events(
     let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
     let greeting = Greeting {
         boot: app.boot,
+        process: &app.process,
         mode: app.mode,
         certificates: &app.certificates,
     };

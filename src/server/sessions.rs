@@ -51,6 +51,8 @@ struct Session {
     /// Taken over from the last boot.
     resumed: bool,
     connected: bool,
+    /// A handshake has begun since the last one was completed.
+    handshaking: bool,
     streams: Vec<mpsc::Sender<Frame>>,
     /// Among those that its address may have.
     _place: Option<Place>,
@@ -84,6 +86,7 @@ pub(super) struct Counts {
 /// What a stream opens with.
 pub(super) struct Greeting<'a> {
     pub boot: u64,
+    pub process: &'a str,
     pub mode: Mode,
     pub certificates: &'a Certificates,
 }
@@ -142,6 +145,7 @@ impl Sessions {
             number,
             resumed,
             connected: false,
+            handshaking: false,
             streams: Vec::new(),
             _place: place,
         };
@@ -215,10 +219,12 @@ impl Sessions {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let hello = Hello {
             boot: greeting.boot,
+            process: greeting.process,
             mode: greeting.mode,
             role: session.record.role,
             fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,
+            handshaking: session.handshaking,
             source: live,
             streams,
         };
@@ -235,6 +241,14 @@ impl Sessions {
         Some(receiver)
     }
 
+    /// A handshake has begun.
+    pub(super) fn handshake(&self, ufrag: &Ufrag) {
+        if let Some(session) = self.lock().sessions.get_mut(ufrag) {
+            session.handshaking = true;
+            session.send(&[Frame::handshake()]);
+        }
+    }
+
     /// Fresh keys are in use. Returns the session's number for the log.
     pub(super) fn connected(&self, ufrag: &Ufrag, resumed: bool, took: Duration) -> Option<u64> {
         let mut inner = self.lock();
@@ -247,6 +261,7 @@ impl Sessions {
             channel.viewers += 1;
         }
         session.connected = true;
+        session.handshaking = false;
         session.send(&[Frame::connected(resumed, took)]);
         Some(session.number)
     }

@@ -10,6 +10,7 @@ static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::new
 fn greeting() -> Greeting<'static> {
     Greeting {
         boot: 1,
+        process: "0123456789abcdef",
         mode: Mode::Rehandshake,
         certificates: &CERTIFICATES,
     }

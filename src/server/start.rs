@@ -173,7 +173,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     } = opened;
     timeline::mark("vault", Instant::now());
     let vault = Arc::new(vault);
-    let seed = seed()?;
+    let seed = random()?;
+    let process = format!("{:016x}", u64::from_be_bytes(random()?));
     let identities = identities(&identity, &earlier)?;
     let max_peers = config.core.max_peers;
     let limits = listen::Limits {
@@ -227,6 +228,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         health: Health::default(),
         certificates,
         boot,
+        process,
         mode: config.mode,
         started,
         addresses: advertised.clone(),
@@ -295,12 +297,12 @@ fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identitie
     Ok(Identities::new(Arc::new(current), earlier))
 }
 
-/// A seed for the core, from the system: the library's generator may still be warming up.
-fn seed() -> Result<[u8; 32], RunError> {
-    let mut seed = [0; 32];
+/// Random bytes from the system: the library's generator may still be warming up.
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut random = [0; N];
     let mut filled = 0;
-    while filled < seed.len() {
-        filled += rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty())
+    while filled < N {
+        filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())
             .or_else(|error| {
                 if error == rustix::io::Errno::INTR {
                     Ok(0)
@@ -313,7 +315,7 @@ fn seed() -> Result<[u8; 32], RunError> {
                 source: error.into(),
             })?;
     }
-    Ok(seed)
+    Ok(random)
 }
 
 /// Where news comes from.

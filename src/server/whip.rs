@@ -36,6 +36,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 const EVENTS_RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 /// Another hash of the server's certificate, for the page's own use.
 pub(super) const FINGERPRINT: HeaderName = HeaderName::from_static("rekindle-fingerprint");
+/// A name of this process, another in each, by which a page tells a false alarm from a restart.
+pub(super) const PROCESS: HeaderName = HeaderName::from_static("rekindle-process");
 /// Which life of the server answers.
 pub(super) const BOOT: HeaderName = HeaderName::from_static("rekindle-boot");
 /// What a restart takes.
@@ -219,6 +221,7 @@ impl Created {
             (header::LOCATION, &location),
             (header::ETAG, &self.etag),
             (header::LINK, &link),
+            (PROCESS, &app.process),
             (FINGERPRINT, &app.certificates.current().other),
         ] {
             // Letters, digits and punctuation of our own making: always a header's value.

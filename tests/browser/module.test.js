@@ -1,7 +1,8 @@
 // The pure parts of the module: no browser, no server.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EventParser, reoffer, withStreams } from "../../static/rekindle.js";
+import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
+import { EventParser } from "../../static/rekindle-signalling.js";
 
 const ANSWER = [
   "v=0",
@@ -43,9 +44,51 @@ test("an edit reaches every section, and an answer stays passive", () => {
   assert.deepEqual(lines(answer, "a=setup:"), ["a=setup:passive", "a=setup:passive"]);
 });
 
-test("the BUNDLE owner moves and comes back", () => {
-  assert.deepEqual(lines(reoffer(ANSWER, { version: 1, flip: true }), "a=group:"), ["a=group:BUNDLE 1 0"]);
-  assert.deepEqual(lines(reoffer(ANSWER, { version: 2, flip: false }), "a=group:"), ["a=group:BUNDLE 0 1"]);
+test("another section owns the BUNDLE group", () => {
+  assert.deepEqual(bundled(reoffer(ANSWER, { version: 1, bundle: ["7", "0", "1"] })), ["7", "0", "1"]);
+  assert.deepEqual(bundled(reoffer(ANSWER, { version: 2 })), ["0", "1"]);
+});
+
+// Firefox's offer with a section that carries nothing on either side of those of the media.
+const PARKED_OFFER = [
+  "v=0",
+  "a=fingerprint:sha-256 EE:FF",
+  "a=group:BUNDLE p 0 1 q",
+  "m=audio 38767 UDP/TLS/RTP/SAVPF 109 9",
+  "a=inactive",
+  "a=mid:p",
+  "a=rtpmap:109 opus/48000/2",
+  "m=audio 0 UDP/TLS/RTP/SAVPF 109 9",
+  "a=bundle-only",
+  "a=mid:0",
+  "a=rtpmap:109 opus/48000/2",
+  "m=video 0 UDP/TLS/RTP/SAVPF 120",
+  "a=bundle-only",
+  "a=mid:1",
+  "m=audio 0 UDP/TLS/RTP/SAVPF 109",
+  "a=bundle-only",
+  "a=inactive",
+  "a=mid:q",
+  "a=rtpmap:109 opus/48000/2",
+  "",
+].join("\r\n");
+
+test("the server is not shown sections that carry nothing, and its answer is completed with them", () => {
+  const shown = without(PARKED_OFFER, ["p", "q"]);
+  assert.deepEqual(bundled(shown), ["0", "1"]);
+  assert.deepEqual(lines(shown, "m="), ["m=audio 9 UDP/TLS/RTP/SAVPF 109 9", "m=video 0 UDP/TLS/RTP/SAVPF 120"]);
+  assert.deepEqual(lines(shown, "a=mid:"), ["a=mid:0", "a=mid:1"]);
+  assert.deepEqual(lines(shown, "a=bundle-only"), ["a=bundle-only"]);
+
+  const answer = withParking(ANSWER, PARKED_OFFER, ["p", "q"]);
+  assert.deepEqual(bundled(answer), ["p", "0", "1", "q"]);
+  assert.deepEqual(lines(answer, "a=mid:"), ["a=mid:p", "a=mid:0", "a=mid:1", "a=mid:q"]);
+  assert.deepEqual(lines(answer, "a=fingerprint:"), Array(4).fill("a=fingerprint:sha-256 AA:BB"));
+  assert.deepEqual(lines(answer, "a=setup:"), Array(4).fill("a=setup:passive"));
+  const [, first, audio] = answer.split(/^(?=m=)/m);
+  assert.ok(first.startsWith("m=audio 9 UDP/TLS/RTP/SAVPF 109\r\n") && first.includes("a=rtpmap:109 opus/48000/2\r\n"), first);
+  assert.equal(audio, ANSWER.split(/^(?=m=)/m)[1], "the server's own sections are as it made them");
+  assert.deepEqual(lines(withStreams(answer, [{ kind: "audio", ssrc: 5, rtx: null }]), "a=ssrc:"), ["a=ssrc:5 cname:rekindle", "a=ssrc:1 cname:rekindle"]);
 });
 
 test("another publisher's streams take the place of the old ones, in their own sections", () => {

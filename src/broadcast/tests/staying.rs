@@ -177,6 +177,26 @@ fn after_a_restart_the_silent_are_awaited_and_the_stuck_let_go() {
 }
 
 #[test]
+fn a_publisher_that_does_not_come_back_after_a_restart_makes_room_for_another() {
+    let mut world = World::new();
+    world.connected(Role::Publisher);
+    world.restart();
+    let newcomer = ufrag("publish9");
+    world.pass(14 * SECOND);
+    assert_eq!(
+        world.core.reserve(world.now, Role::Publisher, CHANNEL, &newcomer),
+        Err(Refusal::PublisherPresent),
+    );
+    world.pass(2 * SECOND);
+    assert!(
+        world
+            .core
+            .reserve(world.now, Role::Publisher, CHANNEL, &newcomer)
+            .is_ok()
+    );
+}
+
+#[test]
 fn a_publisher_that_leaves_ends_the_source_but_not_its_viewers() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);

@@ -21,7 +21,7 @@ export class Browsers {
 }
 
 /** Waits until `check` is true. */
-export async function until(check, what, timeout = 10_000) {
+export async function until(check, what, timeout = 10_000, every = 20) {
   const end = clock() + timeout;
   let last;
   while (clock() < end) {
@@ -31,7 +31,7 @@ export async function until(check, what, timeout = 10_000) {
     } catch (error) {
       last = error;
     }
-    await sleep(20);
+    await sleep(every);
   }
   throw new Error(`after ${timeout} ms still not: ${typeof what === "function" ? await what() : what}${last ? ` (${last.message})` : ""}`);
 }

@@ -1,0 +1,324 @@
+/**
+ * One RTCPeerConnection with what is needed to renew its keys. Knows how, not when.
+ *
+ * @module
+ */
+
+import { bundled, reoffer, withParking, withStreams, without } from "./rekindle-description.js";
+
+/**
+ * The way in which this browser runs DTLS again: "fingerprint" or "bundle" (see rekindle-description.js). It has to be known before the
+ * join, since the second one takes sections of its own: a DTLS transport that cannot report errors is Firefox's. The first one is
+ * watched when it is first used, and where it does not work, the other one it is.
+ */
+let way = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : "fingerprint";
+let confirmed = false;
+
+const DOWN = ["disconnected", "failed", "closed"];
+
+const task = () =>
+  new Promise((resolve) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      resolve();
+    };
+    channel.port2.postMessage(null);
+  });
+
+export class Connection {
+  pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  stream = new MediaStream();
+  /** How often DTLS has come up. */
+  handshakes = 0;
+  /** An edit is being applied. */
+  renewing = false;
+  /** The server's side of the join; set by {@link accept}. */
+  join = null;
+  /** The server said that it has keys for us, in the process that its event stream belongs to. */
+  serverHasKeys = false;
+  /** Resolves with the reason when this connection is beyond help. */
+  over = new Promise((resolve) => {
+    this.end = (reason) => {
+      this.ended = true;
+      resolve(reason);
+    };
+  });
+  ended = false;
+  /** The browser has not been told yet which streams the publisher sends now. */
+  stale = false;
+  /** The shortest round trip to the server that was seen, in ms: one that was measured around an outage says little. */
+  rtt = Infinity;
+
+  /** Firefox: the sections that take turns as the owner of the BUNDLE group, and which of them is it. */
+  #parking = [];
+  #owner = 0;
+  /** Firefox: the one that is not the owner still holds the transport from before the last renewal. */
+  #held = false;
+  /** The transceivers that carry media. */
+  #media = [];
+  #transports = new Set();
+  #restarted = false;
+  #version = 0;
+  #hash = 0;
+  /** The browser has been given the offer of the next renewal, and waits for its own answer: see {@link prepare}. */
+  #prepared = false;
+  /** Settles when the description that is being applied has been. */
+  #busy = Promise.resolve();
+
+  /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
+  constructor(source, changed) {
+    this.changed = changed;
+    const park = () => {
+      if (way === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
+    };
+    // The first section owns the BUNDLE group from the start.
+    park();
+    for (const kind of ["audio", "video"]) {
+      const track = source?.getTracks().find((candidate) => candidate.kind === kind);
+      const init = source ? { direction: "sendonly", streams: [source] } : { direction: "recvonly" };
+      this.#media.push(this.pc.addTransceiver(track ?? kind, init));
+    }
+    park();
+    this.pc.addEventListener("connectionstatechange", () => changed());
+    this.pc.addEventListener("iceconnectionstatechange", () => changed());
+  }
+
+  /** The offer for the server. */
+  async offer() {
+    await this.pc.setLocalDescription();
+    const { sdp } = this.pc.localDescription;
+    return this.#parking.length > 0 ? without(sdp, this.#parkingMids) : sdp;
+  }
+
+  async accept(join) {
+    this.join = join;
+    if (this.#parking.length > 0) join.answer = withParking(join.answer, this.pc.localDescription.sdp, this.#parkingMids);
+    await this.pc.setRemoteDescription({ type: "answer", sdp: join.answer });
+    this.#observe();
+  }
+
+  get connected() {
+    const transports = this.#live();
+    if (transports.length === 0) return this.pc.connectionState === "connected";
+    return transports.every(({ state, iceTransport }) => state === "connected" && !DOWN.includes(iceTransport?.state));
+  }
+
+  /** A handshake has failed: nothing more comes of it. */
+  get broken() {
+    return this.#live().some(({ state }) => state === "failed");
+  }
+
+  get iceIsDown() {
+    const transports = this.#live();
+    if (transports.length > 0) return transports.some(({ iceTransport }) => DOWN.includes(iceTransport?.state));
+    return this.pc.connectionState === "failed" || DOWN.includes(this.pc.iceConnectionState);
+  }
+
+  /** Whether there is a track that media should be sent of. */
+  get sends() {
+    return this.pc.getSenders().some(({ track }) => track?.readyState === "live");
+  }
+
+  /** Another publisher sends other streams. */
+  setStreams(streams) {
+    const answer = withStreams(this.join.answer, streams);
+    if (answer === this.join.answer) return;
+    this.join.answer = answer;
+    this.stale = true;
+  }
+
+  /** Tells the browser of the publisher's present streams. Keys and transports stay as they are. */
+  retune() {
+    return this.stale ? this.#alone(() => this.#applyOffer()) : undefined;
+  }
+
+  /**
+   * Done once, right after the first connect, when it disturbs nobody: Firefox makes its receivers anew at the first offer that it is
+   * given, which costs a key frame.
+   */
+  prime() {
+    return way === "bundle" ? this.#alone(() => this.#applyOffer()) : undefined;
+  }
+
+  /**
+   * Does the first half of a renewal, which changes nothing yet: DTLS begins when the browser's answer is applied. Done when the server
+   * is gone, it saves half of what a renewal takes when the server is back.
+   */
+  prepare() {
+    return this.iceIsDown || this.#prepared ? undefined : this.#alone(() => this.#give());
+  }
+
+  /** Takes that back: the server had not gone. */
+  async unprepare() {
+    await this.#busy;
+    if (this.#prepared) await this.#alone(() => this.#takeBack());
+  }
+
+  /** Makes the browser run DTLS again. */
+  renew() {
+    return this.#alone(async () => {
+      // Once ICE is down an offer is not enough where the fingerprint is changed.
+      const restart = this.iceIsDown && way === "fingerprint";
+      if (restart || !this.#prepared) await this.#takeBack();
+      // DTLS that has not begun begins when ICE gets an answer.
+      if (way === "fingerprint" && this.#live().some(() => true) && this.#live().every(({ state }) => state === "new")) return;
+      if (restart) return this.#restartIce();
+      if (!this.#prepared) await this.#give();
+      await this.#take();
+    });
+  }
+
+  /** Firefox: lets the transport from before the last renewal go, which no media uses any more. */
+  tidy() {
+    return this.#held ? this.#alone(() => this.#letGo()) : undefined;
+  }
+
+  async measure() {
+    for (const report of (await this.pc.getStats()).values()) {
+      // Firefox knows it of the pair in use only after a while; the others lead to the same server.
+      if (report.type !== "candidate-pair" || !(report.currentRoundTripTime > 0)) continue;
+      this.rtt = Math.min(this.rtt, report.currentRoundTripTime * 1000);
+    }
+  }
+
+  /** What has arrived, video frames where there are any. */
+  async received() {
+    const count = { packets: 0, videoPackets: 0, frames: 0 };
+    for (const report of (await this.pc.getStats()).values()) {
+      if (report.type !== "inbound-rtp") continue;
+      count.packets += report.packetsReceived ?? 0;
+      count.frames += report.framesDecoded ?? 0;
+      if (report.kind === "video") count.videoPackets += report.packetsReceived ?? 0;
+    }
+    return count;
+  }
+
+  close() {
+    this.end("closed");
+    this.pc.close();
+  }
+
+  /** One description at a time. */
+  async #alone(work) {
+    if (this.renewing || this.ended) return;
+    this.renewing = true;
+    const done = work();
+    this.#busy = done.catch(() => {});
+    try {
+      await done;
+    } finally {
+      this.renewing = false;
+      this.changed();
+    }
+  }
+
+  /** Gives the browser the offer that makes it run DTLS again. */
+  async #give() {
+    if (way === "fingerprint") {
+      this.#hash += 1;
+    } else {
+      if (this.#held) await this.#letGo();
+      this.#owner = 1 - this.#owner;
+      this.#held = true;
+    }
+    this.#prepared = true;
+    await this.#setOffer();
+  }
+
+  /** Has the browser answer it: DTLS begins. */
+  async #take() {
+    this.#prepared = false;
+    this.#restarted = false;
+    await this.pc.setLocalDescription();
+    this.#observe();
+    if (way !== "fingerprint" || confirmed) return;
+    // The change shows while the answer is being applied, and may be over (connected again) before that returns.
+    await task();
+    confirmed = this.#restarted || this.#live().length === 0;
+    if (confirmed) return;
+    way = "bundle";
+    this.end("other-way");
+  }
+
+  /** Takes back what was given, and whatever else is half done. */
+  async #takeBack() {
+    if (this.pc.signalingState === "have-remote-offer") await this.pc.setRemoteDescription({ type: "rollback" });
+    if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
+    if (!this.#prepared) return;
+    this.#prepared = false;
+    if (way === "fingerprint") {
+      this.#hash -= 1;
+    } else {
+      this.#owner = 1 - this.#owner;
+      this.#held = false;
+    }
+  }
+
+  /** An ICE restart of our own, with the server's credentials as they were. */
+  async #restartIce() {
+    this.#hash += 1;
+    this.pc.restartIce();
+    await this.pc.setLocalDescription();
+    const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: this.#fingerprint, type: "answer" });
+    await this.pc.setRemoteDescription({ type: "answer", sdp });
+    this.#observe();
+  }
+
+  async #letGo() {
+    this.#held = false;
+    await this.#applyOffer();
+  }
+
+  get #parkingMids() {
+    return this.#parking.map(({ mid }) => mid);
+  }
+
+  /** Firefox: the BUNDLE group as it is now. The section that holds the old transport is not in it. */
+  get #bundle() {
+    if (this.#parking.length === 0) return undefined;
+    const mids = this.#parkingMids;
+    const [owner, other] = [mids[this.#owner], mids[1 - this.#owner]];
+    const media = bundled(this.join.answer).filter((mid) => !mids.includes(mid));
+    return this.#held ? [owner, ...media] : [owner, ...media, other];
+  }
+
+  get #fingerprint() {
+    return this.join.fingerprints[this.#hash % this.join.fingerprints.length];
+  }
+
+  async #applyOffer() {
+    await this.#setOffer();
+    await this.pc.setLocalDescription();
+    this.#observe();
+  }
+
+  async #setOffer() {
+    this.stale = false;
+    const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: this.#fingerprint, bundle: this.#bundle });
+    await this.pc.setRemoteDescription({ type: "offer", sdp });
+  }
+
+  /** The transports that media uses. */
+  #live() {
+    const transports = new Set(this.#media.flatMap(({ sender, receiver }) => [sender.transport, receiver.transport]));
+    transports.delete(null);
+    transports.delete(undefined);
+    return [...transports];
+  }
+
+  #observe() {
+    for (const transport of this.#live()) {
+      if (this.#transports.has(transport)) continue;
+      this.#transports.add(transport);
+      const look = () => {
+        if (transport.state === "new") this.#restarted = true;
+        if (transport.state === "connected") this.handshakes += 1;
+        if (transport.state === "closed") this.#transports.delete(transport);
+        this.changed();
+      };
+      transport.addEventListener("statechange", look);
+      if (transport.state === "connected") look();
+    }
+  }
+}

@@ -1,0 +1,577 @@
+/**
+ * A session with the server: joins, follows the event stream, decides when keys are renewed and when a new connection is needed.
+ *
+ * @module
+ */
+
+import { Connection } from "./rekindle-connection.js";
+import { Signalling } from "./rekindle-signalling.js";
+
+/** A retry of the event stream follows the first failures after this time, later ones ever more slowly, up to the second number. */
+const RETRY_MS = [15, 250];
+/**
+ * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
+ * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
+ * tried again after the first of these times, later ones after up to the second.
+ */
+const REAPPLY_MS = [300, 1000];
+/**
+ * Where the event stream may come back late (a proxy says no, nobody answers, or timers are slow because nobody looks), renewals are
+ * tried without it: after this time, again at ever longer intervals, and no more after the second number. A port that refuses at
+ * once is another matter: there the return will be seen.
+ */
+const BLIND_MS = [1000, 10_000];
+/**
+ * With a round trip longer than this, in ms, the first renewal does not wait for the return: hearing of it takes two round trips, and
+ * a process that is replaced at once is there when the ClientHello arrives. With a shorter one that would lose the first ClientHello,
+ * and the browser's own repetition comes later than the news.
+ */
+const FAR_MS = 20;
+/** Never renew faster than a handshake can take: so many ms, and so many round trips. */
+const HANDSHAKE_MS = 40;
+const HANDSHAKE_RTTS = 2.5;
+/** When the server has been back this long and the connection is still without keys, a new session is made. */
+const GIVE_UP_MS = 5000;
+/** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
+const KEPT_MS = 300;
+/**
+ * A publisher's media that is not heard of this long after its keys were renewed, and a viewer's picture that stands still this
+ * long although packets arrive, need a new session.
+ */
+const SILENT_MS = 4000;
+const STILL_MS = 4000;
+/** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
+const FLOW_MS = [2000, 4000];
+/** The round trip is looked at after this time, and after twice as long each further time. */
+const MEASURE_MS = 250;
+/** What the last renewal left behind is cleared away when all has been well for so long. */
+const TIDY_MS = 1000;
+/** For how long a publisher believes that the publisher in its way is its own lost request. */
+const OWN_GHOST_MS = 40_000;
+
+const now = () => performance.now();
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * A session with the server, for as long as the page wants it.
+ *
+ * Events, all with a `detail`:
+ * - `state` `{ state, previous, reason?, took_ms? }`: see {@link Session#state}
+ * - `restart` `{ boot, took_ms }`: the server has come back as another process and media flows again on the same connection
+ * - `track` `{ track, stream }`: a track to show (viewers)
+ * - `source` `{ live }`: the publisher came or went (viewers)
+ * - `replaced` `{ pc, stream, reason }`: a new connection had to be made and has taken over
+ * - `error` `{ reason, message, status? }`: the session cannot go on; its state is `failed`
+ */
+export class Session extends EventTarget {
+  /** @type {RTCPeerConnection | null} */
+  pc = null;
+  /** What is received (viewers) or sent (publishers). @type {MediaStream | null} */
+  stream = null;
+  /** Which life of the server this session last heard of. @type {number | null} */
+  boot = null;
+  /** How many restarts of the server were survived on one and the same connection. */
+  restarts = 0;
+  /** How many times a new connection had to be made. */
+  replacements = 0;
+  /** Whether a publisher is there (viewers); null while that is not known. @type {boolean | null} */
+  live = null;
+  /**
+   * - `connecting`: joining for the first time
+   * - `waiting`: nobody publishes on this channel yet
+   * - `connected`
+   * - `server-gone`: the server cannot be reached
+   * - `renewing`: the server is back, and keys are being renewed
+   * - `reconnecting`: the connection could not be kept, and a new one is being made
+   * - `failed`, `closed`
+   */
+  state = "connecting";
+
+  #role;
+  #source;
+  #signalling;
+  #mode = "rehandshake";
+  /** The process that this session's keys are shared with. */
+  #process = null;
+  /** The connection in use, and the one that it is about to replace. */
+  #connection = null;
+  #old = null;
+  #replaceReason = null;
+  /** What is known of the outage in progress; null while all is well. */
+  #outage = null;
+  #streamOpen = false;
+  /** The last attempt to open the event stream was refused at once. */
+  #refused = false;
+  /** The server says that the publisher's media arrives. */
+  #arrives = null;
+  #timer = null;
+  #abort = new AbortController();
+  #wake = () => {};
+
+  constructor(role, url, source, options = {}) {
+    super();
+    this.#role = role;
+    this.#source = source;
+    this.#signalling = new Signalling(new URL(url, globalThis.document?.baseURI), options, this.#abort.signal);
+    this.stream = source;
+    if (options.signal?.aborted) queueMicrotask(() => this.close());
+    options.signal?.addEventListener("abort", () => this.close(), { signal: this.#abort.signal });
+    const listen = { signal: this.#abort.signal };
+    if (options.leaveOnPagehide !== false) globalThis.addEventListener("pagehide", () => this.close(), listen);
+    for (const event of ["online", "pageshow"]) globalThis.addEventListener(event, () => this.#nudge(), listen);
+    globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), listen);
+    queueMicrotask(() => this.#run());
+  }
+
+  /** Leaves: tells the server, closes the connection. */
+  close() {
+    if (this.state === "closed") return;
+    this.#teardown();
+    this.#set("closed");
+  }
+
+  #teardown() {
+    clearTimeout(this.#timer);
+    const connection = this.#connection;
+    const old = this.#old;
+    this.#abort.abort();
+    this.#wake();
+    for (const each of [connection, old]) {
+      if (!each) continue;
+      this.#leave(each);
+      each.close();
+    }
+  }
+
+  // -- joining ------------------------------------------------------------------------------------------------------------
+
+  async #run() {
+    let failures = 0;
+    while (!this.#done) {
+      const connection = await this.#join();
+      if (!connection || this.#done) return;
+      this.#listen(connection);
+      const reason = await connection.over;
+      if (this.#done) return;
+      failures = connection.served ? 0 : failures + 1;
+      this.#outage = null;
+      this.#replaceReason = reason;
+      // The last picture stays up until the new connection has one: the old connection is closed only then.
+      if (!this.#old) this.#old = connection;
+      else connection.pc.close();
+      this.#set("reconnecting", { reason });
+      await Promise.race([this.#leave(connection), pause(1000)]);
+      if (failures > 0) await this.#pause(Math.min(15_000, 500 * 2 ** failures));
+    }
+  }
+
+  get #done() {
+    return this.state === "closed" || this.state === "failed";
+  }
+
+  /** Makes a connection and joins with it, however long that takes. */
+  async #join() {
+    const connection = new Connection(this.#source, () => this.#assess(connection));
+    this.#connection = connection;
+    this.pc ??= connection.pc;
+    connection.pc.addEventListener("track", ({ track, transceiver }) => {
+      if (this.#role !== "viewer" || transceiver.direction === "inactive") return;
+      connection.stream.addTrack(track);
+      if (connection === this.#connection && !this.#old) this.#show(connection, track);
+    });
+    let tries = 0;
+    // A request that got no answer may have been heard all the same. Then the publisher in the way is ourselves.
+    let lostAt = this.#old ? now() : null;
+    try {
+      const offer = await connection.offer();
+      while (!this.#done) {
+        const response = await this.#signalling.post(offer);
+        if (this.#done) return null;
+        tries += 1;
+        if (!response) {
+          lostAt = now();
+          if (this.state !== "reconnecting") this.#set("server-gone", { reason: "unreachable" });
+          await this.#pause(retryDelay(tries * 50));
+          continue;
+        }
+        if (response.status === 201) {
+          const joined = await this.#signalling.joined(response);
+          if (!joined) {
+            lostAt = now();
+            continue;
+          }
+          await connection.accept(joined);
+          this.boot ??= joined.boot;
+          this.#process = joined.process;
+          this.#mode = joined.mode;
+          this.#set(this.#old ? "reconnecting" : "connecting");
+          return connection;
+        }
+        const again = this.#role === "viewer" || (lostAt !== null && now() - lostAt < OWN_GHOST_MS);
+        if (response.status === 409 && again) {
+          if (this.#role === "viewer") this.#set("waiting", { reason: "no-publisher" });
+        } else if (response.status !== 429 && response.status < 500) {
+          const problem = await response.json().catch(() => ({}));
+          const message = problem.detail ?? problem.title ?? `The server answered ${response.status}.`;
+          return this.#fail(response.status === 409 ? "channel-taken" : "refused", message, response.status);
+        } else if (this.state !== "reconnecting") {
+          this.#set("server-gone", { reason: "unavailable" });
+        }
+        const seconds = Number(response.headers.get("Retry-After"));
+        const wait = seconds > 0 ? seconds * 1000 : 250 * tries;
+        await this.#pause(Math.min(Math.max(wait, 3000), wait * (1 + tries / 10)) * (0.9 + 0.2 * Math.random()));
+      }
+    } catch (error) {
+      if (!this.#done) this.#fail("join", String(error?.message ?? error));
+    }
+    return null;
+  }
+
+  #show(connection, track) {
+    this.stream = connection.stream;
+    this.#emit("track", { track, stream: this.stream });
+  }
+
+  async #leave(connection) {
+    if (!connection.join || connection.left) return;
+    connection.left = true;
+    await this.#signalling.leave(connection.join.location);
+  }
+
+  // -- the event stream: its end is the first sign that the server is gone ---------------------------------------------------
+
+  async #listen(connection) {
+    let failingSince = now();
+    let tries = 0;
+    while (!connection.ended) {
+      const outcome = await this.#signalling.events(connection.join.events, {
+        tries,
+        stop: (stop) => (connection.dropStream = stop),
+        heard: (event, data) => connection.ended || this.#heard(connection, event, data),
+      });
+      this.#streamOpen = false;
+      this.#refused = outcome === "refused";
+      if (connection.ended) return;
+      if (outcome === "unknown") return connection.end("unknown-session");
+      if (outcome === "ended") {
+        failingSince = now();
+        tries = 0;
+      }
+      if (outcome === "ended" || tries === 0) this.#lost(connection);
+      tries += 1;
+      // The first retry goes out at once: the process may have been replaced already.
+      if (tries > 1) await this.#pause(retryDelay(now() - failingSince));
+    }
+  }
+
+  #heard(connection, event, data) {
+    if (event === "hello") {
+      this.#streamOpen = true;
+      connection.serverHasKeys = data.connected === true;
+      this.#mode = data.mode ?? this.#mode;
+      const another = (data.process ?? null) !== this.#process;
+      // Without a lost stream before it: the server died and came back while the connection was being made.
+      if (another && !this.#outage) this.#begin(connection);
+      if (!another && this.#outage?.applied === 0) {
+        // A false alarm: only the stream was lost, and the keys are what they were.
+        this.#outage = null;
+        connection.unprepare().catch(() => connection.end("unprepare-failed"));
+        if (connection.served) this.#set("connected");
+      }
+      if (this.#outage) {
+        this.#outage.backAt = now();
+        this.#outage.boot = data.boot;
+        this.#outage.process = data.process ?? null;
+        if (data.handshaking) this.#outage.seenAt = now();
+        if (this.#outage.upAt === null && !this.#keepsKeys(connection, this.#outage)) this.#set("renewing");
+      } else {
+        this.boot = data.boot;
+      }
+      this.#tune(connection, data.streams);
+      if (typeof data.source === "boolean") this.#setLive(data.source);
+    } else if (event === "connected") {
+      connection.serverHasKeys = true;
+    } else if (event === "handshake") {
+      if (this.#outage) this.#outage.seenAt = now();
+    } else if (event === "source") {
+      this.#tune(connection, data.streams);
+      this.#setLive(data.live === true);
+    } else if (event === "gone") {
+      connection.end(data.reason ?? "gone");
+    }
+    this.#assess(connection);
+  }
+
+  #tune(connection, streams) {
+    if (this.#role === "viewer" && streams?.length > 0) connection.setStreams(streams);
+  }
+
+  #setLive(live) {
+    this.#arrives = live;
+    if (this.#role !== "viewer") return;
+    // After a restart the publisher is away for a moment as everybody is. It counts as gone if it has not come back by the end.
+    if (this.#outage) this.#outage.live = live;
+    if (this.live === live || (this.#outage && this.live !== null && !live)) return;
+    this.live = live;
+    this.#emit("source", { live });
+  }
+
+  // -- the outage --------------------------------------------------------------------------------------------------------------
+
+  #lost(connection) {
+    this.#begin(connection);
+    this.#set("server-gone");
+    if (connection.served && this.#mode !== "full-state") connection.prepare()?.catch(() => {});
+    this.#assess(connection);
+  }
+
+  /** An outage begins, or gets worse: whatever handshake there has been is of no use any more. */
+  #begin(connection) {
+    connection.serverHasKeys = false;
+    const since = this.#outage?.since ?? now();
+    const appliedAt = this.#outage?.appliedAt ?? -Infinity;
+    this.#outage = {
+      since,
+      startedAt: now(),
+      /** Handshakes before the last renewal. */
+      base: connection.handshakes,
+      backAt: null,
+      boot: null,
+      process: null,
+      /** When the server, since it is back, said that a ClientHello has come. */
+      seenAt: -Infinity,
+      live: null,
+      upAt: null,
+      tookMs: null,
+      appliedAt,
+      applied: 0,
+    };
+  }
+
+  /** Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
+  #assess(connection) {
+    if (this.#done || connection.ended || connection !== this.#connection || !connection.join) return;
+    const outage = this.#outage;
+    clearTimeout(this.#timer);
+    if (!outage) {
+      if (connection.connected) {
+        this.#serve(connection);
+        connection.retune()?.catch(() => connection.end("retune-failed"));
+      } else if (connection.pc.connectionState === "failed" && !connection.served) connection.end("no-media-path");
+      // ICE noticed what the event stream did not: a host that is gone closes nothing.
+      else if (connection.served && connection.iceIsDown) connection.dropStream?.();
+      return;
+    }
+    if (connection.renewing) return;
+    const at = now();
+    const keepsKeys = this.#keepsKeys(connection, outage);
+    const up = keepsKeys ? this.#streamOpen && connection.serverHasKeys : connection.handshakes > outage.base && connection.connected;
+    if (up) {
+      if (outage.upAt === null) {
+        outage.upAt = at;
+        this.#nudge();
+        this.#settle(connection, outage);
+      }
+      // With the stream open, the server has to know of the keys as well: they may be those of a process that died since.
+      if (!this.#streamOpen || connection.serverHasKeys) return this.#finish(connection, outage);
+    } else {
+      outage.upAt = null;
+    }
+    const back = outage.backAt !== null && this.#streamOpen;
+    if (back && at - outage.backAt > GIVE_UP_MS && (up || outage.applied > 0 || keepsKeys)) return connection.end("renewal-failed");
+    let due = Infinity;
+    if (!keepsKeys) {
+      due = this.#dueAt(connection, outage, back);
+      if (up) due = Math.max(due, outage.upAt + handshakeTime(connection));
+      if (due <= at) {
+        this.#renew(connection, outage);
+        return;
+      }
+    }
+    if (back) due = Math.min(due, outage.backAt + GIVE_UP_MS + 1);
+    if (back && keepsKeys && !connection.serverHasKeys) due = Math.min(due, outage.backAt + KEPT_MS + 1);
+    if (due < Infinity) this.#timer = setTimeout(() => this.#assess(connection), Math.max(1, due - at));
+  }
+
+  /** Whether this outage may end with the keys that there are: the server keeps them, and has not shown that it lost ours. */
+  #keepsKeys(connection, outage) {
+    if (this.#mode !== "full-state" || outage.applied > 0) return false;
+    const back = outage.backAt !== null && this.#streamOpen;
+    if (back && connection.iceIsDown) return false;
+    return connection.serverHasKeys || !back || now() - outage.backAt <= KEPT_MS;
+  }
+
+  /** When the next renewal is due. */
+  #dueAt(connection, outage, back) {
+    // A handshake that has begun is given the time that it takes; one that was begun before the news may still be on its way.
+    const earliest = Math.max(outage.appliedAt, outage.seenAt) + handshakeTime(connection);
+    const backoff = 2 ** Math.max(0, outage.applied - 1);
+    if (back) {
+      if (outage.appliedAt < outage.backAt && !connection.serverHasKeys) return earliest;
+      if (connection.broken) return earliest;
+      return Math.max(earliest, outage.appliedAt + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
+    }
+    const hidden = globalThis.document?.hidden === true;
+    const far = connection.rtt > FAR_MS && connection.rtt < Infinity;
+    if (outage.applied > 0) {
+      if ((this.#refused && !hidden) || now() - outage.startedAt > BLIND_MS[1]) return Infinity;
+      return Math.max(earliest, outage.appliedAt + 2 * BLIND_MS[0] * backoff);
+    }
+    if (far || hidden) return Math.max(earliest, outage.startedAt);
+    return this.#refused ? Infinity : Math.max(earliest, outage.startedAt + BLIND_MS[0]);
+  }
+
+  async #renew(connection, outage) {
+    outage.appliedAt = now();
+    if (outage.backAt !== null && this.#streamOpen) this.#set("renewing");
+    outage.base = connection.handshakes;
+    outage.upAt = null;
+    outage.applied += 1;
+    // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
+    await connection.renew().catch(() => {});
+    this.#assess(connection);
+  }
+
+  /** Keys are there: waits until media flows under them, and says so. */
+  async #settle(connection, outage) {
+    const wanted = () => this.#outage === outage && outage.upAt !== null && !connection.ended;
+    if (this.#role === "viewer" && this.live !== false) {
+      const flow = await flows(connection, wanted, () => outage.live === true);
+      if (wanted() && !flow && outage.live === true) return connection.end("no-media");
+    }
+    if (!wanted()) return;
+    outage.tookMs = Math.round(now() - outage.since);
+    this.#assess(connection);
+  }
+
+  #finish(connection, outage) {
+    if (outage.tookMs === null) return;
+    this.#set("connected", { took_ms: outage.tookMs });
+    // Which process it is that answered is known when the stream is back.
+    if (!this.#streamOpen) return;
+    this.#outage = null;
+    this.#serve(connection);
+    const another = this.#process !== outage.process;
+    this.#process = outage.process;
+    this.boot = outage.boot;
+    if (outage.live !== null) this.#setLive(outage.live);
+    if (connection.stale) queueMicrotask(() => this.#assess(connection));
+    setTimeout(() => this.#outage || connection.tidy()?.catch(() => connection.end("tidy-failed")), TIDY_MS);
+    if (this.#role === "publisher") this.#watchArrival(connection);
+    if (!another) return;
+    this.restarts += 1;
+    this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs });
+  }
+
+  /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */
+  async #watchArrival(connection) {
+    await pause(SILENT_MS);
+    if (this.#outage || connection.ended || !this.#streamOpen || this.#arrives !== false || !connection.sends) return;
+    connection.end("no-media");
+  }
+
+  /** A viewer that receives packets and decodes nothing, while somebody looks: its requests for key frames are not heard. */
+  async #watchPicture(connection) {
+    let before = null;
+    let stillSince = now();
+    while (!connection.ended && !this.#done) {
+      await pause(STILL_MS / 4);
+      const after = await connection.received().catch(() => null);
+      const stuck = before && after && after.frames === before.frames && after.videoPackets > before.videoPackets;
+      if (!stuck || this.#outage || globalThis.document?.hidden) stillSince = now();
+      if (now() - stillSince > STILL_MS) connection.end("no-picture");
+      before = after;
+    }
+  }
+
+  /** Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment. */
+  async #watchRoundTrip(connection) {
+    for (let ms = MEASURE_MS; !connection.ended && !this.#done; ms *= 2) {
+      await pause(ms);
+      if (!this.#outage) await connection.measure().catch(() => {});
+    }
+  }
+
+  /** The first connect of a connection. */
+  #serve(connection) {
+    if (connection.served) return;
+    connection.served = true;
+    this.#watchRoundTrip(connection);
+    if (this.#role === "viewer") {
+      if (this.#mode !== "full-state") connection.prime()?.catch(() => {});
+      this.#watchPicture(connection);
+    }
+    this.#takeOver(connection);
+    this.#set("connected");
+  }
+
+  #takeOver(connection) {
+    const old = this.#old;
+    if (!old) return;
+    this.#old = null;
+    old.pc.close();
+    this.pc = connection.pc;
+    this.replacements += 1;
+    if (this.#role === "viewer") this.stream = connection.stream;
+    this.#emit("replaced", { pc: this.pc, stream: this.stream, reason: this.#replaceReason });
+  }
+
+  // -- small things -------------------------------------------------------------------------------------------------------------
+
+  #fail(reason, message, status) {
+    this.#teardown();
+    this.#set("failed", { reason });
+    this.#emit("error", { reason, message, status });
+    return null;
+  }
+
+  #set(state, more = {}) {
+    if (this.state === state) return;
+    const previous = this.state;
+    this.state = state;
+    this.#emit("state", { state, previous, ...more });
+  }
+
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  /** Waits, but no longer than until something happens that makes trying again worth while. */
+  #pause(ms) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #nudge() {
+    this.#wake();
+    if (this.#connection) this.#assess(this.#connection);
+  }
+}
+
+/** How long a handshake may take. */
+function handshakeTime(connection) {
+  return HANDSHAKE_MS + (Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
+}
+
+/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. */
+function retryDelay(failingMs) {
+  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 16)) * (0.8 + 0.4 * Math.random());
+}
+
+/** Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did. */
+async function flows(connection, wanted, should) {
+  const before = await connection.received().catch(() => null);
+  const start = now();
+  while (before && wanted() && now() < start + FLOW_MS[should() ? 1 : 0]) {
+    const after = await connection.received().catch(() => before);
+    if (before.frames > 0 ? after.frames > before.frames : after.packets > before.packets) return true;
+    // Not more often: statistics cost as much as a frame, at the moment when there is most to do.
+    await pause(30);
+  }
+  return false;
+}

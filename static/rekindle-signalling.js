@@ -1,0 +1,146 @@
+/**
+ * What a page and the server say to each other: WHIP (RFC 9725) and WHEP, and a session's event stream.
+ *
+ * @module
+ */
+
+/** An attempt to open the event stream is given up after this time, a little later with every failure, up to the second number. */
+const ATTEMPT_MS = [1000, 4000];
+/** An attempt that fails sooner than this was refused: the machine is there, and nobody listens. */
+const REFUSED_MS = 500;
+const JOIN_MS = 10_000;
+
+/** Splits a stream of server-sent events into `{ event, data }`; data is JSON. */
+export class EventParser {
+  #rest = "";
+
+  /** @param {string} text @returns {{ event: string, data: any }[]} */
+  push(text) {
+    const blocks = (this.#rest + text).replaceAll("\r\n", "\n").split("\n\n");
+    this.#rest = blocks.pop();
+    const events = [];
+    for (const block of blocks) {
+      let event = "message";
+      const data = [];
+      for (const line of block.split("\n")) {
+        if (line.startsWith("event:")) event = line.slice(6).trim();
+        else if (line.startsWith("data:")) data.push(line.slice(5).trim());
+      }
+      if (data.length === 0) continue;
+      try {
+        events.push({ event, data: JSON.parse(data.join("\n")) });
+      } catch {
+        // Not ours: an event that is not JSON is left alone.
+      }
+    }
+    return events;
+  }
+}
+
+export class Signalling {
+  #url;
+  #options;
+  #fetch;
+  #signal;
+
+  /**
+   * @param {URL} url the WHIP or WHEP endpoint
+   * @param {import("./rekindle.js").Options} options
+   * @param {AbortSignal} signal ends all requests
+   */
+  constructor(url, options, signal) {
+    this.#url = url;
+    this.#options = options;
+    this.#fetch = options.fetch ?? ((...args) => globalThis.fetch(...args));
+    this.#signal = signal;
+  }
+
+  /** Sends an offer. Resolves with the response, or null if none came in time. */
+  async post(offer) {
+    const init = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer };
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort(), JOIN_MS);
+    try {
+      return await this.#fetch(this.#url, this.#init(init, AbortSignal.any([controller.signal, this.#signal])));
+    } catch {
+      return null;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What a 201 says, or null where its body did not arrive. */
+  async joined(response) {
+    const answer = await response.text().catch(() => null);
+    if (!answer) return null;
+    const base = response.url || this.#url;
+    const location = new URL(response.headers.get("Location"), base);
+    const link = /<([^>]*)>\s*;[^,]*server-sent-events/.exec(response.headers.get("Link") ?? "");
+    const first = /^a=fingerprint:(.*)$/m.exec(answer)?.[1].trim();
+    const second = response.headers.get("Rekindle-Fingerprint")?.trim();
+    const boot = response.headers.get("Rekindle-Boot");
+    return {
+      answer,
+      location,
+      events: link ? new URL(link[1], base) : new URL(`${location.pathname}/events`, location),
+      fingerprints: [first, second].filter(Boolean),
+      boot: boot === null ? null : Number(boot),
+      process: response.headers.get("Rekindle-Process"),
+      mode: response.headers.get("Rekindle-Mode") ?? "rehandshake",
+    };
+  }
+
+  /** Ends a session. */
+  async leave(location) {
+    try {
+      // keepalive: it must get out although the page may be going.
+      await this.#fetch(location, this.#init({ method: "DELETE", keepalive: true }));
+    } catch {
+      // The server forgets a silent peer by itself.
+    }
+  }
+
+  /**
+   * Reads a session's events until the stream ends. `tries` attempts have failed before; `stop` is given a function that ends this one.
+   * Resolves with "ended", "unknown" (no such session), or why it did not begin: "refused" or "failed".
+   */
+  async events(url, { tries, stop, heard }) {
+    const controller = new AbortController();
+    stop(() => controller.abort());
+    const signal = AbortSignal.any([controller.signal, this.#signal]);
+    const timer = setTimeout(() => controller.abort(), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
+    const start = performance.now();
+    let outcome = "refused";
+    try {
+      const response = await this.#fetch(url, this.#init({ headers: { Accept: "text/event-stream" } }, signal));
+      if (response.status === 404 || response.status === 410) return "unknown";
+      outcome = "failed";
+      if (!response.ok) return outcome;
+      const parser = new EventParser();
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        for (const { event, data } of parser.push(value)) {
+          if (event === "hello") {
+            outcome = "ended";
+            clearTimeout(timer);
+          }
+          heard(event, data);
+        }
+      }
+    } catch {
+      // A process that is killed ends its streams with an error as often as with an end.
+    } finally {
+      clearTimeout(timer);
+      controller.abort();
+    }
+    return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
+  }
+
+  #init(init, signal) {
+    const headers = { ...init.headers };
+    if (this.#options.token) headers.Authorization = `Bearer ${this.#options.token}`;
+    return { cache: "no-store", credentials: "same-origin", ...init, headers, signal };
+  }
+}
