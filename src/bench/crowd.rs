@@ -409,7 +409,12 @@ impl Crowd {
         } else if let Stage::In(client) = &place.stage {
             let link = link(client);
             match news.what {
-                What::Hello { boot, connected } => place.page.hello(now, link, boot, connected),
+                What::Hello {
+                    process,
+                    connected,
+                    handshaking,
+                } => place.page.hello(now, link, process, connected, handshaking),
+                What::Seen => place.page.seen(now),
                 What::Keyed => place.page.keyed(),
                 What::Lost => place.page.lost(now, link),
                 What::Unreachable { refused } => place.page.unreachable(refused),

@@ -63,8 +63,14 @@ pub(crate) enum What {
     Joined(Joined),
     /// It cannot be had.
     Failed(String),
-    /// First event of a stream: which life of the server, and whether it has keys.
-    Hello { boot: u64, connected: bool },
+    /// First event of a stream: which process answers, whether it has keys, and whether a handshake is under way.
+    Hello {
+        process: String,
+        connected: bool,
+        handshaking: bool,
+    },
+    /// A handshake has begun.
+    Seen,
     /// The server has keys now.
     Keyed,
     /// The stream has ended.
@@ -283,13 +289,23 @@ impl Visitor {
             .unwrap_or_default();
         match field("event:") {
             Some("hello") => {
-                let boot = data["boot"].as_u64().unwrap_or_default();
+                // A server that names no process has its boots to tell them by.
+                let process = data.get("process").unwrap_or(&data["boot"]).to_string();
                 let connected = data["connected"] == true;
-                self.tell(What::Hello { boot, connected });
+                let handshaking = data["handshaking"] == true;
+                self.tell(What::Hello {
+                    process,
+                    connected,
+                    handshaking,
+                });
                 true
             }
             Some("connected") => {
                 self.tell(What::Keyed);
+                false
+            }
+            Some("handshake") => {
+                self.tell(What::Seen);
                 false
             }
             Some("gone") => {

@@ -11,6 +11,7 @@ pub(crate) struct Machine {
     /// How this program was built.
     pub profile: &'static str,
     pub features: &'static str,
+    pub compiler: String,
     pub kernel: String,
     pub processor: String,
     pub cores: usize,
@@ -38,6 +39,7 @@ impl Machine {
             } else {
                 "bench"
             },
+            compiler: format!("rustc {}", rustc_version_runtime::version()),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             processor: field(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),

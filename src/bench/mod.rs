@@ -5,7 +5,7 @@
 //!
 //! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets), `http` (their HTTP), `path` (delay and loss).
 //! - The servers: `server`, `disk`, `target`.
-//! - The run: `scenario`, `turn`, `run`.
+//! - The run: `scenario`, `turn`, `vault`, `run`.
 //! - What is told: `stats`, `machine`, `report`.
 
 mod client;
@@ -22,6 +22,7 @@ mod server;
 mod stats;
 mod target;
 mod turn;
+mod vault;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,8 +87,12 @@ pub struct Settings {
     pub against: Option<String>,
     /// Its bearer token.
     pub token: Option<String>,
+    /// Peers of a vault whose start is measured; none where 0.
+    pub vault_peers: usize,
     /// Where the result goes as JSON.
     pub json: Option<PathBuf>,
+    /// Where it goes as a page.
+    pub html: Option<PathBuf>,
 }
 
 impl Settings {
@@ -101,10 +106,10 @@ impl Settings {
         }
     }
 
-    fn camera(&self) -> CameraSettings {
+    fn camera(&self, scenario: &scenario::Scenario) -> CameraSettings {
         CameraSettings {
             fps: self.fps,
-            video_bitrate: self.bitrate,
+            video_bitrate: scenario.video_bitrate(self.bitrate),
         }
     }
 }

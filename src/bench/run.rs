@@ -9,12 +9,12 @@ use super::client::CameraSettings;
 use super::error::BenchError;
 use super::machine::Machine;
 use super::path::Conditions;
-use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, table};
+use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, html, table};
 use super::scenario::{Arm, Scenario};
 use super::server::Server;
 use super::target::Target;
 use super::turn::{self, Clients, Turn};
-use super::{Settings, report};
+use super::{Settings, report, vault};
 
 /// Viewers and handshakes of each, to measure what one costs.
 const COST_VIEWERS: usize = 50;
@@ -28,7 +28,10 @@ pub fn run(settings: &Settings) -> Result<(), BenchError> {
     let report = measure(settings)?;
     print!("{}", table::write(&report));
     if let Some(path) = &settings.json {
-        report::write_json(&report, path)?;
+        report::write(path, &report::json(&report))?;
+    }
+    if let Some(path) = &settings.html {
+        report::write(path, &html::write(&report))?;
     }
     Ok(())
 }
@@ -97,14 +100,20 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
         }
         results.push(ScenarioResult {
             scenario: *scenario,
+            video_bitrate: scenario.video_bitrate(settings.bitrate),
             arms: by_arm
                 .into_iter()
                 .map(|(arm, turns)| ArmResult::of(arm, &turns))
                 .collect(),
         });
     }
+    let vault = match settings.vault_peers {
+        0 => None,
+        peers => Some(vault::measure(settings, peers, |what| progress.set_message(what))?),
+    };
     progress.finish_and_clear();
     Ok(Report {
+        vault,
         machine,
         made_at: SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

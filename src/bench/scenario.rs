@@ -78,6 +78,11 @@ pub struct Axes {
 }
 
 impl Axes {
+    /// Whether none is given.
+    pub(crate) fn is_default(&self) -> bool {
+        self.viewers.is_none() && self.down.is_none() && self.rtt.is_none() && self.loss.is_none()
+    }
+
     /// The default set where no axis is given; else every combination.
     pub(crate) fn scenarios(&self) -> Vec<Scenario> {
         let make = |viewers, down, rtt, loss| Scenario {
@@ -88,7 +93,7 @@ impl Axes {
                 loss,
             },
         };
-        if self.viewers.is_none() && self.down.is_none() && self.rtt.is_none() && self.loss.is_none() {
+        if self.is_default() {
             return vec![
                 make(1, 0, 0, 0.0),
                 make(1, 0, 50, 0.0),
@@ -124,6 +129,14 @@ impl Scenario {
             _ => (1, 2),
         };
         (turns.unwrap_or(usual_turns), kills.unwrap_or(usual_kills))
+    }
+
+    /// Video bits per second: what is wished, and no more than this machine sends to all viewers without being busy with that alone.
+    pub fn video_bitrate(&self, wished: u32) -> u32 {
+        const ALL: u32 = 300_000_000;
+        wished
+            .min(ALL / u32::try_from(self.viewers.max(1)).unwrap_or(u32::MAX))
+            .max(8000)
     }
 
     /// In words.

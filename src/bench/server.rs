@@ -92,6 +92,16 @@ impl Server {
         self.addresses.map(|(http, _)| http)
     }
 
+    /// Where media is received.
+    pub fn media(&self) -> Option<SocketAddr> {
+        self.addresses.map(|(_, media)| media)
+    }
+
+    /// The key file.
+    pub fn key_file(&self) -> PathBuf {
+        self.folder.path().join("key.txt")
+    }
+
     /// The vault.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")

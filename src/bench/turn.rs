@@ -301,7 +301,7 @@ pub(super) fn run(
     server.wait_until_up()?;
     let target = server.http().map(Target::own);
     let target = target.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
-    let clients = Clients::join(settings, scenario, arm, &target, settings.camera(), seed)?;
+    let clients = Clients::join(settings, scenario, arm, &target, settings.camera(scenario), seed)?;
     let mut watch = Watch::new(&server.state()).ok();
     let mut turn = Turn::default();
     watch_steady(settings, &mut server, watch.as_mut(), &mut turn);
@@ -331,7 +331,14 @@ pub(super) fn run_against(
     seed: u64,
     told: &mut dyn FnMut(),
 ) -> Result<Turn, BenchError> {
-    let clients = Clients::join(settings, scenario, Arm::Reconnect, target, settings.camera(), seed)?;
+    let clients = Clients::join(
+        settings,
+        scenario,
+        Arm::Reconnect,
+        target,
+        settings.camera(scenario),
+        seed,
+    )?;
     let mut turn = Turn::default();
     std::thread::sleep(settings.steady);
     for _ in 0..kills {

@@ -119,9 +119,17 @@ struct ResumeArgs {
     )]
     token: Option<String>,
 
+    /// Measure the start of a server whose vault has so many peers; 0 for none [default: 10000 in the default set, else none]
+    #[arg(long, value_name = "N")]
+    vault: Option<usize>,
+
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Write the result as one self-contained page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -148,13 +156,20 @@ impl ResumeArgs {
             ArmName::FullState => Arm::FullState,
             ArmName::Reconnect => Arm::Reconnect,
         };
+        let axes = Axes {
+            viewers: self.viewers,
+            down: self.down,
+            rtt: self.rtt,
+            loss: self.loss,
+        };
+        let usual_vault = if axes.is_default() && self.against.is_none() {
+            10_000
+        } else {
+            0
+        };
         Settings {
-            axes: Axes {
-                viewers: self.viewers,
-                down: self.down,
-                rtt: self.rtt,
-                loss: self.loss,
-            },
+            vault_peers: self.vault.unwrap_or(usual_vault),
+            axes,
             arms: self
                 .arms
                 .map_or_else(|| Arm::ALL.to_vec(), |arms| arms.iter().map(arm).collect()),
@@ -177,6 +192,7 @@ impl ResumeArgs {
             against: self.against,
             token: self.token,
             json: self.json,
+            html: self.html,
         }
     }
 }

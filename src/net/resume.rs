@@ -9,9 +9,9 @@ use bytes::Bytes;
 use mio::Waker;
 use tokio::sync::mpsc as async_mpsc;
 
-use super::Notice;
 #[cfg(feature = "full-state")]
 use super::full_state;
+use super::{Notice, timeline};
 use crate::broadcast::{Broadcast, Departure, Event, Join, Refusal, Routed};
 use crate::peer::Transmit;
 use crate::sdp;
@@ -97,6 +97,7 @@ pub(super) fn load(
         }
     }
     drop(reader);
+    timeline::mark("records", Instant::now());
     #[cfg(feature = "full-state")]
     if let Some(sessions) = sessions {
         sessions.finish();

@@ -27,7 +27,7 @@ pub(super) fn civil_date(unix_seconds: u64) -> (u64, u8, u8) {
 }
 
 /// A time as RFC 3339 has it, in UTC, to the second.
-pub(super) fn rfc3339(unix_seconds: u64) -> String {
+pub(crate) fn rfc3339(unix_seconds: u64) -> String {
     let (year, month, day) = civil_date(unix_seconds);
     let second = unix_seconds % 86_400;
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);

@@ -22,6 +22,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "bench")]
+pub(crate) use clock::rfc3339;
 pub use error::{FileFault, KeyError, VaultError};
 pub use identity::{FingerprintHash, Identity};
 pub use key::KeyFile;

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-/// As in `rekindle.js`.
+/// As in `rekindle-session.js`.
 const REAPPLY: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1000)];
 const BLIND: [Duration; 2] = [Duration::from_millis(1000), Duration::from_secs(10)];
+const FAR: Duration = Duration::from_millis(20);
 const HANDSHAKE: Duration = Duration::from_millis(40);
 const HANDSHAKE_RTTS: f64 = 2.5;
-const GIVE_UP: Duration = Duration::from_secs(3);
+const GIVE_UP: Duration = Duration::from_secs(5);
 /// A client that knows no event stream and makes new sessions gives up on the old one after so long without a packet.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -52,6 +53,8 @@ struct Outage {
     /// Handshakes before it, or before the last renewal.
     base: u64,
     back: Option<Instant>,
+    /// When the server, since it is back, said that a ClientHello has come.
+    seen: Option<Instant>,
     applied_at: Option<Instant>,
     applied: u32,
 }
@@ -64,7 +67,7 @@ pub(crate) struct Page {
     has_stream: bool,
     refused: bool,
     server_has_keys: bool,
-    boot: Option<u64>,
+    process: Option<String>,
     outage: Option<Outage>,
     /// A new session is being made.
     leaving: bool,
@@ -79,7 +82,7 @@ impl Page {
             has_stream,
             refused: false,
             server_has_keys: false,
-            boot: None,
+            process: None,
             outage: None,
             leaving: false,
         }
@@ -96,19 +99,31 @@ impl Page {
         self.refused = refused;
     }
 
-    /// The first event of a stream.
-    pub fn hello(&mut self, now: Instant, link: Link, boot: u64, has_keys: bool) {
+    /// The first event of a stream: which process it is, whether it has keys, and whether it has seen a ClientHello.
+    pub fn hello(&mut self, now: Instant, link: Link, process: String, has_keys: bool, handshaking: bool) {
         self.stream_open = true;
         self.server_has_keys = has_keys;
-        let another = self.boot.is_some_and(|known| known != boot);
-        self.boot = Some(boot);
-        // The server may say that it has no keys and have them a moment later: that is worth a renewal, but no new session.
-        let keyless = link.connected && !has_keys && self.way == Way::Renew;
-        if self.outage.is_none() && (another || keyless) {
+        let another = self.process.as_ref().is_some_and(|known| *known != process);
+        self.process = Some(process);
+        if another && self.outage.is_none() {
             self.begin(now, link);
+        }
+        // A false alarm: only the stream was lost.
+        if !another && self.outage.as_ref().is_some_and(|outage| outage.applied == 0) {
+            self.outage = None;
         }
         if let Some(outage) = &mut self.outage {
             outage.back = Some(now);
+            if handshaking {
+                outage.seen = Some(now);
+            }
+        }
+    }
+
+    /// The server says that a handshake has begun.
+    pub fn seen(&mut self, now: Instant) {
+        if let Some(outage) = &mut self.outage {
+            outage.seen = Some(now);
         }
     }
 
@@ -130,6 +145,7 @@ impl Page {
             began: now,
             base: link.handshakes,
             back: None,
+            seen: None,
             applied_at,
             applied: 0,
         });
@@ -198,21 +214,23 @@ impl Page {
         if link.connected && link.handshakes > outage.base && (!self.stream_open || self.server_has_keys) {
             return None;
         }
-        let handshake = HANDSHAKE.max(link.rtt.unwrap_or_default().mul_f64(HANDSHAKE_RTTS));
-        let since = outage.applied_at.map(|at| at + handshake);
+        let rtt = link.rtt.unwrap_or_default();
+        // A handshake that has begun is given the time that it takes.
+        let handshake = HANDSHAKE + rtt.mul_f64(HANDSHAKE_RTTS);
+        let earliest = outage.applied_at.max(outage.seen).map(|at| at + handshake);
+        let at_least = |at: Instant| earliest.map_or(at, |earliest| earliest.max(at));
         let backoff = 1 << outage.applied.saturating_sub(1).min(6);
-        let soonest = |at: Instant| since.map_or(at, |since| since.max(at));
+        let again = |applied: Instant| at_least(applied + REAPPLY[1].min(REAPPLY[0] * backoff));
         match (outage.back.filter(|_| self.stream_open), outage.applied_at) {
-            (Some(back), Some(applied)) if applied >= back => {
-                Some(soonest(applied + REAPPLY[1].min(REAPPLY[0] * backoff)))
-            }
-            (Some(back), _) if self.server_has_keys => Some(soonest(back + REAPPLY[0])),
-            (Some(back), _) => Some(soonest(back)),
+            (Some(back), Some(applied)) if applied >= back => Some(again(applied)),
+            (Some(back), _) if !self.server_has_keys => Some(at_least(back)),
+            (Some(back), applied) => Some(again(applied.unwrap_or(back))),
+            (None, Some(applied)) if outage.applied > 0 => Some(at_least(applied + 2 * BLIND[0] * backoff))
+                .filter(|due| !self.refused && *due < outage.began + BLIND[1]),
+            // Hearing of the return takes two round trips; a process that is replaced at once is there when the ClientHello arrives.
+            (None, _) if rtt > FAR => Some(at_least(outage.began)),
             (None, _) if self.refused => None,
-            (None, Some(applied)) if outage.applied > 0 => {
-                Some(soonest(applied + 2 * BLIND[0] * backoff)).filter(|due| *due < outage.began + BLIND[1])
-            }
-            (None, _) => Some(soonest(outage.began + BLIND[0])),
+            (None, _) => Some(at_least(outage.began + BLIND[0])),
         }
     }
 }
@@ -236,7 +254,7 @@ mod tests {
     fn keys_are_renewed_as_soon_as_the_server_is_back_and_again_if_nothing_came_of_it() {
         let t = Instant::now();
         let mut page = Page::new(Way::Renew, true);
-        page.hello(t, link(0, false), 1, false);
+        page.hello(t, link(0, false), "1".into(), false, false);
         assert_eq!(page.assess(t, link(1, true)), None);
         page.keyed();
         page.lost(t, link(1, true));
@@ -248,7 +266,7 @@ mod tests {
             "a refusing port tells when it takes again"
         );
         let back = t + 20 * MS;
-        page.hello(back, link(1, true), 2, false);
+        page.hello(back, link(1, true), "2".into(), false, false);
         assert_eq!(page.assess(back, link(1, true)), Some(Act::Renew));
         assert_eq!(page.assess(back, link(1, false)), None);
         assert_eq!(page.next(link(1, false)), Some(back + 300 * MS));
@@ -262,11 +280,12 @@ mod tests {
     fn a_session_that_cannot_be_kept_is_made_anew() {
         let t = Instant::now();
         let mut page = Page::new(Way::Renew, true);
+        page.hello(t, link(0, false), "1".into(), true, false);
         page.lost(t, link(1, true));
-        page.hello(t, link(1, true), 2, false);
+        page.hello(t, link(1, true), "2".into(), false, false);
         assert_eq!(page.assess(t, link(1, true)), Some(Act::Renew));
-        assert_eq!(page.assess(t + 3000 * MS, link(1, false)), Some(Act::Rejoin));
-        assert_eq!(page.assess(t + 4000 * MS, link(1, false)), None, "it is on its way");
+        assert_eq!(page.assess(t + 5000 * MS, link(1, false)), Some(Act::Rejoin));
+        assert_eq!(page.assess(t + 6000 * MS, link(1, false)), None, "it is on its way");
     }
 
     #[test]
@@ -289,8 +308,40 @@ mod tests {
     fn a_page_waits_where_the_server_kept_the_keys() {
         let t = Instant::now();
         let mut page = Page::new(Way::Wait, true);
+        page.hello(t, link(0, false), "1".into(), true, false);
         page.lost(t, link(1, true));
-        page.hello(t, link(1, true), 2, true);
+        page.hello(t, link(1, true), "2".into(), true, false);
+        assert_eq!(page.assess(t, link(1, true)), None);
+        assert!(page.outage.is_none());
+    }
+
+    #[test]
+    fn far_away_keys_are_renewed_at_once_and_not_again_while_the_server_says_that_it_is_at_it() {
+        let t = Instant::now();
+        let far = |handshakes, connected| Link {
+            rtt: Some(50 * MS),
+            ..link(handshakes, connected)
+        };
+        let mut page = Page::new(Way::Renew, true);
+        page.hello(t, far(0, false), "1".into(), true, false);
+        page.lost(t, far(1, true));
+        assert_eq!(page.assess(t, far(1, true)), Some(Act::Renew));
+        let back = t + 100 * MS;
+        page.hello(back, far(1, false), "2".into(), false, true);
+        assert_eq!(page.assess(back, far(1, false)), None);
+        assert_eq!(page.next(far(1, false)), Some(back + 165 * MS));
+        page.keyed();
+        assert_eq!(page.assess(back + 20 * MS, far(2, true)), None);
+        assert!(page.outage.is_none());
+    }
+
+    #[test]
+    fn a_stream_that_was_lost_alone_is_no_reason_to_renew_keys() {
+        let t = Instant::now();
+        let mut page = Page::new(Way::Renew, true);
+        page.hello(t, link(0, false), "1".into(), true, false);
+        page.lost(t, link(1, true));
+        page.hello(t, link(1, true), "1".into(), true, false);
         assert_eq!(page.assess(t, link(1, true)), None);
         assert!(page.outage.is_none());
     }

@@ -1,5 +1,7 @@
 //! What a run has to say.
 
+pub(super) mod html;
+mod svg;
 pub(super) mod table;
 
 use std::fs;
@@ -14,6 +16,7 @@ use super::machine::Machine;
 use super::scenario::{Arm, Scenario};
 use super::stats::{Summary, as_ms, ms};
 use super::turn::{Kill, Turn};
+use super::vault::VaultResult;
 use super::{ClientKind, DtlsVersions, Settings};
 
 /// A run's result.
@@ -27,12 +30,15 @@ pub(super) struct Report {
     pub conditions: RunConditions,
     pub handshake: Option<HandshakeCost>,
     pub scenarios: Vec<ScenarioResult>,
+    pub vault: Option<VaultResult>,
     pub notes: Vec<String>,
 }
 
 /// What all measurements of a run have in common.
 #[derive(Debug, Serialize)]
 pub(super) struct RunConditions {
+    /// How to run it again.
+    pub command: String,
     pub seed: u64,
     pub client: ClientKind,
     pub dtls: DtlsVersions,
@@ -48,6 +54,7 @@ pub(super) struct RunConditions {
 impl RunConditions {
     pub fn of(settings: &Settings) -> Self {
         Self {
+            command: command(std::env::args()),
             seed: settings.seed,
             client: settings.client,
             dtls: settings.dtls,
@@ -58,6 +65,24 @@ impl RunConditions {
             against: settings.against.clone(),
         }
     }
+}
+
+/// The command line, without what only concerns this run.
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let mut text = String::from("rekindle");
+    let mut skips = false;
+    for argument in arguments.skip(1) {
+        let (name, has_value) = argument
+            .split_once('=')
+            .map_or((argument.as_str(), false), |(name, _)| (name, true));
+        let private = matches!(name, "--token" | "--json" | "--html" | "--folder");
+        if !skips && !private {
+            text.push(' ');
+            text += &argument;
+        }
+        skips = private && !has_value;
+    }
+    text
 }
 
 /// What one handshake costs the server.
@@ -77,10 +102,20 @@ pub(super) struct HandshakeCost {
 pub(super) struct ScenarioResult {
     #[serde(flatten)]
     pub scenario: Scenario,
+    pub video_bitrate: u32,
     pub arms: Vec<ArmResult>,
 }
 
 impl ScenarioResult {
+    /// In words.
+    pub fn title(&self) -> String {
+        format!(
+            "{}, {:.1} Mbit/s",
+            self.scenario.title(),
+            f64::from(self.video_bitrate) / 1e6
+        )
+    }
+
     pub fn arm(&self, arm: Arm) -> Option<&ArmResult> {
         self.arms.iter().find(|result| result.arm == arm)
     }
@@ -245,14 +280,43 @@ fn phases(arm: Arm, kills: &[&Kill]) -> Vec<Phase> {
     phases
 }
 
-/// Writes the whole result as JSON.
+/// Writes the result to a file.
 ///
 /// # Errors
 /// [`BenchError::Output`].
-pub(super) fn write_json(report: &Report, path: &Path) -> Result<(), BenchError> {
-    let text = serde_json::to_string_pretty(report).unwrap_or_default();
-    fs::write(path, text + "\n").map_err(|source| BenchError::Output {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), BenchError> {
+    fs::write(path, text).map_err(|source| BenchError::Output {
         path: path.to_owned(),
         source,
     })
+}
+
+/// The whole result as JSON.
+pub(super) fn json(report: &Report) -> String {
+    // All keys are text, so this cannot fail.
+    serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_told_without_files_and_secrets() {
+        let words = [
+            "/x/rekindle",
+            "bench",
+            "resume",
+            "--json",
+            "a b",
+            "--viewers=1",
+            "--token=t",
+            "--rtt",
+            "50",
+        ];
+        assert_eq!(
+            command(words.map(ToOwned::to_owned).into_iter()),
+            "rekindle bench resume --viewers=1 --rtt 50"
+        );
+    }
 }

@@ -30,12 +30,22 @@ pub(in crate::bench) fn write(report: &Report) -> String {
     for scenario in &report.scenarios {
         one(&mut text, scenario);
     }
+    if let Some(vault) = &report.vault {
+        let read = vault.all_read_ms.map_or_else(String::new, |all| {
+            format!("; all records read after {:.0} ms", all.median)
+        });
+        let _ = writeln!(
+            text,
+            "\na vault of {} peers, {} starts: first STUN answer {:.1} ms after the process started (most {:.1} ms){read}",
+            vault.peers, vault.starts, vault.first_stun_ms.median, vault.first_stun_ms.max
+        );
+    }
     let _ = writeln!(text, "\ntook {:.0} s", report.took.as_secs_f64());
     text
 }
 
 fn one(text: &mut String, result: &ScenarioResult) {
-    let _ = writeln!(text, "\n{}", result.scenario.title());
+    let _ = writeln!(text, "\n{}", result.title());
     let _ = writeln!(
         text,
         "  {:<12} {:>6} {:>8} {:>8} {:>8} {:>8}  {:>9} {:>6} {:>8} {:>9} {:>11}",
