@@ -43,12 +43,15 @@ cargo_tool() {
   cargo install --quiet --locked --root "$tools" --target-dir target/tools-build "$2"
 }
 
+# The tests that need a feature.
+others='binary(canary) + binary(bench_resume) + binary(~full_state) + binary(~recorder) + test(bench::) + test(full_state)'
+
 say "format"
 cargo fmt --all -- --check
 
 say "lints"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
-cargo clippy --workspace --all-targets --quiet --features bench -- -D warnings
+cargo clippy --workspace --all-targets --quiet --all-features -- -D warnings
 
 say "dependencies: bans, licences, sources"
 cargo_tool cargo-deny cargo-deny
@@ -73,12 +76,9 @@ apt age age || skip "the vault against the stock age program" "age is not instal
 cargo_tool cargo-nextest cargo-nextest
 cargo nextest run --workspace ${CI:+--profile ci}
 
-say "canary: where session secrets can be found, and where not"
-# A build of its own, which tells them to the test.
-cargo nextest run --features canary --test canary ${CI:+--profile ci}
-
-say "the benchmark, in short"
-cargo nextest run --features bench -E 'binary(bench_resume) + test(bench::)'
+say "what only other builds have: the canary, the benchmark, full-state mode"
+# One build with all of it. The canary tells session secrets to its test; the default build, which was tested above, has none of the three.
+cargo nextest run --all-features ${CI:+--profile ci} -E "$others"
 
 say "browser tests"
 if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then
@@ -87,8 +87,7 @@ if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; 
     cd tests/browser
     npm ci --silent --no-audit --no-fund
     rm -f results.json
-    # edges.test.js is run by hand (`npm test`) until its false alarms are steady on a busy machine.
-    for file in module.test.js kills.test.js gaps.test.js; do
+    for file in module.test.js kills.test.js gaps.test.js edges.test.js; do
       # Two browsers with cameras on a machine that others use too: a file that fails is run once more, and that is said.
       node --test --test-concurrency=1 "$file" || {
         echo "RUN AGAIN: $file failed once"

@@ -8,7 +8,7 @@ import { Connection } from "./rekindle-connection.js";
 import { Signalling } from "./rekindle-signalling.js";
 
 /** A retry of the event stream follows the first failures after this time, later ones ever more slowly, up to the second number. */
-const RETRY_MS = [15, 250];
+const RETRY_MS = [10, 250];
 /**
  * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
  * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
