@@ -17,8 +17,8 @@ use crate::peer::full_state::Wanted;
 use crate::sdp::Kind;
 use crate::vault::{Role, Ufrag};
 
-/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped: the browser may have others, or be
-/// gone. Viewers send receiver reports about once a second.
+/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped where the browser has sent something
+/// that they do not authenticate, or nothing at all: it has others, or is gone. Viewers send receiver reports about once a second.
 const PROOF: Duration = Duration::from_secs(5);
 /// A sequence number that lies so far ahead of a stream's ceiling needs no shift.
 const AHEAD: u16 = 0x4000;
@@ -239,11 +239,11 @@ impl Broadcast {
             return;
         }
         for (_, member) in self.members.iter_mut() {
-            let silent = member
-                .peer
-                .unproven()
-                .is_some_and(|since| now.saturating_duration_since(since) >= PROOF);
-            if silent || member.peer.is_lost() {
+            let heard = member.heard.is_some();
+            let useless = member.peer.unproven().is_some_and(|unproven| {
+                now.saturating_duration_since(unproven.since) >= PROOF && (unproven.doubted || !heard)
+            });
+            if useless || member.peer.is_lost() {
                 member.peer.forget_keys();
                 self.full_state.dropped.push_back(member.ufrag.clone());
                 self.events.push_back(Event::Disconnected {

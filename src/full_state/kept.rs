@@ -36,12 +36,20 @@ pub(crate) struct Kept {
     /// These keys are in the vault, or on their way there.
     reserved: bool,
     /// Since when these keys, which are an earlier process's, wait for a packet that proves that the browser has them too.
-    unproven: Option<Instant>,
+    unproven: Option<Unproven>,
     /// A stream cannot go on under these keys.
     lost: bool,
     /// Streams whose first packets found nothing reserved.
     missed: Vec<u32>,
     wanted: Wanted,
+}
+
+/// Keys of an earlier process that no authentic packet has come under yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unproven {
+    pub since: Instant,
+    /// A packet came that these keys did not authenticate.
+    pub doubted: bool,
 }
 
 #[derive(Default)]
@@ -150,7 +158,10 @@ impl Kept {
             kept.received.push((old.ssrc, received));
         }
         kept.reserved = true;
-        kept.unproven = Some(now);
+        kept.unproven = Some(Unproven {
+            since: now,
+            doubted: false,
+        });
         Some(kept)
     }
 
@@ -249,7 +260,10 @@ impl Kept {
             Some(window) => window.index(sequence).filter(|index| window.is_new(*index))?,
             None => sequence.into(),
         };
-        let plain = self.receiving.unprotect_rtp(packet, index)?;
+        let Some(plain) = self.receiving.unprotect_rtp(packet, index) else {
+            self.doubt();
+            return None;
+        };
         // Only now: what is not authentic leaves no trace.
         let window = &mut self.received(ssrc)?.rtp;
         match window {
@@ -262,7 +276,10 @@ impl Kept {
 
     pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let ssrc = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
-        let (index, plain) = self.receiving.unprotect_rtcp(packet)?;
+        let Some((index, plain)) = self.receiving.unprotect_rtcp(packet) else {
+            self.doubt();
+            return None;
+        };
         let window = &mut self.received(ssrc)?.rtcp;
         match window {
             Some(window) if !window.is_new(index.into()) => return None,
@@ -313,8 +330,14 @@ impl Kept {
         ready
     }
 
-    /// Whether the browser has shown, since these keys were taken over, that it has them too; or since when it has not.
-    pub fn unproven(&self) -> Option<Instant> {
+    fn doubt(&mut self) {
+        if let Some(unproven) = &mut self.unproven {
+            unproven.doubted = true;
+        }
+    }
+
+    /// What is not known of keys that were taken over: whether the browser has them too.
+    pub fn unproven(&self) -> Option<Unproven> {
         self.unproven
     }
 

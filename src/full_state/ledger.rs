@@ -17,8 +17,9 @@ const PACE: Duration = Duration::from_millis(500);
 /// What a stream uses in this time is reserved ahead, in ms, and half of it is left when the next counters are written. So long, at
 /// the most, nothing goes out on a stream's own SSRC after a restart; and so often, at the most, there is a write: four times a second.
 const AHEAD_MS: u128 = 500;
-/// What is reserved at a start for a stream that the server numbers itself, before anybody asks: it is needed at once.
-const START: u64 = 128;
+/// What is reserved of a stream that the server numbers itself, at the least, and at a start before anybody asks: after a restart all
+/// that was lost goes there, at once. Such a stream may jump.
+const OWN_MARGIN: u64 = 512;
 /// Longest step between two packets of a stream: beyond half the sequence space a receiver takes the wrong rollover counter (RFC 3711
 /// §3.3.1).
 const MAX_STEP: u64 = 0x7000;
@@ -69,7 +70,7 @@ impl Sent {
             pending: None,
             own,
             resumed: false,
-            margin: FIRST_MARGIN,
+            margin: if own { OWN_MARGIN } else { FIRST_MARGIN },
             mark: None,
         }
     }
@@ -142,9 +143,8 @@ impl Sent {
                 let elapsed = now.saturating_duration_since(at);
                 if elapsed >= PACE {
                     let pace = u128::from(place.saturating_sub(before)) * AHEAD_MS / elapsed.as_millis();
-                    self.margin = u64::try_from(pace)
-                        .unwrap_or(u64::MAX)
-                        .clamp(*MARGINS.start(), *MARGINS.end());
+                    let least = if self.own { OWN_MARGIN } else { *MARGINS.start() };
+                    self.margin = u64::try_from(pace).unwrap_or(u64::MAX).clamp(least, *MARGINS.end());
                     self.mark = Some((now, place));
                 }
             }
@@ -182,7 +182,7 @@ impl SentCounter {
     /// What a new process makes durable before it uses any of these keys.
     pub(super) fn raise(&mut self) {
         if self.own {
-            self.ceiling += START;
+            self.ceiling += OWN_MARGIN;
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::srtp::{Srtp, full_state::Kept};
+use super::srtp::Srtp;
+use super::srtp::full_state::{Kept, Unproven};
 use super::{Peer, PeerEvent};
 use crate::full_state::record::{Resumed, SessionCounters, SessionRecord};
 use crate::vault::Ufrag;
@@ -82,7 +83,7 @@ impl Peer {
     }
 
     /// See [`Kept::unproven`].
-    pub(crate) fn unproven(&self) -> Option<Instant> {
+    pub(crate) fn unproven(&self) -> Option<Unproven> {
         self.kept()?.unproven()
     }
 

@@ -28,6 +28,8 @@ pub struct Live {
     pub fingerprint: String,
     socket: UdpSocket,
     media: SocketAddr,
+    /// All datagrams, as somebody on the way sees them: from, to, content.
+    pub tape: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
 }
 
 /// An offer, and what it was made from.
@@ -117,6 +119,7 @@ impl Live {
             answer,
             socket,
             media: server.media(),
+            tape: Vec::new(),
         }
     }
 
@@ -138,6 +141,7 @@ impl Live {
         loop {
             match self.socket.recv_from(&mut buffer) {
                 Ok((length, from)) if from == self.media => {
+                    self.tape.push((from, self.client.address, buffer[..length].to_vec()));
                     self.client
                         .handle(Instant::now(), self.client.address, &buffer[..length]);
                 }
@@ -155,6 +159,7 @@ impl Live {
         for datagram in self.client.outgoing() {
             // As above.
             let _ = self.socket.send_to(&datagram, self.media);
+            self.tape.push((self.client.address, self.media, datagram.to_vec()));
         }
     }
 }

@@ -59,7 +59,7 @@ fn a_stream_that_begins_under_reserved_keys_waits_for_its_counter() {
     let mut sent = Sent::new(true, true);
     assert_eq!(sent.judge(5), Verdict::Wait);
     assert!(sent.is_new() && sent.is_low());
-    assert_eq!(write(&mut sent, now, false).ceiling, 6 + 64);
+    assert_eq!(write(&mut sent, now, false).ceiling, 6 + 512);
     assert_eq!(sent.judge(5), Verdict::Wait);
     sent.reserved(true);
     assert_eq!(used(&mut sent, 5), Some(5));
@@ -101,10 +101,10 @@ fn the_servers_own_numbers_start_at_the_ceiling_at_once() {
     let mut sent = Sent::resumed(&left, &raised);
     let start = sent.start().expect("a place");
     assert_eq!(start, 65_530);
-    for n in 0..128 {
+    for n in 0..512 {
         assert_eq!(used(&mut sent, start.wrapping_add(n)), Some(65_530 + u64::from(n)));
     }
-    assert_eq!(sent.judge(start.wrapping_add(128)), Verdict::Wait);
+    assert_eq!(sent.judge(start.wrapping_add(512)), Verdict::Wait);
     assert_eq!(Sent::new(true, true).start(), None);
 }
 
