@@ -1,5 +1,6 @@
 //! Session keys whose use is bounded by what is durable. A part of `peer::srtp`, so that nothing outside can reach the keys.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -165,7 +166,7 @@ impl Kept {
         Some(kept)
     }
 
-    fn sent(&mut self, ssrc: u32, own: bool) -> Option<&mut Sent> {
+    fn sent(&mut self, ssrc: u32, ahead: u16) -> Option<&mut Sent> {
         if let Some(at) = self.sent.iter().position(|(known, _)| *known == ssrc) {
             return Some(&mut self.sent[at].1);
         }
@@ -174,14 +175,14 @@ impl Kept {
             self.lost = true;
             return None;
         }
-        self.sent.push((ssrc, Sent::new(own, self.reserved)));
+        self.sent.push((ssrc, Sent::new(ahead, self.reserved)));
         self.sent.last_mut().map(|(_, sent)| sent)
     }
 
-    /// A stream that will be sent, so that its counter is written with the next ones; `own`: numbered by the server.
-    pub fn announce(&mut self, ssrc: u32, own: bool) {
+    /// A stream that will be sent, so that its counter is written with the next ones; `ahead`: see [`SentCounter::ahead`].
+    pub fn announce(&mut self, ssrc: u32, ahead: u16) {
         let known = self.sent.iter().any(|(known, _)| *known == ssrc);
-        if !known && self.sent(ssrc, own).is_some() {
+        if !known && self.sent(ssrc, ahead).is_some() {
             self.want();
         }
     }
@@ -198,7 +199,7 @@ impl Kept {
     pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
-        let sent = self.sent(ssrc, false)?;
+        let sent = self.sent(ssrc, 0)?;
         let verdict = sent.judge(sequence);
         let (low, missed) = (sent.is_low(), verdict == Verdict::Wait && sent.is_new());
         if low {
@@ -291,7 +292,7 @@ impl Kept {
     }
 
     /// The counters to write now. What they reserve may be used once [`Kept::reserved`] says that they are durable.
-    pub fn reserve(&mut self, now: Instant, ufrag: &Ufrag) -> SessionCounters {
+    pub fn reserve(&mut self, now: Instant, ufrag: &Ufrag, local: Option<IpAddr>) -> SessionCounters {
         let first = !std::mem::replace(&mut self.reserved, true);
         let known = if first { 0 } else { self.rtcp_limit };
         let ceiling = known.max(self.rtcp.saturating_add(RTCP_AHEAD)).min(RTCP_LAST);
@@ -309,6 +310,7 @@ impl Kept {
         SessionCounters {
             ufrag: ufrag.clone(),
             id: self.id,
+            local,
             rtcp_ceiling: ceiling,
             sent,
             received: received.collect(),
