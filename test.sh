@@ -48,6 +48,7 @@ cargo fmt --all -- --check
 
 say "lints"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
+cargo clippy --workspace --all-targets --quiet --features bench -- -D warnings
 
 say "dependencies: bans, licences, sources"
 cargo_tool cargo-deny cargo-deny
@@ -71,6 +72,13 @@ export REKINDLE_PYTHON=$python
 apt age age || skip "the vault against the stock age program" "age is not installed"
 cargo_tool cargo-nextest cargo-nextest
 cargo nextest run --workspace ${CI:+--profile ci}
+
+say "canary: where session secrets can be found, and where not"
+# A build of its own, which tells them to the test.
+cargo nextest run --features canary --test canary ${CI:+--profile ci}
+
+say "the benchmark, in short"
+cargo nextest run --features bench -E 'binary(bench_resume) + test(bench::)'
 
 say "browser tests"
 if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then

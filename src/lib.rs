@@ -15,7 +15,15 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// Parts of the benchmark's clients belong to tests too, and name this crate as those do.
+#[cfg(feature = "bench")]
+extern crate self as rekindle;
+
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod broadcast;
+#[cfg(feature = "canary")]
+mod canary;
 pub mod cli;
 #[cfg(feature = "full-state")]
 pub mod full_state;
@@ -26,4 +34,5 @@ pub mod net;
 pub mod peer;
 pub mod sdp;
 pub mod server;
+mod stack;
 pub mod vault;

@@ -41,6 +41,26 @@ fn secret(key_file: &str) -> &str {
         .expect("an identity")
 }
 
+/// The X25519 private key in an identity: Bech32 (BIP 173), whose last six characters are a checksum.
+fn scalar(identity: &str) -> Vec<u8> {
+    let digits = identity.trim_start_matches("AGE-SECRET-KEY-1");
+    let digits = &digits[..digits.len() - 6];
+    let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
+    for digit in digits.bytes() {
+        let value = b"QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
+            .iter()
+            .position(|known| *known == digit);
+        bits = bits << 5 | value.expect("a digit") as u32;
+        held += 5;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    assert_eq!(bytes.len(), 32);
+    bytes
+}
+
 #[test]
 fn on_sighup_a_running_server_puts_the_vault_under_the_new_identity() {
     let folder = folder();
@@ -87,7 +107,9 @@ fn on_sighup_a_running_server_puts_the_vault_under_the_new_identity() {
         needles.add("control", fragment.as_bytes());
         needles.add("old identity", secret(&first).as_bytes());
         needles.add("new identity", secret(&second).as_bytes());
-        let mut found: Vec<_> = memory.iter().flat_map(|part| needles.find(part)).collect();
+        needles.add("old private key", &scalar(secret(&first)));
+        needles.add("new private key", &scalar(secret(&second)));
+        let mut found: Vec<_> = memory.iter().flat_map(|(_, part)| needles.find(part)).collect();
         found.dedup();
         assert_eq!(
             found,

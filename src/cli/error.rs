@@ -44,6 +44,9 @@ pub(super) enum CliError {
     Key(#[from] crate::vault::KeyError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[cfg(feature = "bench")]
+    #[error(transparent)]
+    Bench(#[from] crate::bench::BenchError),
 }
 
 impl CliError {
@@ -64,6 +67,8 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) => EXIT_FAILURE,
             _ => EXIT_CONFIGURATION,
         }
     }

@@ -2,6 +2,8 @@
 
 mod announce;
 mod args;
+#[cfg(feature = "bench")]
+mod bench;
 mod error;
 mod file;
 mod keygen;
@@ -43,6 +45,9 @@ enum Command {
     Audit(vault::AuditArgs),
     /// Put a state folder under another key file; a server that runs on it need not stop
     Rekey(vault::RekeyArgs),
+    /// Measure what a restart costs
+    #[cfg(feature = "bench")]
+    Bench(bench::BenchArgs),
 }
 
 /// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key file or vault forbid a
@@ -70,11 +75,15 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
         None => serve(cli.serve, matches, hardened),
         Some(Command::Serve(args)) => serve(*args, matches.subcommand_matches("serve").unwrap_or(matches), hardened),
         Some(Command::Keygen(args)) => keygen::run(&args),
+        #[cfg(feature = "bench")]
+        Some(Command::Bench(args)) => args.run(),
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
+    #[cfg(feature = "canary")]
+    crate::canary::start();
     let settings = settings::Settings::resolve(args, matches)?;
     log::start(&settings.log)?;
     for warning in &settings.warnings {

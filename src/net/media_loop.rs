@@ -9,8 +9,10 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::resume::{Loaded, Resume};
 use super::socket::{Answered, Socket};
+use super::timeline::Timeline;
 use super::{Notice, Task};
 use crate::broadcast::{Broadcast, Routed};
+use crate::peer::Transmit;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -28,6 +30,7 @@ pub(super) struct MediaLoop {
     notices: async_mpsc::UnboundedSender<Notice>,
     resume: Resume,
     loaded: mpsc::Receiver<Loaded>,
+    timeline: Option<Timeline>,
     #[cfg(feature = "full-state")]
     writer: Option<super::full_state::Writer>,
 }
@@ -53,6 +56,7 @@ impl MediaLoop {
                 notices,
                 resume,
                 loaded,
+                timeline: Timeline::new(),
                 #[cfg(feature = "full-state")]
                 writer: None,
             },
@@ -113,15 +117,26 @@ impl MediaLoop {
                 let socket = &self.socket;
                 writer.turn(now, &mut self.core, |peer| socket.source_of(peer), &mut out);
             }
-            self.socket.send(&mut out);
+            self.send(now, &mut out);
             while let Some(event) = self.core.poll_event() {
+                if let Some(timeline) = &mut self.timeline {
+                    timeline.event(now, &event);
+                }
                 let _ = self.notices.send(Notice::Event(event));
             }
         }
     }
 
+    fn send(&mut self, now: Instant, out: &mut Vec<Transmit>) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.rest(now);
+            timeline.sends(out);
+        }
+        self.socket.send(out);
+    }
+
     /// Takes some batches; whether there may be more.
-    fn receive(&mut self, now: Instant, out: &mut Vec<crate::peer::Transmit>) -> bool {
+    fn receive(&mut self, now: Instant, out: &mut Vec<Transmit>) -> bool {
         for _ in 0..BATCHES {
             let (core, resume) = (&mut self.core, &mut self.resume);
             let any = self.socket.receive(|from, data| {

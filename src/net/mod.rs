@@ -6,6 +6,7 @@ mod full_state;
 mod media_loop;
 mod resume;
 mod socket;
+pub(crate) mod timeline;
 
 use std::io;
 use std::net::SocketAddr;

@@ -22,6 +22,7 @@ use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 
 use crate::sdp::Fingerprint;
+use crate::stack;
 use crate::vault::{IceCredentials, Role};
 
 /// How long a STUN check proves an address: a ClientHello from it is taken for so long. Browsers check every 2.5 s at the
@@ -167,6 +168,7 @@ impl Peer {
         let start = || self.dtls.handshake(self.setup.role, now);
         let done = self.handshakes.handle(now, from, random, data, start, out);
         self.finish(done);
+        stack::wipe();
     }
 
     fn is_proven(&self, now: Instant, from: SocketAddr) -> bool {
@@ -233,6 +235,7 @@ impl Peer {
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         let done = self.handshakes.handle_timeout(now, out);
         self.finish(done);
+        stack::wipe();
     }
 
     /// When [`Peer::handle_timeout`] wants to be called next; `None` in steady state.
@@ -292,6 +295,13 @@ impl Peer {
     /// The user name fragment of the server in a STUN Binding request, if the datagram is one; nothing is authenticated yet.
     pub fn stun_ufrag(data: &[u8]) -> Option<&str> {
         ice::request_ufrag(data)
+    }
+}
+
+/// Its keys wipe themselves; what handling them has left on the stack is overwritten here.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        stack::wipe();
     }
 }
 

@@ -26,6 +26,8 @@ use std::path::PathBuf;
 use crate::broadcast;
 
 pub use auth::{Token, TokenError};
+#[cfg(feature = "bench")]
+pub(crate) use listen::raise_open_files;
 pub use start::{Ready, RunError, run};
 
 /// What a restart takes.

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::hardening;
-use crate::net::{self, Notices};
+use crate::net::{self, Notices, timeline};
 use crate::peer::{Dtls, Identities};
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
@@ -155,6 +155,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     )]
     let mut bound = net::bind(config.udp)?;
     let media = bound.local();
+    timeline::mark("run", started);
+    timeline::mark("bound", Instant::now());
 
     let (keys, made_key) = open_key(&config)?;
     let mut opened = open_vault(&config, keys)?;
@@ -169,6 +171,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         first_run,
         reader,
     } = opened;
+    timeline::mark("vault", Instant::now());
     let vault = Arc::new(vault);
     let seed = seed()?;
     let identities = identities(&identity, &earlier)?;
@@ -208,6 +211,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
                 what: "threads",
                 source,
             })?;
+    timeline::mark("serving", Instant::now());
 
     let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
     drop((identity, earlier));

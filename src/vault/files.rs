@@ -212,6 +212,8 @@ impl Folder {
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
+        #[cfg(feature = "canary")]
+        crate::canary::file(name, bytes);
         file.write_all(bytes)?;
         file.sync_all()
     }

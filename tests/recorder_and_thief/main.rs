@@ -45,6 +45,7 @@ fn of_the_default_mode_a_recording_stays_closed_to_who_gets_all_that_is_kept() {
 
     let loot = attack::decrypt(&stage.tape, &stolen);
     assert_eq!((loot.sessions, loot.packets), (0, 0));
+    assert_is_what_was_sent(&stage, &loot);
 
     let found = search::everywhere(&stage.tape, &stolen.haystack());
     assert!(found.windows > 5_000, "{found:?}");

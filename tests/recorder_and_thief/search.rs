@@ -28,6 +28,9 @@ pub struct Found {
     pub opened: usize,
 }
 
+/// Whether a packet opens.
+type Opener = Box<dyn Fn(&[u8]) -> bool>;
+
 /// What keys are tried on.
 struct Samples {
     packets: Vec<Vec<u8>>,
@@ -154,7 +157,7 @@ fn expand(algorithm: hkdf::Algorithm, secret: &[u8], label: &[u8], context: &[u8
 
 /// Whether a packet with a rollover counter of zero is authentic under a master key and salt (RFC 3711, RFC 7714). Only what that takes is
 /// derived, so that many keys can be tried.
-fn opener(profile: usize, key: &[u8], salt: &[u8]) -> Box<dyn Fn(&[u8]) -> bool> {
+fn opener(profile: usize, key: &[u8], salt: &[u8]) -> Opener {
     if profile == 0 {
         let tag = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &derive(key, salt, 1, 20));
         return Box::new(move |packet| {

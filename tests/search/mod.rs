@@ -47,8 +47,9 @@ impl Needles {
     }
 }
 
-/// All of a process's writable memory, if we may look at it: what a core dump would have, less the program itself.
-pub fn memory(pid: &str) -> Option<Vec<Vec<u8>>> {
+/// All of a process's writable memory with the kernel's line about each part, if we may look at it: what a core dump would have, less
+/// the program itself.
+pub fn memory(pid: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     let memory = fs::File::open(format!("/proc/{pid}/mem")).ok()?;
     let mut all = Vec::new();
@@ -63,7 +64,7 @@ pub fn memory(pid: &str) -> Option<Vec<Vec<u8>>> {
         let mut part = vec![0; usize::try_from(end - start).expect("it fits")];
         // Some mappings are the kernel's own.
         if memory.read_exact_at(&mut part, start).is_ok() {
-            all.push(part);
+            all.push((line.to_owned(), part));
         }
     }
     Some(all)

@@ -9,7 +9,7 @@ use rekindle::vault::Role;
 use rtc_shared::error::Error;
 
 use super::Random;
-use super::association::{Association, Certificate, Keys};
+use super::association::{Association, Certificate, Keys, Options};
 use super::ice::{self, Credentials};
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -165,10 +165,19 @@ impl Client {
         self.has_page = false;
     }
 
+    fn options(&self) -> Options {
+        Options {
+            only_12: self.only_12,
+            mtu: self.mtu,
+            // As Chromium.
+            rto: Duration::from_millis(50),
+        }
+    }
+
     fn start_handshake(&mut self, now: Instant) {
         self.handshakes_started += 1;
         let seed = self.random.next();
-        let mut association = Association::new(&self.certificate, self.only_12, self.mtu, seed, now);
+        let mut association = Association::new(&self.certificate, self.options(), seed, now);
         self.out.extend(association.outgoing());
         self.association = Some(association);
     }
@@ -216,7 +225,7 @@ impl Client {
             return;
         };
         self.exported.extend(association.exported.clone());
-        self.keys = Some(keys);
+        self.keys = Some(keys.expect("the server's certificate is the one in its answer"));
         self.renew_at = None;
         self.connected_at.push(now);
         if let Side::Publisher(sender) = &mut self.side {
@@ -335,7 +344,7 @@ impl Client {
     /// ClientHello datagrams of a handshake that somebody with this certificate starts.
     pub fn client_hello(&mut self, certificate: &Certificate, now: Instant) -> Vec<Bytes> {
         let seed = self.random.next();
-        Association::new(certificate, self.only_12, self.mtu, seed, now).outgoing()
+        Association::new(certificate, self.options(), seed, now).outgoing()
     }
 
     /// Datagrams to the server outside all rules: what an attacker at this address would send.

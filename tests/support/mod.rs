@@ -7,15 +7,24 @@
 // Every test program includes this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+// Parts of a client that the benchmark's clients have too.
+#[path = "../../src/bench/client/association.rs"]
 mod association;
-pub mod client;
+#[path = "../../src/bench/client/ice.rs"]
 pub mod ice;
-pub mod network;
+#[path = "../../src/bench/client/offer.rs"]
 pub mod offer;
-mod outcome;
+#[path = "../../src/bench/client/payload.rs"]
+mod payload;
+#[path = "../../src/bench/client/random.rs"]
 mod random;
-pub mod receiver;
+#[path = "../../src/bench/client/rtcp.rs"]
 mod rtcp;
+
+pub mod client;
+pub mod network;
+mod outcome;
+pub mod receiver;
 pub mod sender;
 pub mod world;
 

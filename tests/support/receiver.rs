@@ -13,7 +13,7 @@ use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, na
 use rtc_rtp::Packet;
 use rtc_shared::marshal::Unmarshal;
 
-use super::sender::index_in;
+use super::payload::read_index;
 use super::{ms, rtcp};
 
 /// A packet that is still missing is asked for again after so long, so often at most (libwebrtc: 10 times, a round trip apart).
@@ -160,13 +160,13 @@ impl Receiver {
             stream.shift = packet
                 .header
                 .sequence_number
-                .wrapping_sub(index_in(&got.payload) as u16);
+                .wrapping_sub(read_index(&got.payload).expect("an index") as u16);
         }
         stream.take(now, packet.header.sequence_number, got, has_nack);
     }
 
     pub fn handle_rtcp(&mut self, now: Instant, data: &[u8]) {
-        for packet in rtcp::read(data) {
+        for packet in rtcp::read(data).expect("the server writes valid RTCP") {
             if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
                 self.reports.push((now, report.clone()));
             } else if let Some(description) = packet.as_any().downcast_ref::<SourceDescription>() {
@@ -226,7 +226,7 @@ impl Stream {
         let index = self
             .highest
             .wrapping_add_signed(i64::from(sequence.wrapping_sub(self.highest as u16) as i16));
-        let marked = index_in(&got.payload);
+        let marked = read_index(&got.payload).expect("an index");
         let numbered = (marked as u16).wrapping_add(self.shift);
         assert_eq!(numbered, sequence, "the payload belongs to its sequence number");
         self.missing.remove(&index);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rekindle::sdp::{Codec, Extensions, Kind, Negotiated, Payload};
+use rekindle::sdp::{Extensions, Kind, Negotiated, Payload};
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc_rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc_rtcp::receiver_report::ReceiverReport;
@@ -18,6 +18,7 @@ use rtc_rtp::Packet;
 use rtc_rtp::header::Header;
 use rtc_shared::marshal::Marshal;
 
+use super::payload::start_of_payload;
 use super::{Random, ms, rtcp};
 
 /// How long a sent packet can be sent again.
@@ -281,7 +282,7 @@ impl Sender {
 
     /// Takes RTCP from the server; retransmissions go to `out`.
     pub fn handle_rtcp(&mut self, now: Instant, data: &[u8], out: &mut Vec<Bytes>) {
-        for packet in rtcp::read(data) {
+        for packet in rtcp::read(data).expect("the server writes valid RTCP") {
             let packet = packet.as_any();
             if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
                 let sequences = nack.nacks.iter().flat_map(|pair| pair.packet_list());
@@ -361,22 +362,4 @@ impl Sender {
         }
         self.feedback.push((now, feedback.clone()));
     }
-}
-
-/// Bytes that make the packet what it is to whoever looks for keyframes; always two, the index follows.
-fn start_of_payload(codec: &Codec, key: bool, first: bool) -> [u8; 2] {
-    match codec {
-        Codec::Opus => [0xfc, 0],
-        // RFC 7741: S bit; then the inverse key frame flag.
-        Codec::Vp8 => [if first { 0x10 } else { 0 }, u8::from(!key)],
-        // RFC 9628: P, B bits.
-        Codec::Vp9 { .. } => [if key { 0 } else { 0x40 } | if first { 0x08 } else { 0 }, 0],
-        // RFC 6184: an IDR slice or a non-IDR slice.
-        Codec::H264 { .. } => [if key { 0x65 } else { 0x41 }, 0x88],
-    }
-}
-
-/// The index that is written in a payload.
-pub fn index_in(payload: &[u8]) -> u64 {
-    u64::from_be_bytes(payload[2..10].try_into().unwrap())
 }

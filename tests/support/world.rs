@@ -87,7 +87,7 @@ impl World {
     pub fn start_server(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
         self.boots += 1;
-        let dtls = Dtls::new(&self.certificate.der, self.certificate.key()).unwrap();
+        let dtls = Dtls::new(&self.certificate.der, &self.certificate.key).unwrap();
         let seed = [self.boots; 32];
         self.server = Some(Broadcast::new(self.config.clone(), Arc::new(dtls), seed, self.now));
         if self.lazy_records {

@@ -16,6 +16,21 @@ pub struct Keys {
     pub receiving: Context,
 }
 
+/// How a client runs its handshakes.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Offers DTLS 1.2 alone, in place of 1.3 and 1.2.
+    pub only_12: bool,
+    /// Longest datagram in bytes: decides into how many a ClientHello is cut.
+    pub mtu: usize,
+    /// First retransmission timeout; it doubles.
+    pub rto: Duration,
+}
+
+/// The server's certificate is not the one that its answer names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongCertificate;
+
 /// One DTLS association.
 pub struct Association {
     dtls: Dtls,
@@ -25,22 +40,25 @@ pub struct Association {
     pub exported: Option<(Vec<u8>, SrtpProfile)>,
     server_certificate: Option<Vec<u8>>,
     pub failed: bool,
+    /// The server has answered the ClientHello.
+    answered: bool,
     outgoing: Vec<Bytes>,
 }
 
 /// What identifies a browser.
 pub struct Certificate {
     pub der: Vec<u8>,
-    key: Vec<u8>,
+    pub key: Vec<u8>,
 }
 
 impl Certificate {
+    /// A new one, signed by itself.
+    #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
+        let key = rcgen::KeyPair::generate().expect("a key");
         let certificate = rcgen::CertificateParams::new(Vec::new())
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
+            .and_then(|params| params.self_signed(&key))
+            .expect("a certificate");
         Self {
             der: certificate.der().to_vec(),
             key: key.serialize_der(),
@@ -49,10 +67,6 @@ impl Certificate {
 
     pub fn sha256(&self) -> Vec<u8> {
         sha256(&self.der)
-    }
-
-    pub fn key(&self) -> &[u8] {
-        &self.key
     }
 }
 
@@ -63,21 +77,23 @@ pub fn sha256(data: &[u8]) -> Vec<u8> {
 }
 
 impl Association {
-    /// Starts a handshake; the ClientHello is the first thing to send. `mtu` decides into how many datagrams it is cut.
-    pub fn new(certificate: &Certificate, only_12: bool, mtu: usize, seed: u64, now: Instant) -> Self {
+    /// Starts a handshake; the ClientHello is the first thing to send.
+    ///
+    /// # Panics
+    /// Where the library refuses the configuration: never for an MTU of at least 256 bytes.
+    pub fn new(certificate: &Certificate, options: Options, seed: u64, now: Instant) -> Self {
         let config = dimpl::Config::builder()
-            .mtu(mtu)
-            // As Chromium: 50 ms, doubling.
-            .flight_start_rto(Duration::from_millis(50))
+            .mtu(options.mtu)
+            .flight_start_rto(options.rto)
             .flight_retries(8)
             .dangerously_set_rng_seed(seed)
             .build()
-            .unwrap();
+            .expect("a good configuration");
         let own = DtlsCertificate {
             certificate: certificate.der.clone(),
             private_key: certificate.key.clone(),
         };
-        let mut dtls = if only_12 {
+        let mut dtls = if options.only_12 {
             Dtls::new_12(Arc::new(config), own, now)
         } else {
             Dtls::new_auto(Arc::new(config), own, now)
@@ -90,6 +106,7 @@ impl Association {
             exported: None,
             server_certificate: None,
             failed: false,
+            answered: false,
             outgoing: Vec::new(),
         };
         association.drive(now, None);
@@ -100,6 +117,15 @@ impl Association {
     pub fn drive(&mut self, now: Instant, datagram: Option<&[u8]>) {
         if self.failed {
             return;
+        }
+        // A record of the association before (close_notify, answered) is not for this one. Browsers drop it; the library would fail.
+        if let Some(data) = datagram
+            && !self.answered
+        {
+            self.answered = data.first() == Some(&22) && data.get(3..5) == Some(&[0, 0]);
+            if !self.answered {
+                return;
+            }
         }
         let result = self
             .dtls
@@ -139,18 +165,13 @@ impl Association {
         std::mem::take(&mut self.outgoing)
     }
 
-    /// The keys, once. `fingerprint` is what the server's certificate must have.
-    pub fn keys(&mut self, fingerprint: &[u8]) -> Option<Keys> {
+    /// The keys, once. `fingerprint` is the SHA-256 that the server's certificate must have.
+    pub fn keys(&mut self, fingerprint: &[u8]) -> Option<Result<Keys, WrongCertificate>> {
         let (material, profile) = self.keys.take()?;
-        let certificate = self
-            .server_certificate
-            .as_deref()
-            .expect("keys come after the certificate");
-        assert_eq!(
-            sha256(certificate),
-            fingerprint,
-            "the server's certificate is the one in its answer"
-        );
+        if self.server_certificate.as_deref().map(sha256).as_deref() != Some(fingerprint) {
+            self.failed = true;
+            return Some(Err(WrongCertificate));
+        }
         let (profile, key, salt) = match profile {
             SrtpProfile::AEAD_AES_256_GCM => (ProtectionProfile::AeadAes256Gcm, 32, 12),
             SrtpProfile::AEAD_AES_128_GCM => (ProtectionProfile::AeadAes128Gcm, 16, 12),
@@ -168,11 +189,11 @@ impl Association {
                 Some(srtcp_replay_protection(1024)),
                 &AwsLcRsCrypto,
             )
-            .unwrap()
+            .expect("lengths fit the profile")
         };
-        Some(Keys {
+        Some(Ok(Keys {
             sending: context(0),
             receiving: context(1),
-        })
+        }))
     }
 }

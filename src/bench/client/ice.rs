@@ -29,11 +29,35 @@ pub fn check(credentials: &Credentials, pwd: &str, transaction: [u8; 12]) -> Vec
     message.add(ATTR_ICE_CONTROLLING, &[7; 8]);
     message.add(ATTR_USE_CANDIDATE, &[]);
     message.add(ATTR_PRIORITY, &[0x6e, 0, 0x1e, 0xff]);
+    sign(message, pwd)
+}
+
+fn sign(mut message: Message, pwd: &str) -> Vec<u8> {
     MessageIntegrity::new_short_term_integrity_with_provider(pwd.to_owned(), &AwsLcRsCrypto)
         .add_to(&mut message)
-        .unwrap();
-    FINGERPRINT.add_to(&mut message).unwrap();
+        .and_then(|()| FINGERPRINT.add_to(&mut message))
+        .expect("room in a message of our own");
     message.raw
+}
+
+/// The answer to a check of the server's own: agents that are not lite send some (RFC 8445 §7.3).
+pub fn respond(credentials: &Credentials, from: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
+    let mut request = Message::new();
+    request.unmarshal_binary(datagram).ok()?;
+    MessageIntegrity::check(&mut request, credentials.own_pwd.as_bytes(), &AwsLcRsCrypto).ok()?;
+    if request.typ != BINDING_REQUEST {
+        return None;
+    }
+    let mut response = Message::new();
+    response.transaction_id = request.transaction_id;
+    response.set_type(BINDING_SUCCESS);
+    response.write_header();
+    let mapped = XorMappedAddress {
+        ip: from.ip(),
+        port: from.port(),
+    };
+    mapped.add_to(&mut response).ok()?;
+    Some(sign(response, &credentials.own_pwd))
 }
 
 /// The transaction of an authentic success response that names our address.

@@ -63,7 +63,7 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
     ];
     let mut both = String::new();
     for (n, uri) in (id..).zip(extensions) {
-        write!(both, "a=extmap:{n} {uri}\r\n").unwrap();
+        write!(both, "a=extmap:{n} {uri}\r\n").expect("writing to a String");
     }
 
     let mut text = "v=0\r\no=- 42 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n".to_owned();
@@ -74,39 +74,40 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
          a=fmtp:60 minptime=10;useinbandfec=1\r\na=rtpmap:0 PCMU/8000\r\n",
         id + 3
     )
-    .unwrap();
+    .expect("writing to a String");
     if let Some((audio, ..)) = options.ssrcs {
-        write!(text, "a=ssrc:{audio} cname:camera\r\n").unwrap();
+        write!(text, "a=ssrc:{audio} cname:camera\r\n").expect("writing to a String");
     }
 
     let mut codecs = String::new();
     let mut formats = String::new();
     for (pt, name) in (options.first_payload_type..).step_by(2).zip(&options.video) {
         let rtx = pt + 1;
-        write!(formats, " {pt} {rtx}").unwrap();
-        write!(codecs, "a=rtpmap:{pt} {name}/90000\r\n").unwrap();
+        write!(formats, " {pt} {rtx}").expect("writing to a String");
+        write!(codecs, "a=rtpmap:{pt} {name}/90000\r\n").expect("writing to a String");
         for feedback in ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"] {
-            write!(codecs, "a=rtcp-fb:{pt} {feedback}\r\n").unwrap();
+            write!(codecs, "a=rtcp-fb:{pt} {feedback}\r\n").expect("writing to a String");
         }
         match *name {
-            "H264" => write!(codecs, "a=fmtp:{pt} packetization-mode=1;profile-level-id=42e01f\r\n").unwrap(),
-            "VP9" => write!(codecs, "a=fmtp:{pt} profile-id=0\r\n").unwrap(),
+            "H264" => write!(codecs, "a=fmtp:{pt} packetization-mode=1;profile-level-id=42e01f\r\n")
+                .expect("writing to a String"),
+            "VP9" => write!(codecs, "a=fmtp:{pt} profile-id=0\r\n").expect("writing to a String"),
             _ => {}
         }
-        write!(codecs, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n").unwrap();
+        write!(codecs, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n").expect("writing to a String");
     }
     write!(
         text,
         "m=video 9 UDP/TLS/RTP/SAVPF{formats}\r\n{common}a=mid:1\r\n{both}a=extmap:{} urn:3gpp:video-orientation\r\n{codecs}",
         id + 4
     )
-    .unwrap();
+    .expect("writing to a String");
     if let Some((_, video, rtx)) = options.ssrcs {
         write!(
             text,
             "a=ssrc-group:FID {video} {rtx}\r\na=ssrc:{video} cname:camera\r\na=ssrc:{rtx} cname:camera\r\n"
         )
-        .unwrap();
+        .expect("writing to a String");
     }
     if !options.transport_cc {
         let lines = text.split_inclusive('\n').filter(|line| !line.contains("transport-"));

@@ -1,0 +1,438 @@
+//! The native client: one browser's ICE, DTLS, SRTP and RTP, without I/O. It knows how keys are renewed; its page knows when.
+
+mod answer;
+mod association;
+mod ice;
+mod offer;
+pub(crate) mod page;
+mod payload;
+mod publisher;
+mod random;
+mod rtcp;
+mod viewer;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rtc_shared::error::Error;
+
+pub(crate) use answer::{Answer, AnswerError};
+use association::{Association, Certificate, Keys, Options};
+use ice::Credentials;
+use offer::{OfferOptions, Transport, offer};
+pub(crate) use publisher::{Camera, CameraSettings, Publisher};
+pub(crate) use random::Random;
+pub(crate) use viewer::{Life, Viewer};
+
+use crate::vault::Role;
+
+/// Until the first check was answered, and then (RFC 8445 §14.3; browsers while media flows).
+const CHECK_FAST: Duration = Duration::from_millis(50);
+const CHECK_SLOW: Duration = Duration::from_millis(2500);
+/// First retransmission of a ClientHello: at least this, and at least two round trips of ICE, as in Chromium.
+const FIRST_RTO: Duration = Duration::from_millis(50);
+/// As browsers have it for DTLS.
+const MTU: usize = 1200;
+/// Checks whose answer is still awaited.
+const MAX_TRANSACTIONS: usize = 16;
+
+/// How a browser renews its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Browser {
+    /// Same port, ClientHello at once.
+    Chromium,
+    /// New port, ICE first.
+    Firefox,
+}
+
+/// What kind of client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// How keys are renewed.
+    pub browser: Browser,
+    /// Offers DTLS 1.2 alone, in place of 1.3 and 1.2.
+    pub only_12: bool,
+}
+
+/// What a client receives or sends. It outlives a session.
+pub(crate) enum Media {
+    /// Not in a session.
+    Camera(Camera),
+    /// In a session.
+    Publisher(Box<Publisher>),
+    Viewer(Box<Viewer>),
+}
+
+impl Media {
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Camera(_) | Self::Publisher(_) => Role::Publisher,
+            Self::Viewer(_) => Role::Viewer,
+        }
+    }
+
+    pub fn viewer(&self) -> Option<&Viewer> {
+        match self {
+            Self::Viewer(viewer) => Some(viewer),
+            _ => None,
+        }
+    }
+
+    pub fn camera(&self) -> Option<&Camera> {
+        match self {
+            Self::Camera(camera) => Some(camera),
+            Self::Publisher(publisher) => Some(&publisher.camera),
+            Self::Viewer(_) => None,
+        }
+    }
+
+    /// As it is between two sessions.
+    fn parted(self) -> Self {
+        match self {
+            Self::Publisher(publisher) => Self::Camera(publisher.camera),
+            other => other,
+        }
+    }
+}
+
+/// A client that has made its offer and waits for the answer.
+pub(crate) struct Offered {
+    role: Role,
+    /// The offer.
+    pub sdp: String,
+    certificate: Certificate,
+    ufrag: String,
+    pwd: String,
+    ssrcs: (u32, u32, u32),
+    random: Random,
+}
+
+impl Offered {
+    pub fn new(role: Role, mut random: Random) -> Self {
+        let certificate = Certificate::new();
+        let (ufrag, pwd) = (random.text(4), random.text(24));
+        let mut draw = || random.next() as u32;
+        let ssrcs = (draw(), draw(), draw());
+        let mut options = OfferOptions::new(role);
+        options.ssrcs = (role == Role::Publisher).then_some(ssrcs);
+        let transport = Transport {
+            ufrag: &ufrag,
+            pwd: &pwd,
+            fingerprint: &certificate.sha256(),
+        };
+        Self {
+            role,
+            sdp: offer(role, &options, &transport),
+            certificate,
+            ufrag,
+            pwd,
+            ssrcs,
+            random,
+        }
+    }
+
+    /// The session begins.
+    ///
+    /// # Errors
+    /// [`AnswerError`] where the answer is of no use to this client.
+    pub fn accept(
+        self,
+        manner: Manner,
+        media: Media,
+        own: SocketAddr,
+        answer: &str,
+        now: Instant,
+    ) -> Result<Client, AnswerError> {
+        let answer = Answer::read(self.role, &self.sdp, answer)?;
+        let media = match media.parted() {
+            Media::Camera(camera) => Media::Publisher(Box::new(Publisher::new(camera, &answer.media, self.ssrcs, now))),
+            Media::Viewer(mut viewer) => {
+                viewer.begin(&answer.media);
+                Media::Viewer(viewer)
+            }
+            publisher => publisher,
+        };
+        Ok(Client {
+            manner,
+            own,
+            server: answer.server,
+            credentials: Credentials {
+                own_ufrag: self.ufrag,
+                own_pwd: self.pwd,
+                server_ufrag: answer.ufrag,
+                server_pwd: answer.pwd,
+            },
+            certificate: self.certificate,
+            fingerprint: answer.fingerprint,
+            media,
+            random: self.random,
+            rtt: None,
+            ice_up: false,
+            next_check: Some(now),
+            transactions: Vec::new(),
+            association: None,
+            keys: None,
+            moves: false,
+            hello_at: None,
+            connected_at: None,
+            handshakes: 0,
+            counts: Counts::default(),
+            out: Vec::new(),
+        })
+    }
+}
+
+/// What went wrong under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Counts {
+    /// SRTP without keys for it, or that did not authenticate.
+    pub undecryptable: u64,
+    /// SRTP that came twice under the same keys.
+    pub replayed: u64,
+    /// Handshakes that ended with another certificate than the answer's.
+    pub wrong_certificate: u64,
+}
+
+/// One client in a session.
+pub(crate) struct Client {
+    manner: Manner,
+    own: SocketAddr,
+    pub server: SocketAddr,
+    credentials: Credentials,
+    certificate: Certificate,
+    fingerprint: Vec<u8>,
+    pub media: Media,
+    random: Random,
+    /// Of ICE checks; the latest.
+    rtt: Option<Duration>,
+    ice_up: bool,
+    next_check: Option<Instant>,
+    transactions: Vec<([u8; 12], Instant)>,
+    association: Option<Association>,
+    keys: Option<Keys>,
+    moves: bool,
+    /// When the present or last handshake began.
+    pub hello_at: Option<Instant>,
+    /// When the last handshake was complete.
+    pub connected_at: Option<Instant>,
+    /// How many were.
+    pub handshakes: u64,
+    pub counts: Counts,
+    out: Vec<Bytes>,
+}
+
+impl Client {
+    pub fn is_connected(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// The page applies its edited SDP: a new association.
+    pub fn renew(&mut self, now: Instant) {
+        if let Some(mut old) = self.association.take().filter(|_| self.keys.is_some()) {
+            old.close(now);
+            self.out.extend(old.outgoing());
+        }
+        self.keys = None;
+        match self.manner.browser {
+            Browser::Chromium if self.ice_up => self.start_handshake(now),
+            Browser::Chromium => {}
+            Browser::Firefox => {
+                self.moves = true;
+                self.ice_up = false;
+                self.transactions.clear();
+                self.next_check = Some(now);
+            }
+        }
+    }
+
+    /// A new port is wanted, and given by [`Client::moved`].
+    pub fn wants_to_move(&self) -> bool {
+        self.moves
+    }
+
+    pub fn moved(&mut self, own: SocketAddr) {
+        self.moves = false;
+        self.own = own;
+    }
+
+    /// Leaves the session; what it has received or would send stays.
+    pub fn leave(self) -> Media {
+        self.media.parted()
+    }
+
+    fn start_handshake(&mut self, now: Instant) {
+        self.hello_at = Some(now);
+        let options = Options {
+            only_12: self.manner.only_12,
+            mtu: MTU,
+            rto: FIRST_RTO.max(2 * self.rtt.unwrap_or_default()),
+        };
+        let seed = self.random.next();
+        let mut association = Association::new(&self.certificate, options, seed, now);
+        self.out.extend(association.outgoing());
+        self.association = Some(association);
+    }
+
+    /// Takes a datagram from the server.
+    pub fn handle(&mut self, now: Instant, life: Life, data: &[u8]) {
+        match data.first() {
+            Some(0..=3) => self.handle_stun(now, data),
+            Some(20..=63) => {
+                if let Some(association) = &mut self.association {
+                    association.drive(now, Some(data));
+                }
+                self.settle(now);
+            }
+            Some(128..=191) => self.handle_srtp(now, life, data),
+            _ => {}
+        }
+    }
+
+    fn handle_stun(&mut self, now: Instant, data: &[u8]) {
+        if let Some(response) = ice::respond(&self.credentials, self.server, data) {
+            self.out.push(response.into());
+            return;
+        }
+        let Some(transaction) = ice::success(&self.credentials, self.own, data) else {
+            return;
+        };
+        let Some(at) = self.transactions.iter().position(|(t, _)| *t == transaction) else {
+            return;
+        };
+        let (_, sent) = self.transactions.drain(..=at).next_back().expect("just found");
+        let rtt = now.saturating_duration_since(sent);
+        self.rtt = Some(rtt);
+        if let Media::Viewer(viewer) = &mut self.media {
+            viewer.set_rtt(rtt);
+        }
+        if !std::mem::replace(&mut self.ice_up, true) {
+            self.next_check = Some(now + CHECK_SLOW);
+            self.start_handshake(now);
+        }
+    }
+
+    /// After the association was driven.
+    fn settle(&mut self, now: Instant) {
+        let Some(association) = &mut self.association else {
+            return;
+        };
+        self.out.extend(association.outgoing());
+        match association.keys(&self.fingerprint) {
+            Some(Ok(keys)) => {
+                self.keys = Some(keys);
+                self.connected_at = Some(now);
+                self.handshakes += 1;
+            }
+            Some(Err(_)) => self.counts.wrong_certificate += 1,
+            None => {}
+        }
+    }
+
+    fn handle_srtp(&mut self, now: Instant, life: Life, data: &[u8]) {
+        let Some(keys) = &mut self.keys else {
+            self.counts.undecryptable += 1;
+            return;
+        };
+        // RFC 5761 §4.
+        let is_rtcp = matches!(data.get(1), Some(192..=223));
+        let plain = if is_rtcp {
+            keys.receiving.decrypt_rtcp(data)
+        } else {
+            keys.receiving.decrypt_rtp(data)
+        };
+        let plain = match plain {
+            Ok(plain) => plain,
+            Err(Error::SrtpSsrcDuplicated(..) | Error::SrtcpSsrcDuplicated(..)) => {
+                self.counts.replayed += 1;
+                return;
+            }
+            Err(_) => {
+                self.counts.undecryptable += 1;
+                return;
+            }
+        };
+        match &mut self.media {
+            Media::Publisher(publisher) if is_rtcp => {
+                let mut again = Vec::new();
+                publisher.handle_rtcp(now, &plain, &mut again);
+                again.iter().for_each(|packet| self.send_rtp(packet));
+            }
+            Media::Viewer(viewer) if !is_rtcp => {
+                viewer.handle_rtp(now, life, &plain);
+                self.send_requests(now);
+            }
+            _ => {}
+        }
+    }
+
+    fn send_rtp(&mut self, packet: &[u8]) {
+        if let Some(keys) = &mut self.keys
+            && let Ok(packet) = keys.sending.encrypt_rtp(packet)
+        {
+            self.out.push(packet.freeze());
+        }
+    }
+
+    fn send_rtcp(&mut self, packet: &[u8]) {
+        if let Some(keys) = &mut self.keys
+            && let Ok(packet) = keys.sending.encrypt_rtcp(packet)
+        {
+            self.out.push(packet.freeze());
+        }
+    }
+
+    fn send_requests(&mut self, now: Instant) {
+        if self.keys.is_some()
+            && let Media::Viewer(viewer) = &mut self.media
+            && let Some(packet) = viewer.make(now)
+        {
+            self.send_rtcp(&packet);
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let dtls = self.association.as_ref().filter(|a| !a.failed).map(|a| a.next);
+        let media = match &self.media {
+            Media::Publisher(publisher) => Some(publisher.next()),
+            Media::Viewer(viewer) => viewer.next().filter(|_| self.keys.is_some()),
+            Media::Camera(_) => None,
+        };
+        [self.next_check, dtls, media].into_iter().flatten().min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.next_check.is_some_and(|at| at <= now) {
+            let transaction = self.random.bytes();
+            if self.transactions.len() >= MAX_TRANSACTIONS {
+                self.transactions.remove(0);
+            }
+            self.transactions.push((transaction, now));
+            let check = ice::check(&self.credentials, &self.credentials.server_pwd, transaction);
+            self.out.push(check.into());
+            self.next_check = Some(now + if self.ice_up { CHECK_SLOW } else { CHECK_FAST });
+        }
+        if let Some(association) = self.association.as_mut().filter(|a| a.next <= now) {
+            association.drive(now, None);
+        }
+        self.settle(now);
+        let connected = self.keys.is_some();
+        if let Media::Publisher(publisher) = &mut self.media {
+            let (mut rtp, mut rtcp) = (Vec::new(), Vec::new());
+            publisher.make(now, connected, &mut rtp, &mut rtcp);
+            rtp.iter().for_each(|packet| self.send_rtp(packet));
+            rtcp.iter().for_each(|packet| self.send_rtcp(packet));
+        }
+        self.send_requests(now);
+    }
+
+    /// Datagrams to send.
+    pub fn outgoing(&mut self) -> std::vec::Drain<'_, Bytes> {
+        self.out.drain(..)
+    }
+}

@@ -1,0 +1,25 @@
+//! RTP payloads that no decoder ever sees: enough of each codec's first bytes to be taken for what they are, and an index by which
+//! every packet can be told from all others.
+
+use rekindle::sdp::Codec;
+
+/// Bytes before the filling: the codec's two and the index.
+pub const HEAD: usize = 10;
+
+/// Bytes that make the packet what it is to whoever looks for keyframes; always two, the index follows.
+pub fn start_of_payload(codec: &Codec, key: bool, first: bool) -> [u8; 2] {
+    match codec {
+        Codec::Opus => [0xfc, 0],
+        // RFC 7741: S bit; then the inverse key frame flag.
+        Codec::Vp8 => [if first { 0x10 } else { 0 }, u8::from(!key)],
+        // RFC 9628: P, B bits.
+        Codec::Vp9 { .. } => [if key { 0 } else { 0x40 } | if first { 0x08 } else { 0 }, 0],
+        // RFC 6184: an IDR slice or a non-IDR slice.
+        Codec::H264 { .. } => [if key { 0x65 } else { 0x41 }, 0x88],
+    }
+}
+
+/// The index that is written in a payload; `None` where it is too short to hold one.
+pub fn read_index(payload: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(payload.get(2..HEAD)?.try_into().ok()?))
+}

@@ -1,0 +1,110 @@
+//! `rekindle bench resume`: what a restart costs those who watch.
+//!
+//! Servers run as child processes, are killed with SIGKILL and started again; clients of our own join them by WHIP and WHEP, and tell
+//! from authentic packets what was lost and for how long. Every arm takes its turn in one run, so that a machine's mood hits all alike.
+//!
+//! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets), `http` (their HTTP), `path` (delay and loss).
+//! - The servers: `server`, `disk`, `target`.
+//! - The run: `scenario`, `turn`, `run`.
+//! - What is told: `stats`, `machine`, `report`.
+
+mod client;
+mod crowd;
+mod disk;
+mod error;
+mod http;
+mod machine;
+mod path;
+mod report;
+mod run;
+mod scenario;
+mod server;
+mod stats;
+mod target;
+mod turn;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::BenchError;
+pub use run::run;
+pub use scenario::{Arm, Axes};
+
+use client::{Browser, CameraSettings, Manner};
+
+/// How the native clients renew their keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientKind {
+    /// As Chromium: same port, ClientHello at once.
+    #[default]
+    Chromium,
+    /// As Firefox: new port, a STUN check first.
+    Firefox,
+}
+
+/// DTLS versions that the native clients offer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub enum DtlsVersions {
+    /// 1.3 and 1.2, as browsers do.
+    #[default]
+    #[serde(rename = "1.3, 1.2")]
+    Both,
+    /// 1.2 alone.
+    #[serde(rename = "1.2")]
+    Only12,
+}
+
+/// What a run goes by.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What is measured.
+    pub axes: Axes,
+    /// The arms, in the order in which they take turns.
+    pub arms: Vec<Arm>,
+    /// Turns of each arm, where the usual number is not wanted.
+    pub turns: Option<u32>,
+    /// Kills in a turn, likewise.
+    pub kills: Option<u32>,
+    /// How long a broadcast is watched undisturbed before the first kill of a turn.
+    pub steady: Duration,
+    /// How clients renew keys.
+    pub client: ClientKind,
+    /// What they offer.
+    pub dtls: DtlsVersions,
+    /// Video frames per second.
+    pub fps: u32,
+    /// Video bits per second.
+    pub bitrate: u32,
+    /// Pause of a client whose new session was refused for now.
+    pub retry: Duration,
+    /// All that is random in the clients and on the way comes from it.
+    pub seed: u64,
+    /// Where the servers' folders are made; the system's place for temporary files otherwise.
+    pub folder: Option<PathBuf>,
+    /// Another server, as the URL of its WHEP or WHIP endpoint.
+    pub against: Option<String>,
+    /// Its bearer token.
+    pub token: Option<String>,
+    /// Where the result goes as JSON.
+    pub json: Option<PathBuf>,
+}
+
+impl Settings {
+    fn manner(&self) -> Manner {
+        Manner {
+            browser: match self.client {
+                ClientKind::Chromium => Browser::Chromium,
+                ClientKind::Firefox => Browser::Firefox,
+            },
+            only_12: self.dtls == DtlsVersions::Only12,
+        }
+    }
+
+    fn camera(&self) -> CameraSettings {
+        CameraSettings {
+            fps: self.fps,
+            video_bitrate: self.bitrate,
+        }
+    }
+}

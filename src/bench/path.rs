@@ -1,0 +1,141 @@
+//! The way between a client and the server: delay and loss in both directions, as a relay between them would make them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::client::{Life, Random};
+
+/// What the way does.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub(crate) struct Conditions {
+    /// Round trip, half of it in each direction.
+    #[serde(rename = "rtt_ms", serialize_with = "super::stats::as_ms")]
+    pub rtt: Duration,
+    /// Datagrams lost in each direction, in percent.
+    #[serde(rename = "loss_percent")]
+    pub loss: f64,
+}
+
+impl Conditions {
+    /// One direction.
+    pub fn one_way(&self) -> Duration {
+        self.rtt / 2
+    }
+
+    /// Nothing is delayed or lost.
+    fn is_clear(&self) -> bool {
+        self.rtt.is_zero() && self.loss == 0.0
+    }
+}
+
+/// A datagram on its way.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Parcel {
+    /// Whose.
+    pub seat: usize,
+    /// From the client to the server.
+    pub up: bool,
+    /// Which life of the server it came from.
+    pub life: Life,
+    pub data: Bytes,
+}
+
+/// See the module.
+pub(crate) struct Path {
+    conditions: Conditions,
+    random: Random,
+    queue: BinaryHeap<Reverse<(Instant, u64, Parcel)>>,
+    numbered: u64,
+    /// Datagrams lost on purpose.
+    pub lost: u64,
+}
+
+impl Path {
+    pub fn new(conditions: Conditions, random: Random) -> Self {
+        Self {
+            conditions,
+            random,
+            queue: BinaryHeap::new(),
+            numbered: 0,
+            lost: 0,
+        }
+    }
+
+    /// Takes a datagram; gives it back where the way is clear.
+    pub fn send(&mut self, now: Instant, parcel: Parcel) -> Option<Parcel> {
+        if self.conditions.is_clear() {
+            return Some(parcel);
+        }
+        if self.random.chance(self.conditions.loss / 100.0) {
+            self.lost += 1;
+            return None;
+        }
+        self.numbered += 1;
+        let at = now + self.conditions.one_way();
+        self.queue.push(Reverse((at, self.numbered, parcel)));
+        None
+    }
+
+    pub fn next(&self) -> Option<Instant> {
+        self.queue.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The next datagram that has arrived.
+    pub fn arrive(&mut self, now: Instant) -> Option<Parcel> {
+        if self.next()? > now {
+            return None;
+        }
+        self.queue.pop().map(|Reverse((.., parcel))| parcel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(n: u8) -> Parcel {
+        Parcel {
+            seat: 0,
+            up: true,
+            life: 0,
+            data: Bytes::copy_from_slice(&[n]),
+        }
+    }
+
+    fn path(rtt_ms: u64, loss: f64) -> Path {
+        let rtt = Duration::from_millis(rtt_ms);
+        Path::new(Conditions { rtt, loss }, Random::new(1))
+    }
+
+    #[test]
+    fn datagrams_arrive_half_a_round_trip_later_in_order() {
+        let t = Instant::now();
+        let mut path = path(50, 0.0);
+        for n in 0..3 {
+            assert!(path.send(t, parcel(n)).is_none());
+        }
+        let arrival = t + Duration::from_millis(25);
+        assert_eq!(path.next(), Some(arrival));
+        assert!(path.arrive(arrival - Duration::from_micros(1)).is_none());
+        let order: Vec<u8> = std::iter::from_fn(|| path.arrive(arrival)).map(|p| p.data[0]).collect();
+        assert_eq!(order, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_clear_way_keeps_nothing() {
+        assert_eq!(path(0, 0.0).send(Instant::now(), parcel(7)), Some(parcel(7)));
+    }
+
+    #[test]
+    fn the_share_that_is_lost_is_the_one_asked_for() {
+        let mut path = path(0, 1.0);
+        let t = Instant::now();
+        for n in 0..100_000u32 {
+            path.send(t, parcel(n as u8));
+        }
+        assert!((900..1100).contains(&path.lost), "{} of 100,000", path.lost);
+    }
+}

@@ -1,0 +1,258 @@
+//! What a run has to say.
+
+pub(super) mod table;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::disk::Written;
+use super::error::BenchError;
+use super::machine::Machine;
+use super::scenario::{Arm, Scenario};
+use super::stats::{Summary, as_ms, ms};
+use super::turn::{Kill, Turn};
+use super::{ClientKind, DtlsVersions, Settings};
+
+/// A run's result.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub machine: Machine,
+    /// Seconds since 1970.
+    pub made_at: u64,
+    #[serde(rename = "took_ms", serialize_with = "as_ms")]
+    pub took: Duration,
+    pub conditions: RunConditions,
+    pub handshake: Option<HandshakeCost>,
+    pub scenarios: Vec<ScenarioResult>,
+    pub notes: Vec<String>,
+}
+
+/// What all measurements of a run have in common.
+#[derive(Debug, Serialize)]
+pub(super) struct RunConditions {
+    pub seed: u64,
+    pub client: ClientKind,
+    pub dtls: DtlsVersions,
+    pub fps: u32,
+    pub video_bitrate: u32,
+    #[serde(rename = "retry_ms", serialize_with = "as_ms")]
+    pub retry: Duration,
+    #[serde(rename = "steady_ms", serialize_with = "as_ms")]
+    pub steady: Duration,
+    pub against: Option<String>,
+}
+
+impl RunConditions {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            seed: settings.seed,
+            client: settings.client,
+            dtls: settings.dtls,
+            fps: settings.fps,
+            video_bitrate: settings.bitrate,
+            retry: settings.retry,
+            steady: settings.steady,
+            against: settings.against.clone(),
+        }
+    }
+}
+
+/// What one handshake costs the server.
+#[derive(Debug, Serialize)]
+pub(super) struct HandshakeCost {
+    pub handshakes: usize,
+    /// CPU time of the server, all in.
+    #[serde(rename = "server_cpu_ms", serialize_with = "as_ms")]
+    pub cpu: Duration,
+    /// Until the next one began.
+    #[serde(rename = "took_ms", serialize_with = "as_ms")]
+    pub took: Duration,
+}
+
+/// What one scenario gave.
+#[derive(Debug, Serialize)]
+pub(super) struct ScenarioResult {
+    #[serde(flatten)]
+    pub scenario: Scenario,
+    pub arms: Vec<ArmResult>,
+}
+
+impl ScenarioResult {
+    pub fn arm(&self, arm: Arm) -> Option<&ArmResult> {
+        self.arms.iter().find(|result| result.arm == arm)
+    }
+}
+
+/// A step on the way back, in milliseconds since the kill.
+#[derive(Debug, Serialize)]
+pub(super) struct Phase {
+    pub name: &'static str,
+    #[serde(flatten)]
+    pub at: Summary,
+}
+
+/// What one arm of a scenario gave.
+#[derive(Debug, Serialize)]
+pub(super) struct ArmResult {
+    pub arm: Arm,
+    pub turns: usize,
+    pub kills: usize,
+    /// Time without media of a viewer, in milliseconds.
+    pub gap_ms: Option<Summary>,
+    /// Every one of them, sorted.
+    pub gaps_ms: Vec<f64>,
+    /// From the kill until the last viewer had media again.
+    pub all_back_ms: Option<Summary>,
+    /// Viewers that got no media again.
+    pub viewers_lost: usize,
+    /// New sessions that were made.
+    pub sessions_made: u64,
+    /// Video packets that a viewer never got.
+    pub video_packets_lost: Option<Summary>,
+    /// The same for audio, which is not sent again.
+    pub audio_packets_lost: Option<Summary>,
+    pub packets_repeated: u64,
+    pub undecryptable: u64,
+    pub replayed: u64,
+    pub dropped_by_clients: u64,
+    pub phases: Vec<Phase>,
+    pub server: ServerUse,
+    pub complaints: Vec<String>,
+}
+
+/// What the server used and wrote.
+#[derive(Debug, Serialize)]
+pub(super) struct ServerUse {
+    /// CPU time from the start of the process until the last viewer had media again.
+    pub restart_cpu_ms: Option<Summary>,
+    /// Written from the kill until all had settled.
+    pub restart_written: Option<Written>,
+    /// How long the broadcast was watched undisturbed.
+    #[serde(rename = "steady_ms", serialize_with = "as_ms")]
+    pub steady: Duration,
+    /// Share of one core meanwhile.
+    pub steady_cores: f64,
+    pub steady_written: Option<Written>,
+    pub resident_mib: f64,
+    pub threads: usize,
+}
+
+/// Names of the server's steps, in order.
+const STEPS: [(&str, &str); 11] = [
+    ("spawn", "process started"),
+    ("run", "program runs"),
+    ("bound", "sockets bound"),
+    ("vault", "vault read"),
+    ("serving", "media loop runs"),
+    ("stun", "first STUN answered"),
+    ("hello.publisher", "publisher's ClientHello seen"),
+    ("handshake.publisher", "publisher's handshake complete"),
+    ("hello.viewer", "viewer's ClientHello seen"),
+    ("handshake.viewer", "viewer's handshake complete"),
+    ("media", "first media out"),
+];
+
+impl ArmResult {
+    pub fn of(arm: Arm, turns: &[Turn]) -> Self {
+        let kills: Vec<&Kill> = turns.iter().flat_map(|turn| &turn.kills).collect();
+        let samples = || kills.iter().flat_map(|kill| &kill.samples);
+        let mut gaps: Vec<f64> = samples().filter_map(|sample| sample.gap).map(ms).collect();
+        gaps.sort_by(f64::total_cmp);
+        let all_back = kills.iter().filter_map(|kill| {
+            kill.samples
+                .iter()
+                .map(|s| s.first)
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .max()
+        });
+        let sum = |written: Vec<Option<Written>>| {
+            let mut total = Written::default();
+            written.into_iter().for_each(|one| total += one.unwrap_or_default());
+            total
+        };
+        let steady: Duration = turns.iter().map(|turn| turn.steady).sum();
+        let steady_cpu: Duration = turns.iter().map(|turn| turn.steady_cpu).sum();
+        let watched = turns.iter().all(|turn| turn.steady_written.is_some());
+        let mut complaints: Vec<String> = kills.iter().flat_map(|kill| kill.complaints.clone()).collect();
+        complaints.sort_unstable();
+        complaints.dedup();
+        Self {
+            arm,
+            turns: turns.len(),
+            kills: kills.len(),
+            gap_ms: Summary::of(gaps.iter().copied()),
+            all_back_ms: Summary::of(all_back.map(ms)),
+            viewers_lost: samples().filter(|sample| sample.gap.is_none()).count(),
+            sessions_made: turns.iter().map(|turn| turn.rejoined).sum(),
+            video_packets_lost: Summary::of(samples().map(|sample| sample.missing.1 as f64)),
+            audio_packets_lost: Summary::of(samples().map(|sample| sample.missing.0 as f64)),
+            packets_repeated: samples().map(|sample| sample.repeated).sum(),
+            undecryptable: turns.iter().map(|turn| turn.undecryptable).sum(),
+            replayed: turns.iter().map(|turn| turn.replayed).sum(),
+            dropped_by_clients: turns.iter().map(|turn| turn.dropped).sum(),
+            phases: phases(arm, &kills),
+            server: ServerUse {
+                restart_cpu_ms: Summary::of(kills.iter().map(|kill| ms(kill.used.cpu))),
+                restart_written: watched.then(|| sum(kills.iter().map(|kill| kill.written).collect())),
+                steady,
+                steady_cores: if steady.is_zero() {
+                    0.0
+                } else {
+                    steady_cpu.div_duration_f64(steady)
+                },
+                steady_written: watched.then(|| sum(turns.iter().map(|turn| turn.steady_written).collect())),
+                resident_mib: turns.iter().map(|turn| turn.resident).max().unwrap_or_default() as f64 / 1_048_576.0,
+                threads: turns.iter().map(|turn| turn.threads).max().unwrap_or_default(),
+            },
+            complaints,
+            gaps_ms: gaps,
+        }
+    }
+}
+
+fn phases(arm: Arm, kills: &[&Kill]) -> Vec<Phase> {
+    let mut phases = Vec::new();
+    let mut add = |name: &'static str, times: Vec<f64>| {
+        if let Some(at) = Summary::of(times) {
+            phases.push(Phase { name, at });
+        }
+    };
+    let step = |wanted: &str| {
+        let steps = kills.iter().flat_map(|kill| &kill.steps);
+        let times = steps
+            .filter(|(step, _)| step == wanted)
+            .flat_map(|(_, times)| times.iter().copied());
+        times.collect::<Vec<f64>>()
+    };
+    let seen = |pick: fn(&super::turn::Sample) -> Option<Duration>| {
+        let samples = kills.iter().flat_map(|kill| &kill.samples);
+        samples.filter_map(pick).map(ms).collect::<Vec<f64>>()
+    };
+    for (step_name, name) in STEPS {
+        if step_name == "hello.viewer" && arm != Arm::FullState {
+            add("viewer sends ClientHello", seen(|sample| sample.hello));
+        }
+        if step_name == "media" && arm != Arm::FullState {
+            add("viewer has keys", seen(|sample| sample.connected));
+        }
+        add(name, step(step_name));
+    }
+    add("first media authenticated", seen(|sample| sample.first));
+    phases
+}
+
+/// Writes the whole result as JSON.
+///
+/// # Errors
+/// [`BenchError::Output`].
+pub(super) fn write_json(report: &Report, path: &Path) -> Result<(), BenchError> {
+    let text = serde_json::to_string_pretty(report).unwrap_or_default();
+    fs::write(path, text + "\n").map_err(|source| BenchError::Output {
+        path: path.to_owned(),
+        source,
+    })
+}

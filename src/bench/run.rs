@@ -1,0 +1,175 @@
+//! A whole run: every scenario, the arms in turns.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant, SystemTime};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::client::CameraSettings;
+use super::error::BenchError;
+use super::machine::Machine;
+use super::path::Conditions;
+use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, table};
+use super::scenario::{Arm, Scenario};
+use super::server::Server;
+use super::target::Target;
+use super::turn::{self, Clients, Turn};
+use super::{Settings, report};
+
+/// Viewers and handshakes of each, to measure what one costs.
+const COST_VIEWERS: usize = 50;
+const COST_ROUNDS: usize = 4;
+
+/// Runs a benchmark, prints its table, and writes what was asked for.
+///
+/// # Errors
+/// [`BenchError`], with the cause. A viewer that gets no media again is no error but a result.
+pub fn run(settings: &Settings) -> Result<(), BenchError> {
+    let report = measure(settings)?;
+    print!("{}", table::write(&report));
+    if let Some(path) = &settings.json {
+        report::write_json(&report, path)?;
+    }
+    Ok(())
+}
+
+fn measure(settings: &Settings) -> Result<Report, BenchError> {
+    let began = Instant::now();
+    let scenarios = settings.axes.scenarios();
+    let against = settings
+        .against
+        .as_deref()
+        .map(|url| Target::other(url, settings.token.clone()))
+        .transpose()?;
+    let mut notes = Vec::new();
+    let mut arms = settings.arms.clone();
+    if against.is_some() {
+        arms = vec![Arm::Reconnect];
+        notes.push("The server is not ours to kill: all clients leave it at once and come again.".to_owned());
+    }
+    if let Some(missing) = arms.iter().find(|arm| !arm.is_available()) {
+        notes.push(format!(
+            "Arm {} is not in this build; build with `--features bench,{}`.",
+            missing.name(),
+            missing.name()
+        ));
+        arms.retain(|arm| arm.is_available());
+    }
+    if arms.is_empty() {
+        return Err(BenchError::Options(notes.join(" ")));
+    }
+    let machine = Machine::here();
+    if machine.profile == "debug" {
+        notes.push("This is a debug build: its figures say little. Build with --release.".to_owned());
+    }
+    // Every client is a socket and an event stream.
+    let most = scenarios.iter().map(|s| s.viewers).max().unwrap_or_default();
+    crate::server::raise_open_files((4 * most + 256) as u64);
+
+    let total: u64 = scenarios
+        .iter()
+        .map(|scenario| {
+            let (turns, kills) = scenario.plan(settings.turns, settings.kills);
+            u64::from(turns) * u64::from(kills) * arms.len() as u64
+        })
+        .sum();
+    let progress = progress(total);
+    let handshake = if against.is_none() && arms.contains(&Arm::Rehandshake) {
+        progress.set_message("what one handshake costs");
+        Some(handshake_cost(settings)?)
+    } else {
+        None
+    };
+    let mut results = Vec::new();
+    for scenario in &scenarios {
+        let (turns, kills) = scenario.plan(settings.turns, settings.kills);
+        let mut by_arm: Vec<(Arm, Vec<Turn>)> = arms.iter().map(|arm| (*arm, Vec::new())).collect();
+        for n in 0..turns {
+            for (arm, turns) in &mut by_arm {
+                progress.set_message(format!("{}: {}", scenario.title(), arm.name()));
+                let seed = settings.seed.wrapping_mul(1000).wrapping_add(u64::from(n));
+                let mut told = || progress.inc(1);
+                turns.push(match &against {
+                    Some(target) => turn::run_against(settings, scenario, target, kills, seed, &mut told)?,
+                    None => turn::run(settings, scenario, *arm, kills, seed, &mut told)?,
+                });
+            }
+        }
+        results.push(ScenarioResult {
+            scenario: *scenario,
+            arms: by_arm
+                .into_iter()
+                .map(|(arm, turns)| ArmResult::of(arm, &turns))
+                .collect(),
+        });
+    }
+    progress.finish_and_clear();
+    Ok(Report {
+        machine,
+        made_at: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+        took: began.elapsed(),
+        conditions: report::RunConditions::of(settings),
+        handshake,
+        scenarios: results,
+        notes,
+    })
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(total: u64) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(total), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} kills, {elapsed}  {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// What one handshake costs a server, all in, with hardly any media beside it: renewals one after another.
+fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
+    let mut server = Server::new(settings.folder.as_deref(), &[])?;
+    server.spawn()?;
+    server.wait_until_up()?;
+    let target = server.http().map(Target::own);
+    let target = target.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
+    let scenario = Scenario {
+        viewers: COST_VIEWERS,
+        down: Duration::ZERO,
+        conditions: Conditions {
+            rtt: Duration::ZERO,
+            loss: 0.0,
+        },
+    };
+    let slow = CameraSettings {
+        fps: 1,
+        video_bitrate: 8_000,
+    };
+    let clients = Clients::join(settings, &scenario, Arm::Rehandshake, &target, slow, settings.seed)?;
+    std::thread::sleep(Duration::from_millis(500));
+    // What goes on besides.
+    let (began, before) = (Instant::now(), server.used());
+    std::thread::sleep(Duration::from_millis(500));
+    let idle = (server.used().cpu.saturating_sub(before.cpu)).div_duration_f64(began.elapsed());
+    let (began, before) = (Instant::now(), server.used());
+    for _ in 0..COST_ROUNDS {
+        for place in 0..COST_VIEWERS {
+            clients.renew(place)?;
+        }
+    }
+    let (took, spent) = (began.elapsed(), server.used().cpu.saturating_sub(before.cpu));
+    let handshakes = COST_ROUNDS * COST_VIEWERS;
+    let cpu = spent.saturating_sub(took.mul_f64(idle)) / handshakes as u32;
+    Ok(HandshakeCost {
+        handshakes,
+        cpu,
+        took: took / handshakes as u32,
+    })
+}

@@ -1,0 +1,182 @@
+//! `rekindle bench`: measures what a restart costs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::bench::{self, Arm, Axes, ClientKind, DtlsVersions, Settings};
+
+use super::error::CliError;
+
+#[derive(Args)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Kill servers, start them again, and measure what viewers see
+    Resume(Box<ResumeArgs>),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ArmName {
+    Rehandshake,
+    FullState,
+    Reconnect,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum ClientName {
+    #[default]
+    Chromium,
+    Firefox,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum DtlsName {
+    #[default]
+    Both,
+    #[value(name = "1.2")]
+    Only12,
+}
+
+#[derive(Args)]
+struct ResumeArgs {
+    /// Numbers of viewers; with any of --viewers, --down, --rtt, --loss every combination of them is measured, else a default set
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    viewers: Option<Vec<usize>>,
+
+    /// How long the server stays down, in milliseconds
+    #[arg(long, value_name = "MS", value_delimiter = ',')]
+    down: Option<Vec<u64>>,
+
+    /// Round trips between clients and server, in milliseconds
+    #[arg(long, value_name = "MS", value_delimiter = ',')]
+    rtt: Option<Vec<u64>>,
+
+    /// Datagrams lost on the way, in percent
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', value_parser = percent)]
+    loss: Option<Vec<f64>>,
+
+    /// Arms, in the order in which they take turns [default: all]
+    #[arg(long, value_name = "ARM", value_delimiter = ',')]
+    arms: Option<Vec<ArmName>>,
+
+    /// Turns of each arm [default: by the number of viewers]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    turns: Option<u32>,
+
+    /// Kills in a turn [default: by the number of viewers]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    kills: Option<u32>,
+
+    /// How long each turn's broadcast is watched undisturbed, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    steady: u64,
+
+    /// Whose way of renewing keys the clients imitate
+    #[arg(long, value_name = "BROWSER", default_value = "chromium")]
+    client: ClientName,
+
+    /// DTLS versions that the clients offer
+    #[arg(long, value_name = "VERSION", default_value = "both")]
+    dtls: DtlsName,
+
+    /// Video frames per second
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240))]
+    fps: u32,
+
+    /// Video bits per second
+    #[arg(long, value_name = "N", default_value_t = 1_500_000, value_parser = clap::value_parser!(u32).range(8000..=50_000_000))]
+    bitrate: u32,
+
+    /// Pause of a client whose new session was refused for now, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 250)]
+    retry: u64,
+
+    /// Seed of all that is random in the clients and on the way
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Folder in which the servers' folders are made [default: the system's place for temporary files]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+
+    /// Run the reconnect arm against another server, given the URL of its WHEP or WHIP endpoint
+    #[arg(long, value_name = "URL")]
+    against: Option<String>,
+
+    /// Bearer token for it
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "REKINDLE_BENCH_TOKEN",
+        hide_env_values = true,
+        requires = "against"
+    )]
+    token: Option<String>,
+
+    /// Write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "give a number".to_owned())?;
+    if (0.0..=50.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("give a number from 0 to 50".to_owned())
+    }
+}
+
+impl BenchArgs {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let What::Resume(args) = self.what;
+        bench::run(&args.settings())?;
+        Ok(())
+    }
+}
+
+impl ResumeArgs {
+    fn settings(self) -> Settings {
+        let arm = |name: &ArmName| match name {
+            ArmName::Rehandshake => Arm::Rehandshake,
+            ArmName::FullState => Arm::FullState,
+            ArmName::Reconnect => Arm::Reconnect,
+        };
+        Settings {
+            axes: Axes {
+                viewers: self.viewers,
+                down: self.down,
+                rtt: self.rtt,
+                loss: self.loss,
+            },
+            arms: self
+                .arms
+                .map_or_else(|| Arm::ALL.to_vec(), |arms| arms.iter().map(arm).collect()),
+            turns: self.turns,
+            kills: self.kills,
+            steady: Duration::from_secs(self.steady),
+            client: match self.client {
+                ClientName::Chromium => ClientKind::Chromium,
+                ClientName::Firefox => ClientKind::Firefox,
+            },
+            dtls: match self.dtls {
+                DtlsName::Both => DtlsVersions::Both,
+                DtlsName::Only12 => DtlsVersions::Only12,
+            },
+            fps: self.fps,
+            bitrate: self.bitrate,
+            retry: Duration::from_millis(self.retry),
+            seed: self.seed,
+            folder: self.folder,
+            against: self.against,
+            token: self.token,
+            json: self.json,
+        }
+    }
+}
