@@ -55,8 +55,9 @@ pub(super) struct Track {
     asks: Asks,
     keyframes: Keyframes,
     resumed: bool,
-    /// How many packets before the first one are asked for, where the publisher comes from an earlier boot.
-    pub ask_back: u16,
+    /// How many packets before the first one are asked for, where the publisher comes from an earlier boot; and whether they are known to
+    /// be missing.
+    pub ask_back: (u16, Why),
     check_back: Option<Instant>,
     /// What was added to the publisher's sequence numbers.
     #[cfg(feature = "full-state")]
@@ -96,7 +97,7 @@ impl Track {
             asks: Asks::new(),
             keyframes: Keyframes::default(),
             resumed,
-            ask_back: ASK_BACK,
+            ask_back: (ASK_BACK, Why::Guess),
             check_back: None,
             #[cfg(feature = "full-state")]
             shift: 0,
@@ -141,8 +142,9 @@ impl Track {
         if self.started.is_none() {
             self.started = Some(now);
             if self.resumed && self.has_nack() {
-                for back in 1..=self.ask_back {
-                    self.asks.want(now, header.sequence.wrapping_sub(back), Why::Guess);
+                let (packets, why) = self.ask_back;
+                for back in 1..=packets {
+                    self.asks.want(now, header.sequence.wrapping_sub(back), why);
                 }
                 self.check_back = Some(now + CHECK_BACK);
             }

@@ -1,6 +1,7 @@
 //! What the core does besides in full-state mode: has sessions and counters written, and takes sessions over. A part of `broadcast`.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -9,16 +10,18 @@ use super::channel::Channel;
 use super::delivery::catch_up;
 use super::hub::Broadcast;
 use super::member::Members;
+use super::nack::Why;
 use super::rtp::Packet;
 use super::track::{MAX_GAP, Track};
+use crate::full_state::ledger::{AUDIO_AHEAD, RTX_AHEAD};
 use crate::full_state::record::{Counters, Resumed, SessionCounters, SessionRecord};
-use crate::peer::Transmit;
 use crate::peer::full_state::Wanted;
+use crate::peer::{Peer, Transmit};
 use crate::sdp::Kind;
 use crate::vault::{Role, Ufrag};
 
-/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped: the browser may have others, or be
-/// gone. Viewers send receiver reports about once a second.
+/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped where the browser has sent something
+/// that they do not authenticate, or nothing at all: it has others, or is gone. Viewers send receiver reports about once a second.
 const PROOF: Duration = Duration::from_secs(5);
 /// A sequence number that lies so far ahead of a stream's ceiling needs no shift.
 const AHEAD: u16 = 0x4000;
@@ -48,10 +51,23 @@ pub(super) struct State {
     dropped: VecDeque<Ufrag>,
     /// Counters of sessions that have not been taken over yet: they are written on as they are.
     awaited: HashMap<Ufrag, SessionCounters>,
-    /// Where the streams that a publisher numbers go on: low halves of their ceilings.
+    /// Where streams go on: low halves of the ceilings that the last process left.
     starts: HashMap<u32, u16>,
     /// Where streams of publishers were when their counters were last written: low halves.
     heard: HashMap<u32, u16>,
+}
+
+/// A viewer will get this stream, and its retransmissions.
+fn announce(peer: &mut Peer, track: &Track) {
+    peer.announce(track.ssrc, if may_shift(track) { AUDIO_AHEAD } else { 0 });
+    if track.section.kind == Kind::Video {
+        peer.announce(track.rtx_ssrc, RTX_AHEAD);
+    }
+}
+
+/// Where packets are asked for again they must keep their numbers, and can go as RTX.
+fn may_shift(track: &Track) -> bool {
+    track.section.kind == Kind::Audio && !track.has_nack()
 }
 
 impl State {
@@ -71,13 +87,12 @@ impl State {
                 .get(&track.ssrc)
                 .map(|heard| packet.header.sequence.wrapping_sub(*heard));
             if let Some(gap) = gap.filter(|gap| u64::from(*gap) <= MAX_GAP) {
-                track.ask_back = gap;
+                track.ask_back = (gap.saturating_sub(1), Why::Gap);
             }
-            let (ssrc, rtx_ssrc) = (track.ssrc, track.rtx_ssrc);
+            let track = &channel.tracks[at];
             for viewer in channel.viewers() {
                 if let Some(member) = members.get_mut(viewer) {
-                    member.peer.announce(ssrc, false);
-                    member.peer.announce(rtx_ssrc, true);
+                    announce(&mut member.peer, track);
                 }
             }
         }
@@ -117,10 +132,12 @@ impl Broadcast {
                 .iter()
                 .filter_map(|got| Some((got.ssrc, got.rtp? as u16)));
             state.heard.extend(heard);
-            for sent in session.sent.iter().filter(|sent| !sent.own && sent.ceiling > 0) {
-                let start = state.starts.entry(sent.ssrc).or_insert(sent.ceiling as u16);
-                if (sent.ceiling as u16).wrapping_sub(*start) < 0x8000 {
-                    *start = sent.ceiling as u16;
+            for sent in session.sent.iter().filter(|sent| sent.last.is_some()) {
+                // Before what was reserved for this process.
+                let left = (sent.ceiling - u64::from(sent.ahead)) as u16;
+                let start = state.starts.entry(sent.ssrc).or_insert(left);
+                if left.wrapping_sub(*start) < 0x8000 {
+                    *start = left;
                 }
             }
         }
@@ -140,16 +157,14 @@ impl Broadcast {
         }
     }
 
-    /// Takes over the session of a peer that has joined from its record. Whether it could be.
-    pub(crate) fn resume(&mut self, now: Instant, resumed: &Resumed, out: &mut Vec<Transmit>) -> bool {
+    /// Takes over the session of a peer that has joined from its record. Where its media goes; `None` if it could not be taken over.
+    pub(crate) fn resume(&mut self, now: Instant, resumed: &Resumed, out: &mut Vec<Transmit>) -> Option<SocketAddr> {
         let ufrag = &resumed.session.ufrag;
         self.full_state.awaited.remove(ufrag);
-        let Some(id) = self.by_ufrag.get(ufrag).copied() else {
-            return false;
-        };
+        let id = self.by_ufrag.get(ufrag).copied()?;
         let taken = self.members[id].peer.resume(now, resumed);
         self.settle(now, id, out);
-        taken
+        self.members.get(id)?.peer.address().filter(|_| taken)
     }
 
     /// A peer has keys: of a handshake, or taken over.
@@ -166,14 +181,14 @@ impl Broadcast {
             && member.role() == Role::Viewer
         {
             for track in &channel.tracks {
-                member.peer.announce(track.ssrc, false);
-                member.peer.announce(track.rtx_ssrc, true);
+                announce(&mut member.peer, track);
             }
         }
     }
 
     /// What the vault's writer is to do next.
-    pub(crate) fn poll_work(&mut self, now: Instant) -> Option<Work> {
+    /// `local` tells the address of this machine that a peer sends to.
+    pub(crate) fn poll_work(&mut self, now: Instant, local: impl Fn(SocketAddr) -> Option<IpAddr>) -> Option<Work> {
         let state = &mut self.full_state;
         if let Some(ufrag) = state.dropped.pop_front() {
             return Some(Work::Forget(ufrag));
@@ -192,7 +207,7 @@ impl Broadcast {
         sessions.extend(
             self.members
                 .iter_mut()
-                .filter_map(|(_, member)| member.peer.reserve(now)),
+                .filter_map(|(_, member)| member.peer.reserve(now, &local)),
         );
         Some(Work::Counters(Counters {
             sender: self.sender,
@@ -239,11 +254,11 @@ impl Broadcast {
             return;
         }
         for (_, member) in self.members.iter_mut() {
-            let silent = member
-                .peer
-                .unproven()
-                .is_some_and(|since| now.saturating_duration_since(since) >= PROOF);
-            if silent || member.peer.is_lost() {
+            let heard = member.heard.is_some();
+            let useless = member.peer.unproven().is_some_and(|unproven| {
+                now.saturating_duration_since(unproven.since) >= PROOF && (unproven.doubted || !heard)
+            });
+            if useless || member.peer.is_lost() {
                 member.peer.forget_keys();
                 self.full_state.dropped.push_back(member.ufrag.clone());
                 self.events.push_back(Event::Disconnected {

@@ -1,5 +1,6 @@
 //! Session keys whose use is bounded by what is durable. A part of `peer::srtp`, so that nothing outside can reach the keys.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -36,12 +37,20 @@ pub(crate) struct Kept {
     /// These keys are in the vault, or on their way there.
     reserved: bool,
     /// Since when these keys, which are an earlier process's, wait for a packet that proves that the browser has them too.
-    unproven: Option<Instant>,
+    unproven: Option<Unproven>,
     /// A stream cannot go on under these keys.
     lost: bool,
     /// Streams whose first packets found nothing reserved.
     missed: Vec<u32>,
     wanted: Wanted,
+}
+
+/// Keys of an earlier process that no authentic packet has come under yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unproven {
+    pub since: Instant,
+    /// A packet came that these keys did not authenticate.
+    pub doubted: bool,
 }
 
 #[derive(Default)]
@@ -150,11 +159,14 @@ impl Kept {
             kept.received.push((old.ssrc, received));
         }
         kept.reserved = true;
-        kept.unproven = Some(now);
+        kept.unproven = Some(Unproven {
+            since: now,
+            doubted: false,
+        });
         Some(kept)
     }
 
-    fn sent(&mut self, ssrc: u32, own: bool) -> Option<&mut Sent> {
+    fn sent(&mut self, ssrc: u32, ahead: u16) -> Option<&mut Sent> {
         if let Some(at) = self.sent.iter().position(|(known, _)| *known == ssrc) {
             return Some(&mut self.sent[at].1);
         }
@@ -163,14 +175,14 @@ impl Kept {
             self.lost = true;
             return None;
         }
-        self.sent.push((ssrc, Sent::new(own, self.reserved)));
+        self.sent.push((ssrc, Sent::new(ahead, self.reserved)));
         self.sent.last_mut().map(|(_, sent)| sent)
     }
 
-    /// A stream that will be sent, so that its counter is written with the next ones; `own`: numbered by the server.
-    pub fn announce(&mut self, ssrc: u32, own: bool) {
+    /// A stream that will be sent, so that its counter is written with the next ones; `ahead`: see [`SentCounter::ahead`].
+    pub fn announce(&mut self, ssrc: u32, ahead: u16) {
         let known = self.sent.iter().any(|(known, _)| *known == ssrc);
-        if !known && self.sent(ssrc, own).is_some() {
+        if !known && self.sent(ssrc, ahead).is_some() {
             self.want();
         }
     }
@@ -187,7 +199,7 @@ impl Kept {
     pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
-        let sent = self.sent(ssrc, false)?;
+        let sent = self.sent(ssrc, 0)?;
         let verdict = sent.judge(sequence);
         let (low, missed) = (sent.is_low(), verdict == Verdict::Wait && sent.is_new());
         if low {
@@ -249,7 +261,10 @@ impl Kept {
             Some(window) => window.index(sequence).filter(|index| window.is_new(*index))?,
             None => sequence.into(),
         };
-        let plain = self.receiving.unprotect_rtp(packet, index)?;
+        let Some(plain) = self.receiving.unprotect_rtp(packet, index) else {
+            self.doubt();
+            return None;
+        };
         // Only now: what is not authentic leaves no trace.
         let window = &mut self.received(ssrc)?.rtp;
         match window {
@@ -262,7 +277,10 @@ impl Kept {
 
     pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let ssrc = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
-        let (index, plain) = self.receiving.unprotect_rtcp(packet)?;
+        let Some((index, plain)) = self.receiving.unprotect_rtcp(packet) else {
+            self.doubt();
+            return None;
+        };
         let window = &mut self.received(ssrc)?.rtcp;
         match window {
             Some(window) if !window.is_new(index.into()) => return None,
@@ -274,7 +292,7 @@ impl Kept {
     }
 
     /// The counters to write now. What they reserve may be used once [`Kept::reserved`] says that they are durable.
-    pub fn reserve(&mut self, now: Instant, ufrag: &Ufrag) -> SessionCounters {
+    pub fn reserve(&mut self, now: Instant, ufrag: &Ufrag, local: Option<IpAddr>) -> SessionCounters {
         let first = !std::mem::replace(&mut self.reserved, true);
         let known = if first { 0 } else { self.rtcp_limit };
         let ceiling = known.max(self.rtcp.saturating_add(RTCP_AHEAD)).min(RTCP_LAST);
@@ -292,6 +310,7 @@ impl Kept {
         SessionCounters {
             ufrag: ufrag.clone(),
             id: self.id,
+            local,
             rtcp_ceiling: ceiling,
             sent,
             received: received.collect(),
@@ -313,8 +332,14 @@ impl Kept {
         ready
     }
 
-    /// Whether the browser has shown, since these keys were taken over, that it has them too; or since when it has not.
-    pub fn unproven(&self) -> Option<Instant> {
+    fn doubt(&mut self) {
+        if let Some(unproven) = &mut self.unproven {
+            unproven.doubted = true;
+        }
+    }
+
+    /// What is not known of keys that were taken over: whether the browser has them too.
+    pub fn unproven(&self) -> Option<Unproven> {
         self.unproven
     }
 

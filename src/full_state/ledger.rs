@@ -17,8 +17,10 @@ const PACE: Duration = Duration::from_millis(500);
 /// What a stream uses in this time is reserved ahead, in ms, and half of it is left when the next counters are written. So long, at
 /// the most, nothing goes out on a stream's own SSRC after a restart; and so often, at the most, there is a write: four times a second.
 const AHEAD_MS: u128 = 500;
-/// What is reserved at a start for a stream that the server numbers itself, before anybody asks: it is needed at once.
-const START: u64 = 128;
+/// What is reserved at a start, before anybody asks, of streams that may jump: of RTX, which the server numbers itself, as much as may have
+/// been lost meanwhile; of audio, whose numbers it can shift, as much as passes until the next ceiling is durable.
+pub(crate) const RTX_AHEAD: u16 = 512;
+pub(crate) const AUDIO_AHEAD: u16 = 32;
 /// Longest step between two packets of a stream: beyond half the sequence space a receiver takes the wrong rollover counter (RFC 3711
 /// §3.3.1).
 const MAX_STEP: u64 = 0x7000;
@@ -49,8 +51,8 @@ pub(crate) struct Sent {
     limit: u64,
     /// The ceiling that is being written.
     pending: Option<u64>,
-    /// The server numbers this stream (RTX); else the publisher does.
-    pub own: bool,
+    /// See [`SentCounter::ahead`].
+    ahead: u16,
     /// From an earlier process.
     resumed: bool,
     margin: u64,
@@ -60,16 +62,16 @@ pub(crate) struct Sent {
 
 impl Sent {
     /// A stream of keys that no process had before. `reserved`: a ceiling for these keys is in the vault, or on its way there.
-    pub fn new(own: bool, reserved: bool) -> Self {
+    pub fn new(ahead: u16, reserved: bool) -> Self {
         Self {
             last: None,
             wanted: None,
             floor: 0,
             limit: if reserved { 0 } else { u64::MAX },
             pending: None,
-            own,
+            ahead,
             resumed: false,
-            margin: FIRST_MARGIN,
+            margin: FIRST_MARGIN.max(ahead.into()),
             mark: None,
         }
     }
@@ -81,7 +83,7 @@ impl Sent {
             limit: now.ceiling,
             floor: left.ceiling,
             resumed: true,
-            ..Self::new(left.own, true)
+            ..Self::new(left.ahead, true)
         }
     }
 
@@ -142,9 +144,8 @@ impl Sent {
                 let elapsed = now.saturating_duration_since(at);
                 if elapsed >= PACE {
                     let pace = u128::from(place.saturating_sub(before)) * AHEAD_MS / elapsed.as_millis();
-                    self.margin = u64::try_from(pace)
-                        .unwrap_or(u64::MAX)
-                        .clamp(*MARGINS.start(), *MARGINS.end());
+                    let least = u64::from(self.ahead).max(*MARGINS.start());
+                    self.margin = u64::try_from(pace).unwrap_or(u64::MAX).clamp(least, *MARGINS.end());
                     self.mark = Some((now, place));
                 }
             }
@@ -166,7 +167,7 @@ impl Sent {
             ssrc,
             last: self.last,
             ceiling,
-            own: self.own,
+            ahead: self.ahead,
         }
     }
 
@@ -181,9 +182,7 @@ impl Sent {
 impl SentCounter {
     /// What a new process makes durable before it uses any of these keys.
     pub(super) fn raise(&mut self) {
-        if self.own {
-            self.ceiling += START;
-        }
+        self.ceiling += u64::from(self.ahead);
     }
 }
 

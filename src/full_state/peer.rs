@@ -1,8 +1,10 @@
 //! What a peer does besides in full-state mode. A part of `peer`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use super::srtp::{Srtp, full_state::Kept};
+use super::srtp::Srtp;
+use super::srtp::full_state::{Kept, Unproven};
 use super::{Peer, PeerEvent};
 use crate::full_state::record::{Resumed, SessionCounters, SessionRecord};
 use crate::vault::Ufrag;
@@ -59,9 +61,9 @@ impl Peer {
     }
 
     /// See [`Kept::announce`].
-    pub(crate) fn announce(&mut self, ssrc: u32, own: bool) {
+    pub(crate) fn announce(&mut self, ssrc: u32, ahead: u16) {
         if let Some(kept) = self.kept_mut() {
-            kept.announce(ssrc, own);
+            kept.announce(ssrc, ahead);
         }
     }
 
@@ -71,9 +73,14 @@ impl Peer {
     }
 
     /// See [`Kept::reserve`].
-    pub(crate) fn reserve(&mut self, now: Instant) -> Option<SessionCounters> {
+    pub(crate) fn reserve(
+        &mut self,
+        now: Instant,
+        local: impl Fn(SocketAddr) -> Option<IpAddr>,
+    ) -> Option<SessionCounters> {
         let ufrag: Ufrag = self.setup.ice.ufrag.clone();
-        self.kept_mut().map(|kept| kept.reserve(now, &ufrag))
+        let local = self.setup.address.and_then(local);
+        self.kept_mut().map(|kept| kept.reserve(now, &ufrag, local))
     }
 
     /// See [`Kept::reserved`].
@@ -82,7 +89,7 @@ impl Peer {
     }
 
     /// See [`Kept::unproven`].
-    pub(crate) fn unproven(&self) -> Option<Instant> {
+    pub(crate) fn unproven(&self) -> Option<Unproven> {
         self.kept()?.unproven()
     }
 

@@ -1,6 +1,7 @@
 //! What full-state mode persists besides the records of the default mode: session keys, and the counters that go with them.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -58,6 +59,8 @@ pub(crate) struct SessionCounters {
     pub ufrag: Ufrag,
     /// Of which keys.
     pub id: SessionId,
+    /// The address of this machine that the browser sends to, where the media port has all addresses: from there, it expects what comes.
+    pub local: Option<IpAddr>,
     /// All SRTCP indices below may have been used for sending, whatever the SSRC.
     pub rtcp_ceiling: u32,
     /// SRTP streams sent.
@@ -74,8 +77,8 @@ pub(crate) struct SentCounter {
     pub last: Option<u64>,
     /// All indices below may have been used.
     pub ceiling: u64,
-    /// The server numbers this stream.
-    pub own: bool,
+    /// So many more are reserved when a process starts, before anybody asks: of streams whose numbers the server can let jump.
+    pub ahead: u16,
 }
 
 /// The counters of one SSRC that is received.

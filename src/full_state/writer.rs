@@ -2,6 +2,7 @@
 //! does besides. A part of `net`.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Instant, SystemTime};
 
@@ -46,11 +47,17 @@ impl Writer {
     }
 
     /// Hands out work, and tells the core what became of it.
-    pub fn turn(&self, now: Instant, core: &mut Broadcast, out: &mut Vec<Transmit>) {
+    pub fn turn(
+        &self,
+        now: Instant,
+        core: &mut Broadcast,
+        local: impl Fn(SocketAddr) -> Option<IpAddr>,
+        out: &mut Vec<Transmit>,
+    ) {
         while let Ok(durable) = self.done.try_recv() {
             core.reserved(now, durable, out);
         }
-        while let Some(work) = core.poll_work(now) {
+        while let Some(work) = core.poll_work(now, &local) {
             // Without a writer nothing more becomes durable, and sooner or later nothing is sent.
             let _ = self.work.send(work);
         }

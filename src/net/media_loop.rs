@@ -96,6 +96,10 @@ impl MediaLoop {
             let now = Instant::now();
             while let Ok(loaded) = self.loaded.try_recv() {
                 self.resume.take(now, loaded, &mut self.core, &mut out);
+                #[cfg(feature = "full-state")]
+                for (peer, local) in self.resume.sources.drain(..) {
+                    self.socket.set_source(peer, local);
+                }
             }
             loop {
                 match self.tasks.try_recv() {
@@ -110,7 +114,8 @@ impl MediaLoop {
             }
             #[cfg(feature = "full-state")]
             if let Some(writer) = &self.writer {
-                writer.turn(now, &mut self.core, &mut out);
+                let socket = &self.socket;
+                writer.turn(now, &mut self.core, |peer| socket.source_of(peer), &mut out);
             }
             self.send(now, &mut out);
             while let Some(event) = self.core.poll_event() {

@@ -119,6 +119,9 @@ pub(super) struct Resume {
     /// The session of the peer that is being taken in.
     #[cfg(feature = "full-state")]
     session: Option<Box<full_state::Resumed>>,
+    /// Which addresses of this machine peers send to, whose sessions were taken over.
+    #[cfg(feature = "full-state")]
+    pub sources: Vec<(SocketAddr, std::net::IpAddr)>,
 }
 
 impl Resume {
@@ -130,6 +133,8 @@ impl Resume {
             waiting: Vec::new(),
             #[cfg(feature = "full-state")]
             session: None,
+            #[cfg(feature = "full-state")]
+            sources: Vec::new(),
         }
     }
 
@@ -199,7 +204,8 @@ impl Resume {
         }
         #[cfg(feature = "full-state")]
         if let Some(session) = self.session.take() {
-            core.resume(now, &session, out);
+            let peer = core.resume(now, &session, out);
+            self.sources.extend(peer.zip(session.now.local));
         }
         let mine = |(from, _, ufrag): &(SocketAddr, Bytes, Option<Ufrag>)| match ufrag {
             Some(ufrag) => *ufrag == record.ice.ufrag,

@@ -87,15 +87,24 @@ impl Socket {
             let stride = meta.stride.max(1);
             for datagram in buffer[..meta.len].chunks(stride) {
                 let answered = take(meta.addr, datagram);
-                if let (Answered::Yes, Some(sources), Some(local)) = (answered, &mut self.sources, meta.dst_ip) {
-                    if sources.len() >= MAX_LOCAL {
-                        sources.clear();
-                    }
-                    sources.insert(meta.addr, local);
+                if let (Answered::Yes, Some(local)) = (answered, meta.dst_ip) {
+                    set_source(&mut self.sources, meta.addr, local);
                 }
             }
         }
         true
+    }
+
+    /// The address of this machine that a peer sends to, as far as that is known and not the only one.
+    #[cfg(feature = "full-state")]
+    pub fn source_of(&self, peer: SocketAddr) -> Option<IpAddr> {
+        self.sources.as_ref()?.get(&peer).copied()
+    }
+
+    /// What is sent to this peer leaves from there.
+    #[cfg(feature = "full-state")]
+    pub fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
+        set_source(&mut self.sources, peer, local);
     }
 
     /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one system call. Order is kept within an
@@ -142,6 +151,14 @@ impl Socket {
         }
         datagrams.clear();
     }
+}
+
+fn set_source(sources: &mut Option<HashMap<SocketAddr, IpAddr>>, peer: SocketAddr, local: IpAddr) {
+    let Some(sources) = sources else { return };
+    if sources.len() >= MAX_LOCAL {
+        sources.clear();
+    }
+    sources.insert(peer, local);
 }
 
 /// Whether a datagram was answered, that is, came from somebody who proved to be a peer.

@@ -32,6 +32,8 @@ pub struct Live {
     pub copies_to: Option<SocketAddr>,
     socket: UdpSocket,
     media: SocketAddr,
+    /// All datagrams, as somebody on the way sees them: from, to, content.
+    pub tape: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
 }
 
 /// An offer, and what it was made from.
@@ -128,6 +130,7 @@ impl Live {
             copies_to: None,
             socket,
             media: server.media(),
+            tape: Vec::new(),
         }
     }
 
@@ -161,6 +164,7 @@ impl Live {
         loop {
             match self.socket.recv_from(&mut buffer) {
                 Ok((length, from)) if from == self.media => {
+                    self.tape.push((from, self.client.address, buffer[..length].to_vec()));
                     self.client
                         .handle(Instant::now(), self.client.address, &buffer[..length]);
                 }
@@ -181,6 +185,7 @@ impl Live {
             if let Some(copies_to) = self.copies_to {
                 let _ = self.socket.send_to(&datagram, copies_to);
             }
+            self.tape.push((self.client.address, self.media, datagram.to_vec()));
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Client {
     transactions: Vec<[u8; 12]>,
     association: Option<Association>,
     keys: Option<Keys>,
+    /// What each handshake's exporter gave.
+    pub exported: Vec<(Vec<u8>, dimpl::SrtpProfile)>,
     renew_at: Option<Instant>,
     /// When each handshake completed.
     pub connected_at: Vec<Instant>,
@@ -94,6 +96,7 @@ impl Client {
             transactions: Vec::new(),
             association: None,
             keys: None,
+            exported: Vec::new(),
             renew_at: None,
             connected_at: Vec::new(),
             handshakes_started: 0,
@@ -227,6 +230,7 @@ impl Client {
         let Some(keys) = association.keys(&self.server_fingerprint) else {
             return;
         };
+        self.exported.extend(association.exported.clone());
         self.keys = Some(keys.expect("the server's certificate is the one in its answer"));
         self.renew_at = None;
         self.connected_at.push(now);

@@ -56,6 +56,8 @@ pub struct Stream {
     /// Packets that came again.
     pub again: u64,
     missing: BTreeMap<u64, Missing>,
+    /// What the server adds to the publisher's sequence numbers.
+    shift: u16,
     /// A keyframe is needed: none has come yet, or a packet is lost for good.
     key_needed: bool,
     last_pli: Option<Instant>,
@@ -71,6 +73,8 @@ pub struct Receiver {
     pub by_rtx: u64,
     /// Packets that no section explains.
     pub strange: u64,
+    /// The server adds something to the sequence numbers of audio, as it does in full-state mode after a restart.
+    pub renumbers_audio: bool,
     pub reports: Vec<(Instant, SenderReport)>,
     pub cnames: BTreeMap<u32, Bytes>,
 }
@@ -85,6 +89,7 @@ impl Receiver {
             plis_sent: 0,
             by_rtx: 0,
             strange: 0,
+            renumbers_audio: false,
             reports: Vec::new(),
             cnames: BTreeMap::new(),
         }
@@ -145,11 +150,18 @@ impl Receiver {
                 order: Vec::new(),
                 again: 0,
                 missing: BTreeMap::new(),
+                shift: 0,
                 key_needed: kind == Kind::Video,
                 last_pli: None,
             });
         }
         let stream = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc).unwrap();
+        if self.renumbers_audio && kind == Kind::Audio {
+            stream.shift = packet
+                .header
+                .sequence_number
+                .wrapping_sub(read_index(&got.payload).expect("an index") as u16);
+        }
         stream.take(now, packet.header.sequence_number, got, has_nack);
     }
 
@@ -215,7 +227,8 @@ impl Stream {
             .highest
             .wrapping_add_signed(i64::from(sequence.wrapping_sub(self.highest as u16) as i16));
         let marked = read_index(&got.payload).expect("an index");
-        assert_eq!(marked as u16, sequence, "the payload belongs to its sequence number");
+        let numbered = (marked as u16).wrapping_add(self.shift);
+        assert_eq!(numbered, sequence, "the payload belongs to its sequence number");
         self.missing.remove(&index);
         if self.got.contains_key(&marked) {
             self.again += 1;

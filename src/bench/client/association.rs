@@ -36,6 +36,8 @@ pub struct Association {
     dtls: Dtls,
     pub next: Instant,
     keys: Option<(Vec<u8>, SrtpProfile)>,
+    /// The exporter's output, as somebody has it who reads this browser's memory.
+    pub exported: Option<(Vec<u8>, SrtpProfile)>,
     server_certificate: Option<Vec<u8>>,
     pub failed: bool,
     /// The server has answered the ClientHello.
@@ -101,6 +103,7 @@ impl Association {
             dtls,
             next: now,
             keys: None,
+            exported: None,
             server_certificate: None,
             failed: false,
             answered: false,
@@ -138,7 +141,10 @@ impl Association {
                 Output::Packet(packet) => self.outgoing.push(Bytes::copy_from_slice(packet)),
                 Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
                 Output::PeerCert(der) => self.server_certificate = Some(der.to_vec()),
-                Output::KeyingMaterial(material, profile) => self.keys = Some((material.to_vec(), profile)),
+                Output::KeyingMaterial(material, profile) => {
+                    self.keys = Some((material.to_vec(), profile));
+                    self.exported = self.keys.clone();
+                }
                 Output::Timeout(next) => {
                     self.next = next;
                     return;

@@ -51,6 +51,8 @@ struct Kept {
     world: World,
     disk: Disk,
     random: Random,
+    /// Nothing is left to chance.
+    reliable: bool,
     /// Sessions taken over, and peers that had to run a handshake.
     taken: usize,
     refused: usize,
@@ -65,19 +67,20 @@ impl Kept {
             world,
             disk: Disk::default(),
             random: Random(seed),
+            reliable: false,
             taken: 0,
             refused: 0,
         }
     }
 
     fn chance(&mut self, percent: u32) -> bool {
-        self.random.below(100) < percent
+        !self.reliable && self.random.below(100) < percent
     }
 
     /// One step of the writer's, if it has anything to do.
     fn write_a_step(&mut self) {
         let now = self.world.now;
-        while let Some(work) = self.world.core.poll_work(now) {
+        while let Some(work) = self.world.core.poll_work(now, |_| None) {
             self.disk.queue.push_back(work);
         }
         if !self.disk.busy {
@@ -96,6 +99,23 @@ impl Kept {
             self.world.core.reserved(now, !fails, &mut out);
             self.world.deliver(out);
         }
+    }
+
+    fn write_all(&mut self) {
+        self.reliable = true;
+        self.write_a_step();
+        while self.disk.busy || !self.disk.queue.is_empty() {
+            self.write_a_step();
+        }
+        self.reliable = false;
+    }
+
+    /// SIGKILL with nothing on its way, and a new process that lives.
+    fn restart_for_sure(&mut self) {
+        self.write_all();
+        self.reliable = true;
+        self.restart();
+        self.reliable = false;
     }
 
     /// SIGKILL, and a new process. It may be killed again before it has done anything.
@@ -133,7 +153,7 @@ impl Kept {
                 // Killed after a new handshake, before its keys were written: the old ones are taken over, to no use.
                 browser.estranged = session.material.0 != browser.material[..session.material.0.len()];
                 let resumed = Resumed { session, left, now };
-                self.world.core.resume(self.world.now, &resumed, &mut out)
+                self.world.core.resume(self.world.now, &resumed, &mut out).is_some()
             });
             if taken {
                 self.taken += 1;
@@ -253,4 +273,43 @@ fn whenever_it_is_killed_no_two_packets_share_a_key_and_an_index() {
         "{taken} sessions were taken over: too few to show anything"
     );
     assert!(recorder::places() > 50_000);
+}
+
+/// A publisher and a viewer, with all written that is to be.
+fn broadcast() -> (Kept, usize, usize) {
+    let mut kept = Kept::new(7);
+    let publisher = kept.world.connected(Role::Publisher);
+    let viewer = kept.world.connected(Role::Viewer);
+    for sequence in 0..200 {
+        kept.world.video(publisher, sequence, DELTA);
+        kept.world.rtp(publisher, &audio_packet(sequence));
+        kept.world.pass(10 * MS);
+        kept.write_all();
+    }
+    (kept, publisher, viewer)
+}
+
+#[test]
+fn after_a_restart_media_and_feedback_go_on_at_once_and_what_was_lost_is_asked_for() {
+    let (mut kept, publisher, viewer) = broadcast();
+    kept.restart_for_sure();
+    assert_eq!(kept.refused, 0);
+    kept.world.browsers[publisher].rtcp.clear();
+    kept.world.browsers[viewer].rtp.clear();
+    // 200 to 209 were lost.
+    kept.world.video(publisher, 210, DELTA);
+    kept.world.rtp(publisher, &audio_packet(210));
+    let asked: Vec<u16> = kept.world.browsers[publisher]
+        .rtcp
+        .iter()
+        .flat_map(|packet| rtcp::read(packet))
+        .filter_map(|item| match item {
+            rtcp::Item::Nack { ssrc: VIDEO, pairs } => Some(rtcp::nacked(pairs).collect::<Vec<u16>>()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert!((200..210).all(|lost| asked.contains(&lost)), "{asked:?}");
+    let came: Vec<u32> = kept.world.browsers[viewer].rtp.iter().map(|p| p.header.ssrc).collect();
+    assert_eq!(came, [VIDEO_RTX, AUDIO]);
 }

@@ -18,7 +18,7 @@ fn write(sent: &mut Sent, now: Instant, first: bool) -> SentCounter {
 
 #[test]
 fn keys_that_are_nowhere_on_disk_may_be_used_freely() {
-    let mut sent = Sent::new(false, false);
+    let mut sent = Sent::new(0, false);
     assert_eq!(used(&mut sent, 65_530), Some(65_530));
     assert_eq!(used(&mut sent, 3), Some(0x1_0003), "across the wrap");
     assert_eq!(used(&mut sent, 65_531), Some(65_531), "and back");
@@ -28,7 +28,7 @@ fn keys_that_are_nowhere_on_disk_may_be_used_freely() {
 #[test]
 fn nothing_at_or_above_the_ceiling_is_used_before_a_higher_one_is_durable() {
     let now = Instant::now();
-    let mut sent = Sent::new(false, false);
+    let mut sent = Sent::new(0, false);
     used(&mut sent, 100);
     let first = write(&mut sent, now, true);
     assert_eq!(first.ceiling, 101 + 64);
@@ -56,10 +56,10 @@ fn nothing_at_or_above_the_ceiling_is_used_before_a_higher_one_is_durable() {
 #[test]
 fn a_stream_that_begins_under_reserved_keys_waits_for_its_counter() {
     let now = Instant::now();
-    let mut sent = Sent::new(true, true);
+    let mut sent = Sent::new(512, true);
     assert_eq!(sent.judge(5), Verdict::Wait);
     assert!(sent.is_new() && sent.is_low());
-    assert_eq!(write(&mut sent, now, false).ceiling, 6 + 64);
+    assert_eq!(write(&mut sent, now, false).ceiling, 6 + 512);
     assert_eq!(sent.judge(5), Verdict::Wait);
     sent.reserved(true);
     assert_eq!(used(&mut sent, 5), Some(5));
@@ -72,7 +72,7 @@ fn a_new_process_goes_on_at_the_ceiling_and_never_below() {
         ssrc: 7,
         last: Some(0x1_FFF0),
         ceiling: 0x2_0010,
-        own: false,
+        ahead: 0,
     };
     let mut raised = left.clone();
     raised.raise();
@@ -94,18 +94,18 @@ fn the_servers_own_numbers_start_at_the_ceiling_at_once() {
         ssrc: 7,
         last: None,
         ceiling: 65_530,
-        own: true,
+        ahead: 512,
     };
     let mut raised = left.clone();
     raised.raise();
     let mut sent = Sent::resumed(&left, &raised);
     let start = sent.start().expect("a place");
     assert_eq!(start, 65_530);
-    for n in 0..128 {
+    for n in 0..512 {
         assert_eq!(used(&mut sent, start.wrapping_add(n)), Some(65_530 + u64::from(n)));
     }
-    assert_eq!(sent.judge(start.wrapping_add(128)), Verdict::Wait);
-    assert_eq!(Sent::new(true, true).start(), None);
+    assert_eq!(sent.judge(start.wrapping_add(512)), Verdict::Wait);
+    assert_eq!(Sent::new(512, true).start(), None);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn kills_in_quick_succession_do_not_drive_the_ceiling_away() {
         ssrc: 7,
         last: Some(1000),
         ceiling: 1500,
-        own: false,
+        ahead: 0,
     };
     for place in (1000..3000_u16).step_by(20) {
         let mut sent = Sent::resumed(&counter.clone(), &counter);
@@ -128,7 +128,7 @@ fn kills_in_quick_succession_do_not_drive_the_ceiling_away() {
 #[test]
 fn what_a_stream_uses_in_half_a_second_is_reserved_ahead() {
     let start = Instant::now();
-    let mut sent = Sent::new(false, false);
+    let mut sent = Sent::new(0, false);
     used(&mut sent, 0);
     write(&mut sent, start, true);
     sent.reserved(true);
@@ -148,7 +148,7 @@ fn a_step_that_no_receiver_would_follow_ends_the_stream() {
         ssrc: 7,
         last: Some(1000),
         ceiling: 0x7000,
-        own: false,
+        ahead: 0,
     };
     let mut sent = Sent::resumed(&left, &left);
     assert_eq!(sent.judge(1000 + 0x7000), Verdict::Lost);
