@@ -55,6 +55,8 @@ export class Connection {
   #owner = 0;
   /** Firefox: the one that is not the owner still holds the transport from before the last renewal. */
   #held = false;
+  /** Firefox: that transport was still in a handshake when it was left. */
+  #unfinished = false;
   /** The transceivers that carry media. */
   #media = [];
   #transports = new Set();
@@ -228,6 +230,7 @@ export class Connection {
       this.#hash += 1;
     } else {
       if (this.#held) await this.#letGo();
+      this.#unfinished = this.#live().some(({ state }) => state !== "connected");
       this.#owner = 1 - this.#owner;
       this.#held = true;
     }
@@ -241,6 +244,8 @@ export class Connection {
     this.#restarted = false;
     await this.pc.setLocalDescription();
     this.#observe();
+    // An attempt that had not come to its end must not do so now: the server would go by its keys, and send where no media is.
+    if (way === "bundle" && this.#unfinished) await this.#letGo();
     if (way !== "fingerprint" || confirmed) return;
     // The change shows while the answer is being applied, and may be over (connected again) before that returns.
     await task();

@@ -200,11 +200,12 @@ export class Session extends EventTarget {
             lostAt = now();
             continue;
           }
-          await connection.accept(joined);
           this.boot ??= joined.boot;
           this.#process = joined.process;
           this.#mode = joined.mode;
           this.#set(this.#old ? "reconnecting" : "connecting");
+          // The connection may be up before this returns.
+          await connection.accept(joined);
           return connection;
         }
         const again = this.#role === "viewer" || (lostAt !== null && now() - lostAt < OWN_GHOST_MS);
