@@ -44,7 +44,7 @@ cargo_tool() {
 }
 
 # The tests that need a feature.
-others='binary(canary) + binary(bench_resume) + binary(~full_state) + binary(~recorder) + test(bench::) + test(full_state)'
+others='binary(canary) + binary(bench_resume) + binary(~recorder) + test(bench::) + test(full_state)'
 
 say "format"
 cargo fmt --all -- --check
