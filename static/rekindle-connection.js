@@ -164,7 +164,9 @@ export class Connection {
       const restart = this.iceIsDown && way === "fingerprint";
       if (restart || !this.#prepared) await this.#takeBack();
       // DTLS that has not begun begins when ICE gets an answer.
-      if (way === "fingerprint" && this.#live().some(() => true) && this.#live().every(({ state }) => state === "new")) return;
+      const transports = this.#live();
+      const begun = transports.length === 0 || transports.some(({ state }) => state !== "new");
+      if (way === "fingerprint" && !begun) return;
       if (restart) return this.#restartIce();
       if (!this.#prepared) await this.#give();
       await this.#take();

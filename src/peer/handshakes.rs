@@ -157,15 +157,13 @@ impl Handshakes {
         which: impl Fn(&UnderWay) -> bool,
     ) -> Option<Done> {
         let mut done = None;
-        let mut completed_at = None;
-        let mut place = 0;
+        let mut finished = None;
         let mut packets = Vec::new();
         let newest = self.newest();
         self.list.retain_mut(|h| {
             if h.ends(newest) <= now {
                 return false;
             }
-            place += 1;
             if !which(h) {
                 return true;
             }
@@ -175,7 +173,6 @@ impl Handshakes {
             match result {
                 Ok(None) => true,
                 Ok(Some(completed)) => {
-                    completed_at = Some(place);
                     h.drop_at = Some(now + LINGER);
                     h.admitted = None;
                     let took = now.saturating_duration_since(h.started);
@@ -185,22 +182,23 @@ impl Handshakes {
                         at: now,
                         took,
                     });
+                    finished = Some((h.random, h.from));
                     true
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a DTLS handshake was dropped");
-                    place -= 1;
                     false
                 }
             }
         });
-        if let Some(place) = completed_at {
-            self.forget_older(now, place);
+        let place = self.list.iter().position(|h| Some((h.random, h.from)) == finished);
+        if let Some(place) = place {
+            self.forget_older(now, place + 1);
         }
         done
     }
 
-    /// The browser has gone on from the attempts that began before the one at this place. One that began later is what it goes on to.
+    /// The browser has gone on from the attempts that began before: those from this place on. One that began later is what it goes on to.
     fn forget_older(&mut self, now: Instant, place: usize) {
         let older = self.list.split_off(place);
         for attempt in older {
