@@ -33,6 +33,16 @@ fn tap(world: &mut World) -> Rc<RefCell<Vec<Datagram>>> {
     seen
 }
 
+/// The last check of this client that somebody saw on its way, in three seconds.
+fn overheard_check(world: &mut World, client: Id) -> Datagram {
+    let seen = tap(world);
+    world.run(ms(3000));
+    world.network.filter = None;
+    let own = world.client(client).address;
+    let check = seen.borrow().iter().rfind(|d| d.from == own && d.data[0] == 0).cloned();
+    check.unwrap()
+}
+
 /// For a second, media comes without a gap, and nobody has to do anything for it.
 fn assert_undisturbed(world: &mut World, publisher: Id, viewer: Id) {
     let (since, events) = (world.now, world.events.len());
@@ -323,16 +333,7 @@ fn a_viewer_turned_bad_harms_no_other_viewer() {
 fn a_replayed_check_diverts_no_media() {
     // Whoever has seen a check on its way may send it again from elsewhere, and its MAC stays valid. What that gains is an answer.
     let (mut world, publisher, viewer) = broadcast(513);
-    let seen = tap(&mut world);
-    world.run(ms(3000));
-    world.network.filter = None;
-    let own = world.client(viewer).address;
-    let check = seen
-        .borrow()
-        .iter()
-        .rfind(|d| d.from == own && d.data[0] == 0)
-        .unwrap()
-        .clone();
+    let check = overheard_check(&mut world, viewer);
     world.attack(stranger(), &check.data);
     let since = world.now;
     world.run(ms(4500));
@@ -352,16 +353,7 @@ fn a_replayed_check_and_a_hello_from_there_bring_a_stranger_little() {
     // Whoever sees a check on its way can make a stranger's address count as proven, by sending it again in the stranger's name, and then
     // have handshakes begun with it.
     let (mut world, _, viewer) = broadcast(514);
-    let seen = tap(&mut world);
-    world.run(ms(3000));
-    world.network.filter = None;
-    let own = world.client(viewer).address;
-    let check = seen
-        .borrow()
-        .iter()
-        .rfind(|d| d.from == own && d.data[0] == 0)
-        .unwrap()
-        .clone();
+    let check = overheard_check(&mut world, viewer);
     let thief = Certificate::new();
     let now = world.now;
     let hello = world.client_mut(viewer).client_hello(&thief, now);
