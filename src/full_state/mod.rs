@@ -15,6 +15,7 @@
 //! - `kept.rs` (`peer::srtp::full_state`): the two put together: keys whose use is bounded by what is durable.
 //! - `peer.rs` (`peer::full_state`), `core.rs` (`broadcast::full_state`): what a peer and the core do besides.
 //! - `store.rs` (`vault::full_state`): the files.
+//! - `audit.rs` (in `vault::audit::inventory`): their fields, for the auditor.
 //! - `writer.rs` (`net::full_state`): the thread that writes them.
 //!
 //! # After a restart

@@ -10,10 +10,6 @@ use crate::vault::Ufrag;
 
 /// Bounds on what is written and read.
 pub(crate) mod limits {
-    /// A session's age file, in bytes.
-    pub const SESSION_FILE: usize = 4 * 1024;
-    /// The age file of the counters, in bytes.
-    pub const COUNTERS_FILE: usize = 64 * 1024 * 1024;
     /// Master keys and salts of both directions, in bytes: what the largest profile takes (RFC 5764 §4.1.2, RFC 7714 §14.2).
     pub const MATERIAL: usize = 88;
     /// Streams of one session, in each direction.

@@ -7,16 +7,11 @@ use std::time::SystemTime;
 use super::clock::unix_seconds;
 use super::error::{FileFault, VaultError};
 use super::files::{Folder, ReadError};
-use super::record::{Header, Kind};
+use super::record::{Header, Kind, limits as files};
 use super::seal::{decode_within, seal, unseal};
-use super::store::{file_name, write_error};
+use super::store::{COUNTERS, SESSIONS, file_name, session_path, write_error};
 use super::{KeyFile, Opened, Reader, Ufrag, Vault};
 use crate::full_state::record::{Counters, SessionCounters, SessionRecord, limits};
-
-/// The folder of session keys.
-pub(super) const SESSIONS: &str = "sessions";
-/// The file of all sessions' counters.
-pub(super) const COUNTERS: &str = "counters.age";
 
 impl Vault {
     /// As [`Vault::open`], for full-state mode: `identity.age` says from now on that session keys may be here.
@@ -135,7 +130,7 @@ impl Reader {
         let bytes = read(&folder, &file, Kind::Session)?;
         let opened = unseal(&self.keys.keys, &session_path(&file), &bytes)
             .and_then(|unsealed| {
-                decode_within::<SessionRecord, { limits::SESSION_FILE }>(Kind::Session, unsealed.content())
+                decode_within::<SessionRecord, { files::SESSION_FILE }>(Kind::Session, unsealed.content())
             })
             .and_then(|(header, session)| match header.boot {
                 boot if boot > self.last_boot => Err(FileFault::FutureBoot(boot)),
@@ -158,7 +153,7 @@ impl Reader {
         };
         let opened = unseal(&self.keys.keys, COUNTERS, &bytes)
             .and_then(|unsealed| {
-                decode_within::<Counters, { limits::COUNTERS_FILE }>(Kind::Counters, unsealed.content())
+                decode_within::<Counters, { files::COUNTERS_FILE }>(Kind::Counters, unsealed.content())
             })
             .and_then(|(header, counters)| match header.boot {
                 // They are written at a start before the boot's number is.
@@ -192,9 +187,4 @@ fn read(folder: &Folder, file: &str, kind: Kind) -> Option<Vec<u8>> {
 pub(crate) fn by_peer(counters: &Counters) -> HashMap<Ufrag, SessionCounters> {
     let sessions = counters.sessions.iter().cloned();
     sessions.map(|session| (session.ufrag.clone(), session)).collect()
-}
-
-/// The name that a session's MAC covers.
-pub(super) fn session_path(file: &str) -> String {
-    format!("{SESSIONS}/{file}")
 }

@@ -185,6 +185,10 @@ pub(super) mod limits {
     pub const IDENTITY_FILE: usize = 64 * 1024;
     /// The key file.
     pub const KEY_FILE: usize = 64 * 1024;
+    /// The age file of a session's keys, of full-state mode.
+    pub const SESSION_FILE: usize = 4 * 1024;
+    /// The age file of all sessions' counters, of full-state mode.
+    pub const COUNTERS_FILE: usize = 64 * 1024 * 1024;
     /// Earlier certificates in the identity, in number.
     pub const EARLIER: usize = 15;
 }
@@ -197,6 +201,19 @@ pub(super) const SCHEMA: u8 = 2;
 pub(super) const MAC_LEN: usize = 32;
 /// Kinds with this bit were written by full-state mode, which keeps session keys. They are refused by name.
 pub(super) const FULL_STATE_BIT: u8 = 0x80;
+
+/// The bytes that stand for full-state mode's kinds of files. A build without that mode has no code for what is in them; its auditor
+/// knows them by name.
+pub(super) mod full_state {
+    use super::FULL_STATE_BIT;
+
+    /// An identity as any other, of a vault that session keys are kept in.
+    pub const IDENTITY: u8 = 1 | FULL_STATE_BIT;
+    /// A peer's session keys.
+    pub const SESSION: u8 = 3 | FULL_STATE_BIT;
+    /// The counters of all sessions.
+    pub const COUNTERS: u8 = 4 | FULL_STATE_BIT;
+}
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,11 +240,11 @@ impl Kind {
             Kind::Identity => 1,
             Kind::Peer => 2,
             #[cfg(feature = "full-state")]
-            Kind::FullStateIdentity => Kind::Identity.byte() | FULL_STATE_BIT,
+            Kind::FullStateIdentity => full_state::IDENTITY,
             #[cfg(feature = "full-state")]
-            Kind::Session => 3 | FULL_STATE_BIT,
+            Kind::Session => full_state::SESSION,
             #[cfg(feature = "full-state")]
-            Kind::Counters => 4 | FULL_STATE_BIT,
+            Kind::Counters => full_state::COUNTERS,
         }
     }
 
@@ -261,9 +278,9 @@ impl Kind {
             #[cfg(feature = "full-state")]
             Kind::FullStateIdentity => limits::IDENTITY_FILE,
             #[cfg(feature = "full-state")]
-            Kind::Session => crate::full_state::record::limits::SESSION_FILE,
+            Kind::Session => limits::SESSION_FILE,
             #[cfg(feature = "full-state")]
-            Kind::Counters => crate::full_state::record::limits::COUNTERS_FILE,
+            Kind::Counters => limits::COUNTERS_FILE,
         }
     }
 }

@@ -284,12 +284,22 @@ pub(super) fn decode_within<'a, T, const LIMIT: usize>(kind: Kind, content: &'a 
 where
     T: Serialize + Deserialize<'a>,
 {
+    let decoded = decode_of_any_kind::<T, LIMIT>(content)?;
+    if kind.is(decoded.0.kind) {
+        Ok(decoded)
+    } else {
+        Err(FileFault::WrongKind)
+    }
+}
+
+/// The same for the auditor, who has looked at the kind himself.
+pub(super) fn decode_of_any_kind<'a, T, const LIMIT: usize>(content: &'a [u8]) -> Result<(Header, T), FileFault>
+where
+    T: Serialize + Deserialize<'a>,
+{
     let bounded = config::standard().with_limit::<LIMIT>();
     let (decoded, used): ((Header, T), usize) =
         bincode::serde::borrow_decode_from_slice(content, bounded).map_err(|_| FileFault::Malformed)?;
-    if !kind.is(decoded.0.kind) {
-        return Err(FileFault::WrongKind);
-    }
     let mut again = Zeroizing::new(vec![0; content.len()]);
     let length = bincode::serde::encode_into_slice(&decoded, &mut again, config::standard())
         .map_err(|_| FileFault::Malformed)?;

@@ -26,6 +26,10 @@ pub(super) const IDENTITY: &str = "identity.age";
 pub(super) const PEERS: &str = "peers";
 /// The folder of files that were in `peers/` and could not be used.
 pub(super) const SET_ASIDE: &str = "set-aside";
+/// Full-state mode's folder of session keys. Without that mode only the auditor knows of it, as of the following.
+pub(super) const SESSIONS: &str = "sessions";
+/// Full-state mode's file of all sessions' counters.
+pub(super) const COUNTERS: &str = "counters.age";
 /// The file that is locked while a process uses the vault. It is empty.
 pub(super) const LOCK: &str = "lock";
 /// What `mkfs` leaves in the root of a file system: no reason to refuse a first run.
@@ -368,6 +372,11 @@ pub(super) fn file_name(ufrag: &Ufrag) -> String {
 /// The name that a peer's MAC covers.
 pub(super) fn path_in_vault(file: &str) -> String {
     format!("{PEERS}/{file}")
+}
+
+/// The name that the MAC of a peer's session keys covers.
+pub(super) fn session_path(file: &str) -> String {
+    format!("{SESSIONS}/{file}")
 }
 
 /// The vault's folder, checked; `None` if there is nothing of that name.

@@ -7,12 +7,14 @@ use rustix::fs::{FileType, Stat};
 
 use super::CouldNotLook;
 use super::report::{Content, FileReport, Lock, Place, RecipientFacts, Report, VaultFacts};
-use super::sealed::Look;
+use super::sealed::{Look, Named};
 use crate::vault::error::FileFault;
 use crate::vault::files::{Folder, ReadError, TEMPORARY, links};
-use crate::vault::record::{Kind, Ufrag};
+use crate::vault::record::{Ufrag, limits};
 use crate::vault::rekey;
-use crate::vault::store::{IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SET_ASIDE, path_in_vault};
+use crate::vault::store::{COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SESSIONS, SET_ASIDE, path_in_vault};
+
+mod session_state;
 
 /// Looks at a vault.
 pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Report, CouldNotLook> {
@@ -41,6 +43,8 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
             LOCK => walk.lock(&root)?,
             PEERS => walk.folder(&root, name, Walk::peer)?,
             SET_ASIDE => walk.folder(&root, name, Walk::set_aside)?,
+            SESSIONS => walk.sessions(&root)?,
+            COUNTERS => walk.counters(&root)?,
             rekey::COMMITTED | rekey::PREPARED => walk.interrupted_rekey(&root, name)?,
             LOST_AND_FOUND => walk
                 .report
@@ -185,13 +189,13 @@ impl Walk<'_> {
         file: &str,
         path: &str,
         place: Place,
-        kind: Kind,
-        name: Option<&str>,
+        limit: usize,
+        name: Named<'_>,
     ) -> Result<Result<Option<Content>, FileFault>, CouldNotLook> {
         let Some(stat) = self.entry(folder, file, path, place)? else {
             return Ok(Ok(None));
         };
-        let bytes = match folder.read(file, kind.file_limit()) {
+        let bytes = match folder.read(file, limit) {
             Ok(bytes) => bytes,
             Err(ReadError::Missing) => return Ok(Ok(None)),
             Err(ReadError::Fault(FileFault::NotRegular | FileFault::HardLinked)) => return Ok(Ok(None)),
@@ -232,8 +236,8 @@ impl Walk<'_> {
             IDENTITY,
             IDENTITY,
             Place::Identity,
-            Kind::Identity,
-            Some(IDENTITY),
+            limits::IDENTITY_FILE,
+            Named::As(IDENTITY),
         )?;
         match content {
             Ok(content) => {
@@ -260,7 +264,7 @@ impl Walk<'_> {
             };
         }
         self.peers += 1;
-        let content = self.sealed(folder, name, path, Place::Peer, Kind::Peer, Some(path))?;
+        let content = self.sealed(folder, name, path, Place::Peer, limits::PEER_FILE, Named::As(path))?;
         self.judge_peer(path, content);
         Ok(())
     }
@@ -275,17 +279,21 @@ impl Walk<'_> {
                         "its answer names a certificate that identity.age does not hold: the peer cannot come back";
                     self.report.finding("no-certificate", path, text);
                 }
-                if let (Some(written), Some(last)) = (content.and_then(|c| c.boot), self.boot)
-                    && written > last
-                {
-                    let text = format!(
-                        "written in boot {written}, but identity.age says boot {last}: identity.age is an older copy"
-                    );
-                    self.report.finding("rolled-back", path, text);
-                }
+                self.judge_boot(path, content.as_ref(), 0);
             }
             Err(FileFault::NotAge) => {}
             Err(fault) => self.report.finding("cannot-open", path, fault.to_string()),
+        }
+    }
+
+    /// No file is ahead of the identity, by more boots than that.
+    fn judge_boot(&mut self, path: &str, content: Option<&Content>, ahead: u64) {
+        if let (Some(written), Some(last)) = (content.and_then(|c| c.boot), self.boot)
+            && written > last.saturating_add(ahead)
+        {
+            let text =
+                format!("written in boot {written}, but identity.age says boot {last}: identity.age is an older copy");
+            self.report.finding("rolled-back", path, text);
         }
     }
 
@@ -306,7 +314,8 @@ impl Walk<'_> {
         );
         let ufrag = name.split('.').next().filter(|stem| Ufrag::new(*stem).is_ok());
         let original = ufrag.map(|ufrag| path_in_vault(&format!("{ufrag}.age")));
-        let content = self.sealed(folder, name, path, Place::SetAside, Kind::Peer, original.as_deref())?;
+        let original = original.as_deref().map_or(Named::ByItself, Named::As);
+        let content = self.sealed(folder, name, path, Place::SetAside, limits::PEER_FILE, original)?;
         self.judge_peer(path, content);
         Ok(())
     }

@@ -61,7 +61,9 @@ pub(super) fn write(report: &Report, detail: bool, colour: bool, out: &mut dyn W
             Lock::Unknown => "no lock",
         };
         let boot = vault.boot.map_or(String::new(), |boot| format!("boot {boot}, "));
-        writeln!(out, "{boot}{}, {lock}", count(vault.peers as u64, "peer"))?;
+        let owner = report.files.iter().find(|file| file.path == ".").map(|file| file.owner);
+        let owner = owner.map_or(String::new(), |owner| format!(", of user {owner}"));
+        writeln!(out, "{boot}{}, {lock}{owner}", count(vault.peers as u64, "peer"))?;
         for (index, recipient) in vault.recipients.iter().enumerate() {
             let which = if index == 0 { "current key" } else { "old key    " };
             writeln!(
@@ -301,10 +303,12 @@ fn is_format(field: &str) -> bool {
 
 /// `offer[12] a=ice-pwd` to `offer a=ice-pwd`.
 fn without_index(field: &str) -> String {
-    match (field.find('['), field.find(']')) {
-        (Some(open), Some(close)) if open < close => format!("{}{}", &field[..open], &field[close + 1..]),
-        _ => field.to_owned(),
-    }
+    let mut parts = field.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| match part.split_once(']') {
+        Some((_, rest)) => text + rest,
+        None => text + "[" + part,
+    })
 }
 
 /// What came from the disk, without anything that a terminal would obey.
@@ -353,6 +357,8 @@ mod tests {
             ["0", "999", "1,000", "1,234,567"]
         );
         assert_eq!(without_index("offer[12] a=ice-pwd"), "offer a=ice-pwd");
+        assert_eq!(without_index("sessions[3] sent[12] ssrc"), "sessions sent ssrc");
         assert_eq!(without_index("ice.pwd"), "ice.pwd");
+        assert_eq!(without_index("]a[b"), "]a[b");
     }
 }

@@ -11,10 +11,14 @@ use crate::vault::error::FileFault;
 use crate::vault::identity::hex;
 use crate::vault::record::{
     CertificateRecord, FULL_STATE_BIT, Header, IceCredentials, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord,
-    SCHEMA, limits,
+    SCHEMA, full_state, limits,
 };
-use crate::vault::seal::{MacKey, decode};
-use crate::vault::store::{IDENTITY, file_name, path_in_vault};
+use crate::vault::seal::{MacKey, decode, decode_of_any_kind};
+use crate::vault::store::{COUNTERS, IDENTITY, file_name, path_in_vault};
+
+#[cfg(feature = "full-state")]
+#[path = "../../full_state/audit.rs"]
+mod session_state;
 
 /// Shows values, or short hashes of them under a key, so that equal values can be told but not guessed.
 pub(super) struct Redactor {
@@ -42,7 +46,7 @@ pub(super) struct Inventory {
     pub items: Vec<Item>,
     /// If it has one that is ours.
     pub header: Option<Header>,
-    /// `identity`, `peer` or `full-state`.
+    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what nobody knows.
     pub kind: Option<&'static str>,
     /// The file name that the content belongs to.
     pub name: Option<String>,
@@ -110,19 +114,16 @@ impl Builder<'_> {
             return false;
         }
         self.header(&header);
-        let body = &content[used..];
         let fault = match header.kind {
             _ if header.schema != SCHEMA => FileFault::Schema(header.schema),
-            kind if kind & FULL_STATE_BIT != 0 => {
-                self.inventory.kind = Some("full-state");
-                self.finding("forbidden", FileFault::FullState.to_string());
-                self.put("session state", Class::Forbidden, body);
-                return true;
-            }
-            kind if kind == Kind::Identity.byte() => match decode(Kind::Identity, content) {
+            kind if is_identity(kind) => match decode_of_any_kind::<_, { limits::PEER_FILE }>(content) {
                 Ok((_, record)) => return self.identity(&record),
                 Err(fault) => fault,
             },
+            kind if kind & FULL_STATE_BIT != 0 => {
+                self.session_state(kind, content);
+                return true;
+            }
             kind if kind == Kind::Peer.byte() => match decode(Kind::Peer, content) {
                 Ok((_, record)) => return self.peer(&record),
                 Err(fault) => fault,
@@ -153,14 +154,42 @@ impl Builder<'_> {
         self.number("schema", Class::Public, schema);
         self.number("kind", Class::Public, kind);
         self.number("boot", Class::Public, boot);
-        // When a peer joined or moved says something about a person; when the server started does not.
-        let is_peer = *kind == Kind::Peer.byte();
-        self.number(
-            "written_at",
-            if is_peer { Class::PersonalData } else { Class::Public },
-            written_at,
-        );
+        // When a peer joined, moved or had media says something about a person; when the server started does not.
+        let class = if is_identity(*kind) {
+            Class::Public
+        } else {
+            Class::PersonalData
+        };
+        self.number("written_at", class, written_at);
         self.inventory.header = Some(*header);
+        if *kind == full_state::IDENTITY {
+            let text = "written by full-state mode: session keys are kept in this vault, or were";
+            self.finding("full-state", text);
+        }
+    }
+
+    /// What full-state mode writes besides: all of it is there for the sake of keys that must not be on disk. What each byte is only a
+    /// build that has that mode can say.
+    fn session_state(&mut self, kind: u8, content: &[u8]) {
+        let text = match kind {
+            full_state::SESSION => {
+                self.inventory.kind = Some("session");
+                "a peer's session keys: they decrypt what somebody has recorded of its traffic"
+            }
+            full_state::COUNTERS => {
+                self.inventory.kind = Some("counters");
+                self.inventory.name = Some(COUNTERS.to_owned());
+                "rollover counters and indices of session keys"
+            }
+            _ => {
+                self.inventory.kind = Some("full-state");
+                "of a kind that is not known, written by a mode that keeps session keys"
+            }
+        };
+        self.finding("forbidden", text);
+        #[cfg(feature = "full-state")]
+        self.fields_of_session_state(kind, content);
+        self.put("session state", Class::Forbidden, &content[self.at..]);
     }
 
     fn identity(&mut self, record: &IdentityRecord<'_>) -> bool {
@@ -322,6 +351,10 @@ impl Builder<'_> {
     fn finding(&mut self, code: &'static str, text: impl Into<String>) {
         self.inventory.findings.push((code, text.into()));
     }
+}
+
+fn is_identity(kind: u8) -> bool {
+    kind == Kind::Identity.byte() || kind == full_state::IDENTITY
 }
 
 /// As it is in a file.

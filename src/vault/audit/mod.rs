@@ -30,11 +30,11 @@ use super::clock::unix_seconds;
 use super::error::FileFault;
 use super::files::{Folder, ReadError, links};
 use super::key::KeyFile;
-use super::record::{Kind, Ufrag, limits};
+use super::record::{Ufrag, limits};
 use super::seal::MacKey;
-use super::store::{IDENTITY, path_in_vault};
+use super::store::{COUNTERS, IDENTITY};
 use inventory::Redactor;
-use sealed::Look;
+use sealed::{Look, Named};
 
 /// What `rekindle audit` takes.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ pub struct Options {
     pub target: PathBuf,
     /// Without one, only what the files show from outside.
     pub key_file: Option<PathBuf>,
-    /// The path inside the vault that a file or plaintext had (`peers/<ufrag>.age`), where it cannot be told.
+    /// The path inside the vault that a file or plaintext had (such as `peers/<ufrag>.age`), where it cannot be told.
     pub name: Option<String>,
     /// Show values instead of short hashes.
     pub reveal: bool,
@@ -158,13 +158,18 @@ fn audit_plaintext(
     mut report: Report,
 ) -> Result<Report, CouldNotLook> {
     let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::PEER_FILE + 1));
-    let read = input.take(limits::PEER_FILE as u64 + 1).read_to_end(&mut plaintext);
+    let read = input.take(limits::COUNTERS_FILE as u64 + 1).read_to_end(&mut plaintext);
     read.map_err(|cause| CouldNotLook::Unreadable {
         path: "-".into(),
         cause,
     })?;
-    let content = look.at_plaintext(&mut report, "-", options.name.as_deref(), &plaintext, None);
-    if plaintext.len() > limits::PEER_FILE {
+    let name = options.name.as_deref().map_or(Named::ByItself, Named::As);
+    let content = look.at_plaintext(&mut report, "-", name, &plaintext, None);
+    let limit = match content.kind {
+        Some("counters") => limits::COUNTERS_FILE,
+        _ => limits::PEER_FILE,
+    };
+    if plaintext.len() > limit {
         report.finding("too-large", "-", FileFault::TooLarge.to_string());
     }
     report.files.push(FileReport {
@@ -194,7 +199,12 @@ fn audit_file(options: &Options, look: &Look, mut report: Report) -> Result<Repo
     let folder = Folder::open(parent).map_err(cannot)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let shown = path.to_string_lossy().into_owned();
-    let bytes = match folder.read(&file, Kind::Peer.file_limit()) {
+    let limit = if file == COUNTERS {
+        limits::COUNTERS_FILE
+    } else {
+        limits::PEER_FILE
+    };
+    let bytes = match folder.read(&file, limit) {
         Ok(bytes) => bytes,
         Err(ReadError::Missing) => return Err(cannot(io::ErrorKind::NotFound.into())),
         Err(ReadError::Fault(fault)) => return Err(cannot(io::Error::other(fault))),
@@ -202,15 +212,13 @@ fn audit_file(options: &Options, look: &Look, mut report: Report) -> Result<Repo
     };
     let stat = folder.stat(&file).map_err(cannot)?;
     // As it would lie in a vault, if its name is one of those; else the content says it.
-    let name = options.name.clone().or_else(|| {
-        let is_peer = file.strip_suffix(".age").is_some_and(|stem| Ufrag::new(stem).is_ok());
-        if file == IDENTITY {
-            Some(IDENTITY.to_owned())
-        } else {
-            is_peer.then(|| path_in_vault(&file))
-        }
-    });
-    let (age, content) = look.at_file(&mut report, &shown, name.as_deref(), &bytes);
+    let name = match options.name.as_deref() {
+        Some(name) => Named::As(name),
+        None if file == IDENTITY || file == COUNTERS => Named::As(&file),
+        None if file.strip_suffix(".age").is_some_and(|stem| Ufrag::new(stem).is_ok()) => Named::InItsFolder(&file),
+        None => Named::ByItself,
+    };
+    let (age, content) = look.at_file(&mut report, &shown, name, &bytes);
     let content = match content {
         Ok(content) => content,
         Err(FileFault::ForeignRecipient) => return Err(CouldNotLook::WrongKey(path.into())),

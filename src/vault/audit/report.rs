@@ -122,7 +122,7 @@ pub struct Content {
     pub name: Option<String>,
     /// Version of the schema.
     pub schema: Option<u8>,
-    /// `identity`, `peer` or `full-state`.
+    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what nobody knows.
     pub kind: Option<&'static str>,
     /// The boot it was written in.
     pub boot: Option<u64>,
@@ -147,6 +147,10 @@ pub enum Place {
     Peer,
     /// In `set-aside/`.
     SetAside,
+    /// `sessions/<ufrag>.age`, of full-state mode.
+    Session,
+    /// `counters.age`, of full-state mode.
+    Counters,
     /// `lock`
     Lock,
     /// A folder of the vault.

@@ -7,6 +7,7 @@ use crate::vault::clock::rfc3339;
 use crate::vault::error::FileFault;
 use crate::vault::record::MAC_LEN;
 use crate::vault::seal::{OpeningKey, decrypt};
+use crate::vault::store::{path_in_vault, session_path};
 
 /// The keys of an audit, and what it may show.
 pub(super) struct Look {
@@ -17,18 +18,40 @@ pub(super) struct Look {
     pub now: u64,
 }
 
+/// The name that a MAC must be for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named<'a> {
+    /// This one.
+    As(&'a str),
+    /// That of a file of this name, in the folder where its content belongs.
+    InItsFolder(&'a str),
+    /// The content says it, or nobody does.
+    ByItself,
+}
+
+impl Named<'_> {
+    fn path(self, kind: Option<&str>, said: Option<&str>) -> Option<String> {
+        match self {
+            Named::As(name) => Some(name.to_owned()),
+            Named::InItsFolder(file) if kind == Some("session") => Some(session_path(file)),
+            Named::InItsFolder(file) => Some(path_in_vault(file)),
+            Named::ByItself => said.map(str::to_owned),
+        }
+    }
+}
+
 /// The largest stanza of filler that the age library makes, in bytes.
 const GREASE_LIMIT: usize = 256;
 /// Clocks differ by less than this, in seconds.
 const CLOCK_TOLERANCE: u64 = 86_400;
 
 impl Look {
-    /// Looks at an age file. `name` is the one that its MAC must be for; if there is none, the content says it.
+    /// Looks at an age file.
     pub fn at_file(
         &self,
         report: &mut Report,
         path: &str,
-        name: Option<&str>,
+        name: Named<'_>,
         file: &[u8],
     ) -> (Option<AgeFacts>, Result<Option<Content>, FileFault>) {
         let age = match header::parse(file) {
@@ -66,7 +89,7 @@ impl Look {
         &self,
         report: &mut Report,
         path: &str,
-        name: Option<&str>,
+        name: Named<'_>,
         plaintext: &[u8],
         opened_by: Option<OpenedBy>,
     ) -> Content {
@@ -77,7 +100,10 @@ impl Look {
         for (code, text) in inventory.notes {
             report.note(code, path, text);
         }
-        if let (Some(expected), Some(said)) = (name, &inventory.name)
+        let said = inventory.name.as_deref();
+        let name = name.path(inventory.kind, said);
+        let name = name.as_deref();
+        if let (Some(expected), Some(said)) = (name, said)
             && expected != said
         {
             report.finding(
@@ -86,7 +112,6 @@ impl Look {
                 format!("its content belongs to another name than {expected}"),
             );
         }
-        let name = name.or(inventory.name.as_deref());
         let mac = self.judge_mac(plaintext, name, opened_by.as_ref());
         match mac {
             MacVerdict::Wrong => report.finding("mac", path, FileFault::Forged.to_string()),

@@ -1,0 +1,58 @@
+//! What full-state mode leaves in a vault: `sessions/` and `counters.age`. They are known by their places also to who has no key file.
+
+use super::{
+    COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, TEMPORARY, Ufrag, Walk, limits,
+};
+
+impl Walk<'_> {
+    pub(super) fn sessions(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
+        let text = "full-state mode keeps session keys here";
+        self.report.finding("full-state", SESSIONS, text);
+        self.folder(root, SESSIONS, Walk::session)
+    }
+
+    fn session(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
+        if name.strip_suffix(".age").is_none_or(|stem| Ufrag::new(stem).is_err()) {
+            return if name.starts_with(TEMPORARY) {
+                self.temporary(folder, name, path)
+            } else {
+                self.stray(folder, name, path)
+            };
+        }
+        let limit = limits::SESSION_FILE;
+        let content = self.sealed(folder, name, path, Place::Session, limit, Named::As(path))?;
+        self.judge_session_state(path, content, "session", 0);
+        Ok(())
+    }
+
+    pub(super) fn counters(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
+        let limit = limits::COUNTERS_FILE;
+        let content = self.sealed(root, COUNTERS, COUNTERS, Place::Counters, limit, Named::As(COUNTERS))?;
+        // At a start they are written before the boot's number is.
+        self.judge_session_state(COUNTERS, content, "counters", 1);
+        Ok(())
+    }
+
+    fn judge_session_state(
+        &mut self,
+        path: &str,
+        content: Result<Option<Content>, FileFault>,
+        kind: &str,
+        ahead: u64,
+    ) {
+        let content = match content {
+            Ok(content) => content,
+            Err(FileFault::NotAge) => None,
+            Err(fault) => {
+                self.report.finding("cannot-open", path, fault.to_string());
+                None
+            }
+        };
+        if content.is_none() {
+            let text = format!("by its place, {kind} of full-state mode: session keys, or what goes with them");
+            self.report.finding("forbidden", path, text);
+        }
+        self.wrong_kind(path, content.as_ref(), kind);
+        self.judge_boot(path, content.as_ref(), ahead);
+    }
+}
