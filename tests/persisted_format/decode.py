@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Decodes a rekindle vault without a line of rekindle's code.
 
-Written from threat-model/persisted-format.md alone: pyrage opens the age files, the standard library does the rest.
+Written (with reading.py and session_state.py) from threat-model/persisted-format.md alone: pyrage opens the age files, the standard library does the rest.
 It says of every byte what it is, as `rekindle audit --json` does, and the two must agree.
 
     decode.py --key-file KEY DIR       JSON on the standard output
+
+With --session-fields it names the fields of full-state mode's files one by one, as an auditor does that was built with that mode;
+without, they are one piece.
 
 Exit code 0: nothing found; 1: findings; 2: could not look.
 """
@@ -14,26 +17,22 @@ import hashlib
 import hmac
 import json
 import re
-import struct
 import sys
 from pathlib import Path
 
 import pyrage
 
+sys.dont_write_bytecode = True  # The tree stays as it is.
+
+from reading import PEER_NAME, Longer, Reader, Wrong
+from session_state import FULL_STATE, full_state
+
 SALT = b"rekindle vault v1"
 MAC_PREFIX = b"rekindle file v1\0"
 SCHEMA = 2
 PEER_LIMIT, IDENTITY_LIMIT = 256 * 1024, 64 * 1024
+SESSION_LIMIT, COUNTERS_LIMIT = 4 * 1024, 64 * 1024 * 1024
 EARLIER_LIMIT = 15
-PEER_NAME = re.compile(r"[A-Za-z0-9]{8,32}\.age")
-
-
-class Wrong(Exception):
-    """What is being decoded is not in the format."""
-
-
-class Longer(Wrong):
-    """A number takes more bytes than it needs."""
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------
@@ -140,78 +139,6 @@ def stanzas_are_as_written(age: dict) -> bool:
 # --- the plaintext ------------------------------------------------------------------------------------------------
 
 
-class Reader:
-    """Reads fields one after the other and lists them."""
-
-    def __init__(self, data: bytes, redaction_key: bytes):
-        self.data, self.at, self.items, self.key = data, 0, [], redaction_key
-        self.codes = set()
-        # SHA-256: those that an identity holds, the one that a peer's answer names.
-        self.certificates = []
-
-    def hash(self, value: bytes) -> str:
-        return "#" + hmac.digest(self.key, value, "sha256")[:4].hex()
-
-    def item(self, length: int, field: str, cls: str, value: str):
-        if length:
-            self.items.append([self.at, length, field, cls, value])
-            self.at += length
-
-    def take(self, length: int, field: str, cls: str, shown=None) -> bytes:
-        value = self.data[self.at : self.at + length]
-        if len(value) != length:
-            raise Wrong(f"{field} is cut off")
-        self.item(length, field, cls, self.hash(value) if shown is None else shown)
-        return value
-
-    def peek_number(self) -> tuple[int, int]:
-        """bincode 2, standard configuration: the value, and the bytes it takes."""
-        rest = self.data[self.at : self.at + 9]
-        if not rest:
-            raise Wrong("a number is cut off")
-        if rest[0] < 251:
-            return rest[0], 1
-        form, least = {251: ("<H", 251), 252: ("<I", 1 << 16), 253: ("<Q", 1 << 32)}.get(rest[0], (None, 0))
-        if form is None or len(rest) < 1 + struct.calcsize(form):
-            raise Wrong("a number is cut off or too large")
-        (value,) = struct.unpack_from(form, rest, 1)
-        if value < least:
-            raise Longer()
-        return value, 1 + struct.calcsize(form)
-
-    def number(self, field: str, cls: str, shown: bool) -> int:
-        value, length = self.peek_number()
-        self.take(length, field, cls, str(value) if shown else None)
-        return value
-
-    def blob(self, field: str, cls: str) -> bytes:
-        length = self.number(f"{field}.length", "public", True)
-        return self.take(length, field, cls)
-
-    def sdp(self, field: str, otherwise: str) -> bytes:
-        length = self.number(f"{field}.length", "public", True)
-        text = self.data[self.at : self.at + length]
-        if len(text) != length:
-            raise Wrong(f"{field} is cut off")
-        text.decode()
-        for index, line in enumerate(re.findall(rb"[^\n]*\n|[^\n]+", text)):
-            match = re.fullmatch(r"([a-z])=(.*)", line.decode().rstrip("\r\n"), re.DOTALL)
-            if not match:
-                self.codes.add("unaccounted")
-                self.take(len(line), f"{field}[{index}] ?", "unaccounted")
-                continue
-            kind, value = match.groups()
-            label, cls = f"{kind}=", "forbidden" if kind == "k" else otherwise
-            if kind == "a":
-                name = value.split(":")[0]
-                label = f"a={name}" if re.fullmatch(r"[A-Za-z0-9-]{0,40}", name) else "a=?"
-                cls = {"crypto": "forbidden", "ice-pwd": "credential"}.get(name, otherwise)
-            if cls == "forbidden":
-                self.codes.add("forbidden")
-            self.take(len(line), f"{field}[{index}] {label}", cls)
-        return text
-
-
 def header(reader: Reader) -> dict:
     if reader.data[:8] != b"rekindle" or len(reader.data) < 12:
         raise Wrong("header")
@@ -220,7 +147,9 @@ def header(reader: Reader) -> dict:
     reader.take(1, "schema", "public", str(schema))
     reader.take(1, "kind", "public", str(kind))
     boot = reader.number("boot", "public", True)
-    written_at = reader.number("written_at", "personal-data" if kind == 2 else "public", True)
+    written_at = reader.number("written_at", "public" if kind in (1, 1 | FULL_STATE) else "personal-data", True)
+    if kind == 1 | FULL_STATE:
+        reader.codes.add("full-state")
     return {"schema": schema, "kind": kind, "boot": boot, "written_at": written_at}
 
 
@@ -381,13 +310,11 @@ def certificate_and_key(reader: Reader, prefix: str):
             reader.take(len(piece), f"{prefix}{field} {name}", cls)
 
 
-def body(reader: Reader, kind: int) -> tuple[str, str | None]:
+def body(reader: Reader, kind: int, fields: bool) -> tuple[str, str | None]:
     """Reads what the kind calls for; returns the kind's name and the file name the content belongs to."""
-    if kind & 0x80:
-        reader.codes.add("forbidden")
-        reader.take(len(reader.data) - reader.at, "session state", "forbidden")
-        return "full-state", None
-    names = {1: ("identity", identity), 2: ("peer", peer)}
+    names = {1: ("identity", identity), 1 | FULL_STATE: ("identity", identity), 2: ("peer", peer)}
+    if kind & FULL_STATE and kind not in names:
+        return full_state(reader, kind, fields)
     if kind not in names:
         raise Wrong("kind")
     name, read = names[kind]
@@ -397,7 +324,7 @@ def body(reader: Reader, kind: int) -> tuple[str, str | None]:
     return name, belongs_to
 
 
-def plaintext(data: bytes, redaction_key: bytes) -> dict:
+def plaintext(data: bytes, redaction_key: bytes, fields: bool) -> dict:
     """All there is in a plaintext; what cannot be decoded is one item at the end, called unaccounted."""
     content = data[: max(0, len(data) - 32)]
     reader = Reader(content, redaction_key)
@@ -410,13 +337,13 @@ def plaintext(data: bytes, redaction_key: bytes) -> dict:
         if kept["schema"] != SCHEMA:
             code = "schema"
         else:
-            result["kind"], result["name"] = body(reader, kept["kind"])
+            result["kind"], result["name"] = body(reader, kept["kind"], fields)
     except (Wrong, UnicodeDecodeError) as error:
         code = "unaccounted" if known or isinstance(error, Longer) else "not-ours"
     if code:
         # Only the header stands.
         reader.certificates = []
-        reader.items, reader.codes = reader.items[:known], {code}
+        reader.items, reader.codes = reader.items[:known], {code} | (reader.codes & {"full-state"})
         reader.at = sum(item[1] for item in reader.items)
         rest = ("unaccounted", "unaccounted")
     reader.data = data
@@ -427,8 +354,16 @@ def plaintext(data: bytes, redaction_key: bytes) -> dict:
 # --- the vault ----------------------------------------------------------------------------------------------------
 
 
-def decode_file(path: Path, shown: str, name: str, limit: int, identities: list[Identity]) -> dict:
+def decode_file(path: Path, shown: str, name: str, limit: int, identities: list[Identity], fields: bool) -> dict:
     """One age file that should be under this name."""
+    decoded = decode_sealed(path, shown, name, limit, identities, fields)
+    if decoded["content"] is None and (name == "counters.age" or name.startswith("sessions/")):
+        # By its place.
+        decoded["codes"].add("forbidden")
+    return decoded
+
+
+def decode_sealed(path: Path, shown: str, name: str, limit: int, identities: list[Identity], fields: bool) -> dict:
     result = {"path": shown, "age": None, "opened_by": None, "content": None, "codes": set()}
     codes = result["codes"]
     if path.is_symlink() or not path.is_file():
@@ -458,7 +393,7 @@ def decode_file(path: Path, shown: str, name: str, limit: int, identities: list[
     else:
         codes.add("cannot-open")
         return result
-    content = plaintext(data, identities[0].redaction_key)
+    content = plaintext(data, identities[0].redaction_key, fields)
     codes |= content.pop("codes")
     split = max(0, len(data) - 32)
     right = hmac.compare_digest(candidate.mac(name, data[:split]), data[split:])
@@ -468,34 +403,47 @@ def decode_file(path: Path, shown: str, name: str, limit: int, identities: list[
     if content["name"] not in (None, name):
         codes.add("name")
     content["name"] = name
-    expected = "identity" if name == "identity.age" else "peer"
+    kinds = {"identity.age": "identity", "peers": "peer", "sessions": "session", "counters.age": "counters"}
+    expected = kinds[name.split("/")[0]]
     if content["kind"] not in (None, "full-state", expected):
         codes.add("name")
     result["content"] = content
     return result
 
 
-def decode_vault(folder: Path, identities: list[Identity]) -> list[dict]:
+def decode_vault(folder: Path, identities: list[Identity], fields: bool) -> list[dict]:
     files = []
     boot, certificates = None, []
-    if (folder / "identity.age").exists() or (folder / "identity.age").is_symlink():
-        files.append(decode_file(folder / "identity.age", "identity.age", "identity.age", IDENTITY_LIMIT, identities))
+
+    def add(path: str, name: str, limit: int, ahead: int = 0):
+        decoded = decode_file(folder / path, path, name, limit, identities, fields)
+        written = (decoded["content"] or {}).get("boot")
+        if boot is not None and written is not None and written > boot + ahead:
+            decoded["codes"].add("rolled-back")
+        files.append(decoded)
+        return decoded
+
+    def is_there(name: str) -> bool:
+        return (folder / name).exists() or (folder / name).is_symlink()
+
+    if is_there("identity.age"):
+        add("identity.age", "identity.age", IDENTITY_LIMIT)
         boot = (files[0]["content"] or {}).get("boot")
         certificates = (files[0]["content"] or {}).get("certificates", [])
-    for place in ("peers", "set-aside"):
+    if is_there("counters.age"):
+        add("counters.age", "counters.age", COUNTERS_LIMIT, ahead=1)
+    for place in ("peers", "set-aside", "sessions"):
         entries = sorted(p.name for p in (folder / place).iterdir()) if (folder / place).is_dir() else []
         for entry in entries:
             stem = entry.split(".")[0] + ".age"
-            if not PEER_NAME.fullmatch(entry if place == "peers" else stem):
+            if not PEER_NAME.fullmatch(stem if place == "set-aside" else entry):
                 continue
-            path = folder / place / entry
-            decoded = decode_file(path, f"{place}/{entry}", f"peers/{stem}", PEER_LIMIT, identities)
-            written = (decoded["content"] or {}).get("boot")
-            if boot is not None and written is not None and written > boot:
-                decoded["codes"].add("rolled-back")
+            if place == "sessions":
+                add(f"{place}/{entry}", f"{place}/{entry}", SESSION_LIMIT)
+                continue
+            decoded = add(f"{place}/{entry}", f"peers/{stem}", PEER_LIMIT)
             if certificates and set((decoded["content"] or {}).get("certificates", [])) - set(certificates):
                 decoded["codes"].add("no-certificate")
-            files.append(decoded)
     for file in files:
         file["codes"] = sorted(file["codes"])
     return sorted(files, key=lambda file: file["path"])
@@ -504,10 +452,11 @@ def decode_vault(folder: Path, identities: list[Identity]) -> list[dict]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--key-file", type=Path, required=True)
+    parser.add_argument("--session-fields", action="store_true")
     parser.add_argument("dir", type=Path)
     arguments = parser.parse_args()
     try:
-        files = decode_vault(arguments.dir, read_key_file(arguments.key_file))
+        files = decode_vault(arguments.dir, read_key_file(arguments.key_file), arguments.session_fields)
     except (OSError, ValueError, pyrage.IdentityError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

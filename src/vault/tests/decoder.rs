@@ -10,10 +10,11 @@ use super::super::audit::{self as auditor, FileReport, Item, Options, Place as A
 use super::*;
 
 /// Findings about content, which both can have. The auditor alone judges owners, modes and strays.
-const CODES: [&str; 14] = [
+const CODES: [&str; 15] = [
     "cannot-open",
     "certificate",
     "forbidden",
+    "full-state",
     "hard-link",
     "mac",
     "name",
@@ -68,12 +69,18 @@ pub(super) fn must_agree(report: &Report, options: &Options) {
         .arg(script)
         .arg("--key-file")
         .arg(key)
+        .args(cfg!(feature = "full-state").then_some("--session-fields"))
         .arg(&options.target)
         .output();
     let output = output.expect("Python runs");
     let found: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
-    let sealed = |file: &&FileReport| matches!(file.place, At::Identity | At::Peer | At::SetAside);
+    let sealed = |file: &&FileReport| {
+        matches!(
+            file.place,
+            At::Identity | At::Peer | At::SetAside | At::Session | At::Counters
+        )
+    };
     let expected: Vec<_> = report
         .files
         .iter()

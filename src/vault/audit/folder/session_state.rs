@@ -33,13 +33,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn judge_session_state(
-        &mut self,
-        path: &str,
-        content: Result<Option<Content>, FileFault>,
-        kind: &str,
-        ahead: u64,
-    ) {
+    fn judge_session_state(&mut self, path: &str, content: Result<Option<Content>, FileFault>, kind: &str, ahead: u64) {
         let content = match content {
             Ok(content) => content,
             Err(FileFault::NotAge) => None,
