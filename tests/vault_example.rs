@@ -1,6 +1,9 @@
 //! The worked example of `threat-model/persisted-format.md` is a real vault, in `threat-model/example/`. What the
 //! document shows of it must be what the programs say.
 
+#[path = "schema/mod.rs"]
+mod schema;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,15 @@ use rekindle::vault::audit::{Options, Verdict, audit, write_human, write_json};
 use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault};
 
 const FILES: [&str; 2] = ["identity.age", "peers/Ab3dEf7h.age"];
+/// Of `example-full-state`, which `tests/audit_full_state.rs` makes. Those that the document shows come first.
+const KEPT: [&str; 6] = [
+    "sessions/Pwu9BhAi07IFgP4Z.age",
+    "counters.age",
+    "sessions/V7YcWR3Y8MJN38GL.age",
+    "identity.age",
+    "peers/Pwu9BhAi07IFgP4Z.age",
+    "peers/V7YcWR3Y8MJN38GL.age",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("threat-model")
@@ -22,25 +34,29 @@ fn now() -> SystemTime {
 
 /// A copy with the modes that a vault has, which git does not keep.
 fn copy_of_the_example() -> tempfile::TempDir {
+    copy_of("example", &FILES)
+}
+
+fn copy_of(example: &str, files: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
-    for folder in ["vault", "vault/peers"] {
-        fs::create_dir(dir.path().join(folder)).expect("made");
-        mode(&dir.path().join(folder), 0o700);
+    let vault = dir.path().join("vault");
+    for file in files {
+        let (from, to) = (root().join(example).join(file), vault.join(file));
+        let folder = to.parent().expect("a folder");
+        fs::create_dir_all(folder).expect("made");
+        mode(folder, 0o700);
+        fs::copy(from, &to).expect("copied");
+        mode(&to, 0o600);
     }
-    for (from, to) in FILES
-        .iter()
-        .map(|f| (*f, format!("vault/{f}")))
-        .chain([("key.txt", "key.txt".into())])
-    {
-        fs::copy(root().join("example").join(from), dir.path().join(&to)).expect("copied");
-        mode(&dir.path().join(&to), 0o600);
-    }
+    mode(&vault, 0o700);
+    fs::copy(root().join("example/key.txt"), dir.path().join("key.txt")).expect("copied");
+    mode(&dir.path().join("key.txt"), 0o600);
     dir
 }
 
 /// `rekindle audit FILE --key-file KEY --reveal`, from the line of column names on.
-fn items(dir: &Path, file: &str) -> String {
+fn items(dir: &Path, file: &str, verdict: Verdict) -> String {
     let options = Options {
         target: dir.join("vault").join(file),
         key_file: Some(dir.join("key.txt")),
@@ -48,7 +64,7 @@ fn items(dir: &Path, file: &str) -> String {
         ..Options::default()
     };
     let report = audit(&options, &mut &b""[..], now()).expect("could look");
-    assert_eq!(report.verdict, Verdict::Clean, "{:?}", report.findings);
+    assert_eq!(report.verdict, verdict, "{:?}", report.findings);
     let mut text = Vec::new();
     write_human(&report, true, false, &mut text).expect("written");
     let text = String::from_utf8(text).expect("text");
@@ -65,7 +81,63 @@ fn the_document_shows_what_the_auditor_says_of_the_example() {
     let document = fs::read_to_string(root().join("persisted-format.md")).expect("the document");
     let dir = copy_of_the_example();
     for file in FILES {
-        let table = items(dir.path(), file);
+        let table = items(dir.path(), file, Verdict::Clean);
+        assert!(
+            document.contains(&table),
+            "persisted-format.md should have this table of {file}:\n{table}"
+        );
+    }
+}
+
+/// In a build without full-state mode too: it knows what it does not read.
+#[test]
+fn a_vault_that_a_full_state_server_left_fails_the_audit_of_any_build() {
+    let dir = copy_of("example-full-state", &KEPT);
+    let options = Options {
+        target: dir.path().join("vault"),
+        key_file: Some(dir.path().join("key.txt")),
+        ..Options::default()
+    };
+    let report = audit(&options, &mut &b""[..], now()).expect("could look");
+    assert_eq!(report.verdict, Verdict::Findings);
+    let mut found: Vec<_> = report.findings.iter().map(|f| (f.code, &*f.file)).collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            ("forbidden", KEPT[1]),
+            ("forbidden", KEPT[0]),
+            ("forbidden", KEPT[2]),
+            ("full-state", "identity.age"),
+            ("full-state", "sessions")
+        ]
+    );
+    // 107 bytes of each session, 142 of the counters: all between header and MAC.
+    assert_eq!((report.totals["forbidden"], report.totals["unaccounted"]), (356, 0));
+    for file in report.files.iter().filter(|file| file.age.is_some()) {
+        let (age, content) = (file.age.as_ref().expect("age"), file.content.as_ref().expect("content"));
+        let items: usize = content.items.iter().map(|item| item.length).sum();
+        assert_eq!(items, age.plaintext_bytes, "{}", file.path);
+    }
+    // The server of a build without that mode does not start on it; that of one with it removes the keys.
+    let keys = KeyFile::load(&options.key_file.expect("named above")).expect("the key file");
+    let opened = Vault::open(&options.target, keys, now());
+    if cfg!(feature = "full-state") {
+        opened.expect("opens").vault.commit_boot().expect("written");
+        assert!(!dir.path().join("vault/sessions").exists() && !dir.path().join("vault/counters.age").exists());
+    } else {
+        let error = opened.expect_err("refused").to_string();
+        assert!(error.contains("full-state"), "{error}");
+    }
+}
+
+#[cfg(feature = "full-state")]
+#[test]
+fn the_document_shows_what_the_auditor_says_of_the_full_state_example() {
+    let document = fs::read_to_string(root().join("persisted-format.md")).expect("the document");
+    let dir = copy_of("example-full-state", &KEPT);
+    for file in &KEPT[..2] {
+        let table = items(dir.path(), file, Verdict::Findings);
         assert!(
             document.contains(&table),
             "persisted-format.md should have this table of {file}:\n{table}"
@@ -89,6 +161,52 @@ fn the_example_is_a_clean_vault_that_a_server_opens() {
     assert_eq!(opened.boot, 2);
     let example = example(opened.identity.sha256());
     assert_eq!(opened.reader.read(&example.ice.ufrag).expect("read"), Some(example));
+}
+
+/// The values of a schema that are one of a few, and the names of its properties.
+fn enumerated(schema: &serde_json::Value, found: &mut Vec<String>) {
+    let values = schema["enum"].as_array().into_iter().flatten();
+    found.extend(values.filter_map(|value| value.as_str().map(str::to_owned)));
+    found.extend(
+        schema["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(|map| map.keys().cloned()),
+    );
+    let inside = schema.as_object().into_iter().flat_map(|map| map.values());
+    inside
+        .filter(|value| value.is_object())
+        .for_each(|value| enumerated(value, found));
+}
+
+/// A report of another layout is noticed.
+#[test]
+fn the_schema_of_the_json_report_refuses_what_is_not_in_it() {
+    let dir = copy_of_the_example();
+    let options = Options {
+        target: dir.path().join("vault"),
+        key_file: Some(dir.path().join("key.txt")),
+        ..Options::default()
+    };
+    let report = audit(&options, &mut &b""[..], now()).expect("could look");
+    let good = serde_json::to_value(&report).expect("JSON");
+    schema::must_fit(&good);
+    let spoiled = |spoil: &dyn Fn(&mut serde_json::Value)| {
+        let mut report = good.clone();
+        spoil(&mut report);
+        schema::faults(&schema::schema(), &report)
+    };
+    assert_eq!(spoiled(&|r| r["more"] = 1.into()), ["report: additionalProperties"]);
+    assert_eq!(spoiled(&|r| r["version"] = 2.into()), ["report.version: const"]);
+    assert_eq!(spoiled(&|r| r["verdict"] = "good".into()), ["report.verdict: enum"]);
+    assert_eq!(
+        spoiled(&|r| r["files"][1]["size"] = (-1).into()),
+        ["report.files[1].size: minimum"]
+    );
+    let item = |r: &mut serde_json::Value| r["files"][1]["content"]["items"][3]["class"] = "secret".into();
+    assert_eq!(spoiled(&item), ["report.files[1].content.items[3].class: enum"]);
+    let without = |r: &mut serde_json::Value| drop(r["vault"].as_object_mut().expect("an object").remove("lock"));
+    assert_eq!(spoiled(&without), ["report.vault: required"]);
 }
 
 /// Every name that the JSON report can have is in the document.
@@ -118,8 +236,15 @@ fn the_document_describes_the_json_report() {
     let mut text = Vec::new();
     write_json(&report, &mut text).expect("written");
     let mut found = Vec::new();
-    names(&serde_json::from_slice(&text).expect("JSON"), &mut found);
+    let report = serde_json::from_slice(&text).expect("JSON");
+    schema::must_fit(&report);
+    names(&report, &mut found);
     assert!(found.len() > 50);
+    // What this report does not have, but another might: also every value that is one of a few.
+    let mut possible = Vec::new();
+    enumerated(&schema::schema(), &mut possible);
+    assert!(possible.len() > 50);
+    found.extend(possible);
     let document = fs::read_to_string(root().join("persisted-format.md")).expect("the document");
     for name in found {
         assert!(
@@ -174,6 +299,6 @@ fn make_the_example() {
         fs::copy(vault.join(file), root().join("example").join(file)).expect("copied");
     }
     for file in FILES {
-        println!("{file}\n{}", items(dir.path(), file));
+        println!("{file}\n{}", items(dir.path(), file, Verdict::Clean));
     }
 }

@@ -16,9 +16,10 @@ pub(super) fn options(place: &Place) -> Options {
     }
 }
 
-/// Audits; of a vault, the independent decoder must say the same.
+/// Audits; the report must be as its schema says, and of a vault, the independent decoder must say the same.
 pub(super) fn look(options: &Options) -> Report {
     let report = audit(options, &mut &b""[..], now()).expect("could look");
+    schema::must_fit(&serde_json::to_value(&report).expect("JSON"));
     decoder::must_agree(&report, options);
     report
 }

@@ -9,6 +9,8 @@ mod identities;
 mod key;
 mod process;
 mod rekey;
+#[path = "../../../tests/schema/mod.rs"]
+mod schema;
 mod store;
 
 use std::path::{Path, PathBuf};
