@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault, VaultError};
 use running::{PATIENCE, output, rekindle, said};
 
-const PEERS: usize = 40;
+const PEERS: usize = 16;
 const OLD: &str = "old.txt";
 const NEW: &str = "new.txt";
 
@@ -105,9 +105,9 @@ fn a_rekey_that_is_killed_at_any_moment_leaves_a_vault_that_one_key_file_opens_w
     assert!(done.status.success(), "{}", said(&done));
     let whole = begin.elapsed();
 
-    let mut moments: Vec<Moment> = (0..30).map(|n| Moment::After(whole * n / 30)).collect();
+    let mut moments: Vec<Moment> = (0..20).map(|n| Moment::After(whole * n / 20)).collect();
     moments.extend((1..=PEERS).step_by(5).map(Moment::Prepared));
-    moments.extend((0..10).map(|_| Moment::Committed));
+    moments.extend((0..8).map(|_| Moment::Committed));
     let (mut killed, mut under_the_old, mut under_the_new, mut left_behind) = (0, 0, 0, 0);
     for (round, moment) in moments.iter().enumerate() {
         let place = copy_of(original.path());

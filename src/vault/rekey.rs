@@ -24,7 +24,7 @@ pub(super) const PREPARED: &str = ".tmp-rekey";
 /// Its name from the point of no return on.
 pub(super) const COMMITTED: &str = "rekey";
 /// The old peers' folder, inside, until it is emptied.
-const OLD_PEERS: &str = "old-peers";
+pub(super) const OLD_PEERS: &str = "old-peers";
 
 /// What `rekindle rekey` takes.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ use crate::vault::record::{Ufrag, limits};
 use crate::vault::rekey;
 use crate::vault::store::{COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SESSIONS, SET_ASIDE, path_in_vault};
 
+mod interrupted_rekey;
 mod session_state;
 
 /// Looks at a vault.
@@ -32,17 +33,19 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
         boot: None,
         certificates: Vec::new(),
         peers: 0,
+        rekeying: false,
     };
     walk.entry(&root, ".", ".", Place::Folder)?;
     // First: the peers' boots are compared with its boot.
     let mut names = root.names().map_err(cannot)?;
     names.sort_by_key(|n| (n != IDENTITY, n.clone()));
+    walk.rekeying = names.iter().any(|n| n == rekey::COMMITTED || n == rekey::PREPARED);
     for name in &names {
         match name.as_str() {
             IDENTITY => walk.identity(&root)?,
             LOCK => walk.lock(&root)?,
-            PEERS => walk.folder(&root, name, Walk::peer)?,
-            SET_ASIDE => walk.folder(&root, name, Walk::set_aside)?,
+            PEERS => walk.folder(&root, name, name, Walk::peer)?,
+            SET_ASIDE => walk.folder(&root, name, name, Walk::set_aside)?,
             SESSIONS => walk.sessions(&root)?,
             COUNTERS => walk.counters(&root)?,
             rekey::COMMITTED | rekey::PREPARED => walk.interrupted_rekey(&root, name)?,
@@ -108,6 +111,8 @@ struct Walk<'a> {
     /// Of the identity, the current one first.
     certificates: Vec<String>,
     peers: usize,
+    /// A rekey is running, or was cut off.
+    rekeying: bool,
 }
 
 impl Walk<'_> {
@@ -247,7 +252,8 @@ impl Walk<'_> {
                 Ok(())
             }
             Err(FileFault::NotAge) => Ok(()),
-            Err(FileFault::ForeignRecipient) => Err(CouldNotLook::WrongKey(root.path().into())),
+            // In the middle of a rekey, the other key file opens it, and this one the rest.
+            Err(FileFault::ForeignRecipient) if !self.rekeying => Err(CouldNotLook::WrongKey(root.path().into())),
             Err(fault) => {
                 self.report.finding("cannot-open", IDENTITY, fault.to_string());
                 Ok(())
@@ -325,9 +331,10 @@ impl Walk<'_> {
         &mut self,
         root: &Folder,
         name: &str,
+        path: &str,
         look: fn(&mut Self, &Folder, &str, &str) -> Result<(), CouldNotLook>,
     ) -> Result<(), CouldNotLook> {
-        let Some(stat) = self.entry(root, name, name, Place::Folder)? else {
+        let Some(stat) = self.entry(root, name, path, Place::Folder)? else {
             return Ok(());
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -341,7 +348,7 @@ impl Walk<'_> {
         let mut names = folder.names().map_err(cannot)?;
         names.sort();
         for entry in names {
-            look(self, &folder, &entry, &format!("{name}/{entry}"))?;
+            look(self, &folder, &entry, &format!("{path}/{entry}"))?;
         }
         Ok(())
     }
@@ -367,13 +374,6 @@ impl Walk<'_> {
         } else {
             self.report.finding("temporary", path, text);
         }
-        Ok(())
-    }
-
-    fn interrupted_rekey(&mut self, root: &Folder, name: &str) -> Result<(), CouldNotLook> {
-        self.entry(root, name, name, Place::Folder)?;
-        let text = "a rekey is running or was cut off: run it again, or start the server; either brings it to its end";
-        self.report.finding("interrupted-rekey", name, text);
         Ok(())
     }
 

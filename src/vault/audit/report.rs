@@ -151,6 +151,8 @@ pub enum Place {
     Session,
     /// `counters.age`, of full-state mode.
     Counters,
+    /// In `rekey/` or `.tmp-rekey/`.
+    Rekey,
     /// `lock`
     Lock,
     /// A folder of the vault.

@@ -8,7 +8,7 @@ impl Walk<'_> {
     pub(super) fn sessions(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
         let text = "full-state mode keeps session keys here";
         self.report.finding("full-state", SESSIONS, text);
-        self.folder(root, SESSIONS, Walk::session)
+        self.folder(root, SESSIONS, SESSIONS, Walk::session)
     }
 
     fn session(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
