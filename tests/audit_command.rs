@@ -199,6 +199,7 @@ fn where_nothing_can_be_looked_at_the_exit_code_is_2_with_one_line_and_no_report
     fs::copy(scene.path(KEY), scene.path("open")).expect("copied");
     fs::set_permissions(scene.path("open"), fs::Permissions::from_mode(0o644)).expect("a mode");
     fs::write(scene.path("strange"), "no key\n").expect("written");
+    fs::create_dir(scene.path("empty")).expect("made");
     private(&scene.path("strange"));
     for (arguments, part) in [
         (&[STATE, "--key-file", "other"][..], "does not open"),
@@ -207,6 +208,8 @@ fn where_nothing_can_be_looked_at_the_exit_code_is_2_with_one_line_and_no_report
         (&[STATE, "--key-file", "open"], "chmod 600"),
         (&[STATE, "--key-file", "strange"], "line 1"),
         (&["nowhere", "--key-file", KEY], "cannot read nowhere"),
+        (&["empty", "--key-file", KEY], "there is no vault in empty"),
+        (&["."], "there is no vault in ."),
         (&["rekindle-state/peers/none.age"], "cannot read"),
     ] {
         for json in [&[][..], &["--json"]] {

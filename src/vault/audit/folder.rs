@@ -1,6 +1,5 @@
 //! The vault's folder: owners, modes, links, strays, the lock, and every file in it.
 
-use std::fs::TryLockError;
 use std::path::Path;
 
 use rustix::fs::{FileType, Stat};
@@ -15,7 +14,19 @@ use crate::vault::rekey;
 use crate::vault::store::{COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SESSIONS, SET_ASIDE, path_in_vault};
 
 mod interrupted_rekey;
+mod lock;
 mod session_state;
+
+/// Where none of these is, there is no vault.
+const OF_A_VAULT: [&str; 7] = [
+    IDENTITY,
+    PEERS,
+    SET_ASIDE,
+    SESSIONS,
+    COUNTERS,
+    rekey::COMMITTED,
+    rekey::PREPARED,
+];
 
 /// Looks at a vault.
 pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Report, CouldNotLook> {
@@ -24,7 +35,7 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
         cause,
     };
     let root = Folder::open(dir).map_err(cannot)?;
-    let lock = who_has_the_lock(&root);
+    let lock = lock::who_has_it(&root);
     let mut walk = Walk {
         look,
         report: &mut report,
@@ -39,6 +50,9 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
     // First: the peers' boots are compared with its boot.
     let mut names = root.names().map_err(cannot)?;
     names.sort_by_key(|n| (n != IDENTITY, n.clone()));
+    if !names.iter().any(|name| OF_A_VAULT.contains(&&**name)) {
+        return Err(CouldNotLook::NoVault(dir.into()));
+    }
     walk.rekeying = names.iter().any(|n| n == rekey::COMMITTED || n == rekey::PREPARED);
     for name in &names {
         match name.as_str() {
@@ -86,18 +100,6 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
         recipients: recipients.collect(),
     });
     Ok(report)
-}
-
-/// Asks for the lock and gives it back at once. A server that starts in this very moment waits for it.
-fn who_has_the_lock(root: &Folder) -> Lock {
-    let Ok(file) = root.open_to_look(LOCK) else {
-        return Lock::Unknown;
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Lock::Free,
-        Err(TryLockError::WouldBlock) => Lock::Held,
-        Err(TryLockError::Error(_)) => Lock::Unknown,
-    }
 }
 
 struct Walk<'a> {
@@ -349,16 +351,6 @@ impl Walk<'_> {
         names.sort();
         for entry in names {
             look(self, &folder, &entry, &format!("{path}/{entry}"))?;
-        }
-        Ok(())
-    }
-
-    fn lock(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
-        if self
-            .entry(root, LOCK, LOCK, Place::Lock)?
-            .is_some_and(|stat| stat.st_size > 0)
-        {
-            self.report.finding("unaccounted", LOCK, "the lock is not empty");
         }
         Ok(())
     }

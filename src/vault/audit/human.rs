@@ -312,7 +312,7 @@ fn without_index(field: &str) -> String {
 }
 
 /// What came from the disk, without anything that a terminal would obey.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             if c.is_control() {

@@ -63,6 +63,9 @@ pub enum CouldNotLook {
     /// The key file opens nothing here.
     #[error("the key file does not open {path}: name the key file it was made with", path = .0.display())]
     WrongKey(PathBuf),
+    /// Nothing in the folder is a vault's.
+    #[error("there is no vault in {path}: name the state folder, which has identity.age in it", path = .0.display())]
+    NoVault(PathBuf),
     /// The system said no.
     #[error("cannot read {path}: {cause}", path = path.display())]
     Unreadable {
@@ -80,7 +83,7 @@ pub fn run(options: &Options) -> ExitCode {
     let report = match audit(options, &mut io::stdin(), SystemTime::now()) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", human::safe(&error.to_string()));
             return ExitCode::from(2);
         }
     };
