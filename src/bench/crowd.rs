@@ -409,11 +409,7 @@ impl Crowd {
         } else if let Stage::In(client) = &place.stage {
             let link = link(client);
             match news.what {
-                What::Hello {
-                    process,
-                    connected,
-                    handshaking,
-                } => place.page.hello(now, link, process, connected, handshaking),
+                What::Hello(hello) => place.page.hello(now, link, hello),
                 What::Seen => place.page.seen(now),
                 What::Keyed => place.page.keyed(),
                 What::Lost => place.page.lost(now, link),
