@@ -5,7 +5,7 @@ import path from "node:path";
 import { Broadcast } from "./lib/broadcast.js";
 import { random, until } from "./lib/pages.js";
 import { TcpRelay, UdpRelay } from "./lib/relay.js";
-import { ownAddress, sleep } from "./lib/server.js";
+import { clock, ownAddress, sleep } from "./lib/server.js";
 
 const { browser, kills, args = [], forget = false, downMs = 0, rttMs = 0, loss = 0, seed = 1 } = JSON.parse(process.argv[2]);
 const relays = [];
@@ -30,17 +30,18 @@ const broadcast = await Broadcast.open(options);
 const gaps = [];
 try {
   const [viewer] = broadcast.viewers;
-  const calm = await viewer.gap(0);
+  const calm = await viewer.gap(clock() - 1000);
   const version = await viewer.run(() => navigator.userAgent);
   for (let round = 1; round <= kills; round++) {
     const killedAt = await broadcast.server.kill();
     if (downMs > 0) await sleep(downMs);
     if (forget) fs.rmSync(path.join(broadcast.server.dir, "rekindle-state/peers"), { recursive: true });
     broadcast.server.spawn();
+    // Nobody asks the pages anything while it happens: that would cost them the time that is measured.
+    await sleep(800);
     // Until frames have been shown for a while again, on whichever connection.
     await until(async () => (await viewer.run((since) => window.seen.frames.filter(([at]) => at > since).length, killedAt + downMs + 50)) > 20, () => viewer.describe("frames after the kill"), 20_000);
     if (!forget) await broadcast.survived(round);
-    await sleep(700);
     gaps.push((await viewer.gap(killedAt - 30)).ms);
   }
   console.log(JSON.stringify({ gaps, calm: calm.ms, version }));
