@@ -117,6 +117,31 @@ fn every_claim_names_a_test_that_exists() {
     }
 }
 
+/// The words after `--test`, and all that looks like a file of this tree.
+#[test]
+fn what_the_commands_of_the_security_page_name_is_there() {
+    let page = fs::read_to_string(root().join("SECURITY.md")).expect("readable");
+    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    let words: Vec<&str> = commands.iter().flat_map(|line| line.split(' ')).collect();
+    let mut named = 0;
+    for pair in words.windows(2).filter(|pair| pair[0] == "--test") {
+        let (file, folder) = (format!("tests/{}.rs", pair[1]), format!("tests/{}/main.rs", pair[1]));
+        assert!(root().join(&file).exists() || root().join(&folder).exists(), "{file}");
+        named += 1;
+    }
+    let paths = words.iter().map(|word| word.trim_start_matches('@'));
+    for path in paths.filter(|path| {
+        ["src/", "tests/", "threat-model/"]
+            .iter()
+            .any(|start| path.starts_with(start))
+    }) {
+        assert!(root().join(path).exists(), "{path}");
+        named += 1;
+    }
+    assert!(named >= 8, "{named}");
+}
+
 #[test]
 fn a_claim_without_a_test_is_noticed() {
     let tests = BTreeSet::from(["a_test_that_is_there".to_owned()]);
