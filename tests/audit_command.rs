@@ -185,7 +185,8 @@ fn whatever_is_wrong_with_a_vault_ends_with_exit_code_1_and_is_called_by_its_nam
         let identity = scene.path("rekindle-state/identity.age");
         let earlier = fs::read(&identity).expect("readable");
         let server = Server::start(scene.folder.path(), &[]);
-        server.join("/whep/news", WATCH);
+        // A publisher: who wants to watch has to wait until the channel's has been read.
+        server.join("/whip/other", PUBLISH);
         server.kill();
         fs::write(&identity, earlier).expect("put back");
     });
