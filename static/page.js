@@ -14,6 +14,11 @@ const STILL_MS = 1000;
 /** For how long "back after N ms" stays in the status, in ms. */
 const BACK_MS = 6000;
 const LOG_LINES = 60;
+/**
+ * Words about what the session does wait so long, in ms: while keys are renewed, the browser has better to do than to lay out text, and
+ * nobody can read words that stand for less.
+ */
+const WORDS_MS = 150;
 
 let session = null;
 let role = "viewer";
@@ -24,6 +29,9 @@ let stateAt = performance.now();
 let back = null;
 let playBlocked = false;
 let trouble = null;
+/** What happened and is not in the list yet, and the timer that puts it there. */
+let news = [];
+let timer = null;
 
 /** The words for each state: for the status, and for the overlay. */
 const WORDS = {
@@ -37,25 +45,32 @@ const WORDS = {
   closed: ["busy", "Stopped", ""],
 };
 
+/** Notes what happened; shown with the next {@link render}. */
 function say(text) {
-  const line = document.createElement("li");
+  news.push([new Date(), text]);
+}
+
+/** Renders when there is time for it. */
+function renderSoon() {
+  timer ??= setTimeout(render, WORDS_MS);
+}
+
+function line(at, text) {
+  const item = document.createElement("li");
   const time = document.createElement("time");
-  const at = new Date();
   time.dateTime = at.toISOString();
   time.textContent = at.toLocaleTimeString([], { hour12: false });
   const words = document.createElement("span");
   words.textContent = text;
-  line.append(time, words);
-  const log = element("log");
-  log.prepend(line);
-  while (log.children.length > LOG_LINES) log.lastChild.remove();
+  item.append(time, words);
+  return item;
 }
 
 /** What the status says: tone and text. */
 function status() {
   const [tone, text] = WORDS[session?.state ?? "closed"];
   if (session?.state !== "connected") return [tone, text];
-  if (back && performance.now() - back.at < BACK_MS) return ["good", back.text];
+  if (back && performance.now() - back.at < BACK_MS) return ["good", `Connected, back after ${back.took}`];
   if (role === "publisher") return ["good", "Connected, you are live"];
   if (session.live === false) return ["busy", "Connected, waiting for a publisher"];
   return [tone, text];
@@ -86,6 +101,13 @@ function notice() {
 }
 
 function render() {
+  clearTimeout(timer);
+  timer = null;
+  const log = element("log");
+  for (const [at, text] of news) log.prepend(line(at, text));
+  news = [];
+  while (log.children.length > LOG_LINES) log.lastChild.remove();
+
   const [tone, text] = status();
   write("status-text", text);
   element("status").dataset.tone = tone;
@@ -105,6 +127,7 @@ function render() {
 
   write("role", role === "publisher" ? "publishing" : "watching");
   write("boot", session?.boot ?? "–");
+  if (back) write("took", back.took);
   write("restarts", String(session?.restarts ?? 0));
   const replaced = session?.replacements ?? 0;
   write("same", !session?.boot ? "–" : replaced === 0 ? "the same since the start" : `new, ${replaced} time${replaced > 1 ? "s" : ""}`);
@@ -160,7 +183,7 @@ function use(next) {
   const mine = (handler) => (event) => {
     if (session !== next) return;
     handler(event.detail);
-    render();
+    renderSoon();
   };
   next.addEventListener("state", mine(({ state, reason }) => {
     stateAt = performance.now();
@@ -169,8 +192,7 @@ function use(next) {
   }));
   next.addEventListener("track", mine(() => show(next.stream)));
   next.addEventListener("restart", mine(({ boot, took_ms }) => {
-    back = { at: performance.now(), text: `Connected, back after ${took_ms} ms` };
-    write("took", `${took_ms} ms`);
+    back = { at: performance.now(), took: `${took_ms} ms` };
     say(`Back after ${took_ms} ms: process no. ${boot}, the same connection, new keys.`);
   }));
   next.addEventListener("replaced", mine(() => {
@@ -249,5 +271,5 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 follow();
-setInterval(render, 250);
+setInterval(() => timer ?? render(), 250);
 startWatching();

@@ -128,7 +128,8 @@ export function probe() {
       if (arrived && next.decoded > last.decoded) return clock();
       arrived ||= next.packets > last.packets;
       last = next;
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      // Statistics cost the browser time, at the moment when it has most to do.
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return null;
   };
