@@ -16,8 +16,9 @@ use super::record::SessionId;
 
 /// Names the file to tell to.
 const TELL: &str = "REKINDLE_KILL_TELL";
-/// At which step to end, counted from 1.
+/// At which step to end, and at the how manieth of its name, counted from 1.
 const AT: &str = "REKINDLE_KILL_AT";
+const NTH: &str = "REKINDLE_KILL_NTH";
 /// How long that step takes before, in ms; all else goes on meanwhile.
 const HOLD: &str = "REKINDLE_KILL_HOLD";
 /// Counters are said to be durable and are not: what comes of it if nobody waits for the disk.
@@ -27,14 +28,15 @@ static HOOK: OnceLock<Hook> = OnceLock::new();
 
 struct Hook {
     told: Mutex<Told>,
-    at: Option<u32>,
+    at: Option<String>,
     hold: Duration,
     lies: bool,
 }
 
 struct Told {
     file: File,
-    steps: u32,
+    /// Steps of the name in question that may still pass.
+    left: u32,
 }
 
 thread_local! {
@@ -50,9 +52,9 @@ pub(crate) fn start() {
     let hook = Hook {
         told: Mutex::new(Told {
             file: file.expect("a file to tell to"),
-            steps: 0,
+            left: number(NTH).unwrap_or(1),
         }),
-        at: number(AT),
+        at: std::env::var(AT).ok(),
         hold: Duration::from_millis(number(HOLD).unwrap_or(0).into()),
         lies: std::env::var_os(LIE).is_some(),
     };
@@ -81,8 +83,9 @@ pub(crate) fn step(what: &str) {
     let Some(hook) = HOOK.get() else { return };
     let last = {
         let mut told = hook.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.steps += 1;
-        let last = hook.at == Some(told.steps);
+        let wanted = hook.at.as_deref() == Some(what);
+        told.left -= u32::from(wanted && told.left > 0);
+        let last = wanted && told.left == 0;
         let mut line = vec![if last { b'K' } else { b'S' }, what.len() as u8];
         line.extend(what.as_bytes());
         told.file.write_all(&line).expect("told");

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::Waker;
 
@@ -20,13 +20,21 @@ use crate::peer::Transmit;
 use crate::vault::full_state::by_peer;
 use crate::vault::{Reader, Ufrag, Vault};
 
+/// How often to look whether all is written.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 impl Handle {
-    /// Has all session keys written anew, if they are kept: the vault is under another key.
+    /// Has all session keys and counters written anew, if they are kept, and waits until they are on the disk: the vault is under another
+    /// key.
     ///
     /// # Errors
     /// [`Stopped`] where the loop has ended.
     pub async fn rewrite_sessions(&self) -> Result<(), Stopped> {
-        self.ask(|core, _| core.rewrite_sessions()).await
+        self.ask(|core, _| core.rewrite_sessions()).await?;
+        while !self.ask(|core, _| core.are_rewritten()).await? {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
     }
 }
 
@@ -91,7 +99,7 @@ fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, 
                 if let Err(error) = &saved {
                     tracing::error!(%error, "counters could not be saved; what is left of them is used up soon");
                     // A full disk must not be tried without end.
-                    std::thread::sleep(std::time::Duration::from_millis(200));
+                    std::thread::sleep(Duration::from_millis(200));
                 }
                 if done.send(saved.is_ok()).is_err() {
                     return;

@@ -1,6 +1,6 @@
 //! What server processes told before they were killed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -17,8 +17,8 @@ pub struct Told {
     pub rtcp: usize,
     /// At which steps processes ended, and how often.
     pub ended_at: BTreeMap<String, usize>,
-    /// Steps that the last process came past.
-    pub steps: usize,
+    /// Steps that any process came past.
+    pub steps: BTreeSet<String>,
     /// The last process ended by itself.
     pub ended: bool,
 }
@@ -27,7 +27,7 @@ impl Told {
     /// Reads what one process told. It may have been cut off in the middle of a word.
     pub fn hear(&mut self, path: &Path) {
         let told = fs::read(path).unwrap_or_default();
-        (self.steps, self.ended) = (0, false);
+        self.ended = false;
         let mut rest = &told[..];
         while let Some(next) = self.hear_one(rest) {
             rest = next;
@@ -56,7 +56,7 @@ impl Told {
             }
             other => panic!("told {other}"),
         }
-        self.steps += 1;
+        self.steps.insert(what.into());
         Some(rest)
     }
 

@@ -54,6 +54,17 @@ export class Broadcast {
     return Promise.all(this.tabs.map(async (tab) => `${tab.name}: ${await tab.identity()}, ${await tab.posts()} joins`));
   }
 
+  /** What a restart takes, as the server says. */
+  async mode() {
+    const { text } = await this.server.get("/healthz");
+    return JSON.parse(text).mode;
+  }
+
+  /** DTLS handshakes that each page has begun so far. */
+  handshakes() {
+    return Promise.all(this.tabs.map((tab) => tab.run(() => window.seen.handshakes)));
+  }
+
   /** When each viewer decoded the first frame after this call, in ms after `since`. */
   async firstFrames(since, timeout = 5000) {
     const times = await Promise.all(this.viewers.map((tab) => tab.nextFrame(timeout)));
