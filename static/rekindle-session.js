@@ -261,7 +261,7 @@ export class Session extends EventTarget {
       if (outcome === "ended" || tries === 0) this.#lost(connection);
       tries += 1;
       // The first retry goes out at once: the process may have been replaced already.
-      if (tries > 1) await this.#pause(retryDelay(now() - failingSince));
+      await this.#pause(retryDelay(now() - failingSince));
     }
   }
 

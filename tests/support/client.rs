@@ -183,7 +183,7 @@ impl Client {
     fn start_handshake(&mut self, now: Instant) {
         self.handshakes_started += 1;
         let seed = self.random.next();
-        let mut association = Association::new(&self.certificate, self.options(), seed, now);
+        let mut association = Association::new(&self.certificate, self.options(), Some(seed), now);
         self.out.extend(association.outgoing());
         self.association = Some(association);
     }
@@ -350,7 +350,7 @@ impl Client {
     /// ClientHello datagrams of a handshake that somebody with this certificate starts.
     pub fn client_hello(&mut self, certificate: &Certificate, now: Instant) -> Vec<Bytes> {
         let seed = self.random.next();
-        Association::new(certificate, self.options(), seed, now).outgoing()
+        Association::new(certificate, self.options(), Some(seed), now).outgoing()
     }
 
     /// Datagrams to the server outside all rules: what an attacker at this address would send.

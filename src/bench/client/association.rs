@@ -1,6 +1,7 @@
 //! The DTLS client of a browser, and the SRTP contexts that its handshake gives.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +26,25 @@ pub struct Options {
     pub mtu: usize,
     /// First retransmission timeout; it doubles.
     pub rto: Duration,
+}
+
+impl Options {
+    /// The library tests all its cryptography whenever a configuration is made, which takes as long as some handshakes: those without
+    /// a seed are made once.
+    fn config(self, seed: Option<u64>) -> Arc<dimpl::Config> {
+        type Made = HashMap<(usize, Duration), Arc<dimpl::Config>>;
+        static MADE: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
+        let make = |builder: dimpl::ConfigBuilder| {
+            let builder = builder.mtu(self.mtu).flight_start_rto(self.rto).flight_retries(8);
+            Arc::new(builder.build().expect("a good configuration"))
+        };
+        if let Some(seed) = seed {
+            return make(dimpl::Config::builder().dangerously_set_rng_seed(seed));
+        }
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = made.entry((self.mtu, self.rto));
+        one.or_insert_with(|| make(dimpl::Config::builder())).clone()
+    }
 }
 
 /// The server's certificate is not the one that its answer names.
@@ -77,26 +97,20 @@ pub fn sha256(data: &[u8]) -> Vec<u8> {
 }
 
 impl Association {
-    /// Starts a handshake; the ClientHello is the first thing to send.
+    /// Starts a handshake; the ClientHello is the first thing to send. With a seed its random numbers are the same in every run.
     ///
     /// # Panics
     /// Where the library refuses the configuration: never for an MTU of at least 256 bytes.
-    pub fn new(certificate: &Certificate, options: Options, seed: u64, now: Instant) -> Self {
-        let config = dimpl::Config::builder()
-            .mtu(options.mtu)
-            .flight_start_rto(options.rto)
-            .flight_retries(8)
-            .dangerously_set_rng_seed(seed)
-            .build()
-            .expect("a good configuration");
+    pub fn new(certificate: &Certificate, options: Options, seed: Option<u64>, now: Instant) -> Self {
+        let config = options.config(seed);
         let own = DtlsCertificate {
             certificate: certificate.der.clone(),
             private_key: certificate.key.clone(),
         };
         let mut dtls = if options.only_12 {
-            Dtls::new_12(Arc::new(config), own, now)
+            Dtls::new_12(config, own, now)
         } else {
-            Dtls::new_auto(Arc::new(config), own, now)
+            Dtls::new_auto(config, own, now)
         };
         dtls.set_active(true);
         let mut association = Self {

@@ -32,6 +32,8 @@ const CHECK_FAST: Duration = Duration::from_millis(50);
 const CHECK_SLOW: Duration = Duration::from_millis(2500);
 /// First retransmission of a ClientHello: at least this, and at least two round trips of ICE, as in Chromium.
 const FIRST_RTO: Duration = Duration::from_millis(50);
+/// Timeouts are multiples of this, so that many clients have the same.
+const RTO_STEP_MS: u128 = 10;
 /// As browsers have it for DTLS.
 const MTU: usize = 1200;
 /// Checks whose answer is still awaited.
@@ -271,10 +273,9 @@ impl Client {
         let options = Options {
             only_12: self.manner.only_12,
             mtu: MTU,
-            rto: FIRST_RTO.max(2 * self.rtt.unwrap_or_default()),
+            rto: FIRST_RTO.max(rounded(2 * self.rtt.unwrap_or_default())),
         };
-        let seed = self.random.next();
-        let mut association = Association::new(&self.certificate, options, seed, now);
+        let mut association = Association::new(&self.certificate, options, None, now);
         self.out.extend(association.outgoing());
         self.association = Some(association);
     }
@@ -442,6 +443,12 @@ pub(crate) struct Check {
     credentials: Credentials,
     transaction: [u8; 12],
     request: Vec<u8>,
+}
+
+/// The next step of timeouts.
+fn rounded(timeout: Duration) -> Duration {
+    let steps = timeout.as_millis().div_ceil(RTO_STEP_MS);
+    Duration::from_millis(u64::try_from(steps * RTO_STEP_MS).unwrap_or(u64::MAX))
 }
 
 impl Check {
