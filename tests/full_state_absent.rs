@@ -29,7 +29,7 @@ const PORTS: [&str; 4] = ["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
 #[test]
 fn full_state_mode_is_refused_with_what_to_do() {
     let parts = [
-        "error: this build has no code for full-state mode",
+        "rekindle: this build has no code for full-state mode",
         "--features full-state",
     ];
     let folder = tempfile::tempdir().expect("temporary folder");
