@@ -2,8 +2,8 @@
 //! `--mode full-state`.
 //!
 //! The server also persists, encrypted in the same vault, what the media path needs to go on without a handshake: session keys
-//! (`sessions/<ufrag>.age`, written once per handshake) and counters (`counters.age`, for all sessions, written about once a second
-//! while media flows). Whoever has a recording of the traffic, the vault and the key file can decrypt the recording. That is what
+//! (`sessions/<ufrag>.age`, written once per handshake) and counters (`counters.age`, for all sessions, written two to four times a
+//! second while media flows). Whoever has a recording of the traffic, the vault and the key file can decrypt the recording. That is what
 //! the default mode avoids, and this one is here to show what that costs.
 //!
 //! All that can write or read a session key lies in this folder. Most of it belongs to the module that it extends, and is compiled as
@@ -16,6 +16,7 @@
 //! - `peer.rs` (`peer::full_state`), `core.rs` (`broadcast::full_state`): what a peer and the core do besides.
 //! - `store.rs` (`vault::full_state`): the files.
 //! - `writer.rs` (`net::full_state`): the thread that writes them.
+//! - `kill_points.rs`, only for `tests/full_state_kills/`: ends the process at any step of that.
 //!
 //! # After a restart
 //! Packets pass through under the publisher's own sequence numbers, so the server cannot choose the SRTP index of what it forwards. A
