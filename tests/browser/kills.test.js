@@ -1,5 +1,6 @@
 // Twenty kills in a row, at moments and for times that a seed decides, with each browser as publisher and both as viewers. In
-// full-state mode (REKINDLE_SERVE_ARGS="--mode full-state", with a build that has it) no browser runs DTLS again.
+// full-state mode (REKINDLE_SERVE_ARGS="--mode full-state", with a build that has it) no browser runs DTLS again, unless so many of
+// its ICE checks in a row fell into times without a server that it would stop sending soon (only Firefox asks so seldom).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
@@ -21,7 +22,7 @@ for (const [number, publisher] of ["chromium", "firefox"].entries()) {
     const broadcast = await Broadcast.open({ publisher, viewers: ["chromium", "firefox"] });
     const rounds = [];
     let kept = null;
-    let handshakes = null;
+    let [handshakes, excused] = [null, null];
     const mode = await broadcast.mode();
     try {
       const before = await broadcast.identities();
@@ -38,14 +39,16 @@ for (const [number, publisher] of ["chromium", "firefox"].entries()) {
           if (!(ms !== null && ms <= LIMIT_MS + allowance)) assert.fail(await broadcast.story(`kill ${kill}, down ${down} ms, started ${Math.round(startedAt % 1e6)}: first frame in ${broadcast.viewers[i].name} after ${ms} ms`));
         }
         await broadcast.survived(kill);
+        const soFar = await broadcast.handshakes();
+        handshakes = soFar.map(({ begun }, i) => begun - handshakesBefore[i].begun);
+        excused = soFar.map((counts) => counts.excused);
+        if (mode === "full-state" && handshakes.some((count, i) => count > excused[i])) assert.fail(await broadcast.story(`kill ${kill}, down ${down} ms: DTLS ran again (${handshakes})`));
       }
       const after = await broadcast.identities();
       kept = after.map((identity, i) => identity === before[i]);
-      handshakes = (await broadcast.handshakes()).map((count, i) => count - handshakesBefore[i]);
       assert.deepEqual(after, before, "connections, tracks and joins of the publisher and of the viewers");
-      if (mode === "full-state") assert.deepEqual(handshakes, [0, 0, 0], "DTLS ran again");
       // What counts handshakes sees them where there are some.
-      else for (const count of handshakes) assert.ok(count >= KILLS, `${handshakes} handshakes after ${KILLS} kills`);
+      if (mode !== "full-state") for (const count of handshakes) assert.ok(count >= KILLS, `${handshakes} handshakes after ${KILLS} kills`);
       broadcast.assertNoProblems();
     } finally {
       const all = (i) => rounds.map(({ frames }) => frames[i]).filter((ms) => ms !== null);
@@ -55,6 +58,7 @@ for (const [number, publisher] of ["chromium", "firefox"].entries()) {
         kills: rounds.length,
         kept_their_connections: kept,
         handshakes,
+        handshakes_for_consent: excused,
         aim_ms: AIM_MS,
         later_than_aim: rounds.flatMap(({ frames }) => frames).filter((ms) => !(ms <= AIM_MS)).length,
         first_frame_after_start_ms: Object.fromEntries(

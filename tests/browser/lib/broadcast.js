@@ -60,9 +60,9 @@ export class Broadcast {
     return JSON.parse(text).mode;
   }
 
-  /** DTLS handshakes that each page has begun so far. */
+  /** DTLS handshakes that each page has begun so far, and how many of them because the browser's consent to send was about to end. */
   handshakes() {
-    return Promise.all(this.tabs.map((tab) => tab.run(() => window.seen.handshakes)));
+    return Promise.all(this.tabs.map((tab) => tab.run(() => ({ begun: window.seen.handshakes, excused: window.seen.excused }))));
   }
 
   /** When each viewer decoded the first frame after this call, in ms after `since`. */
