@@ -12,7 +12,8 @@ const RETRY_MS = [10, 250];
 /**
  * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
  * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
- * tried again after the first of these times, later ones after up to the second.
+ * tried again after the first of these times, later ones after up to the second; and longer by what the server says that it needs for
+ * all who come back with us.
  */
 const REAPPLY_MS = [300, 1000];
 /**
@@ -288,6 +289,7 @@ export class Session extends EventTarget {
         this.#outage.backAt = now();
         this.#outage.boot = data.boot;
         this.#outage.process = data.process ?? null;
+        this.#outage.patience = data.patience_ms ?? 0;
         if (data.handshaking) this.#outage.seenAt = now();
         if (this.#outage.upAt === null && !this.#keepsKeys(connection, this.#outage)) this.#set("renewing");
       } else {
@@ -346,6 +348,8 @@ export class Session extends EventTarget {
       process: null,
       /** When the server, since it is back, said that a ClientHello has come. */
       seenAt: -Infinity,
+      /** For how long, says the server, others may be before us. */
+      patience: 0,
       live: null,
       upAt: null,
       tookMs: null,
@@ -391,7 +395,7 @@ export class Session extends EventTarget {
       outage.upAt = null;
     }
     const back = outage.backAt !== null && this.#streamOpen;
-    if (back && at - outage.backAt > GIVE_UP_MS && (up || outage.applied > 0 || keepsKeys)) return connection.end("renewal-failed");
+    if (back && at - outage.backAt > GIVE_UP_MS + outage.patience && (up || outage.applied > 0 || keepsKeys)) return connection.end("renewal-failed");
     let due = Infinity;
     if (!keepsKeys) {
       due = this.#dueAt(connection, outage, back);
@@ -401,7 +405,7 @@ export class Session extends EventTarget {
         return;
       }
     }
-    if (back) due = Math.min(due, outage.backAt + GIVE_UP_MS + 1);
+    if (back) due = Math.min(due, outage.backAt + GIVE_UP_MS + outage.patience + 1);
     if (back && keepsKeys && !connection.serverHasKeys) due = Math.min(due, outage.backAt + KEPT_MS + 1);
     if (due < Infinity) this.#timer = setTimeout(() => this.#assess(connection), Math.max(1, due - at));
   }
@@ -425,7 +429,7 @@ export class Session extends EventTarget {
     if (back) {
       if (outage.appliedAt < outage.backAt && !connection.serverHasKeys) return earliest;
       if (connection.broken) return earliest;
-      return Math.max(earliest, outage.appliedAt + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
+      return Math.max(earliest, outage.appliedAt + outage.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
     }
     const hidden = globalThis.document?.hidden === true;
     const far = isFar(connection);

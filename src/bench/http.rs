@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::client::Random;
+use super::client::page::Hello;
 use super::target::Target;
 use crate::vault::Role;
 
@@ -64,11 +65,7 @@ pub(crate) enum What {
     /// It cannot be had.
     Failed(String),
     /// First event of a stream: which process answers, whether it has keys, and whether a handshake is under way.
-    Hello {
-        process: String,
-        connected: bool,
-        handshaking: bool,
-    },
+    Hello(Hello),
     /// A handshake has begun.
     Seen,
     /// The server has keys now.
@@ -289,15 +286,13 @@ impl Visitor {
             .unwrap_or_default();
         match field("event:") {
             Some("hello") => {
-                // A server that names no process has its boots to tell them by.
-                let process = data.get("process").unwrap_or(&data["boot"]).to_string();
-                let connected = data["connected"] == true;
-                let handshaking = data["handshaking"] == true;
-                self.tell(What::Hello {
-                    process,
-                    connected,
-                    handshaking,
-                });
+                self.tell(What::Hello(Hello {
+                    // A server that names no process has its boots to tell them by.
+                    process: data.get("process").unwrap_or(&data["boot"]).to_string(),
+                    connected: data["connected"] == true,
+                    handshaking: data["handshaking"] == true,
+                    patience: Duration::from_millis(data["patience_ms"].as_u64().unwrap_or_default()),
+                }));
                 true
             }
             Some("connected") => {

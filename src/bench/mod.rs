@@ -4,10 +4,12 @@
 //! from authentic packets what was lost and for how long. Every arm takes its turn in one run, so that a machine's mood hits all alike.
 //!
 //! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets), `http` (their HTTP), `path` (delay and loss).
+//! - Real browsers: `browser`.
 //! - The servers: `server`, `disk`, `target`.
 //! - The run: `scenario`, `turn`, `vault`, `run`.
 //! - What is told: `stats`, `machine`, `report`.
 
+mod browser;
 mod client;
 mod crowd;
 mod disk;
@@ -56,6 +58,26 @@ pub enum DtlsVersions {
     Only12,
 }
 
+/// A real browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BrowserName {
+    /// Chromium.
+    Chromium,
+    /// Firefox.
+    Firefox,
+}
+
+impl BrowserName {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chromium => "chromium",
+            Self::Firefox => "firefox",
+        }
+    }
+}
+
 /// What a run goes by.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -87,6 +109,10 @@ pub struct Settings {
     pub against: Option<String>,
     /// Its bearer token.
     pub token: Option<String>,
+    /// Real browsers that publish and watch, in place of the native clients.
+    pub browsers: Vec<BrowserName>,
+    /// The folder of the scripts that drive them.
+    pub browser_scripts: PathBuf,
     /// Peers of a vault whose start is measured; none where 0.
     pub vault_peers: usize,
     /// Where the result goes as JSON.

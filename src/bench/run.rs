@@ -14,7 +14,7 @@ use super::scenario::{Arm, Scenario};
 use super::server::Server;
 use super::target::Target;
 use super::turn::{self, Clients, Turn};
-use super::{Settings, report, vault};
+use super::{Settings, browser, report, vault};
 
 /// Viewers and handshakes of each, to measure what one costs.
 const COST_VIEWERS: usize = 50;
@@ -38,7 +38,12 @@ pub fn run(settings: &Settings) -> Result<(), BenchError> {
 
 fn measure(settings: &Settings) -> Result<Report, BenchError> {
     let began = Instant::now();
-    let scenarios = settings.axes.scenarios();
+    // With real browsers, they alone.
+    let scenarios = if settings.browsers.is_empty() {
+        settings.axes.scenarios()
+    } else {
+        Vec::new()
+    };
     let against = settings
         .against
         .as_deref()
@@ -76,8 +81,8 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
             u64::from(turns) * u64::from(kills) * arms.len() as u64
         })
         .sum();
-    let progress = progress(total);
-    let handshake = if against.is_none() && arms.contains(&Arm::Rehandshake) {
+    let progress = progress(total + browser::kills(settings, arms.len()));
+    let handshake = if against.is_none() && settings.browsers.is_empty() && arms.contains(&Arm::Rehandshake) {
         progress.set_message("what one handshake costs");
         Some(handshake_cost(settings)?)
     } else {
@@ -107,6 +112,10 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
                 .collect(),
         });
     }
+    let browsers = browser::measure(settings, &arms, |what, kills| {
+        progress.set_message(what);
+        progress.inc(kills);
+    })?;
     let vault = match settings.vault_peers {
         0 => None,
         peers => Some(vault::measure(settings, peers, |what| progress.set_message(what))?),
@@ -114,6 +123,7 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
     progress.finish_and_clear();
     Ok(Report {
         vault,
+        browsers,
         machine,
         made_at: SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

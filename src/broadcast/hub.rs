@@ -77,6 +77,12 @@ impl Broadcast {
         self.identities.forget(certificate);
     }
 
+    /// The role of the peer that an address belongs to.
+    pub fn role_of(&self, address: SocketAddr) -> Option<Role> {
+        let id = self.by_address.get(&address)?;
+        self.members.get(*id).map(|member| member.role())
+    }
+
     /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to the peer whose address it
     /// comes from. Only what a peer has authenticated changes anything.
     pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::bench::{self, Arm, Axes, ClientKind, DtlsVersions, Settings};
+use crate::bench::{self, Arm, Axes, BrowserName, ClientKind, DtlsVersions, Settings};
 
 use super::error::CliError;
 
@@ -119,6 +119,14 @@ struct ResumeArgs {
     )]
     token: Option<String>,
 
+    /// Real browsers that publish and watch, in place of the native clients; needs Node.js and the packages of tests/browser
+    #[arg(long, value_name = "BROWSER", value_delimiter = ',', conflicts_with_all = ["against", "viewers"])]
+    browser: Vec<ClientName>,
+
+    /// Folder of the scripts that drive them
+    #[arg(long, value_name = "DIR", default_value = "tests/browser")]
+    browser_scripts: PathBuf,
+
     /// Measure the start of a server whose vault has so many peers; 0 for none [default: 10000 in the default set, else none]
     #[arg(long, value_name = "N")]
     vault: Option<usize>,
@@ -162,7 +170,7 @@ impl ResumeArgs {
             rtt: self.rtt,
             loss: self.loss,
         };
-        let usual_vault = if axes.is_default() && self.against.is_none() {
+        let usual_vault = if axes.is_default() && self.against.is_none() && self.browser.is_empty() {
             10_000
         } else {
             0
@@ -187,6 +195,15 @@ impl ResumeArgs {
             fps: self.fps,
             bitrate: self.bitrate,
             retry: Duration::from_millis(self.retry),
+            browsers: self
+                .browser
+                .iter()
+                .map(|name| match name {
+                    ClientName::Chromium => BrowserName::Chromium,
+                    ClientName::Firefox => BrowserName::Firefox,
+                })
+                .collect(),
+            browser_scripts: self.browser_scripts,
             seed: self.seed,
             folder: self.folder,
             against: self.against,

@@ -10,14 +10,17 @@ use tokio::sync::mpsc as async_mpsc;
 use super::resume::{Loaded, Resume};
 use super::socket::{Answered, Socket};
 use super::timeline::Timeline;
+use super::turns::Turns;
 use super::{Notice, Task};
 use crate::broadcast::{Broadcast, Routed};
-use crate::peer::Transmit;
+use crate::peer::{self, Transmit};
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 /// Batches taken in one turn, before answers go out and timers run.
 const BATCHES: usize = 4;
+/// For so long handshakes are worked on, before what has come meanwhile is taken: some handshakes.
+const TURN: Duration = Duration::from_millis(2);
 /// Longest wait: nothing is due later than that without a datagram or a task.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -29,6 +32,7 @@ pub(super) struct MediaLoop {
     tasks: mpsc::Receiver<Task>,
     notices: async_mpsc::UnboundedSender<Notice>,
     resume: Resume,
+    turns: Turns,
     loaded: mpsc::Receiver<Loaded>,
     timeline: Option<Timeline>,
     #[cfg(feature = "full-state")]
@@ -55,6 +59,7 @@ impl MediaLoop {
                 tasks,
                 notices,
                 resume,
+                turns: Turns::default(),
                 loaded,
                 timeline: Timeline::new(),
                 #[cfg(feature = "full-state")]
@@ -109,6 +114,8 @@ impl MediaLoop {
                 }
             }
             more = self.receive(now, &mut out);
+            self.take_turns(&mut out);
+            more |= !self.turns.is_empty();
             if self.core.next_timeout().is_some_and(|at| at <= now) {
                 self.core.handle_timeout(now, &mut out);
             }
@@ -138,15 +145,23 @@ impl MediaLoop {
     /// Takes some batches; whether there may be more.
     fn receive(&mut self, now: Instant, out: &mut Vec<Transmit>) -> bool {
         for _ in 0..BATCHES {
-            let (core, resume) = (&mut self.core, &mut self.resume);
+            let (core, resume, turns) = (&mut self.core, &mut self.resume, &mut self.turns);
             let any = self.socket.receive(|from, data| {
+                // RFC 7983 §7.
+                if let Some(20..=63) = data.first()
+                    && let Some(role) = core.role_of(from)
+                {
+                    turns.wait(role, from, data);
+                    // A ClientHello of a peer will be.
+                    let begins = peer::client_random(data).is_some();
+                    return if begins { Answered::Yes } else { Answered::No };
+                }
                 let before = out.len();
                 let routed = core.handle(now, from, data, out);
                 if routed != Routed::Done {
                     resume.keep(from, data, routed);
                 }
-                // Only STUN and DTLS are answered to where they come from (RFC 7983 §7).
-                let answers = data.first().is_some_and(|first| *first < 64);
+                let answers = matches!(data.first(), Some(0..=3));
                 if answers && out[before..].iter().any(|t| t.to == from) {
                     Answered::Yes
                 } else {
@@ -158,5 +173,22 @@ impl MediaLoop {
             }
         }
         true
+    }
+
+    /// Goes on with handshakes, for a while.
+    fn take_turns(&mut self, out: &mut Vec<Transmit>) {
+        if self.turns.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let mut now = start;
+        while now.saturating_duration_since(start) < TURN
+            && let Some((from, datagrams)) = self.turns.next()
+        {
+            for data in datagrams {
+                self.core.handle(now, from, &data, out);
+            }
+            now = Instant::now();
+        }
     }
 }

@@ -7,6 +7,7 @@ mod media_loop;
 mod resume;
 mod socket;
 pub(crate) mod timeline;
+mod turns;
 
 use std::io;
 use std::net::SocketAddr;

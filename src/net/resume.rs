@@ -1,6 +1,6 @@
 //! Coming back: the records of earlier boots, read in a thread of their own while the loop already answers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -17,8 +17,10 @@ use crate::peer::Transmit;
 use crate::sdp;
 use crate::vault::{PeerRecord, Reader, Ufrag};
 
-/// Datagrams that are kept until their peer's record has been read.
-const MAX_WAITING: usize = 512;
+/// Datagrams that are kept until their peer's record has been read: some MB at most, for as long as reading takes.
+const MAX_WAITING: usize = 4096;
+/// As many of them may name one peer, or come from one address.
+const MAX_WAITING_OF_ONE: usize = 8;
 
 /// What the reading thread sends to the loop.
 pub(super) enum Loaded {
@@ -115,7 +117,12 @@ pub(super) struct Resume {
     demand: mpsc::Sender<Ufrag>,
     notices: async_mpsc::UnboundedSender<Notice>,
     complete: bool,
-    waiting: Vec<(SocketAddr, Bytes, Option<Ufrag>)>,
+    /// STUN checks, by the peer that they name.
+    checks: HashMap<Ufrag, Vec<(SocketAddr, Bytes)>>,
+    /// All else, by where it came from.
+    others: HashMap<SocketAddr, Vec<Bytes>>,
+    /// How many they are together.
+    waiting: usize,
     /// The session of the peer that is being taken in.
     #[cfg(feature = "full-state")]
     session: Option<Box<full_state::Resumed>>,
@@ -130,7 +137,9 @@ impl Resume {
             demand,
             notices,
             complete: false,
-            waiting: Vec::new(),
+            checks: HashMap::new(),
+            others: HashMap::new(),
+            waiting: 0,
             #[cfg(feature = "full-state")]
             session: None,
             #[cfg(feature = "full-state")]
@@ -140,19 +149,34 @@ impl Resume {
 
     /// Keeps a datagram that belongs to nobody yet, and has the record read that it names.
     pub fn keep(&mut self, from: SocketAddr, data: &[u8], routed: Routed) {
-        if self.complete || self.waiting.len() >= MAX_WAITING {
+        if self.complete || self.waiting >= MAX_WAITING {
             return;
         }
-        let ufrag = match routed {
+        let data = Bytes::copy_from_slice(data);
+        let kept = match routed {
             Routed::Done => return,
             Routed::UnknownUfrag(ufrag) => {
                 let _ = self.demand.send(ufrag.clone());
-                Some(ufrag)
+                add(self.checks.entry(ufrag).or_default(), (from, data))
             }
             // A browser may send its ClientHello before its next STUN check.
-            Routed::UnknownAddress => None,
+            Routed::UnknownAddress => add(self.others.entry(from).or_default(), data),
         };
-        self.waiting.push((from, Bytes::copy_from_slice(data), ufrag));
+        self.waiting += usize::from(kept);
+    }
+
+    /// All that has waited for a peer: its checks first, which prove the addresses that the rest came from.
+    fn ready(&mut self, ufrag: &Ufrag, address: Option<SocketAddr>) -> Vec<(SocketAddr, Bytes)> {
+        let mut ready = self.checks.remove(ufrag).unwrap_or_default();
+        let mut addresses: Vec<SocketAddr> = ready.iter().map(|(from, _)| *from).chain(address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        for from in addresses {
+            let others = self.others.remove(&from).unwrap_or_default();
+            ready.extend(others.into_iter().map(|data| (from, data)));
+        }
+        self.waiting -= ready.len();
+        ready
     }
 
     /// Takes a record into the core, and hands in what has waited for it.
@@ -173,7 +197,9 @@ impl Resume {
                 #[cfg(feature = "full-state")]
                 core.all_taken_over();
                 self.complete = true;
-                self.waiting = Vec::new();
+                self.checks = HashMap::new();
+                self.others = HashMap::new();
+                self.waiting = 0;
                 return;
             }
         };
@@ -207,20 +233,24 @@ impl Resume {
             let peer = core.resume(now, &session, out);
             self.sources.extend(peer.zip(session.now.local));
         }
-        let mine = |(from, _, ufrag): &(SocketAddr, Bytes, Option<Ufrag>)| match ufrag {
-            Some(ufrag) => *ufrag == record.ice.ufrag,
-            None => Some(*from) == address,
-        };
-        let (ready, waiting) = self.waiting.drain(..).partition(mine);
-        self.waiting = waiting;
-        for (from, data, _) in ready {
+        for (from, data) in self.ready(&record.ice.ufrag, address) {
             core.handle(now, from, &data, out);
         }
     }
+
     /// A record that leads nowhere: the peer is gone, and its record goes too.
     fn give_up(&self, record: &PeerRecord, why: Departure) {
         let ufrag = record.ice.ufrag.clone();
         // Without a receiver the process is stopping.
         let _ = self.notices.send(Notice::Event(Event::Gone { ufrag, why }));
     }
+}
+
+/// Adds one more, if there is room.
+fn add<T>(kept: &mut Vec<T>, one: T) -> bool {
+    let room = kept.len() < MAX_WAITING_OF_ONE;
+    if room {
+        kept.push(one);
+    }
+    room
 }

@@ -285,7 +285,7 @@ fn profile_of(profile: SrtpProfile) -> Option<Profile> {
 }
 
 /// The random of a ClientHello, in an epoch 0 handshake record with its first fragment. A new one means a new handshake.
-pub(super) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
+pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
     // Behind the headers: legacy_version (2), random (32).
     (client_hello_offset(datagram)? == 0).then(|| datagram.get(27..59)?.try_into().ok())?
 }

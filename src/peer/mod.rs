@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use dtls::client_random;
 pub use dtls::{Dtls, DtlsError, Identities};
 use handshakes::Handshakes;
 use srtp::Srtp;

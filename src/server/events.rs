@@ -119,6 +119,8 @@ pub(super) struct Hello<'a> {
     pub connected: bool,
     /// A handshake has begun since the last one was completed.
     pub handshaking: bool,
+    /// What the handshakes of all who have no keys take the server together: for so long one may be late.
+    pub patience: Duration,
     pub source: bool,
     pub streams: &'a [sdp::Stream],
 }
@@ -147,6 +149,7 @@ impl Frame {
             "fingerprint": hello.fingerprint,
             "connected": hello.connected,
             "handshaking": hello.handshaking,
+            "patience_ms": u64::try_from(hello.patience.as_millis()).unwrap_or(u64::MAX),
             "source": hello.source,
             "streams": streams_json(hello.streams),
         });
@@ -271,6 +274,7 @@ mod tests {
             fingerprint: "sha-512 00",
             connected: false,
             handshaking: true,
+            patience: Duration::from_millis(12),
             source: true,
             streams: &[],
         };
@@ -284,6 +288,7 @@ mod tests {
         assert_eq!(data["role"], "viewer");
         assert_eq!(data["source"], true);
         assert_eq!(data["handshaking"], true);
+        assert_eq!(data["patience_ms"], 12);
     }
 
     #[tokio::test(start_paused = true)]

@@ -203,6 +203,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     if config.mode == Mode::FullState {
         bound.keep_sessions(vault.clone());
     }
+    let records = reader.len();
     // All is open that will ever be, and no thread has been started yet.
     shut_in(&config)?;
     let (net, notices, _media_thread) =
@@ -217,6 +218,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
     drop((identity, earlier));
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address));
+    sessions.expect(records);
     let (keeper, forget) = Keeper::channel();
     let app = Arc::new(App {
         net,

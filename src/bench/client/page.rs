@@ -33,6 +33,19 @@ pub(crate) enum Act {
     Rejoin,
 }
 
+/// The first event of a stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hello {
+    /// Which process it is.
+    pub process: String,
+    /// It has keys.
+    pub connected: bool,
+    /// It has seen a ClientHello.
+    pub handshaking: bool,
+    /// For how long others may be before us.
+    pub patience: Duration,
+}
+
 /// What is known of the client's connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Link {
@@ -55,6 +68,8 @@ struct Outage {
     back: Option<Instant>,
     /// When the server, since it is back, said that a ClientHello has come.
     seen: Option<Instant>,
+    /// For how long, says the server, others may be before us.
+    patience: Duration,
     applied_at: Option<Instant>,
     applied: u32,
 }
@@ -99,12 +114,12 @@ impl Page {
         self.refused = refused;
     }
 
-    /// The first event of a stream: which process it is, whether it has keys, and whether it has seen a ClientHello.
-    pub fn hello(&mut self, now: Instant, link: Link, process: String, has_keys: bool, handshaking: bool) {
+    /// The first event of a stream.
+    pub fn hello(&mut self, now: Instant, link: Link, hello: Hello) {
         self.stream_open = true;
-        self.server_has_keys = has_keys;
-        let another = self.process.as_ref().is_some_and(|known| *known != process);
-        self.process = Some(process);
+        self.server_has_keys = hello.connected;
+        let another = self.process.as_ref().is_some_and(|known| *known != hello.process);
+        self.process = Some(hello.process);
         if another && self.outage.is_none() {
             self.begin(now, link);
         }
@@ -114,7 +129,8 @@ impl Page {
         }
         if let Some(outage) = &mut self.outage {
             outage.back = Some(now);
-            if handshaking {
+            outage.patience = hello.patience;
+            if hello.handshaking {
                 outage.seen = Some(now);
             }
         }
@@ -146,6 +162,7 @@ impl Page {
             base: link.handshakes,
             back: None,
             seen: None,
+            patience: Duration::ZERO,
             applied_at,
             applied: 0,
         });
@@ -176,7 +193,7 @@ impl Page {
             return None;
         }
         let back = outage.back.filter(|_| self.stream_open);
-        if back.is_some_and(|back| now >= back + GIVE_UP) {
+        if back.is_some_and(|back| now >= back + GIVE_UP + outage.patience) {
             self.leaving = true;
             return Some(Act::Rejoin);
         }
@@ -195,8 +212,8 @@ impl Page {
         if self.leaving {
             return None;
         }
-        let back = self.outage.as_ref().and_then(|o| o.back).filter(|_| self.stream_open);
-        let give_up = back.map(|back| back + GIVE_UP);
+        let outage = self.outage.as_ref().filter(|_| self.stream_open);
+        let give_up = outage.and_then(|o| Some(o.back? + GIVE_UP + o.patience));
         [self.silence_ends(link), self.due(link), give_up]
             .into_iter()
             .flatten()
@@ -220,7 +237,7 @@ impl Page {
         let earliest = outage.applied_at.max(outage.seen).map(|at| at + handshake);
         let at_least = |at: Instant| earliest.map_or(at, |earliest| earliest.max(at));
         let backoff = 1 << outage.applied.saturating_sub(1).min(6);
-        let again = |applied: Instant| at_least(applied + REAPPLY[1].min(REAPPLY[0] * backoff));
+        let again = |applied: Instant| at_least(applied + outage.patience + REAPPLY[1].min(REAPPLY[0] * backoff));
         match (outage.back.filter(|_| self.stream_open), outage.applied_at) {
             (Some(back), Some(applied)) if applied >= back => Some(again(applied)),
             (Some(back), _) if !self.server_has_keys => Some(at_least(back)),
@@ -241,6 +258,15 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn hello(process: &str, connected: bool, handshaking: bool) -> Hello {
+        Hello {
+            process: process.to_owned(),
+            connected,
+            handshaking,
+            ..Hello::default()
+        }
+    }
+
     fn link(handshakes: u64, connected: bool) -> Link {
         Link {
             handshakes,
@@ -254,7 +280,7 @@ mod tests {
     fn keys_are_renewed_as_soon_as_the_server_is_back_and_again_if_nothing_came_of_it() {
         let t = Instant::now();
         let mut page = Page::new(Way::Renew, true);
-        page.hello(t, link(0, false), "1".into(), false, false);
+        page.hello(t, link(0, false), hello("1", false, false));
         assert_eq!(page.assess(t, link(1, true)), None);
         page.keyed();
         page.lost(t, link(1, true));
@@ -266,7 +292,7 @@ mod tests {
             "a refusing port tells when it takes again"
         );
         let back = t + 20 * MS;
-        page.hello(back, link(1, true), "2".into(), false, false);
+        page.hello(back, link(1, true), hello("2", false, false));
         assert_eq!(page.assess(back, link(1, true)), Some(Act::Renew));
         assert_eq!(page.assess(back, link(1, false)), None);
         assert_eq!(page.next(link(1, false)), Some(back + 300 * MS));
@@ -280,9 +306,9 @@ mod tests {
     fn a_session_that_cannot_be_kept_is_made_anew() {
         let t = Instant::now();
         let mut page = Page::new(Way::Renew, true);
-        page.hello(t, link(0, false), "1".into(), true, false);
+        page.hello(t, link(0, false), hello("1", true, false));
         page.lost(t, link(1, true));
-        page.hello(t, link(1, true), "2".into(), false, false);
+        page.hello(t, link(1, true), hello("2", false, false));
         assert_eq!(page.assess(t, link(1, true)), Some(Act::Renew));
         assert_eq!(page.assess(t + 5000 * MS, link(1, false)), Some(Act::Rejoin));
         assert_eq!(page.assess(t + 6000 * MS, link(1, false)), None, "it is on its way");
@@ -308,9 +334,9 @@ mod tests {
     fn a_page_waits_where_the_server_kept_the_keys() {
         let t = Instant::now();
         let mut page = Page::new(Way::Wait, true);
-        page.hello(t, link(0, false), "1".into(), true, false);
+        page.hello(t, link(0, false), hello("1", true, false));
         page.lost(t, link(1, true));
-        page.hello(t, link(1, true), "2".into(), true, false);
+        page.hello(t, link(1, true), hello("2", true, false));
         assert_eq!(page.assess(t, link(1, true)), None);
         assert!(page.outage.is_none());
     }
@@ -323,11 +349,11 @@ mod tests {
             ..link(handshakes, connected)
         };
         let mut page = Page::new(Way::Renew, true);
-        page.hello(t, far(0, false), "1".into(), true, false);
+        page.hello(t, far(0, false), hello("1", true, false));
         page.lost(t, far(1, true));
         assert_eq!(page.assess(t, far(1, true)), Some(Act::Renew));
         let back = t + 100 * MS;
-        page.hello(back, far(1, false), "2".into(), false, true);
+        page.hello(back, far(1, false), hello("2", false, true));
         assert_eq!(page.assess(back, far(1, false)), None);
         assert_eq!(page.next(far(1, false)), Some(back + 165 * MS));
         page.keyed();
@@ -339,9 +365,9 @@ mod tests {
     fn a_stream_that_was_lost_alone_is_no_reason_to_renew_keys() {
         let t = Instant::now();
         let mut page = Page::new(Way::Renew, true);
-        page.hello(t, link(0, false), "1".into(), true, false);
+        page.hello(t, link(0, false), hello("1", true, false));
         page.lost(t, link(1, true));
-        page.hello(t, link(1, true), "1".into(), true, false);
+        page.hello(t, link(1, true), hello("1", true, false));
         assert_eq!(page.assess(t, link(1, true)), None);
         assert!(page.outage.is_none());
     }

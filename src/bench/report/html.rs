@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::svg::{PARTS, colour, distributions, phases};
-use super::{ArmResult, Report, ScenarioResult};
+use super::{ArmResult, BrowserResult, Report, ScenarioResult};
 use crate::bench::disk::Written;
 use crate::bench::scenario::Arm;
 use crate::bench::stats::{Summary, ms};
@@ -35,6 +35,9 @@ pub(in crate::bench) fn write(report: &Report) -> String {
     }
     for scenario in &report.scenarios {
         section(&mut page, scenario);
+    }
+    for browser in &report.browsers {
+        browsers(&mut page, browser);
     }
     extras(&mut page, report);
     conditions(&mut page, report);
@@ -180,6 +183,36 @@ fn steps(page: &mut String, arms: &[ArmResult]) {
         page.push_str("</tr>");
     }
     page.push_str("</table></div></details>");
+}
+
+fn browsers(page: &mut String, result: &BrowserResult) {
+    let _ = write!(
+        page,
+        "<section><h2>{}: largest gap between shown frames</h2><p>{}. Round trip {} ms, loss {} %, down for {} ms; {:.0} ms without a \
+         restart.</p>",
+        result.browser.name(),
+        escape(&result.version),
+        result.conditions.rtt.as_millis(),
+        result.conditions.loss,
+        result.down,
+        result.calm_ms
+    );
+    page.push_str("<table><tr><th></th><th>kills</th><th>median, ms</th><th>p90</th><th>most</th></tr>");
+    for arm in &result.arms {
+        if let Some(gap) = arm.gap_ms {
+            let _ = write!(
+                page,
+                "<tr><td><span class=\"key\" style=\"background:{}\"></span>{}</td><td>{}</td><td>{:.0}</td><td>{:.0}</td><td>{:.0}</td></tr>",
+                colour(arm.arm),
+                arm.arm.name(),
+                gap.n,
+                gap.median,
+                gap.p90,
+                gap.max
+            );
+        }
+    }
+    page.push_str("</table></section>\n");
 }
 
 fn extras(page: &mut String, report: &Report) {

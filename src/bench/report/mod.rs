@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::browser::BrowserResult;
 use super::disk::Written;
 use super::error::BenchError;
 use super::machine::Machine;
@@ -30,6 +31,7 @@ pub(super) struct Report {
     pub conditions: RunConditions,
     pub handshake: Option<HandshakeCost>,
     pub scenarios: Vec<ScenarioResult>,
+    pub browsers: Vec<BrowserResult>,
     pub vault: Option<VaultResult>,
     pub notes: Vec<String>,
 }

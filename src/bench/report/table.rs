@@ -30,6 +30,30 @@ pub(in crate::bench) fn write(report: &Report) -> String {
     for scenario in &report.scenarios {
         one(&mut text, scenario);
     }
+    for browser in &report.browsers {
+        let _ = writeln!(
+            text,
+            "\n{}, round trip {} ms, loss {} %, down for {} ms: largest gap between shown frames in ms ({:.0} without a restart)",
+            browser.browser.name(),
+            browser.conditions.rtt.as_millis(),
+            browser.conditions.loss,
+            browser.down,
+            browser.calm_ms
+        );
+        for arm in &browser.arms {
+            if let Some(gap) = arm.gap_ms {
+                let _ = writeln!(
+                    text,
+                    "  {:<12} median {:.0}, p90 {:.0}, most {:.0}, of {}",
+                    arm.arm.name(),
+                    gap.median,
+                    gap.p90,
+                    gap.max,
+                    gap.n
+                );
+            }
+        }
+    }
     if let Some(vault) = &report.vault {
         let read = vault.all_read_ms.map_or_else(String::new, |all| {
             format!("; all records read after {:.0} ms", all.median)

@@ -1,0 +1,129 @@
+//! Handshakes wait for their turn. One costs as much as a thousand packets of media, and after a restart all come at once: media and
+//! STUN are taken as they come, publishers' handshakes before viewers' (all their viewers wait for them), and of two attempts of one
+//! browser only the later one.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::peer;
+use crate::vault::Role;
+
+/// Datagrams of one address that wait; a flight has fewer.
+const MAX_OF_ADDRESS: usize = 8;
+/// Addresses that have datagrams waiting. What comes beyond is lost, as on any busy path, and browsers repeat it.
+const MAX_ADDRESSES: usize = 16_384;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Turns {
+    publishers: VecDeque<SocketAddr>,
+    viewers: VecDeque<SocketAddr>,
+    lines: HashMap<SocketAddr, Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    /// The ClientHello that the attempt began with, where it is among the datagrams.
+    random: Option<[u8; 32]>,
+    datagrams: Vec<Bytes>,
+}
+
+impl Turns {
+    /// Lets a DTLS datagram wait.
+    pub fn wait(&mut self, role: Role, from: SocketAddr, data: &[u8]) {
+        let full = self.lines.len() >= MAX_ADDRESSES;
+        let line = match self.lines.entry(from) {
+            Entry::Occupied(line) => line.into_mut(),
+            Entry::Vacant(_) if full => return,
+            Entry::Vacant(place) => {
+                match role {
+                    Role::Publisher => self.publishers.push_back(from),
+                    Role::Viewer => self.viewers.push_back(from),
+                }
+                place.insert(Line::default())
+            }
+        };
+        if let Some(random) = peer::client_random(data) {
+            match line.random {
+                // Said again: one is enough.
+                Some(known) if known == random => return,
+                // The browser has given that attempt up.
+                Some(_) => line.datagrams.clear(),
+                None => {}
+            }
+            line.random = Some(random);
+        }
+        if line.datagrams.len() < MAX_OF_ADDRESS {
+            line.datagrams.push(Bytes::copy_from_slice(data));
+        }
+    }
+
+    /// Takes the next address with all that it has sent.
+    pub fn next(&mut self) -> Option<(SocketAddr, Vec<Bytes>)> {
+        let from = self.publishers.pop_front().or_else(|| self.viewers.pop_front())?;
+        let line = self.lines.remove(&from)?;
+        Some((from, line.datagrams))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    /// The first fragment of a ClientHello.
+    fn hello(random: u8) -> Vec<u8> {
+        let mut data = vec![0; 60];
+        data[0] = 22;
+        data[13] = 1;
+        data[27..59].fill(random);
+        data
+    }
+
+    #[test]
+    fn publishers_come_before_viewers_and_each_in_the_order_of_arrival() {
+        let mut turns = Turns::default();
+        turns.wait(Role::Viewer, address(1), b"\x16a");
+        turns.wait(Role::Viewer, address(2), b"\x16b");
+        turns.wait(Role::Publisher, address(3), b"\x16c");
+        turns.wait(Role::Viewer, address(1), b"\x16d");
+        let order: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
+        let ports: Vec<u16> = order.iter().map(|(from, _)| from.port()).collect();
+        assert_eq!(ports, [3, 1, 2]);
+        assert_eq!(order[1].1, [&b"\x16a"[..], b"\x16d"]);
+        assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn a_browsers_later_attempt_takes_the_place_of_an_earlier_one_and_a_repetition_is_left_out() {
+        let mut turns = Turns::default();
+        for data in [&hello(1)[..], b"\x16rest", &hello(2), b"\x16rest", &hello(2)] {
+            turns.wait(Role::Viewer, address(1), data);
+        }
+        let (_, datagrams) = turns.next().expect("a turn");
+        assert_eq!(datagrams, [&hello(2)[..], b"\x16rest"]);
+    }
+
+    #[test]
+    fn what_waits_has_a_bound() {
+        let mut turns = Turns::default();
+        for _ in 0..20 {
+            turns.wait(Role::Viewer, address(1), b"\x16");
+        }
+        for port in 1..=u16::MAX {
+            turns.wait(Role::Viewer, address(port), b"\x16");
+        }
+        assert_eq!(turns.next().expect("a turn").1.len(), MAX_OF_ADDRESS);
+        assert_eq!(std::iter::from_fn(|| turns.next()).count(), MAX_ADDRESSES - 1);
+    }
+}
