@@ -141,8 +141,11 @@ impl Broadcast {
         if let Some(answer) = answer.filter(|answer| answer.status() == 201) {
             let mut newcomer = Live::answered(&server, Role::Viewer, offered, answer);
             newcomer.client.receiver_mut().renumbers_audio = true;
+            let ufrag = newcomer.client.credentials.server_ufrag.clone();
             self.newcomer = Some(newcomer);
-            self.run(|all, _| over(&mut server) || all[2].video() >= NEWCOMER);
+            // Who leaves before the writer has come to the session has none on the disk.
+            let session = self.folder.path().join(format!("state/sessions/{ufrag}.age"));
+            self.run(|all, _| over(&mut server) || (all[2].video() >= NEWCOMER && session.exists()));
             let left = self.newcomer.take().expect("who has just joined");
             let _ = server.try_delete(&left.session);
         }
