@@ -26,7 +26,7 @@ use super::target::Target;
 use crate::vault::Role;
 
 /// As in `rekindle.js`: how long until the next attempt to open the event stream, and how long one may take.
-const RETRY: [Duration; 2] = [Duration::from_millis(15), Duration::from_millis(250)];
+const RETRY: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
 const ATTEMPT: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(4000)];
 /// How long a POST may take.
 const POST_TIME: Duration = Duration::from_secs(10);
@@ -243,9 +243,7 @@ impl Visitor {
             tries += 1;
             // What is known here is known to the client one way later.
             sleep(self.settings.one_way).await;
-            if tries > 1 {
-                sleep(self.retry_delay(failing_since.elapsed())).await;
-            }
+            sleep(self.retry_delay(failing_since.elapsed())).await;
         }
     }
 

@@ -1,11 +1,13 @@
-//! The seeds of the fuzz targets, and mutations of them that are the same in every run: what `cargo fuzz` does for hours, for a moment.
+//! The seeds of the fuzz targets, the corpus that fuzzing has found, and mutations of both that are the same in every run: what
+//! `cargo fuzz` does for hours, for a moment.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process::Command;
 
 /// Mutations of all seeds together, a target.
-const MUTATIONS: usize = 2_000;
+const MUTATIONS: usize = 1_000;
 
 /// xorshift64* (Vigna, 2016).
 struct Random(u64);
@@ -49,15 +51,33 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     data
 }
 
-fn run(name: &str, target: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
-    let mut files: Vec<_> = fs::read_dir(&folder)
+/// The files of a folder, in an order that does not change.
+fn inputs(folder: &Path) -> Vec<Vec<u8>> {
+    let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .map(|entry| entry.expect("an entry").path())
         .collect();
     files.sort();
-    let seeds: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).expect("a seed")).collect();
+    files.iter().map(|path| fs::read(path).expect("an input")).collect()
+}
+
+/// What hours of `cargo fuzz` have found to reach code that nothing else reaches.
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/minimised/{name}.tar.gz"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(&archive).arg("-C").arg(folder.path());
+    assert!(tar.status().expect("tar runs").success(), "{}", archive.display());
+    inputs(folder.path())
+}
+
+fn run(name: &str, target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let mut seeds = inputs(&folder);
     assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
+    let found = corpus(name);
+    assert!(found.len() > 50, "{} inputs", found.len());
+    seeds.extend(found);
     let check = |data: &[u8]| {
         if catch_unwind(AssertUnwindSafe(|| target(data))).is_err() {
             panic!("{name} fails with the input {:?}", data.escape_ascii().to_string());
