@@ -44,7 +44,7 @@ cargo_tool() {
 }
 
 # The tests that need a feature.
-others='binary(canary) + binary(bench_resume) + binary(~recorder) + test(bench::) + test(full_state)'
+others='binary(canary) + binary(bench_resume) + binary(~recorder) + binary(~full_state) + test(bench::) + test(full_state)'
 
 say "format"
 cargo fmt --all -- --check
@@ -77,7 +77,8 @@ cargo_tool cargo-nextest cargo-nextest
 cargo nextest run --workspace ${CI:+--profile ci}
 
 say "what only other builds have: the canary, the benchmark, full-state mode"
-# One build with all of it. The canary tells session secrets to its test; the default build, which was tested above, has none of the three.
+# One build with all of it. The canary tells session secrets to its test, and a server that is to die at a step of its writing tells what it
+# protects; the default build, which was tested above, has none of this.
 cargo nextest run --all-features ${CI:+--profile ci} -E "$others"
 
 say "browser tests"
@@ -87,7 +88,7 @@ if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; 
     cd tests/browser
     npm ci --silent --no-audit --no-fund
     rm -f results.json
-    for file in module.test.js kills.test.js gaps.test.js edges.test.js; do
+    for file in module.test.js kills.test.js gaps.test.js edges.test.js disk.test.js; do
       # Two browsers with cameras on a machine that others use too: a file that fails is run once more, and that is said.
       node --test --test-concurrency=1 "$file" || {
         echo "RUN AGAIN: $file failed once"

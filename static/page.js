@@ -191,9 +191,9 @@ function use(next) {
     else say(`${WORDS[state][1]}.`);
   }));
   next.addEventListener("track", mine(() => show(next.stream)));
-  next.addEventListener("restart", mine(({ boot, took_ms }) => {
+  next.addEventListener("restart", mine(({ boot, took_ms, renewed }) => {
     back = { at: performance.now(), took: `${took_ms} ms` };
-    say(`Back after ${took_ms} ms: process no. ${boot}, the same connection, new keys.`);
+    say(`Back after ${took_ms} ms: process no. ${boot}, the same connection, ${renewed ? "new keys" : "the same keys"}.`);
   }));
   next.addEventListener("replaced", mine(() => {
     say("A new session has taken over.");

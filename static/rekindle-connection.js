@@ -15,6 +15,7 @@ let way = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototy
 let confirmed = false;
 
 const DOWN = ["disconnected", "failed", "closed"];
+const ENDED = ["failed", "closed"];
 
 const task = () =>
   new Promise((resolve) => {
@@ -37,6 +38,10 @@ export class Connection {
   join = null;
   /** The server said that it has keys for us, in the process that its event stream belongs to. */
   serverHasKeys = false;
+  /** ICE is down, and the event stream was asked whether the server is. */
+  iceDoubted = false;
+  /** Since when ICE is down; null while it is not. */
+  iceDownSince = null;
   /** Resolves with the reason when this connection is beyond help. */
   over = new Promise((resolve) => {
     this.end = (reason) => {
@@ -115,6 +120,13 @@ export class Connection {
     const transports = this.#live();
     if (transports.length > 0) return transports.some(({ iceTransport }) => DOWN.includes(iceTransport?.state));
     return this.pc.connectionState === "failed" || DOWN.includes(this.pc.iceConnectionState);
+  }
+
+  /** ICE has given up. Before, when a check went unanswered, media goes on in both directions. */
+  get iceHasFailed() {
+    const transports = this.#live();
+    if (transports.length > 0) return transports.some(({ iceTransport }) => ENDED.includes(iceTransport?.state));
+    return this.pc.connectionState === "failed" || ENDED.includes(this.pc.iceConnectionState);
   }
 
   /** Whether there is a track that media should be sent of. */

@@ -36,6 +36,11 @@ const GIVE_UP_MS = 5000;
 /** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
 const KEPT_MS = 300;
 /**
+ * Keys are renewed all the same where ICE has been down for so long: consent ends 30 s after the last check that was answered (RFC 7675),
+ * and the browser calls ICE down up to 10 s after it.
+ */
+const ICE_DOWN_MS = 12_000;
+/**
  * A publisher's media that is not heard of this long after its keys were renewed, and a viewer's picture that stands still this
  * long although packets arrive, need a new session.
  */
@@ -58,7 +63,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  *
  * Events, all with a `detail`:
  * - `state` `{ state, previous, reason?, took_ms? }`: see {@link Session#state}
- * - `restart` `{ boot, took_ms }`: the server has come back as another process and media flows again on the same connection
+ * - `restart` `{ boot, took_ms, renewed }`: the server has come back as another process and media flows again on the same connection
  * - `track` `{ track, stream }`: a track to show (viewers)
  * - `source` `{ live }`: the publisher came or went (viewers)
  * - `replaced` `{ pc, stream, reason }`: a new connection had to be made and has taken over
@@ -358,13 +363,18 @@ export class Session extends EventTarget {
     if (this.#done || connection.ended || connection !== this.#connection || !connection.join) return;
     const outage = this.#outage;
     clearTimeout(this.#timer);
+    if (connection.iceIsDown) connection.iceDownSince ??= now();
+    else [connection.iceDownSince, connection.iceDoubted] = [null, false];
     if (!outage) {
       if (connection.connected) {
         this.#serve(connection);
         connection.retune()?.catch(() => connection.end("retune-failed"));
       } else if (connection.pc.connectionState === "failed" && !connection.served) connection.end("no-media-path");
       // ICE noticed what the event stream did not: a host that is gone closes nothing.
-      else if (connection.served && connection.iceIsDown) connection.dropStream?.();
+      else if (connection.served && connection.iceIsDown && !connection.iceDoubted) {
+        connection.iceDoubted = true;
+        connection.dropStream?.();
+      }
       return;
     }
     if (connection.renewing) return;
@@ -404,7 +414,10 @@ export class Session extends EventTarget {
   #keepsKeys(connection, outage) {
     if (this.#mode !== "full-state" || outage.applied > 0) return false;
     const back = outage.backAt !== null && this.#streamOpen;
-    if (back && connection.iceIsDown) return false;
+    // A check that the server was not there to answer says nothing about the keys, and Firefox asks again only seconds later. But
+    // where several in a row went unanswered, the browser's consent to send ends soon, and a renewal gives a new one.
+    const iceIsLost = connection.iceHasFailed || now() - (connection.iceDownSince ?? now()) > ICE_DOWN_MS;
+    if (back && iceIsLost) return false;
     return connection.serverHasKeys || !back || now() - outage.backAt <= KEPT_MS;
   }
 
@@ -457,6 +470,8 @@ export class Session extends EventTarget {
     // Which process it is that answered is known when the stream is back.
     if (!this.#streamOpen) return;
     this.#outage = null;
+    // Where keys were kept ICE may be down still, and the server has just answered.
+    connection.iceDoubted = connection.iceIsDown;
     this.#serve(connection);
     const another = this.#process !== outage.process;
     this.#process = outage.process;
@@ -467,7 +482,7 @@ export class Session extends EventTarget {
     if (this.#role === "publisher") this.#watchArrival(connection);
     if (!another) return;
     this.restarts += 1;
-    this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs });
+    this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.applied > 0 });
   }
 
   /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */

@@ -84,6 +84,8 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
 fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
     #[cfg(feature = "canary")]
     crate::canary::start();
+    #[cfg(feature = "kill-points")]
+    crate::full_state::kill_points::start();
     let settings = settings::Settings::resolve(args, matches)?;
     log::start(&settings.log)?;
     for warning in &settings.warnings {

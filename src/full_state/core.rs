@@ -37,6 +37,16 @@ pub(crate) enum Work {
     Forget(Ufrag),
 }
 
+/// What has become of the wish to have all written anew: see [`Broadcast::rewrite_sessions`].
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Anew {
+    #[default]
+    Done,
+    Wanted,
+    /// The writer has it, and counters last.
+    Given,
+}
+
 /// State of full-state mode.
 #[derive(Default)]
 pub(super) struct State {
@@ -46,6 +56,7 @@ pub(super) struct State {
     ready: bool,
     /// Counters are being written.
     writing: bool,
+    anew: Anew,
     /// Sessions to be written, and to be removed.
     fresh: VecDeque<Ufrag>,
     dropped: VecDeque<Ufrag>,
@@ -203,6 +214,9 @@ impl Broadcast {
             return None;
         }
         state.writing = true;
+        if state.anew == Anew::Wanted {
+            state.anew = Anew::Given;
+        }
         let mut sessions: Vec<SessionCounters> = state.awaited.values().cloned().collect();
         sessions.extend(
             self.members
@@ -218,6 +232,10 @@ impl Broadcast {
     /// The counters that [`Broadcast::poll_work`] gave last are durable, or may not be.
     pub(crate) fn reserved(&mut self, now: Instant, durable: bool, out: &mut Vec<Transmit>) {
         self.full_state.writing = false;
+        if self.full_state.anew == Anew::Given {
+            // What comes before counters was written before them.
+            self.full_state.anew = if durable { Anew::Done } else { Anew::Wanted };
+        }
         if !durable {
             // They are wanted as before; the next packet asks again, and so does this.
             self.full_state.wanted.store(true, Ordering::Relaxed);
@@ -238,14 +256,20 @@ impl Broadcast {
         let _ = now;
     }
 
-    /// Writes every session anew: the vault is under another key.
+    /// Writes every session anew, and the counters: the vault is under another key.
     pub(crate) fn rewrite_sessions(&mut self) {
         let state = &mut self.full_state;
         if !state.on {
             return;
         }
         state.fresh = self.members.iter().map(|(_, member)| member.ufrag.clone()).collect();
+        state.anew = Anew::Wanted;
         state.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what [`Broadcast::rewrite_sessions`] asked for is on the disk.
+    pub(crate) fn are_rewritten(&self) -> bool {
+        self.full_state.anew == Anew::Done
     }
 
     /// Drops keys that were taken over and are of no use, so that the browser runs a handshake.

@@ -212,6 +212,8 @@ impl Kept {
             Verdict::Use(index) => {
                 #[cfg(test)]
                 crate::full_state::tests::recorder::note(self.id, Some(ssrc), index, packet);
+                #[cfg(feature = "kill-points")]
+                crate::full_state::kill_points::protects(self.id, Some(ssrc), index, packet);
                 self.sending.protect_rtp(packet, index)
             }
             Verdict::Lost => {
@@ -234,6 +236,8 @@ impl Kept {
         self.rtcp += 1;
         #[cfg(test)]
         crate::full_state::tests::recorder::note(self.id, None, index.into(), packet);
+        #[cfg(feature = "kill-points")]
+        crate::full_state::kill_points::protects(self.id, None, index.into(), packet);
         self.sending.protect_rtcp(packet, index)
     }
 

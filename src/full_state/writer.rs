@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::Waker;
 
@@ -12,19 +12,29 @@ use super::resume::Loaded;
 use super::{Handle, Stopped};
 use crate::broadcast::Broadcast;
 use crate::broadcast::full_state::Work;
+#[cfg(feature = "kill-points")]
+use crate::full_state::kill_points;
 use crate::full_state::record::SessionCounters;
 pub(super) use crate::full_state::record::{Counters, Resumed};
 use crate::peer::Transmit;
 use crate::vault::full_state::by_peer;
 use crate::vault::{Reader, Ufrag, Vault};
 
+/// How often to look whether all is written.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 impl Handle {
-    /// Has all session keys written anew, if they are kept: the vault is under another key.
+    /// Has all session keys and counters written anew, if they are kept, and waits until they are on the disk: the vault is under another
+    /// key.
     ///
     /// # Errors
     /// [`Stopped`] where the loop has ended.
     pub async fn rewrite_sessions(&self) -> Result<(), Stopped> {
-        self.ask(|core, _| core.rewrite_sessions()).await
+        self.ask(|core, _| core.rewrite_sessions()).await?;
+        while !self.ask(|core, _| core.are_rewritten()).await? {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
     }
 }
 
@@ -56,16 +66,22 @@ impl Writer {
     ) {
         while let Ok(durable) = self.done.try_recv() {
             core.reserved(now, durable, out);
+            #[cfg(feature = "kill-points")]
+            kill_points::step("the loop knows");
         }
         while let Some(work) = core.poll_work(now, &local) {
             // Without a writer nothing more becomes durable, and sooner or later nothing is sent.
             let _ = self.work.send(work);
+            #[cfg(feature = "kill-points")]
+            kill_points::step("work given");
         }
     }
 }
 
 fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, waker: &Waker) {
     while let Ok(next) = work.recv() {
+        #[cfg(feature = "kill-points")]
+        kill_points::step("work taken");
         let now = SystemTime::now();
         match next {
             Work::Session(session) => {
@@ -83,9 +99,14 @@ fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, 
                 if let Err(error) = &saved {
                     tracing::error!(%error, "counters could not be saved; what is left of them is used up soon");
                     // A full disk must not be tried without end.
-                    std::thread::sleep(std::time::Duration::from_millis(200));
+                    std::thread::sleep(Duration::from_millis(200));
                 }
-                if done.send(saved.is_ok()).is_err() || waker.wake().is_err() {
+                if done.send(saved.is_ok()).is_err() {
+                    return;
+                }
+                #[cfg(feature = "kill-points")]
+                kill_points::step("answered");
+                if waker.wake().is_err() {
                     return;
                 }
             }
@@ -105,6 +126,8 @@ impl Sessions {
     /// Reads the counters, makes durable what this process needs at once, and tells the core.
     pub fn open(reader: &Reader, vault: Arc<Vault>, loaded: &mpsc::Sender<Loaded>) -> Self {
         let left = reader.read_counters();
+        #[cfg(feature = "kill-points")]
+        kill_points::step("counters read");
         let mut raised = left.clone();
         raised.raise();
         let mut sessions = Self {
@@ -120,8 +143,12 @@ impl Sessions {
             (sessions.left, sessions.now) = Default::default();
             raised = Counters::default();
         }
+        #[cfg(feature = "kill-points")]
+        kill_points::step("counters raised");
         // Without a receiver the process is stopping.
         let _ = loaded.send(Loaded::Counters(raised));
+        #[cfg(feature = "kill-points")]
+        kill_points::step("counters handed over");
         sessions
     }
 

@@ -13,6 +13,8 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::{FileFault, VaultError};
+#[cfg(feature = "kill-points")]
+use crate::full_state::kill_points;
 
 /// Names of files that are being written begin so. What is left of them after a crash is removed at the next start.
 pub(super) const TEMPORARY: &str = ".tmp-";
@@ -198,6 +200,8 @@ impl Folder {
             std::process::id(),
             COUNTER.fetch_add(1, Ordering::Relaxed)
         );
+        #[cfg(feature = "kill-points")]
+        kill_points::writes(&self.path, name);
         let renamed = self
             .write_new(&temporary, bytes)
             .and_then(|()| Ok(fs::renameat(&self.fd, &*temporary, &self.fd, name)?));
@@ -205,7 +209,12 @@ impl Folder {
             let _ = fs::unlinkat(&self.fd, &*temporary, AtFlags::empty());
             return Err(e);
         }
-        self.sync()
+        #[cfg(feature = "kill-points")]
+        kill_points::step_of_file("renamed");
+        self.sync()?;
+        #[cfg(feature = "kill-points")]
+        kill_points::step_of_file("folder synced");
+        Ok(())
     }
 
     /// Writes a file that is not there yet, and syncs it. Its name is durable after [`Folder::sync`].
@@ -214,8 +223,22 @@ impl Folder {
         let mut file = File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
         #[cfg(feature = "canary")]
         crate::canary::file(name, bytes);
+        #[cfg(feature = "kill-points")]
+        kill_points::step_of_file("made");
+        #[cfg(feature = "kill-points")]
+        let bytes = {
+            let (half, rest) = bytes.split_at(bytes.len() / 2);
+            file.write_all(half)?;
+            kill_points::step_of_file("half written");
+            rest
+        };
         file.write_all(bytes)?;
-        file.sync_all()
+        #[cfg(feature = "kill-points")]
+        kill_points::step_of_file("written");
+        file.sync_all()?;
+        #[cfg(feature = "kill-points")]
+        kill_points::step_of_file("synced");
+        Ok(())
     }
 
     /// Removes a folder in this one and all files in it, if it is there. Folders in it must be empty.
@@ -250,7 +273,14 @@ impl Folder {
     /// Removes a file, durably. Returns whether it was there.
     pub fn remove(&self, name: &str) -> io::Result<bool> {
         match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) => self.sync().map(|()| true),
+            Ok(()) => {
+                #[cfg(feature = "kill-points")]
+                {
+                    kill_points::writes(&self.path, name);
+                    kill_points::step_of_file("removed");
+                }
+                self.sync().map(|()| true)
+            }
             Err(Errno::NOENT) => Ok(false),
             Err(e) => Err(e.into()),
         }

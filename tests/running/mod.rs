@@ -92,7 +92,8 @@ impl Server {
         Self::announced(command.args(["--http", &http, "--udp", &media]))
     }
 
-    fn announced(command: &mut Command) -> Self {
+    /// Starts a server by this command as it is. `Err` with what it said, if it ends before it has announced itself.
+    pub fn try_start_as(command: &mut Command) -> Result<Self, String> {
         let mut child = command
             .args(["--announce", "json"])
             .stdin(Stdio::null())
@@ -118,17 +119,26 @@ impl Server {
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let Ok(ready) = serde_json::from_str(&line) else {
             let _ = child.kill();
-            panic!(
-                "announced {line:?}, and said: {}",
-                log.recv_timeout(PATIENCE).unwrap_or_default()
-            );
+            let _ = child.wait();
+            let said = log.recv_timeout(PATIENCE).unwrap_or_default();
+            return Err(format!("announced {line:?}, and said: {said}"));
         };
-        Self {
+        Ok(Self {
             child,
             ready,
             log,
             log_so_far,
-        }
+        })
+    }
+
+    #[track_caller]
+    fn announced(command: &mut Command) -> Self {
+        Self::try_start_as(command).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     pub fn http(&self) -> SocketAddr {
@@ -188,6 +198,17 @@ impl Server {
 
     pub fn get(&self, path: &str) -> Response<Body> {
         agent().get(self.url(path)).call().expect("an answer")
+    }
+
+    /// `None` where the server dies meanwhile.
+    pub fn try_delete(&self, path: &str) -> Option<Response<Body>> {
+        agent().delete(self.url(path)).call().ok()
+    }
+
+    /// `None` where the server dies meanwhile.
+    pub fn try_offer(&self, path: &str, sdp: &str) -> Option<Response<Body>> {
+        let request = agent().post(self.url(path)).header("content-type", "application/sdp");
+        request.send(sdp.as_bytes()).ok()
     }
 
     pub fn delete(&self, path: &str) -> Response<Body> {

@@ -54,6 +54,17 @@ export class Broadcast {
     return Promise.all(this.tabs.map(async (tab) => `${tab.name}: ${await tab.identity()}, ${await tab.posts()} joins`));
   }
 
+  /** What a restart takes, as the server says. */
+  async mode() {
+    const { text } = await this.server.get("/healthz");
+    return JSON.parse(text).mode;
+  }
+
+  /** DTLS handshakes that each page has begun so far, and how many of them because the browser's consent to send was about to end. */
+  handshakes() {
+    return Promise.all(this.tabs.map((tab) => tab.run(() => ({ begun: window.seen.handshakes, excused: window.seen.excused }))));
+  }
+
   /** When each viewer decoded the first frame after this call, in ms after `since`. */
   async firstFrames(since, timeout = 5000) {
     const times = await Promise.all(this.viewers.map((tab) => tab.nextFrame(timeout)));

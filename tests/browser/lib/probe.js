@@ -2,7 +2,7 @@
 // frames are shown. It is turned into text and injected, so it refers to nothing outside itself.
 export function probe() {
   const clock = () => performance.timeOrigin + performance.now();
-  const seen = { connections: [], requests: [], frames: [], states: [], handshakes: 0 };
+  const seen = { connections: [], requests: [], frames: [], states: [], handshakes: 0, excused: 0 };
   window.seen = seen;
   /** Keeps the last steps of the connections, for the story of a failure. */
   seen.note = (what) => {
@@ -16,7 +16,14 @@ export function probe() {
       super(...args);
       seen.connections.push(this);
       this.addEventListener("connectionstatechange", () => seen.note(this.connectionState));
-      this.addEventListener("iceconnectionstatechange", () => seen.note(`ice ${this.iceConnectionState}`));
+      let down = null;
+      /** For so long no check was answered, in ms. */
+      this.iceDownFor = () => (down === null ? 0 : clock() - down);
+      this.addEventListener("iceconnectionstatechange", () => {
+        const isDown = ["disconnected", "failed"].includes(this.iceConnectionState);
+        down = isDown ? (down ?? clock()) : null;
+        seen.note(`ice ${this.iceConnectionState}`);
+      });
     }
 
     async setLocalDescription(...args) {
@@ -27,7 +34,11 @@ export function probe() {
         if (!transport || transport.noted) continue;
         transport.noted = true;
         transport.addEventListener("statechange", () => {
-          seen.handshakes += transport.state === "connecting" ? 1 : 0;
+          if (transport.state === "connecting") {
+            seen.handshakes += 1;
+            // Consent was about to end: the one reason to renew what the server keeps.
+            seen.excused += this.iceDownFor() > 11_000 ? 1 : 0;
+          }
           seen.note(`dtls ${transport.state}`);
         });
       }

@@ -5,6 +5,9 @@ import { fileURLToPath } from "node:url";
 
 const FILE = process.env.REKINDLE_RESULTS ?? fileURLToPath(new URL("../results.json", import.meta.url));
 
+/** What is added to the name of a scenario that runs in another mode than the default one. */
+export const inMode = (mode) => (mode === "rehandshake" ? "" : `, ${mode}`);
+
 /** Adds one scenario's numbers to the results file; the same name replaces what is there. */
 export function record(name, numbers) {
   let results = {};
