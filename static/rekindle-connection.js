@@ -185,12 +185,24 @@ export class Connection {
     });
   }
 
-  /** Has the next video frame be a key frame, where the browser can be asked for one (WebRTC Extensions, `encodingOptions`). */
+  /**
+   * Has the next video frame be a key frame: by asking for one (WebRTC Extensions, `encodingOptions`), or, in Firefox, which does not know
+   * that, by stopping the encoder and starting it again.
+   */
   async refresh() {
     for (const { sender } of this.#media) {
       if (sender.track?.kind !== "video") continue;
-      const parameters = sender.getParameters();
-      await sender.setParameters(parameters, { encodingOptions: parameters.encodings.map(() => ({ keyFrame: true })) });
+      if (way === "fingerprint") {
+        const parameters = sender.getParameters();
+        await sender.setParameters(parameters, { encodingOptions: parameters.encodings.map(() => ({ keyFrame: true })) });
+        continue;
+      }
+      const running = sender.getParameters().encodings.map(({ active }) => active);
+      for (const on of [false, true]) {
+        const parameters = sender.getParameters();
+        parameters.encodings.forEach((encoding, i) => (encoding.active = on && running[i]));
+        await sender.setParameters(parameters);
+      }
     }
   }
 
