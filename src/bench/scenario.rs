@@ -123,9 +123,9 @@ impl Scenario {
     /// How often the arms take turns, and how many kills a turn has.
     pub fn plan(&self, turns: Option<u32>, kills: Option<u32>) -> (u32, u32) {
         let (usual_turns, usual_kills) = match self.viewers {
-            0..=1 => (4, 5),
-            2..=20 => (2, 3),
-            21..=200 => (2, 2),
+            0..=1 => (2, 4),
+            2..=20 => (1, 3),
+            21..=200 => (1, 3),
             _ => (1, 2),
         };
         (turns.unwrap_or(usual_turns), kills.unwrap_or(usual_kills))
