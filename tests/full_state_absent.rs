@@ -66,7 +66,10 @@ fn the_auditor_calls_it_by_its_name_too() {
     let audited = output(rekindle(folder.path()).args(["audit", "state", "--key-file", "key"]));
     let report = String::from_utf8_lossy(&audited.stdout).into_owned();
     assert_eq!(audited.status.code(), Some(1), "{report}");
-    assert!(report.contains("written by full-state mode: session keys are kept in this vault"), "{report}");
+    assert!(
+        report.contains("written by full-state mode: session keys are kept in this vault"),
+        "{report}"
+    );
     assert!(tree(folder.path()) == before, "the disk was touched");
 }
 
