@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::broadcast::Event;
+use crate::broadcast::{Departure, Event};
 use crate::net::{Handle, Notice, Notices};
 use crate::vault::{PeerRecord, Ufrag, Vault};
 
@@ -226,7 +226,11 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
         }
         Event::Gone { ufrag, why } => {
             if let Some(peer) = sessions.remove(&ufrag, why) {
-                tracing::info!(peer, ?why, "a peer is gone");
+                match why {
+                    // Its DELETE is being answered at the same time; whoever is first says so.
+                    Departure::Left => tracing::info!(peer, "a peer leaves"),
+                    why => tracing::info!(peer, ?why, "a peer is gone"),
+                }
             }
             changes.remove(ufrag, None);
         }
