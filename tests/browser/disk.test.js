@@ -7,7 +7,7 @@ import { Broadcast } from "./lib/broadcast.js";
 import { inMode, record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 
-const SECONDS = Number(process.env.REKINDLE_DISK_SECONDS ?? 60);
+const SECONDS = Number(process.env.REKINDLE_DISK_SECONDS ?? 20);
 /** Ceilings lie half a second ahead of each stream, and a write is due when half of that is left: four a second. */
 const MOST_PER_MINUTE = 4 * 60;
 
