@@ -15,19 +15,8 @@ fn folder() -> tempfile::TempDir {
 /// Runs a start that must be refused: exit code 2, one line that says all of `parts`, and nothing on disk touched.
 #[track_caller]
 fn refused(folder: &Path, options: &[&str], parts: &[&str]) {
-    let before = tree(folder);
-    let output = output(
-        rekindle(folder)
-            .args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
-            .args(options),
-    );
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    for part in parts {
-        assert!(said.contains(part), "{part:?} is not in {said:?}");
-    }
-    assert!(tree(folder) == before, "the disk was touched");
+    let ports = ["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+    running::refused(folder, &[&ports[..], options].concat(), parts);
 }
 
 fn keygen(folder: &Path, name: &str) {

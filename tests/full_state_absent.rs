@@ -6,23 +6,8 @@ mod running;
 mod search;
 
 use std::fs;
-use std::path::Path;
 
-use running::{output, rekindle, said, tree};
-
-/// Runs the program to its end: exit code 2, one line that says all of `parts`, and nothing on disk touched.
-#[track_caller]
-fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
-    let before = tree(folder);
-    let output = output(rekindle(folder).args(arguments));
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    for part in parts {
-        assert!(said.contains(part), "{part:?} is not in {said:?}");
-    }
-    assert!(tree(folder) == before, "the disk was touched");
-}
+use running::{output, refused, rekindle, said, tree};
 
 const PORTS: [&str; 4] = ["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
 

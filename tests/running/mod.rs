@@ -41,6 +41,20 @@ pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Runs the program to its end: exit code 2, one line that says all of `parts`, and nothing on disk touched.
+#[track_caller]
+pub fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
+    let before = tree(folder);
+    let output = output(rekindle(folder).args(arguments));
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is not in {said:?}");
+    }
+    assert!(tree(folder) == before, "the disk was touched");
+}
+
 /// Every file below a folder: path, and content with its mode.
 pub fn tree(folder: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
     use std::os::unix::fs::PermissionsExt;

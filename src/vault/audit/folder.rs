@@ -263,13 +263,18 @@ impl Walk<'_> {
         }
     }
 
+    /// What has no peer's name, where only peers' files belong.
+    fn misnamed(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
+        if name.starts_with(TEMPORARY) {
+            self.temporary(folder, name, path)
+        } else {
+            self.stray(folder, name, path)
+        }
+    }
+
     fn peer(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if name.strip_suffix(".age").is_none_or(|stem| Ufrag::new(stem).is_err()) {
-            return if name.starts_with(TEMPORARY) {
-                self.temporary(folder, name, path)
-            } else {
-                self.stray(folder, name, path)
-            };
+        if !is_of_a_peer(name) {
+            return self.misnamed(folder, name, path);
         }
         self.peers += 1;
         let content = self.sealed(folder, name, path, Place::Peer, limits::PEER_FILE, Named::As(path))?;
@@ -393,4 +398,9 @@ impl Walk<'_> {
         self.report.finding("stray", path, "rekindle did not put it there");
         Ok(())
     }
+}
+
+/// Whether a file is named after a peer.
+fn is_of_a_peer(name: &str) -> bool {
+    name.strip_suffix(".age").is_some_and(|stem| Ufrag::new(stem).is_ok())
 }

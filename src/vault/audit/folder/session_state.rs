@@ -1,8 +1,6 @@
 //! What full-state mode leaves in a vault: `sessions/` and `counters.age`. They are known by their places also to who has no key file.
 
-use super::{
-    COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, TEMPORARY, Ufrag, Walk, limits,
-};
+use super::{COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, Walk, is_of_a_peer, limits};
 
 impl Walk<'_> {
     pub(super) fn sessions(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
@@ -12,12 +10,8 @@ impl Walk<'_> {
     }
 
     fn session(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if name.strip_suffix(".age").is_none_or(|stem| Ufrag::new(stem).is_err()) {
-            return if name.starts_with(TEMPORARY) {
-                self.temporary(folder, name, path)
-            } else {
-                self.stray(folder, name, path)
-            };
+        if !is_of_a_peer(name) {
+            return self.misnamed(folder, name, path);
         }
         let limit = limits::SESSION_FILE;
         let content = self.sealed(folder, name, path, Place::Session, limit, Named::As(path))?;
