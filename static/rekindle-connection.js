@@ -117,16 +117,18 @@ export class Connection {
   }
 
   get iceIsDown() {
-    const transports = this.#live();
-    if (transports.length > 0) return transports.some(({ iceTransport }) => DOWN.includes(iceTransport?.state));
-    return this.pc.connectionState === "failed" || DOWN.includes(this.pc.iceConnectionState);
+    return this.#iceIsIn(DOWN);
   }
 
   /** ICE has given up. Before, when a check went unanswered, media goes on in both directions. */
   get iceHasFailed() {
+    return this.#iceIsIn(ENDED);
+  }
+
+  #iceIsIn(states) {
     const transports = this.#live();
-    if (transports.length > 0) return transports.some(({ iceTransport }) => ENDED.includes(iceTransport?.state));
-    return this.pc.connectionState === "failed" || ENDED.includes(this.pc.iceConnectionState);
+    if (transports.length > 0) return transports.some(({ iceTransport }) => states.includes(iceTransport?.state));
+    return this.pc.connectionState === "failed" || states.includes(this.pc.iceConnectionState);
   }
 
   /** Whether there is a track that media should be sent of. */
