@@ -60,6 +60,10 @@ export class Connection {
   #owner = 0;
   /** Firefox: the one that is not the owner still holds the transport from before the last renewal. */
   #held = false;
+  /** Firefox: which encodings were active before they were stopped; null while they are not. */
+  #running = null;
+  /** Settles when the last change of what is sent is done. */
+  #changing = Promise.resolve();
   /** Firefox: that transport was still in a handshake when it was left. */
   #unfinished = false;
   /** The transceivers that carry media. */
@@ -70,8 +74,10 @@ export class Connection {
   #hash = 0;
   /** The browser has been given the offer of the next renewal, and waits for its own answer: see {@link prepare}. */
   #prepared = false;
-  /** Settles when the description that is being applied has been. */
-  #busy = Promise.resolve();
+  /** That answer. @type {RTCSessionDescriptionInit | null} */
+  #answer = null;
+  /** That offer names streams that the browser has not been told of before. */
+  #newStreams = false;
 
   /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
   constructor(source, changed) {
@@ -146,7 +152,11 @@ export class Connection {
 
   /** Tells the browser of the publisher's present streams. Keys and transports stay as they are. */
   retune() {
-    return this.stale ? this.#alone(() => this.#applyOffer()) : undefined;
+    if (!this.stale) return undefined;
+    return this.#alone(async () => {
+      await this.#takeBack();
+      await this.#applyOffer();
+    });
   }
 
   /**
@@ -157,18 +167,17 @@ export class Connection {
     return way === "bundle" ? this.#alone(() => this.#applyOffer()) : undefined;
   }
 
+  /** The first half of the next renewal is done. */
+  get prepared() {
+    return this.#prepared;
+  }
+
   /**
-   * Does the first half of a renewal, which changes nothing yet: DTLS begins when the browser's answer is applied. Done when the server
-   * is gone, it saves half of what a renewal takes when the server is back.
+   * Does the first half of a renewal, which changes nothing yet: DTLS begins when the browser's answer is applied. Done while all is
+   * well, it saves more than half of what a renewal takes in the moment that counts, when everybody renews.
    */
   prepare() {
     return this.iceIsDown || this.#prepared ? undefined : this.#alone(() => this.#give());
-  }
-
-  /** Takes that back: the server had not gone. */
-  async unprepare() {
-    await this.#busy;
-    if (this.#prepared) await this.#alone(() => this.#takeBack());
   }
 
   /** Makes the browser run DTLS again. */
@@ -187,30 +196,48 @@ export class Connection {
     });
   }
 
+  /** Firefox: stops the video encoders until {@link refresh}: what they make while keys are renewed is lost, and costs time. */
+  hold() {
+    if (way === "fingerprint") return undefined;
+    return this.#parameters(({ encodings }) => {
+      this.#running ??= encodings.map(({ active }) => active);
+      for (const encoding of encodings) encoding.active = false;
+    });
+  }
+
+  /** Video encoders have been stopped. */
+  get holds() {
+    return this.#running !== null;
+  }
+
   /**
    * Has the next video frame be a key frame: by asking for one (WebRTC Extensions, `encodingOptions`), or, in Firefox, which does not know
-   * that, by stopping the encoder and starting it again.
+   * that, by starting encoders that had been stopped.
    */
   async refresh() {
-    for (const { sender } of this.#media) {
-      if (sender.track?.kind !== "video") continue;
-      if (way === "fingerprint") {
-        const parameters = sender.getParameters();
-        await sender.setParameters(parameters, { encodingOptions: parameters.encodings.map(() => ({ keyFrame: true })) });
-        continue;
-      }
-      const running = sender.getParameters().encodings.map(({ active }) => active);
-      for (const on of [false, true]) {
-        const parameters = sender.getParameters();
-        parameters.encodings.forEach((encoding, i) => (encoding.active = on && running[i]));
-        await sender.setParameters(parameters);
-      }
+    if (way === "fingerprint") {
+      return this.#parameters(() => {}, ({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
     }
+    if (!this.holds) await this.hold();
+    await this.#parameters(({ encodings }) => encodings.forEach((encoding, i) => (encoding.active = this.#running?.[i] ?? true)));
+    this.#running = null;
+  }
+
+  /** Changes the parameters of the video that is sent, one change after the other. */
+  #parameters(change, options = () => undefined) {
+    const next = async () => {
+      const sender = this.#media.map((media) => media.sender).find(({ track }) => track?.kind === "video");
+      if (!sender) return;
+      const parameters = sender.getParameters();
+      change(parameters);
+      await sender.setParameters(parameters, options(parameters));
+    };
+    return (this.#changing = this.#changing.then(next, next));
   }
 
   /** Firefox: lets the transport from before the last renewal go, which no media uses any more. */
   tidy() {
-    return this.#held ? this.#alone(() => this.#letGo()) : undefined;
+    return this.#held && !this.#prepared ? this.#alone(() => this.#letGo()) : undefined;
   }
 
   async measure() {
@@ -243,7 +270,6 @@ export class Connection {
     if (this.renewing || this.ended) return;
     this.renewing = true;
     const done = work();
-    this.#busy = done.catch(() => {});
     try {
       await done;
     } finally {
@@ -263,14 +289,16 @@ export class Connection {
       this.#held = true;
     }
     this.#prepared = true;
+    this.#newStreams = this.stale;
     await this.#setOffer();
+    this.#answer = await this.pc.createAnswer();
   }
 
   /** Has the browser answer it: DTLS begins. */
   async #take() {
     this.#prepared = false;
     this.#restarted = false;
-    await this.pc.setLocalDescription();
+    await this.pc.setLocalDescription(this.#answer);
     this.#observe();
     // An attempt that had not come to its end must not do so now: the server would go by its keys, and send where no media is.
     if (way === "bundle" && this.#unfinished) await this.#letGo();
@@ -289,6 +317,7 @@ export class Connection {
     if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
     if (!this.#prepared) return;
     this.#prepared = false;
+    this.stale ||= this.#newStreams;
     if (way === "fingerprint") {
       this.#hash -= 1;
     } else {

@@ -282,7 +282,6 @@ export class Session extends EventTarget {
       if (!another && this.#outage?.applied === 0) {
         // A false alarm: only the stream was lost, and the keys are what they were.
         this.#outage = null;
-        connection.unprepare().catch(() => connection.end("unprepare-failed"));
         if (connection.served) this.#set("connected");
       }
       if (this.#outage) {
@@ -369,6 +368,7 @@ export class Session extends EventTarget {
       if (connection.connected) {
         this.#serve(connection);
         connection.retune()?.catch(() => connection.end("retune-failed"));
+        this.#makeReady(connection);
       } else if (connection.pc.connectionState === "failed" && !connection.served) connection.end("no-media-path");
       // ICE noticed what the event stream did not: a host that is gone closes nothing.
       else if (connection.served && connection.iceIsDown && !connection.iceDoubted) {
@@ -385,7 +385,9 @@ export class Session extends EventTarget {
       if (outage.upAt === null) {
         outage.upAt = at;
         // From far away a picture that needs nothing of what was lost is there sooner than what was lost.
-        if (this.#role === "publisher" && isFar(connection)) connection.refresh().catch(() => {});
+        if (this.#role === "publisher" && (isFar(connection) || connection.holds)) {
+          connection.refresh().catch(() => connection.holds && connection.end("no-picture"));
+        }
         this.#nudge();
         this.#settle(connection, outage);
       }
@@ -423,8 +425,9 @@ export class Session extends EventTarget {
 
   /** When the next renewal is due. */
   #dueAt(connection, outage, back) {
-    // A handshake that has begun is given the time that it takes; one that was begun before the news may still be on its way.
-    const earliest = Math.max(outage.appliedAt, outage.seenAt) + handshakeTime(connection);
+    // A handshake that has begun is given the time that it takes; one that was begun before the news may still be on its way, or wait
+    // there for its turn. Beginning another one meanwhile spoils it.
+    const earliest = Math.max(outage.appliedAt, outage.seenAt) + handshakeTime(connection) + outage.patience;
     const backoff = 2 ** Math.max(0, outage.applied - 1);
     if (back) {
       if (outage.appliedAt < outage.backAt && !connection.serverHasKeys) return earliest;
@@ -449,6 +452,7 @@ export class Session extends EventTarget {
     outage.applied += 1;
     // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
     await connection.renew().catch(() => {});
+    if (this.#role === "publisher" && isFar(connection)) connection.hold().catch(() => {});
     this.#assess(connection);
   }
 
@@ -477,12 +481,23 @@ export class Session extends EventTarget {
     this.#process = outage.process;
     this.boot = outage.boot;
     if (outage.live !== null) this.#setLive(outage.live);
-    if (connection.stale) queueMicrotask(() => this.#assess(connection));
-    setTimeout(() => this.#outage || connection.tidy()?.catch(() => connection.end("tidy-failed")), TIDY_MS);
+    queueMicrotask(() => this.#assess(connection));
     if (this.#role === "publisher") this.#watchArrival(connection);
     if (!another) return;
     this.restarts += 1;
     this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.applied > 0 });
+  }
+
+  /** When all has been well for a while: clears away what the last renewal left behind, and prepares the next one. */
+  #makeReady(connection) {
+    const ready = async () => {
+      connection.readying = null;
+      if (this.#outage || connection.ended || !connection.connected) return;
+      await connection.tidy();
+      if (!this.#outage && this.#mode !== "full-state") await connection.prepare();
+    };
+    if (connection.prepared) return;
+    connection.readying ??= setTimeout(() => ready().catch(() => connection.end("not-ready")), TIDY_MS);
   }
 
   /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */
