@@ -100,7 +100,7 @@ impl MediaLoop {
             }
             let now = Instant::now();
             while let Ok(loaded) = self.loaded.try_recv() {
-                self.resume.take(now, loaded, &mut self.core, &mut out);
+                self.resume.take(now, loaded, &mut self.core, &mut self.turns, &mut out);
                 #[cfg(feature = "full-state")]
                 for (peer, local) in self.resume.sources.drain(..) {
                     self.socket.set_source(peer, local);
@@ -147,11 +147,7 @@ impl MediaLoop {
         for _ in 0..BATCHES {
             let (core, resume, turns) = (&mut self.core, &mut self.resume, &mut self.turns);
             let any = self.socket.receive(|from, data| {
-                // RFC 7983 §7.
-                if let Some(20..=63) = data.first()
-                    && let Some(role) = core.role_of(from)
-                {
-                    turns.wait(role, from, data);
+                if turns.take(core, from, data) {
                     // A ClientHello of a peer will be.
                     let begins = peer::client_random(data).is_some();
                     return if begins { Answered::Yes } else { Answered::No };

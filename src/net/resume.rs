@@ -11,6 +11,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 #[cfg(feature = "full-state")]
 use super::full_state;
+use super::turns::Turns;
 use super::{Notice, timeline};
 use crate::broadcast::{Broadcast, Departure, Event, Join, Refusal, Routed};
 use crate::peer::Transmit;
@@ -179,8 +180,15 @@ impl Resume {
         ready
     }
 
-    /// Takes a record into the core, and hands in what has waited for it.
-    pub fn take(&mut self, now: Instant, loaded: Loaded, core: &mut Broadcast, out: &mut Vec<Transmit>) {
+    /// Takes a record into the core, and hands in what has waited for it; handshakes go on waiting, for their turn.
+    pub fn take(
+        &mut self,
+        now: Instant,
+        loaded: Loaded,
+        core: &mut Broadcast,
+        turns: &mut Turns,
+        out: &mut Vec<Transmit>,
+    ) {
         let record = match loaded {
             #[cfg(feature = "full-state")]
             Loaded::Counters(counters) => return core.take_counters(counters),
@@ -234,7 +242,9 @@ impl Resume {
             self.sources.extend(peer.zip(session.now.local));
         }
         for (from, data) in self.ready(&record.ice.ufrag, address) {
-            core.handle(now, from, &data, out);
+            if !turns.take(core, from, &data) {
+                core.handle(now, from, &data, out);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::broadcast::Broadcast;
 use crate::peer;
 use crate::vault::Role;
 
@@ -32,8 +33,18 @@ struct Line {
 }
 
 impl Turns {
-    /// Lets a DTLS datagram wait.
-    pub fn wait(&mut self, role: Role, from: SocketAddr, data: &[u8]) {
+    /// Lets a datagram wait, if it is DTLS (RFC 7983 §7) of a peer; whether it does.
+    pub fn take(&mut self, core: &Broadcast, from: SocketAddr, data: &[u8]) -> bool {
+        let role = matches!(data.first(), Some(20..=63))
+            .then(|| core.role_of(from))
+            .flatten();
+        if let Some(role) = role {
+            self.wait(role, from, data);
+        }
+        role.is_some()
+    }
+
+    fn wait(&mut self, role: Role, from: SocketAddr, data: &[u8]) {
         let full = self.lines.len() >= MAX_ADDRESSES;
         let line = match self.lines.entry(from) {
             Entry::Occupied(line) => line.into_mut(),
