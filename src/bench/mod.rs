@@ -133,9 +133,6 @@ impl Settings {
     }
 
     fn camera(&self, scenario: &scenario::Scenario) -> CameraSettings {
-        CameraSettings {
-            fps: self.fps,
-            video_bitrate: scenario.video_bitrate(self.bitrate),
-        }
+        scenario.camera(self.fps, self.bitrate)
     }
 }

@@ -105,7 +105,7 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
         }
         results.push(ScenarioResult {
             scenario: *scenario,
-            video_bitrate: scenario.video_bitrate(settings.bitrate),
+            camera: settings.camera(scenario),
             arms: by_arm
                 .into_iter()
                 .map(|(arm, turns)| ArmResult::of(arm, &turns))

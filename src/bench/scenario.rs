@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::client::CameraSettings;
 use super::client::page::Way;
 use super::path::Conditions;
 
@@ -131,12 +132,18 @@ impl Scenario {
         (turns.unwrap_or(usual_turns), kills.unwrap_or(usual_kills))
     }
 
-    /// Video bits per second: what is wished, and no more than this machine sends to all viewers without being busy with that alone.
-    pub fn video_bitrate(&self, wished: u32) -> u32 {
-        const ALL: u32 = 300_000_000;
-        wished
+    /// What the publisher sends: what is wished, and no more than this machine passes on to all viewers with time left for other things.
+    /// Where that is little there are fewer frames, so that packets are full as they are elsewhere.
+    pub fn camera(&self, fps: u32, video_bitrate: u32) -> CameraSettings {
+        const ALL: u32 = 100_000_000;
+        const FULL_PACKET_BITS: u32 = 9600;
+        let video_bitrate = video_bitrate
             .min(ALL / u32::try_from(self.viewers.max(1)).unwrap_or(u32::MAX))
-            .max(8000)
+            .max(8000);
+        CameraSettings {
+            fps: fps.min(video_bitrate / FULL_PACKET_BITS).max(1),
+            video_bitrate,
+        }
     }
 
     /// In words.
@@ -175,5 +182,19 @@ mod tests {
         assert_eq!(scenarios.len(), 6);
         assert!(scenarios.iter().all(|s| s.down.is_zero() && s.conditions.loss == 0.0));
         assert_eq!(scenarios[5].title(), "10 viewers, round trip 100 ms, instant restart");
+    }
+
+    #[test]
+    fn a_crowd_is_sent_less_in_full_packets() {
+        let axes = Axes {
+            viewers: Some(vec![1, 1000]),
+            ..Axes::default()
+        };
+        let cameras = axes
+            .scenarios()
+            .into_iter()
+            .map(|scenario| scenario.camera(30, 1_500_000));
+        let sent: Vec<_> = cameras.map(|camera| (camera.fps, camera.video_bitrate)).collect();
+        assert_eq!(sent, [(30, 1_500_000), (10, 100_000)]);
     }
 }

@@ -207,7 +207,7 @@ pub(crate) struct Client {
     fingerprint: Vec<u8>,
     pub media: Media,
     random: Random,
-    /// Of ICE checks; the latest.
+    /// Of ICE checks; the shortest, since those at busy moments say little.
     rtt: Option<Duration>,
     ice_up: bool,
     next_check: Option<Instant>,
@@ -308,7 +308,7 @@ impl Client {
         };
         let (_, sent) = self.transactions.drain(..=at).next_back().expect("just found");
         let rtt = now.saturating_duration_since(sent);
-        self.rtt = Some(rtt);
+        self.rtt = Some(self.rtt.map_or(rtt, |shortest| shortest.min(rtt)));
         if let Media::Viewer(viewer) = &mut self.media {
             viewer.set_rtt(rtt);
         }

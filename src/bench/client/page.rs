@@ -232,8 +232,8 @@ impl Page {
             return None;
         }
         let rtt = link.rtt.unwrap_or_default();
-        // A handshake that has begun is given the time that it takes.
-        let handshake = HANDSHAKE + rtt.mul_f64(HANDSHAKE_RTTS);
+        // A handshake that has begun is given the time that it takes, its wait for its turn included.
+        let handshake = HANDSHAKE + rtt.mul_f64(HANDSHAKE_RTTS) + outage.patience;
         let earliest = outage.applied_at.max(outage.seen).map(|at| at + handshake);
         let at_least = |at: Instant| earliest.map_or(at, |earliest| earliest.max(at));
         let backoff = 1 << outage.applied.saturating_sub(1).min(6);

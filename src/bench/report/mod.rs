@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::browser::BrowserResult;
+use super::client::CameraSettings;
 use super::disk::Written;
 use super::error::BenchError;
 use super::machine::Machine;
@@ -104,7 +105,8 @@ pub(super) struct HandshakeCost {
 pub(super) struct ScenarioResult {
     #[serde(flatten)]
     pub scenario: Scenario,
-    pub video_bitrate: u32,
+    #[serde(flatten)]
+    pub camera: CameraSettings,
     pub arms: Vec<ArmResult>,
 }
 
@@ -112,9 +114,10 @@ impl ScenarioResult {
     /// In words.
     pub fn title(&self) -> String {
         format!(
-            "{}, {:.1} Mbit/s",
+            "{}, {:.1} Mbit/s in {} frames per second",
             self.scenario.title(),
-            f64::from(self.video_bitrate) / 1e6
+            f64::from(self.camera.video_bitrate) / 1e6,
+            self.camera.fps
         )
     }
 
