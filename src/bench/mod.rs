@@ -95,10 +95,10 @@ pub struct Settings {
     pub client: ClientKind,
     /// What they offer.
     pub dtls: DtlsVersions,
-    /// Video frames per second.
-    pub fps: u32,
-    /// Video bits per second.
-    pub bitrate: u32,
+    /// Video frames per second, where the usual number is not wanted.
+    pub fps: Option<u32>,
+    /// Video bits per second, likewise.
+    pub bitrate: Option<u32>,
     /// Pause of a client whose new session was refused for now.
     pub retry: Duration,
     /// All that is random in the clients and on the way comes from it.

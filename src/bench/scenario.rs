@@ -132,16 +132,17 @@ impl Scenario {
         (turns.unwrap_or(usual_turns), kills.unwrap_or(usual_kills))
     }
 
-    /// What the publisher sends: what is wished, and no more than this machine passes on to all viewers with time left for other things.
+    /// What the publisher sends: what is wished, else no more than this machine passes on to all viewers with time left for other things.
     /// Where that is little there are fewer frames, so that packets are full as they are elsewhere.
-    pub fn camera(&self, fps: u32, video_bitrate: u32) -> CameraSettings {
+    pub fn camera(&self, fps: Option<u32>, video_bitrate: Option<u32>) -> CameraSettings {
+        const USUAL: u32 = 1_500_000;
+        const USUAL_FPS: u32 = 30;
         const ALL: u32 = 100_000_000;
         const FULL_PACKET_BITS: u32 = 9600;
-        let video_bitrate = video_bitrate
-            .min(ALL / u32::try_from(self.viewers.max(1)).unwrap_or(u32::MAX))
-            .max(8000);
+        let fair = ALL / u32::try_from(self.viewers.max(1)).unwrap_or(u32::MAX);
+        let video_bitrate = video_bitrate.unwrap_or_else(|| fair.clamp(8000, USUAL));
         CameraSettings {
-            fps: fps.min(video_bitrate / FULL_PACKET_BITS).max(1),
+            fps: fps.unwrap_or_else(|| (video_bitrate / FULL_PACKET_BITS).clamp(1, USUAL_FPS)),
             video_bitrate,
         }
     }
@@ -190,10 +191,7 @@ mod tests {
             viewers: Some(vec![1, 1000]),
             ..Axes::default()
         };
-        let cameras = axes
-            .scenarios()
-            .into_iter()
-            .map(|scenario| scenario.camera(30, 1_500_000));
+        let cameras = axes.scenarios().into_iter().map(|scenario| scenario.camera(None, None));
         let sent: Vec<_> = cameras.map(|camera| (camera.fps, camera.video_bitrate)).collect();
         assert_eq!(sent, [(30, 1_500_000), (10, 100_000)]);
     }

@@ -85,13 +85,13 @@ struct ResumeArgs {
     #[arg(long, value_name = "VERSION", default_value = "both")]
     dtls: DtlsName,
 
-    /// Video frames per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240))]
-    fps: u32,
+    /// Video frames per second [default: 30, fewer where the rate is low]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=240))]
+    fps: Option<u32>,
 
-    /// Video bits per second
-    #[arg(long, value_name = "N", default_value_t = 1_500_000, value_parser = clap::value_parser!(u32).range(8000..=50_000_000))]
-    bitrate: u32,
+    /// Video bits per second [default: 1500000, less for a crowd]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8000..=50_000_000))]
+    bitrate: Option<u32>,
 
     /// Pause of a client whose new session was refused for now, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 250)]

@@ -286,15 +286,7 @@ fn conditions(page: &mut String, report: &Report) {
     row(page, "Kernel", &format!("Linux {}", escape(&machine.kernel)));
     row(page, "Load before the run", &escape(&machine.load));
     row(page, "Seed", &run.seed.to_string());
-    row(
-        page,
-        "Media",
-        &format!(
-            "{} frames per second, {:.1} Mbit/s of video; Opus",
-            run.fps,
-            f64::from(run.video_bitrate) / 1e6
-        ),
-    );
+    row(page, "Media", "Opus, and video at the rate that each measurement names");
     row(
         page,
         "Clients",

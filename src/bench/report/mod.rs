@@ -45,8 +45,6 @@ pub(super) struct RunConditions {
     pub seed: u64,
     pub client: ClientKind,
     pub dtls: DtlsVersions,
-    pub fps: u32,
-    pub video_bitrate: u32,
     #[serde(rename = "retry_ms", serialize_with = "as_ms")]
     pub retry: Duration,
     #[serde(rename = "steady_ms", serialize_with = "as_ms")]
@@ -61,8 +59,6 @@ impl RunConditions {
             seed: settings.seed,
             client: settings.client,
             dtls: settings.dtls,
-            fps: settings.fps,
-            video_bitrate: settings.bitrate,
             retry: settings.retry,
             steady: settings.steady,
             against: settings.against.clone(),
