@@ -105,6 +105,8 @@ export class Session extends EventTarget {
   #replaceReason = null;
   /** What is known of the outage in progress; null while all is well. */
   #outage = null;
+  /** How many there have been. */
+  #outages = 0;
   #streamOpen = false;
   /** The last attempt to open the event stream was refused at once. */
   #refused = false;
@@ -335,6 +337,7 @@ export class Session extends EventTarget {
   /** An outage begins, or gets worse: whatever handshake there has been is of no use any more. */
   #begin(connection) {
     connection.serverHasKeys = false;
+    this.#outages += 1;
     const since = this.#outage?.since ?? now();
     const appliedAt = this.#outage?.appliedAt ?? -Infinity;
     this.#outage = {
@@ -502,8 +505,10 @@ export class Session extends EventTarget {
 
   /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */
   async #watchArrival(connection) {
+    const outages = this.#outages;
     await pause(SILENT_MS);
-    if (this.#outage || connection.ended || !this.#streamOpen || this.#arrives !== false || !connection.sends) return;
+    // After a later outage the server may not have heard of it yet, and it is looked at then.
+    if (this.#outages !== outages || connection.ended || !this.#streamOpen || this.#arrives !== false || !connection.sends) return;
     connection.end("no-media");
   }
 
@@ -610,7 +615,9 @@ async function flows(connection, wanted, should) {
   const start = now();
   while (before && wanted() && now() < start + FLOW_MS[should() ? 1 : 0]) {
     const after = await connection.received().catch(() => before);
-    if (before.frames > 0 ? after.frames > before.frames : after.packets > before.packets) return true;
+    // Fewer than before are those of another publisher's streams.
+    const [was, is] = before.frames > 0 ? [before.frames, after.frames] : [before.packets, after.packets];
+    if (is > 0 && is !== was) return true;
     // Not more often: statistics cost as much as a frame, at the moment when there is most to do.
     await pause(30);
   }
