@@ -290,8 +290,13 @@ export class Connection {
     }
     this.#prepared = true;
     this.#newStreams = this.stale;
-    await this.#setOffer();
-    this.#answer = await this.pc.createAnswer();
+    try {
+      await this.#setOffer();
+      this.#answer = await this.pc.createAnswer();
+    } catch (error) {
+      await this.#takeBack();
+      throw error;
+    }
   }
 
   /** Has the browser answer it: DTLS begins. */

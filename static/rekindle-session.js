@@ -455,7 +455,7 @@ export class Session extends EventTarget {
     outage.applied += 1;
     // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
     await connection.renew().catch(() => {});
-    if (this.#role === "publisher" && isFar(connection)) connection.hold().catch(() => {});
+    if (this.#role === "publisher" && isFar(connection)) connection.hold()?.catch(() => {});
     this.#assess(connection);
   }
 
@@ -497,10 +497,11 @@ export class Session extends EventTarget {
       connection.readying = null;
       if (this.#outage || connection.ended || !connection.connected) return;
       await connection.tidy();
-      if (!this.#outage && this.#mode !== "full-state") await connection.prepare();
+      // What cannot be prepared is tried again when it is needed.
+      if (!this.#outage && this.#mode !== "full-state") connection.prepare()?.catch(() => {});
     };
     if (connection.prepared) return;
-    connection.readying ??= setTimeout(() => ready().catch(() => connection.end("not-ready")), TIDY_MS);
+    connection.readying ??= setTimeout(() => ready().catch(() => connection.end("tidy-failed")), TIDY_MS);
   }
 
   /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */
