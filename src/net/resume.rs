@@ -264,3 +264,61 @@ fn add<T>(kept: &mut Vec<T>, one: T) -> bool {
     }
     room
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::turns::tests::hello;
+    use super::*;
+    use crate::broadcast::Config;
+    use crate::peer::Dtls;
+    use crate::vault::fuzzing::identity;
+    use crate::vault::{IceCredentials, IcePassword, Role};
+
+    /// A record that names this address, and a core that knows nobody yet.
+    fn last_boot(from: SocketAddr) -> (PeerRecord, Broadcast) {
+        let identity = identity();
+        let ice = IceCredentials {
+            ufrag: Ufrag::new("Publisher0000001").expect("a fragment"),
+            pwd: IcePassword::new("p".repeat(32)),
+        };
+        let offer = include_str!("../sdp/testdata/chromium-156-publish.sdp");
+        let local = sdp::Local {
+            ice: &ice,
+            fingerprint_sha256: &identity.sha256(),
+            addresses: &[],
+            session_id: 1,
+        };
+        let record = PeerRecord {
+            role: Role::Publisher,
+            channel: "c".to_owned(),
+            answer: sdp::answer(Role::Publisher, offer, None, &local).expect("an answer"),
+            offer: sdp::with_address(offer, from),
+            ice,
+            joined_at: 0,
+        };
+        let dtls = Dtls::new(identity.certificate_der(), identity.private_key_der()).expect("settings");
+        let core = Broadcast::new(Config::default(), Arc::new(dtls), [7; 32], Instant::now());
+        (record, core)
+    }
+
+    #[test]
+    fn of_two_attempts_that_came_before_the_record_only_the_later_one_gets_a_turn() {
+        let from = SocketAddr::from(([192, 0, 2, 1], 5000));
+        let (record, mut core) = last_boot(from);
+        let (demand, _demanded) = mpsc::channel();
+        let (notices, _noticed) = async_mpsc::unbounded_channel();
+        let mut resume = Resume::new(demand, notices);
+        resume.keep(from, &hello(1), Routed::UnknownAddress);
+        resume.keep(from, &hello(2), Routed::UnknownAddress);
+        let loaded = Loaded::Record {
+            record: Arc::new(record),
+            #[cfg(feature = "full-state")]
+            session: None,
+        };
+        let (mut turns, mut out) = (Turns::default(), Vec::new());
+        resume.take(Instant::now(), loaded, &mut core, &mut turns, &mut out);
+        assert_eq!(out, [], "no handshake has begun");
+        assert_eq!(turns.next(), Some((from, vec![Bytes::from(hello(2))])));
+        assert!(turns.is_empty());
+    }
+}

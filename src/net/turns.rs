@@ -85,7 +85,7 @@ impl Turns {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn address(port: u16) -> SocketAddr {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     /// The first fragment of a ClientHello.
-    fn hello(random: u8) -> Vec<u8> {
+    pub fn hello(random: u8) -> Vec<u8> {
         let mut data = vec![0; 60];
         data[0] = 22;
         data[13] = 1;
