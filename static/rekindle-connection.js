@@ -242,8 +242,9 @@ export class Connection {
 
   async measure() {
     for (const report of (await this.pc.getStats()).values()) {
-      // Firefox knows it of the pair in use only after a while; the others lead to the same server.
-      if (report.type !== "candidate-pair" || !(report.currentRoundTripTime > 0)) continue;
+      // Firefox knows it of the pair in use only after a while; the others lead to the same server. Zero is what a near one takes, unless
+      // nothing was answered.
+      if (report.type !== "candidate-pair" || !(report.responsesReceived > 0 && report.currentRoundTripTime >= 0)) continue;
       this.rtt = Math.min(this.rtt, report.currentRoundTripTime * 1000);
     }
   }
