@@ -50,8 +50,6 @@ export class Connection {
     };
   });
   ended = false;
-  /** The browser has not been told yet which streams the publisher sends now. */
-  stale = false;
   /** The shortest round trip to the server that was seen, in ms: one that was measured around an outage says little. */
   rtt = Infinity;
 
@@ -76,8 +74,9 @@ export class Connection {
   #prepared = false;
   /** That answer. @type {RTCSessionDescriptionInit | null} */
   #answer = null;
-  /** That offer names streams that the browser has not been told of before. */
-  #newStreams = false;
+  /** The server's answer as it was last given to the browser, edited, and as the browser goes by it: it names the publisher's streams. */
+  #given = null;
+  #told = null;
 
   /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
   constructor(source, changed) {
@@ -107,6 +106,7 @@ export class Connection {
   async accept(join) {
     this.join = join;
     if (this.#parking.length > 0) join.answer = withParking(join.answer, this.pc.localDescription.sdp, this.#parkingMids);
+    this.#told = join.answer;
     await this.pc.setRemoteDescription({ type: "answer", sdp: join.answer });
     this.#observe();
   }
@@ -147,12 +147,11 @@ export class Connection {
     const answer = withStreams(this.join.answer, streams);
     if (answer === this.join.answer) return;
     this.join.answer = answer;
-    this.stale = true;
   }
 
   /** Tells the browser of the publisher's present streams. Keys and transports stay as they are. */
   retune() {
-    if (!this.stale) return undefined;
+    if (this.#told === this.join.answer) return undefined;
     return this.#alone(async () => {
       await this.#takeBack();
       await this.#applyOffer();
@@ -216,21 +215,20 @@ export class Connection {
    */
   async refresh() {
     if (way === "fingerprint") {
-      return this.#parameters(() => {}, ({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
+      return this.#parameters(({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
     }
     if (!this.holds) await this.hold();
     await this.#parameters(({ encodings }) => encodings.forEach((encoding, i) => (encoding.active = this.#running?.[i] ?? true)));
     this.#running = null;
   }
 
-  /** Changes the parameters of the video that is sent, one change after the other. */
-  #parameters(change, options = () => undefined) {
+  /** Changes the parameters of the video that is sent, one change after the other. What `change` returns goes with them. */
+  #parameters(change) {
     const next = async () => {
       const sender = this.#media.map((media) => media.sender).find(({ track }) => track?.kind === "video");
       if (!sender) return;
       const parameters = sender.getParameters();
-      change(parameters);
-      await sender.setParameters(parameters, options(parameters));
+      await sender.setParameters(parameters, change(parameters));
     };
     return (this.#changing = this.#changing.then(next, next));
   }
@@ -290,7 +288,6 @@ export class Connection {
       this.#held = true;
     }
     this.#prepared = true;
-    this.#newStreams = this.stale;
     try {
       await this.#setOffer();
       this.#answer = await this.pc.createAnswer();
@@ -304,8 +301,7 @@ export class Connection {
   async #take() {
     this.#prepared = false;
     this.#restarted = false;
-    await this.pc.setLocalDescription(this.#answer);
-    this.#observe();
+    await this.#agree(this.#answer);
     // An attempt that had not come to its end must not do so now: the server would go by its keys, and send where no media is.
     if (way === "bundle" && this.#unfinished) await this.#letGo();
     if (way !== "fingerprint" || confirmed) return;
@@ -323,7 +319,6 @@ export class Connection {
     if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
     if (!this.#prepared) return;
     this.#prepared = false;
-    this.stale ||= this.#newStreams;
     if (way === "fingerprint") {
       this.#hash -= 1;
     } else {
@@ -366,12 +361,18 @@ export class Connection {
 
   async #applyOffer() {
     await this.#setOffer();
-    await this.pc.setLocalDescription();
+    await this.#agree();
+  }
+
+  /** Has the browser answer the offer that it was given. */
+  async #agree(answer) {
+    await this.pc.setLocalDescription(answer);
+    this.#told = this.#given;
     this.#observe();
   }
 
   async #setOffer() {
-    this.stale = false;
+    this.#given = this.join.answer;
     const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: this.#fingerprint, bundle: this.#bundle });
     await this.pc.setRemoteDescription({ type: "offer", sdp });
   }
