@@ -284,6 +284,7 @@ export class Session extends EventTarget {
       if (!another && this.#outage?.applied === 0) {
         // A false alarm: only the stream was lost, and the keys are what they were.
         this.#outage = null;
+        if (connection.holds) this.#refresh(connection);
         if (connection.served) this.#set("connected");
       }
       if (this.#outage) {
@@ -338,6 +339,8 @@ export class Session extends EventTarget {
   #begin(connection) {
     connection.serverHasKeys = false;
     this.#outages += 1;
+    clearTimeout(connection.readying);
+    connection.readying = null;
     const since = this.#outage?.since ?? now();
     const appliedAt = this.#outage?.appliedAt ?? -Infinity;
     this.#outage = {
@@ -388,9 +391,7 @@ export class Session extends EventTarget {
       if (outage.upAt === null) {
         outage.upAt = at;
         // From far away a picture that needs nothing of what was lost is there sooner than what was lost.
-        if (this.#role === "publisher" && (isFar(connection) || connection.holds)) {
-          connection.refresh().catch(() => connection.holds && connection.end("no-picture"));
-        }
+        if (this.#role === "publisher" && (isFar(connection) || connection.holds)) this.#refresh(connection);
         this.#nudge();
         this.#settle(connection, outage);
       }
@@ -455,7 +456,8 @@ export class Session extends EventTarget {
     outage.applied += 1;
     // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
     await connection.renew().catch(() => {});
-    if (this.#role === "publisher" && isFar(connection)) connection.hold()?.catch(() => {});
+    // Keys that were there before this returned have had their key frame: encoders stopped now would stay so.
+    if (this.#role === "publisher" && isFar(connection) && outage.upAt === null) connection.hold()?.catch(() => {});
     this.#assess(connection);
   }
 
@@ -491,11 +493,15 @@ export class Session extends EventTarget {
     this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.applied > 0 });
   }
 
+  #refresh(connection) {
+    connection.refresh().catch(() => connection.holds && connection.end("no-picture"));
+  }
+
   /** When all has been well for a while: clears away what the last renewal left behind, and prepares the next one. */
   #makeReady(connection) {
     const ready = async () => {
       connection.readying = null;
-      if (this.#outage || connection.ended || !connection.connected) return;
+      if (connection.ended || !connection.connected) return;
       await connection.tidy();
       // What cannot be prepared is tried again when it is needed.
       if (!this.#outage && this.#mode !== "full-state") connection.prepare()?.catch(() => {});

@@ -18,7 +18,8 @@ use super::limit::{Place, Places};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;
-/// What one handshake takes the server (0.7 ms of one core of an AMD EPYC, measured by the benchmark), with some room.
+/// How long each of those who are before one may take: a handshake (0.7 ms of one core of an AMD EPYC, measured by the benchmark), with
+/// room for the media of those who are back already, which takes most of a core in the end.
 const HANDSHAKE_TIME: Duration = Duration::from_millis(3);
 
 /// The sessions. Nothing waits while the lock is held.
