@@ -6,9 +6,12 @@ mod schema;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use running::{PUBLISH, Server, WATCH, output, rekindle, said};
 use serde_json::Value;
@@ -256,20 +259,88 @@ fn a_file_under_an_old_key_is_told_and_after_a_rekey_the_old_key_opens_nothing()
 }
 
 #[test]
-fn a_running_server_is_told_by_its_lock_and_its_temporary_files_are_no_finding() {
+fn a_running_server_is_told_by_its_lock_and_what_it_is_writing_is_no_finding() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let server = Server::start(folder.path(), &[]);
+    let audit = || {
+        let audited = output(rekindle(folder.path()).args(["audit", STATE, "--key-file", KEY, "--json"]));
+        let report: Value = serde_json::from_slice(&audited.stdout).expect("JSON");
+        assert_eq!(report["vault"]["lock"], "held");
+        (audited.status.code(), codes(&report, "findings"))
+    };
+    // While it writes: whatever an audit meets, it is clean.
+    let written = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let audits = scope.spawn(|| {
+            while !written.load(Ordering::Relaxed) {
+                assert_eq!(audit(), (Some(0), vec![]));
+            }
+        });
+        for channel in 0..20 {
+            server.join(&format!("/whip/channel{channel}"), PUBLISH);
+        }
+        written.store(true, Ordering::Relaxed);
+        audits.join().expect("all were clean");
+    });
     let temporary = folder.path().join("rekindle-state/.tmp-1-1");
     fs::write(&temporary, b"").expect("written");
     private(&temporary);
-    let audited = output(rekindle(folder.path()).args(["audit", STATE, "--key-file", KEY, "--json"]));
-    let report: Value = serde_json::from_slice(&audited.stdout).expect("JSON");
-    assert_eq!(
-        (audited.status.code(), &report["vault"]["lock"]),
-        (Some(0), &"held".into())
-    );
-    assert_eq!(codes(&report, "notes"), ["temporary"]);
+    assert_eq!(audit(), (Some(1), vec!["temporary".to_owned()]), "nobody is writing it");
     server.kill();
+}
+
+/// Only root can give files to others.
+#[test]
+fn files_of_another_user_are_found_and_the_file_systems_own_folder_is_none_of_them() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: to give files to another user takes root");
+        return;
+    }
+    let scene = Scene::new();
+    let state = scene.path(STATE);
+    let give = |path: &Path, user: u32| chown(path, Some(user), None).expect("given");
+    give(&scene.path(&scene.peers[0]), 1);
+    let (exit, report) = scene.report();
+    assert_eq!((exit, codes(&report, "findings")), (Some(1), vec!["owner".to_owned()]));
+
+    // All of it is another user's now, who looks; lost+found is root's, as mkfs makes it.
+    const NOBODY: u32 = 65_534;
+    fs::create_dir(state.join("lost+found")).expect("made");
+    fs::set_permissions(state.join("lost+found"), fs::Permissions::from_mode(0o700)).expect("a mode");
+    fs::set_permissions(scene.folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    for path in [
+        KEY,
+        STATE,
+        "rekindle-state/identity.age",
+        "rekindle-state/lock",
+        "rekindle-state/peers",
+        "rekindle-state/set-aside",
+        &scene.peers[0],
+        &scene.peers[1],
+    ] {
+        if scene.path(path).exists() {
+            give(&scene.path(path), NOBODY);
+        }
+    }
+    let audit = || {
+        // Where it can run it: the build may lie where only root can go.
+        let program = scene.path("rekindle");
+        fs::copy(env!("CARGO_BIN_EXE_rekindle"), &program).expect("copied");
+        let mut command = Command::new(program);
+        command.current_dir(scene.folder.path()).uid(NOBODY).gid(NOBODY);
+        let audited = output(command.args(["audit", STATE, "--key-file", KEY, "--json"]));
+        let report: Value = serde_json::from_slice(&audited.stdout).unwrap_or_default();
+        (audited, report)
+    };
+    let (audited, report) = audit();
+    assert_eq!(audited.status.code(), Some(0), "{} {report:#}", said(&audited));
+    assert_eq!(codes(&report, "notes"), ["lost-and-found"]);
+    // A folder that only looks like it, and hides what is in it from its own owner, is not passed over.
+    give(&state.join("lost+found"), NOBODY);
+    fs::set_permissions(state.join("lost+found"), fs::Permissions::from_mode(0o000)).expect("a mode");
+    let (audited, _) = audit();
+    assert_eq!(audited.status.code(), Some(2));
+    assert!(said(&audited).contains("lost+found"), "{}", said(&audited));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::error::{FileFault, VaultError};
 use super::files::{Folder, ReadError};
 use super::record::{Header, Kind, limits as files};
 use super::seal::{decode_within, seal, unseal};
-use super::store::{COUNTERS, SESSIONS, file_name, session_path, write_error};
+use super::store::{COUNTERS, SESSIONS, file_name, session_path, ufrag_of, write_error};
 use super::{KeyFile, Opened, Reader, Ufrag, Vault};
 use crate::full_state::record::{Counters, SessionCounters, SessionRecord, limits};
 
@@ -123,8 +123,7 @@ impl Reader {
         let Ok(names) = self.root.sub(SESSIONS).and_then(|folder| folder.names()) else {
             return HashSet::new();
         };
-        let ufrags = names.iter().filter_map(|name| name.strip_suffix(".age"));
-        ufrags.filter_map(|stem| Ufrag::new(stem).ok()).collect()
+        names.iter().filter_map(ufrag_of).collect()
     }
 
     /// Reads a peer's session keys. `None` if there are none, or if they cannot be used; the log says why.

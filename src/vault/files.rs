@@ -1,7 +1,7 @@
 //! Folders of the vault, held open: all work is done relative to them, never through a link, and every file is
 //! either there in full or not at all.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -18,6 +18,11 @@ use crate::full_state::kill_points;
 
 /// Names of files that are being written begin so. What is left of them after a crash is removed at the next start.
 pub(super) const TEMPORARY: &str = ".tmp-";
+
+/// Whether a name is that of a file that is being written.
+pub(super) fn is_temporary(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(TEMPORARY.as_bytes())
+}
 
 /// A folder, held open.
 pub(super) struct Folder {
@@ -65,8 +70,9 @@ impl Folder {
     }
 
     /// Opens a folder in this one; a link is not followed.
-    pub fn sub(&self, name: &str) -> io::Result<Self> {
+    pub fn sub(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = name.as_ref();
         Ok(Self {
             fd: fs::openat(&self.fd, name, flags, Mode::empty())?,
             path: self.path.join(name),
@@ -107,15 +113,14 @@ impl Folder {
         Ok(())
     }
 
-    /// The names of all entries, in no order.
-    pub fn names(&self) -> io::Result<Vec<String>> {
+    /// The names of all entries, in no order. Those that are no UTF-8 are none of ours, and must still be told apart.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(&self.fd)? {
             let entry = entry?;
             let name: &CStr = entry.file_name();
             if name != c"." && name != c".." {
-                // A name that is no UTF-8 is none of ours; it shows up with replacement characters.
-                names.push(OsStr::from_bytes(name.to_bytes()).to_string_lossy().into_owned());
+                names.push(OsStr::from_bytes(name.to_bytes()).to_owned());
             }
         }
         Ok(names)
@@ -134,10 +139,10 @@ impl Folder {
     }
 
     /// The names of the extended attributes of an entry.
-    pub fn attributes(&self, name: &str) -> io::Result<Vec<String>> {
+    pub fn attributes(&self, name: impl AsRef<OsStr>) -> io::Result<Vec<String>> {
         // All names of a file have 64 KiB at most (Linux, XATTR_LIST_MAX).
         let mut names = vec![0_u8; 64 * 1024];
-        let length = fs::llistxattr(self.path.join(name), &mut names[..])?;
+        let length = fs::llistxattr(self.path.join(name.as_ref()), &mut names[..])?;
         let names = names[..length].split(|&b| b == 0).filter(|n| !n.is_empty());
         Ok(names.map(|n| String::from_utf8_lossy(n).into_owned()).collect())
     }
@@ -153,15 +158,15 @@ impl Folder {
     }
 
     /// What the name leads to; of a link, the link itself.
-    pub fn stat(&self, name: &str) -> io::Result<Stat> {
-        Ok(fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    pub fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
+        Ok(fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Reads a regular file with one name and at most `limit` bytes.
-    pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, ReadError> {
+    pub fn read(&self, name: impl AsRef<OsStr>, limit: usize) -> Result<Vec<u8>, ReadError> {
         // Not blocking, for a pipe that nobody writes to.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| match e {
+        let fd = fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()).map_err(|e| match e {
             Errno::NOENT => ReadError::Missing,
             // A link, a socket, a device without a driver.
             Errno::LOOP | Errno::NXIO | Errno::NODEV => ReadError::Fault(FileFault::NotRegular),
@@ -262,12 +267,17 @@ impl Folder {
     }
 
     /// Whether there is an entry of this name.
-    pub fn has(&self, name: &str) -> io::Result<bool> {
+    pub fn has(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
         match self.stat(name) {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// Whether an entry is a regular file.
+    pub fn is_file(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+        Ok(FileType::from_raw_mode(self.stat(name)?.st_mode) == FileType::RegularFile)
     }
 
     /// Removes a file, durably. Returns whether it was there.
@@ -287,15 +297,15 @@ impl Folder {
     }
 
     /// Moves an entry, whatever it is, into another folder.
-    pub fn rename_into(&self, name: &str, other: &Folder, new_name: &str) -> io::Result<()> {
-        Ok(fs::renameat(&self.fd, name, &other.fd, new_name)?)
+    pub fn rename_into(&self, name: impl AsRef<OsStr>, other: &Folder, new_name: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(fs::renameat(&self.fd, name.as_ref(), &other.fd, new_name.as_ref())?)
     }
 
     /// Removes what is left of files that were being written when a process died. Call it under the lock only.
     pub fn remove_temporary(&self) -> io::Result<usize> {
         let mut removed = 0;
-        for name in self.names()?.iter().filter(|n| n.starts_with(TEMPORARY)) {
-            if FileType::from_raw_mode(self.stat(name)?.st_mode) == FileType::RegularFile {
+        for name in self.names()?.iter().filter(|n| is_temporary(n)) {
+            if self.is_file(name)? {
                 fs::unlinkat(&self.fd, &**name, AtFlags::empty())?;
                 removed += 1;
             }

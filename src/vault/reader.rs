@@ -6,12 +6,12 @@ use std::fmt;
 use aws_lc_rs::digest;
 
 use super::error::{FileFault, VaultError};
-use super::files::{Folder, ReadError, TEMPORARY};
+use super::files::{Folder, ReadError, is_temporary};
 use super::identity::hex;
 use super::key::KeyFile;
 use super::record::{Header, Kind, PeerRecord, Ufrag};
 use super::seal::{OpeningKey, unseal};
-use super::store::{PEERS, SET_ASIDE, file_name, path_in_vault};
+use super::store::{PEERS, SET_ASIDE, file_name, path_in_vault, ufrag_of};
 
 /// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes them, so drop it when
 /// all peers are read or the resume window has ended.
@@ -35,12 +35,12 @@ impl Reader {
         let mut names = HashSet::new();
         let mut strange = 0_usize;
         for name in peers.names().map_err(|e| peers.error("list the peers", e))? {
-            match name.strip_suffix(".age").map(Ufrag::new) {
-                Some(Ok(ufrag)) => {
+            match ufrag_of(&name) {
+                Some(ufrag) => {
                     names.insert(ufrag);
                 }
-                _ if name.starts_with(TEMPORARY) => {}
-                _ => strange += 1,
+                None if is_temporary(&name) => {}
+                None => strange += 1,
             }
         }
         if strange > 0 {
@@ -121,7 +121,7 @@ impl Reader {
         let stem = file.strip_suffix(".age").unwrap_or(file);
         let moved = self.root.sub_or_create(SET_ASIDE).and_then(|folder| {
             self.peers
-                .rename_into(file, &folder, &format!("{stem}.{}.age", self.boot))
+                .rename_into(file, &folder, format!("{stem}.{}.age", self.boot))
         });
         match moved {
             Ok(()) => tracing::warn!(file = %short, %fault, "a peer's file cannot be used: moved to set-aside/"),

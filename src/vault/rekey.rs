@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::error::{FileFault, VaultError};
-use super::files::{Folder, ReadError, TEMPORARY};
+use super::files::{Folder, ReadError, is_temporary};
 use super::key::KeyFile;
 use super::reader::open_peer;
 use super::record::{Kind, Ufrag};
 use super::seal::{OpeningKey, SealingKey, seal_identity, seal_peer};
 use super::store::{
-    IDENTITY, PEERS, SET_ASIDE, Vault, file_name, load_identity, open_root, path_in_vault, take_lock, write_error,
+    IDENTITY, PEERS, SET_ASIDE, Vault, file_name, load_identity, open_root, path_in_vault, take_lock, ufrag_of,
+    write_error,
 };
 
 /// Where the new files are prepared.
@@ -197,7 +198,7 @@ fn prepare(
         let Some(ufrag) = ufrag_of(&name) else { continue };
         match reseal(&peers, &ufrag, keys, sealing, last_boot)? {
             Ok((sealed, _)) => {
-                new_peers.write_new(&name, &sealed).map_err(failed)?;
+                new_peers.write_new(&file_name(&ufrag), &sealed).map_err(failed)?;
                 outcome.peers += 1;
             }
             Err(_) => outcome.unusable += 1,
@@ -232,11 +233,6 @@ fn reseal(
             peer.key,
         )
     }))
-}
-
-/// The peer whose file this is, if it is one.
-fn ufrag_of(name: &str) -> Option<Ufrag> {
-    name.strip_suffix(".age").and_then(|stem| Ufrag::new(stem).ok())
 }
 
 /// The folder of a rekey that went past its point of no return, while the identity is still in it.
@@ -309,9 +305,9 @@ fn empty_old_peers(root: &Folder, old: &Folder, step: &mut dyn FnMut()) -> io::R
     let peers = root.sub(PEERS)?;
     for name in old.names()? {
         match ufrag_of(&name) {
-            _ if name.starts_with(TEMPORARY) => continue,
+            _ if is_temporary(&name) && old.is_file(&name)? => continue,
             Some(_) if peers.has(&name)? => continue,
-            Some(ufrag) => old.rename_into(&name, &root.sub_or_create(SET_ASIDE)?, &format!("{ufrag}.rekey.age"))?,
+            Some(ufrag) => old.rename_into(&name, &root.sub_or_create(SET_ASIDE)?, format!("{ufrag}.rekey.age"))?,
             None => old.rename_into(&name, &peers, &name)?,
         }
         step();
@@ -340,7 +336,7 @@ impl Vault {
                 // Under the first identity already, or removed meanwhile.
                 Ok((_, 0)) => outcome.peers += 1,
                 Ok((sealed, _)) => {
-                    let written = self.peers.replace(&name, &sealed);
+                    let written = self.peers.replace(&file_name(&ufrag), &sealed);
                     written.map_err(|e| write_error(&self.peers, "a peer's record", e))?;
                     outcome.peers += 1;
                 }

@@ -3,6 +3,7 @@
 //! Every change is made on a temporary file that is synced, renamed and followed by a sync of the folder, so a kill at
 //! any moment leaves either the old file or the new one.
 
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -12,7 +13,7 @@ use aws_lc_rs::hmac;
 
 use super::clock::unix_seconds;
 use super::error::{FileFault, VaultError, no_room};
-use super::files::{Folder, ReadError, TEMPORARY};
+use super::files::{Folder, ReadError, is_temporary};
 use super::identity::{Identities, Identity};
 use super::key::KeyFile;
 use super::reader::Reader;
@@ -369,6 +370,12 @@ pub(super) fn file_name(ufrag: &Ufrag) -> String {
     format!("{ufrag}.age")
 }
 
+/// The peer whose file has this name, if it is one's.
+pub(super) fn ufrag_of(name: impl AsRef<OsStr>) -> Option<Ufrag> {
+    let stem = name.as_ref().to_str()?.strip_suffix(".age")?;
+    Ufrag::new(stem).ok()
+}
+
 /// The name that a peer's MAC covers.
 pub(super) fn path_in_vault(file: &str) -> String {
     format!("{PEERS}/{file}")
@@ -433,7 +440,7 @@ fn count_others(root: &Folder) -> Result<usize, VaultError> {
     let mut files = 0;
     for name in [PEERS, SET_ASIDE] {
         match root.sub(name).and_then(|folder| folder.names()) {
-            Ok(names) => files += names.iter().filter(|n| !n.starts_with(TEMPORARY)).count(),
+            Ok(names) => files += names.iter().filter(|n| !is_temporary(n)).count(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(root.error("look for peers", e)),
         }
@@ -444,12 +451,12 @@ fn count_others(root: &Folder) -> Result<usize, VaultError> {
 /// A vault is not made among somebody's other files.
 fn refuse_if_not_empty(root: &Folder) -> Result<(), VaultError> {
     let known = [LOCK, PEERS, SET_ASIDE, LOST_AND_FOUND, rekey::COMMITTED];
-    let ours = |name: &str| known.contains(&name) || name.starts_with(TEMPORARY);
+    let ours = |name: &OsStr| known.iter().any(|known| name == *known) || is_temporary(name);
     let names = root.names().map_err(|e| root.error("list the folder", e))?;
     match names.into_iter().find(|n| !ours(n)) {
         Some(found) => Err(VaultError::NotEmpty {
             path: root.path().into(),
-            found,
+            found: found.to_string_lossy().into_owned(),
         }),
         None => Ok(()),
     }

@@ -1,6 +1,12 @@
 //! The vault's folder: owners, modes, links, strays, the lock, and every file in it.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::fs::{FileType, Stat};
 
@@ -8,13 +14,16 @@ use super::CouldNotLook;
 use super::report::{Content, FileReport, Lock, Place, RecipientFacts, Report, VaultFacts};
 use super::sealed::{Look, Named};
 use crate::vault::error::FileFault;
-use crate::vault::files::{Folder, ReadError, TEMPORARY, links};
+use crate::vault::files::{Folder, ReadError, is_temporary, links};
 use crate::vault::record::{Ufrag, limits};
 use crate::vault::rekey;
-use crate::vault::store::{COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SESSIONS, SET_ASIDE, path_in_vault};
+use crate::vault::store::{
+    COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SESSIONS, SET_ASIDE, path_in_vault, ufrag_of,
+};
 
 mod interrupted_rekey;
 mod lock;
+mod outsiders;
 mod session_state;
 
 /// Where none of these is, there is no vault.
@@ -26,6 +35,17 @@ const OF_A_VAULT: [&str; 7] = [
     COUNTERS,
     rekey::COMMITTED,
     rekey::PREPARED,
+];
+
+/// Extended attributes that security modules of the kernel put on every file. Any other may hide bytes.
+const OF_THE_SYSTEM: [&str; 7] = [
+    "security.SMACK64",
+    "security.SMACK64EXEC",
+    "security.SMACK64TRANSMUTE",
+    "security.apparmor",
+    "security.evm",
+    "security.ima",
+    "security.selinux",
 ];
 
 /// Looks at a vault.
@@ -45,29 +65,31 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
         certificates: Vec::new(),
         peers: 0,
         rekeying: false,
+        patience: None,
     };
     walk.entry(&root, ".", ".", Place::Folder)?;
     // First: the peers' boots are compared with its boot.
     let mut names = root.names().map_err(cannot)?;
     names.sort_by_key(|n| (n != IDENTITY, n.clone()));
-    if !names.iter().any(|name| OF_A_VAULT.contains(&&**name)) {
+    if !names.iter().any(|name| OF_A_VAULT.iter().any(|known| name == known)) {
         return Err(CouldNotLook::NoVault(dir.into()));
     }
     walk.rekeying = names.iter().any(|n| n == rekey::COMMITTED || n == rekey::PREPARED);
     for name in &names {
-        match name.as_str() {
+        let Some(text) = name.to_str() else {
+            walk.stray(&root, name, &shown(name))?;
+            continue;
+        };
+        match text {
             IDENTITY => walk.identity(&root)?,
             LOCK => walk.lock(&root)?,
-            PEERS => walk.folder(&root, name, name, Walk::peer)?,
-            SET_ASIDE => walk.folder(&root, name, name, Walk::set_aside)?,
+            PEERS => walk.folder(&root, text, text, Walk::peer)?,
+            SET_ASIDE => walk.folder(&root, text, text, Walk::set_aside)?,
             SESSIONS => walk.sessions(&root)?,
             COUNTERS => walk.counters(&root)?,
-            rekey::COMMITTED | rekey::PREPARED => walk.interrupted_rekey(&root, name)?,
-            LOST_AND_FOUND => walk
-                .report
-                .note("lost-and-found", name, "made by the file system; not looked into"),
-            _ if name.starts_with(TEMPORARY) => walk.temporary(&root, name, name)?,
-            _ => walk.stray(&root, name, name)?,
+            rekey::COMMITTED | rekey::PREPARED => walk.interrupted_rekey(&root, text)?,
+            LOST_AND_FOUND => walk.lost_and_found(&root)?,
+            _ => walk.misnamed(&root, text, text)?,
         }
     }
     if !names.iter().any(|n| n == IDENTITY) && walk.peers > 0 {
@@ -115,42 +137,40 @@ struct Walk<'a> {
     peers: usize,
     /// A rekey is running, or was cut off.
     rekeying: bool,
+    /// Until when files that a server is writing may stay; from the first one on.
+    patience: Option<Instant>,
 }
 
 impl Walk<'_> {
     /// Owner, mode, links and extended attributes. `None` if the entry went away meanwhile.
-    fn entry(&mut self, folder: &Folder, name: &str, path: &str, place: Place) -> Result<Option<Stat>, CouldNotLook> {
+    fn entry(
+        &mut self,
+        folder: &Folder,
+        name: impl AsRef<OsStr>,
+        path: &str,
+        place: Place,
+    ) -> Result<Option<Stat>, CouldNotLook> {
+        let name = name.as_ref();
+        let cannot = |cause| CouldNotLook::Unreadable {
+            path: folder.path().join(name),
+            cause,
+        };
         let stat = match folder.stat(name) {
             Ok(stat) => stat,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.report
-                    .note("gone", path, "it went away, or has a name that is no text");
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.report.note("gone", path, "it went away while it was looked at");
                 return Ok(None);
             }
-            Err(cause) => {
-                return Err(CouldNotLook::Unreadable {
-                    path: folder.path().join(name),
-                    cause,
-                });
-            }
+            Err(cause) => return Err(cannot(cause)),
         };
-        let mode = stat.st_mode & 0o7777;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::Symlink && mode & 0o022 != 0 {
-            self.report.finding(
-                "writable-by-others",
-                path,
-                format!("mode {mode:04o}: others can change it"),
-            );
-        } else if kind != FileType::Symlink && mode & 0o055 != 0 {
-            self.report.finding(
-                "readable-by-others",
-                path,
-                format!("mode {mode:04o}: others can look into it"),
-            );
+        if kind != FileType::Symlink {
+            self.mode(path, kind, stat.st_mode & 0o7777);
         }
         let expected = *self.owner.get_or_insert(stat.st_uid);
-        if stat.st_uid != expected {
+        // A file system's own folder belongs to root.
+        let of_the_system = path == LOST_AND_FOUND && stat.st_uid == 0;
+        if stat.st_uid != expected && !of_the_system {
             let text = format!("belongs to user {}, the vault to user {expected}", stat.st_uid);
             self.report.finding("owner", path, text);
         }
@@ -166,27 +186,46 @@ impl Walk<'_> {
             self.report
                 .finding("hard-link", path, FileFault::HardLinked.to_string());
         }
-        for attribute in folder.attributes(name).unwrap_or_default() {
-            // Labels of SELinux and the like belong to the system.
-            if !attribute.starts_with("security.") {
-                let text = format!(
-                    "extended attribute {}: bytes that no file shows",
-                    attribute.escape_debug()
-                );
-                self.report.finding("attribute", path, text);
-            }
+        let attributes = match folder.attributes(name) {
+            Ok(attributes) => attributes,
+            // It has gone, or the file system has no such thing.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => Vec::new(),
+            Err(cause) => return Err(cannot(cause)),
+        };
+        for attribute in attributes.iter().filter(|name| !OF_THE_SYSTEM.contains(&&***name)) {
+            let text = format!(
+                "extended attribute {}: bytes that no file shows",
+                attribute.escape_debug()
+            );
+            self.report.finding("attribute", path, text);
         }
         self.report.files.push(FileReport {
             path: path.to_owned(),
             place,
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             owner: stat.st_uid,
-            mode: format!("{mode:04o}"),
+            mode: format!("{:04o}", stat.st_mode & 0o7777),
             links: links(&stat),
             age: None,
             content: None,
         });
         Ok(Some(stat))
+    }
+
+    fn mode(&mut self, path: &str, kind: FileType, mode: u32) {
+        if mode & 0o022 != 0 {
+            let text = format!("mode {mode:04o}: others can change it");
+            self.report.finding("writable-by-others", path, text);
+        } else if mode & 0o055 != 0 {
+            let text = format!("mode {mode:04o}: others can look into it");
+            self.report.finding("readable-by-others", path, text);
+        }
+        // A folder takes set-group-ID over from the one it is made in.
+        let inherited = if kind == FileType::Directory { 0o2000 } else { 0 };
+        if mode & 0o7000 & !inherited != 0 {
+            let text = format!("mode {mode:04o}: set-user-ID, set-group-ID or sticky, which rekindle does not set");
+            self.report.finding("special-mode", path, text);
+        }
     }
 
     /// An age file: its entry, its header, its content. Gives the content back if it could be opened.
@@ -263,17 +302,8 @@ impl Walk<'_> {
         }
     }
 
-    /// What has no peer's name, where only peers' files belong.
-    fn misnamed(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if name.starts_with(TEMPORARY) {
-            self.temporary(folder, name, path)
-        } else {
-            self.stray(folder, name, path)
-        }
-    }
-
     fn peer(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if !is_of_a_peer(name) {
+        if ufrag_of(name).is_none() {
             return self.misnamed(folder, name, path);
         }
         self.peers += 1;
@@ -355,21 +385,11 @@ impl Walk<'_> {
         let mut names = folder.names().map_err(cannot)?;
         names.sort();
         for entry in names {
-            look(self, &folder, &entry, &format!("{path}/{entry}"))?;
-        }
-        Ok(())
-    }
-
-    fn temporary(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if self.entry(folder, name, path, Place::Temporary)?.is_none() {
-            return Ok(());
-        }
-        let text =
-            "being written by a server that runs, or left by one that was killed: then its next start removes it";
-        if self.lock == Lock::Held {
-            self.report.note("temporary", path, text);
-        } else {
-            self.report.finding("temporary", path, text);
+            let path = format!("{path}/{}", shown(&entry));
+            match entry.to_str() {
+                Some(text) => look(self, &folder, text, &path)?,
+                None => self.stray(&folder, &entry, &path)?,
+            }
         }
         Ok(())
     }
@@ -392,15 +412,19 @@ impl Walk<'_> {
             self.report.note("unused-certificate", IDENTITY, text);
         }
     }
-
-    fn stray(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        self.entry(folder, name, path, Place::Stray)?;
-        self.report.finding("stray", path, "rekindle did not put it there");
-        Ok(())
-    }
 }
 
-/// Whether a file is named after a peer.
-fn is_of_a_peer(name: &str) -> bool {
-    name.strip_suffix(".age").is_some_and(|stem| Ufrag::new(stem).is_ok())
+/// A name as text; bytes that are no UTF-8 as `\xff`.
+fn shown(name: &OsStr) -> Cow<'_, str> {
+    if let Some(text) = name.to_str() {
+        return text.into();
+    }
+    let mut shown = String::new();
+    for chunk in name.as_bytes().utf8_chunks() {
+        shown.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown.into()
 }

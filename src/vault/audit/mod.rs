@@ -30,9 +30,9 @@ use super::clock::unix_seconds;
 use super::error::FileFault;
 use super::files::{Folder, ReadError, links};
 use super::key::KeyFile;
-use super::record::{Ufrag, limits};
+use super::record::limits;
 use super::seal::MacKey;
-use super::store::{COUNTERS, IDENTITY};
+use super::store::{COUNTERS, IDENTITY, ufrag_of};
 use inventory::Redactor;
 use sealed::{Look, Named};
 
@@ -200,25 +200,26 @@ fn audit_file(options: &Options, look: &Look, mut report: Report) -> Result<Repo
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let folder = Folder::open(parent).map_err(cannot)?;
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file_name = path.file_name().unwrap_or_default();
+    let file = file_name.to_string_lossy();
     let shown = path.to_string_lossy().into_owned();
     let limit = if file == COUNTERS {
         limits::COUNTERS_FILE
     } else {
         limits::PEER_FILE
     };
-    let bytes = match folder.read(&file, limit) {
+    let bytes = match folder.read(file_name, limit) {
         Ok(bytes) => bytes,
         Err(ReadError::Missing) => return Err(cannot(io::ErrorKind::NotFound.into())),
         Err(ReadError::Fault(fault)) => return Err(cannot(io::Error::other(fault))),
         Err(ReadError::Io(cause)) => return Err(cannot(cause)),
     };
-    let stat = folder.stat(&file).map_err(cannot)?;
+    let stat = folder.stat(file_name).map_err(cannot)?;
     // As it would lie in a vault, if its name is one of those; else the content says it.
     let name = match options.name.as_deref() {
         Some(name) => Named::As(name),
         None if file == IDENTITY || file == COUNTERS => Named::As(&file),
-        None if file.strip_suffix(".age").is_some_and(|stem| Ufrag::new(stem).is_ok()) => Named::InItsFolder(&file),
+        None if ufrag_of(&*file).is_some() => Named::InItsFolder(&file),
         None => Named::ByItself,
     };
     let (age, content) = look.at_file(&mut report, &shown, name, &bytes);

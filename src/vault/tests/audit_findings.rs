@@ -1,9 +1,11 @@
 //! What the auditor finds in vaults that are not clean.
 
+use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
+use std::time::Duration;
 
-use super::super::audit::{Report, Verdict};
+use super::super::audit::{Options, Report, Verdict, audit};
 use super::super::identity::Identities;
 use super::super::record::{Header, Kind};
 use super::super::seal::{SealingKey, seal_peer};
@@ -11,7 +13,7 @@ use super::audit::{PEER, codes, look, options, plaintext_of};
 use super::*;
 
 /// Spoils a clean vault; expects these findings, and that the audit changes nothing.
-fn finds(expected: &[(&str, &str)], spoil: impl FnOnce(&Place)) -> Report {
+pub(super) fn finds(expected: &[(&str, &str)], spoil: impl FnOnce(&Place)) -> Report {
     let place = Place::with_peers(&["somebody00", "elsebody00"]);
     assert_eq!(codes(&look(&options(&place))), []);
     spoil(&place);
@@ -153,58 +155,21 @@ fn a_rolled_back_identity_is_found() {
     assert_eq!(codes(&look(&options(&place))), [("rolled-back", PEER)]);
 }
 
-#[test]
-fn what_does_not_belong_there_is_found() {
-    finds(
-        &[("stray", "notes.txt"), ("stray", "peers/..age"), ("stray", "peers/x")],
-        |place| {
-            for name in ["notes.txt", "peers/x", "peers/..age"] {
-                fs::write(place.vault_path().join(name), b"").expect("written");
-                fs::set_permissions(place.vault_path().join(name), fs::Permissions::from_mode(0o600)).expect("mode");
-            }
-        },
-    );
-    finds(&[("temporary", ".tmp-1-1")], |place| {
-        fs::write(place.vault_path().join(".tmp-1-1"), b"").expect("written");
-        let mode = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(place.vault_path().join(".tmp-1-1"), mode).expect("mode");
-    });
-    finds(&[("unaccounted", "lock")], |place| {
-        fs::write(place.vault_path().join("lock"), b"x").expect("written")
-    });
-    finds(&[("readable-by-others", "peers")], |place| {
-        fs::set_permissions(place.vault_path().join("peers"), fs::Permissions::from_mode(0o750)).expect("mode");
-    });
-    finds(&[("writable-by-others", PEER)], |place| {
-        fs::set_permissions(place.vault_path().join(PEER), fs::Permissions::from_mode(0o622)).expect("mode");
-    });
-    finds(
-        &[
-            ("cannot-open", "set-aside/somebody00.2.age"),
-            ("set-aside", "set-aside/somebody00.2.age"),
-        ],
-        |place| {
-            let file = fs::read(place.vault_path().join(PEER)).expect("read");
-            fs::write(place.vault_path().join(PEER), &file[..file.len() - 1]).expect("written");
-            assert_eq!(place.open().reader.read(&ufrag("somebody00")).expect("read"), None);
-        },
-    );
-    finds(&[("interrupted-rekey", "rekey")], |place| {
-        fs::create_dir(place.vault_path().join("rekey")).expect("made");
-        fs::set_permissions(place.vault_path().join("rekey"), fs::Permissions::from_mode(0o700)).expect("mode");
-    });
-}
+/// Puts a stanza of this type into a file, with 32 bytes that nobody can explain.
+struct Filler(&'static str);
 
-#[test]
-fn extended_attributes_are_found() {
-    let place = Place::with_peers(&["somebody00"]);
-    let path = place.vault_path().join(PEER);
-    let set = rustix::fs::setxattr(&path, "user.note", b"hidden", rustix::fs::XattrFlags::empty());
-    if let Err(error) = set {
-        println!("skipped: this file system takes no extended attributes: {error}");
-        return;
+impl age::Recipient for Filler {
+    fn wrap_file_key(
+        &self,
+        _: &age_core::format::FileKey,
+    ) -> Result<(Vec<age_core::format::Stanza>, HashSet<String>), age::EncryptError> {
+        let stanza = age_core::format::Stanza {
+            tag: self.0.into(),
+            args: Vec::new(),
+            body: vec![7; 32],
+        };
+        Ok((vec![stanza], HashSet::new()))
     }
-    assert_eq!(codes(&look(&options(&place))), [("attribute", PEER)]);
 }
 
 #[test]
@@ -219,14 +184,59 @@ fn other_recipients_and_strange_stanzas_are_found() {
         .parse()
         .expect("a recipient");
     let theirs = age::x25519::Identity::generate().to_public();
-    let recipients = [&ours as &dyn age::Recipient, &theirs];
-    let mut file = Vec::new();
-    let encryptor = age::Encryptor::with_recipients(recipients.into_iter()).expect("two recipients");
-    let mut writer = encryptor.wrap_output(&mut file).expect("written");
-    std::io::Write::write_all(&mut writer, &plaintext).expect("written");
-    writer.finish().expect("written");
-    fs::write(place.vault_path().join(PEER), file).expect("written");
+    let puts = |recipients: &[&dyn age::Recipient]| {
+        let mut file = Vec::new();
+        let encryptor = age::Encryptor::with_recipients(recipients.iter().copied()).expect("recipients");
+        let mut writer = encryptor.wrap_output(&mut file).expect("written");
+        std::io::Write::write_all(&mut writer, &plaintext).expect("written");
+        writer.finish().expect("written");
+        fs::write(place.vault_path().join(PEER), file).expect("written");
+    };
+    // What the age library adds by itself is one stanza of filler.
+    puts(&[&ours]);
+    assert_eq!(codes(&look(&options(&place))), []);
+    puts(&[&ours, &Filler("one-grease")]);
+    assert_eq!(codes(&look(&options(&place))), [("stanza", PEER)], "filler twice");
+    puts(&[&ours, &Filler("ours")]);
+    assert_eq!(codes(&look(&options(&place))), [("stanza", PEER)], "an unknown type");
+    puts(&[&Filler("one-grease")]);
+    assert_eq!(
+        codes(&look(&options(&place))),
+        [("stanza", PEER), ("stanza", PEER), ("cannot-open", PEER)],
+        "filler only"
+    );
+    puts(&[&ours, &theirs]);
     assert_eq!(codes(&look(&options(&place))), [("stanza", PEER)]);
     // Only the auditor minds: the record is ours and right.
     assert!(place.open().reader.read(&ufrag("somebody00")).expect("read").is_some());
+}
+
+#[test]
+fn a_plaintext_larger_than_any_of_its_kind_is_found() {
+    let place = Place::with_peers(&["somebody00"]);
+    let mut plaintext = plaintext_of(&place, PEER);
+    plaintext.resize(300_000, 0);
+    let stdin = Options {
+        target: "-".into(),
+        ..options(&place)
+    };
+    let report = audit(&stdin, &mut &plaintext[..], now()).expect("could look");
+    assert!(codes(&report).contains(&("too-large", "-")), "{:?}", report.findings);
+    // Of what never ends, only so much is read.
+    let report = audit(&stdin, &mut std::io::repeat(b'R'), now()).expect("could look");
+    assert!(codes(&report).contains(&("too-large", "-")), "{:?}", report.findings);
+}
+
+#[test]
+fn a_time_that_is_yet_to_come_is_noted() {
+    let place = Place::with_peers(&["somebody00"]);
+    let looked = |before: u64| {
+        let then = now() - Duration::from_secs(before);
+        let report = audit(&options(&place), &mut &b""[..], then).expect("could look");
+        assert_eq!(report.verdict, Verdict::Clean, "clocks differ");
+        report.notes.iter().filter(|note| note.code == "clock").count()
+    };
+    assert_eq!(looked(86_000), 0, "less than a day");
+    // The identity, and the peer's record with the time it joined.
+    assert_eq!(looked(90_000), 3);
 }

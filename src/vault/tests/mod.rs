@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_findings;
+mod audit_folder;
 mod audit_full_state;
 mod decoder;
 mod faults;

@@ -1,6 +1,8 @@
 //! Another key file: for a vault at rest, killed at every step; and for one in use.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -170,6 +172,24 @@ fn a_file_that_cannot_be_used_is_set_aside_and_the_others_are_done() {
     decoder::must_agree_on(&place);
     let kept = fs::read(place.vault_path().join("set-aside/firstpeer.rekey.age")).expect("kept");
     assert_eq!(kept, &torn[..torn.len() / 2]);
+}
+
+#[test]
+fn what_others_put_there_stays_where_it_is() {
+    let place = place_with_new_key();
+    let peers = place.vault_path().join("peers");
+    let strange = [OsStr::from_bytes(b"\xfe.age"), OsStr::new("notes.txt")];
+    for name in strange {
+        fs::write(peers.join(name), b"theirs").expect("written");
+    }
+    fs::create_dir_all(peers.join(".tmp-folder/within")).expect("made");
+    let outcome = rekey(&place).expect("done");
+    assert_eq!((outcome.peers, outcome.unusable, outcome.set_aside), (3, 0, 0));
+    for name in strange {
+        assert_eq!(fs::read(peers.join(name)).expect("there"), b"theirs");
+    }
+    assert!(peers.join(".tmp-folder/within").is_dir());
+    read_all(&place.vault_path(), load(&new_key_path(place.dir.path()))).expect("all of them");
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! What is in the folder of a rekey that runs, or was cut off.
 
 use super::{
-    CouldNotLook, FileFault, Folder, IDENTITY, Named, PEERS, Place, TEMPORARY, Ufrag, Walk, limits, path_in_vault,
-    rekey,
+    CouldNotLook, FileFault, Folder, IDENTITY, Named, PEERS, Place, Walk, limits, path_in_vault, rekey, ufrag_of,
 };
 
 impl Walk<'_> {
@@ -21,12 +20,10 @@ impl Walk<'_> {
     }
 
     fn peer_in_rekey(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if name.strip_suffix(".age").is_some_and(|stem| Ufrag::new(stem).is_ok()) {
+        if ufrag_of(name).is_some() {
             self.copy(folder, name, path, limits::PEER_FILE, &path_in_vault(name))
-        } else if name.starts_with(TEMPORARY) {
-            self.temporary(folder, name, path)
         } else {
-            self.stray(folder, name, path)
+            self.misnamed(folder, name, path)
         }
     }
 

@@ -1,6 +1,6 @@
 //! What full-state mode leaves in a vault: `sessions/` and `counters.age`. They are known by their places also to who has no key file.
 
-use super::{COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, Walk, is_of_a_peer, limits};
+use super::{COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, Walk, limits, ufrag_of};
 
 impl Walk<'_> {
     pub(super) fn sessions(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
@@ -10,7 +10,7 @@ impl Walk<'_> {
     }
 
     fn session(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if !is_of_a_peer(name) {
+        if ufrag_of(name).is_none() {
             return self.misnamed(folder, name, path);
         }
         let limit = limits::SESSION_FILE;
