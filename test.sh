@@ -89,7 +89,7 @@ if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; 
     cd tests/browser
     npm ci --silent --no-audit --no-fund
     rm -f results.json
-    for file in module.test.js kills.test.js gaps.test.js edges.test.js disk.test.js; do
+    for file in module.test.js outage.test.js kills.test.js gaps.test.js edges.test.js disk.test.js; do
       # Two browsers with cameras on a machine that others use too: a file that fails is run once more, and that is said.
       node --test --test-concurrency=1 "$file" || {
         echo "RUN AGAIN: $file failed once"

@@ -5,41 +5,11 @@
  */
 
 import { Connection } from "./rekindle-connection.js";
+import { Outage, isFar } from "./rekindle-outage.js";
 import { Signalling } from "./rekindle-signalling.js";
 
 /** A retry of the event stream follows the first failures after this time, later ones ever more slowly, up to the second number. */
 const RETRY_MS = [10, 250];
-/**
- * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
- * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
- * tried again after the first of these times, later ones after up to the second; and longer by what the server says that it needs for
- * all who come back with us.
- */
-const REAPPLY_MS = [300, 1000];
-/**
- * Where the event stream may come back late (a proxy says no, nobody answers, or timers are slow because nobody looks), renewals are
- * tried without it: after this time, again at ever longer intervals, and no more after the second number. A port that refuses at
- * once is another matter: there the return will be seen.
- */
-const BLIND_MS = [1000, 10_000];
-/**
- * With a round trip longer than this, in ms, the first renewal does not wait for the return: hearing of it takes two round trips, and
- * a process that is replaced at once is there when the ClientHello arrives. With a shorter one that would lose the first ClientHello,
- * and the browser's own repetition comes later than the news.
- */
-const FAR_MS = 20;
-/** Never renew faster than a handshake can take: so many ms, and so many round trips. */
-const HANDSHAKE_MS = 40;
-const HANDSHAKE_RTTS = 2.5;
-/** When the server has been back this long and the connection is still without keys, a new session is made. */
-const GIVE_UP_MS = 5000;
-/** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
-const KEPT_MS = 300;
-/**
- * Keys are renewed all the same where ICE has been down for so long: consent ends 30 s after the last check that was answered (RFC 7675),
- * and the browser calls ICE down up to 10 s after it.
- */
-const ICE_DOWN_MS = 12_000;
 /**
  * A publisher's media that is not heard of this long after its keys were renewed, and a viewer's picture that stands still this
  * long although packets arrive, need a new session.
@@ -103,7 +73,7 @@ export class Session extends EventTarget {
   #connection = null;
   #old = null;
   #replaceReason = null;
-  /** What is known of the outage in progress; null while all is well. */
+  /** The outage in progress; null while all is well. @type {Outage | null} */
   #outage = null;
   /** How many there have been. */
   #outages = 0;
@@ -281,19 +251,17 @@ export class Session extends EventTarget {
       const another = (data.process ?? null) !== this.#process;
       // Without a lost stream before it: the server died and came back while the connection was being made.
       if (another && !this.#outage) this.#begin(connection);
-      if (!another && this.#outage?.applied === 0) {
+      if (!another && this.#outage?.applied === 0 && (!this.#outage.renewed || connection.connected)) {
         // A false alarm: only the stream was lost, and the keys are what they were.
         this.#outage = null;
         if (connection.holds) this.#refresh(connection);
         if (connection.served) this.#set("connected");
+        // A look at this that was on its way has ended with the alarm.
+        if (this.#role === "publisher") this.#watchArrival(connection);
       }
       if (this.#outage) {
-        this.#outage.backAt = now();
-        this.#outage.boot = data.boot;
-        this.#outage.process = data.process ?? null;
-        this.#outage.patience = data.patience_ms ?? 0;
-        if (data.handshaking) this.#outage.seenAt = now();
-        if (this.#outage.upAt === null && !this.#keepsKeys(connection, this.#outage)) this.#set("renewing");
+        this.#outage.greeted(data, now());
+        if (this.#outage.upAt === null && !this.#outage.keepsKeys(connection, this.#present)) this.#set("renewing");
       } else {
         this.boot = data.boot;
       }
@@ -335,32 +303,19 @@ export class Session extends EventTarget {
     this.#assess(connection);
   }
 
-  /** An outage begins, or gets worse: whatever handshake there has been is of no use any more. */
+  /** An outage begins, or gets worse. */
   #begin(connection) {
     connection.serverHasKeys = false;
     this.#outages += 1;
     clearTimeout(connection.readying);
     connection.readying = null;
-    const since = this.#outage?.since ?? now();
-    const appliedAt = this.#outage?.appliedAt ?? -Infinity;
-    this.#outage = {
-      since,
-      startedAt: now(),
-      /** Handshakes before the last renewal. */
-      base: connection.handshakes,
-      backAt: null,
-      boot: null,
-      process: null,
-      /** When the server, since it is back, said that a ClientHello has come. */
-      seenAt: -Infinity,
-      /** For how long, says the server, others may be before us. */
-      patience: 0,
-      live: null,
-      upAt: null,
-      tookMs: null,
-      appliedAt,
-      applied: 0,
-    };
+    this.#outage = new Outage(connection, now(), this.#outage);
+  }
+
+  /** @returns {import("./rekindle-outage.js").Present} */
+  get #present() {
+    const hidden = globalThis.document?.hidden === true;
+    return { at: now(), mode: this.#mode, streamOpen: this.#streamOpen, refused: this.#refused, hidden };
   }
 
   /** Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
@@ -384,12 +339,10 @@ export class Session extends EventTarget {
       return;
     }
     if (connection.renewing) return;
-    const at = now();
-    const keepsKeys = this.#keepsKeys(connection, outage);
-    const up = keepsKeys ? this.#streamOpen && connection.serverHasKeys : connection.handshakes > outage.base && connection.connected;
-    if (up) {
+    const present = this.#present;
+    if (outage.hasKeys(connection, present)) {
       if (outage.upAt === null) {
-        outage.upAt = at;
+        outage.upAt = present.at;
         // From far away a picture that needs nothing of what was lost is there sooner than what was lost.
         if (this.#role === "publisher" && (isFar(connection) || connection.holds)) this.#refresh(connection);
         this.#nudge();
@@ -400,60 +353,19 @@ export class Session extends EventTarget {
     } else {
       outage.upAt = null;
     }
-    const back = outage.backAt !== null && this.#streamOpen;
-    if (back && at - outage.backAt > GIVE_UP_MS + outage.patience && (up || outage.applied > 0 || keepsKeys)) return connection.end("renewal-failed");
-    let due = Infinity;
-    if (!keepsKeys) {
-      due = this.#dueAt(connection, outage, back);
-      if (up) due = Math.max(due, outage.upAt + handshakeTime(connection));
-      if (due <= at) {
-        this.#renew(connection, outage);
-        return;
-      }
+    if (outage.isHopeless(connection, present)) return connection.end("renewal-failed");
+    const due = outage.renewalAt(connection, present);
+    if (due <= present.at) {
+      this.#renew(connection, outage);
+      return;
     }
-    if (back) due = Math.min(due, outage.backAt + GIVE_UP_MS + outage.patience + 1);
-    if (back && keepsKeys && !connection.serverHasKeys) due = Math.min(due, outage.backAt + KEPT_MS + 1);
-    if (due < Infinity) this.#timer = setTimeout(() => this.#assess(connection), Math.max(1, due - at));
-  }
-
-  /** Whether this outage may end with the keys that there are: the server keeps them, and has not shown that it lost ours. */
-  #keepsKeys(connection, outage) {
-    if (this.#mode !== "full-state" || outage.applied > 0) return false;
-    const back = outage.backAt !== null && this.#streamOpen;
-    // A check that the server was not there to answer says nothing about the keys, and Firefox asks again only seconds later. But
-    // where several in a row went unanswered, the browser's consent to send ends soon, and a renewal gives a new one.
-    const iceIsLost = connection.iceHasFailed || now() - (connection.iceDownSince ?? now()) > ICE_DOWN_MS;
-    if (back && iceIsLost) return false;
-    return connection.serverHasKeys || !back || now() - outage.backAt <= KEPT_MS;
-  }
-
-  /** When the next renewal is due. */
-  #dueAt(connection, outage, back) {
-    // A handshake that has begun is given the time that it takes; one that was begun before the news may still be on its way, or wait
-    // there for its turn. Beginning another one meanwhile spoils it.
-    const earliest = Math.max(outage.appliedAt, outage.seenAt) + handshakeTime(connection) + outage.patience;
-    const backoff = 2 ** Math.max(0, outage.applied - 1);
-    if (back) {
-      if (outage.appliedAt < outage.backAt && !connection.serverHasKeys) return earliest;
-      if (connection.broken) return earliest;
-      return Math.max(earliest, outage.appliedAt + outage.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
-    }
-    const hidden = globalThis.document?.hidden === true;
-    const far = isFar(connection);
-    if (outage.applied > 0) {
-      if ((this.#refused && !hidden) || now() - outage.startedAt > BLIND_MS[1]) return Infinity;
-      return Math.max(earliest, outage.appliedAt + 2 * BLIND_MS[0] * backoff);
-    }
-    if (far || hidden) return Math.max(earliest, outage.startedAt);
-    return this.#refused ? Infinity : Math.max(earliest, outage.startedAt + BLIND_MS[0]);
+    const next = Math.min(due, outage.lookAgainAt(connection, present));
+    if (next < Infinity) this.#timer = setTimeout(() => this.#assess(connection), Math.max(1, next - present.at));
   }
 
   async #renew(connection, outage) {
-    outage.appliedAt = now();
-    if (outage.backAt !== null && this.#streamOpen) this.#set("renewing");
-    outage.base = connection.handshakes;
-    outage.upAt = null;
-    outage.applied += 1;
+    if (outage.isBack(this.#present)) this.#set("renewing");
+    outage.renews(connection, now());
     // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
     await connection.renew().catch(() => {});
     // Keys that were there before this returned have had their key frame: encoders stopped now would stay so.
@@ -490,7 +402,7 @@ export class Session extends EventTarget {
     if (this.#role === "publisher") this.#watchArrival(connection);
     if (!another) return;
     this.restarts += 1;
-    this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.applied > 0 });
+    this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.renewed });
   }
 
   #refresh(connection) {
@@ -600,15 +512,6 @@ export class Session extends EventTarget {
     this.#wake();
     if (this.#connection) this.#assess(this.#connection);
   }
-}
-
-function isFar(connection) {
-  return connection.rtt > FAR_MS && connection.rtt < Infinity;
-}
-
-/** How long a handshake may take. */
-function handshakeTime(connection) {
-  return HANDSHAKE_MS + (Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
 }
 
 /** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. */

@@ -33,6 +33,7 @@ const ASSETS: &[Asset] = &[
     built_in!("page.js"),
     built_in!("rekindle.js"),
     built_in!("rekindle-connection.js"),
+    built_in!("rekindle-outage.js"),
     built_in!("rekindle-description.js"),
     built_in!("rekindle-session.js"),
     built_in!("rekindle-signalling.js"),

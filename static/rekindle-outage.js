@@ -1,0 +1,175 @@
+/**
+ * A time without the server: what is known of it, and when keys are due to be renewed. Decides and does nothing; is told the time.
+ *
+ * @module
+ */
+
+/**
+ * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
+ * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
+ * tried again after the first of these times, later ones after up to the second; and longer by what the server says that it needs for
+ * all who come back with us.
+ */
+const REAPPLY_MS = [300, 1000];
+/**
+ * Where the event stream may come back late (a proxy says no, nobody answers, or timers are slow because nobody looks), renewals are
+ * tried without it: after this time, again at ever longer intervals, and no more after the second number. A port that refuses at
+ * once is another matter: there the return will be seen.
+ */
+const BLIND_MS = [1000, 10_000];
+/**
+ * With a round trip longer than this, in ms, the first renewal does not wait for the return: hearing of it takes two round trips, and
+ * a process that is replaced at once is there when the ClientHello arrives. With a shorter one that would lose the first ClientHello,
+ * and the browser's own repetition comes later than the news.
+ */
+const FAR_MS = 20;
+/** Never renew faster than a handshake can take: so many ms, and so many round trips. */
+const HANDSHAKE_MS = 40;
+const HANDSHAKE_RTTS = 2.5;
+/** When the server has been back this long and the connection is still without keys, a new session is made. */
+const GIVE_UP_MS = 5000;
+/** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
+const KEPT_MS = 300;
+/**
+ * Keys are renewed all the same where ICE has been down for so long: consent ends 30 s after the last check that was answered (RFC 7675),
+ * and the browser calls ICE down up to 10 s after it.
+ */
+const ICE_DOWN_MS = 12_000;
+
+/** Whether the server is so far away that waiting for news of it costs more than a ClientHello that may be lost. */
+export function isFar(connection) {
+  return connection.rtt > FAR_MS && connection.rtt < Infinity;
+}
+
+/** How long a handshake may take, in ms. */
+function handshakeTime(connection) {
+  return HANDSHAKE_MS + (Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
+}
+
+/**
+ * What it is told of the present (all times in ms, of one clock):
+ *
+ * @typedef {object} Present
+ * @property {number} at the time
+ * @property {string} mode what a restart takes of this server: "rehandshake" or "full-state"
+ * @property {boolean} streamOpen whether the event stream is open
+ * @property {boolean} refused whether the last attempt to open it was refused at once
+ * @property {boolean} hidden whether nobody looks at the page, so that its timers are slow
+ */
+export class Outage {
+  /** When it began, and when it last got worse. */
+  since;
+  startedAt;
+  /** Handshakes before the last renewal. */
+  base;
+  /** When the server was back, as which boot, as which process. */
+  backAt = null;
+  boot = null;
+  process = null;
+  /** When the server, since it is back, said that a ClientHello has come. */
+  seenAt = -Infinity;
+  /** For how long, says the server, others may be before us. */
+  patience = 0;
+  /** Whether a publisher is there, if the server has said so. @type {boolean | null} */
+  live = null;
+  /** When keys were there; null while they are not. */
+  upAt = null;
+  /** What it took until media flowed. */
+  tookMs = null;
+  /** The last renewal; how many there were since it last got worse; whether there was any. */
+  appliedAt;
+  applied = 0;
+  renewed;
+
+  /**
+   * It begins, or gets worse: whatever handshake there has been is of no use any more.
+   *
+   * @param {{ handshakes: number }} connection
+   * @param {number} at
+   * @param {Outage | null} previous what it was before it got worse
+   */
+  constructor(connection, at, previous) {
+    this.since = previous?.since ?? at;
+    this.startedAt = at;
+    this.base = connection.handshakes;
+    this.appliedAt = previous?.appliedAt ?? -Infinity;
+    this.renewed = previous?.renewed ?? false;
+  }
+
+  /** The server has greeted us on the event stream. */
+  greeted(hello, at) {
+    this.backAt = at;
+    this.boot = hello.boot;
+    this.process = hello.process ?? null;
+    this.patience = hello.patience_ms ?? 0;
+    if (hello.handshaking) this.seenAt = at;
+  }
+
+  /** A renewal begins. */
+  renews(connection, at) {
+    this.appliedAt = at;
+    this.base = connection.handshakes;
+    this.upAt = null;
+    this.applied += 1;
+    this.renewed = true;
+  }
+
+  isBack({ streamOpen }) {
+    return this.backAt !== null && streamOpen;
+  }
+
+  /** Whether keys are there that will do. */
+  hasKeys(connection, present) {
+    if (this.keepsKeys(connection, present)) return present.streamOpen && connection.serverHasKeys;
+    return connection.handshakes > this.base && connection.connected;
+  }
+
+  /** Whether it may end with the keys that there are: the server keeps them, and has not shown that it lost ours. */
+  keepsKeys(connection, present) {
+    if (present.mode !== "full-state" || this.applied > 0) return false;
+    const back = this.isBack(present);
+    // A check that the server was not there to answer says nothing about the keys, and Firefox asks again only seconds later. But
+    // where several in a row went unanswered, the browser's consent to send ends soon, and a renewal gives a new one.
+    const iceIsLost = connection.iceHasFailed || present.at - (connection.iceDownSince ?? present.at) > ICE_DOWN_MS;
+    if (back && iceIsLost) return false;
+    return connection.serverHasKeys || !back || present.at - this.backAt <= KEPT_MS;
+  }
+
+  /** Whether the server has been back for so long that this connection does not come back with it. */
+  isHopeless(connection, present) {
+    if (!this.isBack(present) || present.at - this.backAt <= GIVE_UP_MS + this.patience) return false;
+    return this.upAt !== null || this.applied > 0 || this.keepsKeys(connection, present);
+  }
+
+  /** When the next renewal is due; `Infinity` where something else has to happen first. */
+  renewalAt(connection, present) {
+    if (this.keepsKeys(connection, present)) return Infinity;
+    const due = this.#withoutKeysAt(connection, present);
+    return this.upAt === null ? due : Math.max(due, this.upAt + handshakeTime(connection));
+  }
+
+  #withoutKeysAt(connection, present) {
+    // A handshake that has begun is given the time that it takes; one that was begun before the news may still be on its way, or wait
+    // there for its turn. Beginning another one meanwhile spoils it.
+    const earliest = Math.max(this.appliedAt, this.seenAt) + handshakeTime(connection) + this.patience;
+    const backoff = 2 ** Math.max(0, this.applied - 1);
+    if (this.isBack(present)) {
+      if (this.appliedAt < this.backAt && !connection.serverHasKeys) return earliest;
+      if (connection.broken) return earliest;
+      return Math.max(earliest, this.appliedAt + this.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
+    }
+    if (this.applied > 0) {
+      if ((present.refused && !present.hidden) || present.at - this.startedAt > BLIND_MS[1]) return Infinity;
+      return Math.max(earliest, this.appliedAt + 2 * BLIND_MS[0] * backoff);
+    }
+    if (isFar(connection) || present.hidden) return Math.max(earliest, this.startedAt);
+    return present.refused ? Infinity : Math.max(earliest, this.startedAt + BLIND_MS[0]);
+  }
+
+  /** When to look again at the latest, besides at {@link renewalAt}: something may have become true by the time alone. */
+  lookAgainAt(connection, present) {
+    if (!this.isBack(present)) return Infinity;
+    const kept = this.keepsKeys(connection, present) && !connection.serverHasKeys ? KEPT_MS : Infinity;
+    return this.backAt + Math.min(kept, GIVE_UP_MS + this.patience) + 1;
+  }
+}
