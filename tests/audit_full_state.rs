@@ -8,13 +8,14 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use live::{broadcast, run_for};
+use running::agreement::must_agree;
 use running::{Server, output, rekindle, said};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const KEY: &str = "rekindle-key.txt";
 
@@ -62,42 +63,6 @@ fn plaintext(folder: &Path, path: &str) -> Option<Vec<u8>> {
             println!("skipped: the program age is not installed (Debian package: age)");
             None
         }
-    }
-}
-
-/// The decoder in Python must name the same fields.
-fn the_decoder_agrees(folder: &Path, report: &Value) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("REKINDLE_PYTHON").map_or_else(|| root.join("target/venv/bin/python"), PathBuf::from);
-    let decoder = root.join("tests/persisted_format/decode.py");
-    let mut command = Command::new(&python);
-    command
-        .arg(decoder)
-        .args(["--session-fields", "--key-file", KEY, "rekindle-state"]);
-    let Ok(decoded) = command.current_dir(folder).output() else {
-        assert!(
-            std::env::var_os("CI").is_none_or(|v| v != "true"),
-            "CI needs a Python with pyrage"
-        );
-        println!(
-            "skipped: no {}, so the auditor is not compared with the decoder in Python",
-            python.display()
-        );
-        return;
-    };
-    assert_eq!(decoded.status.code(), Some(1), "{}", said(&decoded));
-    let decoded: Value = serde_json::from_slice(&decoded.stdout).expect("JSON");
-    let decoded = decoded["files"].as_array().expect("a list");
-    let sealed = report["files"].as_array().expect("a list").iter();
-    let sealed: Vec<_> = sealed.filter(|file| !file["content"].is_null()).collect();
-    assert_eq!(decoded.len(), sealed.len());
-    for (file, decoded) in sealed.iter().zip(decoded) {
-        assert_eq!(file["path"], decoded["path"]);
-        let items = file["content"]["items"].as_array().expect("a list").iter();
-        let items: Vec<_> = items
-            .map(|i| json!([i["offset"], i["length"], i["field"], i["class"], i["value"]]))
-            .collect();
-        assert_eq!(json!(items), decoded["content"]["items"], "{}", file["path"]);
     }
 }
 
@@ -152,7 +117,7 @@ fn every_byte_that_a_full_state_server_keeps_is_accounted_for_and_fails_the_audi
     }
     assert_eq!(keys, 4, "of two peers, one for each direction");
     assert!(ceilings >= 2, "of what the viewer is sent");
-    the_decoder_agrees(path, &report);
+    must_agree(&report, &path.join(KEY), &path.join("rekindle-state"));
 
     // One by one, sealed and as the stock program decrypts them.
     for file in report["files"].as_array().expect("a list") {

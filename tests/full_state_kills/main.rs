@@ -223,7 +223,8 @@ fn at_every_step(seed: u64, hold: u64, most: usize, these: fn(&str) -> bool) {
             "no process ended at {step:?}"
         );
     }
-    assert!(broadcast.taken_over > broadcast.boots / 2);
+    // Those that died before any media are the rest: how many depends on what the disk takes for the first writes.
+    assert!(broadcast.taken_over > broadcast.boots / 4);
 }
 
 /// Every step on the way of keys and counters to the disk and back is among those.

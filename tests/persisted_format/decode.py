@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Decodes a rekindle vault without a line of rekindle's code.
 
-Written (with reading.py and session_state.py) from threat-model/persisted-format.md alone: pyrage opens the age files, the standard library does the rest.
+Written (with reading.py, session_state.py and agreement.py) from threat-model/persisted-format.md alone: pyrage opens the age files, the standard library does the rest.
 It says of every byte what it is, as `rekindle audit --json` does, and the two must agree.
 
-    decode.py --key-file KEY DIR       JSON on the standard output
+    decode.py --key-file KEY DIR                     JSON on the standard output
+    decode.py --key-file KEY --report REPORT DIR     where an auditor's JSON report (- for the standard input) says something else
 
 With --session-fields it names the fields of full-state mode's files one by one, as an auditor does that was built with that mode;
 without, they are one piece.
 
-Exit code 0: nothing found; 1: findings; 2: could not look.
+Exit code 0: nothing found, or the two agree; 1: findings, or they do not agree; 2: could not look.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import pyrage
 
 sys.dont_write_bytecode = True  # The tree stays as it is.
 
+from agreement import differences
 from reading import PEER_NAME, Longer, Reader, Wrong
 from session_state import FULL_STATE, full_state
 
@@ -426,6 +428,10 @@ def decode_vault(folder: Path, identities: list[Identity], fields: bool) -> list
     def is_there(name: str) -> bool:
         return (folder / name).exists() or (folder / name).is_symlink()
 
+    def entries(place: str) -> list[str]:
+        there = all((folder / part).is_dir() and not (folder / part).is_symlink() for part in (place, place.split("/")[0]))
+        return sorted(p.name for p in (folder / place).iterdir()) if there else []
+
     if is_there("identity.age"):
         add("identity.age", "identity.age", IDENTITY_LIMIT)
         boot = (files[0]["content"] or {}).get("boot")
@@ -433,8 +439,7 @@ def decode_vault(folder: Path, identities: list[Identity], fields: bool) -> list
     if is_there("counters.age"):
         add("counters.age", "counters.age", COUNTERS_LIMIT, ahead=1)
     for place in ("peers", "set-aside", "sessions"):
-        entries = sorted(p.name for p in (folder / place).iterdir()) if (folder / place).is_dir() else []
-        for entry in entries:
+        for entry in entries(place):
             stem = entry.split(".")[0] + ".age"
             if not PEER_NAME.fullmatch(stem if place == "set-aside" else entry):
                 continue
@@ -444,6 +449,13 @@ def decode_vault(folder: Path, identities: list[Identity], fields: bool) -> list
             decoded = add(f"{place}/{entry}", f"peers/{stem}", PEER_LIMIT)
             if certificates and set((decoded["content"] or {}).get("certificates", [])) - set(certificates):
                 decoded["codes"].add("no-certificate")
+    # A rekey that runs or was cut off: what is in its folder is not compared with identity.age, which may be in there itself.
+    for rekey in ("rekey", ".tmp-rekey"):
+        if "identity.age" in entries(rekey):
+            files.append(decode_file(folder / rekey / "identity.age", f"{rekey}/identity.age", "identity.age", IDENTITY_LIMIT, identities, fields))
+        for place in (f"{rekey}/peers", f"{rekey}/old-peers"):
+            for entry in filter(PEER_NAME.fullmatch, entries(place)):
+                files.append(decode_file(folder / place / entry, f"{place}/{entry}", f"peers/{entry}", PEER_LIMIT, identities, fields))
     for file in files:
         file["codes"] = sorted(file["codes"])
     return sorted(files, key=lambda file: file["path"])
@@ -453,13 +465,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--key-file", type=Path, required=True)
     parser.add_argument("--session-fields", action="store_true")
+    parser.add_argument("--report")
     parser.add_argument("dir", type=Path)
     arguments = parser.parse_args()
     try:
         files = decode_vault(arguments.dir, read_key_file(arguments.key_file), arguments.session_fields)
+        report = arguments.report and json.loads(sys.stdin.read() if arguments.report == "-" else Path(arguments.report).read_text())
     except (OSError, ValueError, pyrage.IdentityError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if report:
+        lines = differences(report, files)
+        print(*lines or [f"they agree on {len(files)} files"], sep="\n")
+        return int(bool(lines))
     json.dump({"files": files}, sys.stdout, indent=1)
     print()
     return int(any(file["codes"] for file in files))

@@ -1,6 +1,9 @@
 //! A real server in a folder of its own, on ports that the system chose.
 #![allow(dead_code)] // Not every test file needs all of it.
 
+#[path = "../agreement/mod.rs"]
+pub mod agreement;
+
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -79,9 +82,14 @@ pub fn tree(folder: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
     found
 }
 
-/// A server that runs. Killed when dropped.
+/// A server that runs. Killed when dropped; then the auditor and the independent decoder must agree on what it has left, where they can
+/// both look: whatever a test did to a vault, they say the same of it.
 pub struct Server {
     child: Child,
+    /// Where it runs.
+    folder: PathBuf,
+    /// Another process goes on with its vault at once.
+    comes_back: bool,
     /// What it announced.
     pub ready: Value,
     log: mpsc::Receiver<String>,
@@ -100,8 +108,9 @@ impl Server {
     }
 
     /// kill -9, and a new process by a command to which the same ports and the announcement are added.
-    pub fn kill_and_start_again_as(self, command: &mut Command) -> Self {
+    pub fn kill_and_start_again_as(mut self, command: &mut Command) -> Self {
         let (http, media) = (self.http().to_string(), self.media().to_string());
+        self.comes_back = true;
         self.kill();
         Self::announced(command.args(["--http", &http, "--udp", &media]))
     }
@@ -139,6 +148,8 @@ impl Server {
         };
         Ok(Self {
             child,
+            folder: command.get_current_dir().unwrap_or(Path::new(".")).into(),
+            comes_back: false,
             ready,
             log,
             log_so_far,
@@ -278,6 +289,27 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !self.comes_back && !std::thread::panicking() {
+            auditor_and_decoder_agree(&self.folder);
+        }
+    }
+}
+
+/// On the vault in this folder, by the names that the program gives: if there is one, the key file opens it, and nobody is using it.
+#[track_caller]
+pub fn auditor_and_decoder_agree(folder: &Path) {
+    const VAULT: [&str; 2] = ["rekindle-state", "rekindle-key.txt"];
+    let [vault, key] = VAULT.map(|name| folder.join(name));
+    if !vault.exists() || !key.exists() {
+        return;
+    }
+    let audited = output(rekindle(folder).args(["audit", VAULT[0], "--key-file", VAULT[1], "--json"]));
+    if audited.status.code() == Some(2) {
+        return;
+    }
+    let report: Value = serde_json::from_slice(&audited.stdout).expect("JSON");
+    if report["vault"]["lock"] != "held" {
+        agreement::must_agree(&report, &key, &vault);
     }
 }
 

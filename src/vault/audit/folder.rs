@@ -1,30 +1,28 @@
 //! The vault's folder: owners, modes, links, strays, the lock, and every file in it.
 
-use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::fmt::Write as _;
-use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 
 use super::CouldNotLook;
-use super::report::{Content, FileReport, Lock, Place, RecipientFacts, Report, VaultFacts};
+use super::report::{Content, Lock, Place, RecipientFacts, Report, VaultFacts};
 use super::sealed::{Look, Named};
 use crate::vault::error::FileFault;
-use crate::vault::files::{Folder, ReadError, is_temporary, links};
+use crate::vault::files::{Folder, ReadError, is_temporary};
 use crate::vault::record::{Ufrag, limits};
 use crate::vault::rekey;
 use crate::vault::store::{
     COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SESSIONS, SET_ASIDE, path_in_vault, ufrag_of,
 };
 
+mod entry;
 mod interrupted_rekey;
 mod lock;
 mod outsiders;
 mod session_state;
+
+use entry::shown;
 
 /// Where none of these is, there is no vault.
 const OF_A_VAULT: [&str; 7] = [
@@ -35,17 +33,6 @@ const OF_A_VAULT: [&str; 7] = [
     COUNTERS,
     rekey::COMMITTED,
     rekey::PREPARED,
-];
-
-/// Extended attributes that security modules of the kernel put on every file. Any other may hide bytes.
-const OF_THE_SYSTEM: [&str; 7] = [
-    "security.SMACK64",
-    "security.SMACK64EXEC",
-    "security.SMACK64TRANSMUTE",
-    "security.apparmor",
-    "security.evm",
-    "security.ima",
-    "security.selinux",
 ];
 
 /// Looks at a vault.
@@ -142,92 +129,6 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Owner, mode, links and extended attributes. `None` if the entry went away meanwhile.
-    fn entry(
-        &mut self,
-        folder: &Folder,
-        name: impl AsRef<OsStr>,
-        path: &str,
-        place: Place,
-    ) -> Result<Option<Stat>, CouldNotLook> {
-        let name = name.as_ref();
-        let cannot = |cause| CouldNotLook::Unreadable {
-            path: folder.path().join(name),
-            cause,
-        };
-        let stat = match folder.stat(name) {
-            Ok(stat) => stat,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                self.report.note("gone", path, "it went away while it was looked at");
-                return Ok(None);
-            }
-            Err(cause) => return Err(cannot(cause)),
-        };
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::Symlink {
-            self.mode(path, kind, stat.st_mode & 0o7777);
-        }
-        let expected = *self.owner.get_or_insert(stat.st_uid);
-        // A file system's own folder belongs to root.
-        let of_the_system = path == LOST_AND_FOUND && stat.st_uid == 0;
-        if stat.st_uid != expected && !of_the_system {
-            let text = format!("belongs to user {}, the vault to user {expected}", stat.st_uid);
-            self.report.finding("owner", path, text);
-        }
-        let wanted = if matches!(place, Place::Folder) {
-            FileType::Directory
-        } else {
-            FileType::RegularFile
-        };
-        if kind != wanted {
-            self.report
-                .finding("not-regular", path, format!("{kind:?}, where {wanted:?} should be"));
-        } else if kind == FileType::RegularFile && links(&stat) > 1 {
-            self.report
-                .finding("hard-link", path, FileFault::HardLinked.to_string());
-        }
-        let attributes = match folder.attributes(name) {
-            Ok(attributes) => attributes,
-            // It has gone, or the file system has no such thing.
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => Vec::new(),
-            Err(cause) => return Err(cannot(cause)),
-        };
-        for attribute in attributes.iter().filter(|name| !OF_THE_SYSTEM.contains(&&***name)) {
-            let text = format!(
-                "extended attribute {}: bytes that no file shows",
-                attribute.escape_debug()
-            );
-            self.report.finding("attribute", path, text);
-        }
-        self.report.files.push(FileReport {
-            path: path.to_owned(),
-            place,
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            owner: stat.st_uid,
-            mode: format!("{:04o}", stat.st_mode & 0o7777),
-            links: links(&stat),
-            age: None,
-            content: None,
-        });
-        Ok(Some(stat))
-    }
-
-    fn mode(&mut self, path: &str, kind: FileType, mode: u32) {
-        if mode & 0o022 != 0 {
-            let text = format!("mode {mode:04o}: others can change it");
-            self.report.finding("writable-by-others", path, text);
-        } else if mode & 0o055 != 0 {
-            let text = format!("mode {mode:04o}: others can look into it");
-            self.report.finding("readable-by-others", path, text);
-        }
-        // A folder takes set-group-ID over from the one it is made in.
-        let inherited = if kind == FileType::Directory { 0o2000 } else { 0 };
-        if mode & 0o7000 & !inherited != 0 {
-            let text = format!("mode {mode:04o}: set-user-ID, set-group-ID or sticky, which rekindle does not set");
-            self.report.finding("special-mode", path, text);
-        }
-    }
-
     /// An age file: its entry, its header, its content. Gives the content back if it could be opened.
     fn sealed(
         &mut self,
@@ -412,19 +313,4 @@ impl Walk<'_> {
             self.report.note("unused-certificate", IDENTITY, text);
         }
     }
-}
-
-/// A name as text; bytes that are no UTF-8 as `\xff`.
-fn shown(name: &OsStr) -> Cow<'_, str> {
-    if let Some(text) = name.to_str() {
-        return text.into();
-    }
-    let mut shown = String::new();
-    for chunk in name.as_bytes().utf8_chunks() {
-        shown.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(shown, "\\x{byte:02x}");
-        }
-    }
-    shown.into()
 }

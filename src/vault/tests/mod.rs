@@ -1,5 +1,7 @@
 //! Tests of the vault, on a real file system and with real processes.
 
+#[path = "../../../tests/agreement/mod.rs"]
+mod agreement;
 mod audit;
 mod audit_findings;
 mod audit_folder;

@@ -1,5 +1,5 @@
 // The real server: started, killed with SIGKILL by its process id, started again on the same state.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import dgram from "node:dgram";
 import fs from "node:fs";
 import http from "node:http";
@@ -128,6 +128,21 @@ export class Server {
 
   log(lines = 30) {
     return fs.readFileSync(this.logFile, "utf8").split("\n").slice(-lines).join("\n");
+  }
+
+  /**
+   * Ends the server by SIGKILL and looks at what it has left: the auditor's report, and what the independent decoder in Python says of it
+   * (null without a Python that has its packages, as target/venv has).
+   */
+  async left() {
+    await this.kill();
+    const run = (program, args, input) => spawnSync(program, args, { cwd: this.dir, input, encoding: "utf8", maxBuffer: 1 << 28 });
+    const key = ["--key-file", "rekindle-key.txt"];
+    const audit = run(BINARY, ["audit", "rekindle-state", ...key, "--json"]);
+    const python = process.env.REKINDLE_PYTHON ?? path.join(ROOT, "target/venv/bin/python");
+    const decoder = path.join(ROOT, "tests/persisted_format/decode.py");
+    const decoded = fs.existsSync(python) ? run(python, [decoder, ...key, "--report", "-", "rekindle-state"], audit.stdout) : null;
+    return { report: JSON.parse(audit.stdout), decoder: decoded && { code: decoded.status, said: decoded.stdout + decoded.stderr } };
   }
 
   async close() {
