@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 CI=${CI:-}
+# What is built once needs no help for the next time.
+[ -z "$CI" ] || export CARGO_INCREMENTAL=0
 tools=$PWD/target/tools
 export PATH=$tools/bin:$HOME/.cargo/bin:$PATH
 skipped=()
@@ -43,8 +45,9 @@ cargo_tool() {
   cargo install --quiet --locked --debug --root "$tools" --target-dir target/tools-build "$2"
 }
 
-# The tests that need a feature.
+# The tests that need a feature, and the targets that have them.
 others='binary(canary) + binary(bench_resume) + binary(~recorder) + binary(~full_state) + test(bench::) + test(full_state)'
+with_others=(--lib --test canary --test bench_resume --test '*recorder*' --test '*full_state*' --test vault_example)
 
 say "format"
 cargo fmt --all -- --check
@@ -80,7 +83,10 @@ cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_th
 say "what only other builds have: the canary, the benchmark, full-state mode"
 # One build with all of it. The canary tells session secrets to its test, and a server that is to die at a step of its writing tells what it
 # protects; the default build, which was tested above, has none of this.
-cargo nextest run --all-features ${CI:+--profile ci} -E "$others"
+cargo nextest run --all-features "${with_others[@]}" ${CI:+--profile ci} -E "$others"
+
+say "fuzz targets, guided by coverage, each for ${FUZZ_SECONDS:=10} seconds"
+if apt g++ g++; then fuzz/quick.sh "$FUZZ_SECONDS"; else skip "the fuzz targets" "they need a C++ compiler, and this system has no apt-get (or no right to use it)"; fi
 
 say "browser tests"
 if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then

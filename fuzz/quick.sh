@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for so many seconds, guided by coverage, as many at once as there are processors. Shares what `cargo test` has
+# built, so that the code of ours and the parsers below it are all that has to be compiled: less optimised than by run.sh, and soon there.
+#
+#   fuzz/quick.sh SECONDS
+#
+# Inputs are the same in every run as far as time allows (one seed), so that what fails here was changed here. run.sh looks further.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:?how many seconds a target? Usage: fuzz/quick.sh SECONDS}
+export CARGO_INCREMENTAL=0 RUSTC_WRAPPER=$PWD/fuzz/instrument.sh
+cargo build --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fuzz() {
+  local target=$1 log=$work/$1.log
+  mkdir -p "$work/$target" "fuzz/artifacts/$target"
+  tar -C "$work/$target" -xzf "fuzz/minimised/$target.tar.gz"
+  # What is new goes to the first folder, and away with it.
+  if "target/debug/$target" "$work/$target" "fuzz/seeds/$target" -seed=1 -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
+    -max_len=16384 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1; then
+    printf '%-20s %9s inputs, %s places in the code reached\n' "$target" \
+      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$(sed -n 's/.*cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)"
+  else
+    tail -n 40 "$log"
+    echo "error: $target failed; fuzz/artifacts/$target has the input" >&2
+    return 1
+  fi
+}
+
+running=()
+failed=0
+for file in fuzz/fuzz_targets/*.rs; do
+  fuzz "$(basename "$file" .rs)" &
+  running+=($!)
+  if [ "${#running[@]}" -ge "$(nproc)" ]; then
+    wait "${running[0]}" || failed=1
+    running=("${running[@]:1}")
+  fi
+done
+for each in "${running[@]}"; do wait "$each" || failed=1; done
+exit $failed
