@@ -42,7 +42,7 @@ apt() {
 cargo_tool() {
   command -v "$1" >/dev/null && return 0
   say "building $2"
-  cargo install --quiet --locked --debug --root "$tools" --target-dir target/tools-build "$2"
+  CARGO_PROFILE_DEV_DEBUG=false nice cargo install --quiet --locked --debug --root "$tools" --target-dir target/tools-build "$2"
 }
 
 # The tests that need a feature, and the targets that have them.
@@ -53,18 +53,9 @@ say "format"
 cargo fmt --all -- --check
 
 say "lints"
-cargo clippy --workspace --all-targets --quiet -- -D warnings
 cargo clippy --workspace --all-targets --quiet --all-features -- -D warnings
-
-say "dependencies: bans, licences, sources"
-cargo_tool cargo-deny cargo-deny
-cargo deny --log-level error check bans licenses sources
-if cargo deny --log-level error fetch db 2>/dev/null; then
-  cargo deny --log-level error check advisories
-else
-  # Not a test of this tree: the list of advisories changes on its own. Said even in CI.
-  echo "skipped: advisories, since the RustSec database cannot be fetched from here"
-fi
+# What is left out of the default build leaves nothing unused behind.
+cargo clippy --workspace --quiet -- -D warnings
 
 say "unit and protocol tests, and tests of the whole program"
 python=$PWD/target/venv/bin/python
@@ -83,30 +74,58 @@ cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_th
 say "what only other builds have: the canary, the benchmark, full-state mode"
 # One build with all of it. The canary tells session secrets to its test, and a server that is to die at a step of its writing tells what it
 # protects; the default build, which was tested above, has none of this.
-cargo nextest run --all-features "${with_others[@]}" ${CI:+--profile ci} -E "$others"
+# The longest of these wait for disks and media more than for a processor.
+cargo nextest run --all-features "${with_others[@]}" --test-threads "$(($(nproc) + 1))" ${CI:+--profile ci} -E "$others"
 
-say "fuzz targets, guided by coverage, each for ${FUZZ_SECONDS:=10} seconds"
-if apt g++ g++; then fuzz/quick.sh "$FUZZ_SECONDS"; else skip "the fuzz targets" "they need a C++ compiler, and this system has no apt-get (or no right to use it)"; fi
-
-say "browser tests"
+browsers=
 if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then
+  browsers=1
+  say "the program as it is released"
   cargo build --release --quiet
-  (
-    cd tests/browser
-    npm ci --silent --no-audit --no-fund
-    rm -f results.json
-    for file in module.test.js outage.test.js kills.test.js gaps.test.js edges.test.js disk.test.js; do
-      # Two browsers with cameras on a machine that others use too: a file that fails is run once more, and that is said.
-      node --test --test-concurrency=1 "$file" || {
-        echo "RUN AGAIN: $file failed once"
-        node --test --test-concurrency=1 "$file"
-      }
-    done
-    echo "measured:"
-    cat results.json
-  )
+  (cd tests/browser && npm ci --silent --no-audit --no-fund && rm -f results.json)
 else
   skip "the browser tests" "they need node, chromium and firefox-esr, and this system has no apt-get (or no right to use it)"
+fi
+
+# browser_test FILE: two browsers with cameras on a machine that others use too. A file that fails is run once more, and that is said.
+browser_test() (
+  cd tests/browser
+  node --test --test-concurrency=1 "$1" || {
+    echo "RUN AGAIN: $1 failed once"
+    node --test --test-concurrency=1 "$1"
+  }
+)
+
+# A minute without a server is a minute in which nothing is measured: what else takes time and no browser is done beside it.
+if [ -n "$browsers" ]; then
+  browser_test away.test.js >target/away.log 2>&1 &
+  away=$!
+  # It ends its server and its browsers itself, also where something here fails.
+  trap wait EXIT
+fi
+
+say "dependencies: bans, licences, sources"
+cargo_tool cargo-deny cargo-deny
+cargo deny --log-level error check bans licenses sources
+if cargo deny --log-level error fetch db 2>/dev/null; then
+  cargo deny --log-level error check advisories
+else
+  # Not a test of this tree: the list of advisories changes on its own. Said even in CI.
+  echo "skipped: advisories, since the RustSec database cannot be fetched from here"
+fi
+
+say "fuzz targets, guided by coverage, each for ${FUZZ_SECONDS:=10} seconds"
+if apt g++ g++; then nice fuzz/quick.sh "$FUZZ_SECONDS"; else skip "the fuzz targets" "they need a C++ compiler, and this system has no apt-get (or no right to use it)"; fi
+
+if [ -n "$browsers" ]; then
+  say "browser tests"
+  went=0
+  wait "$away" || went=$?
+  cat target/away.log
+  [ "$went" = 0 ] || exit "$went"
+  for file in module outage kills gaps edges disk; do browser_test "$file.test.js"; done
+  echo "measured:"
+  cat tests/browser/results.json
 fi
 
 say "done"

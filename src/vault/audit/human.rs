@@ -311,11 +311,17 @@ fn without_index(field: &str) -> String {
     })
 }
 
+/// Characters that nobody sees and that change how those around them are shown: joiners, and what turns the direction of writing.
+const INVISIBLE: [char; 18] = [
+    '\u{61c}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}',
+    '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}', '\u{feff}',
+];
+
 /// What came from the disk, without anything that a terminal would obey.
 pub(super) fn safe(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            if c.is_control() {
+            if c.is_control() || INVISIBLE.contains(&c) {
                 c.escape_default().collect()
             } else {
                 vec![c]
@@ -348,6 +354,9 @@ mod tests {
     #[test]
     fn nothing_from_the_disk_reaches_the_terminal_raw() {
         assert_eq!(safe("a\u{1b}[31mb\n\u{9b}"), "a\\u{1b}[31mb\\n\\u{9b}");
+        // A name that would be shown as another one.
+        assert_eq!(safe("peers\u{202e}ega.x"), "peers\\u{202e}ega.x");
+        assert_eq!(safe("Gerät"), "Gerät");
     }
 
     #[test]
