@@ -11,7 +11,7 @@ use super::error::BenchError;
 use super::path::Conditions;
 use super::scenario::{Arm, Scenario};
 use super::stats::Summary;
-use super::{BrowserName, Settings};
+use super::{Browser, Settings};
 
 const SCRIPT: &str = "bench.js";
 /// Turns of each arm and kills in each, unless told otherwise.
@@ -21,7 +21,7 @@ const KILLS: u32 = 5;
 /// What one browser showed under one set of conditions.
 #[derive(Debug, Serialize)]
 pub(super) struct BrowserResult {
-    pub browser: BrowserName,
+    pub browser: Browser,
     /// What it calls itself.
     pub version: String,
     #[serde(flatten)]
@@ -111,7 +111,7 @@ pub(super) fn measure(
 
 fn run(
     settings: &Settings,
-    browser: BrowserName,
+    browser: Browser,
     arm: Arm,
     way: &Scenario,
     kills: u32,

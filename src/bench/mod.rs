@@ -33,18 +33,7 @@ pub use error::BenchError;
 pub use run::run;
 pub use scenario::{Arm, Axes};
 
-use client::{Browser, CameraSettings, Manner};
-
-/// How the native clients renew their keys.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClientKind {
-    /// As Chromium: same port, ClientHello at once.
-    #[default]
-    Chromium,
-    /// As Firefox: new port, a STUN check first.
-    Firefox,
-}
+use client::{CameraSettings, Manner};
 
 /// DTLS versions that the native clients offer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -58,17 +47,18 @@ pub enum DtlsVersions {
     Only12,
 }
 
-/// A real browser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+/// A browser: one that native clients imitate, or a real one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BrowserName {
-    /// Chromium.
+pub enum Browser {
+    /// Renews its keys from the port it has, with a ClientHello at once.
+    #[default]
     Chromium,
-    /// Firefox.
+    /// Renews its keys from a new port, with a STUN check first.
     Firefox,
 }
 
-impl BrowserName {
+impl Browser {
     /// As on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -92,7 +82,7 @@ pub struct Settings {
     /// How long a broadcast is watched undisturbed before the first kill of a turn.
     pub steady: Duration,
     /// How clients renew keys.
-    pub client: ClientKind,
+    pub client: Browser,
     /// What they offer.
     pub dtls: DtlsVersions,
     /// Video frames per second, where the usual number is not wanted.
@@ -110,7 +100,7 @@ pub struct Settings {
     /// Its bearer token.
     pub token: Option<String>,
     /// Real browsers that publish and watch, in place of the native clients.
-    pub browsers: Vec<BrowserName>,
+    pub browsers: Vec<Browser>,
     /// The folder of the scripts that drive them.
     pub browser_scripts: PathBuf,
     /// Peers of a vault whose start is measured; none where 0.
@@ -124,10 +114,7 @@ pub struct Settings {
 impl Settings {
     fn manner(&self) -> Manner {
         Manner {
-            browser: match self.client {
-                ClientKind::Chromium => Browser::Chromium,
-                ClientKind::Firefox => Browser::Firefox,
-            },
+            browser: self.client,
             only_12: self.dtls == DtlsVersions::Only12,
         }
     }

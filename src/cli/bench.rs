@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::bench::{self, Arm, Axes, BrowserName, ClientKind, DtlsVersions, Settings};
+use crate::bench::{self, Arm, Axes, Browser, DtlsVersions, Settings};
 
 use super::error::CliError;
 
@@ -33,6 +33,15 @@ enum ClientName {
     #[default]
     Chromium,
     Firefox,
+}
+
+impl ClientName {
+    fn browser(self) -> Browser {
+        match self {
+            Self::Chromium => Browser::Chromium,
+            Self::Firefox => Browser::Firefox,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -184,10 +193,7 @@ impl ResumeArgs {
             turns: self.turns,
             kills: self.kills,
             steady: Duration::from_secs(self.steady),
-            client: match self.client {
-                ClientName::Chromium => ClientKind::Chromium,
-                ClientName::Firefox => ClientKind::Firefox,
-            },
+            client: self.client.browser(),
             dtls: match self.dtls {
                 DtlsName::Both => DtlsVersions::Both,
                 DtlsName::Only12 => DtlsVersions::Only12,
@@ -195,14 +201,7 @@ impl ResumeArgs {
             fps: self.fps,
             bitrate: self.bitrate,
             retry: Duration::from_millis(self.retry),
-            browsers: self
-                .browser
-                .iter()
-                .map(|name| match name {
-                    ClientName::Chromium => BrowserName::Chromium,
-                    ClientName::Firefox => BrowserName::Firefox,
-                })
-                .collect(),
+            browsers: self.browser.iter().map(|name| name.browser()).collect(),
             browser_scripts: self.browser_scripts,
             seed: self.seed,
             folder: self.folder,

@@ -25,6 +25,7 @@ pub(crate) use publisher::{Camera, CameraSettings, Publisher};
 pub(crate) use random::Random;
 pub(crate) use viewer::{Life, Viewer};
 
+use super::Browser;
 use crate::vault::Role;
 
 /// Until the first check was answered, and then (RFC 8445 §14.3; browsers while media flows).
@@ -38,16 +39,6 @@ const RTO_STEP_MS: u128 = 10;
 const MTU: usize = 1200;
 /// Checks whose answer is still awaited.
 const MAX_TRANSACTIONS: usize = 16;
-
-/// How a browser renews its keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Browser {
-    /// Same port, ClientHello at once.
-    Chromium,
-    /// New port, ICE first.
-    Firefox,
-}
 
 /// What kind of client.
 #[derive(Debug, Clone, Copy)]

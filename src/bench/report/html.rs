@@ -293,8 +293,8 @@ fn conditions(page: &mut String, report: &Report) {
         &format!(
             "renew keys as {} does; offer DTLS {}; a new session refused for now is tried again after {:.0} ms",
             match run.client {
-                crate::bench::ClientKind::Chromium => "Chromium",
-                crate::bench::ClientKind::Firefox => "Firefox",
+                crate::bench::Browser::Chromium => "Chromium",
+                crate::bench::Browser::Firefox => "Firefox",
             },
             match run.dtls {
                 crate::bench::DtlsVersions::Both => "1.3 and 1.2",

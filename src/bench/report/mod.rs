@@ -19,7 +19,7 @@ use super::scenario::{Arm, Scenario};
 use super::stats::{Summary, as_ms, ms};
 use super::turn::{Kill, Turn};
 use super::vault::VaultResult;
-use super::{ClientKind, DtlsVersions, Settings};
+use super::{Browser, DtlsVersions, Settings};
 
 /// A run's result.
 #[derive(Debug, Serialize)]
@@ -43,7 +43,7 @@ pub(super) struct RunConditions {
     /// How to run it again.
     pub command: String,
     pub seed: u64,
-    pub client: ClientKind,
+    pub client: Browser,
     pub dtls: DtlsVersions,
     #[serde(rename = "retry_ms", serialize_with = "as_ms")]
     pub retry: Duration,
