@@ -7,6 +7,7 @@
 # Inputs are the same in every run as far as time allows (one seed), so that what fails here was changed here. run.sh looks further.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. fuzz/common.sh
 
 seconds=${1:?how many seconds a target? Usage: fuzz/quick.sh SECONDS}
 export CARGO_INCREMENTAL=0 RUSTC_WRAPPER=$PWD/fuzz/instrument.sh
@@ -17,13 +18,12 @@ trap 'rm -rf "$work"' EXIT
 
 fuzz() {
   local target=$1 log=$work/$1.log
-  mkdir -p "$work/$target" "fuzz/artifacts/$target"
-  tar -C "$work/$target" -xzf "fuzz/minimised/$target.tar.gz"
+  mkdir -p "fuzz/artifacts/$target"
   # What is new goes to the first folder, and away with it.
-  if "target/debug/$target" "$work/$target" "fuzz/seeds/$target" -seed=1 -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
-    -max_len=16384 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1; then
-    printf '%-20s %9s inputs, %s places in the code reached\n' "$target" \
-      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$(sed -n 's/.*cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)"
+  learnt "$target" "$work/$target"
+  if "target/debug/$target" "$work/$target" "fuzz/seeds/$target" -seed=1 -max_total_time="$seconds" "${limits[@]}" \
+    -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1; then
+    tell "$target" "$log" "$seconds"
   else
     tail -n 40 "$log"
     echo "error: $target failed; fuzz/artifacts/$target has the input" >&2

@@ -7,6 +7,7 @@
 # broken promises, hangs and memory without bounds. SANITIZER=address adds AddressSanitizer, for the C and the unsafe code below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. fuzz/common.sh
 
 seconds=${1:?how many seconds a target? Usage: fuzz/run.sh SECONDS [TARGET...]}
 shift
@@ -30,16 +31,11 @@ cargo fuzz build --sanitizer "$sanitizer" "${targets[@]:0:$((${#targets[@]} == 1
 failed=()
 for target in "${targets[@]}"; do
   # The first folder takes what is new, and starts with what earlier runs have learnt; the second one is committed.
-  if [ ! -d "fuzz/corpus/$target" ]; then
-    mkdir -p "fuzz/corpus/$target"
-    tar -C "fuzz/corpus/$target" -xzf "fuzz/minimised/$target.tar.gz"
-  fi
+  [ -d "fuzz/corpus/$target" ] || learnt "$target" "fuzz/corpus/$target"
   log=$TMPDIR/log
   if cargo fuzz run --sanitizer "$sanitizer" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
-    -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 >"$log" 2>&1; then
-    executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-    covered=$(sed -n 's/.*cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
-    printf '%-20s %9s inputs in %s s, %s places in the code reached\n' "$target" "$executed" "$seconds" "$covered"
+    -max_total_time="$seconds" "${limits[@]}" >"$log" 2>&1; then
+    tell "$target" "$log" "$seconds"
   else
     tail -n 40 "$log"
     failed+=("$target")

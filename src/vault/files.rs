@@ -17,11 +17,11 @@ use super::error::{FileFault, VaultError};
 use crate::full_state::kill_points;
 
 /// Names of files that are being written begin so. What is left of them after a crash is removed at the next start.
-pub(super) const TEMPORARY: &str = ".tmp-";
+const TEMPORARY: &str = ".tmp-";
 
 /// Whether a name is that of a file that is being written.
-pub(super) fn is_temporary(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(TEMPORARY.as_bytes())
+pub(super) fn is_temporary(name: impl AsRef<OsStr>) -> bool {
+    name.as_ref().as_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
 /// A folder, held open.

@@ -417,12 +417,15 @@ def decode_vault(folder: Path, identities: list[Identity], fields: bool) -> list
     files = []
     boot, certificates = None, []
 
+    def read(path: str, name: str, limit: int):
+        files.append(decode_file(folder / path, path, name, limit, identities, fields))
+        return files[-1]
+
     def add(path: str, name: str, limit: int, ahead: int = 0):
-        decoded = decode_file(folder / path, path, name, limit, identities, fields)
+        decoded = read(path, name, limit)
         written = (decoded["content"] or {}).get("boot")
         if boot is not None and written is not None and written > boot + ahead:
             decoded["codes"].add("rolled-back")
-        files.append(decoded)
         return decoded
 
     def is_there(name: str) -> bool:
@@ -452,10 +455,10 @@ def decode_vault(folder: Path, identities: list[Identity], fields: bool) -> list
     # A rekey that runs or was cut off: what is in its folder is not compared with identity.age, which may be in there itself.
     for rekey in ("rekey", ".tmp-rekey"):
         if "identity.age" in entries(rekey):
-            files.append(decode_file(folder / rekey / "identity.age", f"{rekey}/identity.age", "identity.age", IDENTITY_LIMIT, identities, fields))
+            read(f"{rekey}/identity.age", "identity.age", IDENTITY_LIMIT)
         for place in (f"{rekey}/peers", f"{rekey}/old-peers"):
             for entry in filter(PEER_NAME.fullmatch, entries(place)):
-                files.append(decode_file(folder / place / entry, f"{place}/{entry}", f"peers/{entry}", PEER_LIMIT, identities, fields))
+                read(f"{place}/{entry}", f"peers/{entry}", PEER_LIMIT)
     for file in files:
         file["codes"] = sorted(file["codes"])
     return sorted(files, key=lambda file: file["path"])

@@ -7,13 +7,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
 
-use super::super::audit::{CouldNotLook, Lock, Verdict, audit};
+use super::super::audit::{CouldNotLook, Lock, Options, Verdict, audit};
 use super::audit::{PEER, codes, look, options};
 use super::audit_findings::finds;
 use super::*;
 
 fn put(path: &Path, mode: u32) {
     fs::write(path, b"").expect("written");
+    chmod(path, mode);
+}
+
+fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
 }
 
@@ -23,24 +27,21 @@ fn what_does_not_belong_there_is_found() {
         &[("stray", "notes.txt"), ("stray", "peers/..age"), ("stray", "peers/x")],
         |place| {
             for name in ["notes.txt", "peers/x", "peers/..age"] {
-                fs::write(place.vault_path().join(name), b"").expect("written");
-                fs::set_permissions(place.vault_path().join(name), fs::Permissions::from_mode(0o600)).expect("mode");
+                put(&place.vault_path().join(name), 0o600);
             }
         },
     );
     finds(&[("temporary", ".tmp-1-1")], |place| {
-        fs::write(place.vault_path().join(".tmp-1-1"), b"").expect("written");
-        let mode = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(place.vault_path().join(".tmp-1-1"), mode).expect("mode");
+        put(&place.vault_path().join(".tmp-1-1"), 0o600);
     });
     finds(&[("unaccounted", "lock")], |place| {
         fs::write(place.vault_path().join("lock"), b"x").expect("written")
     });
     finds(&[("readable-by-others", "peers")], |place| {
-        fs::set_permissions(place.vault_path().join("peers"), fs::Permissions::from_mode(0o750)).expect("mode");
+        chmod(&place.vault_path().join("peers"), 0o750);
     });
     finds(&[("writable-by-others", PEER)], |place| {
-        fs::set_permissions(place.vault_path().join(PEER), fs::Permissions::from_mode(0o622)).expect("mode");
+        chmod(&place.vault_path().join(PEER), 0o622);
     });
     finds(
         &[
@@ -55,7 +56,7 @@ fn what_does_not_belong_there_is_found() {
     );
     finds(&[("interrupted-rekey", "rekey")], |place| {
         fs::create_dir(place.vault_path().join("rekey")).expect("made");
-        fs::set_permissions(place.vault_path().join("rekey"), fs::Permissions::from_mode(0o700)).expect("mode");
+        chmod(&place.vault_path().join("rekey"), 0o700);
     });
 }
 
@@ -109,7 +110,7 @@ fn what_lies_in_lost_and_found_is_found() {
     let path = |place: &Place| place.vault_path().join("lost+found");
     let make = |place: &Place| {
         fs::create_dir(path(place)).expect("made");
-        fs::set_permissions(path(place), fs::Permissions::from_mode(0o700)).expect("mode");
+        chmod(&path(place), 0o700);
     };
     finds(&[("not-regular", "lost+found")], |place| put(&path(place), 0o600));
     finds(&[("stray", "lost+found/#12"), ("stray", r"lost+found/\xff")], |place| {
@@ -131,7 +132,7 @@ fn what_lies_in_lost_and_found_is_found() {
 fn special_mode_bits_are_found() {
     let mode = |path: &'static str, mode: u32| {
         move |place: &Place| {
-            fs::set_permissions(place.vault_path().join(path), fs::Permissions::from_mode(mode)).expect("mode");
+            chmod(&place.vault_path().join(path), mode);
         }
     };
     for bits in [0o4600, 0o2600, 0o1600] {
@@ -155,7 +156,7 @@ fn attributes_that_cannot_be_listed_are_no_clean_vault() {
     fs::create_dir_all(&deep).expect("made");
     deep.push("d".repeat(4_090 - deep.as_os_str().len() - 1));
     fs::rename(place.vault_path(), &deep).expect("moved");
-    let options = super::super::audit::Options {
+    let options = Options {
         target: deep,
         ..options(&place)
     };

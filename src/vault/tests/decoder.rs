@@ -1,6 +1,7 @@
 //! The independent decoder in Python must agree with the auditor on every file of every test.
 
 use super::super::audit::{self as auditor, Options, Place as At, Report};
+use super::audit::options;
 use super::*;
 
 /// Runs the decoder on a vault and compares, field by field.
@@ -14,11 +15,7 @@ pub(super) fn must_agree(report: &Report, options: &Options) {
 
 /// Audits a vault and compares.
 pub(super) fn must_agree_on(place: &Place) {
-    let options = Options {
-        target: place.vault_path(),
-        key_file: Some(place.key_path()),
-        ..Options::default()
-    };
+    let options = options(place);
     let report = auditor::audit(&options, &mut &b""[..], now()).expect("could look");
     must_agree(&report, &options);
 }
@@ -60,11 +57,7 @@ fn they_agree_on_the_offers_of_real_browsers() {
         opened.vault.save(&record, now()).expect("saved");
         peers += 1;
     }
-    let options = Options {
-        target: place.vault_path(),
-        key_file: Some(place.key_path()),
-        ..Options::default()
-    };
+    let options = options(&place);
     let report = auditor::audit(&options, &mut &b""[..], now()).expect("could look");
     assert_eq!(report.files.iter().filter(|f| f.place == At::Peer).count(), peers);
     assert_eq!(

@@ -45,9 +45,9 @@ impl Walk<'_> {
             }
             Err(cause) => return Err(cannot(cause)),
         };
-        let kind = FileType::from_raw_mode(stat.st_mode);
+        let (kind, mode) = (FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o7777);
         if kind != FileType::Symlink {
-            self.mode(path, kind, stat.st_mode & 0o7777);
+            self.mode(path, kind, mode);
         }
         let expected = *self.owner.get_or_insert(stat.st_uid);
         // A file system's own folder belongs to root.
@@ -86,7 +86,7 @@ impl Walk<'_> {
             place,
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             owner: stat.st_uid,
-            mode: format!("{:04o}", stat.st_mode & 0o7777),
+            mode: format!("{mode:04o}"),
             links: links(&stat),
             age: None,
             content: None,

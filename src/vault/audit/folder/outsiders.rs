@@ -16,7 +16,7 @@ const WRITING_INTERVAL: Duration = Duration::from_millis(20);
 impl Walk<'_> {
     /// What has no name of ours.
     pub(super) fn misnamed(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
-        if is_temporary(OsStr::new(name)) {
+        if is_temporary(name) {
             self.temporary(folder, name, path)
         } else {
             self.stray(folder, name, path)
