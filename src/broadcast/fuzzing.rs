@@ -18,9 +18,9 @@ impl Broadcast {
         out: &mut Vec<Transmit>,
     ) {
         let id = self.by_ufrag[ufrag];
-        self.members[id].peer.take_keys(now, from, keys);
+        self.members[id].peer.connect(now, from, keys);
         self.members[id].heard = Some(now);
-        self.bind(id, from);
+        self.addresses.own(now, id, from, &mut self.members);
         self.settle(now, id, out);
     }
 }

@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::peer::{Identities, Peer, PeerEvent, Received, Transmit};
+use crate::peer::{Cookies, Identities, Peer, PeerEvent, Received, Transmit};
 use crate::vault::{Role, Ufrag};
 
+use super::addresses::Addresses;
 use super::channel::Channel;
 use super::delivery::{Counts, Egress};
 use super::egress::Buffers;
 use super::member::{Members, Side};
 use super::seed::Seed;
 use super::timers::{Timer, Timers};
+use super::handshaking::Screened;
 use super::{Config, Event, Routed, Snapshot, liveness};
 
-/// Most addresses of one peer whose datagrams are taken.
-const MAX_ADDRESSES: usize = 4;
 /// A timer that is overdue after its work was done goes off again no sooner than this.
-const MIN_TICK: Duration = Duration::from_millis(1);
+pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
 
 /// The sans-IO core: all peers and channels.
 pub struct Broadcast {
@@ -31,22 +31,24 @@ pub struct Broadcast {
     pub(super) sender: u32,
     pub(super) members: Members,
     pub(super) by_ufrag: HashMap<Ufrag, usize>,
-    pub(super) by_address: HashMap<SocketAddr, usize>,
+    pub(super) addresses: Addresses,
+    pub(super) cookies: Cookies,
     pub(super) channels: Slab<Channel>,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) events: VecDeque<Event>,
     pub(super) counts: Counts,
     pub(super) buffers: Buffers,
-    timers: Timers,
+    pub(super) timers: Timers,
     liveness: Option<Instant>,
     #[cfg(feature = "full-state")]
     pub(super) full_state: super::full_state::State,
 }
 
 impl Broadcast {
-    /// An empty core. `seed` feeds what must be unpredictable or distinct (RTCP sender SSRC, first RTX sequence numbers).
+    /// An empty core. `seed` feeds what must be unpredictable or distinct (DTLS cookies, RTCP sender SSRC, first RTX sequence numbers).
     pub fn new(config: Config, identities: impl Into<Identities>, seed: [u8; 32], now: Instant) -> Self {
         let seed = Seed::new(seed);
+        let cookies = Cookies::new(&seed.key("cookies"), now);
         let identities = identities.into();
         identities.limit_handshakes(config.max_handshakes);
         let mut this = Self {
@@ -56,7 +58,8 @@ impl Broadcast {
             seed,
             members: Slab::new(),
             by_ufrag: HashMap::new(),
-            by_address: HashMap::new(),
+            addresses: Addresses::default(),
+            cookies,
             channels: Slab::new(),
             by_name: HashMap::new(),
             events: VecDeque::new(),
@@ -77,70 +80,94 @@ impl Broadcast {
         self.identities.forget(certificate);
     }
 
-    /// The role of the peer that an address belongs to.
-    pub fn role_of(&self, address: SocketAddr) -> Option<Role> {
-        let id = self.by_address.get(&address)?;
-        self.members.get(*id).map(|member| member.role())
+    /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to those who are at the
+    /// address it comes from. Only what a peer has authenticated changes anything.
+    pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
+        match data.first() {
+            // RFC 7983 §7.
+            Some(0..=3) => self.handle_stun(now, from, data, out),
+            Some(20..=63) => match self.screen(now, from, data, out) {
+                Screened::Handshake { datagrams, .. } => {
+                    for datagram in &datagrams {
+                        self.shake(now, from, datagram, out);
+                    }
+                    Routed::Authentic
+                }
+                Screened::Asked => Routed::Authentic,
+                Screened::Dropped => Routed::Done,
+                Screened::UnknownAddress => Routed::UnknownAddress,
+            },
+            Some(128..=191) => self.handle_srtp(now, from, data, out),
+            _ => Routed::Done,
+        }
     }
 
-    /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to the peer whose address it
-    /// comes from. Only what a peer has authenticated changes anything.
-    pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
-        let id = match Peer::stun_ufrag(data) {
-            Some(text) => match self.by_ufrag.get(text) {
-                Some(id) => *id,
-                None => return Ufrag::new(text).map_or(Routed::Done, Routed::UnknownUfrag),
-            },
-            None => match self.by_address.get(&from) {
-                Some(id) => *id,
-                None => return Routed::UnknownAddress,
-            },
+    fn handle_stun(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
+        let Some(text) = Peer::stun_ufrag(data) else {
+            return Routed::Done;
+        };
+        let Some(id) = self.by_ufrag.get(text).copied() else {
+            return Ufrag::new(text).map_or(Routed::Done, Routed::UnknownUfrag);
         };
         let Some(member) = self.members.get_mut(id) else {
             return Routed::Done;
         };
-        let received = member.peer.handle(now, from, data, out);
+        let Received::Answered { claims } = member.peer.handle(now, from, data, out) else {
+            return Routed::Done;
+        };
         if member.heard.is_none() && member.peer.last_heard().is_some() {
             member.heard = Some(now);
         }
-        let role = member.role();
-        match (received, role) {
-            (Received::Checked, _) => self.bind(id, from),
+        if claims {
+            self.addresses.claim(now, id, from, &mut self.members);
+        }
+        self.settle(now, id, out);
+        match self.addresses.owner(from) {
+            Some(owner) if owner != id => Routed::Done,
+            _ => Routed::Authentic,
+        }
+    }
+
+    /// SRTP is its owner's whose keys authenticate it: the address's owner, or else somebody who claims the address and owns it from
+    /// then on.
+    fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
+        let Some(place) = self.addresses.find(from).and_then(|key| self.addresses.get(key)) else {
+            return Routed::UnknownAddress;
+        };
+        let owner = place.owner;
+        let members = &mut self.members;
+        let opened = place.candidates().find_map(|id| {
+            let peer = &mut members.get_mut(id).filter(|member| member.peer.is_connected())?.peer;
+            match peer.handle(now, from, data, out) {
+                Received::Nothing => None,
+                received => Some((id, received)),
+            }
+        });
+        let Some((id, received)) = opened else {
+            tracing::trace!("SRTP is dropped: no key of its address's peers opens it");
+            return Routed::Done;
+        };
+        if owner != Some(id) {
+            self.addresses.own(now, id, from, &mut self.members);
+        }
+        let Some(member) = self.members.get_mut(id) else {
+            return Routed::Done;
+        };
+        member.heard.get_or_insert(now);
+        match (received, member.role()) {
             (Received::Rtp(packet), Role::Publisher) => self.publisher_rtp(now, id, packet, out),
             (Received::Rtcp(packet), Role::Publisher) => self.publisher_rtcp(now, id, &packet, out),
             (Received::Rtcp(packet), Role::Viewer) => self.viewer_rtcp(now, id, &packet, out),
-            (Received::Rtp(_), Role::Viewer) | (Received::Nothing, _) => {}
+            _ => {}
         }
         self.settle(now, id, out);
-        Routed::Done
-    }
-
-    /// An address belongs to a peer from now on, and to no other.
-    pub(super) fn bind(&mut self, id: usize, address: SocketAddr) {
-        let Some(member) = self.members.get_mut(id) else { return };
-        if member.addresses.last() == Some(&address) {
-            return;
-        }
-        member.addresses.retain(|known| *known != address);
-        member.addresses.push(address);
-        if member.addresses.len() > MAX_ADDRESSES {
-            let oldest = member.addresses.remove(0);
-            self.by_address.remove(&oldest);
-        }
-        let before = self.by_address.insert(address, id).filter(|before| *before != id);
-        if let Some(other) = before.and_then(|before| self.members.get_mut(before)) {
-            other.addresses.retain(|known| *known != address);
-        }
+        Routed::Authentic
     }
 
     /// Passes on a peer's events and sets the timers that may have changed.
     pub(super) fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
         while let Some(event) = self.members.get_mut(id).and_then(|member| member.peer.poll_event()) {
             match event {
-                PeerEvent::Handshake => {
-                    let ufrag = self.members[id].ufrag.clone();
-                    self.events.push_back(Event::Handshake { ufrag });
-                }
                 PeerEvent::Connected { renewed, took } => self.connected(now, id, renewed, took, out),
                 PeerEvent::Address(address) => self.members[id].moved = Some(address),
             }
@@ -151,7 +178,7 @@ impl Broadcast {
             self.events.push_back(Event::Address { ufrag, address });
         }
         let next = member.next_timeout();
-        self.timers.arm(Timer::Peer(id), next, &mut member.armed);
+        self.timers.arm(Timer::Move(id), next, &mut member.armed);
         let channel = member.channel;
         self.arm_channel(channel);
     }
@@ -213,7 +240,8 @@ impl Broadcast {
                     self.timers
                         .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut self.liveness);
                 }
-                Timer::Peer(id) => self.peer_timeout(now, at, id, out),
+                Timer::Move(id) => self.tell_move(now, at, id, out),
+                Timer::Handshakes(key) => self.handshakes_timeout(now, at, key, out),
                 Timer::Channel(key) => {
                     let Some(channel) = self.channels.get_mut(key).filter(|channel| channel.armed == Some(at)) else {
                         continue;
@@ -232,14 +260,11 @@ impl Broadcast {
         }
     }
 
-    fn peer_timeout(&mut self, now: Instant, at: Instant, id: usize, out: &mut Vec<Transmit>) {
+    fn tell_move(&mut self, now: Instant, at: Instant, id: usize, out: &mut Vec<Transmit>) {
         let Some(member) = self.members.get_mut(id).filter(|member| member.armed == Some(at)) else {
             return;
         };
         member.armed = None;
-        member.peer.handle_timeout(now, out);
-        let next = member.next_timeout().map(|next| next.max(now + MIN_TICK));
-        self.timers.arm(Timer::Peer(id), next, &mut member.armed);
         self.settle(now, id, out);
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::peer::Peer;
+use crate::peer::{Dtls, Peer};
 use crate::vault::{Role, Ufrag};
 
 use super::budget::Budget;
@@ -28,7 +28,9 @@ pub(super) struct Member {
     pub joined: Instant,
     /// When it was first heard in this boot.
     pub heard: Option<Instant>,
-    /// Addresses whose datagrams are its own, the latest last.
+    /// The server's certificate that it goes by.
+    pub dtls: Arc<Dtls>,
+    /// Addresses that it has or claims, the latest last.
     pub addresses: Vec<SocketAddr>,
     /// Where it has moved, if the layers above do not know it yet, and when they were last told of a move.
     pub moved: Option<SocketAddr>,
@@ -52,10 +54,9 @@ impl Member {
         }
     }
 
-    /// When it has something to do.
+    /// When its move may be told.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let tell = self.moved.and(self.told).map(|told| told + MOVES_APART);
-        [self.peer.next_timeout(), tell].into_iter().flatten().min()
+        self.moved.and(self.told).map(|told| told + MOVES_APART)
     }
 
     /// Where it has moved, if it is time to say so: each move that is told is a write to the disk.

@@ -1,6 +1,7 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
 //!
-//! - Who is here: `hub` (datagrams to peers, timers), `places` (join and leave), `liveness` (who is gone), `member`, `channel`.
+//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose), `handshaking` (DTLS at an address), `places`
+//!   (join and leave), `liveness` (who is gone), `member`, `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with `history`, `nack`, `pli`, `keyframe`,
 //!   `reception` and `twcc`; `feedback` sends what they have to say.
 //! - To the viewers: `delivery`, `egress` (rewriting), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
@@ -9,6 +10,7 @@
 //! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no state that viewers depend on. What a viewer
 //! gets under one SSRC and sequence number is always the same bytes, since its SRTP keys must not protect two packets under one index.
 
+mod addresses;
 mod budget;
 mod channel;
 mod delivery;
@@ -19,6 +21,7 @@ mod feedback;
 pub(crate) mod full_state;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
+mod handshaking;
 mod history;
 mod hub;
 mod ingress;
@@ -41,6 +44,7 @@ mod twcc;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use handshaking::Screened;
 pub use hub::Broadcast;
 
 use crate::sdp::{Negotiated, Stream};
@@ -181,6 +185,8 @@ impl Default for Config {
 pub enum Routed {
     /// Handled (or dropped).
     Done,
+    /// Handled, and it came from who is at its address, as far as that is known: answers reach him the way that it came.
+    Authentic,
     /// A STUN Binding request for a user name fragment that no peer here has. The caller may look in the vault, add the peer, and hand
     /// the datagram in again.
     UnknownUfrag(Ufrag),

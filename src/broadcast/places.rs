@@ -122,7 +122,6 @@ impl Broadcast {
         let key = self.channel(&channel);
         let address = negotiated.address;
         let setup = PeerSetup {
-            role,
             ice,
             fingerprints: negotiated.fingerprints.clone(),
             address,
@@ -142,7 +141,8 @@ impl Broadcast {
         };
         entry.insert(Member {
             ufrag: ufrag.clone(),
-            peer: Peer::new(setup, dtls, now),
+            peer: Peer::new(setup),
+            dtls,
             channel: key,
             resumed,
             joined: now,
@@ -157,8 +157,8 @@ impl Broadcast {
         #[cfg(feature = "full-state")]
         self.keep_sessions_of(id);
         // The browser's next packet may be DTLS, from the address that the record knows.
-        if let Some(address) = address.filter(|address| !self.by_address.contains_key(address)) {
-            self.bind(id, address);
+        if let Some(address) = address {
+            self.addresses.record(now, id, address, &mut self.members);
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Broadcast {
         };
         self.by_ufrag.remove(&member.ufrag);
         for address in &member.addresses {
-            self.by_address.remove(address);
+            self.addresses.leave(id, *address);
         }
         if let Some(channel) = self.channels.get_mut(member.channel) {
             match member.side {

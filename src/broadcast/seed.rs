@@ -12,14 +12,23 @@ impl Seed {
 
     /// A number for a purpose and what it is about.
     pub fn number(&self, purpose: &str, about: &[&[u8]]) -> u32 {
+        let bytes = self.tag(purpose, about).as_ref().first_chunk().copied();
+        u32::from_be_bytes(bytes.unwrap_or_default())
+    }
+
+    /// A key for a purpose.
+    pub fn key(&self, purpose: &str) -> [u8; 32] {
+        let tag = self.tag(purpose, &[]);
+        tag.as_ref().first_chunk().copied().expect("HMAC-SHA256 has 32 bytes")
+    }
+
+    fn tag(&self, purpose: &str, about: &[&[u8]]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
         for part in [purpose.as_bytes()].iter().chain(about) {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
-        let tag = context.sign();
-        let bytes = tag.as_ref().first_chunk().copied().unwrap_or_default();
-        u32::from_be_bytes(bytes)
+        context.sign()
     }
 }
 

@@ -10,8 +10,10 @@ use std::time::Instant;
 pub(super) enum Timer {
     /// The look at who is still there.
     Liveness,
-    /// A peer's DTLS timer.
-    Peer(usize),
+    /// A peer's move is told.
+    Move(usize),
+    /// The DTLS handshakes at an address.
+    Handshakes(usize),
     /// A channel's feedback to its publisher.
     Channel(usize),
 }
@@ -59,11 +61,11 @@ mod tests {
         let t = Instant::now();
         let at = |ms| Some(t + Duration::from_millis(ms));
         let (mut timers, mut armed) = (Timers::default(), None);
-        timers.arm(Timer::Peer(1), at(20), &mut armed);
-        timers.arm(Timer::Peer(1), at(30), &mut armed);
-        timers.arm(Timer::Peer(1), None, &mut armed);
+        timers.arm(Timer::Move(1), at(20), &mut armed);
+        timers.arm(Timer::Move(1), at(30), &mut armed);
+        timers.arm(Timer::Move(1), None, &mut armed);
         assert_eq!((timers.next(), armed), (at(20), at(20)));
-        timers.arm(Timer::Peer(1), at(10), &mut armed);
+        timers.arm(Timer::Move(1), at(10), &mut armed);
         assert_eq!((timers.next(), armed), (at(10), at(10)));
         assert_eq!(timers.due(at(25).unwrap()).len(), 2);
         assert_eq!(timers.next(), None);

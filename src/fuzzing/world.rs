@@ -66,14 +66,37 @@ pub(super) struct World {
 }
 
 impl World {
-    pub fn new(viewers: u16) -> Self {
+    fn empty() -> Self {
         let now = Instant::now();
-        let mut this = Self {
+        Self {
             core: Broadcast::new(Config::default(), DTLS.clone(), [7; 32], now),
             now,
             browsers: Vec::new(),
             out: Vec::new(),
+        }
+    }
+
+    /// A publisher that has joined and nothing more, and its credentials.
+    pub fn keyless() -> (Self, IceCredentials) {
+        let mut this = Self::empty();
+        let ice = credentials("Pabcdefgh0123456");
+        this.core
+            .reserve(this.now, Role::Publisher, "channel", &ice.ufrag)
+            .expect("a place");
+        let join = Join {
+            role: Role::Publisher,
+            channel: "channel".into(),
+            ice: ice.clone(),
+            negotiated: PUBLISHER.clone(),
+            resumed: false,
         };
+        this.core.join(this.now, join).expect("a place");
+        (this, ice)
+    }
+
+    pub fn new(viewers: u16) -> Self {
+        let mut this = Self::empty();
+        let now = this.now;
         for n in 0..=viewers {
             let (role, agreed, letter) = match n {
                 0 => (Role::Publisher, &PUBLISHER, 'P'),

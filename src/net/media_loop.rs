@@ -10,10 +10,10 @@ use tokio::sync::mpsc as async_mpsc;
 use super::resume::{Loaded, Resume};
 use super::socket::{Answered, Socket};
 use super::timeline::Timeline;
-use super::turns::Turns;
+use super::turns::{Taken, Turns};
 use super::{Notice, Task};
 use crate::broadcast::{Broadcast, Routed};
-use crate::peer::{self, Transmit};
+use crate::peer::Transmit;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -147,21 +147,20 @@ impl MediaLoop {
         for _ in 0..BATCHES {
             let (core, resume, turns) = (&mut self.core, &mut self.resume, &mut self.turns);
             let any = self.socket.receive(|from, data| {
-                if turns.take(core, from, data) {
-                    // A ClientHello of a peer will be.
-                    let begins = peer::client_random(data).is_some();
-                    return if begins { Answered::Yes } else { Answered::No };
-                }
-                let before = out.len();
-                let routed = core.handle(now, from, data, out);
-                if routed != Routed::Done {
-                    resume.keep(from, data, routed);
-                }
-                let answers = matches!(data.first(), Some(0..=3));
-                if answers && out[before..].iter().any(|t| t.to == from) {
-                    Answered::Yes
-                } else {
-                    Answered::No
+                let routed = match turns.take(core, now, from, data, out) {
+                    Taken::Answered => return Answered::FirstTime,
+                    Taken::Dropped => return Answered::No,
+                    Taken::UnknownAddress => Routed::UnknownAddress,
+                    Taken::No => core.handle(now, from, data, out),
+                };
+                match routed {
+                    // Media is no news, and there is much of it.
+                    Routed::Authentic if matches!(data.first(), Some(0..=3)) => Answered::Yes,
+                    Routed::Authentic | Routed::Done => Answered::No,
+                    unknown => {
+                        resume.keep(from, data, unknown);
+                        Answered::No
+                    }
                 }
             });
             if !any {
@@ -182,7 +181,7 @@ impl MediaLoop {
             && let Some((from, datagrams)) = self.turns.next()
         {
             for data in datagrams {
-                self.core.handle(now, from, &data, out);
+                self.core.shake(now, from, &data, out);
             }
             now = Instant::now();
         }

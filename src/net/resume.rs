@@ -11,7 +11,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 #[cfg(feature = "full-state")]
 use super::full_state;
-use super::turns::Turns;
+use super::turns::{Taken, Turns};
 use super::{Notice, timeline};
 use crate::broadcast::{Broadcast, Departure, Event, Join, Refusal, Routed};
 use crate::peer::Transmit;
@@ -155,7 +155,7 @@ impl Resume {
         }
         let data = Bytes::copy_from_slice(data);
         let kept = match routed {
-            Routed::Done => return,
+            Routed::Done | Routed::Authentic => return,
             Routed::UnknownUfrag(ufrag) => {
                 let _ = self.demand.send(ufrag.clone());
                 add(self.checks.entry(ufrag).or_default(), (from, data))
@@ -242,7 +242,7 @@ impl Resume {
             self.sources.extend(peer.zip(session.now.local));
         }
         for (from, data) in self.ready(&record.ice.ufrag, address) {
-            if !turns.take(core, from, &data) {
+            if turns.take(core, now, from, &data, out) == Taken::No {
                 core.handle(now, from, &data, out);
             }
         }

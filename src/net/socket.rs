@@ -87,8 +87,13 @@ impl Socket {
             let stride = meta.stride.max(1);
             for datagram in buffer[..meta.len].chunks(stride) {
                 let answered = take(meta.addr, datagram);
-                if let (Answered::Yes, Some(local)) = (answered, meta.dst_ip) {
-                    set_source(&mut self.sources, meta.addr, local);
+                let (Some(local), Some(sources)) = (meta.dst_ip, &mut self.sources) else {
+                    continue;
+                };
+                match answered {
+                    Answered::Yes => set_source(sources, meta.addr, local),
+                    Answered::FirstTime if !sources.contains_key(&meta.addr) => set_source(sources, meta.addr, local),
+                    Answered::FirstTime | Answered::No => {}
                 }
             }
         }
@@ -104,7 +109,9 @@ impl Socket {
     /// What is sent to this peer leaves from there.
     #[cfg(feature = "full-state")]
     pub fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
-        set_source(&mut self.sources, peer, local);
+        if let Some(sources) = &mut self.sources {
+            set_source(sources, peer, local);
+        }
     }
 
     /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one system call. Order is kept within an
@@ -153,17 +160,19 @@ impl Socket {
     }
 }
 
-fn set_source(sources: &mut Option<HashMap<SocketAddr, IpAddr>>, peer: SocketAddr, local: IpAddr) {
-    let Some(sources) = sources else { return };
+fn set_source(sources: &mut HashMap<SocketAddr, IpAddr>, peer: SocketAddr, local: IpAddr) {
     if sources.len() >= MAX_LOCAL {
         sources.clear();
     }
     sources.insert(peer, local);
 }
 
-/// Whether a datagram was answered, that is, came from somebody who proved to be a peer.
+/// Whether a datagram is answered, and the answers to its sender leave from the address that it was sent to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answered {
+    /// It came from a peer who proved to be one.
     Yes,
+    /// It may be forged: it tells only what nobody has told before.
+    FirstTime,
     No,
 }

@@ -5,17 +5,31 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::broadcast::Broadcast;
-use crate::peer;
+use crate::broadcast::{Broadcast, Screened};
+use crate::peer::{self, Transmit};
 use crate::vault::Role;
 
 /// Datagrams of one address that wait; a flight has fewer.
 const MAX_OF_ADDRESS: usize = 8;
 /// Addresses that have datagrams waiting. What comes beyond is lost, as on any busy path, and browsers repeat it.
 const MAX_ADDRESSES: usize = 16_384;
+
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is no DTLS.
+    No,
+    /// It is worth nothing.
+    Dropped,
+    /// It belongs to nobody who is known yet.
+    UnknownAddress,
+    /// It waits and will be answered, or has been.
+    Answered,
+}
 
 /// See the module.
 #[derive(Default)]
@@ -33,18 +47,32 @@ struct Line {
 }
 
 impl Turns {
-    /// Lets a datagram wait, if it is DTLS (RFC 7983 §7) of a peer; whether it does.
-    pub fn take(&mut self, core: &Broadcast, from: SocketAddr, data: &[u8]) -> bool {
-        let role = matches!(data.first(), Some(20..=63))
-            .then(|| core.role_of(from))
-            .flatten();
-        if let Some(role) = role {
-            self.wait(role, from, data);
+    /// Lets a datagram wait, if it is DTLS (RFC 7983 §7) that is worth it.
+    pub fn take(
+        &mut self,
+        core: &mut Broadcast,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Taken {
+        if !matches!(data.first(), Some(20..=63)) {
+            return Taken::No;
         }
-        role.is_some()
+        match core.screen(now, from, data, out) {
+            Screened::Dropped => Taken::Dropped,
+            Screened::UnknownAddress => Taken::UnknownAddress,
+            Screened::Asked => Taken::Answered,
+            Screened::Handshake { role, datagrams } => {
+                for datagram in datagrams {
+                    self.wait(role, from, datagram);
+                }
+                Taken::Answered
+            }
+        }
     }
 
-    fn wait(&mut self, role: Role, from: SocketAddr, data: &[u8]) {
+    fn wait(&mut self, role: Role, from: SocketAddr, data: Bytes) {
         let full = self.lines.len() >= MAX_ADDRESSES;
         let line = match self.lines.entry(from) {
             Entry::Occupied(line) => line.into_mut(),
@@ -57,10 +85,11 @@ impl Turns {
                 place.insert(Line::default())
             }
         };
-        if let Some(random) = peer::client_random(data) {
+        if let Some(random) = peer::client_random(&data) {
             match line.random {
-                // Said again: one is enough.
-                Some(known) if known == random => return,
+                // Said again. The second ClientHello has the same random, and goes on from the first one.
+                Some(known) if known == random && line.datagrams.contains(&data) => return,
+                Some(known) if known == random => {}
                 // The browser has given that attempt up.
                 Some(_) => line.datagrams.clear(),
                 None => {}
@@ -68,7 +97,7 @@ impl Turns {
             line.random = Some(random);
         }
         if line.datagrams.len() < MAX_OF_ADDRESS {
-            line.datagrams.push(Bytes::copy_from_slice(data));
+            line.datagrams.push(data);
         }
     }
 
@@ -104,10 +133,13 @@ pub(super) mod tests {
     #[test]
     fn publishers_come_before_viewers_and_each_in_the_order_of_arrival() {
         let mut turns = Turns::default();
-        turns.wait(Role::Viewer, address(1), b"\x16a");
-        turns.wait(Role::Viewer, address(2), b"\x16b");
-        turns.wait(Role::Publisher, address(3), b"\x16c");
-        turns.wait(Role::Viewer, address(1), b"\x16d");
+        let wait = |turns: &mut Turns, role, port, data: &'static [u8]| {
+            turns.wait(role, address(port), Bytes::from_static(data));
+        };
+        wait(&mut turns, Role::Viewer, 1, b"\x16a");
+        wait(&mut turns, Role::Viewer, 2, b"\x16b");
+        wait(&mut turns, Role::Publisher, 3, b"\x16c");
+        wait(&mut turns, Role::Viewer, 1, b"\x16d");
         let order: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
         let ports: Vec<u16> = order.iter().map(|(from, _)| from.port()).collect();
         assert_eq!(ports, [3, 1, 2]);
@@ -119,7 +151,7 @@ pub(super) mod tests {
     fn a_browsers_later_attempt_takes_the_place_of_an_earlier_one_and_a_repetition_is_left_out() {
         let mut turns = Turns::default();
         for data in [&hello(1)[..], b"\x16rest", &hello(2), b"\x16rest", &hello(2)] {
-            turns.wait(Role::Viewer, address(1), data);
+            turns.wait(Role::Viewer, address(1), Bytes::copy_from_slice(data));
         }
         let (_, datagrams) = turns.next().expect("a turn");
         assert_eq!(datagrams, [&hello(2)[..], b"\x16rest"]);
@@ -129,10 +161,10 @@ pub(super) mod tests {
     fn what_waits_has_a_bound() {
         let mut turns = Turns::default();
         for _ in 0..20 {
-            turns.wait(Role::Viewer, address(1), b"\x16");
+            turns.wait(Role::Viewer, address(1), Bytes::from_static(b"\x16"));
         }
         for port in 1..=u16::MAX {
-            turns.wait(Role::Viewer, address(port), b"\x16");
+            turns.wait(Role::Viewer, address(port), Bytes::from_static(b"\x16"));
         }
         assert_eq!(turns.next().expect("a turn").1.len(), MAX_OF_ADDRESS);
         assert_eq!(std::iter::from_fn(|| turns.next()).count(), MAX_ADDRESSES - 1);

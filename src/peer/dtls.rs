@@ -11,7 +11,10 @@ use bytes::Bytes;
 use dimpl::{DtlsCertificate, Output, SrtpProfile};
 use zeroize::Zeroizing;
 
+use super::cookie::COOKIE_LEN;
+use super::handshakes::{Begin, Begun};
 use super::srtp::{Profile, SessionKeys};
+use super::verified;
 use crate::vault::Role;
 
 /// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s where the application knows
@@ -38,7 +41,7 @@ pub enum DtlsError {
 }
 
 /// What a completed handshake yields.
-pub(super) struct Completed {
+pub(crate) struct Completed {
     /// The browser's leaf certificate, DER. Nothing has been compared with a fingerprint yet.
     pub certificate: Vec<u8>,
     /// Fresh keys.
@@ -46,7 +49,7 @@ pub(super) struct Completed {
 }
 
 /// One DTLS handshake, server side, without I/O.
-pub(super) trait Handshake: Send {
+pub(crate) trait Handshake: Send {
     /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields the keys once. After an error the
     /// handshake is dead and must be dropped.
     fn drive(
@@ -94,7 +97,7 @@ impl Load {
 }
 
 /// A place among the handshakes that are under way, free again when dropped.
-pub(super) struct Admitted(Arc<Load>);
+pub(crate) struct Admitted(Arc<Load>);
 
 impl Admitted {
     /// Whether others are turned away for want of places.
@@ -112,6 +115,8 @@ impl Drop for Admitted {
 /// The server's DTLS identity and settings, shared by all peers.
 pub struct Dtls {
     config: Arc<dimpl::Config>,
+    /// For clients that have shown a cookie.
+    verified: Arc<dimpl::Config>,
     load: Arc<Load>,
     /// SHA-256 of the certificate.
     sha256: [u8; 32],
@@ -125,13 +130,18 @@ impl Dtls {
     /// # Errors
     /// [`DtlsError::Config`] where the library refuses them.
     pub fn new(certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
-        let config = dimpl::Config::builder()
-            // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round trip more.
-            .use_server_cookie(false)
-            .require_client_certificate(true)
-            .flight_start_rto(FLIGHT_RTO)
-            .flight_retries(FLIGHT_RETRIES)
-            .handshake_timeout(HANDSHAKE_TIMEOUT)
+        let settings = || {
+            dimpl::Config::builder()
+                .require_client_certificate(true)
+                .flight_start_rto(FLIGHT_RTO)
+                .flight_retries(FLIGHT_RETRIES)
+                .handshake_timeout(HANDSHAKE_TIMEOUT)
+        };
+        // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round trip more.
+        let config = settings().use_server_cookie(false).build().map_err(DtlsError::Config)?;
+        let verified = settings()
+            .use_server_cookie(true)
+            .with_crypto_provider(verified::provider())
             .build()
             .map_err(DtlsError::Config)?;
         let load = Load {
@@ -139,17 +149,25 @@ impl Dtls {
             // Until told otherwise.
             most: AtomicUsize::new(usize::MAX),
         };
-        Ok(Self::with(Arc::new(config), Arc::new(load), certificate, private_key))
+        let configs = (Arc::new(config), Arc::new(verified));
+        Ok(Self::with(configs, Arc::new(load), certificate, private_key))
     }
 
     /// Another identity of the same server: handshakes of both count together.
     pub fn beside(&self, certificate: &[u8], private_key: &[u8]) -> Self {
-        Self::with(self.config.clone(), self.load.clone(), certificate, private_key)
+        let configs = (self.config.clone(), self.verified.clone());
+        Self::with(configs, self.load.clone(), certificate, private_key)
     }
 
-    fn with(config: Arc<dimpl::Config>, load: Arc<Load>, certificate: &[u8], private_key: &[u8]) -> Self {
+    fn with(
+        (config, verified): (Arc<dimpl::Config>, Arc<dimpl::Config>),
+        load: Arc<Load>,
+        certificate: &[u8],
+        private_key: &[u8],
+    ) -> Self {
         Self {
             config,
+            verified,
             load,
             sha256: *digest(&SHA256, certificate)
                 .as_ref()
@@ -170,23 +188,29 @@ impl Dtls {
     /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which matters for what is
     /// encrypted once per viewer. It costs them nothing at a restart, since the server may send one round trip after the
     /// ClientHello in both versions. Publishers get DTLS 1.3 (1.2 where they cannot): they may send a round trip earlier.
-    pub(super) fn handshake(&self, role: Role, now: Instant) -> Option<(Box<dyn Handshake>, Admitted)> {
+    ///
+    /// Who has shown a cookie gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so that answers to forged ones would spoil
+    /// the browser's own.
+    pub(crate) fn begin(&self, role: Role, begin: Begin, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
-        let certificate = DtlsCertificate {
+        let (config, certificate) = (self.config.clone(), self.certificate());
+        let (dtls, cookie) = match (begin, role) {
+            (Begin::Verified(cookie), _) => {
+                let mut dtls = dimpl::Dtls::new_12(self.verified.clone(), certificate, now);
+                verified::expect_second_hello(&mut dtls, now).ok()?;
+                (dtls, Some(cookie))
+            }
+            (Begin::Direct, Role::Viewer) => (dimpl::Dtls::new_12(config, certificate, now), None),
+            (Begin::Direct, Role::Publisher) => (dimpl::Dtls::new_auto(config, certificate, now), None),
+        };
+        Some((Box::new(Dimpl::new(dtls, cookie, now)), admitted))
+    }
+
+    fn certificate(&self) -> DtlsCertificate {
+        DtlsCertificate {
             certificate: self.certificate.to_vec(),
             private_key: self.private_key.to_vec(),
-        };
-        let dtls = match role {
-            Role::Viewer => dimpl::Dtls::new_12(self.config.clone(), certificate, now),
-            Role::Publisher => dimpl::Dtls::new_auto(self.config.clone(), certificate, now),
-        };
-        let handshake = Dimpl {
-            dtls,
-            certificate: None,
-            next: now,
-            buffer: vec![0; 2048],
-        };
-        Some((Box::new(handshake), admitted))
+        }
     }
 }
 
@@ -229,9 +253,23 @@ impl Identities {
 
 struct Dimpl {
     dtls: dimpl::Dtls,
+    /// What the client has shown, where it was asked for it.
+    cookie: Option<[u8; COOKIE_LEN]>,
     certificate: Option<Vec<u8>>,
     next: Instant,
     buffer: Vec<u8>,
+}
+
+impl Dimpl {
+    fn new(dtls: dimpl::Dtls, cookie: Option<[u8; COOKIE_LEN]>, now: Instant) -> Self {
+        Self {
+            dtls,
+            cookie,
+            certificate: None,
+            next: now,
+            buffer: vec![0; 2048],
+        }
+    }
 }
 
 impl Handshake for Dimpl {
@@ -243,7 +281,9 @@ impl Handshake for Dimpl {
     ) -> Result<Option<Completed>, DtlsError> {
         self.dtls.handle_timeout(now).map_err(DtlsError::Handshake)?;
         if let Some(datagram) = datagram {
-            self.dtls.handle_packet(datagram).map_err(DtlsError::Handshake)?;
+            let dtls = &mut self.dtls;
+            let taken = verified::with_cookie(self.cookie, || dtls.handle_packet(datagram));
+            taken.map_err(DtlsError::Handshake)?;
         }
         let mut keys = None;
         loop {
@@ -282,26 +322,4 @@ fn profile_of(profile: SrtpProfile) -> Option<Profile> {
         SrtpProfile::AES128_CM_SHA1_80 => Some(Profile::Aes128CmSha1_80),
         _ => None,
     }
-}
-
-/// The random of a ClientHello, in an epoch 0 handshake record with its first fragment. A new one means a new handshake.
-pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
-    // Behind the headers: legacy_version (2), random (32).
-    (client_hello_offset(datagram)? == 0).then(|| datagram.get(27..59)?.try_into().ok())?
-}
-
-/// Whether this is a later fragment of a ClientHello.
-pub(super) fn is_client_hello_rest(datagram: &[u8]) -> bool {
-    client_hello_offset(datagram).is_some_and(|offset| offset > 0)
-}
-
-/// The fragment offset of a ClientHello record of epoch 0.
-fn client_hello_offset(datagram: &[u8]) -> Option<u32> {
-    const HANDSHAKE: u8 = 22;
-    const CLIENT_HELLO: u8 = 1;
-    // Record: type, version (2), epoch (2), sequence (6), length (2). Handshake: type, length (3), message_seq (2),
-    // fragment_offset (3), fragment_length (3).
-    let headers = datagram.get(..25)?;
-    let fits = headers[0] == HANDSHAKE && headers[3..5] == [0, 0] && headers[13] == CLIENT_HELLO;
-    fits.then(|| u32::from_be_bytes([0, headers[19], headers[20], headers[21]]))
 }

@@ -17,8 +17,7 @@ use crate::vault::IceCredentials;
 
 impl Peer {
     /// As if a check from this address had passed and a handshake had completed.
-    pub(crate) fn take_keys(&mut self, now: Instant, from: SocketAddr, keys: SessionKeys) {
-        self.proven.insert(0, (from, now));
+    pub(crate) fn connect(&mut self, now: Instant, from: SocketAddr, keys: SessionKeys) {
         self.srtp = Srtp::new(keys);
         self.last_heard = Some(now);
         self.last_check = Some(now);
@@ -30,7 +29,7 @@ impl Peer {
     }
 }
 
-/// The browser's half of a peer that [`Peer::take_keys`].
+/// The browser's half of a peer that [was connected so](Peer::connect).
 pub(crate) struct Browser {
     sending: Context,
     receiving: Context,

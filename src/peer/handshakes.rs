@@ -1,19 +1,32 @@
-//! The handshakes that a peer has under way, beside its live keys.
+//! The handshakes that are under way at one address, beside whatever keys are live there.
 //!
-//! A page that renews its keys starts again and again until one handshake completes, and anybody who can forge the
-//! browser's address may send a ClientHello too. So two handshakes may be under way at once, a newcomer pushes out only the
-//! older one, and neither touches the live keys before it has completed.
+//! A handshake belongs to an address; whose it is, its certificate says once it is complete. A page that renews its keys starts again
+//! and again until one completes, and anybody who can send with the browser's address may send ClientHellos too: so several may be under
+//! way at once, and none touches live keys before it has completed. What a stranger can do to them:
+//!
+//! - A browser takes the first ServerHello that reaches it, and fails where that answers somebody else's ClientHello. Two ClientHellos are
+//!   answered at once ([`Direct`]); while more come, each is asked for a cookie first, which only who receives at the address can show.
+//! - Plaintext after the ClientHello is taken only with the certificate that the offer names ([`Flight`]).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::Transmit;
-use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake, is_client_hello_rest};
+use super::cookie::{COOKIE_LEN, Cookies};
+use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake};
+use super::flight::Flight;
+use super::pressure::{Budget, Direct};
+use super::records::{Hello, client_hello, is_client_hello_rest};
 
-/// Handshakes of one peer under way at once.
+/// Handshakes under way at one address, but for those in which the browser has gone on from its ClientHello.
 const MAX_UNDER_WAY: usize = 2;
+/// The same, with those.
+const MAX_ADVANCED: usize = 4;
+/// ClientHellos that wait for their turn.
+const MAX_WAITING: usize = 4;
 /// How long a completed handshake stays to repeat its last flight, should that have been lost.
 const LINGER: Duration = Duration::from_secs(5);
 /// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
@@ -27,25 +40,46 @@ const MAX_STALE: usize = 16;
 const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for every handshake while all places are taken: one that stands still must not keep others out.
 const CONTESTED_TIMEOUT: Duration = Duration::from_secs(2);
-/// New handshakes in a row, and per second after that. A page starts at most two a second.
-const BURST: u32 = 8;
-const REFILL: Duration = Duration::from_millis(250);
 
 /// A handshake that has just completed.
-pub(super) struct Done {
-    pub completed: Completed,
+pub(crate) struct Done {
+    pub(super) completed: Completed,
+    /// Where it came from.
     pub from: SocketAddr,
+    /// When.
     pub at: Instant,
     /// From its first ClientHello.
     pub took: Duration,
 }
 
+impl Done {
+    /// The certificate that the other side has proved to be its own, DER.
+    pub fn certificate(&self) -> &[u8] {
+        &self.completed.certificate
+    }
+}
+
+/// What a ClientHello has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Nothing: whoever sent it need not be at its address.
+    Direct,
+    /// A good cookie.
+    Verified([u8; COOKIE_LEN]),
+}
+
+/// A new handshake, and its place among those under way.
+pub(crate) type Begun = (Box<dyn Handshake>, Admitted);
+
 struct UnderWay {
     random: [u8; 32],
-    from: SocketAddr,
     started: Instant,
+    /// Whoever began it receives what is sent to its address.
+    verified: bool,
     /// Set once complete.
     drop_at: Option<Instant>,
+    /// The server has answered.
+    spoke: bool,
     /// More than a ClientHello came.
     answered: bool,
     /// How often a flight was repeated before that.
@@ -57,63 +91,133 @@ struct UnderWay {
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Handshakes {
+pub(crate) struct Handshakes {
     /// The newest first.
     list: Vec<UnderWay>,
+    /// ClientHellos that may begin a handshake, and have not been handed in yet.
+    waiting: Vec<[u8; 32]>,
     /// ClientHellos from before the last completed handshake, and until when they are remembered. One that comes again must not begin
     /// anew: its keys would take the place of newer ones, which the browser uses.
     stale: Vec<([u8; 32], Instant)>,
-    /// Token bucket for new handshakes: how many were started beyond what has been refilled, and since when that is counted.
-    spent: u32,
-    counted_at: Option<Instant>,
+    direct: Direct,
+    /// For those that have shown a cookie.
+    verified: Budget,
+    flight: Flight,
     /// A later fragment of a ClientHello that overtook the first one.
-    early: Option<(SocketAddr, Bytes)>,
+    early: Option<Bytes>,
 }
 
 impl Handshakes {
-    /// Takes a DTLS datagram; `random` is its ClientHello's, if it starts one. `start` makes a new handshake.
+    /// Looks at a DTLS datagram from `from` before anything is spent on it: what of it should be handed to [`Handshakes::handle`], now or
+    /// when its turn comes. A ClientHello that should show a cookie first is asked for one, in `out`. `is_expected` knows the
+    /// certificates that may come from this address.
+    pub fn screen<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &'a [u8],
+        cookies: &Cookies,
+        is_expected: impl Fn(&[u8]) -> bool,
+        out: &mut Vec<Transmit>,
+    ) -> Vec<Cow<'a, [u8]>> {
+        if let Some(hello) = client_hello(datagram) {
+            return match self.screen_hello(now, from, hello, cookies) {
+                Screened::Pass => vec![Cow::Borrowed(datagram)],
+                Screened::AskForCookie => {
+                    out.push(Transmit {
+                        to: from,
+                        data: cookies.request(now, from),
+                    });
+                    Vec::new()
+                }
+                Screened::Drop(why) => {
+                    tracing::trace!(why, "a ClientHello is dropped");
+                    Vec::new()
+                }
+            };
+        }
+        if is_client_hello_rest(datagram) {
+            return vec![Cow::Borrowed(datagram)];
+        }
+        if self.list.is_empty() {
+            tracing::trace!("DTLS is dropped: no handshake is under way at its address");
+            return Vec::new();
+        }
+        self.flight.admit(datagram, is_expected)
+    }
+
+    fn screen_hello(&mut self, now: Instant, from: SocketAddr, hello: Hello<'_>, cookies: &Cookies) -> Screened {
+        let Hello { random, cookie } = hello;
+        self.stale.retain(|(_, until)| *until > now);
+        if self.stale.iter().any(|(known, _)| *known == random) {
+            return Screened::Drop("a newer handshake was completed before");
+        }
+        if cookies.is_good(now, from, cookie) {
+            // The same random has begun a handshake without a cookie, if it was answered at once and somebody was asked for a cookie
+            // meanwhile: the client goes on with this one.
+            let known = self.list.iter().any(|h| h.random == random && h.verified);
+            if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
+                return Screened::Drop("too many handshakes were begun at this address");
+            }
+        } else if !self.list.iter().any(|h| h.random == random) && !self.waiting.contains(&random) {
+            let verified = self.list.iter().any(|h| h.verified && h.drop_at.is_none());
+            if !self.direct.take(now, verified) {
+                return Screened::AskForCookie;
+            }
+        }
+        if !self.waiting.contains(&random) {
+            self.waiting.insert(0, random);
+            self.waiting.truncate(MAX_WAITING);
+        }
+        Screened::Pass
+    }
+
+    /// Takes what [`Handshakes::screen`] has let pass. `start` makes a new handshake.
     pub fn handle(
         &mut self,
         now: Instant,
         from: SocketAddr,
-        random: Option<[u8; 32]>,
         datagram: &[u8],
-        start: impl FnOnce() -> Option<(Box<dyn Handshake>, Admitted)>,
+        cookies: &Cookies,
+        start: impl FnOnce(Begin) -> Option<Begun>,
         out: &mut Vec<Transmit>,
     ) -> Option<Done> {
-        let Some(random) = random else {
-            let expected = self.list.iter().any(|h| h.from == from && h.drop_at.is_none());
-            if !expected && is_client_hello_rest(datagram) {
-                self.early = Some((from, Bytes::copy_from_slice(datagram)));
+        let Some(hello) = client_hello(datagram) else {
+            if is_client_hello_rest(datagram) {
+                if self.list.iter().all(|h| h.spoke) && !self.direct.is_pressed() {
+                    self.early = Some(Bytes::copy_from_slice(datagram));
+                }
+                // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
+                return self.drive(now, from, out, Some(datagram), |h| !h.spoke);
             }
-            if !is_client_hello_rest(datagram) {
-                let of_address = self.list.iter_mut().filter(|h| h.from == from);
-                of_address.for_each(|h| h.answered = true);
-            }
+            self.list.iter_mut().for_each(|h| h.answered = true);
             // A record does not tell its handshake; the wrong one fails on it and falls away, the right one goes on.
-            return self.drive(now, out, Some(datagram), |h| h.from == from);
+            return self.drive(now, from, out, Some(datagram), |_| true);
         };
-        self.stale.retain(|(_, until)| *until > now);
-        if self.stale.iter().any(|(known, _)| *known == random) {
-            return None;
-        }
-        if !self.list.iter().any(|h| h.random == random && h.from == from) {
-            if !self.allow(now) {
-                return None;
+        let random = hello.random;
+        self.waiting.retain(|waiting| *waiting != random);
+        let begin = match <[u8; COOKIE_LEN]>::try_from(hello.cookie) {
+            Ok(cookie) if cookies.is_good(now, from, &cookie) => Begin::Verified(cookie),
+            _ => Begin::Direct,
+        };
+        let verified = begin != Begin::Direct;
+        if !self.list.iter().any(|h| h.random == random && h.verified == verified) {
+            if verified {
+                // The client has gone on to its second ClientHello.
+                self.list.retain(|h| h.random != random || h.drop_at.is_some());
             }
-            let pushed_out = self.list.iter().rposition(|h| h.drop_at.is_none());
-            if let Some(last) = pushed_out.filter(|_| self.under_way() >= MAX_UNDER_WAY) {
-                self.list.remove(last);
-            }
-            let Some((handshake, admitted)) = start() else {
+            self.make_room();
+            let Some((handshake, admitted)) = start(begin) else {
                 tracing::debug!("as many handshakes are under way as there may be: a ClientHello is dropped");
                 return None;
             };
+            self.flight.begin();
             let started = UnderWay {
                 random,
-                from,
                 started: now,
+                verified,
                 drop_at: None,
+                spoke: false,
                 answered: false,
                 repeated: 0,
                 admitted: Some(admitted),
@@ -121,37 +225,34 @@ impl Handshakes {
             };
             self.list.insert(0, started);
         }
-        let done = self.drive(now, out, Some(datagram), |h| h.random == random && h.from == from);
+        let is_this = |h: &UnderWay| h.random == random && h.verified == verified;
+        let done = self.drive(now, from, out, Some(datagram), is_this);
         match self.early.take() {
-            Some((address, fragment)) if address == from && done.is_none() => {
-                self.drive(now, out, Some(&fragment), |h| h.random == random && h.from == from)
-            }
+            Some(fragment) if done.is_none() => self.drive(now, from, out, Some(&fragment), is_this),
             _ => done,
         }
     }
 
-    fn under_way(&self) -> usize {
-        self.list.iter().filter(|h| h.drop_at.is_none()).count()
-    }
-
-    /// Whether one more handshake may start now.
-    fn allow(&mut self, now: Instant) -> bool {
-        let since = now.saturating_duration_since(*self.counted_at.get_or_insert(now));
-        let refilled = u32::try_from(since.as_millis() / REFILL.as_millis()).unwrap_or(u32::MAX);
-        if refilled > 0 {
-            self.spent = self.spent.saturating_sub(refilled);
-            self.counted_at = Some(now);
+    /// Makes room for one more. One in which the browser has answered is not pushed out by one that has not, and one that has shown a
+    /// cookie stays longer than one that has not.
+    fn make_room(&mut self) {
+        let under_way = |h: &UnderWay| h.drop_at.is_none();
+        let place = |list: &[UnderWay], which: fn(&UnderWay) -> bool| list.iter().rposition(which);
+        let fresh = self.list.iter().filter(|h| under_way(h) && !h.answered).count();
+        if fresh >= MAX_UNDER_WAY {
+            let last = place(&self.list, |h| h.drop_at.is_none() && !h.answered && !h.verified)
+                .or_else(|| place(&self.list, |h| h.drop_at.is_none() && !h.answered));
+            last.map(|last| self.list.remove(last));
         }
-        if self.spent >= BURST {
-            return false;
+        if self.list.iter().filter(|h| under_way(h)).count() >= MAX_ADVANCED {
+            place(&self.list, |h| h.drop_at.is_none()).map(|last| self.list.remove(last));
         }
-        self.spent += 1;
-        true
     }
 
     fn drive(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         out: &mut Vec<Transmit>,
         datagram: Option<&[u8]>,
         which: impl Fn(&UnderWay) -> bool,
@@ -169,7 +270,8 @@ impl Handshakes {
             }
             let result = h.handshake.drive(now, datagram, &mut packets);
             h.repeated += u32::from(datagram.is_none() && !packets.is_empty());
-            out.extend(packets.drain(..).map(|data| Transmit { to: h.from, data }));
+            h.spoke |= !packets.is_empty();
+            out.extend(packets.drain(..).map(|data| Transmit { to: from, data }));
             match result {
                 Ok(None) => true,
                 Ok(Some(completed)) => {
@@ -178,11 +280,11 @@ impl Handshakes {
                     let took = now.saturating_duration_since(h.started);
                     done = Some(Done {
                         completed,
-                        from: h.from,
+                        from,
                         at: now,
                         took,
                     });
-                    finished = Some((h.random, h.from));
+                    finished = Some((h.random, h.started));
                     true
                 }
                 Err(error) => {
@@ -191,9 +293,10 @@ impl Handshakes {
                 }
             }
         });
-        let place = self.list.iter().position(|h| Some((h.random, h.from)) == finished);
+        let place = self.list.iter().position(|h| Some((h.random, h.started)) == finished);
         if let Some(place) = place {
             self.forget_older(now, place + 1);
+            self.direct.reset();
         }
         done
     }
@@ -211,15 +314,17 @@ impl Handshakes {
     }
 
     /// Retransmits what is due and drops what has lingered long enough.
-    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) -> Option<Done> {
+    pub fn handle_timeout(&mut self, now: Instant, from: SocketAddr, out: &mut Vec<Transmit>) -> Option<Done> {
         let newest = self.newest();
-        self.drive(now, out, None, |h| h.next(newest) <= now)
+        let pressed = self.direct.is_pressed();
+        self.drive(now, from, out, None, |h| h.next(newest, pressed) <= now)
     }
 
     /// When to call [`Handshakes::handle_timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let newest = self.newest();
-        self.list.iter().map(|h| h.next(newest)).min()
+        let pressed = self.direct.is_pressed();
+        self.list.iter().map(|h| h.next(newest, pressed)).min()
     }
 
     /// The random of the newest handshake under way.
@@ -228,12 +333,20 @@ impl Handshakes {
     }
 }
 
+/// What is to be done about a ClientHello.
+enum Screened {
+    Pass,
+    AskForCookie,
+    Drop(&'static str),
+}
+
 impl UnderWay {
     /// When it has something to do. Only the newest handshake repeats its flights by itself: a browser that has begun another one would
-    /// take an older one's ServerHello for its own, and fail.
-    fn next(&self, newest: Option<[u8; 32]>) -> Instant {
+    /// take an older one's ServerHello for its own, and fail. Where somebody sends ClientHellos in the browser's name (`pressed`), one
+    /// that has shown no cookie is answered only when its client asks again.
+    fn next(&self, newest: Option<[u8; 32]>, pressed: bool) -> Instant {
         let end = self.ends(newest);
-        let may_repeat = self.answered || self.repeated < UNASKED_REPEATS;
+        let may_repeat = (self.verified || !pressed) && (self.answered || self.repeated < UNASKED_REPEATS);
         if self.drop_at.is_some() || Some(self.random) == newest && may_repeat {
             end.min(self.handshake.next_timeout())
         } else {
@@ -259,8 +372,8 @@ mod tests {
     use super::super::srtp::{Profile, SessionKeys};
     use super::*;
 
-    /// Completes when it is told to.
-    struct Puppet(Instant);
+    /// Completes when it is told to, by its number.
+    struct Puppet(Instant, usize);
 
     impl Handshake for Puppet {
         fn drive(
@@ -271,7 +384,7 @@ mod tests {
         ) -> Result<Option<Completed>, DtlsError> {
             self.0 = now + Duration::from_secs(1);
             let keys = || SessionKeys::new(Profile::AeadAes128Gcm, &[0; 56]).expect("keys");
-            Ok((datagram == Some(b"finished")).then(|| Completed {
+            Ok((datagram == Some(&finished(self.1))).then(|| Completed {
                 certificate: Vec::new(),
                 keys: keys(),
             }))
@@ -284,55 +397,140 @@ mod tests {
 
     struct World {
         now: Instant,
+        cookies: Cookies,
         handshakes: Handshakes,
-        begun: u32,
+        begun: Vec<Begin>,
+    }
+
+    fn here() -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], 1))
+    }
+
+    /// The first fragment of a ClientHello, with no session id.
+    fn hello(random: u8, cookie: &[u8]) -> Vec<u8> {
+        let mut datagram = vec![0; 25];
+        datagram[0] = 22;
+        datagram[13] = 1;
+        datagram.extend([0xfe, 0xfd]);
+        datagram.extend([random; 32]);
+        datagram.extend([0, cookie.len() as u8]);
+        datagram.extend(cookie);
+        datagram
+    }
+
+    /// A protected record, which the puppet of this number takes for the end of its handshake.
+    fn finished(number: usize) -> [u8; 2] {
+        [0x2f, number as u8]
     }
 
     impl World {
         fn new() -> Self {
+            let now = Instant::now();
             Self {
-                now: Instant::now(),
+                now,
+                cookies: Cookies::new(&[5; 32], now),
                 handshakes: Handshakes::default(),
-                begun: 0,
+                begun: Vec::new(),
             }
         }
 
-        fn take(&mut self, port: u16, random: Option<u8>, datagram: &[u8]) -> bool {
-            let from = SocketAddr::from(([192, 0, 2, 1], port));
-            let begun = &mut self.begun;
-            let now = self.now;
-            let start = || {
-                *begun += 1;
-                Some((Box::new(Puppet(now)) as Box<dyn Handshake>, Load::for_tests()))
-            };
-            let random = random.map(|byte| [byte; 32]);
-            self.handshakes
-                .handle(now, from, random, datagram, start, &mut Vec::new())
-                .is_some()
+        /// Hands in a datagram. Whether a handshake was completed, and what was sent.
+        fn take(&mut self, datagram: &[u8]) -> (bool, Vec<Transmit>) {
+            let (now, cookies, begun) = (self.now, &self.cookies, &mut self.begun);
+            let mut out = Vec::new();
+            let passed = self
+                .handshakes
+                .screen(now, here(), datagram, cookies, |_| true, &mut out);
+            let mut done = false;
+            for datagram in passed {
+                let start = |begin| {
+                    begun.push(begin);
+                    Some((Box::new(Puppet(now, begun.len())) as Box<dyn Handshake>, Load::for_tests()))
+                };
+                let handshakes = &mut self.handshakes;
+                done |= handshakes
+                    .handle(now, here(), &datagram, cookies, start, &mut out)
+                    .is_some();
+            }
+            (done, out)
         }
-    }
 
-    #[test]
-    fn a_newer_attempt_goes_on_when_an_older_one_completes() {
-        let mut world = World::new();
-        world.take(1, Some(1), b"hello");
-        world.take(2, Some(2), b"hello");
-        assert!(world.take(1, None, b"finished"));
-        assert!(world.take(2, None, b"finished"));
-        assert_eq!(world.begun, 2);
+        fn cookie(&mut self, random: u8) -> Vec<u8> {
+            let (_, out) = self.take(&hello(random, &[]));
+            assert_eq!(out.len(), 1, "asked for a cookie");
+            out[0].data[out[0].data.len() - COOKIE_LEN..].to_vec()
+        }
     }
 
     #[test]
     fn an_older_attempt_cannot_begin_anew_once_a_newer_one_has_completed() {
         let mut world = World::new();
-        world.take(1, Some(1), b"hello");
-        world.take(2, Some(2), b"hello");
-        assert!(world.take(2, None, b"finished"));
-        assert!(!world.take(1, Some(1), b"hello"), "said again, since no answer came");
-        assert!(!world.take(1, None, b"finished"));
-        assert_eq!(world.begun, 2);
+        world.take(&hello(1, &[]));
+        world.take(&hello(2, &[]));
+        assert!(world.take(&finished(2)).0);
+        world.take(&hello(1, &[]));
+        assert!(!world.take(&finished(1)).0);
+        assert_eq!(world.begun.len(), 2, "said again, since no answer came");
         world.now += STALE;
-        world.take(1, Some(1), b"hello");
-        assert_eq!(world.begun, 3, "forgotten in the end");
+        world.take(&hello(1, &[]));
+        assert_eq!(world.begun.len(), 3, "forgotten in the end");
+    }
+
+    #[test]
+    fn a_newer_attempt_goes_on_when_an_older_one_completes() {
+        let mut world = World::new();
+        world.take(&hello(1, &[]));
+        world.take(&hello(2, &[]));
+        assert!(world.take(&finished(1)).0);
+        assert!(world.take(&finished(2)).0);
+        assert_eq!(world.begun.len(), 2);
+    }
+
+    #[test]
+    fn under_a_flood_only_who_shows_a_cookie_is_answered() {
+        let mut world = World::new();
+        for random in 1..=100 {
+            let (_, out) = world.take(&hello(random, &[]));
+            let asked = usize::from(random > 2);
+            assert_eq!(out.len(), asked);
+            world.now += Duration::from_millis(2);
+        }
+        assert_eq!(world.begun, [Begin::Direct, Begin::Direct]);
+        // The browser may take the answer to anybody's ClientHello for its own.
+        let cookie = world.cookie(101);
+        world.take(&hello(102, &cookie));
+        assert_eq!(world.begun.len(), 3);
+        let mut forged = cookie.clone();
+        forged[0] ^= 1;
+        world.take(&hello(103, &forged));
+        assert_eq!(world.begun.len(), 3);
+        assert!(world.take(&finished(3)).0);
+    }
+
+    #[test]
+    fn one_in_which_the_browser_has_answered_is_not_pushed_out_by_new_ones() {
+        let mut world = World::new();
+        world.take(&hello(1, &[]));
+        world.handshakes.list[0].answered = true;
+        world.take(&hello(2, &[]));
+        for random in 3..8 {
+            let cookie = world.cookie(random);
+            world.take(&hello(random, &cookie));
+        }
+        assert_eq!(world.begun.len(), 7);
+        let there: Vec<u8> = world.handshakes.list.iter().map(|h| h.random[0]).collect();
+        assert_eq!(there, [7, 6, 1]);
+    }
+
+    #[test]
+    fn where_others_send_hellos_too_a_flight_without_a_cookie_is_not_repeated_unasked() {
+        let mut world = World::new();
+        world.take(&hello(1, &[]));
+        let end = world.now + HANDSHAKE_TIMEOUT;
+        assert!(world.handshakes.next_timeout() < Some(end));
+        world.take(&hello(2, &[]));
+        world.take(&hello(3, &[]));
+        let earliest = world.handshakes.next_timeout().unwrap();
+        assert!(earliest >= world.now + OVERTAKEN_TIMEOUT);
     }
 }

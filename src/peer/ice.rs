@@ -23,6 +23,8 @@ const MAX_REQUEST: usize = 600;
 /// A check that passed.
 #[derive(Debug)]
 pub(super) struct Checked {
+    /// The transaction (RFC 8489 §5): new for every check.
+    pub transaction: [u8; 12],
     /// The response to send back.
     pub response: Vec<u8>,
     /// The request named this pair (USE-CANDIDATE, RFC 8445 §7.3.1.5).
@@ -116,6 +118,7 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
         ),
     }?;
     Some(Checked {
+        transaction: request.transaction_id.0,
         response,
         nominated,
         refused: refusal.is_some(),

@@ -1,6 +1,8 @@
 //! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
 
+mod cookie;
 mod dtls;
+mod flight;
 #[cfg(feature = "full-state")]
 #[path = "../full_state/peer.rs"]
 pub(crate) mod full_state;
@@ -8,43 +10,43 @@ pub(crate) mod full_state;
 pub(crate) mod fuzzing;
 mod handshakes;
 mod ice;
+mod pressure;
+mod records;
 #[cfg(test)]
 mod secrecy;
 mod srtp;
+mod verified;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-pub(crate) use dtls::client_random;
+pub(crate) use cookie::Cookies;
 pub use dtls::{Dtls, DtlsError, Identities};
-use handshakes::Handshakes;
+pub(crate) use handshakes::{Begin, Begun, Done, Handshakes};
+pub(crate) use records::client_random;
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 
 use crate::sdp::Fingerprint;
 use crate::stack;
-use crate::vault::{IceCredentials, Role};
+use crate::vault::IceCredentials;
 
-/// How long a STUN check proves an address: a ClientHello from it is taken for so long. Browsers check every 2.5 s at the
-/// least while media flows; 30 s is the consent of RFC 7675 §5.1.
-const PROOF: Duration = Duration::from_secs(30);
-/// Addresses whose proof is remembered, the latest first.
-const MAX_PROVEN: usize = 4;
+/// Checks that are known again, the latest first.
+const MAX_CHECKS: usize = 16;
+/// Addresses that the browser has nominated and that no media came from yet.
+const MAX_NOMINATED: usize = 8;
 
 /// What a peer is made from: its record.
 #[derive(Debug, Clone)]
 pub struct PeerSetup {
-    /// Publisher or viewer: decides the DTLS versions offered.
-    pub role: Role,
     /// The server's ICE credentials for this peer.
     pub ice: IceCredentials,
     /// What the browser's certificate must match.
     pub fingerprints: Vec<Fingerprint>,
-    /// The address that passed a check in an earlier boot. A ClientHello is taken from it without a new check, since the browser sends
-    /// one before its next check is due.
+    /// Where its media went in an earlier boot.
     pub address: Option<SocketAddr>,
 }
 
@@ -62,8 +64,11 @@ pub struct Transmit {
 pub enum Received {
     /// Nothing for the layer above: answered, swallowed or dropped.
     Nothing,
-    /// A STUN check passed: `from` belongs to this peer from now on.
-    Checked,
+    /// A STUN check was answered. Its source may be forged: whose the address is, only DTLS or SRTP from there tells.
+    Answered {
+        /// It passed, and did not come before from another address: the peer may be there.
+        claims: bool,
+    },
     /// An authenticated RTP packet, decrypted.
     Rtp(BytesMut),
     /// An authenticated compound RTCP packet, decrypted.
@@ -74,8 +79,6 @@ pub enum Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
-    /// A ClientHello has begun a new handshake.
-    Handshake,
     /// A DTLS handshake completed and fresh SRTP keys are in use, in both directions.
     Connected {
         /// The peer had keys of this boot already: a false alarm of the page, or a second restart of its own.
@@ -87,19 +90,16 @@ pub enum PeerEvent {
     Address(SocketAddr),
 }
 
-/// One browser.
+/// One browser. Its handshakes are elsewhere: they belong to an address until they are complete.
 pub struct Peer {
     setup: PeerSetup,
-    dtls: Arc<Dtls>,
-    /// Addresses that passed a check lately, and when.
-    proven: Vec<(SocketAddr, Instant)>,
-    /// The address that the browser nominated last (RFC 8445 §8.1.1), where that is not in use yet.
-    nominated: Option<SocketAddr>,
-    handshakes: Handshakes,
+    /// Transactions of the last checks, and where each came from first.
+    checks: VecDeque<([u8; 12], SocketAddr)>,
+    /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from such a one, the latest last.
+    nominated: Vec<SocketAddr>,
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
     last_check: Option<Instant>,
-    begun: Option<PeerEvent>,
     connected: Option<PeerEvent>,
     moved: Option<PeerEvent>,
     /// In full-state mode: see [`Peer::keep_sessions`].
@@ -109,18 +109,14 @@ pub struct Peer {
 
 impl Peer {
     /// A peer as its record has it; no keys yet.
-    pub fn new(setup: PeerSetup, dtls: Arc<Dtls>, now: Instant) -> Self {
-        let proven = setup.address.map(|address| (address, now)).into_iter().collect();
+    pub fn new(setup: PeerSetup) -> Self {
         Self {
             setup,
-            dtls,
-            proven,
-            nominated: None,
-            handshakes: Handshakes::default(),
+            checks: VecDeque::new(),
+            nominated: Vec::new(),
             srtp: None,
             last_heard: None,
             last_check: None,
-            begun: None,
             connected: None,
             moved: None,
             #[cfg(feature = "full-state")]
@@ -128,14 +124,10 @@ impl Peer {
         }
     }
 
-    /// Takes a datagram. Answers (STUN, DTLS) are appended to `out`. The first byte tells the protocol (RFC 7983 §7).
+    /// Takes a STUN or SRTP datagram. Answers are appended to `out`. The first byte tells the protocol (RFC 7983 §7).
     pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Received {
         match data.first() {
             Some(0..=3) => self.handle_stun(now, from, data, out),
-            Some(20..=63) => {
-                self.handle_dtls(now, from, data, out);
-                Received::Nothing
-            }
             Some(128..=191) => self.handle_srtp(now, from, data),
             _ => Received::Nothing,
         }
@@ -150,63 +142,58 @@ impl Peer {
             data: checked.response.into(),
         });
         if checked.refused {
-            return Received::Nothing;
+            return Received::Answered { claims: false };
         }
         self.last_heard = Some(now);
         self.last_check = Some(now);
-        self.proven.retain(|(address, _)| *address != from);
-        self.proven.insert(0, (from, now));
-        self.proven.truncate(MAX_PROVEN);
-        if self.srtp.is_none() {
-            if checked.nominated || self.setup.address.is_none() {
-                self.move_to(from);
+        if !self.is_first(checked.transaction, from) {
+            tracing::trace!("a STUN check came before from another address: answered, nothing else");
+            return Received::Answered { claims: false };
+        }
+        if checked.nominated && self.srtp.is_some() {
+            self.nominated.retain(|address| *address != from);
+            self.nominated.push(from);
+            if self.nominated.len() > MAX_NOMINATED {
+                self.nominated.remove(0);
             }
-        } else if checked.nominated {
-            self.nominated = Some(from).filter(|from| self.setup.address != Some(*from));
         }
-        Received::Checked
+        Received::Answered { claims: true }
     }
 
-    fn handle_dtls(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) {
-        let random = dtls::client_random(data);
-        if random.is_some() && !self.is_proven(now, from) {
-            return;
+    /// Whether a check is not a copy of another one, sent in the name of another address: STUN has no protection against replays
+    /// (RFC 8489 §16.2.2).
+    fn is_first(&mut self, transaction: [u8; 12], from: SocketAddr) -> bool {
+        if let Some((_, first)) = self.checks.iter().find(|(known, _)| *known == transaction) {
+            return *first == from;
         }
-        let begun = &mut self.begun;
-        let start = || {
-            *begun = Some(PeerEvent::Handshake);
-            self.dtls.handshake(self.setup.role, now)
-        };
-        let done = self.handshakes.handle(now, from, random, data, start, out);
-        self.finish(done);
-        stack::wipe();
+        self.checks.push_front((transaction, from));
+        self.checks.truncate(MAX_CHECKS);
+        true
     }
 
-    fn is_proven(&self, now: Instant, from: SocketAddr) -> bool {
-        self.proven
-            .iter()
-            .any(|(address, at)| *address == from && now.saturating_duration_since(*at) <= PROOF)
+    /// Whether this certificate (DER) is the browser's, by the offer.
+    pub(crate) fn is_of(&self, certificate: &[u8]) -> bool {
+        matches_all(certificate, &self.setup.fingerprints)
     }
 
-    /// Puts a completed handshake's keys to use, if it was the right browser's.
-    fn finish(&mut self, done: Option<handshakes::Done>) {
-        let Some(done) = done else { return };
-        if !matches_all(&done.completed.certificate, &self.setup.fingerprints) {
-            tracing::warn!("a DTLS handshake ended with a certificate that the offer does not name; ignored");
-            return;
-        }
-        let Some(srtp) = Srtp::new(done.completed.keys) else {
+    /// Puts a completed handshake's keys to use. The caller has seen that the certificate [is the browser's](Peer::is_of).
+    pub(crate) fn take_keys(&mut self, done: Done) {
+        let Done {
+            completed,
+            from,
+            at,
+            took,
+        } = done;
+        let Some(srtp) = Srtp::new(completed.keys) else {
             return;
         };
         #[cfg(feature = "full-state")]
         let srtp = full_state::kept(srtp, self.keeps.as_ref());
         let renewed = self.srtp.replace(srtp).is_some();
-        self.last_heard = Some(done.at);
-        self.move_to(done.from);
-        self.connected = Some(PeerEvent::Connected {
-            renewed,
-            took: done.took,
-        });
+        self.last_heard = Some(at);
+        self.nominated.clear();
+        self.move_to(from);
+        self.connected = Some(PeerEvent::Connected { renewed, took });
     }
 
     /// Live media moves to a nominated address only once an authentic packet comes from there: a check alone can be replayed from
@@ -224,8 +211,9 @@ impl Peer {
         };
         let Some(plain) = plain else { return Received::Nothing };
         self.last_heard = Some(now);
-        if self.nominated == Some(from) {
-            self.nominated = None;
+        if let Some(place) = self.nominated.iter().position(|address| *address == from) {
+            // What was nominated before is left.
+            self.nominated.drain(..=place);
             self.move_to(from);
         }
         if rtcp {
@@ -242,22 +230,9 @@ impl Peer {
         }
     }
 
-    /// Does what is due: DTLS retransmissions, the end of a handshake's lingering.
-    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
-        let done = self.handshakes.handle_timeout(now, out);
-        self.finish(done);
-        stack::wipe();
-    }
-
-    /// When [`Peer::handle_timeout`] wants to be called next; `None` in steady state.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        self.handshakes.next_timeout()
-    }
-
-    /// The next event, if any. Poll after every `handle` and `handle_timeout`.
+    /// The next event, if any. Poll after everything that this peer was told.
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
-        let begun = self.begun.take();
-        begun.or_else(|| self.moved.take()).or_else(|| self.connected.take())
+        self.moved.take().or_else(|| self.connected.take())
     }
 
     /// Encrypts an RTP packet; `None` without keys, and for a packet that these keys must not protect (one from before the

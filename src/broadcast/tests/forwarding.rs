@@ -202,7 +202,7 @@ fn datagrams_of_strangers_change_nothing() {
 }
 
 #[test]
-fn an_address_that_moves_to_another_peer_leaves_the_first() {
+fn a_browser_that_moves_takes_its_media_along_and_its_old_address_may_be_anothers() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);
     let viewer = world.connected(Role::Viewer);
@@ -230,10 +230,14 @@ fn an_address_that_moves_to_another_peer_leaves_the_first() {
     world.pass(std::time::Duration::from_secs(1));
     assert!(world.events.contains(&moved));
     let stun = world.browsers[publisher].stun();
-    assert_eq!(world.send_from(old, &stun), Routed::Done);
-    world.core.leave(world.now, &world.browsers[viewer].ufrag());
+    assert_eq!(
+        world.send_from(old, &stun),
+        Routed::Done,
+        "it is the viewer's, for all that is known"
+    );
     let packet = world.encrypted_rtp(publisher, &video_packet(3, DELTA));
-    assert_eq!(world.send_from(old, &packet), Routed::Done);
+    assert_eq!(world.send_from(old, &packet), Routed::Authentic);
+    world.core.leave(world.now, &world.browsers[viewer].ufrag());
     assert_eq!(
         world.core.snapshot(world.now).packets_in,
         3,
@@ -243,21 +247,56 @@ fn an_address_that_moves_to_another_peer_leaves_the_first() {
 }
 
 #[test]
-fn only_the_latest_four_addresses_of_a_peer_are_known() {
+fn a_peer_has_four_addresses_and_keeps_those_that_it_has_shown_to_be_its_own() {
     let mut world = World::new();
-    let viewer = world.browser(Role::Publisher);
-    world.core.join(world.now, world.browsers[viewer].join.clone()).unwrap();
-    let stun = world.browsers[viewer].stun();
+    let publisher = world.connected(Role::Publisher);
+    let own = world.browsers[publisher].address;
     let addresses: Vec<_> = (1..=6)
         .map(|port| format!("192.0.2.9:{port}").parse().unwrap())
         .collect();
     for address in &addresses {
-        world.send_from(*address, &stun);
+        let stun = world.browsers[publisher].stun();
+        assert_eq!(world.send_from(*address, &stun), Routed::Authentic);
     }
-    let known = addresses
-        .iter()
-        .filter(|from| world.send_from(**from, &[0x80; 40]) == Routed::Done)
-        .count();
-    assert_eq!(known, 4);
-    assert_eq!(world.send_from(addresses[0], &[0x80; 40]), Routed::UnknownAddress);
+    let is_known = |world: &mut World, from| world.send_from(from, &[0x80; 40]) == Routed::Done;
+    let known: Vec<_> = addresses.iter().map(|from| is_known(&mut world, *from)).collect();
+    assert_eq!(known, [false, false, false, true, true, true]);
+    assert!(is_known(&mut world, own));
+    world.video(publisher, 1, KEY);
+    assert_eq!(world.core.snapshot(world.now).packets_in, 1);
+}
+
+#[test]
+fn a_check_takes_no_address_from_a_peer_that_has_keys() {
+    let mut world = World::new();
+    let publisher = world.connected(Role::Publisher);
+    let viewer = world.connected(Role::Viewer);
+    // A session of somebody's own, with no address of its own.
+    let bad = world.browser(Role::Viewer);
+    world.core.join(world.now, world.browsers[bad].join.clone()).unwrap();
+    for number in 0..20 {
+        for victim in [publisher, viewer] {
+            let stun = world.browsers[bad].stun();
+            world.send_from(world.browsers[victim].address, &stun);
+        }
+        world.video(publisher, number, if number == 0 { KEY } else { DELTA });
+        world.rtcp(viewer, &[0x80, 201, 0, 1, 0, 0, 0, 9]);
+    }
+    assert_eq!(world.browsers[viewer].sequences(VIDEO).len(), 20);
+    assert_eq!(world.core.snapshot(world.now).packets_in, 20);
+    let ufrag = world.browsers[bad].ufrag();
+    let told = |event: &Event| matches!(event, Event::Address { ufrag: who, .. } if *who == ufrag);
+    assert!(!world.events.iter().any(told), "what it claims is not written down");
+}
+
+#[test]
+fn a_copy_of_a_check_from_elsewhere_claims_nothing() {
+    let mut world = World::new();
+    let viewer = world.connected(Role::Publisher);
+    let stun = world.browsers[viewer].stun();
+    let own = world.browsers[viewer].address;
+    world.send_from(own, &stun);
+    let elsewhere = "203.0.113.9:9".parse().unwrap();
+    world.send_from(elsewhere, &stun);
+    assert_eq!(world.send_from(elsewhere, &[0x80; 40]), Routed::UnknownAddress);
 }

@@ -95,7 +95,7 @@ impl World {
 
     pub fn check(&mut self, id: usize) {
         let stun = self.browsers[id].stun();
-        assert_eq!(self.send(id, &stun), Routed::Done);
+        assert_eq!(self.send(id, &stun), Routed::Authentic);
     }
 
     pub fn handshake(&mut self, id: usize) {

@@ -1,0 +1,198 @@
+//! What of a client's second flight is handed to a handshake.
+//!
+//! In DTLS 1.2 the client's Certificate and what follows it come in plaintext, so that anybody who can send with the browser's address can
+//! slip in messages of his own, and the library takes the first that comes. But the offer names the browser's certificate, and who only
+//! knows an address does not know that certificate: nothing of this flight is taken before it is here. Alerts in plaintext are never
+//! taken (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). In DTLS 1.3 no plaintext follows a ClientHello, and none is taken.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::records::{Fragment, Record, leaf, records};
+
+/// Longest Certificate message in bytes: certificates of browsers have 300, with RSA and a chain some thousand.
+const MAX_MESSAGE: usize = 16 << 10;
+/// Datagrams that wait for the rest of a certificate.
+const MAX_HELD: usize = 16;
+
+/// See the module. One for each address.
+#[derive(Default)]
+pub(super) struct Flight {
+    /// The certificate that the offer names has come.
+    open: bool,
+    /// A certificate that comes in parts: its length, and how much of it is there.
+    parts: Vec<u8>,
+    there: usize,
+    /// What has come before the certificate was whole, in order.
+    held: Vec<Bytes>,
+}
+
+impl Flight {
+    /// A new handshake begins: its certificate is awaited anew.
+    pub fn begin(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What of this datagram may be handed in now, and what has waited for it. `is_expected` knows the certificate (DER) that the offer
+    /// names.
+    pub fn admit<'a>(&mut self, datagram: &'a [u8], is_expected: impl Fn(&[u8]) -> bool) -> Vec<Cow<'a, [u8]>> {
+        if !self.open {
+            self.look(datagram, &is_expected);
+        }
+        let open = self.open;
+        let allowed = |kind: &Record<'_>| match kind {
+            Record::Protected => true,
+            Record::Worthless => false,
+            Record::Plain | Record::Certificate(_) => open,
+        };
+        let mut all = true;
+        let mut taken = Vec::new();
+        let mut certificate = false;
+        let mut end = 0;
+        for (range, kind) in records(datagram) {
+            certificate |= matches!(kind, Record::Certificate(_));
+            end = range.end;
+            if allowed(&kind) {
+                taken.extend_from_slice(&datagram[range]);
+            } else {
+                all = false;
+            }
+        }
+        if !open && certificate && self.parts.len() > self.there && self.held.len() < MAX_HELD {
+            self.held.push(Bytes::copy_from_slice(datagram));
+            return Vec::new();
+        }
+        let mut admitted: Vec<Cow<'a, [u8]>> = Vec::new();
+        if open {
+            admitted.extend(self.held.drain(..).map(|held| Cow::Owned(held.to_vec())));
+        }
+        if all && end == datagram.len() && end > 0 {
+            admitted.push(Cow::Borrowed(datagram));
+        } else if !taken.is_empty() {
+            admitted.push(Cow::Owned(taken));
+        }
+        admitted
+    }
+
+    /// Looks for the certificate.
+    fn look(&mut self, datagram: &[u8], is_expected: &impl Fn(&[u8]) -> bool) {
+        for (_, kind) in records(datagram) {
+            let Record::Certificate(fragment) = kind else { continue };
+            let whole = fragment.offset == 0 && fragment.data.len() == fragment.total;
+            let message = if whole { Some(fragment.data) } else { self.collect(fragment) };
+            if message.and_then(leaf).is_some_and(is_expected) {
+                self.open = true;
+                return;
+            }
+        }
+    }
+
+    /// Puts a part where it belongs; the message, once it is whole. Parts come in order but for loss, and then the flight comes again.
+    fn collect(&mut self, fragment: Fragment<'_>) -> Option<&[u8]> {
+        let Fragment { total, offset, data } = fragment;
+        if total > MAX_MESSAGE {
+            return None;
+        }
+        if offset == 0 || self.parts.len() != total {
+            self.parts = vec![0; total];
+            self.there = 0;
+            self.held.clear();
+        }
+        if offset != self.there {
+            return None;
+        }
+        self.parts.get_mut(offset..offset + data.len())?.copy_from_slice(data);
+        self.there += data.len();
+        (self.there == total).then_some(&self.parts[..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DER: &[u8] = b"the browser's certificate";
+
+    fn record(content: u8, epoch: u8, body: &[u8]) -> Vec<u8> {
+        let mut record = vec![content, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 0];
+        record.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+        record.extend(body);
+        record
+    }
+
+    /// A part of a Certificate message.
+    fn certificate(der: &[u8], offset: usize, length: usize) -> Vec<u8> {
+        let three = |n: usize| [0, (n >> 8) as u8, n as u8];
+        let mut message = Vec::new();
+        message.extend(three(der.len() + 3));
+        message.extend(three(der.len()));
+        message.extend(der);
+        let end = (offset + length).min(message.len());
+        let mut body = vec![11];
+        body.extend(three(message.len()));
+        body.extend([0, 1]);
+        body.extend(three(offset));
+        body.extend(three(end - offset));
+        body.extend(&message[offset..end]);
+        record(22, 0, &body)
+    }
+
+    fn admit(flight: &mut Flight, datagram: &[u8]) -> Vec<Vec<u8>> {
+        let admitted = flight.admit(datagram, |der| der == DER);
+        admitted.into_iter().map(Cow::into_owned).collect()
+    }
+
+    #[test]
+    fn nothing_in_plaintext_is_taken_before_the_certificate_that_the_offer_names() {
+        let mut flight = Flight::default();
+        let key_exchange = record(22, 0, &[16, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 1, 9]);
+        let spec = record(20, 0, &[1]);
+        let forged = certificate(b"another certificate", 0, 100);
+        for datagram in [&key_exchange, &spec, &forged] {
+            assert!(admit(&mut flight, datagram).is_empty());
+        }
+        let genuine = [certificate(DER, 0, 100), key_exchange.clone(), spec.clone()].concat();
+        assert_eq!(admit(&mut flight, &genuine), std::slice::from_ref(&genuine));
+        assert_eq!(admit(&mut flight, &spec), [spec.clone()], "from then on");
+        flight.begin();
+        assert!(admit(&mut flight, &spec).is_empty(), "a new handshake");
+    }
+
+    #[test]
+    fn alerts_in_plaintext_are_never_taken_and_cost_the_rest_of_their_datagram_nothing() {
+        let mut flight = Flight::default();
+        let alert = record(21, 0, &[2, 40]);
+        assert!(admit(&mut flight, &alert).is_empty());
+        assert_eq!(admit(&mut flight, &certificate(DER, 0, 100)).len(), 1);
+        assert!(admit(&mut flight, &alert).is_empty());
+        let finished = record(22, 1, &[0; 40]);
+        assert_eq!(
+            admit(&mut flight, &[alert.clone(), finished.clone()].concat()),
+            [finished.clone()]
+        );
+        let encrypted = record(21, 1, &[0; 18]);
+        assert_eq!(admit(&mut flight, &encrypted), [encrypted.clone()]);
+    }
+
+    #[test]
+    fn a_certificate_may_come_in_parts() {
+        let mut flight = Flight::default();
+        let parts = [certificate(DER, 0, 10), certificate(DER, 10, 10), certificate(DER, 20, 100)];
+        assert!(admit(&mut flight, &parts[0]).is_empty());
+        assert!(admit(&mut flight, &parts[2]).is_empty(), "one is missing");
+        // The flight comes again.
+        assert!(admit(&mut flight, &parts[0]).is_empty());
+        assert!(admit(&mut flight, &parts[1]).is_empty());
+        assert_eq!(admit(&mut flight, &parts[2]), parts);
+    }
+
+    #[test]
+    fn what_is_no_record_is_dropped() {
+        let mut flight = Flight::default();
+        for junk in [&[22][..], &[22; 13], &[63; 0], &[20; 2000]] {
+            assert!(admit(&mut flight, junk).is_empty());
+        }
+        assert!(admit(&mut flight, &certificate(DER, 3, 70_000)).is_empty());
+    }
+}

@@ -1,0 +1,127 @@
+//! How many ClientHellos of one address are answered, and which of them at once.
+
+use std::time::{Duration, Instant};
+
+/// ClientHellos answered at once: a page's attempt, and the next one.
+const AT_ONCE: u8 = 2;
+/// One more after so long, if all is quiet.
+const ANOTHER: Duration = Duration::from_secs(1);
+/// It is quiet when for so long no ClientHello came beyond those.
+const QUIET: Duration = Duration::from_secs(2);
+/// New handshakes in a row, and per second after that. A page starts at most two a second.
+const BURST: u32 = 8;
+const REFILL: Duration = Duration::from_millis(250);
+
+/// ClientHellos that are answered at once, without a cookie.
+#[derive(Default)]
+pub(super) struct Direct {
+    spent: u8,
+    /// When one was spent, or given back.
+    changed: Option<Instant>,
+    /// When the last one came that was not answered at once.
+    refused: Option<Instant>,
+}
+
+impl Direct {
+    /// Whether one that has no cookie is answered at once; never while a client that has shown one is at it.
+    pub fn take(&mut self, now: Instant, verified: bool) -> bool {
+        let since = |then: Option<Instant>| then.map_or(Duration::MAX, |then| now.saturating_duration_since(then));
+        if since(self.refused) >= QUIET && since(self.changed) >= ANOTHER && self.spent > 0 {
+            self.spent -= 1;
+        }
+        let may = !verified && self.spent < AT_ONCE && since(self.refused) >= QUIET;
+        if may {
+            self.spent += 1;
+            self.changed = Some(now);
+        } else {
+            self.refused = Some(now);
+        }
+        may
+    }
+
+    /// Whether more came than are answered at once, since a handshake was last completed.
+    pub fn is_pressed(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// A handshake was completed: what was spent was a browser's.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A token bucket.
+#[derive(Default)]
+pub(super) struct Budget {
+    /// How many were taken beyond what has been refilled, and since when that is counted.
+    spent: u32,
+    counted_at: Option<Instant>,
+}
+
+impl Budget {
+    /// Whether one more handshake may start now.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(*self.counted_at.get_or_insert(now));
+        let refilled = u32::try_from(since.as_millis() / REFILL.as_millis()).unwrap_or(u32::MAX);
+        if refilled > 0 {
+            self.spent = self.spent.saturating_sub(refilled);
+            self.counted_at = Some(now);
+        }
+        if self.spent >= BURST {
+            return false;
+        }
+        self.spent += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn two_attempts_are_answered_at_once_and_under_pressure_none() {
+        let mut now = Instant::now();
+        let mut direct = Direct::default();
+        let answered = (0..1000).filter(|_| {
+            now += 10 * MS;
+            direct.take(now, false)
+        });
+        assert_eq!(answered.count(), 2);
+        assert!(direct.is_pressed());
+        now += QUIET;
+        assert!(direct.take(now, false));
+        assert!(!direct.take(now + MS, false));
+    }
+
+    #[test]
+    fn a_page_that_starts_again_now_and_then_is_never_asked() {
+        let mut now = Instant::now();
+        let mut direct = Direct::default();
+        for _ in 0..10 {
+            assert!(direct.take(now, false));
+            now += ANOTHER;
+        }
+        assert!(direct.take(now, false) && direct.take(now, false));
+        direct.reset();
+        assert!(direct.take(now, false) && direct.take(now, false));
+        assert!(!direct.take(now, false));
+        assert!(!direct.take(now + ANOTHER, false), "somebody sends more of them");
+    }
+
+    #[test]
+    fn while_somebody_is_verified_all_others_are_asked() {
+        let now = Instant::now();
+        assert!(!Direct::default().take(now, true));
+    }
+
+    #[test]
+    fn verified_handshakes_are_limited_too() {
+        let now = Instant::now();
+        let mut budget = Budget::default();
+        let taken = (0..10_000).filter(|ms| budget.take(now + *ms * MS)).count();
+        assert!((40..=50).contains(&taken), "{taken}");
+    }
+}
