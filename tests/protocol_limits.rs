@@ -84,21 +84,27 @@ fn more_peers_than_places_all_come_back_after_a_restart() {
 fn a_peer_that_moves_to_and_fro_is_written_down_once_a_second() {
     let mut world = World::new(603);
     let publisher = world.publish("news");
-    // It never gets keys: until then a nominated check is enough to move.
-    world.client_mut(publisher).certificate = Certificate::new();
+    world.run_until_connected(&[publisher]);
     world.run(ms(200));
     let pwd = world.client(publisher).credentials.server_pwd.clone();
     let addresses = [40_001_u16, 40_002].map(|port| ([192, 0, 2, 200], port).into());
+    // A nominated check, and then something that only this publisher can send.
+    let move_to = |world: &mut World, address| {
+        let client = world.client_mut(publisher);
+        let check = client.forged_check(&pwd);
+        client.send_rtcp(&[0x80, 201, 0, 1, 0, 0, 0, 9]);
+        let report = client.outgoing().pop().expect("a report");
+        world.attack(address, &check);
+        world.attack(address, &report);
+    };
     let (begin, before) = (world.now, world.events.len());
     for _ in 0..1000 {
         for address in addresses {
-            let check = world.client_mut(publisher).forged_check(&pwd);
-            world.attack(address, &check);
+            move_to(&mut world, address);
         }
         world.run(ms(5));
     }
-    let last = world.client_mut(publisher).forged_check(&pwd);
-    world.attack(addresses[0], &last);
+    move_to(&mut world, addresses[0]);
     world.run(ms(1100));
     let moves: Vec<_> = world.events[before..]
         .iter()

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::member::{Member, Members};
-use crate::peer::Handshakes;
+use crate::peer::{Done, Handshakes};
 
 /// Addresses of one peer.
 const MAX_ADDRESSES: usize = 4;
@@ -38,6 +38,8 @@ pub(super) struct Place {
     pub handshakes: Handshakes,
     /// When their timer goes off.
     pub armed: Option<Instant>,
+    /// A handshake that is complete and nobody's: after a start, the record of whose it is may not have been read yet.
+    pub orphan: Option<Done>,
 }
 
 impl Place {
@@ -132,6 +134,7 @@ impl Addresses {
                 claims: Vec::new(),
                 handshakes: Handshakes::default(),
                 armed: None,
+                orphan: None,
             })
         })
     }

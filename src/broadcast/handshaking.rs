@@ -1,7 +1,7 @@
 //! DTLS at an address: which datagrams are worth a handshake's time, and whose a completed handshake is.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -11,6 +11,12 @@ use super::timers::Timer;
 use crate::peer::{Begin, Begun, Done, Transmit};
 use crate::stack;
 use crate::vault::Role;
+
+/// A browser in whose name somebody sends ClientHellos, and that goes to another port (as Firefox does with each renewal), is asked for a
+/// cookie there for so long: whoever knew the one port may soon know the other.
+const PRESSED: Duration = Duration::from_secs(5);
+/// For so long a completed handshake waits for the peer whose it is.
+const ORPHANED: Duration = Duration::from_secs(5);
 
 /// What became of a DTLS datagram before anything was spent on it.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,10 +55,23 @@ impl Broadcast {
             let of = |id: &usize| members.get(*id).is_some_and(|member| member.peer.is_of(certificate));
             candidates.iter().any(of)
         };
+        let was_pressed = |id: &usize| {
+            let pressed = members.get(*id).and_then(|member| member.pressed);
+            pressed.is_some_and(|at| now.saturating_duration_since(at) < PRESSED)
+        };
+        let handshakes = &mut place.handshakes;
+        if candidates.iter().any(was_pressed) {
+            handshakes.press(now);
+        }
         let before = out.len();
-        let datagrams = place
-            .handshakes
-            .screen(now, from, data, &self.cookies, is_expected, out);
+        let datagrams = handshakes.screen(now, from, data, &self.cookies, is_expected, out);
+        if handshakes.is_pressed() {
+            for id in &candidates {
+                if let Some(member) = self.members.get_mut(*id) {
+                    member.pressed = Some(now);
+                }
+            }
+        }
         if datagrams.is_empty() {
             return if out.len() > before {
                 Screened::Asked
@@ -95,7 +114,9 @@ impl Broadcast {
             begun = true;
             dtls.begin(role, begin, now)
         };
-        let Some(place) = self.addresses.get_mut(key) else { return };
+        let Some(place) = self.addresses.get_mut(key) else {
+            return;
+        };
         let done = place.handshakes.handle(now, from, data, &self.cookies, start, out);
         stack::wipe();
         if begun {
@@ -106,7 +127,10 @@ impl Broadcast {
 
     /// Those who wait for keys hear that a ClientHello has come; where nobody does, it is the owner who begins anew.
     fn tell_begun(&mut self, candidates: &[usize]) {
-        let keyless = candidates.iter().copied().filter(|id| !self.members[*id].peer.is_connected());
+        let keyless = candidates
+            .iter()
+            .copied()
+            .filter(|id| !self.members[*id].peer.is_connected());
         let mut who: Vec<usize> = keyless.collect();
         if who.is_empty() {
             who.extend(candidates.first());
@@ -123,6 +147,7 @@ impl Broadcast {
         };
         place.armed = None;
         let done = place.handshakes.handle_timeout(now, place.address, out);
+        let done = done.or_else(|| place.orphan.take());
         stack::wipe();
         let next = place.handshakes.next_timeout().map(|next| next.max(now + MIN_TICK));
         self.timers.arm(Timer::Handshakes(key), next, &mut place.armed);
@@ -136,15 +161,39 @@ impl Broadcast {
             self.timers.arm(Timer::Handshakes(key), next, &mut place.armed);
         }
         let Some(done) = done else { return };
-        let Some(place) = self.addresses.get(key) else { return };
-        let address = place.address;
-        let whose = place.candidates().find(|id| self.members[*id].peer.is_of(done.certificate()));
-        let Some(id) = whose else {
-            tracing::warn!("a DTLS handshake ended with a certificate that no offer of its address names; ignored");
+        let Some(place) = self.addresses.get_mut(key) else {
             return;
         };
+        let members = &self.members;
+        let whose = place
+            .candidates()
+            .find(|id| members[*id].peer.is_of(done.certificate()));
+        match whose {
+            Some(id) => self.give_keys(now, id, done, out),
+            None if now.saturating_duration_since(done.at) < ORPHANED => {
+                let until = done.at + ORPHANED;
+                place.orphan = Some(done);
+                self.timers.arm(Timer::Handshakes(key), Some(until), &mut place.armed);
+            }
+            None => {
+                tracing::warn!("a DTLS handshake ended with a certificate that no offer of its address names; ignored");
+            }
+        }
+    }
+
+    /// A peer has come to this address, or says so: a handshake that was completed there may be its own.
+    pub(super) fn look_for_keys(&mut self, now: Instant, address: SocketAddr) {
+        let key = self.addresses.find(address);
+        let place = key.and_then(|key| self.addresses.get_mut(key));
+        if let Some((key, place)) = key.zip(place).filter(|(_, place)| place.orphan.is_some()) {
+            self.timers.arm(Timer::Handshakes(key), Some(now), &mut place.armed);
+        }
+    }
+
+    fn give_keys(&mut self, now: Instant, id: usize, done: Done, out: &mut Vec<Transmit>) {
         let member = &mut self.members[id];
         member.heard.get_or_insert(now);
+        let address = done.from;
         member.peer.take_keys(done);
         self.addresses.own(now, id, address, &mut self.members);
         self.settle(now, id, out);

@@ -13,10 +13,10 @@ use super::addresses::Addresses;
 use super::channel::Channel;
 use super::delivery::{Counts, Egress};
 use super::egress::Buffers;
+use super::handshaking::Screened;
 use super::member::{Members, Side};
 use super::seed::Seed;
 use super::timers::{Timer, Timers};
-use super::handshaking::Screened;
 use super::{Config, Event, Routed, Snapshot, liveness};
 
 /// A timer that is overdue after its work was done goes off again no sooner than this.
@@ -120,6 +120,7 @@ impl Broadcast {
         }
         if claims {
             self.addresses.claim(now, id, from, &mut self.members);
+            self.look_for_keys(now, from);
         }
         self.settle(now, id, out);
         match self.addresses.owner(from) {

@@ -32,6 +32,8 @@ pub(super) struct Member {
     pub dtls: Arc<Dtls>,
     /// Addresses that it has or claims, the latest last.
     pub addresses: Vec<SocketAddr>,
+    /// When more ClientHellos last came from one of its addresses than are answered at once.
+    pub pressed: Option<Instant>,
     /// Where it has moved, if the layers above do not know it yet, and when they were last told of a move.
     pub moved: Option<SocketAddr>,
     pub told: Option<Instant>,

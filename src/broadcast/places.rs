@@ -148,6 +148,7 @@ impl Broadcast {
             joined: now,
             heard: None,
             addresses: Vec::new(),
+            pressed: None,
             moved: None,
             told: None,
             armed: None,
@@ -159,6 +160,7 @@ impl Broadcast {
         // The browser's next packet may be DTLS, from the address that the record knows.
         if let Some(address) = address {
             self.addresses.record(now, id, address, &mut self.members);
+            self.look_for_keys(now, address);
         }
         Ok(())
     }

@@ -48,9 +48,13 @@ impl Cookies {
     pub fn is_good(&self, now: Instant, address: SocketAddr, cookie: &[u8]) -> bool {
         let period = self.period(now);
         cookie.len() == COOKIE_LEN
-            && [Some(period), period.checked_sub(1)].into_iter().flatten().any(|period| {
-                aws_lc_rs::constant_time::verify_slices_are_equal(self.tag(address, period).as_ref(), cookie).is_ok()
-            })
+            && [Some(period), period.checked_sub(1)]
+                .into_iter()
+                .flatten()
+                .any(|period| {
+                    aws_lc_rs::constant_time::verify_slices_are_equal(self.tag(address, period).as_ref(), cookie)
+                        .is_ok()
+                })
     }
 
     /// A HelloVerifyRequest (RFC 6347 §4.2.1) for this address: 60 bytes, and no ClientHello is shorter.

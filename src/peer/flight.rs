@@ -19,7 +19,6 @@ const MAX_HELD: usize = 16;
 /// See the module. One for each address.
 #[derive(Default)]
 pub(super) struct Flight {
-    /// The certificate that the offer names has come.
     open: bool,
     /// A certificate that comes in parts: its length, and how much of it is there.
     parts: Vec<u8>,
@@ -32,6 +31,11 @@ impl Flight {
     /// A new handshake begins: its certificate is awaited anew.
     pub fn begin(&mut self) {
         *self = Self::default();
+    }
+
+    /// Whether the certificate that the offer names has come.
+    pub fn is_open(&self) -> bool {
+        self.open
     }
 
     /// What of this datagram may be handed in now, and what has waited for it. `is_expected` knows the certificate (DER) that the offer
@@ -80,7 +84,11 @@ impl Flight {
         for (_, kind) in records(datagram) {
             let Record::Certificate(fragment) = kind else { continue };
             let whole = fragment.offset == 0 && fragment.data.len() == fragment.total;
-            let message = if whole { Some(fragment.data) } else { self.collect(fragment) };
+            let message = if whole {
+                Some(fragment.data)
+            } else {
+                self.collect(fragment)
+            };
             if message.and_then(leaf).is_some_and(is_expected) {
                 self.open = true;
                 return;
@@ -178,7 +186,11 @@ mod tests {
     #[test]
     fn a_certificate_may_come_in_parts() {
         let mut flight = Flight::default();
-        let parts = [certificate(DER, 0, 10), certificate(DER, 10, 10), certificate(DER, 20, 100)];
+        let parts = [
+            certificate(DER, 0, 10),
+            certificate(DER, 10, 10),
+            certificate(DER, 20, 100),
+        ];
         assert!(admit(&mut flight, &parts[0]).is_empty());
         assert!(admit(&mut flight, &parts[2]).is_empty(), "one is missing");
         // The flight comes again.

@@ -32,6 +32,9 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
 /// again, and is answered again; a stranger whose address somebody used is left alone.
 const UNASKED_REPEATS: u32 = 2;
+/// A ClientHello that has shown no cookie is answered again so often when it comes again. A browser whose answers were lost so often
+/// may as well show one.
+const MAX_HEARD: u32 = 3;
 /// For so long a ClientHello is known again whose handshake a newer one was completed before: browsers repeat one for some seconds.
 const STALE: Duration = Duration::from_secs(20);
 /// As many are remembered.
@@ -78,9 +81,11 @@ struct UnderWay {
     verified: bool,
     /// Set once complete.
     drop_at: Option<Instant>,
+    /// How often its ClientHello was repeated.
+    heard: u32,
     /// The server has answered.
     spoke: bool,
-    /// More than a ClientHello came.
+    /// The browser has gone on: its certificate came in plaintext (DTLS 1.2). In DTLS 1.3 this shows only when all is complete.
     answered: bool,
     /// How often a flight was repeated before that.
     repeated: u32,
@@ -159,7 +164,14 @@ impl Handshakes {
             if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
                 return Screened::Drop("too many handshakes were begun at this address");
             }
-        } else if !self.list.iter().any(|h| h.random == random) && !self.waiting.contains(&random) {
+        } else if let Some(known) = self.list.iter_mut().find(|h| h.random == random) {
+            // Each repetition has the flight sent again, which a browser may take for the answer to a ClientHello of its own.
+            known.heard += 1;
+            if !known.verified && !known.answered && (known.heard > MAX_HEARD || self.direct.is_pressed()) {
+                self.direct.press(now);
+                return Screened::AskForCookie;
+            }
+        } else if !self.waiting.contains(&random) {
             let verified = self.list.iter().any(|h| h.verified && h.drop_at.is_none());
             if !self.direct.take(now, verified) {
                 return Screened::AskForCookie;
@@ -170,6 +182,18 @@ impl Handshakes {
             self.waiting.truncate(MAX_WAITING);
         }
         Screened::Pass
+    }
+
+    /// Whether more ClientHellos come here than are answered at once.
+    pub fn is_pressed(&self) -> bool {
+        self.direct.is_pressed()
+    }
+
+    /// They do elsewhere, for a browser that is here now: it is asked for a cookie from the start.
+    pub fn press(&mut self, now: Instant) {
+        if self.list.is_empty() && self.waiting.is_empty() {
+            self.direct.press(now);
+        }
     }
 
     /// Takes what [`Handshakes::screen`] has let pass. `start` makes a new handshake.
@@ -190,7 +214,8 @@ impl Handshakes {
                 // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
                 return self.drive(now, from, out, Some(datagram), |h| !h.spoke);
             }
-            self.list.iter_mut().for_each(|h| h.answered = true);
+            let answered = self.flight.is_open();
+            self.list.iter_mut().for_each(|h| h.answered |= answered);
             // A record does not tell its handshake; the wrong one fails on it and falls away, the right one goes on.
             return self.drive(now, from, out, Some(datagram), |_| true);
         };
@@ -217,6 +242,7 @@ impl Handshakes {
                 started: now,
                 verified,
                 drop_at: None,
+                heard: 0,
                 spoke: false,
                 answered: false,
                 repeated: 0,
@@ -445,7 +471,10 @@ mod tests {
             for datagram in passed {
                 let start = |begin| {
                     begun.push(begin);
-                    Some((Box::new(Puppet(now, begun.len())) as Box<dyn Handshake>, Load::for_tests()))
+                    Some((
+                        Box::new(Puppet(now, begun.len())) as Box<dyn Handshake>,
+                        Load::for_tests(),
+                    ))
                 };
                 let handshakes = &mut self.handshakes;
                 done |= handshakes

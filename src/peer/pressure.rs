@@ -39,6 +39,11 @@ impl Direct {
         may
     }
 
+    /// More come than are answered at once, elsewhere.
+    pub fn press(&mut self, now: Instant) {
+        self.refused = Some(now);
+    }
+
     /// Whether more came than are answered at once, since a handshake was last completed.
     pub fn is_pressed(&self) -> bool {
         self.refused.is_some()

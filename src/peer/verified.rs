@@ -29,13 +29,7 @@ impl HmacProvider for Checked {
         }
     }
 
-    fn hmac(
-        &self,
-        hash: HashAlgorithm,
-        key: &[u8],
-        data: &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, CryptoError> {
+    fn hmac(&self, hash: HashAlgorithm, key: &[u8], data: &[u8], out: &mut [u8]) -> Result<usize, CryptoError> {
         library().hmac_provider.hmac(hash, key, data, out)
     }
 }

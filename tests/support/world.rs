@@ -133,6 +133,10 @@ impl World {
         self.start_server();
     }
 
+    pub fn is_up(&self) -> bool {
+        self.server.is_some()
+    }
+
     pub fn server(&mut self) -> &mut Broadcast {
         self.server.as_mut().expect("the server runs")
     }
@@ -422,6 +426,13 @@ impl World {
         let (routed, out) = self.hand_in(from, data);
         self.after_server(Vec::new());
         (routed, out)
+    }
+
+    /// A datagram from anywhere in this browser's name: what the server answers to it reaches the browser.
+    pub fn spoof(&mut self, victim: Id, data: &[u8]) {
+        let from = self.client(victim).address;
+        let (_, out) = self.hand_in(from, data);
+        self.after_server(out);
     }
 
     fn after_server(&mut self, out: Vec<Transmit>) {
