@@ -54,6 +54,26 @@ fn a_publisher_gets_an_answer_and_its_record_is_on_disk_by_then() {
 }
 
 #[test]
+fn where_a_token_is_asked_for_a_session_is_not_ended_without_it() {
+    let token = "0123456789-publish";
+    let (folder, server) = start(&["--publish-token", token]);
+    let shown = format!("Bearer {token}");
+    let answer = server.post(
+        "/whip/lobby",
+        &[("content-type", "application/sdp"), ("authorization", &shown)],
+        PUBLISH.as_bytes(),
+    );
+    let session = header(&answer, "location").to_owned();
+    // Whoever stole the vault and its key file knows this path.
+    assert_problem(server.delete(&session), 401, "token");
+    assert_eq!(records(folder.path()), 1);
+    let head =
+        format!("DELETE {session} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {shown}\r\nConnection: close\r\n\r\n");
+    assert!(server.raw(&head).starts_with("HTTP/1.1 200 "));
+    assert_eq!(records(folder.path()), 0);
+}
+
+#[test]
 fn a_session_that_was_deleted_is_gone_from_disk_when_the_answer_comes() {
     let (folder, server) = start(&[]);
     let publisher = server.join("/whip/lobby", PUBLISH);

@@ -109,6 +109,18 @@ fn metrics_are_for_this_machine_or_for_who_may_publish() {
 }
 
 #[test]
+fn behind_a_proxy_nobody_is_taken_for_local() {
+    // A proxy with its default settings may say nothing of whom it asks for.
+    let (_folder, server) = start(&["--behind-proxy"]);
+    assert!(ask(&server, "GET", "/metrics", &[LOCAL]).starts_with("http/1.1 404 "));
+    let token = "0123456789-publish";
+    let (_folder, server) = start(&["--behind-proxy", "--publish-token", token]);
+    assert!(ask(&server, "GET", "/metrics", &[LOCAL]).starts_with("http/1.1 401 "));
+    let shown = format!("Bearer {token}");
+    assert!(ask(&server, "GET", "/metrics", &[LOCAL, ("Authorization", &shown)]).starts_with("http/1.1 200 "));
+}
+
+#[test]
 fn a_server_without_a_token_answers_only_pages_of_this_machine() {
     let (_folder, server) = start(&[]);
     let preflight = [

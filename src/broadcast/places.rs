@@ -56,7 +56,9 @@ impl Broadcast {
         let Some(channel) = self.channels.get(key) else {
             return true;
         };
+        // A publisher of an earlier boot was there before anybody could reserve the place.
         if let Some((holder, until)) = &channel.reservation
+            && !resumed
             && holder != ufrag
             && now < *until
         {

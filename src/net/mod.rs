@@ -44,6 +44,8 @@ pub struct Stopped;
 pub enum Notice {
     /// A record of an earlier boot was read, and its peer is awaited.
     Resumed(Arc<PeerRecord>),
+    /// Every publisher of an earlier boot has its place again: who is on a channel is known.
+    PublishersKnown,
     /// All records of earlier boots have been looked at; their key is wiped.
     ResumeComplete {
         /// Records that the system would not read: they are still there, and a later boot may read them.

@@ -35,6 +35,8 @@ pub(super) enum Loaded {
     /// In full-state mode, before all records: the counters of the last process.
     #[cfg(feature = "full-state")]
     Counters(full_state::Counters),
+    /// No publisher's is left: all that there are have been sent.
+    Publishers,
     /// There are no more.
     All,
 }
@@ -67,14 +69,24 @@ pub(super) fn load(
     names.sort_unstable();
     let mut left: HashSet<Ufrag> = names.iter().cloned().collect();
     let total = left.len();
+    let mut publishers = names.iter().filter(|name| may_publish(name)).count();
     let mut in_turn = names.into_iter();
     let (mut read, mut unread) = (0_usize, 0_usize);
-    while !left.is_empty() {
+    let mut told = false;
+    loop {
+        if publishers == 0 && !std::mem::replace(&mut told, true) {
+            let _ = loaded.send(Loaded::Publishers);
+            let _ = waker.wake();
+        }
+        if left.is_empty() {
+            break;
+        }
         let wanted = demanded.try_recv().ok().or_else(|| in_turn.next());
         let Some(ufrag) = wanted else { break };
         if !left.remove(&ufrag) {
             continue;
         }
+        publishers -= usize::from(may_publish(&ufrag));
         match reader.read(&ufrag) {
             Ok(Some(record)) => {
                 read += 1;
@@ -111,6 +123,11 @@ pub(super) fn load(
     if total > 0 {
         tracing::info!(peers = read, left_out = total - read, took = ?started.elapsed(), "peers of the last boot are awaited");
     }
+}
+
+/// Whether a record of this name may be a publisher's: it sorts before those of viewers.
+fn may_publish(ufrag: &Ufrag) -> bool {
+    ufrag.as_str() < "V"
 }
 
 /// The loop's side: datagrams of peers whose records have not been read yet wait here.
@@ -201,6 +218,11 @@ impl Resume {
                 record
             }
             Loaded::Record { record, .. } => record,
+            Loaded::Publishers => {
+                // Without a receiver the process is stopping.
+                let _ = self.notices.send(Notice::PublishersKnown);
+                return;
+            }
             Loaded::All => {
                 #[cfg(feature = "full-state")]
                 core.all_taken_over();

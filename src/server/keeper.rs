@@ -188,6 +188,7 @@ fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
         Notice::Resumed(record) => {
             sessions.resume(record);
         }
+        Notice::PublishersKnown => sessions.set_publishers_known(),
         Notice::ResumeComplete { unread: _ } => sessions.set_loaded(),
         Notice::Event(event) => happened(event, sessions, changes),
     }

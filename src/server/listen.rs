@@ -24,6 +24,11 @@ use super::problem::Problem;
 
 /// Connections that may wait to be taken: after a restart all pages connect at once.
 const BACKLOG: u32 = 4096;
+/// What the kernel keeps for a client that has not read it yet, in bytes; it counts its own bookkeeping in.
+const SEND_BUFFER: u32 = 256 << 10;
+/// A connection is closed when for so long, in ms, its client has read nothing of what waits for it (RFC 5482; in Linux also where the
+/// client's receive window is closed).
+const UNREAD_TIME_MS: u32 = 15_000;
 /// How long a client may take for a request's head. A connection that idles between requests is closed after it too.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of a request's head.
@@ -44,6 +49,9 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A restart must not wait for connections of the last boot to time out.
     socket.set_reuseaddr(true)?;
+    // Connections inherit both. A client that does not read holds little, and not for long.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    rustix::net::sockopt::set_tcp_user_timeout(&socket, UNREAD_TIME_MS)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

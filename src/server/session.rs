@@ -9,9 +9,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::broadcast::Departure;
-use crate::vault::Ufrag;
+use crate::vault::{Role, Ufrag};
 
 use super::app::App;
+use super::auth;
 use super::events::{EventStream, Kinds};
 use super::problem::Problem;
 use super::session_id;
@@ -36,8 +37,20 @@ async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
 }
 
 /// `DELETE /session/{id}` (RFC 9725 §4.2): ends the session. When the answer comes, its record is gone.
-pub(super) async fn end(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+///
+/// The token is asked for as on a join. The URL alone is not enough: it derives from the certificate's private key, so that whoever stole
+/// the vault and its key file could make it.
+pub(super) async fn end(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
     let ufrag = find(&app, &id).await?;
+    match app.sessions.role(&ufrag) {
+        Some(Role::Publisher) => auth::require(app.publish.as_ref(), &headers, "publish")?,
+        Some(Role::Viewer) => auth::require(app.watch.as_ref(), &headers, "watch")?,
+        None => return Err(Problem::no_session()),
+    }
     // A record that was read this very moment may still be on its way into the media loop.
     for _ in 0..LEAVE_TRIES {
         if app.net.leave(&ufrag).await.map_err(|_| Problem::stopping())? {

@@ -119,13 +119,14 @@ pub(super) async fn channel(
     )))
 }
 
-/// `GET /metrics`, in Prometheus' text format. Channels are named in it, so it is for this machine, and for who may publish.
+/// `GET /metrics`, in Prometheus' text format. Channels are named in it, so it is for this machine, and for who may publish. Behind a
+/// proxy everybody comes from this machine, and not every proxy says for whom it asks.
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let near = client.to_canonical().is_loopback() && !guard::is_forwarded(&headers);
+    let near = !app.behind_proxy && client.to_canonical().is_loopback() && !guard::is_forwarded(&headers);
     if !near {
         match &app.publish {
             Some(token) => auth::require(Some(token), &headers, "read metrics")?,

@@ -27,6 +27,8 @@ pub(super) const SDP: &str = "application/sdp";
 /// Longest name of a channel.
 const MAX_CHANNEL: usize = 64;
 /// Bytes of a body that is too long which are still read, and forgotten: closing a connection with data unread would keep the client from
+/// How long a newcomer waits after a start until it is known who publishes: about a millisecond, but for a disk that hangs.
+const PUBLISHERS_TIME: Duration = Duration::from_secs(5);
 /// reading why.
 const DISCARDED: usize = 1024 * 1024;
 /// How long a client may take to send its body.
@@ -196,6 +198,9 @@ fn answer(
 }
 
 async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::vault::Ufrag) -> Result<sdp::Source, Problem> {
+    tokio::time::timeout(PUBLISHERS_TIME, app.sessions.publishers_known())
+        .await
+        .map_err(|_| Problem::stopping())?;
     let reserved = app
         .net
         .reserve(role, channel, ufrag)
@@ -357,6 +362,13 @@ fn not_saved(error: VaultError) -> Problem {
                 detail,
             )
             .retry_after(10)
+        }
+        // A read-only file system, a file that cannot be changed, a disk that fails: nothing that the client could mend, and it may pass.
+        VaultError::Io { .. } => {
+            let detail = "The server cannot take new peers, because it cannot write to its disk; its log says why. Those that are \
+                          here go on.";
+            let title = "The server cannot take new peers";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk", title, detail).retry_after(10)
         }
         _ => Problem::internal(),
     }
