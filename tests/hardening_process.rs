@@ -209,7 +209,7 @@ fn a_log_at_info_has_nothing_that_leads_to_a_person() {
     let (_, first) = server.terminate();
     let server = Server::start(folder.path(), &options);
     check(&sockets[1], &server, &answer);
-    assert_eq!(server.delete(&session).status(), 200);
+    assert_eq!(server.delete_as(&session, token).status(), 200);
     let (_, second) = server.terminate();
 
     let log = first + &second;

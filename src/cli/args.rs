@@ -50,6 +50,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 
+    /// A file outside the state folder that tells at each start whether an old copy of the folder was put back; an empty one for a
+    /// folder that has none yet
+    #[arg(long, value_name = "FILE", env = "REKINDLE_ANCHOR")]
+    pub anchor: Option<PathBuf>,
+
     /// What a restart takes: rehandshake (a fresh DTLS handshake), or full-state (session keys are kept on disk: no forward
     /// secrecy, for comparison only) [default: rehandshake]
     #[arg(long, value_name = "MODE", env = "REKINDLE_MODE")]

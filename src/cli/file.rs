@@ -23,6 +23,7 @@ const MAX_FILE: u64 = 64 * 1024;
 pub(super) struct ConfigFile {
     pub key_file: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
+    pub anchor: Option<PathBuf>,
     pub mode: Option<Mode>,
     pub http: Option<SocketAddr>,
     pub udp: Option<SocketAddr>,

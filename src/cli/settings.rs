@@ -116,6 +116,7 @@ impl Settings {
                     .state_dir
                     .or(file.state_dir)
                     .unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+                anchor: args.anchor.or(file.anchor),
                 http,
                 udp,
                 advertise,

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc as async_mpsc, oneshot};
 use crate::broadcast::{self, Broadcast, Event, Join, Refusal, Snapshot};
 use crate::peer::Identities;
 use crate::sdp::Source;
-use crate::vault::{PeerRecord, Reader, Role, Ufrag};
+use crate::vault::{PeerRecord, Reader, Role, Ufrag, VaultError};
 
 /// What runs inside the loop, between two datagrams.
 type Task = Box<dyn FnOnce(&mut Broadcast, Instant) + Send>;
@@ -44,9 +44,9 @@ pub struct Stopped;
 pub enum Notice {
     /// A record of an earlier boot was read, and its peer is awaited.
     Resumed(Arc<PeerRecord>),
-    /// Every publisher of an earlier boot has its place again: who is on a channel is known.
-    PublishersKnown,
-    /// All records of earlier boots have been looked at; their key is wiped.
+    /// A record is ahead of the identity: no server should go on with this vault.
+    RolledBack(VaultError),
+    /// All records of earlier boots have been looked at and their peers are here; the key of the records is wiped.
     ResumeComplete {
         /// Records that the system would not read: they are still there, and a later boot may read them.
         unread: usize,

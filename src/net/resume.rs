@@ -16,7 +16,7 @@ use super::{Notice, timeline};
 use crate::broadcast::{Broadcast, Departure, Event, Join, Refusal, Routed};
 use crate::peer::Transmit;
 use crate::sdp;
-use crate::vault::{PeerRecord, Reader, Ufrag};
+use crate::vault::{PeerRecord, Reader, Ufrag, VaultError};
 
 /// Datagrams that are kept until their peer's record has been read: some MB at most, for as long as reading takes.
 const MAX_WAITING: usize = 4096;
@@ -35,10 +35,11 @@ pub(super) enum Loaded {
     /// In full-state mode, before all records: the counters of the last process.
     #[cfg(feature = "full-state")]
     Counters(full_state::Counters),
-    /// No publisher's is left: all that there are have been sent.
-    Publishers,
     /// There are no more.
-    All,
+    All {
+        /// Records that the system would not read.
+        unread: usize,
+    },
 }
 
 /// Where records come from.
@@ -69,24 +70,14 @@ pub(super) fn load(
     names.sort_unstable();
     let mut left: HashSet<Ufrag> = names.iter().cloned().collect();
     let total = left.len();
-    let mut publishers = names.iter().filter(|name| may_publish(name)).count();
     let mut in_turn = names.into_iter();
     let (mut read, mut unread) = (0_usize, 0_usize);
-    let mut told = false;
-    loop {
-        if publishers == 0 && !std::mem::replace(&mut told, true) {
-            let _ = loaded.send(Loaded::Publishers);
-            let _ = waker.wake();
-        }
-        if left.is_empty() {
-            break;
-        }
+    while !left.is_empty() {
         let wanted = demanded.try_recv().ok().or_else(|| in_turn.next());
         let Some(ufrag) = wanted else { break };
         if !left.remove(&ufrag) {
             continue;
         }
-        publishers -= usize::from(may_publish(&ufrag));
         match reader.read(&ufrag) {
             Ok(Some(record)) => {
                 read += 1;
@@ -105,6 +96,10 @@ pub(super) fn load(
                 let _ = waker.wake();
             }
             Ok(None) => {}
+            Err(error @ VaultError::RolledBack { .. }) => {
+                let _ = notices.send(Notice::RolledBack(error));
+                return;
+            }
             Err(error) => {
                 unread += 1;
                 tracing::warn!(%error, "a peer's record is left out");
@@ -117,17 +112,11 @@ pub(super) fn load(
     if let Some(sessions) = sessions {
         sessions.finish();
     }
-    let _ = loaded.send(Loaded::All);
+    let _ = loaded.send(Loaded::All { unread });
     let _ = waker.wake();
-    let _ = notices.send(Notice::ResumeComplete { unread });
     if total > 0 {
         tracing::info!(peers = read, left_out = total - read, took = ?started.elapsed(), "peers of the last boot are awaited");
     }
-}
-
-/// Whether a record of this name may be a publisher's: it sorts before those of viewers.
-fn may_publish(ufrag: &Ufrag) -> bool {
-    ufrag.as_str() < "V"
 }
 
 /// The loop's side: datagrams of peers whose records have not been read yet wait here.
@@ -218,12 +207,9 @@ impl Resume {
                 record
             }
             Loaded::Record { record, .. } => record,
-            Loaded::Publishers => {
-                // Without a receiver the process is stopping.
-                let _ = self.notices.send(Notice::PublishersKnown);
-                return;
-            }
-            Loaded::All => {
+            Loaded::All { unread } => {
+                // Only now, since who is told of it counts on all peers being here.
+                let _ = self.notices.send(Notice::ResumeComplete { unread });
                 #[cfg(feature = "full-state")]
                 core.all_taken_over();
                 self.complete = true;

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::broadcast::{Departure, Event};
 use crate::net::{Handle, Notice, Notices};
-use crate::vault::{PeerRecord, Ufrag, Vault};
+use crate::vault::{PeerRecord, Ufrag, Vault, VaultError};
 
 use super::sessions::Sessions;
 
@@ -102,14 +102,24 @@ impl Changes {
     }
 }
 
-/// Runs until the media loop ends, and then writes what is left.
+/// Why nothing more comes.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The media loop has ended.
+    Media,
+    /// A record is ahead of the identity.
+    RolledBack(VaultError),
+}
+
+/// Runs until the media loop ends, and then writes what is left. Writes nothing before all records have been read: one that is ahead of
+/// the identity ends it, and then the folder is to stay as it is.
 pub(super) async fn run(
     sessions: Arc<Sessions>,
     vault: Arc<Vault>,
     mut notices: Notices,
     mut forget: mpsc::UnboundedReceiver<Forget>,
     mut earlier: Earlier,
-) {
+) -> Ended {
     let mut changes = Changes::default();
     // Some records of earlier boots could not be read now, and may go by any certificate.
     let mut unread = false;
@@ -117,6 +127,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             notice = notices.recv() => match notice {
+                Some(Notice::RolledBack(error)) => return Ended::RolledBack(error),
                 Some(notice) => {
                     unread |= matches!(notice, Notice::ResumeComplete { unread: 1.. });
                     follow(notice, &sessions, &mut changes);
@@ -126,7 +137,7 @@ pub(super) async fn run(
             Some(Forget { ufrag, done }) = forget.recv() => changes.remove(ufrag, Some(done)),
             () = finished(&mut writing) => writing = None,
         }
-        if writing.is_some() {
+        if writing.is_some() || !sessions.is_loaded() {
             continue;
         }
         if !changes.0.is_empty() {
@@ -139,6 +150,7 @@ pub(super) async fn run(
         }
     }
     finished(&mut writing).await;
+    Ended::Media
 }
 
 /// Waits for the writer; for ever where nothing is being written.
@@ -188,8 +200,9 @@ fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
         Notice::Resumed(record) => {
             sessions.resume(record);
         }
-        Notice::PublishersKnown => sessions.set_publishers_known(),
         Notice::ResumeComplete { unread: _ } => sessions.set_loaded(),
+        // Seen by whoever calls this.
+        Notice::RolledBack(_) => {}
         Notice::Event(event) => happened(event, sessions, changes),
     }
 }

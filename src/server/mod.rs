@@ -73,6 +73,8 @@ pub struct Config {
     pub may_make_key: bool,
     /// The vault.
     pub state_dir: PathBuf,
+    /// A file elsewhere that says how far the vault has come; see [`crate::vault::Opened::hold_to`].
+    pub anchor: Option<PathBuf>,
     /// Where HTTP listens; port 0 lets the system choose.
     pub http: SocketAddr,
     /// Where media is received; port 0 lets the system choose, and then no restart can be survived without being told it.

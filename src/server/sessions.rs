@@ -38,10 +38,6 @@ struct Inner {
     waiting: HashMap<Ufrag, Vec<oneshot::Sender<()>>>,
     /// Who waits until all have been read.
     waiting_for_all: Vec<oneshot::Sender<()>>,
-    /// Who waits until it is known who publishes.
-    waiting_for_publishers: Vec<oneshot::Sender<()>>,
-    /// Every publisher of the last boot is on its channel again.
-    publishers_known: bool,
     /// All records of the last boot have been read.
     loaded: bool,
     /// Records of the last boot that have not been read yet.
@@ -171,32 +167,8 @@ impl Sessions {
         number
     }
 
-    /// Every publisher of the last boot is on its channel again.
-    pub(super) fn set_publishers_known(&self) {
-        let mut inner = self.lock();
-        inner.publishers_known = true;
-        inner.waiting_for_publishers.clear();
-    }
-
-    /// Waits until it is known who publishes on which channel: a newcomer that is let in sooner could take the place of a publisher whose
-    /// record is about to be read.
-    pub(super) async fn publishers_known(&self) {
-        let waiter = {
-            let mut inner = self.lock();
-            if inner.publishers_known {
-                return;
-            }
-            let (sender, receiver) = oneshot::channel();
-            inner.waiting_for_publishers.push(sender);
-            receiver
-        };
-        // An error is what says so.
-        let _ = waiter.await;
-    }
-
     /// All records of the last boot have been read: what is not here now does not exist.
     pub(super) fn set_loaded(&self) {
-        self.set_publishers_known();
         let mut inner = self.lock();
         inner.loaded = true;
         inner.unread = 0;

@@ -18,7 +18,7 @@ use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultErr
 
 use super::app::{App, Certificates, router};
 use super::assets::Assets;
-use super::keeper::{self, Earlier, Keeper};
+use super::keeper::{self, Earlier, Ended, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
@@ -160,6 +160,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
 
     let (keys, made_key) = open_key(&config)?;
     let mut opened = open_vault(&config, keys)?;
+    if let Some(anchor) = &config.anchor {
+        opened.hold_to(anchor).map_err(VaultError::from)?;
+    }
     if config.rotate_identity {
         rotate_identity(&mut opened)?;
     }
@@ -349,18 +352,14 @@ async fn serve(
     };
     let keeper = keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier);
     let mut keeper = tokio::spawn(keeper);
-    let committed = {
-        let vault = app.vault.clone();
-        tokio::task::spawn_blocking(move || vault.commit_boot())
-    };
+    tokio::spawn(commit(app.clone()));
     ready();
-    if let Ok(Err(error)) = committed.await {
-        // New peers are turned away until it can be written; those of the last boot go on.
-        tracing::error!(%error, "this boot's number could not be saved yet");
-    }
     let result = tokio::select! {
         () = asked => Ok(()),
-        _ = &mut keeper => Err(RunError::MediaEnded),
+        ended = &mut keeper => match ended {
+            Ok(Ended::RolledBack(error)) => Err(error.into()),
+            _ => Err(RunError::MediaEnded),
+        },
         // It never ends.
         () = rotation => Ok(()),
     };
@@ -371,6 +370,16 @@ async fn serve(
     let _ = http.await;
     keeper.abort();
     result
+}
+
+/// Makes the boot's number durable, once it is known that no record is ahead of it.
+async fn commit(app: Arc<App>) {
+    app.sessions.loaded().await;
+    let vault = app.vault.clone();
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || vault.commit_boot()).await {
+        // New peers are turned away until it can be written; those of the last boot go on.
+        tracing::error!(%error, "this boot's number could not be saved yet");
+    }
 }
 
 /// How many connections there may be at once: as many as the system gives descriptors for.

@@ -27,8 +27,8 @@ pub(super) const SDP: &str = "application/sdp";
 /// Longest name of a channel.
 const MAX_CHANNEL: usize = 64;
 /// Bytes of a body that is too long which are still read, and forgotten: closing a connection with data unread would keep the client from
-/// How long a newcomer waits after a start until it is known who publishes: about a millisecond, but for a disk that hangs.
-const PUBLISHERS_TIME: Duration = Duration::from_secs(5);
+/// How long a newcomer waits after a start until all records are read: some milliseconds, or two seconds for ten thousand.
+const RECORDS_TIME: Duration = Duration::from_secs(5);
 /// reading why.
 const DISCARDED: usize = 1024 * 1024;
 /// How long a client may take to send its body.
@@ -198,7 +198,9 @@ fn answer(
 }
 
 async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::vault::Ufrag) -> Result<sdp::Source, Problem> {
-    tokio::time::timeout(PUBLISHERS_TIME, app.sessions.publishers_known())
+    // A newcomer that is let in sooner could take the place of a publisher whose record is about to be read; and nothing is written
+    // before it is known that no record is ahead of the identity.
+    tokio::time::timeout(RECORDS_TIME, app.sessions.loaded())
         .await
         .map_err(|_| Problem::stopping())?;
     let reserved = app

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::anchor::AnchorError;
 use super::record::UnfitRecord;
 
 /// A key file cannot be used or made.
@@ -117,6 +118,19 @@ pub enum VaultError {
         /// What is wrong with it.
         cause: FileFault,
     },
+    /// A record is ahead of the identity, which therefore is an old copy.
+    #[error("{path}/identity.age is an old copy: it was written in boot {identity}, and there is a peer's record of boot {record}. Whoever put it back has an earlier certificate used again. Restore the newest identity.age; or, if it is lost, move {path}/peers away and start once with --rotate-identity. Nothing was changed", path = path.display())]
+    RolledBack {
+        /// The vault.
+        path: PathBuf,
+        /// The boot in which `identity.age` was written.
+        identity: u64,
+        /// The boot in which the record was written.
+        record: u64,
+    },
+    /// See [`AnchorError`].
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
     /// The certificate and key could not be made.
     #[error("cannot make the server's certificate: {0}")]
     Certificate(String),

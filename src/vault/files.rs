@@ -132,6 +132,11 @@ impl Folder {
         Ok(File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
+    /// The folder itself, to lock it.
+    pub fn to_lock(&self) -> io::Result<File> {
+        Ok(File::from(self.fd.try_clone()?))
+    }
+
     /// Opens a file to see who has its lock.
     pub fn open_to_look(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

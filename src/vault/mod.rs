@@ -3,6 +3,7 @@
 //! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left. Functions that touch
 //! the disk block.
 
+mod anchor;
 pub mod audit;
 mod clock;
 mod error;
@@ -22,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use anchor::AnchorError;
 #[cfg(feature = "bench")]
 pub(crate) use clock::rfc3339;
 pub use error::{FileFault, KeyError, VaultError};

@@ -85,11 +85,11 @@ impl Reader {
     ///
     /// A record of a boot that `identity.age` had not seen when this process started cannot be: a boot's number is
     /// durable before any record of it. So `identity.age` is an old copy, and perhaps an old certificate that somebody
-    /// wants back in use. Such a record is set aside too; the warning names the cause.
+    /// wants back in use.
     ///
     /// # Errors
     /// [`VaultError::Io`] when the system would not read the file; it can be tried again, and no server should stop
-    /// for it.
+    /// for it. [`VaultError::RolledBack`] for a record that is ahead of the identity: no server should go on. It stays where it is.
     pub fn read(&mut self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, VaultError> {
         if !self.names.contains(ufrag) {
             return Ok(None);
@@ -105,6 +105,13 @@ impl Reader {
             Err(ReadError::Io(e)) => return Err(self.peers.error("read a peer's record", e)),
         };
         self.names.remove(ufrag);
+        if let Err(FileFault::FutureBoot(record)) = result {
+            return Err(VaultError::RolledBack {
+                path: self.root.path().into(),
+                identity: self.last_boot,
+                record,
+            });
+        }
         match result {
             Ok(peer) => Ok(Some(peer.record)),
             Err(fault) => {
@@ -126,7 +133,8 @@ impl Reader {
         match moved {
             Ok(()) => tracing::warn!(file = %short, %fault, "a peer's file cannot be used: moved to set-aside/"),
             Err(error) => {
-                tracing::warn!(file = %short, %fault, %error, "a peer's file cannot be used, nor moved to set-aside/");
+                tracing::warn!(file = %short, %fault, %error, "a peer's file cannot be used, nor moved to set-aside/: it is not read, and \
+                     `rekindle audit` names it; take it out of peers/ by hand (`lsattr` and `ls -l` tell why it stays)");
             }
         }
         tracing::debug!(file = %short, name = file, "the file's name");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::hmac;
 
+use super::anchor::{Anchor, AnchorError};
 use super::clock::unix_seconds;
 use super::error::{FileFault, VaultError, no_room};
 use super::files::{Folder, ReadError, is_temporary};
@@ -39,6 +40,8 @@ pub(super) const LOST_AND_FOUND: &str = "lost+found";
 const TAG_INFO: &[u8] = b"session tag";
 /// A process that was just killed may hold the lock until the kernel has cleaned up after it.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// When to say that it is waited for.
+const LOCK_NEWS: Duration = Duration::from_millis(200);
 /// How often to look meanwhile.
 const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 /// Writes to one peer's file take turns; peers share this many turns.
@@ -53,8 +56,10 @@ pub struct Vault {
     own: Mutex<Own>,
     tags: RwLock<Vec<TagKey>>,
     stripes: [Mutex<()>; STRIPES],
+    /// Says outside the folder how far it has come.
+    anchor: Mutex<Option<Anchor>>,
     /// Unlocks when dropped.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What `identity.age` is to say in this boot.
@@ -183,6 +188,7 @@ impl Vault {
             own: Mutex::new(own),
             tags: RwLock::new(tags),
             stripes: [const { Mutex::new(()) }; STRIPES],
+            anchor: Mutex::new(None),
             _lock: lock,
         };
         if first_run {
@@ -228,6 +234,10 @@ impl Vault {
         self.root
             .replace(IDENTITY, &sealed)
             .map_err(|e| write_error(&self.root, IDENTITY, e))?;
+        // After the identity: a kill in between leaves the anchor behind, never ahead.
+        if let Some(anchor) = &mut *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) {
+            anchor.advance(self.boot, &own.identities.current.sha256())?;
+        }
         own.unwritten = false;
         Ok(())
     }
@@ -331,6 +341,24 @@ impl TagKey {
 }
 
 impl Opened {
+    /// Compares the vault with an anchor, a file elsewhere that says how far it had come, and keeps that up to date from now on.
+    ///
+    /// # Errors
+    /// [`AnchorError`] where the vault is behind the anchor or is another one, or the anchor is not there or cannot be used.
+    pub fn hold_to(&mut self, anchor: &Path) -> Result<(), AnchorError> {
+        let own = self.vault.own();
+        let last = if self.first_run { None } else { Some(self.boot - 1) };
+        let certificates: Vec<[u8; 32]> = own.identities.all().map(|identity| identity.sha256()).collect();
+        drop(own);
+        let mut anchor = Anchor::open(anchor, last, &certificates)?;
+        if self.first_run {
+            // The first run's identity is on disk already.
+            anchor.advance(self.boot, &certificates[0])?;
+        }
+        *self.vault.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some(anchor);
+        Ok(())
+    }
+
     /// Makes a new certificate for new peers. Peers of earlier boots keep the one that they were shown; it goes once
     /// none of them is left ([`Vault::forget_identities`]). It is durable before the first record that names it.
     ///
@@ -462,16 +490,34 @@ fn refuse_if_not_empty(root: &Folder) -> Result<(), VaultError> {
     }
 }
 
+/// What a process holds while it uses a vault.
+pub(super) struct Lock {
+    /// The folder itself: this lock cannot be removed.
+    _folder: File,
+    /// The file in it, by which an auditor sees that the vault is in use.
+    _file: File,
+}
+
 /// Takes the lock of the folder, or gives up after a few seconds.
-pub(super) fn take_lock(root: &Folder) -> Result<File, VaultError> {
+pub(super) fn take_lock(root: &Folder) -> Result<Lock, VaultError> {
     let start = Instant::now();
+    let folder = root.to_lock().map_err(|e| root.error("open the folder", e))?;
+    let mut said = false;
     loop {
         let file = root.open_lock(LOCK).map_err(|e| root.error("open the lock", e))?;
-        match file.try_lock() {
+        match folder.try_lock().and_then(|()| file.try_lock()) {
             // Somebody may have removed the file between the two: then the lock is on a file nobody else will find.
-            Ok(()) if root.is_same(LOCK, &file).map_err(|e| root.error("check the lock", e))? => return Ok(file),
+            Ok(()) if root.is_same(LOCK, &file).map_err(|e| root.error("check the lock", e))? => {
+                return Ok(Lock {
+                    _folder: folder,
+                    _file: file,
+                });
+            }
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(e)) => return Err(root.error("take the lock", e)),
+        }
+        if !std::mem::replace(&mut said, start.elapsed() >= LOCK_NEWS) && said {
+            tracing::info!("another process uses the vault: waiting for it to end");
         }
         if start.elapsed() >= LOCK_PATIENCE {
             return Err(VaultError::InUse(root.path().into()));
