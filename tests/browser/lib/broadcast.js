@@ -5,9 +5,9 @@ import { Server, sleep } from "./server.js";
 
 export class Broadcast {
   /**
-   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: Function, viewerUrl?: Function, viewerLaunch?: object }} options
+   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: Function, viewerUrl?: Function, viewerLaunch?: object, launch?: Function }} options
    */
-  static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, viewerUrl, viewerLaunch = {} } = {}) {
+  static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
     const broadcast = new Broadcast();
     broadcast.browsers = new Browsers();
     broadcast.server = await Server.make(server);
@@ -15,10 +15,10 @@ export class Broadcast {
       await broadcast.server.start();
       const url = `${broadcast.server.url}/?channel=test`;
       broadcast.url = url;
-      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher), (await publisherUrl?.(broadcast.server)) ?? url);
+      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(broadcast.server)), (await publisherUrl?.(broadcast.server)) ?? url);
       broadcast.viewers = [];
       for (const name of viewers) {
-        broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, viewerLaunch), (await viewerUrl?.(broadcast.server)) ?? url));
+        broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, { ...launch(broadcast.server), ...viewerLaunch }), (await viewerUrl?.(broadcast.server)) ?? url));
       }
       // Until the event streams are open and the encoder has found its pace.
       await sleep(1500);

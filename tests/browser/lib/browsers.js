@@ -42,15 +42,17 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are throttled.
+ * @param {{ throttled?: boolean, trusted?: string }} [options] `throttled`: pages are tabs of one window, and those in the background are
+ *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https.
  */
-export function launch(name, { throttled = false } = {}) {
-  if (name === "firefox") return launchFirefox(throttled);
-  return throttled ? launchChromiumWithTabs() : launchChromium();
+export function launch(name, { throttled = false, trusted } = {}) {
+  if (name === "firefox") return launchFirefox(throttled, trusted);
+  return throttled ? launchChromiumWithTabs() : launchChromium(trusted);
 }
 
-async function launchChromium() {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND] });
+async function launchChromium(trusted) {
+  const args = [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND, ...(trusted ? [`--unsafely-treat-insecure-origin-as-secure=${trusted}`] : [])];
+  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
   const context = await browser.newContext();
   return {
     name: "chromium",
@@ -75,12 +77,14 @@ async function launchChromiumWithTabs() {
   return { name: "chromium", newPage: (init) => puppeteerPage(browser, "tab", init), close: () => browser.close() };
 }
 
-async function launchFirefox(throttled) {
+const FIREFOX_TRUSTED = { "media.devices.insecure.enabled": true, "media.getusermedia.insecure.enabled": true };
+
+async function launchFirefox(throttled, trusted) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
-    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND) },
+    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}) },
   });
   // A window of its own for each page: of the tabs of one window, all but one are in the background.
   const type = throttled ? "tab" : "window";

@@ -115,6 +115,14 @@ export function probe() {
     }
   };
 
+  /** The port that this connection sends from; null while it has none. */
+  seen.port = async () => {
+    const reports = [...(await seen.live().getStats()).values()];
+    const pairs = reports.filter(({ type, state, nominated, selected }) => type === "candidate-pair" && state === "succeeded" && (selected ?? nominated));
+    const local = reports.find(({ id }) => id === pairs.at(-1)?.localCandidateId);
+    return local?.port ?? null;
+  };
+
   /** What a STUN check of this connection carries. */
   seen.credentials = () => {
     const { remoteDescription, localDescription } = seen.live();

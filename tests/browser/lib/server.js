@@ -40,13 +40,15 @@ async function freeUdpPort() {
 }
 
 export class Server {
-  /** @param {{ args?: string[], udpHost?: string }} [options] */
+  /** @param {{ args?: string[], udpHost?: string, host?: string, words?: string[] }} [options] `words`: what runs a command on another host */
   static async make(options = {}) {
     const server = new Server();
     server.dir = fs.mkdtempSync(path.join(os.tmpdir(), "rekindle-browser-"));
     server.port = await freeTcpPort();
     server.udpPort = await freeUdpPort();
     server.udpHost = options.udpHost ?? "0.0.0.0";
+    server.host = options.host ?? "127.0.0.1";
+    server.words = options.words ?? [];
     // Options for all servers of a run, such as "--mode full-state".
     const common = (process.env.REKINDLE_SERVE_ARGS ?? "").split(" ").filter(Boolean);
     server.args = [...common, ...(options.args ?? [])];
@@ -55,7 +57,7 @@ export class Server {
   }
 
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://${this.host}:${this.port}`;
   }
 
   get logFile() {
@@ -65,11 +67,12 @@ export class Server {
   /** Starts the process; does not wait until it serves. */
   spawn() {
     const log = fs.openSync(this.logFile, "a");
-    const args = ["serve", "--http", `127.0.0.1:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
+    const args = ["serve", "--http", `${this.host}:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
     // State folder and key file are made in the working folder on the first start.
     args.push(...this.args);
     const startedAt = clock();
-    this.process = spawn(BINARY, args, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0" } });
+    const [program, ...words] = [...this.words, BINARY, ...args];
+    this.process = spawn(program, words, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0" } });
     fs.closeSync(log);
     this.process.on("error", (error) => console.error(`cannot start ${BINARY}: ${error.message}`));
     this.exited = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve({ code, signal })));
