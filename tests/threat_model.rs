@@ -117,6 +117,25 @@ fn every_claim_names_a_test_that_exists() {
     }
 }
 
+#[test]
+fn every_crate_that_the_program_is_built_on_is_accounted_for() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("readable");
+    let page = fs::read_to_string(root().join("threat-model/dependencies.md")).expect("readable");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let first_cells = rows.iter().filter_map(|row| row.trim_matches('|').split('|').next());
+    let named: BTreeSet<&str> = first_cells.flat_map(quoted).collect();
+    let section = manifest.split("\n[dependencies]\n").nth(1).expect("a section");
+    let section = section.split("\n[").next().expect("a section");
+    let crates: BTreeSet<&str> = section
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("optional = true"))
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name.trim()))
+        .collect();
+    assert!(crates.len() > 25, "{crates:?}");
+    let missing: Vec<_> = crates.difference(&named).collect();
+    assert!(missing.is_empty(), "not in threat-model/dependencies.md: {missing:?}");
+}
+
 /// The words after `--test`, and all that looks like a file of this tree.
 #[test]
 fn what_the_commands_of_the_security_page_name_is_there() {
