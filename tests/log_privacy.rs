@@ -71,7 +71,7 @@ fn the_log_of_a_broadcast_at_info_has_no_address_no_sdp_no_credential_and_no_tok
     for first in [0, 22, 128] {
         socket.send_to(&[first; 100], server.media()).expect("sent");
     }
-    assert_eq!(server.delete(&viewer.session).status(), 200);
+    assert_eq!(server.delete_as(&viewer.session, token).status(), 200);
     let (code, rest) = server.terminate();
     assert_eq!(code, Some(0));
     log += &rest;
