@@ -53,7 +53,9 @@ impl Mapping {
         let sections = self.sections.iter().filter(|section| section.kind == source.kind);
         sections
             .flat_map(|section| section.payloads.iter().map(move |p| (section, p)))
-            .find(|(_, p)| p.codec == *codec)
+            .filter_map(|(section, p)| Some((p.codec.serves(codec)?, section, p)))
+            .min_by_key(|(rank, ..)| *rank)
+            .map(|(_, section, p)| (section, p))
     }
 
     /// Whether RTX was agreed for this packet's codec.

@@ -173,7 +173,7 @@ impl Peer {
 
     /// Whether this certificate (DER) is the browser's, by the offer.
     pub(crate) fn is_of(&self, certificate: &[u8]) -> bool {
-        matches_all(certificate, &self.setup.fingerprints)
+        matches(certificate, &self.setup.fingerprints)
     }
 
     /// Puts a completed handshake's keys to use. The caller has seen that the certificate [is the browser's](Peer::is_of).
@@ -292,10 +292,11 @@ impl Drop for Peer {
     }
 }
 
-/// Whether a certificate has every one of these fingerprints (RFC 8122 §5); false for an empty list.
-fn matches_all(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
+/// Whether a certificate is one that these fingerprints name (RFC 8122 §5): of each hash that there is, one must be its own. False for an
+/// empty list.
+fn matches(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
     use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
-    let matches = |f: &Fingerprint| {
+    let is_own = |f: &Fingerprint| {
         let algorithm: &'static Algorithm = match f.hash.as_str() {
             "sha-256" => &SHA256,
             "sha-384" => &SHA384,
@@ -304,7 +305,8 @@ fn matches_all(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
         };
         digest(algorithm, certificate).as_ref() == f.digest
     };
-    !fingerprints.is_empty() && fingerprints.iter().all(matches)
+    let of_its_hash = |f: &Fingerprint| fingerprints.iter().any(|other| other.hash == f.hash && is_own(other));
+    !fingerprints.is_empty() && fingerprints.iter().all(of_its_hash)
 }
 
 #[cfg(test)]

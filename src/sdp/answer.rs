@@ -17,7 +17,8 @@ const STREAM: &str = "rekindle";
 /// At most one audio and one video section are taken, in the offer's order with the offer's mids; all other sections are
 /// rejected. From a publisher one codec a kind is taken, the first of its offer that the server forwards. A viewer is answered
 /// all of its codecs that the server forwards, so that a later publisher's codec needs no new offer; those of `source`, the
-/// channel's present publisher, come first, and an offer that can take none of a kind's codecs is refused.
+/// channel's present publisher, or else those that serve them best ([`Codec::serves`]), come first, and an offer that can take none of a
+/// kind's codecs is refused.
 ///
 /// The publisher's SSRCs pass through, and a viewer is told them: a browser throws its decoder away when a stream that it was not told of
 /// is still untold in the description that a page applies after a restart.
@@ -63,6 +64,8 @@ fn agree<'a>(role: Role, section: &Section<'a>, chosen: Chosen<'a>, source: &[Co
         return Err(SdpError::NoCommonCodec { kind });
     }
     let mut extensions = extensions::read(section, kind);
+    // A one-byte header extension has room for 16 bytes (RFC 8285 §4.2).
+    extensions.mid = extensions.mid.filter(|_| (1..=16).contains(&chosen.mid.len()));
     match role {
         Role::Publisher => {
             codecs.truncate(1);
@@ -75,8 +78,17 @@ fn agree<'a>(role: Role, section: &Section<'a>, chosen: Chosen<'a>, source: &[Co
         }
         Role::Viewer => {
             let sent: Vec<&Codec> = source.iter().filter(|c| c.kind() == kind).collect();
-            let rank = |codec: &Codec| sent.iter().position(|s| *s == codec).unwrap_or(usize::MAX);
-            if !sent.is_empty() && codecs.iter().all(|c| rank(&c.codec) == usize::MAX) {
+            // The others stay in the viewer's own order where one is the very same.
+            let exact = codecs.iter().any(|line| sent.contains(&&line.codec));
+            let rank = |codec: &Codec| {
+                let served = sent
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(at, sent)| Some((at, codec.serves(sent)?)));
+                let served = served.filter(|(_, worse)| !exact || *worse == 0);
+                served.min().unwrap_or((usize::MAX, 0))
+            };
+            if !sent.is_empty() && codecs.iter().all(|c| rank(&c.codec).0 == usize::MAX) {
                 let sent: Vec<String> = sent.iter().map(ToString::to_string).collect();
                 return Err(SdpError::SourceCodec {
                     kind,
@@ -137,12 +149,11 @@ fn write_answer(
     write!(out, "v=0\r\no=- {session_id} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n")?;
     let bundled = |mid: &&&str| agreed.iter().any(|a| a.chosen.mid == **mid);
     let mids: Vec<&str> = offer.bundle.iter().filter(bundled).copied().collect();
+    if !mids.is_empty() {
+        write!(out, "a=group:BUNDLE {}\r\n", mids.join(" "))?;
+    }
     // "ice2": this agent follows RFC 8445 (§10 there). "trickle" is absent: all candidates are in the answer.
-    write!(
-        out,
-        "a=group:BUNDLE {}\r\na=ice-lite\r\na=ice-options:ice2\r\n",
-        mids.join(" ")
-    )?;
+    out.write_str("a=ice-lite\r\na=ice-options:ice2\r\n")?;
     if offer.description.session.has("extmap-allow-mixed") {
         out.write_str("a=extmap-allow-mixed\r\n")?;
     }
@@ -193,7 +204,9 @@ fn write_section(
     }
     out.write_str("\r\nc=IN IP4 0.0.0.0\r\n")?;
     write_transport(out, local)?;
-    write!(out, "a=mid:{}\r\n", chosen.mid)?;
+    if !chosen.mid.is_empty() {
+        write!(out, "a=mid:{}\r\n", chosen.mid)?;
+    }
     for extension in Extension::ALL {
         if let Some(id) = extensions.get(extension) {
             write!(out, "a=extmap:{id} {}\r\n", extension.uri())?;

@@ -159,7 +159,8 @@ fn codec(rtpmap: &str, fmtp: &str) -> Option<Codec> {
     let (name, clock) = encoding(rtpmap);
     let video = clock == "90000";
     if name.eq_ignore_ascii_case("opus") {
-        (clock == "48000/2").then_some(Codec::Opus)
+        // RFC 7587 §7 wants two channels; who leaves them out means the same.
+        matches!(clock, "48000/2" | "48000").then_some(Codec::Opus)
     } else if name.eq_ignore_ascii_case("VP8") {
         video.then_some(Codec::Vp8)
     } else if name.eq_ignore_ascii_case("VP9") {

@@ -30,6 +30,14 @@ pub enum SdpError {
     /// A publisher that sends nothing.
     #[error("a publisher's offer must send: make audio or video sendonly")]
     NothingSent,
+    /// A publisher with two sections of a kind that both send (RFC 9725 §4.4.3).
+    #[error(
+        "a publisher sends one {kind} stream at the most; make the other {kind} sections inactive, or publish them on channels of their own"
+    )]
+    SeveralStreams {
+        /// Of which kind.
+        kind: Kind,
+    },
     /// A viewer that receives nothing.
     #[error("a viewer's offer must receive: make audio or video recvonly")]
     NothingReceived,
@@ -37,7 +45,7 @@ pub enum SdpError {
     #[error("the offer does not bundle its media; set bundlePolicy to \"max-bundle\" (a=group:BUNDLE)")]
     NoBundle,
     /// A section without a usable `a=mid` (RFC 5888 §4), or two with the same.
-    #[error("every m-section needs an a=mid of its own, of 1 to 16 letters, digits and the like")]
+    #[error("every m-section needs an a=mid of its own, of 1 to 64 letters, digits and the like")]
     BadMid,
     /// No `a=rtcp-mux` (RFC 5761).
     #[error("the {kind} section does not multiplex RTCP with RTP; set rtcpMuxPolicy to \"require\" (a=rtcp-mux)")]
@@ -54,8 +62,8 @@ pub enum SdpError {
     /// Only fingerprints of hashes that can be forged.
     #[error("the offer's fingerprints use weak or unknown hashes; add an a=fingerprint with sha-256")]
     WeakFingerprint,
-    /// A fingerprint that is no digest of its hash, or two that contradict each other.
-    #[error("an a=fingerprint line is damaged, or two contradict each other; send one with sha-256")]
+    /// A fingerprint that is no digest of its hash, or too many of them.
+    #[error("an a=fingerprint line is damaged, or there are too many; send one with sha-256")]
     BadFingerprint,
     /// Bundled sections with different ICE credentials or certificates.
     #[error("the bundled sections have different ICE credentials or fingerprints; set bundlePolicy to \"max-bundle\"")]

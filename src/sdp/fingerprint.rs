@@ -6,12 +6,15 @@ use super::{Fingerprint, SdpError};
 /// Hashes that still bind a certificate, and the length of their digests in bytes.
 const STRONG: [(&str, usize); 3] = [("sha-256", 32), ("sha-384", 48), ("sha-512", 64)];
 
-/// The strong fingerprints among `attributes`, sorted, each once. Weak and unknown hashes are left out; `None` if there is no
+/// Fingerprints of one offer.
+const MOST: usize = 8;
+
+/// The strong fingerprints among `attributes`, sorted, each once; of one hash there may be several, for several certificates. Weak and unknown hashes are left out; `None` if there is no
 /// fingerprint line at all.
 ///
 /// # Errors
 /// [`SdpError::WeakFingerprint`] if all hashes are weak or unknown, [`SdpError::BadFingerprint`] for a digest of the wrong
-/// shape, or two digests of one hash: one certificate cannot match both.
+/// shape, or more digests than anybody has certificates.
 pub(super) fn read(attributes: &Attributes<'_>) -> Result<Option<Vec<Fingerprint>>, SdpError> {
     let mut some = false;
     let mut found: Vec<Fingerprint> = Vec::new();
@@ -22,20 +25,22 @@ pub(super) fn read(attributes: &Attributes<'_>) -> Result<Option<Vec<Fingerprint
             continue;
         };
         let digest = hex(digest.trim(), *length).ok_or(SdpError::BadFingerprint)?;
-        match found.iter().find(|f| f.hash == *hash) {
-            Some(known) if known.digest != digest => return Err(SdpError::BadFingerprint),
-            Some(_) => {}
-            None => found.push(Fingerprint {
-                hash: (*hash).to_owned(),
-                digest,
-            }),
+        let fingerprint = Fingerprint {
+            hash: (*hash).to_owned(),
+            digest,
+        };
+        if !found.contains(&fingerprint) {
+            found.push(fingerprint);
+        }
+        if found.len() > MOST {
+            return Err(SdpError::BadFingerprint);
         }
     }
     match (some, found.is_empty()) {
         (false, _) => Ok(None),
         (true, true) => Err(SdpError::WeakFingerprint),
         (true, false) => {
-            found.sort_by(|a, b| a.hash.cmp(&b.hash));
+            found.sort_by(|a, b| (&a.hash, &a.digest).cmp(&(&b.hash, &b.digest)));
             Ok(Some(found))
         }
     }
@@ -105,7 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_or_contradicting_digest_is_refused() {
+    fn of_two_certificates_either_may_come() {
+        let both = of(&[line("sha-256", 3, 32), line("sha-256", 2, 32)]).unwrap().unwrap();
+        let digests: Vec<u8> = both.iter().map(|fingerprint| fingerprint.digest[0]).collect();
+        assert_eq!(digests, [2, 3]);
+    }
+
+    #[test]
+    fn a_damaged_digest_is_refused_and_so_are_too_many() {
         let good = line("sha-256", 2, 32);
         for bad in [
             vec!["sha-256".to_owned()],
@@ -114,7 +126,7 @@ mod tests {
             vec![good.replacen("02", "+2", 1)],
             vec![good.replacen("02:02", "02002", 1)],
             vec![good.replacen("02:02", "é2:0", 1)],
-            vec![good.clone(), line("sha-256", 3, 32)],
+            (0..=MOST as u8).map(|byte| line("sha-256", byte, 32)).collect(),
         ] {
             assert_eq!(of(&bad), Err(SdpError::BadFingerprint), "{bad:?}");
         }

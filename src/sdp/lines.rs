@@ -59,6 +59,8 @@ impl<'a> Description<'a> {
             media: Vec::new(),
         };
         let mut begun = false;
+        // A byte order mark says nothing in UTF-8, and some editors and libraries write one.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.split('\n').enumerate() {
             let line = line.strip_suffix('\r').unwrap_or(line);
             if line.is_empty() {

@@ -92,6 +92,37 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// How well a decoder for this codec serves a stream of another: 0 for the very same, more for worse; `None` where it cannot.
+    ///
+    /// Profiles are what encoders may use, and say little of what a decoder can do: browsers that offer Constrained Baseline alone play
+    /// High. So a profile whose decoders must be able to is preferred (RFC 6184 §8.1; H.264 §A.2), and any other is tried.
+    pub fn serves(&self, sent: &Self) -> Option<u8> {
+        match (self, sent) {
+            (own, sent) if own == sent => Some(0),
+            (
+                Self::H264 {
+                    profile: own,
+                    packetization_mode: own_mode,
+                },
+                Self::H264 {
+                    profile: sent,
+                    packetization_mode: sent_mode,
+                },
+            ) => {
+                // Who takes fragments takes single NAL units too.
+                let mode = own_mode >= sent_mode;
+                Some(match (h264_covers(*own, *sent), mode) {
+                    (true, true) => 1,
+                    (true, false) => 2,
+                    (false, true) => 3,
+                    (false, false) => 4,
+                })
+            }
+            (Self::Vp9 { .. }, Self::Vp9 { .. }) => Some(3),
+            _ => None,
+        }
+    }
+
     /// Audio or video.
     pub fn kind(&self) -> Kind {
         match self {
@@ -99,6 +130,20 @@ impl Codec {
             Self::Vp8 | Self::Vp9 { .. } | Self::H264 { .. } => Kind::Video,
         }
     }
+}
+
+/// Whether every decoder of one H.264 profile decodes streams of another.
+fn h264_covers(own: u16, sent: u16) -> bool {
+    const CONSTRAINED_BASELINE: u16 = 0x42e0;
+    const MAIN: u16 = 0x4d00;
+    const HIGH: u16 = 0x6400;
+    const CONSTRAINED_HIGH: u16 = 0x640c;
+    let below: &[u16] = match own {
+        HIGH => &[CONSTRAINED_HIGH, MAIN, CONSTRAINED_BASELINE],
+        CONSTRAINED_HIGH | MAIN | 0x4200 => &[CONSTRAINED_BASELINE],
+        _ => &[],
+    };
+    own == sent || below.contains(&sent)
 }
 
 impl fmt::Display for Codec {

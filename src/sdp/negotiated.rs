@@ -30,7 +30,9 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
             .iter()
             .find(|c| c.index == index)
             .ok_or(SdpError::AnswerMismatch)?;
-        if answered.attributes.first("mid") != Some(chosen.mid) || answered.media != chosen.kind.to_string() {
+        if answered.attributes.first("mid").unwrap_or_default() != chosen.mid
+            || answered.media != chosen.kind.to_string()
+        {
             return Err(SdpError::AnswerMismatch);
         }
         let section = offer.section(chosen);

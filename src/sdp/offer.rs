@@ -11,7 +11,7 @@ pub(super) struct Offer<'a> {
     /// Mids of the BUNDLE group, in its order.
     pub bundle: Vec<&'a str>,
     pub fingerprints: Vec<Fingerprint>,
-    /// The sections to answer, in SDP order: at most one a kind. All others are rejected.
+    /// The sections to answer, in SDP order: at most one a kind. All others are rejected. One that stands alone need not be bundled.
     pub chosen: Vec<Chosen<'a>>,
 }
 
@@ -21,6 +21,7 @@ pub(super) struct Chosen<'a> {
     /// Its place among the m-sections.
     pub index: usize,
     pub kind: Kind,
+    /// Empty where there is none.
     pub mid: &'a str,
     /// The browser's direction fits its role; else it is answered inactive.
     pub active: bool,
@@ -36,7 +37,7 @@ impl<'a> Offer<'a> {
         let bundle = bundle(&description);
         check_mids(&description)?;
         let chosen = choose(role, &description, &bundle)?;
-        let fingerprints = check_transport(&description, &chosen)?;
+        let fingerprints = check_transport(&description, &bundle, &chosen)?;
         Ok(Self {
             description,
             bundle,
@@ -59,7 +60,7 @@ fn bundle<'a>(description: &Description<'a>) -> Vec<&'a str> {
     group.into_iter().flatten().collect()
 }
 
-/// Mids are RFC 8866 tokens, of at most 16 bytes so that they fit a one-byte header extension, each used once.
+/// Mids are RFC 8866 tokens, each used once. Those of up to 16 bytes fit a one-byte header extension.
 fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
     let mids: Vec<&str> = description
         .media
@@ -67,7 +68,7 @@ fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
         .filter_map(|m| m.attributes.first("mid"))
         .collect();
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&b);
-    let fits = |mid: &&str| (1..=16).contains(&mid.len()) && mid.bytes().all(token);
+    let fits = |mid: &&str| (1..=64).contains(&mid.len()) && mid.bytes().all(token);
     // At most 32 sections, so comparing all with all is cheap.
     let unique = mids.iter().enumerate().all(|(i, mid)| !mids[..i].contains(mid));
     if unique && mids.iter().all(fits) {
@@ -81,14 +82,20 @@ fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
 fn choose<'a>(role: Role, description: &Description<'a>, bundle: &[&str]) -> Result<Vec<Chosen<'a>>, SdpError> {
     let mut chosen: Vec<Chosen<'a>> = Vec::new();
     let (mut media, mut named) = (false, false);
+    // Nothing to bundle it with: RFC 9143 is for two and more.
+    let alone = bundle.is_empty()
+        && description
+            .media
+            .iter()
+            .filter(|section| usable(section).is_some())
+            .count()
+            == 1;
     for (index, section) in description.media.iter().enumerate() {
         let Some(kind) = usable(section) else { continue };
         media = true;
-        let Some(mid) = section.attributes.first("mid") else {
-            continue;
-        };
-        named = true;
-        if !bundle.contains(&mid) {
+        let mid = section.attributes.first("mid").unwrap_or_default();
+        named |= alone || !mid.is_empty();
+        if !alone && !bundle.contains(&mid) {
             continue;
         }
         let new = Chosen {
@@ -99,6 +106,9 @@ fn choose<'a>(role: Role, description: &Description<'a>, bundle: &[&str]) -> Res
         };
         match chosen.iter_mut().find(|c| c.kind == kind) {
             Some(old) if new.active && !old.active => *old = new,
+            Some(old) if new.active && old.active && role == Role::Publisher => {
+                return Err(SdpError::SeveralStreams { kind });
+            }
             Some(_) => {}
             None => chosen.push(new),
         }
@@ -124,7 +134,17 @@ fn usable(section: &Section<'_>) -> Option<Kind> {
         _ => return None,
     };
     let on = section.port != 0 || section.attributes.has("bundle-only");
-    (on && section.proto == "UDP/TLS/RTP/SAVPF").then_some(kind)
+    // RFC 9429 §5.1.2: any combination of these, and the answer repeats it.
+    let secure = matches!(
+        section.proto,
+        "UDP/TLS/RTP/SAVPF"
+            | "TCP/DTLS/RTP/SAVPF"
+            | "UDP/TLS/RTP/SAVP"
+            | "TCP/DTLS/RTP/SAVP"
+            | "RTP/SAVPF"
+            | "RTP/SAVP"
+    );
+    (on && secure).then_some(kind)
 }
 
 /// Whether the browser sends (publisher) or receives (viewer) here. Absent means sendrecv (RFC 8866 §6.7).
@@ -140,27 +160,38 @@ fn fits(role: Role, description: &Description<'_>, section: &Section<'_>) -> boo
     }
 }
 
-/// One ICE transport, one certificate and rtcp-mux for all chosen sections. A `bundle-only` section may leave its transport to
-/// another one (RFC 9143 §7.2), so what is absent does not contradict.
-fn check_transport(description: &Description<'_>, chosen: &[Chosen<'_>]) -> Result<Vec<Fingerprint>, SdpError> {
+/// One ICE transport, one certificate and rtcp-mux for all chosen sections. A bundled section may leave its transport to the one that the
+/// group names first, even where that carries no media (RFC 9143 §7.1.3, §7.2), so what is absent does not contradict.
+fn check_transport(
+    description: &Description<'_>,
+    bundle: &[&str],
+    chosen: &[Chosen<'_>],
+) -> Result<Vec<Fingerprint>, SdpError> {
+    let tagged = description.media.iter().find(|section| {
+        section
+            .attributes
+            .first("mid")
+            .is_some_and(|mid| bundle.first() == Some(&mid))
+    });
+    let effective = |section, name| {
+        let own = description.effective(section, name);
+        own.or_else(|| tagged.and_then(|tagged| description.effective(tagged, name)))
+    };
     let mut ice: Option<(&str, &str)> = None;
     let mut prints: Option<Vec<Fingerprint>> = None;
     let session_prints = fingerprint::read(&description.session);
     for choice in chosen {
         let section = &description.media[choice.index];
-        if !section.attributes.has("rtcp-mux") {
+        // Bundled is multiplexed (RFC 9143 §9.3); a section that leaves its transport to another one may leave this to it too.
+        let leaves = bundle.len() > 1 && description.effective(section, "ice-ufrag").is_none();
+        let leaves = leaves || section.attributes.has("bundle-only");
+        if !section.attributes.has("rtcp-mux") && !leaves {
             return Err(SdpError::NoRtcpMux { kind: choice.kind });
         }
-        if !matches!(
-            description.effective(section, "setup"),
-            None | Some("actpass" | "active")
-        ) {
+        if !matches!(effective(section, "setup"), None | Some("actpass" | "active")) {
             return Err(SdpError::NotActive);
         }
-        match (
-            description.effective(section, "ice-ufrag"),
-            description.effective(section, "ice-pwd"),
-        ) {
+        match (effective(section, "ice-ufrag"), effective(section, "ice-pwd")) {
             (None, None) => {}
             (Some(ufrag), Some(pwd)) if ice_text(ufrag, 4) && ice_text(pwd, 22) => {
                 if *ice.get_or_insert((ufrag, pwd)) != (ufrag, pwd) {
@@ -180,6 +211,11 @@ fn check_transport(description: &Description<'_>, chosen: &[Chosen<'_>]) -> Resu
         }
     }
     ice.ok_or(SdpError::BadIceCredentials)?;
+    if prints.is_none()
+        && let Some(tagged) = tagged
+    {
+        prints = fingerprint::read(&tagged.attributes)?;
+    }
     prints.ok_or(SdpError::NoFingerprint)
 }
 

@@ -1,5 +1,6 @@
 //! Whole offers, from real browsers and others, through [`answer`] and [`negotiated`].
 
+mod foreign;
 mod hostile;
 
 use super::*;

@@ -102,6 +102,11 @@ async fn start(
     require_type(&headers, SDP)?;
     let body = read_body(&headers, body, sdp::MAX_SDP).await?;
     let offer = String::from_utf8(body.into()).map_err(|_| Problem::body("An SDP offer is UTF-8 text."))?;
+    if offer.trim().is_empty() {
+        return Err(Problem::body(
+            "This server makes no offers: the body must be an SDP offer of the client's.",
+        ));
+    }
     let place = app.sessions.place(client).ok_or_else(too_many)?;
     // In a task of its own: a client that hangs up in the middle must not leave a record behind that has no peer.
     let created = tokio::spawn(create(app.clone(), role, channel, offer, place))

@@ -44,7 +44,10 @@ fn each_fault_of_an_offer_has_its_own_answer() {
         (edit("a=group:BUNDLE 0 1\r\n", ""), SdpError::NoBundle),
         (edit("a=group:BUNDLE 0 1", "a=group:LS 0 1"), SdpError::NoBundle),
         (edit("a=mid:0\r\n", "a=mid:1\r\n"), SdpError::BadMid),
-        (edit("a=mid:1\r\n", "a=mid:seventeen-letters\r\n"), SdpError::BadMid),
+        (
+            edit("a=mid:1\r\n", &format!("a=mid:{}\r\n", "m".repeat(65))),
+            SdpError::BadMid,
+        ),
         (
             CHROMIUM_PUBLISH.replace("a=mid:0\r\n", "").replace("a=mid:1\r\n", ""),
             SdpError::BadMid,
