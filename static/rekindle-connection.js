@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bundled, reoffer, withParking, withStreams, without } from "./rekindle-description.js";
+import { bundled, reoffer, signed, withParking, withStreams, without } from "./rekindle-description.js";
 
 /**
  * The way in which this browser runs DTLS again: "fingerprint" or "bundle" (see rekindle-description.js). It has to be known before the
@@ -100,7 +100,7 @@ export class Connection {
   async offer() {
     await this.pc.setLocalDescription();
     const { sdp } = this.pc.localDescription;
-    return this.#parking.length > 0 ? without(sdp, this.#parkingMids) : sdp;
+    return signed(this.#parking.length > 0 ? without(sdp, this.#parkingMids) : sdp);
   }
 
   async accept(join) {

@@ -51,6 +51,16 @@ export function reoffer(answer, { version, fingerprint, bundle, type = "offer" }
 }
 
 /**
+ * Says in an offer who made it (RFC 8866 §6.4): the server then knows, also after a restart, that this page renews its keys.
+ *
+ * @param {string} offer
+ * @returns {string}
+ */
+export function signed(offer) {
+  return offer.replace(/^(?=m=)/m, "a=tool:rekindle\r\n");
+}
+
+/**
  * Takes sections out of an offer, for the server. The first that is left then stands for the transport, which all describe alike.
  *
  * @param {string} offer

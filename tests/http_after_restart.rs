@@ -4,8 +4,8 @@ mod running;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use running::{PUBLISH, Server, WATCH, rekindle, text};
 /// Publishers, so that reading their records takes a while.
 const PUBLISHERS: usize = 40;
 const RESTARTS: usize = 5;
+
+/// The offers of a page that renews its keys, which is waited for.
+static PAGE_PUBLISHES: LazyLock<String> = LazyLock::new(|| PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1));
 
 fn options(command: &mut std::process::Command) -> &mut std::process::Command {
     command.args(["--join-rate", "0", "--max-sessions-per-address", "0"])
@@ -71,7 +74,7 @@ fn restart_under_posts(folder: &Path, server: Server, path: &'static str, offer:
 fn publishers(folder: &Path) -> Server {
     let server = Server::start_as(options(&mut rekindle(folder)));
     for n in 0..PUBLISHERS {
-        server.join(&format!("/whip/c{n}"), PUBLISH);
+        server.join(&format!("/whip/c{n}"), &PAGE_PUBLISHES);
     }
     server
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rekindle::broadcast::{Departure, Event};
 use rekindle::sdp::Kind;
-use support::{Browser, Conditions, Id, Random, World, ms};
+use rekindle::vault::Role;
+use support::{Browser, Conditions, Id, OfferOptions, Random, World, ms};
 
 fn broadcast(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {
     World::broadcast(seed, viewers, None)
@@ -245,26 +246,103 @@ fn a_renewal_without_a_restart_loses_nothing() {
 }
 
 #[test]
-fn a_client_that_cannot_renew_is_let_go_soon_and_no_longer_answered() {
+fn a_page_that_does_not_renew_is_let_go_in_the_end_and_told_so() {
     let (mut world, publisher, viewers) = broadcast(300, 2);
     world.client_mut(viewers[0]).has_page = false;
     world.restart(ms(50));
     assert_healed(&mut world, publisher, &viewers[1..]);
     world.run(ms(15_000));
-    let ufrag = world.ufrag(viewers[0]);
+    assert_let_go(&mut world, viewers[0]);
+    assert_eq!(world.snapshot().connected, 2);
+}
+
+/// It is gone, its record too, and its checks are answered with an error for a while: its own logic begins anew at once.
+fn assert_let_go(world: &mut World, id: Id) {
     let gone = Event::Gone {
-        ufrag,
+        ufrag: world.ufrag(id),
         why: Departure::NoRehandshake,
     };
     assert_eq!(world.count(|event| *event == gone), 1);
-    let answered = world.client(viewers[0]).checks_answered;
-    world.run(ms(10_000));
+    let (answered, refused) = (world.client(id).checks_answered, world.client(id).checks_refused);
+    world.run(ms(6000));
     assert_eq!(
-        world.client(viewers[0]).checks_answered,
+        world.client(id).checks_answered,
         answered,
-        "so that its own reconnect logic works"
+        "no check is answered with success"
     );
-    assert_eq!(world.snapshot().connected, 2);
+    assert!(world.client(id).checks_refused > refused);
+}
+
+#[test]
+fn a_plain_client_is_let_go_within_two_seconds_of_being_heard_and_told_at_its_next_check() {
+    let (mut world, publisher, viewers) = broadcast(301, 1);
+    let plain = world.watch_with(
+        "news",
+        OfferOptions {
+            renews: false,
+            ..OfferOptions::new(Role::Viewer)
+        },
+    );
+    world.run_until_connected(&[plain]);
+    world.client_mut(plain).has_page = false;
+    world.run(ms(1000));
+    world.restart(ms(50));
+    let answered = world.client(plain).checks_answered;
+    let heard = world.run_until("its first check", |world| {
+        world.client(plain).checks_answered > answered
+    });
+    assert!(heard <= ms(2600), "{heard:?}");
+    world.run(ms(2000));
+    assert_let_go(&mut world, plain);
+    assert_healed(&mut world, publisher, &viewers);
+}
+
+#[test]
+fn a_plain_publisher_makes_room_at_once_and_its_viewers_stay() {
+    let mut world = World::new(302);
+    let plain = || OfferOptions {
+        renews: false,
+        ..OfferOptions::new(Role::Publisher)
+    };
+    let first = world.publish_with("news", plain(), None);
+    world.run_until_connected(&[first]);
+    let viewer = world.watch("news");
+    world.run_until_connected(&[viewer]);
+    world.client_mut(first).has_page = false;
+    world.run(ms(1000));
+    world.restart(ms(50));
+    assert!(
+        world.join(Role::Publisher, "news", plain(), None).is_err(),
+        "it may be a page after all"
+    );
+    // It goes on sending what no key opens.
+    world.run(ms(1100));
+    let second = world.publish_with("news", plain(), None);
+    world.run_until_connected(&[second, viewer]);
+    world.run(ms(1000));
+    assert!(world.got(viewer, second, Kind::Video) > 10);
+}
+
+#[test]
+fn a_page_that_opens_its_event_stream_is_waited_for_though_its_offer_does_not_say_what_it_is() {
+    let (mut world, publisher, _) = broadcast(303, 1);
+    let unsigned = world.watch_with(
+        "news",
+        OfferOptions {
+            renews: false,
+            ..OfferOptions::new(Role::Viewer)
+        },
+    );
+    world.run_until_connected(&[unsigned]);
+    world.client_mut(unsigned).has_page = false;
+    world.restart(ms(50));
+    let ufrag = world.ufrag(unsigned);
+    world.server().has_page(&ufrag);
+    world.run(ms(6000));
+    let now = world.now;
+    world.client_mut(unsigned).renew(now);
+    world.run_until_connected(&[publisher, unsigned]);
+    assert_eq!(world.count(|event| matches!(event, Event::Gone { .. })), 0);
 }
 
 #[test]

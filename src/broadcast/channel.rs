@@ -19,7 +19,7 @@ const MAX_TRACKS: usize = 8;
 /// So many ended streams are remembered while viewers from before their end are there; beyond that, new streams are refused.
 const MAX_ENDED: usize = 1024;
 /// Without media for so long, a channel's source counts as gone.
-const SOURCE_SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SOURCE_SILENCE: Duration = Duration::from_secs(2);
 
 /// Viewers whose packets look the same.
 pub(super) struct Group {

@@ -17,6 +17,7 @@ use super::handshaking::Screened;
 use super::member::{Members, Side};
 use super::seed::Seed;
 use super::timers::{Timer, Timers};
+use super::turned_away::TurnedAway;
 use super::{Config, Event, Routed, Snapshot, liveness};
 
 /// A timer that is overdue after its work was done goes off again no sooner than this.
@@ -33,6 +34,7 @@ pub struct Broadcast {
     pub(super) by_ufrag: HashMap<Ufrag, usize>,
     pub(super) addresses: Addresses,
     pub(super) cookies: Cookies,
+    pub(super) turned_away: TurnedAway,
     pub(super) channels: Slab<Channel>,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) events: VecDeque<Event>,
@@ -60,6 +62,7 @@ impl Broadcast {
             by_ufrag: HashMap::new(),
             addresses: Addresses::default(),
             cookies,
+            turned_away: TurnedAway::default(),
             channels: Slab::new(),
             by_name: HashMap::new(),
             events: VecDeque::new(),
@@ -78,6 +81,13 @@ impl Broadcast {
     /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by it keep it.
     pub fn forget_identity(&mut self, certificate: &[u8; 32]) {
         self.identities.forget(certificate);
+    }
+
+    /// A page of this peer's follows its events: it will renew its keys when it has to.
+    pub fn has_page(&mut self, ufrag: &Ufrag) {
+        if let Some(id) = self.by_ufrag.get(ufrag) {
+            self.members[*id].renews = true;
+        }
     }
 
     /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to those who are at the
@@ -107,6 +117,9 @@ impl Broadcast {
             return Routed::Done;
         };
         let Some(id) = self.by_ufrag.get(text).copied() else {
+            if self.turned_away.refuse(text, from, data, out) {
+                return Routed::Done;
+            }
             return Ufrag::new(text).map_or(Routed::Done, Routed::UnknownUfrag);
         };
         let Some(member) = self.members.get_mut(id) else {
@@ -146,6 +159,13 @@ impl Broadcast {
         });
         let Some((id, received)) = opened else {
             tracing::trace!("SRTP is dropped: no key of its address's peers opens it");
+            // A plain client goes on sending, and may send no check. Anybody can forge this, but it takes nothing that such a client has.
+            if let Some(member) = owner
+                .and_then(|id| self.members.get_mut(id))
+                .filter(|m| m.is_awaited() && !m.renews)
+            {
+                member.heard.get_or_insert(now);
+            }
             return Routed::Done;
         };
         if owner != Some(id) {

@@ -8,6 +8,9 @@ use super::{Config, Departure, Event};
 
 /// So often all peers are looked at.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// A plain client that was heard after a restart is let go after so long, at the next look: it does not know that it should run DTLS again.
+/// A page has opened its event stream by then, or has begun.
+const PLAIN: Duration = Duration::from_millis(900);
 /// A new peer that has no keys after so long is gone.
 const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
 
@@ -23,7 +26,10 @@ fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> 
     }
     match member.heard {
         None => (since(member.joined) >= config.resume_window).then_some(Departure::Silent),
-        Some(heard) => (since(heard) >= config.rehandshake_limit).then_some(Departure::NoRehandshake),
+        Some(heard) => {
+            let limit = if member.renews { config.rehandshake_limit } else { PLAIN };
+            (since(heard) >= limit).then_some(Departure::NoRehandshake)
+        }
     }
 }
 
@@ -40,6 +46,7 @@ impl Broadcast {
         for (id, why) in gone {
             self.remove(now, id, why);
         }
+        self.turned_away.forget(now);
         let keys: Vec<usize> = self.channels.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.look_after_channel(now, key);

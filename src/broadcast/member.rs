@@ -25,6 +25,8 @@ pub(super) struct Member {
     /// Key of its channel.
     pub channel: usize,
     pub resumed: bool,
+    /// It can renew its keys, as far as is known.
+    pub renews: bool,
     pub joined: Instant,
     /// When it was first heard in this boot.
     pub heard: Option<Instant>,

@@ -39,6 +39,7 @@ mod rtp;
 mod seed;
 mod timers;
 mod track;
+mod turned_away;
 mod twcc;
 
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ pub struct Join {
     pub negotiated: Negotiated,
     /// It comes from a record of an earlier boot and has to re-handshake.
     pub resumed: bool,
+    /// It is known to be a page that can: see [`crate::sdp::renews`]. Of others, see [`Broadcast::has_page`].
+    pub renews: bool,
 }
 
 /// Why a peer cannot join now.
@@ -91,7 +94,7 @@ pub enum Departure {
     Left,
     /// No STUN check for 30 s (RFC 7675), or the resume window ended.
     Silent,
-    /// It was heard after a restart but ran no new DTLS handshake in time.
+    /// It was heard after a restart but ran no new DTLS handshake in time; a plain client (no page of ours) cannot, and is let go soon.
     NoRehandshake,
     /// A newcomer took the place of a publisher that had fallen silent.
     Replaced,

@@ -6,7 +6,7 @@ use crate::peer::{Peer, PeerSetup};
 use crate::sdp::Source;
 use crate::vault::{Role, Ufrag};
 
-use super::channel::Channel;
+use super::channel::{Channel, SOURCE_SILENCE};
 use super::egress::Mapping;
 use super::hub::Broadcast;
 use super::ingress::Ingress;
@@ -15,6 +15,8 @@ use super::{Departure, Event, Join, Refusal};
 
 /// How long a publisher's place is held between [`Broadcast::reserve`] and [`Broadcast::join`].
 const HELD: Duration = Duration::from_secs(5);
+/// How long after a boot a plain client that is awaited keeps its channel.
+const PLAIN_GRACE: Duration = Duration::from_secs(1);
 
 impl Broadcast {
     /// Whether a peer could join now; for viewers, what the channel's publisher sends. A publisher's place is held for a few seconds for `ufrag`.
@@ -50,8 +52,9 @@ impl Broadcast {
         })
     }
 
-    /// Whether this publisher may take the channel's place: nobody has it, or somebody who has fallen silent. One who is awaited after a
-    /// restart keeps it for longer, but not against another from an earlier boot: only one of the two can be the present one.
+    /// Whether this publisher may take the channel's place: nobody has it, or somebody who has fallen silent or sends no media any more. One
+    /// who is awaited after a restart keeps it for longer, unless it is a plain client, but not against another from an earlier boot: only
+    /// one of the two can be the present one.
     fn is_vacant(&self, now: Instant, key: usize, ufrag: &Ufrag, resumed: bool) -> bool {
         let Some(channel) = self.channels.get(key) else {
             return true;
@@ -68,6 +71,14 @@ impl Broadcast {
             return true;
         };
         let since = |then| now.saturating_duration_since(then);
+        // A plain client does not come back, but anew; a page has opened its event stream by then.
+        if member.is_awaited() && !member.renews && since(member.joined) >= PLAIN_GRACE {
+            return true;
+        }
+        // Its viewers have been told already that nothing comes.
+        if member.peer.is_connected() && channel.last_media.is_some_and(|last| since(last) >= SOURCE_SILENCE) {
+            return true;
+        }
         if member.is_awaited() && !resumed && since(member.joined) < self.config.publisher_grace {
             return false;
         }
@@ -95,6 +106,7 @@ impl Broadcast {
             ice,
             negotiated,
             resumed,
+            renews,
         } = join;
         let ufrag = ice.ufrag.clone();
         if self.by_ufrag.contains_key(&ufrag) {
@@ -147,6 +159,7 @@ impl Broadcast {
             dtls,
             channel: key,
             resumed,
+            renews,
             joined: now,
             heard: None,
             addresses: Vec::new(),
@@ -182,6 +195,9 @@ impl Broadcast {
             return;
         };
         self.by_ufrag.remove(&member.ufrag);
+        if why != Departure::Left {
+            self.turned_away.add(now, member.peer.credentials());
+        }
         for address in &member.addresses {
             self.addresses.leave(id, *address);
         }

@@ -89,6 +89,7 @@ impl World {
             ice: ice.clone(),
             negotiated: PUBLISHER.clone(),
             resumed: false,
+            renews: true,
         };
         this.core.join(this.now, join).expect("a place");
         (this, ice)
@@ -111,6 +112,7 @@ impl World {
                 ice,
                 negotiated: LazyLock::force(agreed).clone(),
                 resumed: false,
+                renews: true,
             };
             this.core.join(now, join).expect("a place");
             let (browser, keys) = Browser::new(n.to_be_bytes()[1]);

@@ -190,6 +190,14 @@ impl Handle {
         self.ask(move |core, now| core.leave(now, &ufrag)).await
     }
 
+    /// See [`Broadcast::has_page`]. Does not wait.
+    pub fn has_page(&self, ufrag: &Ufrag) {
+        let ufrag = ufrag.clone();
+        // Without a loop there are no peers.
+        let _ = self.tasks.send(Box::new(move |core, _| core.has_page(&ufrag)));
+        let _ = self.waker.wake();
+    }
+
     /// Counts at this moment.
     ///
     /// # Errors

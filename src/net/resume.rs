@@ -234,6 +234,7 @@ impl Resume {
             ice: record.ice.clone(),
             negotiated,
             resumed: true,
+            renews: sdp::renews(&record.offer),
         };
         if let Err(refusal) = core.join(now, join) {
             tracing::warn!(%refusal, "a peer of the last boot cannot be taken over");

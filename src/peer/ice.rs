@@ -20,6 +20,8 @@ use crate::vault::{IceCredentials, Ufrag};
 /// A Binding request is at most this long; browsers send about 100 bytes. Keeps parsing cheap.
 const MAX_REQUEST: usize = 600;
 
+const FORBIDDEN: ErrorCode = ErrorCode(403);
+
 /// A check that passed.
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -62,16 +64,7 @@ pub(super) fn request_ufrag(datagram: &[u8]) -> Option<&str> {
 /// Checks a Binding request and makes its response; `None` for anything that is not a valid, authentic request, which gets
 /// no answer at all: an answer would tell a stranger something, or make this server a reflector.
 pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Checked> {
-    if request_ufrag(datagram)? != Ufrag::as_str(&ice.ufrag) {
-        return None;
-    }
-    let mut request = Message::new();
-    request.unmarshal_binary(datagram).ok()?;
-    if request.typ != BINDING_REQUEST || datagram.len() != MESSAGE_HEADER_SIZE + request.length as usize {
-        return None;
-    }
-    MessageIntegrity::check(&mut request, ice.pwd.expose().as_bytes(), &AwsLcRsCrypto).ok()?;
-
+    let request = authenticate(datagram, ice)?;
     let mut nominated = false;
     let mut conflict = false;
     let mut unknown = Vec::new();
@@ -123,6 +116,31 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
         nominated,
         refused: refusal.is_some(),
     })
+}
+
+/// The response to an authentic request of a peer that is no more: 403, Forbidden (RFC 8489 §14.8). RFC 7675 §5.2 has consent end where the
+/// other side says so.
+pub(super) fn refuse(datagram: &[u8], ice: &IceCredentials) -> Option<Vec<u8>> {
+    let request = authenticate(datagram, ice)?;
+    let body = ErrorBody {
+        code: FORBIDDEN,
+        unknown: &[],
+    };
+    respond(&request, BINDING_ERROR, ice, &body)
+}
+
+/// A Binding request with the right user name and MESSAGE-INTEGRITY.
+fn authenticate(datagram: &[u8], ice: &IceCredentials) -> Option<Message> {
+    if request_ufrag(datagram)? != Ufrag::as_str(&ice.ufrag) {
+        return None;
+    }
+    let mut request = Message::new();
+    request.unmarshal_binary(datagram).ok()?;
+    if request.typ != BINDING_REQUEST || datagram.len() != MESSAGE_HEADER_SIZE + request.length as usize {
+        return None;
+    }
+    MessageIntegrity::check(&mut request, ice.pwd.expose().as_bytes(), &AwsLcRsCrypto).ok()?;
+    Some(request)
 }
 
 struct ErrorBody<'a> {

@@ -254,6 +254,11 @@ impl Peer {
         })
     }
 
+    /// What its checks are made with.
+    pub(crate) fn credentials(&self) -> IceCredentials {
+        self.setup.ice.clone()
+    }
+
     /// Whether SRTP keys of this boot are in use.
     pub fn is_connected(&self) -> bool {
         self.srtp.is_some()
@@ -283,6 +288,12 @@ impl Peer {
     pub fn stun_ufrag(data: &[u8]) -> Option<&str> {
         ice::request_ufrag(data)
     }
+}
+
+/// The answer to a check of a peer that is no more: an error, where its password is right.
+pub(crate) fn refuse(check: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Transmit> {
+    let data = ice::refuse(check, ice)?.into();
+    Some(Transmit { to: from, data })
 }
 
 /// Its keys wipe themselves; what handling them has left on the stack is overwritten here.

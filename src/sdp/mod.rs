@@ -32,6 +32,13 @@ pub use answer::answer;
 pub use error::SdpError;
 pub use negotiated::{answer_certificate, negotiated};
 
+/// Whether an offer was made by a page that renews its keys after a restart: it says so with `a=tool:rekindle` (RFC 8866 §6.4) before its
+/// first m-section. Whoever does not say it may do it all the same.
+pub fn renews(offer: &str) -> bool {
+    let session = offer.lines().take_while(|line| !line.starts_with("m="));
+    session.map(str::trim_end).any(|line| line == "a=tool:rekindle")
+}
+
 /// Longest offer that is looked at, in bytes.
 pub const MAX_SDP: usize = 64 * 1024;
 

@@ -94,6 +94,7 @@ pub(super) async fn events(
         .sessions
         .open_stream(&ufrag, &greeting)
         .ok_or_else(Problem::no_session)?;
+    app.net.has_page(&ufrag);
     let mut response = Body::from_stream(EventStream::new(frames, kinds)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -352,7 +352,7 @@ async fn serve(
     };
     let keeper = keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier);
     let mut keeper = tokio::spawn(keeper);
-    tokio::spawn(commit(app.clone()));
+    let committed = tokio::spawn(commit(app.clone()));
     ready();
     let result = tokio::select! {
         () = asked => Ok(()),
@@ -363,6 +363,10 @@ async fn serve(
         // It never ends.
         () = rotation => Ok(()),
     };
+    if result.is_ok() {
+        // A boot that was ended at once has its number all the same. An error says that the number could not be saved.
+        let _ = tokio::time::timeout(GRACE, committed).await;
+    }
     tracing::info!("stopping; browsers are awaited by the next start");
     app.sessions.close();
     // An error says that nobody listens any more.

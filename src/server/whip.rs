@@ -143,6 +143,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         }
     };
     let ufrag = ice.ufrag.clone();
+    let renews = sdp::renews(&offer);
     let joined_at = SystemTime::now();
     let record = Arc::new(PeerRecord {
         role,
@@ -173,6 +174,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         ice,
         negotiated,
         resumed: false,
+        renews,
     };
     let joined = match app.net.join(join).await {
         Ok(joined) => joined.map_err(|refusal| refused(refusal, role)),

@@ -64,6 +64,8 @@ pub struct Client {
     /// SRTP that came twice under the same keys.
     pub replayed: u64,
     pub checks_answered: u64,
+    /// Checks that were answered with an error.
+    pub checks_refused: u64,
     out: Vec<Bytes>,
 }
 
@@ -103,6 +105,7 @@ impl Client {
             undecryptable: 0,
             replayed: 0,
             checks_answered: 0,
+            checks_refused: 0,
             out: Vec::new(),
         }
     }
@@ -207,6 +210,8 @@ impl Client {
     }
 
     fn handle_stun(&mut self, now: Instant, data: &[u8]) {
+        // A Binding error response (RFC 8489 §5).
+        self.checks_refused += u64::from(data.starts_with(&[0x01, 0x11]));
         let Some(transaction) = ice::success(&self.credentials, self.address, data) else {
             return;
         };

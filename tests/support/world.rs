@@ -113,6 +113,7 @@ impl World {
             ice: record.ice,
             negotiated,
             resumed: true,
+            renews: sdp::renews(&record.offer),
         };
         self.server.as_mut().unwrap().join(self.now, join).unwrap();
     }
@@ -223,6 +224,7 @@ impl World {
             ice: ice.clone(),
             negotiated: negotiated.clone(),
             resumed: false,
+            renews: sdp::renews(&offer),
         };
         self.server().join(now, join)?;
         let record = Record {

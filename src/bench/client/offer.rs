@@ -17,6 +17,8 @@ pub struct OfferOptions {
     pub first_payload_type: u8,
     /// Transport-wide congestion control is offered; else only REMB.
     pub transport_cc: bool,
+    /// It is a page's, which renews its keys after a restart; else a plain client's.
+    pub renews: bool,
 }
 
 impl OfferOptions {
@@ -31,6 +33,7 @@ impl OfferOptions {
             first_extension,
             first_payload_type,
             transport_cc: true,
+            renews: true,
         }
     }
 }
@@ -67,6 +70,9 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
     }
 
     let mut text = "v=0\r\no=- 42 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n".to_owned();
+    if options.renews {
+        text.push_str("a=tool:rekindle\r\n");
+    }
     write!(
         text,
         "m=audio 9 UDP/TLS/RTP/SAVPF 60 0\r\n{common}a=mid:0\r\n{both}a=extmap:{} \

@@ -96,6 +96,7 @@ impl Browser {
                     address: None,
                 },
                 resumed: false,
+                renews: true,
             },
             address: SocketAddr::from(([192, 0, 2, 1], number)),
             certificate,
