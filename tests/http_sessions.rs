@@ -274,3 +274,27 @@ fn a_full_disk_keeps_newcomers_out_and_nobody_else() {
     assert_eq!(server.get("/healthz").status(), 200);
     assert_eq!(records(folder.path()), 0);
 }
+
+/// Makes a file immutable, or mutable again; false where this system or user cannot.
+fn immutable(path: &Path, on: bool) -> bool {
+    let flag = if on { "+i" } else { "-i" };
+    let done = std::process::Command::new("chattr").arg(flag).arg(path).output();
+    done.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_vault_that_cannot_be_written_turns_newcomers_away_for_now() {
+    let (folder, server) = start(&[]);
+    server.terminate();
+    let identity = folder.path().join("rekindle-state/identity.age");
+    if !immutable(&identity, true) {
+        eprintln!("skipped: chattr +i needs root and a file system that knows it");
+        return;
+    }
+    let server = Server::start(folder.path(), &[]);
+    let answer = server.offer("/whip/lobby", PUBLISH);
+    assert_eq!(header(&answer, "retry-after"), "10");
+    assert_problem(answer, 503, "disk");
+    assert!(immutable(&identity, false));
+    server.join("/whip/lobby", PUBLISH);
+}
