@@ -195,8 +195,8 @@ fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
         )
     };
     // The viewer's profiles, what the publisher sends, and which of them comes first.
-    let cases: [(&[(&str, u8)], Codec, u8); 8] = [
-        (&[("42e01f", 1)], h264(HIGH, 1), 100),
+    for (profiles, sent, first) in [
+        (&[("42e01f", 1)][..], h264(HIGH, 1), 100),
         (&[("640c1f", 1), ("42e01f", 1)], h264(HIGH, 1), 100),
         (&[("42e01f", 1), ("64001f", 1)], h264(0x4d00, 1), 101),
         (&[("42e01f", 1)], h264(0x4200, 1), 100),
@@ -204,8 +204,7 @@ fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
         (&[("42e01f", 0), ("42e01f", 1)], h264(0x42e0, 1), 101),
         (&[("64001f", 1), ("42e01f", 1)], h264(0x42e0, 1), 101),
         (&[("64001f", 0), ("4d001f", 1)], h264(0x42e0, 1), 101),
-    ];
-    for (profiles, sent, first) in cases {
+    ] {
         let text = viewer(profiles);
         let (_, agreed) = watch(&text, std::slice::from_ref(&sent));
         assert_eq!(agreed.media[0].payloads[0].pt, first, "{profiles:?} of {sent}");
