@@ -1,5 +1,6 @@
 // The page: the first tab publishes its camera after a click, all others watch. It says in words what is going on, and never
 // shows a picture that stands still without saying why.
+import { Seen } from "./page-seen.js";
 import { publish, watch } from "./rekindle.js";
 
 const element = (id) => document.getElementById(id);
@@ -14,6 +15,8 @@ const STILL_MS = 1000;
 /** For how long "back after N ms" stays in the status, in ms. */
 const BACK_MS = 6000;
 const LOG_LINES = 60;
+/** What was seen and heard of a restart is counted so long after it, and looked at as often while all is well, in ms. */
+const SEEN_MS = 1000;
 /**
  * Words about what the session does wait so long, in ms: while keys are renewed, the browser has better to do than to lay out text, and
  * nobody can read words that stand for less.
@@ -27,6 +30,9 @@ let camera = null;
 let frameAt = -Infinity;
 let stateAt = performance.now();
 let back = null;
+let seen = new Seen();
+/** A restart's sound is still being counted. */
+let counting = false;
 let playBlocked = false;
 let trouble = null;
 /** What happened and is not in the list yet, and the timer that puts it there. */
@@ -137,6 +143,7 @@ function render() {
   element("badge-own").hidden = role !== "publisher";
   element("unmute").hidden = role === "publisher" || frameAt === -Infinity;
   element("stop").hidden = role !== "publisher";
+  element("cushion-choice").hidden = role === "publisher" || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
   element("hint").hidden = role !== "publisher";
 }
 
@@ -149,8 +156,9 @@ function write(id, text) {
 /** Notes every frame that is shown. */
 function follow() {
   if (video.requestVideoFrameCallback) {
-    const shown = () => {
+    const shown = (at) => {
       frameAt = performance.now();
+      seen.frame(at);
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback(shown);
@@ -187,13 +195,19 @@ function use(next) {
   };
   next.addEventListener("state", mine(({ state, reason }) => {
     stateAt = performance.now();
+    if (state === "server-gone") counting = true;
     if (state === "reconnecting") say(`Making a new session (${reason}).`);
     else say(`${WORDS[state][1]}.`);
   }));
   next.addEventListener("track", mine(() => show(next.stream)));
+  next.addEventListener("state", mine(({ state, previous }) => {
+    // A false alarm has no restart to tell of; where there was one, it is told first.
+    if (state === "connected" && previous === "server-gone") setTimeout(() => (counting = false), 2 * SEEN_MS);
+  }));
   next.addEventListener("restart", mine(({ boot, took_ms, renewed }) => {
     back = { at: performance.now(), took: `${took_ms} ms` };
     say(`Back after ${took_ms} ms: process no. ${boot}, the same connection, ${renewed ? "new keys" : "the same keys"}.`);
+    if (role === "viewer" && video.requestVideoFrameCallback) setTimeout(tellSeen, SEEN_MS, next, performance.now() - took_ms - SEEN_MS);
   }));
   next.addEventListener("replaced", mine(() => {
     say("A new session has taken over.");
@@ -212,6 +226,17 @@ function use(next) {
   render();
 }
 
+/** Says what a viewer really saw and heard of a restart since a time. */
+async function tellSeen(of, since) {
+  const { still_ms, made_up_ms } = await seen.since(of.pc, since);
+  if (session !== of || of.state !== "connected") return;
+  counting = false;
+  const sound = made_up_ms === null ? "" : `, ${made_up_ms} ms of sound made up`;
+  write("seen", `a frame for ${still_ms} ms${sound}`);
+  element("seen-row").hidden = false;
+  say(`Seen of it: no new frame for ${still_ms} ms at the most${sound}.`);
+}
+
 /** Leaves without a word: another session follows. */
 function leave() {
   const before = session;
@@ -226,7 +251,14 @@ function startWatching() {
   camera = null;
   video.srcObject = null;
   frameAt = -Infinity;
-  use(watch(`/whep/${encodeURIComponent(channel)}`, { token }));
+  seen = new Seen();
+  counting = false;
+  use(watch(`/whep/${encodeURIComponent(channel)}`, { token, cushion: cushion() }));
+}
+
+/** The viewer's choice: a picture that restarts do not stop, or the least delay. */
+function cushion() {
+  return element("cushion").value === "auto" ? "auto" : Number(element("cushion").value);
 }
 
 async function startPublishing() {
@@ -266,6 +298,13 @@ element("unmute").addEventListener("click", () => {
   element("unmute").textContent = video.muted ? "Unmute" : "Mute";
   element("unmute").setAttribute("aria-pressed", String(!video.muted));
 });
+element("cushion").addEventListener("change", () => {
+  if (role === "viewer" && session) session.cushion = cushion();
+});
+// What was made up before a restart is not of it.
+setInterval(() => {
+  if (role === "viewer" && session?.state === "connected" && !counting) seen.calm(session.pc);
+}, SEEN_MS);
 // A page that comes back from the browser's cache has left its session.
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bundled, reoffer, signed, withParking, withStreams, without } from "./rekindle-description.js";
+import { bundled, reoffer, signed, withParking, withSoundAgain, withStreams, without } from "./rekindle-description.js";
 
 /**
  * The way in which this browser runs DTLS again: "fingerprint" or "bundle" (see rekindle-description.js). It has to be known before the
@@ -98,7 +98,7 @@ export class Connection {
 
   /** The offer for the server. */
   async offer() {
-    await this.pc.setLocalDescription();
+    await this.#setOwn(await this.pc.createOffer());
     const { sdp } = this.pc.localDescription;
     return signed(this.#parking.length > 0 ? without(sdp, this.#parkingMids) : sdp);
   }
@@ -331,7 +331,7 @@ export class Connection {
   async #restartIce() {
     this.#hash += 1;
     this.pc.restartIce();
-    await this.pc.setLocalDescription();
+    await this.#setOwn(await this.pc.createOffer());
     const sdp = reoffer(this.join.answer, { version: ++this.#version, fingerprint: this.#fingerprint, type: "answer" });
     await this.pc.setRemoteDescription({ type: "answer", sdp });
     this.#observe();
@@ -366,9 +366,27 @@ export class Connection {
 
   /** Has the browser answer the offer that it was given. */
   async #agree(answer) {
-    await this.pc.setLocalDescription(answer);
+    await this.#setOwn(answer ?? (await this.pc.createAnswer()));
     this.#told = this.#given;
     this.#observe();
+  }
+
+  /** Takes the browser's own description, with what it can do and does not say. Firefox cannot, and leaves the line out again. */
+  async #setOwn({ type, sdp }) {
+    if (way === "fingerprint") {
+      try {
+        return await this.pc.setLocalDescription({ type, sdp: withSoundAgain(sdp) });
+      } catch (error) {
+        // A browser that does not let its descriptions be changed; a state that no description fits fails again below.
+        if (error.name !== "InvalidModificationError" && error.name !== "InvalidAccessError" && error.name !== "OperationError") throw error;
+      }
+    }
+    return this.pc.setLocalDescription({ type, sdp });
+  }
+
+  /** How long the browser keeps media back, in ms; null for its own way. */
+  cushion(ms) {
+    for (const { receiver } of this.#media) if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = ms;
   }
 
   async #setOffer() {

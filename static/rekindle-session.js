@@ -5,6 +5,7 @@
  */
 
 import { Connection } from "./rekindle-connection.js";
+import { Cushion, checked } from "./rekindle-cushion.js";
 import { Outage, isFar } from "./rekindle-outage.js";
 import { Signalling } from "./rekindle-signalling.js";
 
@@ -66,6 +67,7 @@ export class Session extends EventTarget {
   #role;
   #source;
   #signalling;
+  #cushion;
   #mode = "rehandshake";
   /** The process that this session's keys are shared with. */
   #process = null;
@@ -92,6 +94,7 @@ export class Session extends EventTarget {
     this.#source = source;
     this.#signalling = new Signalling(new URL(url, globalThis.document?.baseURI), options, this.#abort.signal);
     this.stream = source;
+    this.#cushion = new Cushion(role === "viewer" ? checked(options.cushion) : 0);
     if (options.signal?.aborted) queueMicrotask(() => this.close());
     options.signal?.addEventListener("abort", () => this.close(), { signal: this.#abort.signal });
     const listen = { signal: this.#abort.signal };
@@ -152,6 +155,8 @@ export class Session extends EventTarget {
     const connection = new Connection(this.#source, () => this.#assess(connection));
     this.#connection = connection;
     this.pc ??= connection.pc;
+    // Before the first frame: a buffer that grows later stops the picture for a moment.
+    connection.cushion(this.#cushion.ms);
     connection.pc.addEventListener("track", ({ track, transceiver }) => {
       if (this.#role !== "viewer" || transceiver.direction === "inactive") return;
       connection.stream.addTrack(track);
@@ -402,6 +407,8 @@ export class Session extends EventTarget {
     if (this.#role === "publisher") this.#watchArrival(connection);
     if (!another) return;
     this.restarts += 1;
+    this.#cushion.took(outage.tookMs);
+    this.#look(connection);
     this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.renewed });
   }
 
@@ -449,8 +456,28 @@ export class Session extends EventTarget {
   async #watchRoundTrip(connection) {
     for (let ms = MEASURE_MS; !connection.ended && !this.#done; ms *= 2) {
       await pause(ms);
-      if (!this.#outage) await connection.measure().catch(() => {});
+      if (this.#outage) continue;
+      await connection.measure().catch(() => {});
+      this.#look(connection);
     }
+  }
+
+  /** The cushion follows what was measured. */
+  #look(connection) {
+    if (this.#cushion.look(connection.rtt)) connection.cushion(this.#cushion.ms);
+  }
+
+  /** How long what is shown is kept back so that a restart does not show, in ms (viewers): "auto" or a number; see {@link watch}. */
+  set cushion(wanted) {
+    this.#cushion = new Cushion(this.#role === "viewer" ? checked(wanted) : 0);
+    const connection = this.#connection;
+    this.#cushion.look(connection?.rtt ?? Infinity);
+    connection?.cushion(this.#cushion.ms);
+  }
+
+  /** Its present length in ms; null where the browser has its own way. @type {number | null} */
+  get cushion() {
+    return this.#cushion.ms;
   }
 
   /** The first connect of a connection. */

@@ -43,5 +43,7 @@ export function watch(url, options) {
  * @property {string} [token] bearer token
  * @property {typeof fetch} [fetch] used in place of the global one
  * @property {AbortSignal} [signal] closes the session
+ * @property {"auto" | number} [cushion] viewers: how long media is kept back, in ms, so that a restart does not show (default "auto": 100 to
+ *   500 ms by the round trip). It is so much more delay: 0 is for conversations
  * @property {boolean} [leaveOnPagehide] tell the server when the page goes away (default true)
  */

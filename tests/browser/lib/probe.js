@@ -115,6 +115,13 @@ export function probe() {
     }
   };
 
+  /** Sound that the browser made up, in ms, and packets that it does not have. */
+  seen.sound = async () => {
+    const reports = [...(await seen.live().getStats()).values()];
+    const sound = reports.find(({ type, kind }) => type === "inbound-rtp" && kind === "audio");
+    return { madeUp: sound.concealedSamples / 48, lost: sound.packetsLost, nacks: sound.nackCount };
+  };
+
   /** The port that this connection sends from; null while it has none. */
   seen.port = async () => {
     const reports = [...(await seen.live().getStats()).values()];
