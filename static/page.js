@@ -253,7 +253,7 @@ function startWatching() {
   frameAt = -Infinity;
   seen = new Seen();
   counting = false;
-  use(watch(`/whep/${encodeURIComponent(channel)}`, { token, cushion: cushion() }));
+  use(watch(`whep/${encodeURIComponent(channel)}`, { token, cushion: cushion() }));
 }
 
 /** The viewer's choice: a picture that restarts do not stop, or the least delay. */
@@ -283,7 +283,7 @@ async function startPublishing() {
   camera = stream;
   video.muted = true;
   show(stream);
-  use(publish(`/whip/${encodeURIComponent(channel)}`, stream, { token }));
+  use(publish(`whip/${encodeURIComponent(channel)}`, stream, { token }));
 }
 
 element("channel").textContent = channel;

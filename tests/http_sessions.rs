@@ -148,7 +148,7 @@ fn a_full_server_turns_newcomers_away() {
 fn an_offer_that_cannot_be_taken_is_refused_with_a_reason() {
     let (folder, server) = start(&[]);
     assert_problem(server.offer("/whip/lobby", "hello"), 400, "offer");
-    assert_problem(server.offer("/whip/lobby", ""), 400, "offer");
+    assert_problem(server.offer("/whip/lobby", ""), 400, "body");
     assert_problem(server.offer("/whip/lobby", WATCH), 400, "offer");
     let other_codecs = PUBLISH.replace("opus/48000/2", "speex/48000/2");
     assert_problem(server.offer("/whip/lobby", &other_codecs), 406, "codec");
@@ -170,7 +170,18 @@ fn an_offer_that_cannot_be_taken_is_refused_with_a_reason() {
             "media-type",
         );
     }
-    for name in ["with%20space", "dot.dot", "%2e%2e", &"x".repeat(65), "k%C3%A4se"] {
+    let long = "x".repeat(65);
+    for name in [
+        "with%20space",
+        "%2e%2e",
+        "a/%2e%2e",
+        "a%2f..%2fb",
+        "%2Fa",
+        "a//b",
+        ".a",
+        &long,
+        "k%C3%A4se",
+    ] {
         assert_problem(server.offer(&format!("/whip/{name}"), PUBLISH), 400, "channel-name");
     }
     assert_eq!(records(folder.path()), 0);
@@ -179,6 +190,33 @@ fn an_offer_that_cannot_be_taken_is_refused_with_a_reason() {
         server.post("/whip/lobby", &with_charset, PUBLISH.as_bytes()).status(),
         201
     );
+}
+
+#[test]
+fn a_channel_is_named_by_what_encoders_write() {
+    let (_folder, server) = start(&[]);
+    let names = [
+        ("live/one", "live%2Fone"),
+        ("cam.1", "cam%2e1/"),
+        ("main/", "main"),
+        ("a/b/c.d/", "a/b/c.d"),
+    ];
+    for (publish, watch) in names {
+        server.join(&format!("/whip/{publish}"), PUBLISH);
+        assert_problem(
+            server.offer(&format!("/whip/{watch}"), PUBLISH),
+            409,
+            "publisher-present",
+        );
+        let viewer = server.join(&format!("/whep/{watch}"), WATCH);
+        assert_eq!(server.delete(&viewer).status(), 200);
+        assert_eq!(server.get(&format!("/channel/{watch}")).status(), 200);
+    }
+    let metrics = text(&mut server.get("/metrics"));
+    for name in ["live/one", "cam.1", "main", "a/b/c.d"] {
+        let line = format!("rekindle_channel_live{{channel=\"{name}\"}} 0");
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
 }
 
 #[test]

@@ -170,6 +170,29 @@ fn a_server_with_a_token_may_be_used_from_any_page() {
 }
 
 #[test]
+fn a_page_of_another_origin_sees_that_patch_has_no_meaning_and_learns_it_at_the_endpoint() {
+    let (_folder, server) = start(&["--publish-token", "0123456789-publish"]);
+    let page = [("Host", "media.example"), ("Origin", "https://example.com")];
+    let methods = |path: &str| {
+        let answer = ask(&server, "OPTIONS", path, &page);
+        let line = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("access-control-allow-methods: "));
+        line.expect("a list").split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    // What a preflight does not allow, a page sees as a failure of the network, without a status.
+    assert!(methods("/session/x").contains(&"patch".to_owned()));
+    let answer = ask(&server, "PATCH", "/session/x", &page);
+    assert!(
+        answer.starts_with("http/1.1 405 ") && answer.contains("access-control-allow-origin: *"),
+        "{answer}"
+    );
+    // Some clients send candidates later where they find it here.
+    assert_eq!(methods("/whip/live/one"), ["post", "options"]);
+    assert_eq!(methods("/whep/lobby"), ["post", "options"]);
+}
+
+#[test]
 fn a_head_that_has_no_end_is_cut_off() {
     let (_folder, server) = start(&[]);
     let answer = server.raw(&format!(

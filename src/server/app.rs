@@ -98,8 +98,8 @@ pub(super) struct ClientAddress(pub IpAddr);
 /// Which handler serves what.
 pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
-        .route("/whip/{channel}", post(whip::publish).fallback(whip::other_method))
-        .route("/whep/{channel}", post(whip::watch).fallback(whip::other_method))
+        .route("/whip/{*channel}", post(whip::publish).fallback(whip::other_method))
+        .route("/whep/{*channel}", post(whip::watch).fallback(whip::other_method))
         .route(
             "/session/{id}",
             axum::routing::delete(session::end).fallback(session::other_method),
@@ -111,7 +111,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
                 .fallback(session::other_method_on_events),
         )
         .route(
-            "/channel/{channel}",
+            "/channel/{*channel}",
             get(status::channel).fallback(status::other_method),
         )
         .route("/healthz", get(status::healthz).fallback(status::other_method))

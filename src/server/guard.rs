@@ -26,7 +26,6 @@ const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capt
 
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
-const PREFLIGHT_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 const PREFLIGHT_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match, last-event-id");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-process, rekindle-mode",
@@ -120,13 +119,36 @@ fn foreign_request() -> Problem {
 fn options(path: &str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, PREFLIGHT_METHODS);
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static(preflight_methods(path)),
+    );
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, PREFLIGHT_HEADERS);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
-    if path.starts_with("/whip/") || path.starts_with("/whep/") {
+    if is_endpoint(path) {
         headers.insert("accept-post", HeaderValue::from_static(whip::SDP));
     }
     response
+}
+
+/// The methods that a page of another origin may send to a path.
+///
+/// PATCH is among them for a session, although it ends in a 405 there: what a preflight forbids, a page sees as a broken network. It is not
+/// among them for an endpoint, since clients read this list there to learn whether candidates can be sent later (RFC 9725 §4.3.1), and put
+/// them into the offer where they cannot.
+fn preflight_methods(path: &str) -> &'static str {
+    if path.starts_with("/session/") {
+        "GET, POST, PATCH, DELETE, OPTIONS"
+    } else if is_endpoint(path) {
+        "POST, OPTIONS"
+    } else {
+        "GET, OPTIONS"
+    }
+}
+
+/// Whether sessions are started here.
+fn is_endpoint(path: &str) -> bool {
+    path.starts_with("/whip/") || path.starts_with("/whep/")
 }
 
 /// The last entry: the one that the proxy itself wrote. What stands before it, a client can make up.

@@ -11,6 +11,7 @@ mod guard;
 mod keeper;
 mod limit;
 mod listen;
+mod names;
 mod problem;
 mod rotation;
 mod session;

@@ -16,7 +16,7 @@ use crate::net::Handle;
 
 use super::app::{App, ClientAddress};
 use super::problem::Problem;
-use super::{auth, guard, whip};
+use super::{auth, guard, names};
 
 /// A media loop that has not answered for so long is stuck.
 const STUCK: Duration = Duration::from_secs(2);
@@ -105,15 +105,15 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
     Ok(no_store(Json(body)))
 }
 
-/// `GET /channel/{channel}`: whether there is something to watch.
+/// `GET /channel/{*channel}`: whether there is something to watch.
 pub(super) async fn channel(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    whip::check_channel(&name)?;
+    let name = names::channel(&path)?;
     auth::require(app.watch.as_ref(), &headers, "watch")?;
-    let (live, viewers) = app.sessions.channel(&name);
+    let (live, viewers) = app.sessions.channel(name);
     Ok(no_store(Json(
         json!({ "live": live, "viewers": viewers, "boot": app.boot }),
     )))
@@ -185,7 +185,7 @@ fn render(app: &App, snapshot: &Snapshot) -> String {
             state("joining", counts.joining),
         ],
     );
-    // A channel's name holds letters, digits, - and _ only, and needs no escaping.
+    // A channel's name holds letters, digits and . _ - / only, and needs no escaping.
     let label = |name: &str| format!("{{channel=\"{name}\"}}");
     let live: Vec<_> = snapshot
         .channels

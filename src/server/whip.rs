@@ -19,16 +19,15 @@ use super::app::{App, ClientAddress};
 use super::auth;
 use super::events::Kinds;
 use super::limit::Place;
+use super::names;
 use super::problem::Problem;
 use super::session_id;
 
 /// The media type of an offer and of an answer (RFC 8866 §8.1).
 pub(super) const SDP: &str = "application/sdp";
-/// Longest name of a channel.
-const MAX_CHANNEL: usize = 64;
-/// Bytes of a body that is too long which are still read, and forgotten: closing a connection with data unread would keep the client from
 /// How long a newcomer waits after a start until all records are read: some milliseconds, or two seconds for ten thousand.
 const RECORDS_TIME: Duration = Duration::from_secs(5);
+/// Bytes of a body that is too long which are still read, and forgotten: closing a connection with data unread would keep the client from
 /// reading why.
 const DISCARDED: usize = 1024 * 1024;
 /// How long a client may take to send its body.
@@ -45,7 +44,7 @@ pub(super) const BOOT: HeaderName = HeaderName::from_static("rekindle-boot");
 /// What a restart takes.
 pub(super) const MODE_HEADER: HeaderName = HeaderName::from_static("rekindle-mode");
 
-/// `POST /whip/{channel}`.
+/// `POST /whip/{*channel}`.
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
     Path(channel): Path<String>,
@@ -56,7 +55,7 @@ pub(super) async fn publish(
     start(app, Role::Publisher, channel, client, headers, body).await
 }
 
-/// `POST /whep/{channel}`.
+/// `POST /whep/{*channel}`.
 pub(super) async fn watch(
     State(app): State<Arc<App>>,
     Path(channel): Path<String>,
@@ -75,24 +74,15 @@ pub(super) async fn other_method() -> Problem {
     )
 }
 
-/// Whether a channel may be called so: what is safe in a URL, in a log and as a metric's label.
-pub(super) fn check_channel(name: &str) -> Result<(), Problem> {
-    let fits = (1..=MAX_CHANNEL).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if fits { Ok(()) } else { Err(Problem::channel_name()) }
-}
-
 async fn start(
     app: Arc<App>,
     role: Role,
-    channel: String,
+    path: String,
     ClientAddress(client): ClientAddress,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    check_channel(&channel)?;
+    let channel = names::channel(&path)?.to_owned();
     // Before the token is looked at, so that it limits guessing too.
     app.limiter.take(client, Instant::now()).map_err(too_often)?;
     match role {
