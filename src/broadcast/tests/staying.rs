@@ -77,6 +77,24 @@ fn a_place_is_held_for_whoever_reserved_it_for_a_few_seconds() {
 }
 
 #[test]
+fn a_publisher_from_the_last_boot_goes_before_a_newcomer_who_only_reserved_the_place() {
+    let mut world = World::new();
+    let (returning, newcomer) = (world.browser(Role::Publisher), world.browser(Role::Publisher));
+    let u = world.browsers[newcomer].ufrag();
+    world.core.reserve(world.now, Role::Publisher, CHANNEL, &u).unwrap();
+    world.browsers[returning].join.resumed = true;
+    world
+        .core
+        .join(world.now, world.browsers[returning].join.clone())
+        .unwrap();
+    assert_eq!(
+        world.core.join(world.now, world.browsers[newcomer].join.clone()),
+        Err(Refusal::PublisherPresent)
+    );
+    assert_eq!(gone(&mut world), []);
+}
+
+#[test]
 fn a_silent_publisher_gives_way_to_a_newcomer_and_its_viewers_stay() {
     let mut world = World::new();
     let first = world.connected(Role::Publisher);
