@@ -248,10 +248,12 @@ async fn an_independent_client_publishes_watches_and_comes_back_with_new_session
     let server = server.kill_and_start_again_as(&mut rekindle(folder.path()));
     assert_eq!(server.ready["boot"], 2);
     viewer.notices_silence().await;
-    // It leaves the old session before it makes a new one, as RFC 9725 has it; the channel is free at once.
+    // It leaves the old session before it makes a new one, as RFC 9725 has it, unless the server has let go of it already, which cannot be
+    // renewed by such a client; the channel is free at once.
     let old = publisher.client.session.clone();
     publisher.stop().await;
-    assert_eq!(server.delete(&old).status(), 200);
+    let left = server.delete(&old).status().as_u16();
+    assert!(matches!(left, 200 | 404), "{left}");
     let publisher = Publisher::start(&server, "lobby").await;
     assert_ne!(publisher.client.session, old);
 
