@@ -37,6 +37,18 @@ fn post(server: SocketAddr, path: &str, offer: &str) -> Option<u16> {
     Some(response.status().as_u16())
 }
 
+/// The status of a GET and what came with it, once the server takes connections.
+fn get(server: SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(10)))
+        .build()
+        .new_agent();
+    let mut response = agent.get(format!("http://{server}{path}")).call().ok()?;
+    let said = response.body_mut().read_to_string().ok()?;
+    Some((response.status().as_u16(), serde_json::from_str(&said).ok()?))
+}
+
 /// Kills the server and starts it again; meanwhile some threads post to all channels without a pause. What they were told.
 fn restart_under_posts(folder: &Path, server: Server, path: &'static str, offer: &'static str) -> (Server, [usize; 3]) {
     let http = server.http();
@@ -131,4 +143,32 @@ fn clients_that_do_not_read_are_cut_off_and_make_room_for_others() {
         thread::sleep(Duration::from_millis(500));
     }
     drop(silent);
+}
+
+#[test]
+fn a_server_says_that_it_is_ready_only_once_all_records_are_read() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut server = publishers(folder.path());
+    for _ in 0..RESTARTS {
+        let http = server.http();
+        let asking = thread::spawn(move || {
+            let begin = Instant::now();
+            let mut gone = false;
+            loop {
+                assert!(begin.elapsed() < running::PATIENCE, "it is never ready");
+                match get(http, "/readyz") {
+                    None => gone = true,
+                    Some((200, _)) if gone => break,
+                    // The old process answers a last time, or the new one reads its records.
+                    Some((200 | 503, _)) => {}
+                    Some((status, said)) => panic!("{status}: {said}"),
+                }
+            }
+            get(http, "/healthz").expect("an answer").1
+        });
+        server = server.kill_and_start_again_as(options(&mut rekindle(folder.path())));
+        let health = asking.join().expect("ready");
+        assert_eq!(health["resuming"], false, "{health}");
+        assert_eq!(health["peers"]["awaited"], PUBLISHERS, "{health}");
+    }
 }

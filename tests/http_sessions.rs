@@ -337,3 +337,15 @@ fn a_vault_that_cannot_be_written_turns_newcomers_away_for_now() {
     // The place in the lobby is held for some seconds yet.
     server.join("/whip/hall", PUBLISH);
 }
+
+#[test]
+fn a_disk_that_cannot_be_written_keeps_newcomers_out_and_nobody_else() {
+    let (folder, server) = start(&[]);
+    // Not even root can make a file in a folder that was removed.
+    std::fs::remove_dir(folder.path().join("rekindle-state/peers")).expect("removed");
+    let answer = server.offer("/whip/lobby", PUBLISH);
+    assert_ne!(header(&answer, "retry-after"), "");
+    assert_problem(answer, 503, "disk");
+    server.wait_for_log("could not be saved", 1);
+    assert_eq!(server.get("/healthz").status(), 200);
+}

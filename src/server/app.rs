@@ -115,6 +115,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             get(status::channel).fallback(status::other_method),
         )
         .route("/healthz", get(status::healthz).fallback(status::other_method))
+        .route("/readyz", get(status::readyz).fallback(status::other_method))
         .route("/metrics", get(status::metrics).fallback(status::other_method))
         .fallback(assets::serve)
         .layer(from_fn_with_state(app.clone(), guard::guard))

@@ -196,6 +196,12 @@ impl Sessions {
         self.lock().loaded
     }
 
+    /// Whether new sessions can be started: all records of the last boot have been read, and the server is not stopping.
+    pub(super) fn is_ready(&self) -> bool {
+        let inner = self.lock();
+        inner.loaded && !inner.closed
+    }
+
     /// The certificate that a session goes by (its SHA-256), if there is such a session; while records of the last boot are still being
     /// read, waits for this one, and calls `want` so that it is read soon.
     pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> Option<[u8; 32]> {

@@ -138,6 +138,19 @@ fn a_stopping_server_ends_all_streams_and_opens_none() {
     assert!(sessions.open_stream(&ufrag, &greeting()).is_none());
 }
 
+#[test]
+fn a_server_is_ready_from_the_last_record_to_its_stop() {
+    let sessions = Sessions::new(0);
+    sessions.expect(1);
+    assert!(!sessions.is_ready());
+    sessions.resume(record(Role::Publisher, "Publisher0000001"));
+    assert!(!sessions.is_ready(), "there may be more");
+    sessions.set_loaded();
+    assert!(sessions.is_ready());
+    sessions.close();
+    assert!(!sessions.is_ready());
+}
+
 #[tokio::test]
 async fn a_session_whose_record_is_still_to_be_read_is_waited_for() {
     let sessions = Sessions::new(0);

@@ -105,6 +105,16 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
     Ok(no_store(Json(body)))
 }
 
+/// `GET /readyz`: 200 while newcomers are let in. After a start that is once all records of the last boot have been read; browsers that come
+/// back do not wait for it.
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    if !app.sessions.is_ready() {
+        return Err(Problem::stopping());
+    }
+    app.health.snapshot(&app.net).await?;
+    Ok(no_store(Json(json!({ "status": "ready", "boot": app.boot }))))
+}
+
 /// `GET /channel/{*channel}`: whether there is something to watch.
 pub(super) async fn channel(
     State(app): State<Arc<App>>,
