@@ -54,6 +54,26 @@ fn a_publisher_gets_an_answer_and_its_record_is_on_disk_by_then() {
 }
 
 #[test]
+fn behind_a_proxy_that_takes_a_path_off_every_path_given_out_has_it() {
+    let (_folder, server) = start(&["--base-path", "/media/"]);
+    let answer = server.offer("/whip/lobby", PUBLISH);
+    let location = header(&answer, "location").to_owned();
+    assert!(location.starts_with("/media/session/"), "{location}");
+    let link = header(&answer, "link");
+    assert!(link.starts_with(&format!("<{location}/events>;")), "{link}");
+    // What the proxy passes on.
+    let session = location.strip_prefix("/media").expect("the base path");
+    let events = server.post(
+        &format!("{session}/events"),
+        &[("content-type", "application/json")],
+        b"[\"active\"]",
+    );
+    let events = header(&events, "location");
+    assert_eq!(events, format!("{location}/events?events=active"));
+    assert_eq!(server.delete(session).status(), 200);
+}
+
+#[test]
 fn where_a_token_is_asked_for_a_session_is_not_ended_without_it() {
     let token = "0123456789-publish";
     let (folder, server) = start(&["--publish-token", token]);

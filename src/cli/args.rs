@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::server::Mode;
+use crate::server::{BasePath, Mode};
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -98,6 +98,10 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "BOOL", env = "REKINDLE_BEHIND_PROXY", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub behind_proxy: Option<bool>,
+
+    /// The path, such as /media, that a reverse proxy takes off before it passes requests on [default: /]
+    #[arg(long, value_name = "PATH", env = "REKINDLE_BASE_PATH")]
+    pub base_path: Option<BasePath>,
 
     /// How long after a start a browser that stays silent is waited for: seconds, or like 90s, 2m, 1h [default: 2m]
     #[arg(long, value_name = "TIME", env = "REKINDLE_RESUME_WINDOW", value_parser = duration)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::server::Mode;
+use crate::server::{BasePath, Mode};
 
 use super::args::{self, Announce, LogFormat};
 use super::error::CliError;
@@ -37,6 +37,7 @@ pub(super) struct ConfigFile {
     pub watch_token_file: Option<PathBuf>,
     pub open: Option<bool>,
     pub behind_proxy: Option<bool>,
+    pub base_path: Option<BasePath>,
     #[serde(default, deserialize_with = "duration")]
     pub resume_window: Option<Duration>,
     pub max_peers: Option<usize>,
@@ -144,6 +145,7 @@ mod tests {
             watch-token-file = "wf"
             open = true
             behind-proxy = false
+            base-path = "/media"
             resume-window = "2m"
             max-peers = 7
             join-rate = 0

@@ -124,6 +124,7 @@ impl Settings {
                 watch,
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
+                base_path: args.base_path.or(file.base_path).unwrap_or_default(),
                 join_rate: args.join_rate.or(file.join_rate).unwrap_or(DEFAULT_JOIN_RATE),
                 max_sessions_per_address: args
                     .max_sessions_per_address

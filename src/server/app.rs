@@ -18,7 +18,7 @@ use super::keeper::Keeper;
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{Mode, guard, session, status, whip};
+use super::{BasePath, Mode, guard, session, status, whip};
 
 /// What the handlers share.
 pub(super) struct App {
@@ -46,6 +46,8 @@ pub(super) struct App {
     pub private: bool,
     /// A client's address is the last entry of `X-Forwarded-For`.
     pub behind_proxy: bool,
+    /// What stands before the paths that are given out.
+    pub base_path: BasePath,
 }
 
 /// The server's certificates, under the hashes that answers and the page name them by.

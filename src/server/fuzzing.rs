@@ -82,6 +82,7 @@ impl World {
             watch: None,
             private: true,
             behind_proxy: true,
+            base_path: Default::default(),
         });
         Self {
             runtime,

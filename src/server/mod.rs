@@ -4,6 +4,7 @@ mod advertise;
 mod app;
 mod assets;
 mod auth;
+mod base_path;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use crate::broadcast;
 
 pub use auth::{Token, TokenError};
+pub use base_path::{BasePath, BasePathError};
 #[cfg(feature = "bench")]
 pub(crate) use listen::raise_open_files;
 pub use start::{Ready, RunError, run};
@@ -90,6 +92,8 @@ pub struct Config {
     pub open: bool,
     /// A client's address is the last entry of `X-Forwarded-For`.
     pub behind_proxy: bool,
+    /// The path that a proxy takes off before it passes requests on.
+    pub base_path: BasePath,
     /// Sessions that one address may start per second; 0 for no limit.
     pub join_rate: u32,
     /// Sessions that one address may have at once; 0 for no limit.

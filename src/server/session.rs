@@ -123,7 +123,7 @@ pub(super) async fn subscribe(
             Kinds::NAMES
         )));
     }
-    let location = format!("/session/{id}/events?events={}", kinds.names());
+    let location = format!("{}/session/{id}/events?events={}", app.base_path, kinds.names());
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
 

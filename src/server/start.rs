@@ -241,6 +241,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         publish: config.publish,
         watch: config.watch,
         behind_proxy: config.behind_proxy,
+        base_path: config.base_path,
     });
     let up = Ready {
         http,

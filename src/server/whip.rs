@@ -210,7 +210,7 @@ async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::vault::Ufr
 
 impl Created {
     fn response(self, app: &App) -> Response {
-        let location = format!("/session/{}", self.id);
+        let location = format!("{}/session/{}", app.base_path, self.id);
         let link = format!(
             "<{location}/events>; rel=\"{EVENTS_RELATION}\"; events=\"{}\"",
             Kinds::NAMES
