@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use rekindle::broadcast::{Event, Routed};
+use rekindle::broadcast::{Departure, Event, Routed};
 use rekindle::sdp::Kind;
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
 use support::{Browser, Certificate, Datagram, Id, Random, World, ms};
@@ -130,6 +130,34 @@ fn a_certificate_that_the_offer_does_not_name_never_gets_keys() {
         } else {
             assert_eq!(world.snapshot().packets_in, 0, "nothing it sends is taken");
         }
+    }
+}
+
+#[test]
+fn a_newcomer_whose_certificate_is_not_the_one_that_it_offered_is_turned_away_and_told() {
+    // In DTLS 1.2 the certificate shows at once, in 1.3 when all is complete.
+    for (only_12, within) in [(true, 4000), (false, 8000)] {
+        let mut world = World::new(515);
+        let publisher = world.publish("news");
+        world.client_mut(publisher).certificate = Certificate::new();
+        world.client_mut(publisher).only_12 = only_12;
+        let alerts = Rc::new(RefCell::new(0));
+        let (count, server) = (alerts.clone(), world.server_address);
+        world.network.filter = Some(Box::new(move |datagram| {
+            *count.borrow_mut() +=
+                usize::from(datagram.from == server && datagram.data.starts_with(&[21, 0xfe, 0xfd, 0, 0]));
+            true
+        }));
+        world.run(ms(within));
+        let gone = Event::Gone {
+            ufrag: world.ufrag(publisher),
+            why: Departure::NoHandshake,
+        };
+        assert_eq!(world.count(|event| *event == gone), 1, "DTLS 1.2 only: {only_12}");
+        assert_eq!(*alerts.borrow(), 1);
+        // The channel is free again.
+        let next = world.publish("news");
+        world.run_until_connected(&[next]);
     }
 }
 

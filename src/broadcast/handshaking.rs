@@ -177,6 +177,7 @@ impl Broadcast {
             }
             None => {
                 tracing::warn!("a DTLS handshake ended with a certificate that no offer of its address names; ignored");
+                place.handshakes.is_foreign(now);
             }
         }
     }

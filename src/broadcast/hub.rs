@@ -257,7 +257,7 @@ impl Broadcast {
             match timer {
                 Timer::Liveness => {
                     self.liveness = None;
-                    self.look_after(now);
+                    self.look_after(now, out);
                     self.timers
                         .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut self.liveness);
                 }

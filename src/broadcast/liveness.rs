@@ -1,10 +1,14 @@
 //! Who is still there: consent, the resume window, sources that fall silent. A look at all once a second.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::hub::Broadcast;
 use super::member::Member;
 use super::{Config, Departure, Event};
+use crate::peer::{ALERT, Fault, Transmit};
 
 /// So often all peers are looked at.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +39,7 @@ fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> 
 
 impl Broadcast {
     /// Lets go who is gone, and tells of sources that came to an end.
-    pub(super) fn look_after(&mut self, now: Instant) {
+    pub(super) fn look_after(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         #[cfg(feature = "full-state")]
         self.look_after_sessions(now);
         let verdicts = self
@@ -46,11 +50,34 @@ impl Broadcast {
         for (id, why) in gone {
             self.remove(now, id, why);
         }
+        for (id, address, fault) in self.faults(now) {
+            tracing::warn!("a new peer is turned away, since {fault}");
+            out.push(Transmit {
+                to: address,
+                data: Bytes::from_static(&ALERT),
+            });
+            self.remove(now, id, Departure::NoHandshake);
+        }
         self.turned_away.forget(now);
         let keys: Vec<usize> = self.channels.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.look_after_channel(now, key);
         }
+    }
+
+    /// New peers whose handshakes cannot be completed. One from an earlier boot has completed one before, and gets its time.
+    fn faults(&self, now: Instant) -> Vec<(usize, SocketAddr, Fault)> {
+        let new = self
+            .members
+            .iter()
+            .filter(|(_, member)| !member.resumed && !member.peer.is_connected());
+        let fault_of = |(id, member): (usize, &Member)| {
+            member.addresses.iter().find_map(|address| {
+                let place = self.addresses.get(self.addresses.find(*address)?)?;
+                Some((id, *address, place.handshakes.fault(now)?))
+            })
+        };
+        new.filter_map(fault_of).collect()
     }
 
     /// Tells if a channel's source has gone, and drops a channel that nobody is on.

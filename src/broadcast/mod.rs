@@ -98,6 +98,8 @@ pub enum Departure {
     NoRehandshake,
     /// A newcomer took the place of a publisher that had fallen silent.
     Replaced,
+    /// Its DTLS handshake cannot be completed: the log says why (RFC 5763 §6.3 has the session torn down).
+    NoHandshake,
 }
 
 /// What the layers above should know.

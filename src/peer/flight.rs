@@ -6,6 +6,7 @@
 //! taken (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). In DTLS 1.3 no plaintext follows a ClientHello, and none is taken.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -16,10 +17,36 @@ const MAX_MESSAGE: usize = 16 << 10;
 /// Datagrams that wait for the rest of a certificate.
 const MAX_HELD: usize = 16;
 
+/// A fault counts when for so long nothing came that mends it: what shows it is plaintext, which anybody may have sent.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why no handshake of a client's can be completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// Its Certificate message is empty: by RFC 5246 §7.4.6 it has none of the kind that the server asks for.
+    #[error("it shows no certificate, as clients do whose own has an RSA key; give it one with a P-256 key")]
+    NoCertificate,
+    /// Another one than its offer names.
+    #[error(
+        "its certificate is not the one that its offer names; let it offer the fingerprint of the certificate that it uses"
+    )]
+    Foreign,
+    /// Its own, and of no use.
+    #[error("its certificate has a key of a kind that the DTLS library cannot check; give it one with a P-256 key")]
+    Unsupported,
+    /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate is among them).
+    #[error(
+        "its DTLS handshake went wrong, as with a certificate whose key is not P-256; give it one with a P-256 key"
+    )]
+    Failed,
+}
+
 /// See the module. One for each address.
 #[derive(Default)]
 pub(super) struct Flight {
     open: bool,
+    /// What is wrong with the certificate that came, since when.
+    fault: Option<(Fault, Instant)>,
     /// A certificate that comes in parts: its length, and how much of it is there.
     parts: Vec<u8>,
     there: usize,
@@ -40,9 +67,14 @@ impl Flight {
 
     /// What of this datagram may be handed in now, and what has waited for it. `is_expected` knows the certificate (DER) that the offer
     /// names.
-    pub fn admit<'a>(&mut self, datagram: &'a [u8], is_expected: impl Fn(&[u8]) -> bool) -> Vec<Cow<'a, [u8]>> {
+    pub fn admit<'a>(
+        &mut self,
+        now: Instant,
+        datagram: &'a [u8],
+        is_expected: impl Fn(&[u8]) -> bool,
+    ) -> Vec<Cow<'a, [u8]>> {
         if !self.open {
-            self.look(datagram, &is_expected);
+            self.look(now, datagram, &is_expected);
         }
         let open = self.open;
         let allowed = |kind: &Record<'_>| match kind {
@@ -79,8 +111,26 @@ impl Flight {
         admitted
     }
 
+    /// What is wrong, if that is certain by now.
+    pub fn fault(&self, now: Instant) -> Option<Fault> {
+        let (fault, since) = self.fault?;
+        (now.saturating_duration_since(since) >= PATIENCE).then_some(fault)
+    }
+
+    /// A handshake was completed with another certificate than the offer names: that is certain at once.
+    pub fn is_foreign(&mut self, now: Instant) {
+        self.fault = now.checked_sub(PATIENCE).map(|since| (Fault::Foreign, since));
+    }
+
+    /// An encrypted message of a handshake was wrong.
+    pub fn failed(&mut self, now: Instant) {
+        if !self.open {
+            self.fault.get_or_insert((Fault::Failed, now));
+        }
+    }
+
     /// Looks for the certificate.
-    fn look(&mut self, datagram: &[u8], is_expected: &impl Fn(&[u8]) -> bool) {
+    fn look(&mut self, now: Instant, datagram: &[u8], is_expected: &impl Fn(&[u8]) -> bool) {
         for (_, kind) in records(datagram) {
             let Record::Certificate(fragment) = kind else { continue };
             let whole = fragment.offset == 0 && fragment.data.len() == fragment.total;
@@ -89,10 +139,18 @@ impl Flight {
             } else {
                 self.collect(fragment)
             };
-            if message.and_then(leaf).is_some_and(is_expected) {
-                self.open = true;
-                return;
-            }
+            let Some(message) = message else { continue };
+            let fault = match leaf(message) {
+                None => Fault::NoCertificate,
+                Some(certificate) if !is_expected(certificate) => Fault::Foreign,
+                Some(certificate) if !has_usable_key(certificate) => Fault::Unsupported,
+                Some(_) => {
+                    self.open = true;
+                    self.fault = None;
+                    return;
+                }
+            };
+            self.fault.get_or_insert((fault, now));
         }
     }
 
@@ -116,11 +174,21 @@ impl Flight {
     }
 }
 
+/// Whether the DTLS library can check a signature made with this certificate's key (DER, RFC 5480 §2.1.1.1): P-256 and P-384.
+fn has_usable_key(certificate: &[u8]) -> bool {
+    const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
+    [P256, P384]
+        .iter()
+        .any(|curve| certificate.windows(curve.len()).any(|part| part == *curve))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DER: &[u8] = b"the browser's certificate";
+    /// With the name of P-256 in it.
+    const DER: &[u8] = b"the browser's certificate \x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
 
     fn record(content: u8, epoch: u8, body: &[u8]) -> Vec<u8> {
         let mut record = vec![content, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 0];
@@ -147,7 +215,7 @@ mod tests {
     }
 
     fn admit(flight: &mut Flight, datagram: &[u8]) -> Vec<Vec<u8>> {
-        let admitted = flight.admit(datagram, |der| der == DER);
+        let admitted = flight.admit(Instant::now(), datagram, |der| der == DER);
         admitted.into_iter().map(Cow::into_owned).collect()
     }
 
@@ -197,6 +265,31 @@ mod tests {
         assert!(admit(&mut flight, &parts[0]).is_empty());
         assert!(admit(&mut flight, &parts[1]).is_empty());
         assert_eq!(admit(&mut flight, &parts[2]), parts);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_known_after_a_while_unless_the_right_one_comes() {
+        let rsa = b"of an RSA key";
+        let cases = [
+            (&b""[..], Fault::NoCertificate),
+            (b"another certificate", Fault::Foreign),
+            (rsa, Fault::Unsupported),
+        ];
+        for (der, fault) in cases {
+            let now = Instant::now();
+            let mut flight = Flight::default();
+            let message = if der.is_empty() {
+                record(22, 0, &[11, 0, 0, 3, 0, 1, 0, 0, 0, 0, 0, 3, 0, 0, 0])
+            } else {
+                certificate(der, 0, 100)
+            };
+            let admitted = flight.admit(now, &message, |known| known == rsa || known == DER);
+            assert!(admitted.is_empty());
+            assert_eq!(flight.fault(now), None);
+            assert_eq!(flight.fault(now + PATIENCE), Some(fault));
+            flight.admit(now, &certificate(DER, 0, 100), |known| known == DER);
+            assert_eq!(flight.fault(now + PATIENCE), None);
+        }
     }
 
     #[test]

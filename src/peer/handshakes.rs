@@ -17,9 +17,9 @@ use bytes::Bytes;
 use super::Transmit;
 use super::cookie::{COOKIE_LEN, Cookies};
 use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake};
-use super::flight::Flight;
+use super::flight::{Fault, Flight};
 use super::pressure::{Budget, Direct};
-use super::records::{Hello, client_hello, is_client_hello_rest};
+use super::records::{Hello, client_hello, is_client_hello_rest, is_protected};
 
 /// Handshakes under way at one address, but for those in which the browser has gone on from its ClientHello.
 const MAX_UNDER_WAY: usize = 2;
@@ -148,7 +148,7 @@ impl Handshakes {
             tracing::trace!("DTLS is dropped: no handshake is under way at its address");
             return Vec::new();
         }
-        self.flight.admit(datagram, is_expected)
+        self.flight.admit(now, datagram, is_expected)
     }
 
     fn screen_hello(&mut self, now: Instant, from: SocketAddr, hello: Hello<'_>, cookies: &Cookies) -> Screened {
@@ -182,6 +182,16 @@ impl Handshakes {
             self.waiting.truncate(MAX_WAITING);
         }
         Screened::Pass
+    }
+
+    /// One was completed with a certificate that nobody's offer names.
+    pub fn is_foreign(&mut self, now: Instant) {
+        self.flight.is_foreign(now);
+    }
+
+    /// Why no handshake can be completed here, if that is certain.
+    pub fn fault(&self, now: Instant) -> Option<Fault> {
+        self.flight.fault(now)
     }
 
     /// Whether more ClientHellos come here than are answered at once.
@@ -285,6 +295,7 @@ impl Handshakes {
     ) -> Option<Done> {
         let mut done = None;
         let mut finished = None;
+        let mut failed = false;
         let mut packets = Vec::new();
         let newest = self.newest();
         self.list.retain_mut(|h| {
@@ -315,10 +326,14 @@ impl Handshakes {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a DTLS handshake was dropped");
+                    failed |= datagram.is_some_and(is_protected);
                     false
                 }
             }
         });
+        if failed {
+            self.flight.failed(now);
+        }
         let place = self.list.iter().position(|h| Some((h.random, h.started)) == finished);
         if let Some(place) = place {
             self.forget_older(now, place + 1);
@@ -358,6 +373,10 @@ impl Handshakes {
         self.list.iter().find(|h| h.drop_at.is_none()).map(|h| h.random)
     }
 }
+
+/// What tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2, `unsupported_certificate`), with a record
+/// number that no flight has used.
+pub(crate) const ALERT: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 2, 43];
 
 /// What is to be done about a ClientHello.
 enum Screened {

@@ -25,7 +25,8 @@ use bytes::{Bytes, BytesMut};
 
 pub(crate) use cookie::Cookies;
 pub use dtls::{Dtls, DtlsError, Identities};
-pub(crate) use handshakes::{Begin, Begun, Done, Handshakes};
+pub(crate) use flight::Fault;
+pub(crate) use handshakes::{ALERT, Begin, Begun, Done, Handshakes};
 pub(crate) use records::client_random;
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};

@@ -62,6 +62,11 @@ fn client_hello_offset(datagram: &[u8]) -> Option<u32> {
     fits.then(|| number(&headers[19..22]))
 }
 
+/// Whether a datagram begins with an encrypted record, or one that claims to be.
+pub(super) fn is_protected(datagram: &[u8]) -> bool {
+    matches!(records(datagram).next(), Some((_, Record::Protected)))
+}
+
 /// What a record is good for, before it is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record<'a> {
@@ -130,7 +135,7 @@ fn certificate(body: &[u8]) -> Option<Fragment<'_>> {
 /// The first certificate, DER, of a Certificate message of DTLS 1.2 (RFC 5246 §7.4.2).
 pub(super) fn leaf(message: &[u8]) -> Option<&[u8]> {
     let length = number(message.get(3..6)?) as usize;
-    message.get(6..6 + length)
+    message.get(6..6 + length).filter(|certificate| !certificate.is_empty())
 }
 
 /// A big-endian number of three bytes.

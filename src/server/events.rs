@@ -185,6 +185,7 @@ impl Frame {
             Departure::Silent => "silent",
             Departure::NoRehandshake => "no-rehandshake",
             Departure::Replaced => "replaced",
+            Departure::NoHandshake => "no-handshake",
         };
         Self::new(Kind::Gone, &json!({ "reason": reason }))
     }
