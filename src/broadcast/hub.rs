@@ -18,7 +18,7 @@ use super::member::{Members, Side};
 use super::seed::Seed;
 use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
-use super::{Config, Event, Routed, Snapshot, liveness};
+use super::{Config, Departure, Event, Routed, Snapshot, liveness};
 
 /// A timer that is overdue after its work was done goes off again no sooner than this.
 pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
@@ -125,9 +125,17 @@ impl Broadcast {
         let Some(member) = self.members.get_mut(id) else {
             return Routed::Done;
         };
+        let before = out.len();
         let Received::Answered { claims } = member.peer.handle(now, from, data, out) else {
             return Routed::Done;
         };
+        if liveness::is_plain(now, member) {
+            // Not yes and later no: it checks seldom.
+            out.truncate(before);
+            self.remove(now, id, Departure::NoRehandshake);
+            self.turned_away.refuse(text, from, data, out);
+            return Routed::Done;
+        }
         if member.heard.is_none() && member.peer.last_heard().is_some() {
             member.heard = Some(now);
         }

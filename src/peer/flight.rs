@@ -34,6 +34,11 @@ pub(crate) enum Fault {
     /// Its own, and of no use.
     #[error("its certificate has a key of a kind that the DTLS library cannot check; give it one with a P-256 key")]
     Unsupported,
+    /// It has ended the handshake itself, and begins no other one.
+    #[error(
+        "it has ended its DTLS handshake with an alert, as browsers do whose certificate has an RSA key; give it one with a P-256 key"
+    )]
+    Alert,
     /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate is among them).
     #[error(
         "its DTLS handshake went wrong, as with a certificate whose key is not P-256; give it one with a P-256 key"
@@ -79,7 +84,7 @@ impl Flight {
         let open = self.open;
         let allowed = |kind: &Record<'_>| match kind {
             Record::Protected => true,
-            Record::Worthless => false,
+            Record::Worthless | Record::FatalAlert => false,
             Record::Plain | Record::Certificate(_) => open,
         };
         let mut all = true;
@@ -132,7 +137,14 @@ impl Flight {
     /// Looks for the certificate.
     fn look(&mut self, now: Instant, datagram: &[u8], is_expected: &impl Fn(&[u8]) -> bool) {
         for (_, kind) in records(datagram) {
-            let Record::Certificate(fragment) = kind else { continue };
+            let fragment = match kind {
+                Record::Certificate(fragment) => fragment,
+                Record::FatalAlert => {
+                    self.fault.get_or_insert((Fault::Alert, now));
+                    continue;
+                }
+                _ => continue,
+            };
             let whole = fragment.offset == 0 && fragment.data.len() == fragment.total;
             let message = if whole {
                 Some(fragment.data)

@@ -9,6 +9,8 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const ACK: u8 = 26;
+/// Alert level (RFC 5246 §7.2).
+const FATAL: u8 = 2;
 /// Handshake types (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;
 const CERTIFICATE: u8 = 11;
@@ -72,8 +74,10 @@ pub(super) fn is_protected(datagram: &[u8]) -> bool {
 pub(super) enum Record<'a> {
     /// Encrypted, or at least it claims to be.
     Protected,
-    /// Plaintext that says nothing which anybody could believe: alerts (RFC 9147 §4.5.2), acknowledgements.
+    /// Plaintext that says nothing which anybody could believe, acknowledgements and alerts that are only warnings.
     Worthless,
+    /// A fatal alert in plaintext. It ends nothing (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2).
+    FatalAlert,
     /// A plaintext fragment of the client's Certificate (DTLS 1.2).
     Certificate(Fragment<'a>),
     /// Any other plaintext of a handshake.
@@ -115,6 +119,7 @@ pub(super) fn records(datagram: &[u8]) -> impl Iterator<Item = (Range<usize>, Re
 fn classify(content: u8, plain: bool, body: &[u8]) -> Record<'_> {
     match content {
         _ if !plain => Record::Protected,
+        ALERT if body.first() == Some(&FATAL) => Record::FatalAlert,
         ALERT | ACK => Record::Worthless,
         HANDSHAKE => certificate(body).map_or(Record::Plain, Record::Certificate),
         CHANGE_CIPHER_SPEC => Record::Plain,
@@ -188,7 +193,7 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                Record::Worthless,
+                Record::FatalAlert,
                 Record::Certificate(fragment),
                 Record::Plain,
                 Record::Protected
