@@ -170,7 +170,10 @@ fn an_offer_that_cannot_be_taken_is_refused_with_a_reason() {
     assert_problem(server.offer("/whip/lobby", "hello"), 400, "offer");
     assert_problem(server.offer("/whip/lobby", ""), 400, "body");
     assert_problem(server.offer("/whip/lobby", WATCH), 400, "offer");
-    let other_codecs = PUBLISH.replace("opus/48000/2", "speex/48000/2");
+    let other_codecs = PUBLISH
+        .replace("opus/48000/2", "speex/48000/2")
+        .replace("PCMU/", "G728/")
+        .replace("PCMA/", "G722/");
     assert_problem(server.offer("/whip/lobby", &other_codecs), 406, "codec");
     let sdp = [("content-type", "application/sdp")];
     assert_problem(server.post("/whip/lobby", &sdp, b"v=0\r\n\xff\r\n"), 400, "body");

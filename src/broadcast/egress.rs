@@ -5,7 +5,7 @@
 
 use crate::sdp::{Codec, Media, Negotiated, Payload};
 
-use super::rtp::{Head, Packet, put_element};
+use super::rtp::{Head, NewElements, Packet};
 
 /// What one or more viewers agreed on. Viewers with equal mappings share the work of rewriting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) struct Mapping {
 /// Reused between packets.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    elements: Vec<u8>,
+    elements: NewElements,
     /// The rewritten packet.
     pub packet: Vec<u8>,
 }
@@ -73,17 +73,18 @@ impl Mapping {
         let elements = &mut buffers.elements;
         elements.clear();
         if let Some(id) = ours.mid {
-            put_element(elements, id, section.mid.as_bytes());
+            elements.put(id, section.mid.as_bytes());
         }
         let pairs = [
             (theirs.abs_send_time, ours.abs_send_time),
             (theirs.video_orientation, ours.video_orientation),
             (theirs.audio_level, ours.audio_level),
+            (theirs.dependency_descriptor, ours.dependency_descriptor),
         ];
         for (from, to) in pairs {
             let Some((from, to)) = from.zip(to) else { continue };
             if let Some(value) = packet.extension(from) {
-                put_element(elements, to, value);
+                elements.put(to, value);
             }
         }
         let header = &packet.header;
@@ -159,6 +160,7 @@ pub(super) mod tests {
             abs_send_time: Some(2),
             video_orientation: Some(5),
             audio_level: None,
+            dependency_descriptor: Some(8),
         };
         video("1", 96, ids, vec![])
     }
@@ -196,6 +198,36 @@ pub(super) mod tests {
         let first = buffers.packet.clone();
         assert!(mapping(ids).rewrite(&publisher(), &original, None, &mut buffers));
         assert_eq!(buffers.packet, first, "the same bytes each time");
+    }
+
+    #[test]
+    fn a_long_dependency_descriptor_passes_to_who_agreed_on_it() {
+        let ids = Extensions {
+            mid: Some(9),
+            dependency_descriptor: Some(7),
+            ..Default::default()
+        };
+        let descriptor = [0x55; 30];
+        let mut wire = vec![0x90, 96, 0, 5, 0, 0, 0, 0, 0, 0, 0, 77, 0x10, 0, 0, 8, 8, 30];
+        wire.extend(descriptor);
+        wire.extend(b"media");
+        let original = Packet::parse(wire.into()).unwrap();
+        let mut buffers = Buffers::default();
+        assert!(mapping(ids).rewrite(&publisher(), &original, None, &mut buffers));
+        let header = Header::parse(&buffers.packet).unwrap();
+        let elements: Vec<_> = header.extensions(&buffers.packet).collect();
+        assert_eq!(elements, [(9, &b"vid"[..]), (7, &descriptor[..])]);
+        let without = Extensions { mid: Some(9), ..ids };
+        let without = Extensions {
+            dependency_descriptor: None,
+            ..without
+        };
+        assert!(mapping(without).rewrite(&publisher(), &original, None, &mut buffers));
+        let header = Header::parse(&buffers.packet).unwrap();
+        assert_eq!(
+            header.extensions(&buffers.packet).collect::<Vec<_>>(),
+            [(9, &b"vid"[..])]
+        );
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl Ingress {
 mod tests {
     use super::*;
     use crate::broadcast::egress::tests::{audio, video};
-    use crate::broadcast::rtp::packet;
+    use crate::broadcast::rtp::{NewElements, packet};
     use crate::sdp::{Extensions, Ssrc};
 
     fn ingress(ssrcs: Vec<Ssrc>) -> Ingress {
@@ -287,11 +287,13 @@ mod tests {
         let mut ingress = ingress(vec![]);
         let unknown = packet(99, 50, 1, &[0x31, 0x12, 0x34], b"x");
         let mut wire = Vec::new();
+        let mut elements = NewElements::default();
+        elements.put(3, &[0x12, 0x34]);
         let head = crate::broadcast::rtp::Head {
             payload_type: 50,
             sequence: 1,
             ssrc: 99,
-            extensions: &[0x31, 0x12, 0x34],
+            extensions: &elements,
             retransmission: false,
         };
         unknown.write(&head, &mut wire);

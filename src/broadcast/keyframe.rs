@@ -5,10 +5,12 @@ use crate::sdp::Codec;
 /// Whether the payload is the first of a keyframe, as far as its first bytes tell.
 pub(super) fn starts(codec: &Codec, payload: &[u8]) -> bool {
     match codec {
-        Codec::Opus => false,
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => false,
         Codec::Vp8 => vp8(payload).unwrap_or(false),
         Codec::Vp9 { .. } => vp9(payload).unwrap_or(false),
         Codec::H264 { .. } => h264(payload).unwrap_or(false),
+        Codec::H265 { .. } => h265(payload).unwrap_or(false),
+        Codec::Av1 { .. } => av1(payload),
     }
 }
 
@@ -54,22 +56,48 @@ fn h264(payload: &[u8]) -> Option<bool> {
     let key = |nal: u8| matches!(nal & 0x1F, IDR | SPS);
     let (&first, rest) = payload.split_first()?;
     match first & 0x1F {
-        STAP_A => {
-            let mut units = rest;
-            loop {
-                let (size, after) = units.split_first_chunk::<2>()?;
-                if key(*after.first()?) {
-                    return Some(true);
-                }
-                units = after.get(usize::from(u16::from_be_bytes(*size))..)?;
-            }
-        }
+        STAP_A => any_unit(rest, key),
         FU_A => {
             let header = *rest.first()?;
             Some(header & 0x80 != 0 && key(header))
         }
         _ => Some(key(first)),
     }
+}
+
+/// RFC 7798 §4.4: an intra random access point or a video or sequence parameter set, alone, in an aggregation packet, or as the start of a
+/// fragmentation unit.
+fn h265(payload: &[u8]) -> Option<bool> {
+    const AGGREGATION: u8 = 48;
+    const FRAGMENTATION: u8 = 49;
+    // H.265 table 7-1: IRAP pictures 16 to 21, VPS 32, SPS 33.
+    let key = |kind: u8| matches!(kind, 16..=21 | 32 | 33);
+    let of = |header: u8| (header >> 1) & 0x3F;
+    let (&[first, _], rest) = payload.split_first_chunk::<2>()?;
+    match of(first) {
+        AGGREGATION => any_unit(rest, |header| key(of(header))),
+        FRAGMENTATION => {
+            let header = *rest.first()?;
+            Some(header & 0x80 != 0 && key(header & 0x3F))
+        }
+        kind => Some(key(kind)),
+    }
+}
+
+/// Whether one of these NAL units, each behind its length in two bytes, is of this kind by its first byte.
+fn any_unit(mut units: &[u8], key: impl Fn(u8) -> bool) -> Option<bool> {
+    loop {
+        let (size, after) = units.split_first_chunk::<2>()?;
+        if key(*after.first()?) {
+            return Some(true);
+        }
+        units = after.get(usize::from(u16::from_be_bytes(*size))..)?;
+    }
+}
+
+/// RTP Payload Format for AV1, §4.4: N, the first packet of a coded video sequence; Z, a part of the packet before.
+fn av1(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| first & 0x88 == 0x08)
 }
 
 #[cfg(test)]
@@ -81,6 +109,8 @@ mod tests {
         packetization_mode: 1,
     };
     const VP9: Codec = Codec::Vp9 { profile: 0 };
+    const H265: Codec = Codec::H265 { profile: 1 };
+    const AV1: Codec = Codec::Av1 { profile: 0 };
 
     #[test]
     fn vp8_keyframes_are_found_behind_every_form_of_descriptor() {
@@ -119,8 +149,29 @@ mod tests {
     }
 
     #[test]
+    fn h265_keyframes_are_random_access_points_or_parameter_sets() {
+        assert!(starts(&H265, &[0x26, 1, 0xAF]), "IDR_W_RADL");
+        assert!(starts(&H265, &[0x2A, 1]), "CRA");
+        assert!(starts(&H265, &[0x40, 1]) && starts(&H265, &[0x42, 1]), "VPS, SPS");
+        assert!(!starts(&H265, &[0x02, 1]), "TRAIL_R");
+        assert!(!starts(&H265, &[0x44, 1]), "PPS, which comes before other pictures too");
+        assert!(starts(&H265, &[0x60, 1, 0, 2, 0x46, 1, 0, 2, 0x40, 1]));
+        assert!(!starts(&H265, &[0x60, 1, 0, 2, 0x46, 1, 0, 2, 0x02, 1]));
+        assert!(starts(&H265, &[0x62, 1, 0x93]));
+        assert!(!starts(&H265, &[0x62, 1, 0x13]), "the middle of an IDR slice");
+    }
+
+    #[test]
+    fn av1_keyframes_begin_a_coded_video_sequence() {
+        assert!(starts(&AV1, &[0x18, 0x0A]));
+        assert!(!starts(&AV1, &[0x10, 0x32]), "no new sequence");
+        assert!(!starts(&AV1, &[0x98, 0x32]), "the rest of another packet");
+    }
+
+    #[test]
     fn short_payloads_are_no_keyframes() {
-        for codec in [Codec::Opus, Codec::Vp8, VP9, H264] {
+        assert!(!starts(&H265, &[0x60]) && !starts(&H265, &[0x62, 1]));
+        for codec in [Codec::Opus, Codec::Pcmu, Codec::Vp8, VP9, H264, H265, AV1] {
             assert!(!starts(&codec, &[]));
         }
         assert!(!starts(&Codec::Vp8, &[0x90, 0xFF]));

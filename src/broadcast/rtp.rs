@@ -189,11 +189,7 @@ impl Packet {
         out.put_u32(head.ssrc);
         out.put_slice(csrcs);
         if extended {
-            let words = head.extensions.len().div_ceil(4);
-            out.put_u16(ONE_BYTE);
-            out.put_u16(words as u16);
-            out.put_slice(head.extensions);
-            out.resize(out.len() + 4 * words - head.extensions.len(), 0);
+            head.extensions.write(out);
         }
         if head.retransmission {
             out.put_u16(self.header.sequence);
@@ -208,17 +204,58 @@ pub(super) struct Head<'a> {
     pub payload_type: u8,
     pub sequence: u16,
     pub ssrc: u32,
-    /// One-byte elements (see [`put_element`]), without padding.
-    pub extensions: &'a [u8],
+    pub extensions: &'a NewElements,
     /// The packet becomes an RTX packet (RFC 4588 §4): its own sequence number goes before the payload.
     pub retransmission: bool,
 }
 
-/// Appends a one-byte element (RFC 8285 §4.2); one that does not fit that form is left out.
-pub(super) fn put_element(elements: &mut Vec<u8>, id: u8, value: &[u8]) {
-    if (1..=14).contains(&id) && (1..=16).contains(&value.len()) {
-        elements.push((id << 4) | (value.len() as u8 - 1));
-        elements.extend_from_slice(value);
+/// Header extension elements to be written: of the one-byte form (RFC 8285 §4.2), or of the two-byte form (§4.3) where one of them is
+/// too long for it.
+#[derive(Debug, Default)]
+pub(super) struct NewElements {
+    one_byte: Vec<u8>,
+    two_byte: Vec<u8>,
+    long: bool,
+}
+
+impl NewElements {
+    pub fn clear(&mut self) {
+        self.one_byte.clear();
+        self.two_byte.clear();
+        self.long = false;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.two_byte.is_empty()
+    }
+
+    /// Appends an element. Ids are 1 to 14, since the next packet may be of the one-byte form; others are left out, as are values that
+    /// neither form has room for.
+    pub fn put(&mut self, id: u8, value: &[u8]) {
+        let Ok(length) = u8::try_from(value.len()) else { return };
+        if !(1..=14).contains(&id) {
+            return;
+        }
+        self.two_byte.extend([id, length]);
+        self.two_byte.extend_from_slice(value);
+        if (1..=16).contains(&length) {
+            self.one_byte.push((id << 4) | (length - 1));
+            self.one_byte.extend_from_slice(value);
+        } else {
+            self.long = true;
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let (profile, elements) = match self.long {
+            true => (TWO_BYTE, &self.two_byte),
+            false => (ONE_BYTE, &self.one_byte),
+        };
+        let words = elements.len().div_ceil(4);
+        out.put_u16(profile);
+        out.put_u16(words as u16);
+        out.put_slice(elements);
+        out.resize(out.len() + 4 * words - elements.len(), 0);
     }
 }
 
@@ -277,6 +314,38 @@ mod tests {
     }
 
     #[test]
+    fn one_long_element_makes_all_of_them_two_byte_elements() {
+        let original = packet(7, 96, 1, &[], b"payload");
+        let mut elements = NewElements::default();
+        let written = |elements: &NewElements| {
+            let mut wire = Vec::new();
+            let head = Head {
+                payload_type: 96,
+                sequence: 1,
+                ssrc: 7,
+                extensions: elements,
+                retransmission: false,
+            };
+            original.write(&head, &mut wire);
+            let header = Header::parse(&wire).unwrap();
+            let found: Vec<_> = header.extensions(&wire).map(|(id, v)| (id, v.to_vec())).collect();
+            assert!(wire.ends_with(b"payload"));
+            (header.profile, found)
+        };
+        elements.put(4, b"mid");
+        elements.put(15, b"no such id");
+        assert_eq!(written(&elements), (ONE_BYTE, vec![(4, b"mid".to_vec())]));
+        let long = [7; 40];
+        elements.put(8, &long);
+        let both = vec![(4, b"mid".to_vec()), (8, long.to_vec())];
+        assert_eq!(written(&elements), (TWO_BYTE, both));
+        elements.clear();
+        elements.put(8, &[]);
+        elements.put(9, &[0; 256]);
+        assert_eq!(written(&elements), (TWO_BYTE, vec![(8, vec![])]));
+    }
+
+    #[test]
     fn any_bytes_are_parsed_without_panic() {
         let mut random = Random(1);
         for length in (0..80).cycle().take(20_000) {
@@ -307,11 +376,13 @@ mod tests {
     fn rtx_round_trip_gives_the_original() {
         let original = packet(7, 96, 65_535, &[0x10, b'0'], b"payload");
         let mut wire = Vec::new();
+        let mut elements = NewElements::default();
+        elements.put(1, b"0");
         let head = Head {
             payload_type: 97,
             sequence: 3,
             ssrc: 8,
-            extensions: &[0x10, b'0'],
+            extensions: &elements,
             retransmission: true,
         };
         original.write(&head, &mut wire);

@@ -77,10 +77,15 @@ impl Track {
     /// A stream of which nothing has come yet. `resumed`: its publisher comes from an earlier boot. `after`: a stream with this SSRC
     /// ended there before, and its indices must not be used twice.
     pub fn new(ssrc: u32, rtx_ssrc: u32, section: Arc<Media>, resumed: bool, after: Option<Index>) -> Self {
-        let ((packets, bytes), clock_rate) = match section.kind {
-            Kind::Audio => (AUDIO_HISTORY, 48_000),
-            Kind::Video => (VIDEO_HISTORY, 90_000),
+        let (packets, bytes) = match section.kind {
+            Kind::Audio => AUDIO_HISTORY,
+            Kind::Video => VIDEO_HISTORY,
         };
+        // A publisher has one codec in a section.
+        let clock_rate = section
+            .payloads
+            .first()
+            .map_or(90_000, |payload| payload.codec.clock_rate());
         let history = match after {
             Some(highest) => History::after(highest, packets, bytes),
             None => History::new(packets, bytes),

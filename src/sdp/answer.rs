@@ -11,11 +11,13 @@ use crate::vault::Role;
 
 /// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing of its channel.
 const STREAM: &str = "rekindle";
+/// RFC 8285 §6: elements of the two-byte form may come as well.
+const ALLOW_MIXED: &str = "extmap-allow-mixed";
 
 /// Answers an offer: ICE-lite, DTLS server, one transport for all (BUNDLE, rtcp-mux).
 ///
 /// At most one audio and one video section are taken, in the offer's order with the offer's mids; all other sections are
-/// rejected. From a publisher one codec a kind is taken, the first of its offer that the server forwards. A viewer is answered
+/// rejected. From a publisher one codec a kind is taken, the first of its offer that the server forwards (H.265 last). A viewer is answered
 /// all of its codecs that the server forwards, so that a later publisher's codec needs no new offer; those of `source`, the
 /// channel's present publisher, or else those that serve them best ([`Codec::serves`]), come first, and an offer that can take none of a
 /// kind's codecs is refused.
@@ -36,7 +38,7 @@ pub fn answer(role: Role, offer: &str, source: Option<&Source>, local: &Local<'_
     let (codecs, streams) = source.map_or((&[][..], &[][..]), |s| (&s.codecs[..], &s.streams[..]));
     let mut agreed = Vec::new();
     for chosen in &offer.chosen {
-        match agree(role, offer.section(chosen), *chosen, codecs) {
+        match agree(role, &offer, *chosen, codecs) {
             Ok(section) => agreed.push(section),
             // It carries nothing now, so it is rejected and the rest goes on.
             Err(_) if !chosen.active => {}
@@ -57,7 +59,8 @@ struct Agreed<'a> {
     extensions: Extensions,
 }
 
-fn agree<'a>(role: Role, section: &Section<'a>, chosen: Chosen<'a>, source: &[Codec]) -> Result<Agreed<'a>, SdpError> {
+fn agree<'a>(role: Role, offer: &Offer<'a>, chosen: Chosen<'a>, source: &[Codec]) -> Result<Agreed<'a>, SdpError> {
+    let section = offer.section(&chosen);
     let kind = chosen.kind;
     let mut codecs = codecs::read(section, kind);
     if codecs.is_empty() {
@@ -66,8 +69,13 @@ fn agree<'a>(role: Role, section: &Section<'a>, chosen: Chosen<'a>, source: &[Co
     let mut extensions = extensions::read(section, kind);
     // A one-byte header extension has room for 16 bytes (RFC 8285 §4.2).
     extensions.mid = extensions.mid.filter(|_| (1..=16).contains(&chosen.mid.len()));
+    let mixed = section.attributes.has(ALLOW_MIXED) || offer.description.session.has(ALLOW_MIXED);
+    extensions.dependency_descriptor = extensions.dependency_descriptor.filter(|_| mixed);
     match role {
         Role::Publisher => {
+            // Few viewers can decode H.265, so it is taken where there is nothing else.
+            let first = codecs.iter().position(|line| !matches!(line.codec, Codec::H265 { .. }));
+            codecs.swap(0, first.unwrap_or(0));
             codecs.truncate(1);
             // Transport-wide feedback needs both lines; goog-remb is the older way to the same end.
             let wanted = codecs[0].feedback.transport_cc;
@@ -154,8 +162,8 @@ fn write_answer(
     }
     // "ice2": this agent follows RFC 8445 (§10 there). "trickle" is absent: all candidates are in the answer.
     out.write_str("a=ice-lite\r\na=ice-options:ice2\r\n")?;
-    if offer.description.session.has("extmap-allow-mixed") {
-        out.write_str("a=extmap-allow-mixed\r\n")?;
+    if offer.description.session.has(ALLOW_MIXED) {
+        write!(out, "a={ALLOW_MIXED}\r\n")?;
     }
     for (index, section) in offer.description.media.iter().enumerate() {
         match agreed.iter().find(|a| a.chosen.index == index) {
@@ -212,8 +220,8 @@ fn write_section(
             write!(out, "a=extmap:{id} {}\r\n", extension.uri())?;
         }
     }
-    if section.attributes.has("extmap-allow-mixed") {
-        out.write_str("a=extmap-allow-mixed\r\n")?;
+    if section.attributes.has(ALLOW_MIXED) {
+        write!(out, "a={ALLOW_MIXED}\r\n")?;
     }
     match (chosen.active, role) {
         (false, _) => out.write_str("a=inactive\r\n")?,

@@ -47,6 +47,14 @@ impl Feedback {
     }
 }
 
+/// What some payload types mean where no `a=rtpmap` says it (RFC 3551 §6).
+const STATIC: [Option<&str>; 128] = {
+    let mut known = [None; 128];
+    known[0] = Some("PCMU/8000");
+    known[8] = Some("PCMA/8000");
+    known
+};
+
 /// What a section says of each payload type. One pass over its lines, whatever their number.
 struct Table<'a> {
     rtpmap: [Option<&'a str>; 128],
@@ -57,11 +65,13 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn read(section: &Section<'a>) -> Self {
         let mut table = Self {
-            rtpmap: [None; 128],
+            rtpmap: STATIC,
             fmtp: [None; 128],
             feedback: [Feedback::default(); 128],
         };
         let mut every = Feedback::default();
+        // The first line counts.
+        let mut mapped = [false; 128];
         for (name, value) in section.attributes.iter() {
             if !matches!(name, "rtpmap" | "fmtp" | "rtcp-fb") {
                 continue;
@@ -78,7 +88,11 @@ impl<'a> Table<'a> {
                 continue;
             };
             match name {
-                "rtpmap" => table.rtpmap[pt] = table.rtpmap[pt].or(Some(value)),
+                "rtpmap" => {
+                    if !std::mem::replace(&mut mapped[pt], true) {
+                        table.rtpmap[pt] = Some(value);
+                    }
+                }
                 "fmtp" => table.fmtp[pt] = table.fmtp[pt].or(Some(value)),
                 _ => table.feedback[pt].add(value),
             }
@@ -165,27 +179,37 @@ fn codec(rtpmap: &str, fmtp: &str) -> Option<Codec> {
         video.then_some(Codec::Vp8)
     } else if name.eq_ignore_ascii_case("VP9") {
         // RFC 9628 §7: profiles 0 to 3; absent means 0.
-        let profile = parameter(fmtp, "profile-id")
-            .unwrap_or("0")
-            .parse()
-            .ok()
-            .filter(|p| *p <= 3)?;
+        let profile = number(fmtp, "profile-id", 0).filter(|p| *p <= 3)?;
         video.then_some(Codec::Vp9 { profile })
     } else if name.eq_ignore_ascii_case("H264") {
         // RFC 6184 §8.1: absent means single NAL unit mode. Interleaved mode (2) is not for real time.
-        let packetization_mode = parameter(fmtp, "packetization-mode")
-            .unwrap_or("0")
-            .parse()
-            .ok()
-            .filter(|m| *m <= 1)?;
+        let packetization_mode = number(fmtp, "packetization-mode", 0).filter(|m| *m <= 1)?;
         let profile = h264_profile(parameter(fmtp, "profile-level-id"))?;
         video.then_some(Codec::H264 {
             profile,
             packetization_mode,
         })
+    } else if name.eq_ignore_ascii_case("H265") {
+        // RFC 7798 §7.1: only all in one stream (SRST, the default) can be forwarded as one.
+        let profile = number(fmtp, "profile-id", 1).filter(|p| *p <= 31)?;
+        let single = parameter(fmtp, "tx-mode").is_none_or(|mode| mode.eq_ignore_ascii_case("SRST"));
+        (video && single).then_some(Codec::H265 { profile })
+    } else if name.eq_ignore_ascii_case("AV1") {
+        let profile = number(fmtp, "profile", 0).filter(|p| *p <= 2)?;
+        video.then_some(Codec::Av1 { profile })
+    } else if clock == "8000" || clock == "8000/1" {
+        // RFC 3551 §4.5.14: one channel.
+        [("PCMU", Codec::Pcmu), ("PCMA", Codec::Pcma)]
+            .into_iter()
+            .find_map(|(known, codec)| name.eq_ignore_ascii_case(known).then_some(codec))
     } else {
         None
     }
+}
+
+/// A number among a format's parameters; `absent` where it is not given, `None` where it is no number.
+fn number(fmtp: &str, key: &str, absent: u8) -> Option<u8> {
+    parameter(fmtp, key).map_or(Some(absent), |value| value.parse().ok())
 }
 
 /// profile_idc and profile-iop; absent means Baseline (RFC 6184 §8.1). Table 5 there lists several pairs for one profile
@@ -241,6 +265,7 @@ mod tests {
             "rtpmap:99 RTX/90000",
             "fmtp:99 rtx-time=3000; apt=98",
             "rtpmap:45 AV1/90000",
+            "fmtp:45 profile=9",
         ];
         let expected = vec![(98, Codec::Vp9 { profile: 0 }, Some(99)), (96, Codec::Vp8, Some(97))];
         assert_eq!(video("45 98 96 97 99", &lines), expected);
@@ -290,6 +315,48 @@ mod tests {
             video("96", &["rtpmap:96 H264/90000", "fmtp:96 packetization-mode=2"]),
             vec![]
         );
+    }
+
+    #[test]
+    fn av1_and_h265_have_a_profile_and_what_cannot_be_forwarded_is_left_out() {
+        let lines = [
+            "rtpmap:45 AV1/90000",
+            "fmtp:45 level-idx=5;profile=1;tier=0",
+            "rtpmap:46 av1/90000",
+            "rtpmap:47 H265/90000",
+            "fmtp:47 level-id=93;profile-id=2;tier-flag=0;tx-mode=SRST",
+            "rtpmap:48 H265/90000",
+            "rtpmap:49 H265/90000",
+            "fmtp:49 tx-mode=MRMT",
+            "rtpmap:50 AV1/90000",
+            "fmtp:50 profile=x",
+        ];
+        let expected = vec![
+            (45, Codec::Av1 { profile: 1 }, None),
+            (46, Codec::Av1 { profile: 0 }, None),
+            (47, Codec::H265 { profile: 2 }, None),
+            (48, Codec::H265 { profile: 1 }, None),
+        ];
+        assert_eq!(video("45 46 47 48 49 50", &lines), expected);
+    }
+
+    #[test]
+    fn pcm_needs_no_rtpmap_and_a_payload_type_that_has_one_means_what_it_says() {
+        let audio = |formats: &str, lines: &str| {
+            let text = format!("v=0\nm=audio 9 UDP/TLS/RTP/SAVPF {formats}\n{lines}");
+            let description = Description::parse(&text).unwrap();
+            let found = read(&description.media[0], Kind::Audio).into_iter();
+            found.map(|c| (c.pt, c.codec, c.rtpmap.to_owned())).collect::<Vec<_>>()
+        };
+        let expected = vec![
+            (8, Codec::Pcma, "PCMA/8000".to_owned()),
+            (0, Codec::Pcmu, "PCMU/8000".to_owned()),
+        ];
+        assert_eq!(audio("8 0 9 13", ""), expected);
+        let opus = vec![(0, Codec::Opus, "opus/48000/2".to_owned())];
+        assert_eq!(audio("0", "a=rtpmap:0 opus/48000/2\n"), opus);
+        assert_eq!(audio("96", "a=rtpmap:96 PCMU/16000\n"), vec![]);
+        assert_eq!(video("0 8", &[]), vec![], "audio is no video");
     }
 
     #[test]

@@ -72,7 +72,9 @@ pub enum SdpError {
     #[error("the offer must let the server be the DTLS server; use a=setup:actpass")]
     NotActive,
     /// Nothing in the section that the server forwards.
-    #[error("the {kind} section offers no codec that this server forwards; offer Opus, and VP8, H.264 or VP9")]
+    #[error(
+        "the {kind} section offers no codec that this server forwards; offer Opus, PCMU or PCMA, and VP8, VP9, H.264, H.265 or AV1"
+    )]
     NoCommonCodec {
         /// Which section.
         kind: Kind,

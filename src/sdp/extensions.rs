@@ -11,15 +11,17 @@ pub(super) enum Extension {
     AbsSendTime,
     VideoOrientation,
     AudioLevel,
+    DependencyDescriptor,
 }
 
 impl Extension {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Mid,
         Self::TransportCc,
         Self::AbsSendTime,
         Self::VideoOrientation,
         Self::AudioLevel,
+        Self::DependencyDescriptor,
     ];
 
     pub fn uri(self) -> &'static str {
@@ -29,13 +31,16 @@ impl Extension {
             Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
             Self::VideoOrientation => "urn:3gpp:video-orientation",
             Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+            Self::DependencyDescriptor => {
+                "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+            }
         }
     }
 
     fn fits(self, kind: Kind) -> bool {
         match self {
             Self::Mid | Self::TransportCc | Self::AbsSendTime => true,
-            Self::VideoOrientation => kind == Kind::Video,
+            Self::VideoOrientation | Self::DependencyDescriptor => kind == Kind::Video,
             Self::AudioLevel => kind == Kind::Audio,
         }
     }
@@ -49,6 +54,7 @@ impl Extensions {
             Extension::AbsSendTime => self.abs_send_time,
             Extension::VideoOrientation => self.video_orientation,
             Extension::AudioLevel => self.audio_level,
+            Extension::DependencyDescriptor => self.dependency_descriptor,
         }
     }
 
@@ -59,6 +65,7 @@ impl Extensions {
             Extension::AbsSendTime => &mut self.abs_send_time,
             Extension::VideoOrientation => &mut self.video_orientation,
             Extension::AudioLevel => &mut self.audio_level,
+            Extension::DependencyDescriptor => &mut self.dependency_descriptor,
         }
     }
 

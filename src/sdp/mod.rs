@@ -6,12 +6,13 @@
 //!
 //! - `lines`: text to lines and sections.
 //! - `offer`: what must hold for an offer: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
-//! - `codecs`, `extensions`: what a section offers of what the server forwards.
+//! - `codec`: what is forwarded. `codecs`, `extensions`: what a section offers of what the server forwards.
 //! - `answer`: choosing and writing. `negotiated`: reading both texts back, also after a restart.
 //! - `address`: the one line that the record adds to an offer.
 
 mod address;
 mod answer;
+mod codec;
 mod codecs;
 mod error;
 mod extensions;
@@ -29,6 +30,7 @@ use crate::vault::IceCredentials;
 
 pub use address::{recorded_address, with_address};
 pub use answer::answer;
+pub use codec::Codec;
 pub use error::SdpError;
 pub use negotiated::{answer_certificate, negotiated};
 
@@ -76,102 +78,6 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A codec that the server forwards, with all that makes two payload types carry the same thing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// Opus, 48 kHz, 2 channels (RFC 7587).
-    Opus,
-    /// VP8 (RFC 7741).
-    Vp8,
-    /// VP9 with its `profile-id` (RFC 9628).
-    Vp9 {
-        /// `profile-id`, 0 where absent.
-        profile: u8,
-    },
-    /// H.264 (RFC 6184).
-    H264 {
-        /// profile_idc and profile-iop of `profile-level-id`: its first two bytes, of several spellings of one profile
-        /// (RFC 6184 §8.1, table 5) always the same one. The level does not count.
-        profile: u16,
-        /// `packetization-mode`.
-        packetization_mode: u8,
-    },
-}
-
-impl Codec {
-    /// How well a decoder for this codec serves a stream of another: 0 for the very same, more for worse; `None` where it cannot.
-    ///
-    /// Profiles are what encoders may use, and say little of what a decoder can do: browsers that offer Constrained Baseline alone play
-    /// High. So a profile whose decoders must be able to is preferred (RFC 6184 §8.1; H.264 §A.2), and any other is tried.
-    pub fn serves(&self, sent: &Self) -> Option<u8> {
-        match (self, sent) {
-            (own, sent) if own == sent => Some(0),
-            (
-                Self::H264 {
-                    profile: own,
-                    packetization_mode: own_mode,
-                },
-                Self::H264 {
-                    profile: sent,
-                    packetization_mode: sent_mode,
-                },
-            ) => {
-                // Who takes fragments takes single NAL units too.
-                let mode = own_mode >= sent_mode;
-                Some(match (h264_covers(*own, *sent), mode) {
-                    (true, true) => 1,
-                    (true, false) => 2,
-                    (false, true) => 3,
-                    (false, false) => 4,
-                })
-            }
-            (Self::Vp9 { .. }, Self::Vp9 { .. }) => Some(3),
-            _ => None,
-        }
-    }
-
-    /// Audio or video.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Opus => Kind::Audio,
-            Self::Vp8 | Self::Vp9 { .. } | Self::H264 { .. } => Kind::Video,
-        }
-    }
-}
-
-/// Whether every decoder of one H.264 profile decodes streams of another.
-fn h264_covers(own: u16, sent: u16) -> bool {
-    const CONSTRAINED_BASELINE: u16 = 0x42e0;
-    const MAIN: u16 = 0x4d00;
-    const HIGH: u16 = 0x6400;
-    const CONSTRAINED_HIGH: u16 = 0x640c;
-    let below: &[u16] = match own {
-        HIGH => &[CONSTRAINED_HIGH, MAIN, CONSTRAINED_BASELINE],
-        CONSTRAINED_HIGH | MAIN | 0x4200 => &[CONSTRAINED_BASELINE],
-        _ => &[],
-    };
-    own == sent || below.contains(&sent)
-}
-
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Opus => f.write_str("Opus"),
-            Self::Vp8 => f.write_str("VP8"),
-            Self::Vp9 { profile } => write!(f, "VP9 (profile {profile})"),
-            Self::H264 {
-                profile,
-                packetization_mode,
-            } => {
-                write!(
-                    f,
-                    "H.264 (profile {profile:04x}, packetization mode {packetization_mode})"
-                )
-            }
-        }
-    }
-}
-
 /// One payload type that both sides agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -204,6 +110,9 @@ pub struct Extensions {
     pub video_orientation: Option<u8>,
     /// `urn:ietf:params:rtp-hdrext:ssrc-audio-level` (RFC 6464).
     pub audio_level: Option<u8>,
+    /// The dependency descriptor (RTP Payload Format for AV1, appendix A). Agreed only beside `a=extmap-allow-mixed`: what it says at a
+    /// key frame can be longer than the 16 bytes of a one-byte element.
+    pub dependency_descriptor: Option<u8>,
 }
 
 /// An SSRC that the browser's offer announces.

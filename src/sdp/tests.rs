@@ -153,6 +153,7 @@ fn a_chromium_publisher_gets_one_codec_a_kind_with_everything_it_takes_to_send_w
         abs_send_time: Some(2),
         video_orientation: Some(13),
         audio_level: None,
+        dependency_descriptor: None,
     };
     assert_eq!(video.extensions, extensions);
     assert_eq!(agreed.media[0].extensions.audio_level, Some(1));
@@ -224,8 +225,39 @@ fn the_publishers_first_forwardable_codec_wins() {
     let av1_first = CHROMIUM_PUBLISH.replace("SAVPF 96 97 102", "SAVPF 45 46 98 99 96 97 102");
     assert_eq!(
         codecs_of(&publish(&av1_first).1, Kind::Video),
-        [Codec::Vp9 { profile: 0 }]
+        [Codec::Av1 { profile: 0 }]
     );
+}
+
+#[test]
+fn h265_is_taken_where_a_publisher_has_nothing_else() {
+    let (head, rest) = CHROMIUM_PUBLISH
+        .split_once("m=video 9 UDP/TLS/RTP/SAVPF")
+        .expect("a video section");
+    let (formats, rest) = rest.split_once("\r\n").expect("its formats");
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF";
+    let both = format!("{head}{video} 49{formats}\r\na=rtpmap:49 H265/90000\r\n{rest}");
+    let alone = format!("{head}{video} 49\r\na=rtpmap:49 H265/90000\r\n{rest}");
+    assert_eq!(codecs_of(&publish(&both).1, Kind::Video), [Codec::Vp8]);
+    assert_eq!(codecs_of(&publish(&alone).1, Kind::Video), [Codec::H265 { profile: 1 }]);
+}
+
+#[test]
+fn a_dependency_descriptor_needs_elements_of_both_forms() {
+    let id = "a=extmap:12 https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension\r\na=sendonly";
+    let of = |offer: &str| {
+        let (head, video) = offer.split_once("m=video").expect("a video section");
+        let offer = format!("{head}m=video{}", video.replacen("a=sendonly", id, 1));
+        let (text, agreed) = publish(&offer);
+        let video = agreed.media.iter().find(|m| m.kind == Kind::Video).expect("video");
+        assert_eq!(
+            text.contains("a=extmap:12"),
+            video.extensions.dependency_descriptor.is_some()
+        );
+        video.extensions.dependency_descriptor
+    };
+    assert_eq!(of(CHROMIUM_PUBLISH), Some(12));
+    assert_eq!(of(&CHROMIUM_PUBLISH.replace("a=extmap-allow-mixed\r\n", "")), None);
 }
 
 #[test]
@@ -327,7 +359,7 @@ fn further_sections_and_data_channels_are_rejected_in_place() {
         let lines = lines_with(&text, "m=");
         assert_eq!(lines.len(), 5);
         assert!(lines[0].starts_with("m=video 9 "));
-        assert_eq!(lines[1], format!("m=audio 9 UDP/TLS/RTP/SAVPF {audio_pt}"));
+        assert_eq!(lines[1], format!("m=audio 9 UDP/TLS/RTP/SAVPF {audio_pt} 0 8"));
         assert!(lines[2].starts_with("m=video 0 ") && lines[3].starts_with("m=audio 0 "));
         assert_eq!(lines[4], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
         assert_eq!(lines_with(&text, "a=group"), ["a=group:BUNDLE 0 1"]);

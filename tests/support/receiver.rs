@@ -295,9 +295,11 @@ impl Stream {
 
 fn is_key(got: &Got) -> bool {
     match got.codec {
-        Codec::Opus => false,
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => false,
         Codec::Vp8 => got.payload[0] == 0x10 && got.payload[1] == 0,
         Codec::Vp9 { .. } => got.payload[0] == 0x08,
         Codec::H264 { .. } => got.payload[0] == 0x65,
+        Codec::H265 { .. } => got.payload[0] == 0x26,
+        Codec::Av1 { .. } => got.payload[0] == 0x18,
     }
 }

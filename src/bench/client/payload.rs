@@ -9,13 +9,17 @@ pub const HEAD: usize = 10;
 /// Bytes that make the packet what it is to whoever looks for keyframes; always two, the index follows.
 pub fn start_of_payload(codec: &Codec, key: bool, first: bool) -> [u8; 2] {
     match codec {
-        Codec::Opus => [0xfc, 0],
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => [0xfc, 0],
         // RFC 7741: S bit; then the inverse key frame flag.
         Codec::Vp8 => [if first { 0x10 } else { 0 }, u8::from(!key)],
         // RFC 9628: P, B bits.
         Codec::Vp9 { .. } => [if key { 0 } else { 0x40 } | if first { 0x08 } else { 0 }, 0],
         // RFC 6184: an IDR slice or a non-IDR slice.
         Codec::H264 { .. } => [if key { 0x65 } else { 0x41 }, 0x88],
+        // RFC 7798: an IDR or a trailing picture.
+        Codec::H265 { .. } => [if key { 0x26 } else { 0x02 }, 1],
+        // The RTP payload format for AV1: N, the first packet of a coded video sequence.
+        Codec::Av1 { .. } => [if key && first { 0x18 } else { 0x10 }, 0x32],
     }
 }
 

@@ -70,7 +70,9 @@ fn each_fault_of_an_offer_has_its_own_answer() {
         (edit("a=setup:actpass", "a=setup:passive"), SdpError::NotActive),
         (edit("a=setup:actpass", "a=setup:holdconn"), SdpError::NotActive),
         (
-            edit("opus/48000/2", "speex/48000/2"),
+            edit("opus/48000/2", "speex/48000/2")
+                .replace("PCMU/", "G728/")
+                .replace("PCMA/", "G722/"),
             SdpError::NoCommonCodec { kind: Kind::Audio },
         ),
         (
