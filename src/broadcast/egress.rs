@@ -79,13 +79,17 @@ impl Mapping {
             (theirs.abs_send_time, ours.abs_send_time),
             (theirs.video_orientation, ours.video_orientation),
             (theirs.audio_level, ours.audio_level),
-            (theirs.dependency_descriptor, ours.dependency_descriptor),
         ];
         for (from, to) in pairs {
             let Some((from, to)) = from.zip(to) else { continue };
             if let Some(value) = packet.extension(from) {
                 elements.put(to, value);
             }
+        }
+        // It was agreed on with those only who take elements of both forms.
+        let descriptor = theirs.dependency_descriptor.and_then(|id| packet.extension(id));
+        if let Some((id, value)) = ours.dependency_descriptor.zip(descriptor) {
+            elements.put_any(id, value);
         }
         let header = &packet.header;
         let (payload_type, ssrc, sequence) = match rtx {

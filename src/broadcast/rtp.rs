@@ -229,9 +229,16 @@ impl NewElements {
         self.two_byte.is_empty()
     }
 
-    /// Appends an element. Ids are 1 to 14, since the next packet may be of the one-byte form; others are left out, as are values that
-    /// neither form has room for.
+    /// Appends an element that fits the one-byte form: an id of 1 to 14, 1 to 16 bytes. Others are left out.
     pub fn put(&mut self, id: u8, value: &[u8]) {
+        if (1..=16).contains(&value.len()) {
+            self.put_any(id, value);
+        }
+    }
+
+    /// Appends an element of 0 to 255 bytes, for who has agreed to take both forms (RFC 8285 §6). Its id is of the one-byte form too,
+    /// since the next packet's may be short.
+    pub fn put_any(&mut self, id: u8, value: &[u8]) {
         let Ok(length) = u8::try_from(value.len()) else { return };
         if !(1..=14).contains(&id) {
             return;
@@ -336,12 +343,19 @@ mod tests {
         elements.put(15, b"no such id");
         assert_eq!(written(&elements), (ONE_BYTE, vec![(4, b"mid".to_vec())]));
         let long = [7; 40];
-        elements.put(8, &long);
+        elements.put(7, &long);
+        elements.put(7, &[]);
+        assert_eq!(
+            written(&elements).0,
+            ONE_BYTE,
+            "nobody gets a form that he has not agreed to"
+        );
+        elements.put_any(8, &long);
         let both = vec![(4, b"mid".to_vec()), (8, long.to_vec())];
         assert_eq!(written(&elements), (TWO_BYTE, both));
         elements.clear();
-        elements.put(8, &[]);
-        elements.put(9, &[0; 256]);
+        elements.put_any(8, &[]);
+        elements.put_any(9, &[0; 256]);
         assert_eq!(written(&elements), (TWO_BYTE, vec![(8, vec![])]));
     }
 
