@@ -33,6 +33,7 @@ pub mod hardening;
 pub mod net;
 pub mod peer;
 pub mod sdp;
+mod secret_file;
 pub mod server;
 mod stack;
 pub mod vault;

@@ -221,7 +221,7 @@ fn where_nothing_can_be_looked_at_the_exit_code_is_2_with_one_line_and_no_report
             assert_eq!(audited.status.code(), Some(2), "{arguments:?}");
             assert_eq!(shown(&audited), "", "no report");
             let said = said(&audited);
-            assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said:?}");
+            assert!(said.starts_with("rekindle: ") && said.lines().count() == 1, "{said:?}");
             assert!(said.contains(part), "{part:?} is not in {said:?}");
         }
     }

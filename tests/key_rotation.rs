@@ -180,3 +180,83 @@ fn a_bad_key_file_costs_one_warning_and_the_old_recipient_stays() {
     );
     refused(&|path| fs::remove_file(path).expect("removed"), "there is no key file");
 }
+
+#[test]
+fn on_sighup_a_running_server_takes_the_token_of_its_file_and_keeps_the_old_one_if_there_is_none() {
+    const ANEW: &str = "the publish token was taken anew";
+    const STAYS: &str = "the publish token was not taken, and the old one stays";
+    let folder = folder();
+    let file = folder.path().join("token");
+    let write = |text: &str| {
+        fs::write(&file, text).expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
+    };
+    let (old, new) = ("0123456789-old-token", "0123456789-new-token");
+    write(old);
+    let server = Server::start(folder.path(), &["--publish-token-file", "token"]);
+    let publishes = |channel: &str, token: &str| {
+        let shown = format!("Bearer {token}");
+        let headers = [("content-type", "application/sdp"), ("authorization", &shown)];
+        server
+            .post(&format!("/whip/{channel}"), &headers, PUBLISH.as_bytes())
+            .status()
+    };
+    assert_eq!(publishes("a", old), 201);
+    write(new);
+    assert_eq!(publishes("b", old), 201, "nothing changes before the signal");
+    server.signal("HUP");
+    server.wait_for_log(ANEW, 1);
+    assert_eq!(publishes("c", old), 401);
+    assert_eq!(publishes("c", new), 201);
+    write("");
+    server.signal("HUP");
+    server.wait_for_log(STAYS, 1);
+    assert_eq!(publishes("d", new), 201);
+    fs::remove_file(&file).expect("removed");
+    server.signal("HUP");
+    server.wait_for_log(STAYS, 2);
+    assert_eq!(publishes("e", new), 201);
+    let log = server.log();
+    assert!(!log.contains(old) && !log.contains(new), "a token is in {log}");
+}
+
+#[test]
+fn signals_that_mean_nothing_here_do_not_end_the_server() {
+    let folder = folder();
+    let server = Server::start(folder.path(), &[]);
+    for (name, lines) in [("USR1", 1), ("USR2", 2)] {
+        server.signal(name);
+        server.wait_for_log("means nothing here and is ignored", lines);
+    }
+    assert_eq!(server.get("/healthz").status(), 200);
+}
+
+#[test]
+fn a_key_file_that_systemd_hands_over_is_taken_and_the_same_elsewhere_is_not() {
+    let folder = folder();
+    let credentials = folder.path().join("credentials");
+    fs::create_dir(&credentials).expect("made");
+    keygen(folder.path(), "credentials/key");
+    // What `LoadCredential=` with `User=` looks like: an ACL entry of the user shows as a right of the group.
+    fs::set_permissions(credentials.join("key"), fs::Permissions::from_mode(0o440)).expect("set");
+    let arguments = ["--key-file", "credentials/key"];
+    let refused = output(rekindle(folder.path()).args(arguments));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("can be read by others"), "{}", said(&refused));
+    let mut command = rekindle(folder.path());
+    let server = Server::start_as(command.args(arguments).env("CREDENTIALS_DIRECTORY", &credentials));
+    server.join("/whip/channel", PUBLISH);
+}
+
+#[test]
+fn keygen_makes_the_folder_of_its_file_for_its_owner_only() {
+    let folder = folder();
+    keygen(folder.path(), "far/away/key");
+    for made in ["far", "far/away"] {
+        let mode = fs::metadata(folder.path().join(made))
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{made}");
+    }
+}

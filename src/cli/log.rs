@@ -1,5 +1,6 @@
 //! The log: to standard error, by default without personal data.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
@@ -21,13 +22,21 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), CliError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(colours(
+            io::stderr().is_terminal(),
+            std::env::var_os("NO_COLOR").as_deref(),
+        ));
     // A logger that is set already (by a test) is as good.
     let _ = match settings.format {
         LogFormat::Text => builder.compact().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// Whether lines are coloured: on a terminal, unless NO_COLOR (<https://no-color.org>) says otherwise.
+fn colours(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 /// A bare level speaks of this crate's own lines; other crates stay at warnings, since what they print at lower levels (packets,
@@ -45,6 +54,12 @@ fn parse(text: &str) -> Result<EnvFilter, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_color_takes_the_colours_from_a_terminal() {
+        assert!(colours(true, None) && colours(true, Some(OsStr::new(""))));
+        assert!(!colours(true, Some(OsStr::new("1"))) && !colours(false, None));
+    }
 
     #[test]
     fn a_level_is_for_this_program_only() {

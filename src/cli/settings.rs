@@ -1,17 +1,16 @@
 //! Puts flags, environment and configuration file together: flag before environment before file before default.
 
 use std::fs;
-use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
 
 use crate::broadcast;
-use crate::server::{self, Mode, Token, TokenError};
+use crate::secret_file;
+use crate::server::{self, Mode, Token};
 
 use super::args::{Announce, ServeArgs};
 use super::error::CliError;
@@ -31,8 +30,6 @@ const DEFAULT_JOIN_RATE: u32 = 20;
 const DEFAULT_SESSIONS_PER_ADDRESS: usize = 1000;
 /// Most addresses in `--advertise`: each is a candidate line in every answer and every record.
 const MAX_ADVERTISE: usize = 8;
-/// Longest token file, in bytes.
-const MAX_TOKEN_FILE: u64 = 4096;
 
 /// All that `serve` goes by.
 pub(super) struct Settings {
@@ -205,7 +202,8 @@ fn token(
             chosen.text = None
         }
     }
-    let text = match (chosen.text, chosen.path) {
+    let refused = |source| CliError::Token { what, source };
+    let token = match (chosen.text, chosen.path) {
         (Some(text), _) => {
             if chosen.text_from == Source::Flag {
                 warnings.push(format!(
@@ -213,18 +211,17 @@ fn token(
                      environment"
                 ));
             }
-            text
+            Token::new(text.expose_secret()).map_err(refused)?
         }
         (None, Some(path)) => {
             if others_can_read(&path) {
                 warnings.push(readable_by_others(&format!("file of the {what}"), &path));
             }
-            read_token(&path).map_err(|source| CliError::Token { what, source })?
+            Token::read(&path).map_err(refused)?
         }
         (None, None) => return Ok(None),
     };
-    let token = Token::new(text.expose_secret()).map_err(|source| CliError::Token { what, source })?;
-    if text.expose_secret().len() < Token::ADVISED_LENGTH {
+    if token.is_short() {
         warnings.push(format!(
             "the {what} is short and could be guessed; use {} characters or more, such as `openssl rand -hex 16` prints",
             Token::ADVISED_LENGTH
@@ -233,36 +230,13 @@ fn token(
     Ok(Some(token))
 }
 
-/// The first line of a file, without the line's end.
-fn read_token(path: &Path) -> Result<SecretString, TokenError> {
-    let unreadable = |source: io::Error| TokenError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let mut text = Zeroizing::new(String::with_capacity(MAX_TOKEN_FILE as usize + 1));
-    let file = fs::File::open(path).map_err(unreadable)?;
-    file.take(MAX_TOKEN_FILE)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
-    Ok(SecretString::from(text.lines().next().unwrap_or_default().trim_end()))
-}
-
 fn readable_by_others(what: &str, path: &Path) -> String {
     let path = path.display();
     format!("the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it to you")
 }
 
 fn others_can_read(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        false
-    }
+    fs::metadata(path).is_ok_and(|meta| secret_file::is_exposed(path, &meta))
 }
 
 fn check_advertise(addresses: &[IpAddr], udp: SocketAddr) -> Result<(), CliError> {

@@ -34,8 +34,11 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     if let Some(folder) = options.static_dir {
         rules = allow(rules, folder, make_bitflags!(AccessFs::{ReadFile | ReadDir}))?;
     }
-    if let Some(path) = options.key_file {
-        let readable = own_folder(path).unwrap_or(path);
+    // A pipe that a shell has made cannot be read again, and Landlock knows no rule for it.
+    let tokens = options.token_files.iter().copied().filter(|path| path.is_file());
+    let secrets: Vec<&Path> = options.key_file.into_iter().chain(tokens).collect();
+    for path in &secrets {
+        let readable = own_folder(path, &secrets).unwrap_or(path);
         rules = allow(rules, readable, AccessFs::ReadFile.into())?;
     }
     let status = rules.restrict_self().map_err(refused)?;
@@ -60,16 +63,19 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-/// The folder of the key file, if it holds nothing but the key file, copies of it by their names (`key.txt~`, `key.txt.new`), and hidden
+/// The folder of a secret's file, if it holds nothing but such files, copies of them by their names (`key.txt~`, `key.txt.new`), and hidden
 /// entries (editors' and Kubernetes's own).
-fn own_folder(key_file: &Path) -> Option<&Path> {
-    let folder = key_file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
-    let name = key_file.file_name()?.as_encoded_bytes();
+fn own_folder<'a>(file: &'a Path, secrets: &[&Path]) -> Option<&'a Path> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    let here = secrets.iter().filter(|secret| secret.parent() == Some(folder));
+    let names: Vec<&[u8]> = here
+        .filter_map(|secret| Some(secret.file_name()?.as_encoded_bytes()))
+        .collect();
     let all = std::fs::read_dir(folder).ok()?.all(|entry| {
         entry.is_ok_and(|entry| {
             let other = entry.file_name();
             let other = other.as_encoded_bytes();
-            other.starts_with(name) || other.starts_with(b".")
+            names.iter().any(|name| other.starts_with(name)) || other.starts_with(b".")
         })
     });
     all.then_some(folder)

@@ -52,8 +52,10 @@ pub struct Options<'a> {
     /// The folder the page is served from, if it is not the one built in. Files in it may be read.
     pub static_dir: Option<&'a Path>,
     /// The key file, if it is to be read again while the server runs. The file itself stays readable; a file that takes its place does
-    /// only where the key file has a folder of its own, because what stays readable then is that folder.
+    /// only where the folder holds nothing but the key file and token files, because what stays readable then is that folder.
     pub key_file: Option<&'a Path>,
+    /// Files of tokens that are to be read again too, in the same way. What is no regular file cannot be read again, and is left out.
+    pub token_files: &'a [&'a Path],
 }
 
 /// Makes the process's memory its own. To be called first in `main`: before a secret is read, and before there are threads, which

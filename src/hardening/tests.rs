@@ -178,6 +178,7 @@ fn nowhere() -> Options<'static> {
         state_dir: Path::new("/nowhere"),
         static_dir: None,
         key_file: None,
+        token_files: &[],
     }
 }
 
@@ -243,6 +244,7 @@ impl World {
                 state_dir: &world.state,
                 static_dir: Some(&world.page),
                 key_file: key_file.as_deref(),
+                token_files: &[],
             };
             files::confine(&options, &mut report).expect("rules");
             let lacking = report.all_lacking().next().map(str::to_owned);

@@ -1,12 +1,15 @@
 //! Bearer tokens (RFC 6750 §2.1).
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::{HeaderMap, header};
+use zeroize::Zeroizing;
 
 use super::problem::Problem;
 
@@ -28,12 +31,20 @@ pub enum TokenError {
         /// What the system said.
         source: io::Error,
     },
+    /// It was a pipe at the start, which can be read once.
+    #[error("its file {path} is not a regular file, and cannot be read a second time; start the server anew", path = .0.display())]
+    NotAFile(PathBuf),
 }
 
+/// Longest token file, in bytes.
+const MAX_FILE: u64 = 4096;
+
 /// A bearer token that clients must show. Only its hash is kept: that is all a comparison needs.
-#[derive(Clone)]
 pub struct Token {
-    sha256: [u8; 32],
+    sha256: RwLock<[u8; 32]>,
+    is_short: bool,
+    /// Where it was read, and may be read again.
+    file: Option<PathBuf>,
 }
 
 impl Token {
@@ -55,12 +66,65 @@ impl Token {
         {
             return Err(TokenError::Character);
         }
-        Ok(Self { sha256: hash(text) })
+        Ok(Self {
+            sha256: RwLock::new(hash(text)),
+            is_short: text.len() < Self::ADVISED_LENGTH,
+            file: None,
+        })
+    }
+
+    /// Takes the first line of a file, without the line's end.
+    ///
+    /// # Errors
+    /// [`TokenError`] where it cannot be read, or holds no token.
+    pub fn read(path: &Path) -> Result<Self, TokenError> {
+        let unreadable = |source: io::Error| TokenError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize + 1));
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(MAX_FILE).read_to_string(&mut text).map_err(unreadable)?;
+        let token = Self::new(text.lines().next().unwrap_or_default().trim_end())?;
+        Ok(Self {
+            file: Some(path.to_owned()),
+            ..token
+        })
+    }
+
+    /// Reads its file again, if it has one. Whether it is another token now; after an error the old one stays.
+    ///
+    /// # Errors
+    /// Those of [`Token::read`]; [`TokenError::NotAFile`] where reading could wait for ever.
+    pub fn read_again(&self) -> Result<bool, TokenError> {
+        let Some(path) = &self.file else { return Ok(false) };
+        if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(TokenError::NotAFile(path.clone()));
+        }
+        let now = Self::read(path)?.hash();
+        let mut sha256 = self.sha256.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = *sha256 != now;
+        *sha256 = now;
+        Ok(changed)
+    }
+
+    /// The file that it was read from.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Whether it has fewer characters than [`Token::ADVISED_LENGTH`].
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        *self.sha256.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this is the token, in a time that depends on neither of the two.
     pub fn matches(&self, presented: &str) -> bool {
-        verify_slices_are_equal(&self.sha256, &hash(presented)).is_ok()
+        verify_slices_are_equal(&self.hash(), &hash(presented)).is_ok()
     }
 }
 

@@ -249,8 +249,10 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
             changes.remove(ufrag, None);
         }
         Event::Source { channel, live, streams } => {
-            tracing::info!(channel, live, "the source of a channel changed");
-            sessions.source(&channel, live, streams);
+            // A publisher's second stream is told to viewers, and is no news to an operator.
+            if sessions.source(&channel, live, streams) {
+                tracing::info!(channel, live, "the source of a channel changed");
+            }
         }
     }
 }

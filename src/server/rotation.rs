@@ -1,10 +1,11 @@
-//! Another key file while the server runs: it is read again on SIGHUP, and every file of the vault goes under its first identity.
+//! Other secrets while the server runs: on SIGHUP the key file is read again, and every file of the vault goes under its first identity; so
+//! are the token files. Signals that mean nothing are told so.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::signal::unix::Signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::vault::{KeyError, KeyFile, VaultError};
 
@@ -34,9 +35,12 @@ enum NotTaken {
     Stopping,
 }
 
-/// Takes the key file anew whenever the signal comes. Never ends.
+/// Takes the key file and the token files anew whenever the signal comes. Never ends.
 pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
+        // The disk may be slow, and media must not wait for it.
+        let tokens = app.clone();
+        let _ = tokio::task::spawn_blocking(move || take_tokens(&tokens)).await;
         // Until all records of the last boot are read, another thread reads them with the keys that it has.
         app.sessions.loaded().await;
         if let Err(error) = take(&app, key_file.clone()).await {
@@ -45,6 +49,41 @@ pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal)
     }
     // The runtime is shutting down.
     std::future::pending().await
+}
+
+/// Takes the tokens that have files anew.
+fn take_tokens(app: &App) {
+    for (token, what) in [(&app.publish, "publish"), (&app.watch, "watch")] {
+        let Some(token) = token.as_ref().filter(|token| token.file().is_some()) else {
+            continue;
+        };
+        match token.read_again() {
+            Ok(true) => tracing::info!("the {what} token was taken anew from its file"),
+            Ok(false) => tracing::info!("the {what} token was read again from its file and is the same"),
+            Err(error) => tracing::warn!(
+                "the {what} token was not taken, and the old one stays: {error}. Write the new one into the file that was there at the \
+                 start and send SIGHUP again; another file in its place can be read only in a folder that holds nothing but \
+                 the key file and token files"
+            ),
+        }
+    }
+}
+
+/// Signals that end a process unless somebody listens. Some supervisors send them where they mean SIGHUP.
+pub(super) fn ignore_user_signals() -> io::Result<impl Future<Output = ()>> {
+    let mut first = signal(SignalKind::user_defined1())?;
+    let mut second = signal(SignalKind::user_defined2())?;
+    Ok(async move {
+        loop {
+            let name = tokio::select! {
+                _ = first.recv() => "SIGUSR1",
+                _ = second.recv() => "SIGUSR2",
+            };
+            tracing::info!(
+                "{name} means nothing here and is ignored; SIGHUP has the key file and the token files read again"
+            );
+        }
+    })
 }
 
 async fn take(app: &App, path: PathBuf) -> Result<(), NotTaken> {

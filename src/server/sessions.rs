@@ -322,14 +322,14 @@ impl Sessions {
         Some(session.number)
     }
 
-    /// The channel's source came or went.
-    pub(super) fn source(&self, channel: &str, live: bool, streams: Vec<Stream>) {
+    /// The channel's source came or went, or has another stream. Whether it came or went.
+    pub(super) fn source(&self, channel: &str, live: bool, streams: Vec<Stream>) -> bool {
         let mut inner = self.lock();
         let Inner { sessions, channels, .. } = &mut *inner;
         let Some(channel) = channels.get_mut(channel) else {
-            return;
+            return false;
         };
-        channel.live = live;
+        let changed = std::mem::replace(&mut channel.live, live) != live;
         channel.streams = streams;
         let frames = Frame::source(live, &channel.streams);
         for ufrag in &channel.members {
@@ -337,6 +337,7 @@ impl Sessions {
                 session.send(&frames);
             }
         }
+        changed
     }
 
     /// The record with the browser's present address in it: it becomes the session's, and is to be saved.

@@ -22,7 +22,7 @@ use super::keeper::{self, Earlier, Ended, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{Config, Mode, advertise, listen, rotation};
+use super::{Config, Mode, Token, advertise, listen, rotation};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
@@ -128,7 +128,7 @@ pub struct Ready {
     pub watch_token: bool,
 }
 
-/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file again. `ready` is called once it is up.
+/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file and token files again. `ready` is called once it is up.
 ///
 /// # Errors
 /// A [`RunError`] with the cause.
@@ -142,6 +142,11 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
             source,
         })?;
     let _inside = runtime.enter();
+    let signals = |source| RunError::System {
+        what: "signals",
+        source,
+    };
+    let ignored = rotation::ignore_user_signals().map_err(signals)?;
     // Both ports before the disk is touched: another server that runs is noticed first.
     let http = |source| RunError::Http {
         address: config.http,
@@ -188,10 +193,6 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         } else {
             connections_per_address(config.max_sessions_per_address)
         },
-    };
-    let signals = |source| RunError::System {
-        what: "signals",
-        source,
     };
     let asked = stop_signal().map_err(signals)?;
     let hangup = signal(SignalKind::hangup()).map_err(signals)?;
@@ -258,6 +259,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         publish_token: app.publish.is_some(),
         watch_token: app.watch.is_some(),
     };
+    runtime.spawn(ignored);
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup);
     let inbox = Inbox {
         listener,
@@ -416,11 +418,14 @@ fn shut_in(config: &Config) -> Result<(), RunError> {
         tracing::warn!("started with --no-sandbox, which is not for production");
         return Ok(());
     }
+    let tokens = [&config.publish, &config.watch];
+    let tokens: Vec<&Path> = tokens.into_iter().flatten().filter_map(Token::file).collect();
     let options = hardening::Options {
         state_dir: &config.state_dir,
         static_dir: config.static_dir.as_deref(),
         // For SIGHUP.
         key_file: Some(&config.key_file),
+        token_files: &tokens,
     };
     hardening::sandbox(&options)?.log("sandbox");
     Ok(())

@@ -12,6 +12,8 @@ use age::x25519;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use crate::secret_file;
+
 use super::clock::{rfc3339, unix_seconds};
 use super::error::KeyError;
 use super::record::limits;
@@ -30,7 +32,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`KeyError`] unless it is a regular file of at most 64 KiB that belongs to us or root, that only its owner can
-    /// read, and that holds at least one X25519 identity and nothing else but comments.
+    /// read (or that systemd hands over as a credential), and that holds at least one X25519 identity and nothing else but comments.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let io_error = |what| {
             move |cause| KeyError::Io {
@@ -56,7 +58,7 @@ impl KeyFile {
         if !meta.is_file() {
             return Err(KeyError::NotAFile(path.into()));
         }
-        if meta.mode() & 0o077 != 0 {
+        if secret_file::is_exposed(path, &meta) {
             return Err(KeyError::ReadableByOthers {
                 path: path.into(),
                 mode: meta.mode() & 0o7777,

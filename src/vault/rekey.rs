@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> ExitCode {
             ExitCode::from(u8::from(outcome.unusable > 0))
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("rekindle: {error}");
             if matches!(*error, Failed::Vault(VaultError::InUse(_))) {
                 eprintln!(
                     "A server that runs takes a changed key file on SIGHUP: put the new identity in front of its key \

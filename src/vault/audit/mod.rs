@@ -83,7 +83,7 @@ pub fn run(options: &Options) -> ExitCode {
     let report = match audit(options, &mut io::stdin(), SystemTime::now()) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("error: {}", human::safe(&error.to_string()));
+            eprintln!("rekindle: {}", human::safe(&error.to_string()));
             return ExitCode::from(2);
         }
     };
@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> ExitCode {
     match written {
         // Whoever reads may have read enough (`| head`); the verdict stands.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("error: cannot write the report: {error}");
+            eprintln!("rekindle: cannot write the report: {error}");
             ExitCode::from(2)
         }
         _ => ExitCode::from(u8::from(report.verdict == Verdict::Findings)),
