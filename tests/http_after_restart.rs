@@ -151,16 +151,21 @@ fn a_server_says_that_it_is_ready_only_once_all_records_are_read() {
     let mut server = publishers(folder.path());
     for _ in 0..RESTARTS {
         let http = server.http();
+        let boot = |health: &serde_json::Value| health["boot"].as_u64().expect("a number");
+        let next = boot(&get(http, "/healthz").expect("an answer").1) + 1;
         let asking = thread::spawn(move || {
             let begin = Instant::now();
-            let mut gone = false;
+            // The pause between the two processes can be too short to be seen, so the number tells which one it is.
+            let is_next = || get(http, "/healthz").is_some_and(|(_, health)| boot(&health) == next);
+            while !is_next() {
+                assert!(begin.elapsed() < running::PATIENCE, "it is never back");
+            }
             loop {
                 assert!(begin.elapsed() < running::PATIENCE, "it is never ready");
                 match get(http, "/readyz") {
-                    None => gone = true,
-                    Some((200, _)) if gone => break,
-                    // The old process answers a last time, or the new one reads its records.
-                    Some((200 | 503, _)) => {}
+                    Some((200, _)) => break,
+                    // It reads its records.
+                    Some((503, _)) | None => {}
                     Some((status, said)) => panic!("{status}: {said}"),
                 }
             }
