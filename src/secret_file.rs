@@ -29,7 +29,7 @@ fn lies_in(path: &Path, meta: &Metadata, folder: &Path) -> Option<bool> {
     let folder = folder.canonicalize().ok()?;
     let path = path.canonicalize().ok()?;
     let found = fs::metadata(&path).ok()?;
-    Some(folder.is_absolute() && path.starts_with(folder) && (found.dev(), found.ino()) == (meta.dev(), meta.ino()))
+    Some(path.starts_with(folder) && (found.dev(), found.ino()) == (meta.dev(), meta.ino()))
 }
 
 #[cfg(test)]

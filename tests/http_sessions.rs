@@ -77,12 +77,7 @@ fn behind_a_proxy_that_takes_a_path_off_every_path_given_out_has_it() {
 fn where_a_token_is_asked_for_a_session_is_not_ended_without_it() {
     let token = "0123456789-publish";
     let (folder, server) = start(&["--publish-token", token]);
-    let shown = format!("Bearer {token}");
-    let answer = server.post(
-        "/whip/lobby",
-        &[("content-type", "application/sdp"), ("authorization", &shown)],
-        PUBLISH.as_bytes(),
-    );
+    let answer = server.offer_as("/whip/lobby", PUBLISH, token);
     let session = header(&answer, "location").to_owned();
     // Whoever stole the vault and its key file knows this path.
     assert_problem(server.delete(&session), 401, "token");
@@ -289,22 +284,10 @@ fn tokens_are_asked_for_and_looked_at() {
         assert_problem(answer, 401, "token");
     }
     assert_eq!(records(folder.path()), 0);
-    let shown = bearer(publish);
-    assert_eq!(
-        server
-            .post("/whip/lobby", &[sdp, ("authorization", &shown)], PUBLISH.as_bytes())
-            .status(),
-        201
-    );
+    assert_eq!(server.offer_as("/whip/lobby", PUBLISH, publish).status(), 201);
     assert_problem(server.offer("/whep/lobby", WATCH), 401, "token");
     assert_problem(server.get("/channel/lobby"), 401, "token");
-    let shown = bearer(watch);
-    assert_eq!(
-        server
-            .post("/whep/lobby", &[sdp, ("authorization", &shown)], WATCH.as_bytes())
-            .status(),
-        201
-    );
+    assert_eq!(server.offer_as("/whep/lobby", WATCH, watch).status(), 201);
 }
 
 #[test]

@@ -194,13 +194,7 @@ fn on_sighup_a_running_server_takes_the_token_of_its_file_and_keeps_the_old_one_
     let (old, new) = ("0123456789-old-token", "0123456789-new-token");
     write(old);
     let server = Server::start(folder.path(), &["--publish-token-file", "token"]);
-    let publishes = |channel: &str, token: &str| {
-        let shown = format!("Bearer {token}");
-        let headers = [("content-type", "application/sdp"), ("authorization", &shown)];
-        server
-            .post(&format!("/whip/{channel}"), &headers, PUBLISH.as_bytes())
-            .status()
-    };
+    let publishes = |channel: &str, token: &str| server.offer_as(&format!("/whip/{channel}"), PUBLISH, token).status();
     assert_eq!(publishes("a", old), 201);
     write(new);
     assert_eq!(publishes("b", old), 201, "nothing changes before the signal");

@@ -221,10 +221,9 @@ pub(super) mod tests {
         let header = Header::parse(&buffers.packet).unwrap();
         let elements: Vec<_> = header.extensions(&buffers.packet).collect();
         assert_eq!(elements, [(9, &b"vid"[..]), (7, &descriptor[..])]);
-        let without = Extensions { mid: Some(9), ..ids };
         let without = Extensions {
             dependency_descriptor: None,
-            ..without
+            ..ids
         };
         assert!(mapping(without).rewrite(&publisher(), &original, None, &mut buffers));
         let header = Header::parse(&buffers.packet).unwrap();

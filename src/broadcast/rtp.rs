@@ -213,20 +213,18 @@ pub(super) struct Head<'a> {
 /// too long for it.
 #[derive(Debug, Default)]
 pub(super) struct NewElements {
-    one_byte: Vec<u8>,
-    two_byte: Vec<u8>,
-    long: bool,
+    bytes: Vec<u8>,
+    two_byte: bool,
 }
 
 impl NewElements {
     pub fn clear(&mut self) {
-        self.one_byte.clear();
-        self.two_byte.clear();
-        self.long = false;
+        self.bytes.clear();
+        self.two_byte = false;
     }
 
     fn is_empty(&self) -> bool {
-        self.two_byte.is_empty()
+        self.bytes.is_empty()
     }
 
     /// Appends an element that fits the one-byte form: an id of 1 to 14, 1 to 16 bytes. Others are left out.
@@ -243,26 +241,37 @@ impl NewElements {
         if !(1..=14).contains(&id) {
             return;
         }
-        self.two_byte.extend([id, length]);
-        self.two_byte.extend_from_slice(value);
-        if (1..=16).contains(&length) {
-            self.one_byte.push((id << 4) | (length - 1));
-            self.one_byte.extend_from_slice(value);
-        } else {
-            self.long = true;
+        if !self.two_byte && !(1..=16).contains(&length) {
+            self.widen();
         }
+        if self.two_byte {
+            self.bytes.extend([id, length]);
+        } else {
+            self.bytes.push((id << 4) | (length - 1));
+        }
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Writes what is there in the two-byte form.
+    fn widen(&mut self) {
+        let narrow = std::mem::take(&mut self.bytes);
+        let elements = Elements {
+            rest: &narrow,
+            two_byte: false,
+        };
+        for (id, value) in elements {
+            self.bytes.extend([id, value.len() as u8]);
+            self.bytes.extend_from_slice(value);
+        }
+        self.two_byte = true;
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let (profile, elements) = match self.long {
-            true => (TWO_BYTE, &self.two_byte),
-            false => (ONE_BYTE, &self.one_byte),
-        };
-        let words = elements.len().div_ceil(4);
-        out.put_u16(profile);
+        let words = self.bytes.len().div_ceil(4);
+        out.put_u16(if self.two_byte { TWO_BYTE } else { ONE_BYTE });
         out.put_u16(words as u16);
-        out.put_slice(elements);
-        out.resize(out.len() + 4 * words - elements.len(), 0);
+        out.put_slice(&self.bytes);
+        out.resize(out.len() + 4 * words - self.bytes.len(), 0);
     }
 }
 

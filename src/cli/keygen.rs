@@ -17,7 +17,8 @@ pub(super) struct KeygenArgs {
 }
 
 pub(super) fn run(args: &KeygenArgs) -> Result<(), CliError> {
-    make_folder(&args.output).map_err(|cause| KeyError::Io {
+    let folder = args.output.parent().unwrap_or(Path::new(""));
+    make_folder(folder).map_err(|cause| KeyError::Io {
         what: "make the folder of",
         path: args.output.clone(),
         cause,
@@ -30,23 +31,20 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Makes the file's folder where it is missing, for its owner only, and durable: a key in a folder that a crash takes away is lost.
-fn make_folder(file: &Path) -> io::Result<()> {
-    let Some(folder) = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-    else {
+/// Makes a folder that is missing, and those above it, for its owner only, and durable: a key in a folder that a crash takes away is lost.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.exists() {
         return Ok(());
-    };
+    }
+    let above = folder.parent().unwrap_or(Path::new(""));
+    make_folder(above)?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    for above in folder.ancestors().skip(1) {
-        let above = if above.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            above
-        };
-        // One that may only be passed through is not one that was made here.
-        let Ok(above) = File::open(above) else { break };
+    let above = match above.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => above,
+    };
+    // One that may only be passed through was there before, and cannot be opened.
+    if let Ok(above) = File::open(above) {
         above.sync_all()?;
     }
     Ok(())

@@ -48,12 +48,7 @@ impl Feedback {
 }
 
 /// What some payload types mean where no `a=rtpmap` says it (RFC 3551 §6).
-const STATIC: [Option<&str>; 128] = {
-    let mut known = [None; 128];
-    known[0] = Some("PCMU/8000");
-    known[8] = Some("PCMA/8000");
-    known
-};
+const STATIC: [(usize, &str); 2] = [(0, "PCMU/8000"), (8, "PCMA/8000")];
 
 /// What a section says of each payload type. One pass over its lines, whatever their number.
 struct Table<'a> {
@@ -65,13 +60,11 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn read(section: &Section<'a>) -> Self {
         let mut table = Self {
-            rtpmap: STATIC,
+            rtpmap: [None; 128],
             fmtp: [None; 128],
             feedback: [Feedback::default(); 128],
         };
         let mut every = Feedback::default();
-        // The first line counts.
-        let mut mapped = [false; 128];
         for (name, value) in section.attributes.iter() {
             if !matches!(name, "rtpmap" | "fmtp" | "rtcp-fb") {
                 continue;
@@ -88,14 +81,13 @@ impl<'a> Table<'a> {
                 continue;
             };
             match name {
-                "rtpmap" => {
-                    if !std::mem::replace(&mut mapped[pt], true) {
-                        table.rtpmap[pt] = Some(value);
-                    }
-                }
+                "rtpmap" => table.rtpmap[pt] = table.rtpmap[pt].or(Some(value)),
                 "fmtp" => table.fmtp[pt] = table.fmtp[pt].or(Some(value)),
                 _ => table.feedback[pt].add(value),
             }
+        }
+        for (pt, rtpmap) in STATIC {
+            table.rtpmap[pt].get_or_insert(rtpmap);
         }
         for feedback in &mut table.feedback {
             *feedback = feedback.or(every);

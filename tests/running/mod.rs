@@ -257,6 +257,13 @@ impl Server {
         self.post(path, &[("content-type", "application/sdp")], sdp.as_bytes())
     }
 
+    /// The same with a token.
+    pub fn offer_as(&self, path: &str, sdp: &str, token: &str) -> Response<Body> {
+        let shown = format!("Bearer {token}");
+        let headers = [("content-type", "application/sdp"), ("authorization", &shown)];
+        self.post(path, &headers, sdp.as_bytes())
+    }
+
     pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Body> {
         let mut request = agent().post(self.url(path));
         for (name, value) in headers {

@@ -45,10 +45,11 @@ export class Tab {
     return tab;
   }
 
-  /** Opens the page and clicks on "Publish your camera". */
-  static async publisher(browser, url) {
+  /** Opens the page, prepares it where that is wanted, and clicks on "Publish your camera". */
+  static async publisher(browser, url, prepare = async () => {}) {
     const tab = await Tab.open(browser, url);
     tab.role = "publisher";
+    await prepare(tab);
     await until(() => tab.run(() => !document.querySelector("#publish").hidden), "the publish button is there");
     await tab.web.click("#publish");
     await tab.words("Connected");
