@@ -9,6 +9,7 @@ use super::Event;
 use super::hub::{Broadcast, MIN_TICK};
 use super::timers::Timer;
 use crate::peer::{Begin, Begun, Done, Transmit};
+use crate::sdp::Setup;
 use crate::stack;
 use crate::vault::Role;
 
@@ -30,10 +31,19 @@ pub(crate) enum Screened {
         /// A publisher's, or one of somebody who may be one.
         role: Role,
         /// What is to be handed in.
-        datagrams: Vec<Bytes>,
+        datagrams: Vec<ForHandshake>,
     },
     /// No peer is at the address that it comes from.
     UnknownAddress,
+}
+
+/// A datagram that is worth a handshake's time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForHandshake {
+    /// The datagram.
+    pub data: Bytes,
+    /// The server's part in the handshakes that it may be for.
+    pub setup: Setup,
 }
 
 impl Broadcast {
@@ -64,7 +74,15 @@ impl Broadcast {
             handshakes.press(now);
         }
         let before = out.len();
-        let datagrams = handshakes.screen(now, from, data, &self.cookies, is_expected, out);
+        let ours = handshakes.active.takes(now, data);
+        let theirs = handshakes.screen(now, from, data, &self.cookies, is_expected, out);
+        let part = |data: &[u8], setup| ForHandshake {
+            data: Bytes::copy_from_slice(data),
+            setup,
+        };
+        let theirs = theirs.iter().map(|data| part(data, Setup::Passive));
+        let ours = ours.then(|| part(data, Setup::Active));
+        let datagrams: Vec<ForHandshake> = theirs.chain(ours).collect();
         if handshakes.is_pressed() {
             for id in &candidates {
                 if let Some(member) = self.members.get_mut(*id) {
@@ -81,7 +99,7 @@ impl Broadcast {
         }
         Screened::Handshake {
             role: self.role_at(&candidates),
-            datagrams: datagrams.iter().map(|data| Bytes::copy_from_slice(data)).collect(),
+            datagrams,
         }
     }
 
@@ -95,8 +113,17 @@ impl Broadcast {
     }
 
     /// Takes a datagram that was [screened](Broadcast::screen).
-    pub(crate) fn shake(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) {
+    pub(crate) fn shake(&mut self, now: Instant, from: SocketAddr, part: &ForHandshake, out: &mut Vec<Transmit>) {
         let Some(key) = self.addresses.find(from) else { return };
+        let ForHandshake { data, setup } = part;
+        if *setup == Setup::Active {
+            let Some(place) = self.addresses.get_mut(key) else {
+                return;
+            };
+            let done = place.handshakes.active.drive(now, from, Some(data), out);
+            stack::wipe();
+            return self.after_handshakes(now, key, done, out);
+        }
         let Some(place) = self.addresses.get(key) else { return };
         let candidates: Vec<usize> = place.candidates().collect();
         let role = self.role_at(&candidates);
@@ -123,6 +150,33 @@ impl Broadcast {
             self.tell_begun(&candidates);
         }
         self.after_handshakes(now, key, done, out);
+    }
+
+    /// A peer that wants to be the DTLS server has nominated this address: the server says its ClientHello. Not where others are too: what
+    /// answers there could be anybody's.
+    pub(super) fn begin_active(&mut self, now: Instant, id: usize, address: SocketAddr, out: &mut Vec<Transmit>) {
+        let Some(member) = self.members.get(id).filter(|member| member.peer.awaits_hello()) else {
+            return;
+        };
+        let Some(key) = self.addresses.find(address) else {
+            return;
+        };
+        let Some(place) = self.addresses.get_mut(key) else {
+            return;
+        };
+        if place.handshakes.active.is_under_way() || place.candidates().any(|other| other != id) {
+            return;
+        }
+        let Some(begun) = member.dtls.begin_active(member.role(), now) else {
+            tracing::debug!(
+                "as many handshakes are under way as there may be: none is begun with a peer that is passive"
+            );
+            return;
+        };
+        place.handshakes.active.begin(now, address, begun, out);
+        stack::wipe();
+        self.tell_begun(&[id]);
+        self.after_handshakes(now, key, None, out);
     }
 
     /// Those who wait for keys hear that a ClientHello has come; where nobody does, it is the owner who begins anew.

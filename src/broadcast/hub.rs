@@ -126,7 +126,7 @@ impl Broadcast {
             return Routed::Done;
         };
         let before = out.len();
-        let Received::Answered { claims } = member.peer.handle(now, from, data, out) else {
+        let Received::Answered { claims, nominates } = member.peer.handle(now, from, data, out) else {
             return Routed::Done;
         };
         if liveness::is_plain(now, member) {
@@ -142,6 +142,9 @@ impl Broadcast {
         if claims {
             self.addresses.claim(now, id, from, &mut self.members);
             self.look_for_keys(now, from);
+        }
+        if nominates {
+            self.begin_active(now, id, from, out);
         }
         self.settle(now, id, out);
         match self.addresses.owner(from) {

@@ -223,6 +223,7 @@ mod tests {
             &Negotiated {
                 fingerprints: vec![],
                 certificate: [0; 32],
+                setup: Default::default(),
                 media,
                 address: None,
             },
@@ -313,6 +314,7 @@ mod tests {
             &Negotiated {
                 fingerprints: vec![],
                 certificate: [0; 32],
+                setup: Default::default(),
                 media,
                 address: None,
             },

@@ -172,6 +172,7 @@ mod tests {
         let negotiated = Negotiated {
             fingerprints: vec![],
             certificate: [0; 32],
+            setup: Default::default(),
             media: vec![],
             address: None,
         };

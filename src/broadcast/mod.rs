@@ -45,7 +45,7 @@ mod twcc;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(crate) use handshaking::Screened;
+pub(crate) use handshaking::{ForHandshake, Screened};
 pub use hub::Broadcast;
 
 use crate::sdp::{Negotiated, Stream};

@@ -138,6 +138,7 @@ impl Broadcast {
         let setup = PeerSetup {
             ice,
             fingerprints: negotiated.fingerprints.clone(),
+            setup: negotiated.setup,
             address,
         };
         let entry = self.members.vacant_entry();

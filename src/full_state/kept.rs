@@ -123,8 +123,8 @@ impl Kept {
         let direction = |(key, salt)| Transform::new(keys.profile, key, salt);
         Some(Self {
             id: keys.id(),
-            sending: direction(keys.server())?,
-            receiving: direction(keys.client())?,
+            sending: direction(keys.local())?,
+            receiving: direction(keys.remote())?,
             sent: Vec::new(),
             // The first index is 1 with the crate that browsers were tested with.
             rtcp: 1,

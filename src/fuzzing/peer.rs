@@ -18,6 +18,7 @@ fn peer() -> Peer {
             hash: "sha-256".into(),
             digest: vec![1; 32],
         }],
+        setup: Default::default(),
         address: None,
     };
     Peer::new(setup)

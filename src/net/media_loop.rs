@@ -180,8 +180,8 @@ impl MediaLoop {
         while now.saturating_duration_since(start) < TURN
             && let Some((from, datagrams)) = self.turns.next()
         {
-            for data in datagrams {
-                self.core.shake(now, from, &data, out);
+            for part in datagrams {
+                self.core.shake(now, from, &part, out);
             }
             now = Instant::now();
         }

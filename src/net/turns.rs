@@ -7,9 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use crate::broadcast::{Broadcast, Screened};
+use crate::broadcast::{Broadcast, ForHandshake, Screened};
 use crate::peer::{self, Transmit};
 use crate::vault::Role;
 
@@ -43,7 +41,7 @@ pub(super) struct Turns {
 struct Line {
     /// The ClientHello that the attempt began with, where it is among the datagrams.
     random: Option<[u8; 32]>,
-    datagrams: Vec<Bytes>,
+    datagrams: Vec<ForHandshake>,
 }
 
 impl Turns {
@@ -72,7 +70,7 @@ impl Turns {
         }
     }
 
-    fn wait(&mut self, role: Role, from: SocketAddr, data: Bytes) {
+    fn wait(&mut self, role: Role, from: SocketAddr, part: ForHandshake) {
         let full = self.lines.len() >= MAX_ADDRESSES;
         let line = match self.lines.entry(from) {
             Entry::Occupied(line) => line.into_mut(),
@@ -85,10 +83,10 @@ impl Turns {
                 place.insert(Line::default())
             }
         };
-        if let Some(random) = peer::client_random(&data) {
+        if let Some(random) = peer::client_random(&part.data) {
             match line.random {
                 // Said again. The second ClientHello has the same random, and goes on from the first one.
-                Some(known) if known == random && line.datagrams.contains(&data) => return,
+                Some(known) if known == random && line.datagrams.contains(&part) => return,
                 Some(known) if known == random => {}
                 // The browser has given that attempt up.
                 Some(_) => line.datagrams.clear(),
@@ -97,12 +95,12 @@ impl Turns {
             line.random = Some(random);
         }
         if line.datagrams.len() < MAX_OF_ADDRESS {
-            line.datagrams.push(data);
+            line.datagrams.push(part);
         }
     }
 
     /// Takes the next address with all that it has sent.
-    pub fn next(&mut self) -> Option<(SocketAddr, Vec<Bytes>)> {
+    pub fn next(&mut self) -> Option<(SocketAddr, Vec<ForHandshake>)> {
         let from = self.publishers.pop_front().or_else(|| self.viewers.pop_front())?;
         let line = self.lines.remove(&from)?;
         Some((from, line.datagrams))
@@ -115,7 +113,17 @@ impl Turns {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::sdp::Setup;
+
+    fn part(data: &[u8]) -> ForHandshake {
+        ForHandshake {
+            data: Bytes::copy_from_slice(data),
+            setup: Setup::Passive,
+        }
+    }
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], port))
@@ -134,7 +142,7 @@ pub(super) mod tests {
     fn publishers_come_before_viewers_and_each_in_the_order_of_arrival() {
         let mut turns = Turns::default();
         let wait = |turns: &mut Turns, role, port, data: &'static [u8]| {
-            turns.wait(role, address(port), Bytes::from_static(data));
+            turns.wait(role, address(port), part(data));
         };
         wait(&mut turns, Role::Viewer, 1, b"\x16a");
         wait(&mut turns, Role::Viewer, 2, b"\x16b");
@@ -143,7 +151,7 @@ pub(super) mod tests {
         let order: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
         let ports: Vec<u16> = order.iter().map(|(from, _)| from.port()).collect();
         assert_eq!(ports, [3, 1, 2]);
-        assert_eq!(order[1].1, [&b"\x16a"[..], b"\x16d"]);
+        assert_eq!(order[1].1, [part(b"\x16a"), part(b"\x16d")]);
         assert!(turns.is_empty());
     }
 
@@ -151,20 +159,20 @@ pub(super) mod tests {
     fn a_browsers_later_attempt_takes_the_place_of_an_earlier_one_and_a_repetition_is_left_out() {
         let mut turns = Turns::default();
         for data in [&hello(1)[..], b"\x16rest", &hello(2), b"\x16rest", &hello(2)] {
-            turns.wait(Role::Viewer, address(1), Bytes::copy_from_slice(data));
+            turns.wait(Role::Viewer, address(1), part(data));
         }
         let (_, datagrams) = turns.next().expect("a turn");
-        assert_eq!(datagrams, [&hello(2)[..], b"\x16rest"]);
+        assert_eq!(datagrams, [part(&hello(2)), part(b"\x16rest")]);
     }
 
     #[test]
     fn what_waits_has_a_bound() {
         let mut turns = Turns::default();
         for _ in 0..20 {
-            turns.wait(Role::Viewer, address(1), Bytes::from_static(b"\x16"));
+            turns.wait(Role::Viewer, address(1), part(b"\x16"));
         }
         for port in 1..=u16::MAX {
-            turns.wait(Role::Viewer, address(port), Bytes::from_static(b"\x16"));
+            turns.wait(Role::Viewer, address(port), part(b"\x16"));
         }
         assert_eq!(turns.next().expect("a turn").1.len(), MAX_OF_ADDRESS);
         assert_eq!(std::iter::from_fn(|| turns.next()).count(), MAX_ADDRESSES - 1);

@@ -1,4 +1,5 @@
-//! DTLS (RFC 9147, RFC 6347) as the server side of DTLS-SRTP (RFC 5764): a transient handshake that ends in session keys.
+//! DTLS (RFC 9147, RFC 6347) of DTLS-SRTP (RFC 5764): a transient handshake that ends in session keys. The server is the DTLS server, but
+//! for peers that want to be that themselves.
 //!
 //! The library stands behind [`Handshake`], so that another one can take its place.
 
@@ -15,6 +16,7 @@ use super::cookie::COOKIE_LEN;
 use super::handshakes::{Begin, Begun};
 use super::srtp::{Profile, SessionKeys};
 use super::verified;
+use crate::sdp::Setup;
 use crate::vault::Role;
 
 /// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s where the application knows
@@ -42,13 +44,13 @@ pub enum DtlsError {
 
 /// What a completed handshake yields.
 pub(crate) struct Completed {
-    /// The browser's leaf certificate, DER. Nothing has been compared with a fingerprint yet.
+    /// The peer's leaf certificate, DER. Nothing has been compared with a fingerprint yet.
     pub certificate: Vec<u8>,
     /// Fresh keys.
     pub keys: SessionKeys,
 }
 
-/// One DTLS handshake, server side, without I/O.
+/// One DTLS handshake without I/O.
 pub(crate) trait Handshake: Send {
     /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields the keys once. After an error the
     /// handshake is dead and must be dropped.
@@ -203,7 +205,16 @@ impl Dtls {
             (Begin::Direct, Role::Viewer) => (dimpl::Dtls::new_12(config, certificate, now), None),
             (Begin::Direct, Role::Publisher) => (dimpl::Dtls::new_auto(config, certificate, now), None),
         };
-        Some((Box::new(Dimpl::new(dtls, cookie, now)), admitted))
+        Some((Box::new(Dimpl::new(dtls, Setup::Passive, cookie, now)), admitted))
+    }
+
+    /// The same with a peer that is the DTLS server itself. It gets DTLS 1.2: whoever cannot be the client has nothing newer either, and a
+    /// ClientHello of DTLS 1.2 is the smaller one, should it go to a stranger.
+    pub(crate) fn begin_active(&self, role: Role, now: Instant) -> Option<Begun> {
+        let admitted = self.load.admit(role)?;
+        let mut dtls = dimpl::Dtls::new_12(self.config.clone(), self.certificate(), now);
+        dtls.set_active(true);
+        Some((Box::new(Dimpl::new(dtls, Setup::Active, None, now)), admitted))
     }
 
     fn certificate(&self) -> DtlsCertificate {
@@ -253,6 +264,7 @@ impl Identities {
 
 struct Dimpl {
     dtls: dimpl::Dtls,
+    setup: Setup,
     /// What the client has shown, where it was asked for it.
     cookie: Option<[u8; COOKIE_LEN]>,
     certificate: Option<Vec<u8>>,
@@ -261,9 +273,10 @@ struct Dimpl {
 }
 
 impl Dimpl {
-    fn new(dtls: dimpl::Dtls, cookie: Option<[u8; COOKIE_LEN]>, now: Instant) -> Self {
+    fn new(dtls: dimpl::Dtls, setup: Setup, cookie: Option<[u8; COOKIE_LEN]>, now: Instant) -> Self {
         Self {
             dtls,
+            setup,
             cookie,
             certificate: None,
             next: now,
@@ -292,7 +305,7 @@ impl Handshake for Dimpl {
                 Output::BufferTooSmall { needed } => self.buffer.resize(needed, 0),
                 Output::PeerCert(der) => self.certificate = Some(der.to_vec()),
                 Output::KeyingMaterial(material, profile) => {
-                    keys = profile_of(profile).and_then(|p| SessionKeys::new(p, &material));
+                    keys = profile_of(profile).and_then(|p| SessionKeys::exported(p, &material, self.setup));
                     if keys.is_none() {
                         return Err(DtlsError::NoKeys);
                     }

@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 16 << 10;
 const MAX_HELD: usize = 16;
 
 /// A fault counts when for so long nothing came that mends it: what shows it is plaintext, which anybody may have sent.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why no handshake of a client's can be completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,12 @@ pub(crate) enum Fault {
         "its DTLS handshake went wrong, as with a certificate whose key is not P-256; give it one with a P-256 key"
     )]
     Failed,
+    /// It is the DTLS server (`a=setup:passive`), and its answers are alerts or are of no use.
+    #[error(
+        "by its offer it is the DTLS server, and the handshake with it goes wrong, as with a certificate whose key is not P-256; \
+         give it one with a P-256 key, or let it be the DTLS client"
+    )]
+    Passive,
 }
 
 /// See the module. One for each address.

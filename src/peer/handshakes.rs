@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Transmit;
+use super::active::Active;
 use super::cookie::{COOKIE_LEN, Cookies};
 use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake};
 use super::flight::{Fault, Flight};
@@ -28,7 +29,7 @@ const MAX_ADVANCED: usize = 4;
 /// ClientHellos that wait for their turn.
 const MAX_WAITING: usize = 4;
 /// How long a completed handshake stays to repeat its last flight, should that have been lost.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
 /// again, and is answered again; a stranger whose address somebody used is left alone.
 const UNASKED_REPEATS: u32 = 2;
@@ -110,6 +111,8 @@ pub(crate) struct Handshakes {
     flight: Flight,
     /// A later fragment of a ClientHello that overtook the first one.
     early: Option<Bytes>,
+    /// The handshake in which the server is the client.
+    pub active: Active,
 }
 
 impl Handshakes {
@@ -191,7 +194,7 @@ impl Handshakes {
 
     /// Why no handshake can be completed here, if that is certain.
     pub fn fault(&self, now: Instant) -> Option<Fault> {
-        self.flight.fault(now)
+        self.flight.fault(now).or_else(|| self.active.fault(now))
     }
 
     /// Whether more ClientHellos come here than are answered at once.
@@ -358,14 +361,18 @@ impl Handshakes {
     pub fn handle_timeout(&mut self, now: Instant, from: SocketAddr, out: &mut Vec<Transmit>) -> Option<Done> {
         let newest = self.newest();
         let pressed = self.direct.is_pressed();
+        let active = self.active.next_timeout().is_some_and(|next| next <= now);
+        let ours = active.then(|| self.active.drive(now, from, None, out)).flatten();
         self.drive(now, from, out, None, |h| h.next(newest, pressed) <= now)
+            .or(ours)
     }
 
     /// When to call [`Handshakes::handle_timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let newest = self.newest();
         let pressed = self.direct.is_pressed();
-        self.list.iter().map(|h| h.next(newest, pressed)).min()
+        let next = self.list.iter().map(|h| h.next(newest, pressed));
+        next.chain(self.active.next_timeout()).min()
     }
 
     /// The random of the newest handshake under way.

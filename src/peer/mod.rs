@@ -1,5 +1,6 @@
 //! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
 
+mod active;
 mod cookie;
 mod dtls;
 mod flight;
@@ -31,7 +32,7 @@ pub(crate) use records::client_random;
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 
-use crate::sdp::Fingerprint;
+use crate::sdp::{Fingerprint, Setup};
 use crate::stack;
 use crate::vault::IceCredentials;
 
@@ -47,6 +48,8 @@ pub struct PeerSetup {
     pub ice: IceCredentials,
     /// What the browser's certificate must match.
     pub fingerprints: Vec<Fingerprint>,
+    /// The server's part in its DTLS handshake.
+    pub setup: Setup,
     /// Where its media went in an earlier boot.
     pub address: Option<SocketAddr>,
 }
@@ -69,6 +72,8 @@ pub enum Received {
     Answered {
         /// It passed, and did not come before from another address: the peer may be there.
         claims: bool,
+        /// The peer nominates this pair (RFC 8445 §8.1.1).
+        nominates: bool,
     },
     /// An authenticated RTP packet, decrypted.
     Rtp(BytesMut),
@@ -143,13 +148,19 @@ impl Peer {
             data: checked.response.into(),
         });
         if checked.refused {
-            return Received::Answered { claims: false };
+            return Received::Answered {
+                claims: false,
+                nominates: false,
+            };
         }
         self.last_heard = Some(now);
         self.last_check = Some(now);
         if !self.is_first(checked.transaction, from) {
             tracing::trace!("a STUN check came before from another address: answered, nothing else");
-            return Received::Answered { claims: false };
+            return Received::Answered {
+                claims: false,
+                nominates: false,
+            };
         }
         if checked.nominated && self.srtp.is_some() {
             self.nominated.retain(|address| *address != from);
@@ -158,7 +169,10 @@ impl Peer {
                 self.nominated.remove(0);
             }
         }
-        Received::Answered { claims: true }
+        Received::Answered {
+            claims: true,
+            nominates: checked.nominated,
+        }
     }
 
     /// Whether a check is not a copy of another one, sent in the name of another address: STUN has no protection against replays
@@ -170,6 +184,11 @@ impl Peer {
         self.checks.push_front((transaction, from));
         self.checks.truncate(MAX_CHECKS);
         true
+    }
+
+    /// Whether its DTLS handshake is the server's to begin, and has not been completed.
+    pub(crate) fn awaits_hello(&self) -> bool {
+        self.setup.setup == Setup::Active && self.srtp.is_none()
     }
 
     /// Whether this certificate (DER) is the browser's, by the offer.

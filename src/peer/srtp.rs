@@ -11,6 +11,8 @@ use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 use zeroize::Zeroizing;
 
+use crate::sdp::Setup;
+
 #[cfg(feature = "full-state")]
 #[path = "../full_state/kept.rs"]
 pub(super) mod full_state;
@@ -65,7 +67,8 @@ impl Profile {
     }
 }
 
-/// SRTP keys of one DTLS handshake, as exported (RFC 5764 §4.2). A session key: no `Clone`, no `Serialize`, no `Debug`, wiped when dropped.
+/// SRTP keys of one DTLS handshake, in the order in which they are exported (RFC 5764 §4.2) where the server is the DTLS server: the peer's
+/// key, the server's, the peer's salt, the server's. A session key: no `Clone`, no `Serialize`, no `Debug`, wiped when dropped.
 pub struct SessionKeys {
     profile: Profile,
     material: Zeroizing<Vec<u8>>,
@@ -83,24 +86,36 @@ impl SessionKeys {
         })
     }
 
-    /// (key, salt) of what the DTLS client, the browser, sends.
-    fn client(&self) -> (&[u8], &[u8]) {
+    /// Takes exported keying material of a handshake in which the server had this part; `None` where its length does not fit the profile.
+    pub(super) fn exported(profile: Profile, exported: &[u8], setup: Setup) -> Option<Self> {
+        let mut keys = Self::new(profile, exported)?;
+        if setup == Setup::Active {
+            // The first of each pair is the DTLS client's.
+            let (keys_of_both, salts) = keys.material.split_at_mut(2 * profile.key_len());
+            keys_of_both.rotate_left(profile.key_len());
+            salts.rotate_left(profile.salt_len());
+        }
+        Some(keys)
+    }
+
+    /// (key, salt) of what the peer sends.
+    fn remote(&self) -> (&[u8], &[u8]) {
         let (k, s) = (self.profile.key_len(), self.profile.salt_len());
         (&self.material[..k], &self.material[2 * k..2 * k + s])
     }
 
-    /// (key, salt) of what the DTLS server, we, send.
-    fn server(&self) -> (&[u8], &[u8]) {
+    /// (key, salt) of what the server sends.
+    fn local(&self) -> (&[u8], &[u8]) {
         let (k, s) = (self.profile.key_len(), self.profile.salt_len());
         (&self.material[k..2 * k], &self.material[2 * k + s..2 * k + 2 * s])
     }
 
     pub(super) fn receiving(&self) -> Option<Context> {
-        self.context(self.client())
+        self.context(self.remote())
     }
 
     pub(super) fn sending(&self) -> Option<Context> {
-        self.context(self.server())
+        self.context(self.local())
     }
 
     fn context(&self, (key, salt): (&[u8], &[u8])) -> Option<Context> {

@@ -117,6 +117,7 @@ impl Pair {
                 hash: "sha-256".into(),
                 digest: digest.as_ref().to_vec(),
             }],
+            setup: Default::default(),
             address: known,
         };
         let now = Instant::now();

@@ -6,7 +6,7 @@ use super::codecs::{self, CodecLine};
 use super::extensions::{self, Extension};
 use super::lines::Section;
 use super::offer::{Chosen, Offer};
-use super::{Codec, Extensions, Local, MAX_SDP, SdpError, Source, Stream, address, fingerprint};
+use super::{Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address, fingerprint};
 use crate::vault::Role;
 
 /// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing of its channel.
@@ -14,7 +14,7 @@ const STREAM: &str = "rekindle";
 /// RFC 8285 §6: elements of the two-byte form may come as well.
 const ALLOW_MIXED: &str = "extmap-allow-mixed";
 
-/// Answers an offer: ICE-lite, DTLS server, one transport for all (BUNDLE, rtcp-mux).
+/// Answers an offer: ICE-lite, DTLS server where the offer allows it, one transport for all (BUNDLE, rtcp-mux).
 ///
 /// At most one audio and one video section are taken, in the offer's order with the offer's mids; all other sections are
 /// rejected. From a publisher one codec a kind is taken, the first of its offer that the server forwards (H.265 last). A viewer is answered
@@ -168,7 +168,7 @@ fn write_answer(
     for (index, section) in offer.description.media.iter().enumerate() {
         match agreed.iter().find(|a| a.chosen.index == index) {
             Some(agreed) => {
-                write_section(out, role, section, agreed, local)?;
+                write_section(out, role, section, agreed, (local, offer.setup))?;
                 if role == Role::Viewer && agreed.chosen.active {
                     write_streams(out, agreed, streams)?;
                 }
@@ -198,7 +198,7 @@ fn write_section(
     role: Role,
     section: &Section<'_>,
     agreed: &Agreed<'_>,
-    local: &Local<'_>,
+    (local, setup): (&Local<'_>, Setup),
 ) -> fmt::Result {
     let Agreed {
         chosen,
@@ -211,7 +211,7 @@ fn write_section(
         write!(out, " {pt}")?;
     }
     out.write_str("\r\nc=IN IP4 0.0.0.0\r\n")?;
-    write_transport(out, local)?;
+    write_transport(out, local, setup)?;
     if !chosen.mid.is_empty() {
         write!(out, "a=mid:{}\r\n", chosen.mid)?;
     }
@@ -252,7 +252,11 @@ fn write_streams(out: &mut String, agreed: &Agreed<'_>, streams: &[Stream]) -> f
 
 /// The transport stands in every section, not only in the one that BUNDLE tags: the page moves the tag to make Firefox run
 /// DTLS again.
-fn write_transport(out: &mut String, local: &Local<'_>) -> fmt::Result {
+fn write_transport(out: &mut String, local: &Local<'_>, setup: Setup) -> fmt::Result {
+    let setup = match setup {
+        Setup::Passive => "passive",
+        Setup::Active => "active",
+    };
     write!(
         out,
         "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
@@ -261,7 +265,7 @@ fn write_transport(out: &mut String, local: &Local<'_>) -> fmt::Result {
     )?;
     write!(
         out,
-        "a=fingerprint:sha-256 {}\r\na=setup:passive\r\n",
+        "a=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n",
         fingerprint::write(local.fingerprint_sha256)
     )?;
     // RFC 8445 §5.1.2.1: type preference 126 for host, a local preference of its own for each address, component 1.

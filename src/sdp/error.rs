@@ -65,12 +65,14 @@ pub enum SdpError {
     /// A fingerprint that is no digest of its hash, or too many of them.
     #[error("an a=fingerprint line is damaged, or there are too many; send one with sha-256")]
     BadFingerprint,
-    /// Bundled sections with different ICE credentials or certificates.
-    #[error("the bundled sections have different ICE credentials or fingerprints; set bundlePolicy to \"max-bundle\"")]
+    /// Bundled sections with different ICE credentials, certificates or DTLS roles.
+    #[error(
+        "the bundled sections have different ICE credentials, fingerprints or a=setup; set bundlePolicy to \"max-bundle\""
+    )]
     SplitTransport,
-    /// `a=setup:passive` or `holdconn` (RFC 8842 §5): the server is the passive side.
-    #[error("the offer must let the server be the DTLS server; use a=setup:actpass")]
-    NotActive,
+    /// `a=setup:holdconn`, or no value of RFC 4145 §4 at all.
+    #[error("the offer's a=setup says neither actpass, active nor passive; use a=setup:actpass")]
+    BadSetup,
     /// Nothing in the section that the server forwards.
     #[error(
         "the {kind} section offers no codec that this server forwards; offer Opus, PCMU or PCMA, and VP8, VP9, H.264, H.265 or AV1"

@@ -157,6 +157,16 @@ pub struct Media {
     pub ssrcs: Vec<Ssrc>,
 }
 
+/// The server's part in the DTLS handshake: the value of `a=setup` in its answer (RFC 8842 §5.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Setup {
+    /// It is the DTLS server: wherever the offer allows it, since only a DTLS client can begin anew after a restart.
+    #[default]
+    Passive,
+    /// It is the DTLS client: the offer says `a=setup:passive` and leaves no choice.
+    Active,
+}
+
 /// A hash of the browser's certificate (RFC 8122).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
@@ -174,6 +184,8 @@ pub struct Negotiated {
     pub fingerprints: Vec<Fingerprint>,
     /// SHA-256 of the server's certificate, as the answer names it: the one that this browser knows the server by.
     pub certificate: [u8; 32],
+    /// The server's part in the DTLS handshake.
+    pub setup: Setup,
     /// Agreed m-sections, in SDP order, rejected and inactive ones left out.
     pub media: Vec<Media>,
     /// The browser's address that last passed a check, from the record's own `a=candidate` line (see [`with_address`]);

@@ -3,7 +3,7 @@
 use super::codecs::{self, CodecLine};
 use super::lines::{Attributes, Description};
 use super::offer::Offer;
-use super::{Media, Negotiated, Payload, SdpError, Ssrc, address, extensions, fingerprint};
+use super::{Media, Negotiated, Payload, SdpError, Setup, Ssrc, address, extensions, fingerprint};
 use crate::vault::Role;
 
 /// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile offer small.
@@ -21,6 +21,7 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
         return Err(SdpError::AnswerMismatch);
     }
     let mut media = Vec::new();
+    let mut setup = None;
     for (index, answered) in answer.media.iter().enumerate() {
         if answered.port == 0 || answered.attributes.has("inactive") {
             continue;
@@ -33,6 +34,15 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
         if answered.attributes.first("mid").unwrap_or_default() != chosen.mid
             || answered.media != chosen.kind.to_string()
         {
+            return Err(SdpError::AnswerMismatch);
+        }
+        let own = match answered.attributes.first("setup") {
+            Some("passive") => Setup::Passive,
+            // As the offer leaves no choice: whoever may begin anew is not made to wait for the server.
+            Some("active") if offer.setup == Setup::Active => Setup::Active,
+            _ => return Err(SdpError::AnswerMismatch),
+        };
+        if *setup.get_or_insert(own) != own {
             return Err(SdpError::AnswerMismatch);
         }
         let section = offer.section(chosen);
@@ -64,6 +74,7 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
         address: address::read(&offer.description),
         fingerprints: offer.fingerprints,
         certificate,
+        setup: setup.unwrap_or_default(),
         media,
     })
 }

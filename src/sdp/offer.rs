@@ -1,7 +1,7 @@
 //! What must hold for an offer before anything is chosen from it.
 
 use super::lines::{Description, Section};
-use super::{Fingerprint, Kind, SdpError, fingerprint};
+use super::{Fingerprint, Kind, SdpError, Setup, fingerprint};
 use crate::vault::Role;
 
 /// An offer that holds: its chosen sections share one transport with one certificate.
@@ -11,6 +11,8 @@ pub(super) struct Offer<'a> {
     /// Mids of the BUNDLE group, in its order.
     pub bundle: Vec<&'a str>,
     pub fingerprints: Vec<Fingerprint>,
+    /// What the offer leaves to the server in the DTLS handshake.
+    pub setup: Setup,
     /// The sections to answer, in SDP order: at most one a kind. All others are rejected. One that stands alone need not be bundled.
     pub chosen: Vec<Chosen<'a>>,
 }
@@ -37,11 +39,12 @@ impl<'a> Offer<'a> {
         let bundle = bundle(&description);
         check_mids(&description)?;
         let chosen = choose(role, &description, &bundle)?;
-        let fingerprints = check_transport(&description, &bundle, &chosen)?;
+        let (fingerprints, setup) = check_transport(&description, &bundle, &chosen)?;
         Ok(Self {
             description,
             bundle,
             fingerprints,
+            setup,
             chosen,
         })
     }
@@ -166,7 +169,7 @@ fn check_transport(
     description: &Description<'_>,
     bundle: &[&str],
     chosen: &[Chosen<'_>],
-) -> Result<Vec<Fingerprint>, SdpError> {
+) -> Result<(Vec<Fingerprint>, Setup), SdpError> {
     let tagged = description.media.iter().find(|section| {
         section
             .attributes
@@ -179,6 +182,7 @@ fn check_transport(
     };
     let mut ice: Option<(&str, &str)> = None;
     let mut prints: Option<Vec<Fingerprint>> = None;
+    let mut setup = None;
     let session_prints = fingerprint::read(&description.session);
     for choice in chosen {
         let section = &description.media[choice.index];
@@ -188,8 +192,13 @@ fn check_transport(
         if !section.attributes.has("rtcp-mux") && !leaves {
             return Err(SdpError::NoRtcpMux { kind: choice.kind });
         }
-        if !matches!(effective(section, "setup"), None | Some("actpass" | "active")) {
-            return Err(SdpError::NotActive);
+        let left = match effective(section, "setup") {
+            None | Some("actpass" | "active") => Setup::Passive,
+            Some("passive") => Setup::Active,
+            Some(_) => return Err(SdpError::BadSetup),
+        };
+        if *setup.get_or_insert(left) != left {
+            return Err(SdpError::SplitTransport);
         }
         match (effective(section, "ice-ufrag"), effective(section, "ice-pwd")) {
             (None, None) => {}
@@ -216,7 +225,8 @@ fn check_transport(
     {
         prints = fingerprint::read(&tagged.attributes)?;
     }
-    prints.ok_or(SdpError::NoFingerprint)
+    let prints = prints.ok_or(SdpError::NoFingerprint)?;
+    Ok((prints, setup.unwrap_or_default()))
 }
 
 /// `ice-char`s (RFC 8839 §5.4), at least `min` and at most 256.

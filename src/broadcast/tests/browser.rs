@@ -18,7 +18,7 @@ use crate::broadcast::Join;
 use crate::broadcast::egress::tests::{audio, video};
 use crate::broadcast::rtp::Packet;
 use crate::peer::tests::certificate;
-use crate::sdp::{Extensions, Fingerprint, Negotiated, Ssrc};
+use crate::sdp::{Extensions, Fingerprint, Negotiated, Setup, Ssrc};
 use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
 fn copy(certificate: &DtlsCertificate) -> DtlsCertificate {
@@ -92,6 +92,7 @@ impl Browser {
                 negotiated: Negotiated {
                     fingerprints: vec![fingerprint],
                     certificate: [0; 32],
+                    setup: Default::default(),
                     media: vec![audio, media],
                     address: None,
                 },
@@ -126,6 +127,13 @@ impl Browser {
             .add_to(&mut m)
             .unwrap();
         m.raw
+    }
+
+    /// It is the DTLS server, as its offer says.
+    pub fn serve_dtls(&mut self, now: Instant) {
+        self.join.negotiated.setup = Setup::Active;
+        let config = Arc::new(dimpl::Config::default());
+        self.dtls = Some(dimpl::Dtls::new_12(config, copy(&self.certificate), now));
     }
 
     pub fn start_dtls(&mut self, now: Instant) {
@@ -177,8 +185,12 @@ impl Browser {
                     let context = |key: &[u8], salt: &[u8]| {
                         Some(Context::new(key, salt, profile, None, None, &AwsLcRsCrypto).unwrap())
                     };
-                    self.sending = context(&material[..k], &material[2 * k..2 * k + s]);
-                    self.receiving = context(&material[k..2 * k], &material[2 * k + s..2 * k + 2 * s]);
+                    let client = context(&material[..k], &material[2 * k..2 * k + s]);
+                    let server = context(&material[k..2 * k], &material[2 * k + s..2 * k + 2 * s]);
+                    (self.sending, self.receiving) = match self.join.negotiated.setup {
+                        Setup::Passive => (client, server),
+                        Setup::Active => (server, client),
+                    };
                 }
                 Output::Timeout(_) => return out,
                 _ => {}

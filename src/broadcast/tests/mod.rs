@@ -6,6 +6,7 @@ mod hostile;
 #[cfg(feature = "full-state")]
 #[path = "../../full_state/tests/kills.rs"]
 mod kills;
+mod passive;
 pub(super) mod random;
 mod recovery;
 mod staying;

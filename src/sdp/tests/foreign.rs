@@ -213,3 +213,37 @@ fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
     assert_eq!(Codec::Vp9 { profile: 0 }.serves(&Codec::Vp9 { profile: 2 }), Some(3));
     assert_eq!(Codec::Vp8.serves(&Codec::Opus), None);
 }
+
+#[test]
+fn an_offerer_that_can_only_be_the_dtls_server_is_let_be_it() {
+    let offer = |setup: &str| {
+        let lines = transport();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).chain(["sendonly"]).collect();
+        let both = [
+            audio(&[&lines[..], &["mid:0"]].concat()),
+            video(9, &[&lines[..], &["mid:1"]].concat()),
+        ];
+        offer(&["group:BUNDLE 0 1"], &both).replace("setup:actpass", &format!("setup:{setup}"))
+    };
+    for (setup, own) in [
+        ("actpass", Setup::Passive),
+        ("active", Setup::Passive),
+        ("passive", Setup::Active),
+    ] {
+        for (answer, agreed) in taken(&offer(setup)) {
+            assert_eq!(agreed.setup, own, "{setup}");
+            let said = if own == Setup::Active { "active" } else { "passive" };
+            assert_eq!(answer.matches(&format!("a=setup:{said}\r\n")).count(), 2);
+            assert_eq!(answer.matches("a=setup:").count(), 2);
+        }
+    }
+    // Two halves of one transport that contradict each other, and an answer that leaves the client waiting.
+    let mixed = offer("actpass").replacen("setup:actpass", "setup:passive", 1);
+    assert_eq!(try_answer(Role::Publisher, &mixed, None), Err(SdpError::SplitTransport));
+    let (text, [(answer, _), _]) = (offer("actpass"), taken(&offer("actpass")));
+    let turned = answer.replace("setup:passive", "setup:active");
+    assert_eq!(
+        negotiated(Role::Publisher, &text, &turned),
+        Err(SdpError::AnswerMismatch)
+    );
+}

@@ -67,8 +67,8 @@ fn each_fault_of_an_offer_has_its_own_answer() {
         (edit(&format!("{print}\r\n"), ""), SdpError::NoFingerprint),
         (edit(&print, &sha1), SdpError::WeakFingerprint),
         (edit(&print, &print[..print.len() - 3]), SdpError::BadFingerprint),
-        (edit("a=setup:actpass", "a=setup:passive"), SdpError::NotActive),
-        (edit("a=setup:actpass", "a=setup:holdconn"), SdpError::NotActive),
+        (edit("a=setup:actpass", "a=setup:nonsense"), SdpError::BadSetup),
+        (edit("a=setup:actpass", "a=setup:holdconn"), SdpError::BadSetup),
         (
             edit("opus/48000/2", "speex/48000/2")
                 .replace("PCMU/", "G728/")
