@@ -134,6 +134,11 @@ export class Session extends EventTarget {
       this.#listen(connection);
       const reason = await connection.over;
       if (this.#done) return;
+      if (reason === "replaced" && this.#role === "publisher") {
+        // A new session would replace the other one in turn.
+        this.#fail("channel-taken", "Another publisher has taken this channel over.", 409);
+        return;
+      }
       failures = connection.served ? 0 : failures + 1;
       this.#outage = null;
       this.#replaceReason = reason;

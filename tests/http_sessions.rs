@@ -151,6 +151,21 @@ fn a_channel_has_one_publisher() {
 }
 
 #[test]
+fn where_the_operator_says_so_a_newcomer_replaces_a_publisher() {
+    let (folder, server) = start(&["--publisher", "replace"]);
+    let first = server.join("/whip/lobby", PUBLISH);
+    let mut events = server.events(&format!("{first}/events"));
+    assert_eq!(events.next().map(|(kind, _)| kind).as_deref(), Some("hello"));
+    // For a moment the place is kept for the one who is about to come.
+    let second = server.join("/whip/lobby", PUBLISH);
+    let gone = std::iter::from_fn(|| events.next()).find(|(kind, _)| kind == "gone");
+    assert_eq!(gone.map(|(_, data)| data["reason"].clone()), Some("replaced".into()));
+    assert_problem(server.delete(&first), 404, "no-session");
+    assert_eq!(server.delete(&second).status(), 200);
+    assert_eq!(records(folder.path()), 0);
+}
+
+#[test]
 fn a_full_server_turns_newcomers_away() {
     let (_folder, server) = start(&["--max-peers", "1"]);
     server.join("/whip/lobby", PUBLISH);

@@ -14,6 +14,7 @@ use super::resend::Answer;
 use super::rtp::Packet;
 use super::seed::Seed;
 use super::track::Track;
+use super::translation::Passage;
 
 /// After a restart, a viewer that is back sooner than this after its publisher gets all that it missed; later, a keyframe.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -57,13 +58,25 @@ impl Egress<'_> {
         let Side::Viewer(viewer) = &mut member.side else {
             return false;
         };
+        let translated;
+        let (index, packet, rtx_ssrc) = match &viewer.translation {
+            None => (index, packet, track.rtx_ssrc),
+            Some(translation) => match translation.of(track, index, packet) {
+                None => return false,
+                Some((index, other, rtx_ssrc)) => {
+                    translated = other;
+                    (index, &translated, rtx_ssrc.unwrap_or(track.rtx_ssrc))
+                }
+            },
+        };
+        let ssrc = packet.header.ssrc;
         let first_rtx = || first_rtx(self.seed, &member.ufrag, &member.peer, track);
         let rtx = rtx.then(|| Rtx {
-            ssrc: track.rtx_ssrc,
-            sequence: viewer.next_rtx(track.ssrc, first_rtx),
+            ssrc: rtx_ssrc,
+            sequence: viewer.next_rtx(ssrc, first_rtx),
         });
         if !viewer.mapping.rewrite(&track.section, packet, rtx, self.buffers)
-            || (rtx.is_none() && !viewer.may_send(track.ssrc, index, first_rtx))
+            || (rtx.is_none() && !viewer.may_send(ssrc, index, first_rtx))
         {
             return false;
         }
@@ -129,7 +142,9 @@ impl Channel {
             counts,
             out,
         } = egress;
-        let mut refused = Vec::new();
+        let tracks = &self.tracks;
+        let is_there = |ssrc| tracks.iter().any(|track| track.ssrc == ssrc);
+        let (mut refused, mut translated) = (Vec::new(), Vec::new());
         for group in &self.groups {
             if !group.mapping.rewrite(&track.section, packet, None, buffers) {
                 counts.unmapped += group.viewers.len() as u64;
@@ -142,6 +157,21 @@ impl Channel {
                 let Side::Viewer(viewer) = &mut member.side else {
                     continue;
                 };
+                match viewer
+                    .translation
+                    .as_mut()
+                    .map(|t| t.pass(now, track, index, packet, is_there))
+                {
+                    None | Some(Passage::AsItIs) => {}
+                    Some(Passage::Translated) => {
+                        translated.push(id);
+                        continue;
+                    }
+                    Some(Passage::Nothing) => {
+                        counts.unmapped += 1;
+                        continue;
+                    }
+                }
                 let first_rtx = || first_rtx(seed, &member.ufrag, &member.peer, track);
                 if !viewer.may_send(track.ssrc, index, first_rtx) {
                     counts.unmapped += 1;
@@ -156,6 +186,9 @@ impl Channel {
                 }
             }
         }
+        for id in translated {
+            egress.send(id, track, index, packet, false);
+        }
         // From before the sequence number's wrap, with keys from after it: RTX has numbers of its own.
         for id in refused {
             egress.send(id, track, index, packet, true);
@@ -166,9 +199,15 @@ impl Channel {
     /// Answers a viewer's NACK out of the history, or asks the publisher.
     pub fn answer_nack(&mut self, now: Instant, id: usize, ssrc: u32, sequence: u16, egress: &mut Egress<'_>) {
         let rate = self.rate.rate;
-        if !egress.viewer(id).is_some_and(|viewer| viewer.resends.may_look(now)) {
+        let Some(viewer) = egress.viewer(id) else { return };
+        if !viewer.resends.may_look(now) {
             return;
         }
+        let named = match &viewer.translation {
+            None => Some((ssrc, sequence)),
+            Some(translation) => translation.packet(ssrc, sequence),
+        };
+        let Some((ssrc, sequence)) = named else { return };
         let Some(track) = self.tracks.iter_mut().find(|track| track.ssrc == ssrc) else {
             return;
         };
@@ -193,8 +232,10 @@ impl Channel {
 
     /// Asks the publisher for a keyframe on a viewer's request.
     pub fn answer_pli(&mut self, now: Instant, id: usize, ssrc: u32, egress: &mut Egress<'_>) {
-        let Some(track) = self.track_mut(ssrc) else { return };
-        if egress.viewer(id).is_some_and(|viewer| viewer.may_request_keyframe(now)) {
+        let Some(viewer) = egress.viewer(id) else { return };
+        let source = viewer.translation.as_ref().map_or(ssrc, |known| known.source(ssrc));
+        let Some(track) = self.track_mut(source) else { return };
+        if viewer.may_request_keyframe(now) {
             track.request_keyframe(now);
         }
     }

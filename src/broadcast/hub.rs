@@ -86,7 +86,12 @@ impl Broadcast {
     /// A page of this peer's follows its events: it will renew its keys when it has to.
     pub fn has_page(&mut self, ufrag: &Ufrag) {
         if let Some(id) = self.by_ufrag.get(ufrag) {
-            self.members[*id].renews = true;
+            let member = &mut self.members[*id];
+            member.renews = true;
+            // It hears of other streams, and goes by what it hears.
+            if let Side::Viewer(viewer) = &mut member.side {
+                viewer.translation.take_if(|translation| translation.is_idle());
+            }
         }
     }
 

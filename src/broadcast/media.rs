@@ -113,14 +113,20 @@ impl Broadcast {
             track.set_cname(name);
         }
         for ssrc in updated {
-            let Some(packet) = channel.track_mut(ssrc).and_then(|track| track.sender_report()) else {
+            let Some(track) = channel.tracks.iter().find(|track| track.ssrc == ssrc) else {
                 continue;
             };
+            let Some(packet) = track.sender_report() else { continue };
             for viewer in channel.viewers() {
                 let Some(member) = self.members.get_mut(viewer) else {
                     continue;
                 };
-                out.extend(member.peer.protect_rtcp(&packet));
+                let translated = match &member.side {
+                    Side::Viewer(viewer) => viewer.translation.as_ref(),
+                    Side::Publisher(_) => None,
+                };
+                let translated = translated.and_then(|translation| track.translated_report(translation));
+                out.extend(member.peer.protect_rtcp(translated.as_ref().unwrap_or(&packet)));
             }
         }
     }

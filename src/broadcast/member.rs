@@ -14,6 +14,7 @@ use super::egress::Mapping;
 use super::history::Index;
 use super::ingress::Ingress;
 use super::resend::Resends;
+use super::translation::Translation;
 
 /// All peers. A key is used again after its peer has left, so nothing may keep the key of a peer that is no more.
 pub(super) type Members = Slab<Member>;
@@ -94,6 +95,8 @@ const MAX_STEP: u64 = 0x8000 - 0x1000;
 pub(super) struct Viewer {
     pub mapping: Arc<Mapping>,
     pub resends: Resends,
+    /// Of a plain viewer.
+    pub translation: Option<Translation>,
     streams: Vec<Stream>,
     /// In thousandths of a request.
     keyframes: Budget,
@@ -111,6 +114,7 @@ impl Viewer {
         Self {
             mapping,
             resends: Resends::new(now),
+            translation: None,
             streams: Vec::new(),
             keyframes: Budget::new(now, KEYFRAME_BURST),
         }

@@ -4,10 +4,11 @@
 //!   (join and leave), `liveness` (who is gone), `member`, `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with `history`, `nack`, `pli`, `keyframe`,
 //!   `reception` and `twcc`; `feedback` sends what they have to say.
-//! - To the viewers: `delivery`, `egress` (rewriting), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
+//! - To the viewers: `delivery`, `egress` (rewriting), `translation` (plain viewers of another publisher), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
 //! - On the wire: `rtp`, `rtcp`.
 //!
-//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no state that viewers depend on. What a viewer
+//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no state that viewers depend on; but for plain
+//! viewers once their publisher was replaced, which no restart keeps anyway. What a viewer
 //! gets under one SSRC and sequence number is always the same bytes, since its SRTP keys must not protect two packets under one index.
 
 mod addresses;
@@ -39,6 +40,7 @@ mod rtp;
 mod seed;
 mod timers;
 mod track;
+mod translation;
 mod turned_away;
 mod twcc;
 
@@ -152,6 +154,16 @@ pub enum Event {
     },
 }
 
+/// What becomes of a newcomer that wants to publish on a channel whose publisher is live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Newcomer {
+    /// It is refused.
+    #[default]
+    Refused,
+    /// It takes the place, and the other one's session ends.
+    Replaces,
+}
+
 /// Settings of the core.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -163,6 +175,8 @@ pub struct Config {
     pub resume_window: Duration,
     /// How long a peer that is heard after a restart may take until its new handshake is complete.
     pub rehandshake_limit: Duration,
+    /// What becomes of a publisher that is live when a newcomer wants its channel.
+    pub publisher: Newcomer,
     /// How long without any packet until a publisher may be replaced by a newcomer.
     pub publisher_silence: Duration,
     /// How long after a boot a publisher that is awaited cannot be replaced by a newcomer: many times what a page takes to come back.
@@ -178,6 +192,7 @@ impl Default for Config {
             max_handshakes: 1024,
             resume_window: Duration::from_secs(120),
             rehandshake_limit: Duration::from_secs(10),
+            publisher: Newcomer::default(),
             publisher_silence: Duration::from_secs(5),
             publisher_grace: Duration::from_secs(15),
             consent: Duration::from_secs(30),

@@ -11,7 +11,8 @@ use super::egress::Mapping;
 use super::hub::Broadcast;
 use super::ingress::Ingress;
 use super::member::{Member, Side, Viewer};
-use super::{Departure, Event, Join, Refusal};
+use super::translation::Translation;
+use super::{Departure, Event, Join, Newcomer, Refusal};
 
 /// How long a publisher's place is held between [`Broadcast::reserve`] and [`Broadcast::join`].
 const HELD: Duration = Duration::from_secs(5);
@@ -82,6 +83,9 @@ impl Broadcast {
         if member.is_awaited() && !resumed && since(member.joined) < self.config.publisher_grace {
             return false;
         }
+        if self.config.publisher == Newcomer::Replaces && !resumed {
+            return true;
+        }
         since(member.peer.last_heard().unwrap_or(member.joined)) >= self.config.publisher_silence
     }
 
@@ -93,6 +97,12 @@ impl Broadcast {
         let key = self.channels.insert(Channel::new(name.to_owned()));
         self.by_name.insert(name.to_owned(), key);
         key
+    }
+
+    /// Whether sessions go on under the same keys after a restart: then what a viewer was sent must be known to the next process too.
+    #[cfg(not(feature = "full-state"))]
+    const fn keeps_sessions(&self) -> bool {
+        false
     }
 
     /// Takes a peer in (after [`Broadcast::reserve`], or from a record). A peer that is in already stays as it is.
@@ -141,6 +151,8 @@ impl Broadcast {
             setup: negotiated.setup,
             address,
         };
+        // A plain viewer from an earlier boot is let go soon.
+        let translates = !renews && !resumed && !self.keeps_sessions();
         let entry = self.members.vacant_entry();
         let id = entry.key();
         let side = match role {
@@ -151,7 +163,9 @@ impl Broadcast {
             }
             Role::Viewer => {
                 let mapping = self.channels[key].add_viewer(id, Mapping::new(&negotiated));
-                Side::Viewer(Box::new(Viewer::new(mapping, now)))
+                let mut viewer = Viewer::new(mapping, now);
+                viewer.translation = translates.then(|| Translation::new(negotiated.streams()));
+                Side::Viewer(Box::new(viewer))
             }
         };
         entry.insert(Member {

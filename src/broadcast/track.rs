@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use crate::sdp::{Kind, Media};
+use crate::sdp::{Kind, Media, Ssrc};
 
 use super::history::{History, Index, Insert};
 use super::keyframe;
@@ -14,6 +14,7 @@ use super::pli::Keyframes;
 use super::reception::Reception;
 use super::rtcp::{self, SenderInfo};
 use super::rtp::Packet;
+use super::translation::Translation;
 
 /// Most packets and bytes of a video stream that are remembered: 3 s at 20 Mbit/s.
 const VIDEO_HISTORY: (usize, usize) = (4096, 8 << 20);
@@ -109,6 +110,14 @@ impl Track {
         }
     }
 
+    /// Its SSRCs towards viewers.
+    pub fn ssrcs(&self) -> Ssrc {
+        Ssrc {
+            media: self.ssrc,
+            rtx: Some(self.rtx_ssrc),
+        }
+    }
+
     /// The publisher told its canonical name.
     pub fn set_cname(&mut self, name: &[u8]) {
         if self.cname.as_deref() != Some(name) {
@@ -119,6 +128,13 @@ impl Track {
     /// The latest sender report, as viewers get it.
     pub fn sender_report(&self) -> Option<BytesMut> {
         rtcp::sender_report_for_viewers(self.ssrc, self.report.as_ref()?, self.cname.as_deref())
+    }
+
+    /// The same as a viewer gets it whose streams are translated; `None` where this one is not, or nothing was reported.
+    pub fn translated_report(&self, translation: &Translation) -> Option<BytesMut> {
+        let report = self.report.as_ref()?;
+        let (ssrc, rtp_time) = translation.report(self.ssrc, report.rtp_time)?;
+        rtcp::sender_report_for_viewers(ssrc, &SenderInfo { rtp_time, ..*report }, self.cname.as_deref())
     }
 
     pub fn has_nack(&self) -> bool {

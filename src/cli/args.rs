@@ -35,6 +35,17 @@ pub(super) enum Announce {
     None,
 }
 
+/// What becomes of a newcomer on a channel whose publisher is live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Publisher {
+    /// It gets 409.
+    #[default]
+    Refuse,
+    /// It takes the channel over, and the other one's session ends.
+    Replace,
+}
+
 /// Options of `serve`. `None` means: not given here, so the next source decides.
 #[derive(Args, Default)]
 pub(super) struct ServeArgs {
@@ -88,6 +99,10 @@ pub(super) struct ServeArgs {
     /// File whose first line is the watch token
     #[arg(long, value_name = "FILE", env = "REKINDLE_WATCH_TOKEN_FILE")]
     pub watch_token_file: Option<PathBuf>,
+
+    /// What becomes of a newcomer on a channel whose publisher is live: refuse it, or let it replace that one [default: refuse]
+    #[arg(long, value_name = "POLICY", env = "REKINDLE_PUBLISHER")]
+    pub publisher: Option<Publisher>,
 
     /// Let anybody who reaches the server publish, on any address and from any web page
     #[arg(long, value_name = "BOOL", env = "REKINDLE_OPEN", num_args = 0..=1, require_equals = true,

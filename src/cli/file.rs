@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::server::{BasePath, Mode};
 
-use super::args::{self, Announce, LogFormat};
+use super::args::{self, Announce, LogFormat, Publisher};
 use super::error::CliError;
 
 /// Longest configuration file, in bytes.
@@ -35,6 +35,7 @@ pub(super) struct ConfigFile {
     #[serde(default, deserialize_with = "secret")]
     pub watch_token: Option<SecretString>,
     pub watch_token_file: Option<PathBuf>,
+    pub publisher: Option<Publisher>,
     pub open: Option<bool>,
     pub behind_proxy: Option<bool>,
     pub base_path: Option<BasePath>,
@@ -143,6 +144,7 @@ mod tests {
             publish-token-file = "pf"
             watch-token = "w"
             watch-token-file = "wf"
+            publisher = "replace"
             open = true
             behind-proxy = false
             base-path = "/media"
@@ -158,6 +160,7 @@ mod tests {
         let file = file.map_err(|(line, what)| format!("{line}: {what}")).expect("parses");
         assert_eq!(file.advertise.as_deref().map(<[_]>::len), Some(2));
         assert_eq!(file.resume_window, Some(Duration::from_secs(120)));
+        assert_eq!(file.publisher, Some(Publisher::Replace));
         assert_eq!(file.mode, Some(Mode::FullState));
         assert_eq!(file.log_format, Some(LogFormat::Json));
         assert_eq!(file.announce, Some(Announce::None));

@@ -12,7 +12,7 @@ use crate::broadcast;
 use crate::secret_file;
 use crate::server::{self, Mode, Token};
 
-use super::args::{Announce, ServeArgs};
+use super::args::{Announce, Publisher, ServeArgs};
 use super::error::CliError;
 use super::file::ConfigFile;
 use super::log::LogSettings;
@@ -102,6 +102,10 @@ impl Settings {
         let core = broadcast::Config {
             max_peers: args.max_peers.or(file.max_peers).unwrap_or(core.max_peers),
             resume_window: args.resume_window.or(file.resume_window).unwrap_or(core.resume_window),
+            publisher: match args.publisher.or(file.publisher).unwrap_or_default() {
+                Publisher::Refuse => broadcast::Newcomer::Refused,
+                Publisher::Replace => broadcast::Newcomer::Replaces,
+            },
             ..core
         };
         Ok(Self {

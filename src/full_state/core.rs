@@ -129,6 +129,11 @@ impl Broadcast {
         self.full_state.on = true;
     }
 
+    /// Whether sessions are kept.
+    pub(super) fn keeps_sessions(&self) -> bool {
+        self.full_state.on
+    }
+
     /// The counters of the last process, after what this one needs at once was reserved, durably. Before any peer is taken in.
     pub(crate) fn take_counters(&mut self, counters: Counters) {
         let state = &mut self.full_state;

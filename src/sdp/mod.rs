@@ -153,7 +153,7 @@ pub struct Media {
     pub payloads: Vec<Payload>,
     /// Agreed header extensions.
     pub extensions: Extensions,
-    /// The streams that a publisher announced; empty where its offer has no `a=ssrc`.
+    /// The streams that a publisher announced, or that a viewer was told of; empty where that description has no `a=ssrc`.
     pub ssrcs: Vec<Ssrc>,
 }
 
@@ -191,6 +191,17 @@ pub struct Negotiated {
     /// The browser's address that last passed a check, from the record's own `a=candidate` line (see [`with_address`]);
     /// the browser's own candidates are not looked at.
     pub address: Option<SocketAddr>,
+}
+
+impl Negotiated {
+    /// The first announced stream of each section.
+    pub fn streams(&self) -> Vec<Stream> {
+        let first = |media: &Media| {
+            let ssrc = *media.ssrcs.first()?;
+            Some(Stream { kind: media.kind, ssrc })
+        };
+        self.media.iter().filter_map(first).collect()
+    }
 }
 
 /// The server's side of an answer.

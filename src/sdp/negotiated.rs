@@ -63,7 +63,7 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
             extensions: extensions::read(section, chosen.kind).common(&extensions::read(answered, chosen.kind)),
             ssrcs: match role {
                 Role::Publisher => streams(&section.attributes),
-                Role::Viewer => Vec::new(),
+                Role::Viewer => streams(&answered.attributes),
             },
         });
     }

@@ -9,5 +9,6 @@ mod kills;
 mod passive;
 pub(super) mod random;
 mod recovery;
+mod replaced;
 mod staying;
 mod world;
