@@ -36,6 +36,8 @@ export class Connection {
   renewing = false;
   /** The server's side of the join; set by {@link accept}. */
   join = null;
+  /** What it hears of the server; set once it has joined. */
+  feed = null;
   /** The server said that it has keys for us, in the process that its event stream belongs to. */
   serverHasKeys = false;
   /** ICE is down, and the event stream was asked whether the server is. */

@@ -6,11 +6,10 @@
 
 import { Connection } from "./rekindle-connection.js";
 import { Cushion, checked } from "./rekindle-cushion.js";
+import { follow, retryDelay } from "./rekindle-events.js";
 import { Outage, isFar } from "./rekindle-outage.js";
 import { Signalling } from "./rekindle-signalling.js";
 
-/** A retry of the event stream follows the first failures after this time, later ones ever more slowly, up to the second number. */
-const RETRY_MS = [10, 250];
 /**
  * A publisher's media that is not heard of this long after its keys were renewed, and a viewer's picture that stands still this
  * long although packets arrive, need a new session.
@@ -229,28 +228,18 @@ export class Session extends EventTarget {
 
   // -- the event stream: its end is the first sign that the server is gone ---------------------------------------------------
 
-  async #listen(connection) {
-    let failingSince = now();
-    let tries = 0;
-    while (!connection.ended) {
-      const outcome = await this.#signalling.events(connection.join.events, {
-        tries,
-        stop: (stop) => (connection.dropStream = stop),
-        heard: (event, data) => connection.ended || this.#heard(connection, event, data),
-      });
-      this.#streamOpen = false;
-      this.#refused = outcome === "refused";
-      if (connection.ended) return;
-      if (outcome === "unknown") return connection.end("unknown-session");
-      if (outcome === "ended") {
-        failingSince = now();
-        tries = 0;
-      }
-      if (outcome === "ended" || tries === 0) this.#lost(connection);
-      tries += 1;
-      // The first retry goes out at once: the process may have been replaced already.
-      await this.#pause(retryDelay(now() - failingSince));
-    }
+  #listen(connection) {
+    connection.feed = follow(connection.join, this.#signalling, {
+      heard: (event, data) => connection.ended || this.#heard(connection, event, data),
+      closed: (refused) => {
+        if (connection.ended) return;
+        this.#streamOpen = false;
+        this.#refused = refused;
+      },
+      lost: () => connection.ended || this.#lost(connection),
+      unknown: () => connection.end("unknown-session"),
+    });
+    connection.over.then(() => connection.feed.stop());
   }
 
   #heard(connection, event, data) {
@@ -344,7 +333,7 @@ export class Session extends EventTarget {
       // ICE noticed what the event stream did not: a host that is gone closes nothing.
       else if (connection.served && connection.iceIsDown && !connection.iceDoubted) {
         connection.iceDoubted = true;
-        connection.dropStream?.();
+        connection.feed?.look();
       }
       return;
     }
@@ -542,13 +531,9 @@ export class Session extends EventTarget {
 
   #nudge() {
     this.#wake();
+    this.#connection?.feed?.nudge();
     if (this.#connection) this.#assess(this.#connection);
   }
-}
-
-/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. */
-function retryDelay(failingMs) {
-  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 16)) * (0.8 + 0.4 * Math.random());
 }
 
 /** Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did. */

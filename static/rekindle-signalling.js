@@ -10,31 +10,72 @@ const ATTEMPT_MS = [1000, 4000];
 const REFUSED_MS = 500;
 const JOIN_MS = 10_000;
 
-/** Splits a stream of server-sent events into `{ event, data }`; data is JSON. */
+/** Splits a stream of server-sent events into `{ event, data }`, and `session` where a line names it; data is JSON. */
 export class EventParser {
   #rest = "";
 
-  /** @param {string} text @returns {{ event: string, data: any }[]} */
+  /** @param {string} text @returns {{ event: string, data: any, session?: string }[]} */
   push(text) {
     const blocks = (this.#rest + text).replaceAll("\r\n", "\n").split("\n\n");
     this.#rest = blocks.pop();
     const events = [];
     for (const block of blocks) {
       let event = "message";
+      let session;
       const data = [];
       for (const line of block.split("\n")) {
         if (line.startsWith("event:")) event = line.slice(6).trim();
         else if (line.startsWith("data:")) data.push(line.slice(5).trim());
+        else if (line.startsWith("session:")) session = line.slice(8).trim();
       }
       if (data.length === 0) continue;
       try {
-        events.push({ event, data: JSON.parse(data.join("\n")) });
+        const told = { event, data: JSON.parse(data.join("\n")) };
+        events.push(session === undefined ? told : { ...told, session });
       } catch {
         // Not ours: an event that is not JSON is left alone.
       }
     }
     return events;
   }
+}
+
+/**
+ * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before. Resolves with "ended",
+ * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no) or "failed".
+ *
+ * @param {(signal: AbortSignal) => Promise<Response>} request
+ * @param {{ attempt: AbortController, tries: number, heard: (session: string | undefined, event: string, data: any) => void }} how
+ */
+export async function readEvents(request, { attempt, tries, heard }) {
+  const timer = setTimeout(() => attempt.abort(), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
+  const start = performance.now();
+  let outcome = "refused";
+  try {
+    const response = await request(attempt.signal);
+    if ([404, 405, 410].includes(response.status)) return "unknown";
+    outcome = response.ok ? "failed" : "denied";
+    if (!response.ok) return outcome;
+    const parser = new EventParser();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || attempt.signal.aborted) break;
+      for (const { session, event, data } of parser.push(value)) {
+        if (event === "hello" || event === "gone") {
+          outcome = "ended";
+          clearTimeout(timer);
+        }
+        heard(session, event, data);
+      }
+    }
+  } catch {
+    // A process that is killed ends its streams with an error as often as with an end.
+  } finally {
+    clearTimeout(timer);
+    attempt.abort();
+  }
+  return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
 }
 
 export class Signalling {
@@ -79,10 +120,13 @@ export class Signalling {
     const first = /^a=fingerprint:(.*)$/m.exec(answer)?.[1].trim();
     const second = response.headers.get("Rekindle-Fingerprint")?.trim();
     const boot = response.headers.get("Rekindle-Boot");
+    const shared = response.headers.get("Rekindle-Events");
     return {
       answer,
       location,
+      id: location.pathname.split("/").at(-1),
       events: link ? new URL(link[1], base) : new URL(`${location.pathname}/events`, location),
+      shared: shared ? new URL(shared, base) : null,
       fingerprints: [first, second].filter(Boolean),
       boot: boot === null ? null : Number(boot),
       process: response.headers.get("Rekindle-Process"),
@@ -100,42 +144,14 @@ export class Signalling {
     }
   }
 
-  /**
-   * Reads a session's events until the stream ends. `tries` attempts have failed before; `stop` is given a function that ends this one.
-   * Resolves with "ended", "unknown" (no such session), or why it did not begin: "refused" or "failed".
-   */
-  async events(url, { tries, stop, heard }) {
-    const controller = new AbortController();
-    stop(() => controller.abort());
-    const signal = AbortSignal.any([controller.signal, this.#signal]);
-    const timer = setTimeout(() => controller.abort(), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
-    const start = performance.now();
-    let outcome = "refused";
-    try {
-      const response = await this.#fetch(url, this.#init({ headers: { Accept: "text/event-stream" } }, signal));
-      if (response.status === 404 || response.status === 410) return "unknown";
-      outcome = "failed";
-      if (!response.ok) return outcome;
-      const parser = new EventParser();
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        for (const { event, data } of parser.push(value)) {
-          if (event === "hello") {
-            outcome = "ended";
-            clearTimeout(timer);
-          }
-          heard(event, data);
-        }
-      }
-    } catch {
-      // A process that is killed ends its streams with an error as often as with an end.
-    } finally {
-      clearTimeout(timer);
-      controller.abort();
-    }
-    return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
+  /** Requests go out by a function of the page's. */
+  get isOwn() {
+    return this.#options.fetch !== undefined;
+  }
+
+  /** Opens a session's own event stream. */
+  events(url, signal) {
+    return this.#fetch(url, this.#init({ headers: { Accept: "text/event-stream" } }, AbortSignal.any([signal, this.#signal])));
   }
 
   #init(init, signal) {

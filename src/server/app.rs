@@ -113,6 +113,10 @@ pub(super) fn router(app: &Arc<App>) -> Router {
                 .fallback(session::other_method_on_events),
         )
         .route(
+            "/events",
+            post(session::events_of_several).fallback(session::other_method_on_all_events),
+        )
+        .route(
             "/channel/{*channel}",
             get(status::channel).fallback(status::other_method),
         )

@@ -35,6 +35,7 @@ const ASSETS: &[Asset] = &[
     built_in!("rekindle.js"),
     built_in!("rekindle-connection.js"),
     built_in!("rekindle-cushion.js"),
+    built_in!("rekindle-events.js"),
     built_in!("rekindle-outage.js"),
     built_in!("rekindle-description.js"),
     built_in!("rekindle-session.js"),

@@ -4,6 +4,8 @@
 //! process dies.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ use super::Mode;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events that a slow client may be behind; a stream that falls further back is ended, and the page opens a new one.
 pub(super) const BACKLOG: usize = 16;
+/// Events that a session opens with, and the next ones: they come for all sessions of a stream at once.
+const OPENING: usize = 6;
 /// How long a page's EventSource waits until it connects anew, in milliseconds. It finds a restarted server quickly, and ten
 /// thousand of them do not drown one that is starting.
 const RETRY: u32 = 500;
@@ -44,11 +48,13 @@ pub(super) enum Kind {
     Active,
     /// The channel's source went (the WHEP drafts' name).
     Inactive,
+    /// Keys are not in use any more. Said in a stream that other sessions share; a stream of the session's own ends.
+    Disconnected,
 }
 
 impl Kind {
     /// All, by name.
-    const ALL: [(Kind, &str); 7] = [
+    const ALL: [(Kind, &str); 8] = [
         (Kind::Hello, "hello"),
         (Kind::Connected, "connected"),
         (Kind::Handshake, "handshake"),
@@ -56,23 +62,27 @@ impl Kind {
         (Kind::Gone, "gone"),
         (Kind::Active, "active"),
         (Kind::Inactive, "inactive"),
+        (Kind::Disconnected, "disconnected"),
     ];
 
-    fn bit(self) -> u8 {
+    fn bit(self) -> u16 {
         1 << self as u8
     }
 }
 
 /// A set of kinds that a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kinds(u8);
+pub(super) struct Kinds(u16);
 
 impl Kinds {
     /// What a stream carries unless asked otherwise: this server's own events.
-    pub(super) const OWN: Kinds = Kinds(0b001_1111);
+    pub(super) const OWN: Kinds = Kinds(0b0001_1111);
+
+    /// What a stream of several sessions carries.
+    pub(super) const SHARED: Kinds = Kinds(0b1001_1111);
 
     /// Names as in a `Link` header: what can be subscribed to.
-    pub(super) const NAMES: &str = "hello,connected,handshake,source,gone,active,inactive";
+    pub(super) const NAMES: &str = "hello,connected,handshake,source,gone,active,inactive,disconnected";
 
     /// The kinds of these names; names that are not known are left out.
     pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -189,24 +199,92 @@ impl Frame {
         };
         Self::new(Kind::Gone, &json!({ "reason": reason }))
     }
+
+    /// There is no such session.
+    pub(super) fn unknown() -> Self {
+        Self::new(Kind::Gone, &json!({ "reason": "unknown-session" }))
+    }
+
+    pub(super) fn disconnected() -> Self {
+        Self::new(Kind::Disconnected, &json!({}))
+    }
 }
 
-/// The body of an event stream: ends when the session does, when the server stops, and when the client falls behind.
+/// What a stream is told: an event, and before it, where several sessions share the stream, a line that names the session.
+pub(super) struct Told {
+    session: Option<Bytes>,
+    pub(super) frame: Frame,
+}
+
+/// A session's end of an event stream.
+#[derive(Clone)]
+pub(super) struct Tap {
+    frames: mpsc::Sender<Told>,
+    session: Option<Bytes>,
+    /// The client has fallen behind: the whole stream ends, since nobody could tell what is missing.
+    behind: Arc<AtomicBool>,
+}
+
+impl Tap {
+    /// The same stream, for the session with this id.
+    pub(super) fn of(&self, id: &str) -> Self {
+        Self {
+            session: Some(format!("session: {id}\n").into()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether other sessions may share the stream.
+    pub(super) fn is_shared(&self) -> bool {
+        self.session.is_some()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.frames.is_closed() || self.behind.load(Ordering::Relaxed)
+    }
+
+    /// Hands frames in; false once that is of no use any more.
+    pub(super) fn tell(&self, frames: &[Frame]) -> bool {
+        let told = |frame: &Frame| Told {
+            session: self.session.clone(),
+            frame: frame.clone(),
+        };
+        let all = !self.is_closed() && frames.iter().all(|frame| self.frames.try_send(told(frame)).is_ok());
+        if !all {
+            self.behind.store(true, Ordering::Relaxed);
+        }
+        all
+    }
+}
+
+/// The body of an event stream: ends when all its sessions do, when the server stops, and when the client falls behind.
 pub(super) struct EventStream {
-    frames: mpsc::Receiver<Frame>,
+    frames: mpsc::Receiver<Told>,
+    behind: Arc<AtomicBool>,
     kinds: Kinds,
     heartbeat: Interval,
 }
 
 impl EventStream {
-    pub(super) fn new(frames: mpsc::Receiver<Frame>, kinds: Kinds) -> Self {
+    /// A stream for so many sessions, and what they are to be told by.
+    pub(super) fn new(sessions: usize, kinds: Kinds) -> (Tap, Self) {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
+        // Each opens with some events, all at once.
+        let (sender, frames) = mpsc::channel(BACKLOG + OPENING * sessions.saturating_sub(1));
+        let behind = Arc::<AtomicBool>::default();
+        let tap = Tap {
+            frames: sender,
+            session: None,
+            behind: behind.clone(),
+        };
+        let stream = Self {
             frames,
+            behind,
             kinds,
             heartbeat,
-        }
+        };
+        (tap, stream)
     }
 }
 
@@ -214,9 +292,15 @@ impl Stream for EventStream {
     type Item = Result<Bytes, std::convert::Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        while let Poll::Ready(frame) = self.frames.poll_recv(cx) {
-            match frame {
-                Some(frame) if self.kinds.has(frame.kind) => return Poll::Ready(Some(Ok(frame.text))),
+        while let Poll::Ready(told) = self.frames.poll_recv(cx) {
+            if self.behind.load(Ordering::Relaxed) {
+                return Poll::Ready(None);
+            }
+            match told {
+                Some(Told { session, frame }) if self.kinds.has(frame.kind) => {
+                    let text = session.map_or(frame.text.clone(), |session| [session, frame.text].concat().into());
+                    return Poll::Ready(Some(Ok(text)));
+                }
                 Some(_) => {}
                 None => return Poll::Ready(None),
             }
@@ -246,6 +330,10 @@ mod tests {
         let names: Vec<&str> = Kind::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(names.join(","), Kinds::NAMES);
         assert_eq!(Kinds::OWN.names(), "hello,connected,handshake,source,gone");
+        assert_eq!(
+            Kinds::SHARED.names(),
+            "hello,connected,handshake,source,gone,disconnected"
+        );
     }
 
     #[test]
@@ -294,19 +382,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_carries_what_was_asked_for_beats_when_idle_and_ends_with_its_sender() {
-        let (sender, receiver) = mpsc::channel(BACKLOG);
-        let mut stream = EventStream::new(receiver, Kinds::named(["gone"]));
-        for frame in Frame::source(true, &[]) {
-            sender.try_send(frame).expect("room");
-        }
-        sender.try_send(Frame::gone(Departure::Left)).expect("room");
+        let (tap, mut stream) = EventStream::new(1, Kinds::named(["gone"]));
+        assert!(tap.tell(&Frame::source(true, &[])));
+        assert!(tap.tell(&[Frame::gone(Departure::Left)]));
         let first = stream.next().await.expect("an event").expect("infallible");
         assert!(first.starts_with(b"event: gone"));
         assert_eq!(
             stream.next().await.expect("a heartbeat").expect("infallible").as_ref(),
             b":\n\n"
         );
-        drop(sender);
+        drop(tap);
         assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_that_share_a_stream_are_told_apart_and_one_event_too_many_ends_it_for_all() {
+        let (tap, mut stream) = EventStream::new(2, Kinds::SHARED);
+        let (a, b) = (tap.of("a"), tap.of("b"));
+        drop(tap);
+        assert!(a.tell(&[Frame::disconnected()]) && b.tell(&[Frame::unknown()]));
+        let mut next = async || stream.next().await.map(|text| text.expect("infallible"));
+        let text = "session: a\nevent: disconnected\ndata: {}\n\n";
+        assert_eq!(next().await.as_deref(), Some(text.as_bytes()));
+        let text = "session: b\nevent: gone\ndata: {\"reason\":\"unknown-session\"}\n\n";
+        assert_eq!(next().await.as_deref(), Some(text.as_bytes()));
+        let told = (0..100).take_while(|_| a.tell(&[Frame::handshake()])).count();
+        assert_eq!(told, BACKLOG + OPENING);
+        assert!(b.is_closed(), "what it is told would come after a gap");
+        assert_eq!(next().await, None);
     }
 }

@@ -28,7 +28,7 @@ const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capt
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
 const PREFLIGHT_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match, last-event-id");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-process, rekindle-mode",
+    "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-process, rekindle-mode, rekindle-events",
 );
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -139,7 +139,7 @@ fn options(path: &str) -> Response {
 fn preflight_methods(path: &str) -> &'static str {
     if path.starts_with("/session/") {
         "GET, POST, PATCH, DELETE, OPTIONS"
-    } else if is_endpoint(path) {
+    } else if is_endpoint(path) || path == "/events" {
         "POST, OPTIONS"
     } else {
         "GET, OPTIONS"

@@ -1,5 +1,6 @@
 //! A session that runs: how it ends, and its events.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::vault::{Role, Ufrag};
 
 use super::app::App;
 use super::auth;
-use super::events::{EventStream, Kinds};
+use super::events::{EventStream, Frame, Kinds, Tap};
 use super::problem::Problem;
 use super::session_id;
 use super::sessions::Greeting;
@@ -21,6 +22,9 @@ use super::whip::{read_body, require_type};
 
 /// Longest list of event names.
 const MAX_SUBSCRIPTION: usize = 1024;
+/// Most sessions that one stream tells of, and longest line that names one.
+const MAX_SESSIONS: usize = 1024;
+const MAX_ID: usize = 128;
 /// How often, and how far apart, a peer that leaves is looked for in the media loop.
 const LEAVE_TRIES: usize = 5;
 const LEAVE_PAUSE: Duration = Duration::from_millis(10);
@@ -83,25 +87,77 @@ pub(super) async fn events(
         .as_deref()
         .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("events=")));
     let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
+    let (tap, stream) = EventStream::new(1, kinds);
+    // It was there a moment ago: it has just ended, or the server is stopping.
+    if !open(&app, &ufrag, tap) {
+        return Err(Problem::no_session());
+    }
+    Ok(event_stream(stream))
+}
+
+/// `POST /events`: the events of several sessions in one stream. The body names them, one id a line; before each event a line `session: ID`
+/// says whose it is. A browser keeps six connections to a server at the most, and a stream for each session would use them up.
+///
+/// The head of the answer is sent at once, and each session's first event as soon as its record is read. One that is unknown is told to be
+/// gone; the stream ends with its last session.
+pub(super) async fn events_of_several(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    // A type that a page of another origin may send without a preflight, which would cost a restart a round trip.
+    require_type(&headers, "text/plain")?;
+    let body = read_body(&headers, body, MAX_SESSIONS * MAX_ID).await?;
+    let text =
+        std::str::from_utf8(&body).map_err(|_| Problem::body("The body is a list of session ids, one a line."))?;
+    let ids: BTreeSet<&str> = text.lines().map(str::trim).filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() || ids.len() > MAX_SESSIONS || ids.iter().any(|id| id.len() >= MAX_ID) {
+        let detail = format!("The body is a list of 1 to {MAX_SESSIONS} session ids, one a line.");
+        return Err(Problem::body(detail));
+    }
+    let (tap, stream) = EventStream::new(ids.len(), Kinds::SHARED);
+    for id in ids {
+        let (app, id, tap) = (app.clone(), id.to_owned(), tap.of(id));
+        tokio::spawn(async move {
+            let opened = find(&app, &id).await.is_ok_and(|ufrag| open(&app, &ufrag, tap.clone()));
+            if !opened && !app.sessions.is_closed() {
+                tap.tell(&[Frame::unknown()]);
+            }
+        });
+    }
+    Ok(event_stream(stream))
+}
+
+/// Every other method on the events of several sessions.
+pub(super) async fn other_method_on_all_events() -> Problem {
+    Problem::method(
+        "POST, OPTIONS",
+        "POST with a list of session ids, one a line, reads the events of these sessions.",
+    )
+}
+
+fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
     let greeting = Greeting {
         boot: app.boot,
         process: &app.process,
         mode: app.mode,
         certificates: &app.certificates,
     };
-    // It was there a moment ago: it has just ended, or the server is stopping.
-    let frames = app
-        .sessions
-        .open_stream(&ufrag, &greeting)
-        .ok_or_else(Problem::no_session)?;
-    app.net.has_page(&ufrag);
-    let mut response = Body::from_stream(EventStream::new(frames, kinds)).into_response();
+    let opened = app.sessions.open_stream(ufrag, &greeting, tap);
+    if opened {
+        app.net.has_page(ufrag);
+    }
+    opened
+}
+
+fn event_stream(stream: EventStream) -> Response {
+    let mut response = Body::from_stream(stream).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx holds small responses back unless told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 /// `POST /session/{id}/events`, as the WHEP drafts subscribe: a JSON list of names in, the stream's URL out.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::broadcast::Departure;
 use crate::sdp::{self, Stream};
@@ -13,7 +13,7 @@ use crate::vault::{PeerRecord, Role, Ufrag};
 
 use super::Mode;
 use super::app::Certificates;
-use super::events::{BACKLOG, Frame, Hello};
+use super::events::{Frame, Hello, Tap};
 use super::limit::{Place, Places};
 
 /// Event streams of one session at once; one more ends the oldest.
@@ -60,7 +60,7 @@ struct Session {
     connected: bool,
     /// A handshake has begun since the last one was completed.
     handshaking: bool,
-    streams: Vec<mpsc::Sender<Frame>>,
+    streams: Vec<Tap>,
     /// Among those that its address may have.
     _place: Option<Place>,
 }
@@ -191,6 +191,11 @@ impl Sessions {
         let _ = waiter.await;
     }
 
+    /// Whether the server is stopping.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Whether all records of the last boot have been read.
     pub(super) fn is_loaded(&self) -> bool {
         self.lock().loaded
@@ -231,19 +236,21 @@ impl Sessions {
         self.lock().certificates.contains_key(certificate)
     }
 
-    /// Opens an event stream; `None` where the session is unknown or the server is stopping.
-    pub(super) fn open_stream(&self, ufrag: &Ufrag, greeting: &Greeting<'_>) -> Option<mpsc::Receiver<Frame>> {
+    /// Greets an event stream and has it told what becomes of the session from now on. False where the session is unknown or the server is
+    /// stopping.
+    pub(super) fn open_stream(&self, ufrag: &Ufrag, greeting: &Greeting<'_>, tap: Tap) -> bool {
         let mut inner = self.lock();
         if inner.closed {
-            return None;
+            return false;
         }
         let patience = HANDSHAKE_TIME * u32::try_from(inner.keyless + inner.unread).unwrap_or(u32::MAX);
         let Inner { sessions, channels, .. } = &mut *inner;
-        let session = sessions.get_mut(ufrag)?;
+        let Some(session) = sessions.get_mut(ufrag) else {
+            return false;
+        };
         let (live, streams) = channels
             .get(&session.record.channel)
             .map_or((false, &[][..]), |channel| (channel.live, &channel.streams));
-        let (sender, receiver) = mpsc::channel(BACKLOG);
         let hello = Hello {
             boot: greeting.boot,
             process: greeting.process,
@@ -256,17 +263,17 @@ impl Sessions {
             source: live,
             streams,
         };
-        sender.try_send(Frame::hello(&hello)).ok()?;
-        for frame in Frame::source(live, streams).into_iter().skip(1) {
-            // The drafts' own event has no other way to say how things stand.
-            sender.try_send(frame).ok()?;
+        // The drafts' own event has no other way to say how things stand.
+        let [_, draft] = Frame::source(live, streams);
+        if !tap.tell(&[Frame::hello(&hello), draft]) {
+            return false;
         }
         session.streams.retain(|stream| !stream.is_closed());
         if session.streams.len() >= MAX_STREAMS {
             session.streams.remove(0);
         }
-        session.streams.push(sender);
-        Some(receiver)
+        session.streams.push(tap);
+        true
     }
 
     /// A handshake has begun.
@@ -300,8 +307,8 @@ impl Sessions {
         Some(session.number)
     }
 
-    /// Keys are not in use any more. The session's streams end: the page opens a new one, and is told by how that begins. Returns the
-    /// session's number for the log.
+    /// Keys are not in use any more. The session's own streams end, and those that others share say so: the page opens a new one, and is told
+    /// by how that begins. Returns the session's number for the log.
     pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
         let mut inner = self.lock();
         let Inner {
@@ -318,7 +325,8 @@ impl Sessions {
         {
             channel.viewers -= 1;
         }
-        session.streams.clear();
+        session.streams.retain(Tap::is_shared);
+        session.send(&[Frame::disconnected()]);
         Some(session.number)
     }
 
@@ -413,8 +421,7 @@ impl Sessions {
 impl Session {
     /// Hands frames to all streams; one that is full or closed is ended.
     fn send(&mut self, frames: &[Frame]) {
-        self.streams
-            .retain(|stream| frames.iter().all(|frame| stream.try_send(frame.clone()).is_ok()));
+        self.streams.retain(|stream| stream.tell(frames));
     }
 }
 

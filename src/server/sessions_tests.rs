@@ -2,8 +2,10 @@ use std::sync::LazyLock;
 
 use crate::vault::{self, IceCredentials, IcePassword};
 
-use super::super::events::Kind;
+use super::super::events::{BACKLOG, EventStream, Kinds};
 use super::*;
+use futures_util::FutureExt;
+use futures_util::StreamExt;
 
 static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::new(&vault::fuzzing::identity(), []));
 
@@ -34,38 +36,56 @@ fn place(sessions: &Sessions) -> Place {
     sessions.place(IpAddr::from([192, 0, 2, 1])).expect("no limit")
 }
 
-fn kinds(receiver: &mut mpsc::Receiver<Frame>) -> Vec<Kind> {
-    std::iter::from_fn(|| receiver.try_recv().ok())
-        .map(|frame| frame.kind)
-        .collect()
+/// The stream of one client, and what it has read of it.
+fn open(sessions: &Sessions, ufrag: &Ufrag) -> Option<EventStream> {
+    let (tap, stream) = EventStream::new(1, Kinds::named(Kinds::NAMES.split(',')));
+    sessions.open_stream(ufrag, &greeting(), tap).then_some(stream)
+}
+
+/// The names of the events that are there, and whether the stream has ended behind them.
+fn read(stream: &mut EventStream) -> (Vec<String>, bool) {
+    let mut names = Vec::new();
+    loop {
+        match stream.next().now_or_never() {
+            None => return (names, false),
+            Some(None) => return (names, true),
+            Some(Some(text)) => {
+                let text = String::from_utf8(text.expect("infallible").to_vec()).expect("text");
+                names.extend(
+                    text.lines()
+                        .find_map(|line| line.strip_prefix("event: "))
+                        .map(str::to_owned),
+                );
+            }
+        }
+    }
 }
 
 /// A session of a viewer, and its first stream past the greeting.
-fn viewer(sessions: &Sessions) -> (Ufrag, mpsc::Receiver<Frame>) {
+fn viewer(sessions: &Sessions) -> (Ufrag, EventStream) {
     let record = record(Role::Viewer, "Viewer0000000001");
     let ufrag = record.ice.ufrag.clone();
     sessions.start(record, place(sessions));
-    let mut stream = sessions.open_stream(&ufrag, &greeting()).expect("a stream");
-    assert_eq!(kinds(&mut stream), [Kind::Hello, Kind::Inactive]);
+    let mut stream = open(sessions, &ufrag).expect("a stream");
+    assert_eq!(read(&mut stream).0, ["hello", "inactive"]);
     (ufrag, stream)
 }
 
-#[test]
-fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
+#[tokio::test]
+async fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
     let sessions = Sessions::new(0);
     let (ufrag, mut stream) = viewer(&sessions);
     sessions.connected(&ufrag, false, Duration::from_millis(9));
     sessions.source("c", true, vec![]);
     sessions.source("another", true, vec![]);
-    assert_eq!(kinds(&mut stream), [Kind::Connected, Kind::Source, Kind::Active]);
+    assert_eq!(read(&mut stream).0, ["connected", "source", "active"]);
     sessions.remove(&ufrag, Departure::Silent);
-    assert_eq!(kinds(&mut stream), [Kind::Gone]);
-    assert!(stream.is_closed());
-    assert!(sessions.open_stream(&ufrag, &greeting()).is_none());
+    assert_eq!(read(&mut stream), (vec!["gone".to_owned()], true));
+    assert!(open(&sessions, &ufrag).is_none());
 }
 
-#[test]
-fn connected_viewers_are_counted_once_and_publishers_are_not() {
+#[tokio::test]
+async fn connected_viewers_are_counted_once_and_publishers_are_not() {
     let sessions = Sessions::new(0);
     let (ufrag, _stream) = viewer(&sessions);
     let publisher = record(Role::Publisher, "Publisher0000001");
@@ -100,42 +120,39 @@ fn connected_viewers_are_counted_once_and_publishers_are_not() {
     assert_eq!(sessions.counts(), Counts::default());
 }
 
-#[test]
-fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
     let sessions = Sessions::new(0);
     let (ufrag, _asleep) = viewer(&sessions);
-    let mut awake = sessions.open_stream(&ufrag, &greeting()).expect("a stream");
+    let mut awake = open(&sessions, &ufrag).expect("a stream");
     let mut heard = 0;
     for _ in 0..BACKLOG {
         sessions.connected(&ufrag, false, Duration::ZERO);
-        heard += kinds(&mut awake)
-            .iter()
-            .filter(|kind| **kind == Kind::Connected)
-            .count();
+        heard += read(&mut awake).0.iter().filter(|name| *name == "connected").count();
     }
     assert_eq!(heard, BACKLOG);
     sessions.connected(&ufrag, false, Duration::ZERO);
     assert_eq!(sessions.lock().sessions[&ufrag].streams.len(), 1);
 }
 
-#[test]
-fn one_stream_too_many_ends_the_oldest() {
+#[tokio::test]
+async fn one_stream_too_many_ends_the_oldest() {
     let sessions = Sessions::new(0);
-    let (ufrag, oldest) = viewer(&sessions);
-    let others: Vec<_> = (0..MAX_STREAMS)
-        .map(|_| sessions.open_stream(&ufrag, &greeting()).expect("a stream"))
+    let (ufrag, mut oldest) = viewer(&sessions);
+    let mut others: Vec<_> = (0..MAX_STREAMS)
+        .map(|_| open(&sessions, &ufrag).expect("a stream"))
         .collect();
-    assert!(oldest.is_closed());
-    assert!(others.iter().all(|stream| !stream.is_closed()));
+    assert!(read(&mut oldest).1);
+    assert!(others.iter_mut().all(|stream| !read(stream).1));
 }
 
-#[test]
-fn a_stopping_server_ends_all_streams_and_opens_none() {
+#[tokio::test]
+async fn a_stopping_server_ends_all_streams_and_opens_none() {
     let sessions = Sessions::new(0);
-    let (ufrag, stream) = viewer(&sessions);
+    let (ufrag, mut stream) = viewer(&sessions);
     sessions.close();
-    assert!(stream.is_closed());
-    assert!(sessions.open_stream(&ufrag, &greeting()).is_none());
+    assert!(read(&mut stream).1);
+    assert!(open(&sessions, &ufrag).is_none());
 }
 
 #[test]
@@ -198,4 +215,20 @@ fn an_address_has_so_many_sessions_at_once_and_those_of_the_last_boot_count() {
         sessions.remove(&Ufrag::new(ufrag).expect("a fragment"), Departure::Left);
     }
     assert!(sessions.place(client).is_some());
+}
+
+#[tokio::test]
+async fn keys_that_are_lost_end_a_stream_of_the_sessions_own_and_are_told_of_in_one_that_is_shared() {
+    let sessions = Sessions::new(0);
+    let (ufrag, mut own) = viewer(&sessions);
+    let (tap, mut shared) = EventStream::new(2, Kinds::SHARED);
+    assert!(sessions.open_stream(&ufrag, &greeting(), tap.of("id")));
+    sessions.connected(&ufrag, false, Duration::ZERO);
+    sessions.disconnected(&ufrag);
+    assert!(read(&mut own).1);
+    let names = ["hello", "connected", "disconnected"].map(str::to_owned).to_vec();
+    assert_eq!(read(&mut shared), (names, false));
+    drop(tap);
+    sessions.remove(&ufrag, Departure::Left);
+    assert_eq!(read(&mut shared), (vec!["gone".to_owned()], true));
 }

@@ -35,6 +35,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// The link relation of a session's event stream, as in the WHEP drafts.
 const EVENTS_RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
+/// Where the events of several sessions can be had in one stream.
+const EVENTS: HeaderName = HeaderName::from_static("rekindle-events");
 /// Another hash of the server's certificate, for the page's own use.
 pub(super) const FINGERPRINT: HeaderName = HeaderName::from_static("rekindle-fingerprint");
 /// A name of this process, another in each, by which a page tells a false alarm from a restart.
@@ -227,6 +229,7 @@ impl Created {
             (header::LINK, &link),
             (PROCESS, &app.process),
             (FINGERPRINT, &app.certificates.current().other),
+            (EVENTS, &format!("{}/events", app.base_path)),
         ] {
             // Letters, digits and punctuation of our own making: always a header's value.
             if let Ok(value) = HeaderValue::from_str(text) {

@@ -1,0 +1,434 @@
+/**
+ * The event streams of sessions. A browser keeps six connections to a server at the most, so all sessions of a page share one stream, and
+ * where the browser has what it takes (Web Locks and BroadcastChannel), so do all pages of an origin.
+ *
+ * @module
+ */
+
+import { readEvents } from "./rekindle-signalling.js";
+
+/** A retry follows the first failures after this time, later ones ever more slowly, up to the second number. */
+const RETRY_MS = [10, 250];
+/** Sessions that begin together are asked for together. */
+const GATHER_MS = 5;
+/** A page whose sessions no other page has greeted after so long reads their events itself. */
+const PATIENCE_MS = 2000;
+/** A page that hands the stream over goes on reading for so long, so that nothing is missed. */
+const HANDOVER_MS = 3000;
+
+const now = () => performance.now();
+
+/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. */
+export function retryDelay(failingMs) {
+  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 16)) * (0.8 + 0.4 * Math.random());
+}
+
+/**
+ * A stream that is kept open, for as many sessions as are wanted. A change of these opens another one beside it, and the old one ends
+ * when the new one has begun.
+ *
+ * @typedef {object} Told what it tells
+ * @property {(session: string | undefined, event: string, data: any) => void} heard
+ * @property {(first: boolean, refused: boolean) => void} down there is no stream: `first` where there was one until now or none was tried yet
+ * @property {(known: boolean) => void} unknown the server does not have what was asked for
+ */
+export class Line {
+  #request;
+  #told;
+  #ids = [];
+  /** Those that the latest attempt asked for. */
+  #asked = new Set();
+  /** The attempt that has begun, and the one that is being made. */
+  #current = null;
+  #next = null;
+  #tries = 0;
+  #failingSince = now();
+  #timer = null;
+
+  /** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {Told} told */
+  constructor(request, told) {
+    this.#request = request;
+    this.#told = told;
+  }
+
+  /** Follows these sessions from now on; none ends it. */
+  follow(ids) {
+    this.#ids = ids;
+    if (ids.length === 0) return this.stop();
+    if ((this.#current || this.#next) && ids.every((id) => this.#asked.has(id))) return;
+    if (!this.#current && !this.#next && this.#tries === 0) this.#failingSince = now();
+    this.#soon(GATHER_MS);
+  }
+
+  /** Sees whether the server is there: a host that is gone closes no stream. */
+  look() {
+    if (this.#current && !this.#next) this.#soon(0);
+  }
+
+  /** Something has happened that makes trying again worth while. */
+  nudge() {
+    if (!this.#current && !this.#next && this.#ids.length > 0) this.#soon(0);
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    const attempts = [this.#current, this.#next];
+    this.#current = this.#next = null;
+    this.#tries = 0;
+    for (const attempt of attempts) attempt?.abort();
+  }
+
+  #soon(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#open(), ms);
+  }
+
+  async #open() {
+    const attempt = new AbortController();
+    this.#next?.abort();
+    this.#next = attempt;
+    const ids = this.#ids;
+    this.#asked = new Set(ids);
+    const outcome = await readEvents((signal) => this.#request(ids, signal), {
+      attempt,
+      tries: this.#tries,
+      heard: (session, event, data) => {
+        if (this.#next === attempt) {
+          this.#next = null;
+          this.#current?.abort();
+          this.#current = attempt;
+          this.#tries = 0;
+        }
+        if (this.#current === attempt) this.#told.heard(session, event, data);
+      },
+    });
+    if (attempt === this.#current) {
+      this.#current = null;
+      this.#failingSince = now();
+      // With another one on its way, that one says how things are; but that this one has ended is told at once.
+      this.#fails(true, false);
+    } else if (attempt === this.#next) {
+      this.#next = null;
+      if (outcome === "unknown") return this.#told.unknown();
+      if (this.#current && outcome !== "denied") {
+        // A stream that has been there for long may not know that its host is gone.
+        this.#current.abort();
+        this.#current = null;
+        this.#failingSince = now();
+        this.#fails(true, outcome === "refused");
+      } else if (this.#current) {
+        this.#soon(RETRY_MS[1]);
+      } else {
+        this.#fails(this.#tries === 0, outcome === "refused");
+      }
+    }
+  }
+
+  #fails(first, refused) {
+    this.#told.down(first, refused);
+    this.#tries += 1;
+    // The first retry goes out at once: the process may have been replaced already.
+    if (!this.#next && this.#ids.length > 0) this.#soon(retryDelay(now() - this.#failingSince));
+  }
+}
+
+/**
+ * What a session hears.
+ *
+ * @typedef {object} Follower
+ * @property {(event: string, data: any) => void} heard
+ * @property {() => void} lost the stream has ended
+ * @property {(refused: boolean) => void} closed it is not open; whether the last attempt to open it was refused at once
+ * @property {() => void} unknown the server has no such session
+ */
+
+/**
+ * Follows a session's events.
+ *
+ * @param {{ id: string, events: URL, shared: URL | null }} join
+ * @param {import("./rekindle-signalling.js").Signalling} signalling
+ * @param {Follower} follower
+ * @returns {{ look: () => void, nudge: () => void, stop: () => void }}
+ */
+export function follow(join, signalling, follower) {
+  if (!join.shared || signalling.isOwn || Hub.refused.has(join.shared.href)) return alone(join, signalling, follower);
+  return Hub.at(join.shared).add(join, signalling, follower);
+}
+
+/** A stream of the session's own. */
+function alone(join, signalling, follower) {
+  const line = new Line((_, signal) => signalling.events(join.events, signal), {
+    heard: (_, event, data) => follower.heard(event, data),
+    down: (first, refused) => tell(follower, first, refused),
+    unknown: () => follower.unknown(),
+  });
+  line.follow([join.id]);
+  return { look: () => line.look(), nudge: () => line.nudge(), stop: () => line.follow([]) };
+}
+
+function tell(follower, first, refused) {
+  follower.closed(refused);
+  if (first) follower.lost();
+}
+
+/** What all sessions with one server share. */
+class Hub {
+  static #all = new Map();
+  /** Servers that do not know how: an older one after a restart. */
+  static refused = new Set();
+
+  static at(url) {
+    if (!Hub.#all.has(url.href)) Hub.#all.set(url.href, new Hub(url));
+    return Hub.#all.get(url.href);
+  }
+
+  #url;
+  /** This page's sessions, by id. @type {Map<string, { join: any, signalling: any, follower: Follower, greeted: boolean, down: boolean }>} */
+  #own = new Map();
+  /** Other pages' sessions, by page; while this page leads. @type {Map<string, string[]>} */
+  #others = new Map();
+  #line;
+  #tab = `${Math.random()}`.slice(2);
+  #channel = null;
+  /** This page reads for all: its hold on the lock, which a call gives up. */
+  #release = null;
+  /** It reads for itself, since nobody else does. */
+  #alone = false;
+  /** A request for the lock waits. @type {AbortController | null} */
+  #asking = null;
+  #patience = null;
+  #handover = null;
+
+  constructor(url) {
+    this.#url = url;
+    this.#line = new Line((ids, signal) => this.#request(ids, signal), {
+      heard: (session, event, data) => {
+        if (this.#isElsewhere(session)) this.#say({ type: "event", session, event, data });
+        this.#heard(session, event, data);
+      },
+      down: (first, refused) => {
+        this.#say({ type: "down", first, refused });
+        this.#down(first, refused);
+      },
+      unknown: () => this.#fallBack(),
+    });
+    if (globalThis.navigator?.locks && globalThis.BroadcastChannel) {
+      globalThis.document?.addEventListener("visibilitychange", () => this.#seen());
+    }
+  }
+
+  add(join, signalling, follower) {
+    const entry = { join, signalling, follower, greeted: false, down: false };
+    if (this.#own.size === 0) this.#arrive();
+    this.#own.set(join.id, entry);
+    this.#changed();
+    return {
+      look: () => this.#line.look(),
+      nudge: () => this.#line.nudge(),
+      stop: () => {
+        if (entry.instead) return entry.instead.stop();
+        if (this.#own.get(join.id) !== entry) return;
+        this.#own.delete(join.id);
+        this.#changed();
+        if (this.#own.size === 0) this.#part();
+      },
+    };
+  }
+
+  get #reads() {
+    return this.#release !== null || this.#alone || this.#channel === null;
+  }
+
+  #request(ids, signal) {
+    return fetch(this.#url, {
+      method: "POST",
+      headers: { "Content-Type": "text/plain", Accept: "text/event-stream" },
+      body: ids.join("\n"),
+      cache: "no-store",
+      credentials: "same-origin",
+      signal,
+    });
+  }
+
+  /** The sessions that are followed have changed. */
+  #changed() {
+    if (this.#reads) this.#line.follow([...new Set([...this.#own.keys(), ...[...this.#others.values()].flat()])]);
+    if (this.#channel === null || this.#release !== null) return;
+    this.#say({ type: "follow", tab: this.#tab, ids: [...this.#own.keys()] });
+    clearTimeout(this.#patience);
+    const waits = () => [...this.#own.values()].some(({ greeted, down }) => !greeted && !down);
+    this.#patience = setTimeout(() => {
+      if (this.#release !== null || this.#alone || !waits()) return;
+      this.#alone = true;
+      this.#changed();
+    }, PATIENCE_MS);
+  }
+
+  #heard(session, event, data) {
+    const entry = this.#own.get(session);
+    if (!entry) return;
+    if (event === "hello") [entry.greeted, entry.down] = [true, false];
+    if (event === "disconnected") {
+      // The session's keys are gone, and the server is there: how things are, the next greeting says.
+      tell(entry.follower, true, false);
+      this.#ask();
+      return;
+    }
+    entry.follower.heard(event, data);
+  }
+
+  #down(first, refused) {
+    for (const entry of [...this.#own.values()]) {
+      // One that has begun since has not been told yet.
+      const isNews = first || !entry.down;
+      entry.down = true;
+      tell(entry.follower, isNews, refused);
+    }
+  }
+
+  /** Wants a greeting for every session. */
+  #ask() {
+    if (this.#reads) this.#line.look();
+    else this.#say({ type: "look" });
+  }
+
+  /** The server does not share streams: each session gets its own. */
+  #fallBack() {
+    Hub.refused.add(this.#url.href);
+    this.#say({ type: "unknown" });
+    for (const entry of [...this.#own.values()]) entry.instead = alone(entry.join, entry.signalling, entry.follower);
+    this.#own.clear();
+    this.#part();
+  }
+
+  // -- the pages of an origin among each other ---------------------------------------------------------------------------------
+
+  /** The first session of this page. */
+  #arrive() {
+    if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
+    this.#channel = new BroadcastChannel(this.#name);
+    this.#channel.onmessage = ({ data }) => this.#told(data);
+    this.#queue();
+  }
+
+  /** The last one has ended. */
+  #part() {
+    clearTimeout(this.#patience);
+    clearTimeout(this.#handover);
+    this.#line.stop();
+    this.#others.clear();
+    this.#alone = false;
+    this.#say({ type: "follow", tab: this.#tab, ids: [] });
+    this.#asking?.abort();
+    this.#asking = null;
+    this.#release?.();
+    this.#release = null;
+    this.#channel?.close();
+    this.#channel = null;
+  }
+
+  get #name() {
+    return `rekindle ${this.#url.href}`;
+  }
+
+  /** Reads for all as soon as nobody else does; at once where it takes that over. */
+  #queue(steal = false) {
+    this.#asking?.abort();
+    const asking = new AbortController();
+    this.#asking = steal ? null : asking;
+    const options = steal ? { steal } : { signal: asking.signal };
+    const held = navigator.locks.request(this.#name, options, () => {
+      if (this.#channel === null || asking.signal.aborted) return undefined;
+      return new Promise((resolve) => {
+        this.#asking = null;
+        this.#lead(resolve);
+      });
+    });
+    held.catch(() => {
+      // Another page has taken it over. Both read until that one does.
+      if (this.#release === null || asking.signal.aborted) return;
+      this.#release = null;
+      this.#handover = setTimeout(() => this.#handedOver(), HANDOVER_MS);
+      this.#queue();
+    });
+  }
+
+  #lead(release) {
+    clearTimeout(this.#handover);
+    this.#release = release;
+    this.#alone = false;
+    this.#others.clear();
+    this.#say({ type: "lead", hidden: this.#hidden });
+    this.#changed();
+  }
+
+  /** Another page reads for this one. */
+  #handedOver() {
+    clearTimeout(this.#handover);
+    if (this.#reads) return;
+    this.#line.stop();
+    this.#others.clear();
+  }
+
+  get #hidden() {
+    return globalThis.document?.hidden === true;
+  }
+
+  /** A page that nobody looks at has slow timers, so one that is looked at reads for all. */
+  #seen() {
+    if (this.#channel === null) return;
+    if (this.#release !== null) this.#say({ type: "state", hidden: this.#hidden });
+    else if (!this.#hidden) this.#say({ type: "seen" });
+  }
+
+  #comparesItself({ hidden }) {
+    if (hidden && !this.#hidden) this.#queue(true);
+  }
+
+  #isElsewhere(session) {
+    for (const ids of this.#others.values()) if (ids.includes(session)) return true;
+    return false;
+  }
+
+  #say(message) {
+    if (this.#others.size > 0 || !["event", "down"].includes(message.type)) this.#channel?.postMessage(message);
+  }
+
+  #told(message) {
+    const leads = this.#release !== null;
+    switch (message.type) {
+      case "follow":
+        if (!leads) return;
+        if (message.ids.length > 0) this.#others.set(message.tab, message.ids);
+        else this.#others.delete(message.tab);
+        this.#say({ type: "state", hidden: this.#hidden });
+        this.#changed();
+        return;
+      case "look":
+        if (leads) this.#line.look();
+        return;
+      case "seen":
+        if (leads && this.#hidden) this.#say({ type: "state", hidden: true });
+        return;
+      case "lead":
+        if (leads) return;
+        this.#alone = false;
+        this.#changed();
+        this.#comparesItself(message);
+        return;
+      case "state":
+        if (!leads) this.#comparesItself(message);
+        return;
+      case "event":
+        if (leads) return;
+        if (message.event === "hello" && !this.#reads) this.#handedOver();
+        this.#heard(message.session, message.event, message.data);
+        return;
+      case "down":
+        if (!leads && !this.#alone) this.#down(message.first, message.refused);
+        return;
+      case "unknown":
+        if (!leads) this.#fallBack();
+    }
+  }
+}
