@@ -45,15 +45,17 @@ cargo_tool() {
   CARGO_PROFILE_DEV_DEBUG=false nice cargo install --quiet --locked --debug --root "$tools" --target-dir target/tools-build "$2"
 }
 
-# The tests that need a feature, and the targets that have them.
+# The tests that need a feature or a hook, and the targets that have them.
 others='binary(canary) + binary(bench_resume) + binary(~recorder) + binary(~full_state) + test(bench::) + test(full_state)'
-with_others=(--lib --test canary --test bench_resume --test '*recorder*' --test '*full_state*' --test vault_example)
+with_others=(--all-features --lib --test canary --test bench_resume --test '*recorder*' --test '*full_state*' --test vault_example)
 
 say "format"
 cargo fmt --all -- --check
 
 say "lints"
 cargo clippy --workspace --all-targets --quiet --all-features -- -D warnings
+# The hooks of two tests, which no feature switches on.
+cargo clippy --quiet --all-features --lib --test canary --test full_state_kills -- -D warnings --cfg rekindle_canary --cfg rekindle_kill_points
 # What is left out of the default build leaves nothing unused behind.
 cargo clippy --workspace --quiet -- -D warnings
 
@@ -73,9 +75,22 @@ cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_th
 
 say "what only other builds have: the canary, the benchmark, full-state mode"
 # One build with all of it. The canary tells session secrets to its test, and a server that is to die at a step of its writing tells what it
-# protects; the default build, which was tested above, has none of this.
+# protects; the default build, which was tested above, has none of this. A wrapper brings these hooks into this package alone, so that
+# dependencies are not built again.
+export RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh
+# Without them two test programs are empty, and would pass.
+cargo nextest list "${with_others[@]}" --message-format oneline >target/others.txt
+for test in tests/canary.rs tests/full_state_kills/main.rs; do
+  program=$(basename "${test%/main.rs}" .rs)
+  there=$(grep -c "^rekindle::$program " target/others.txt || true)
+  if [ "$there" = 0 ] || [ "$there" != "$(grep -c '^#\[test\]' "$test")" ]; then
+    echo "error: $program has $there tests, not those of $test" >&2
+    exit 1
+  fi
+done
 # The longest of these wait for disks and media more than for a processor.
-cargo nextest run --all-features "${with_others[@]}" --test-threads "$(($(nproc) + 1))" ${CI:+--profile ci} -E "$others"
+cargo nextest run "${with_others[@]}" --test-threads "$(($(nproc) + 1))" ${CI:+--profile ci} -E "$others"
+unset RUSTC_WORKSPACE_WRAPPER
 
 browsers=
 if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then

@@ -1,5 +1,5 @@
-//! For one test, and in no build but the one that this test asks for (`--features canary`): tells a listener every secret that must die
-//! with its session, and every byte that goes to disk, so that the test can look for the former everywhere it should not be.
+//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_canary`, see `tests/with_hooks.sh`): tells a
+//! listener every secret that must die with its session, and every byte that goes to disk, so that the test can look for the former everywhere it should not be.
 //!
 //! The DTLS library does all its cryptography through one table of functions; here it is put behind another one that hears each key,
 //! each shared secret, and whatever is derived from a secret.

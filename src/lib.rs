@@ -15,6 +15,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// The hooks of two tests (tests/with_hooks.sh) give away what this program keeps to itself.
+#[cfg(all(any(rekindle_canary, rekindle_kill_points), not(debug_assertions)))]
+compile_error!(
+    "a build with optimisations could be shipped, and must not have a test's hooks: leave the `--cfg rekindle_...` away"
+);
+#[cfg(all(rekindle_kill_points, not(feature = "full-state")))]
+compile_error!("`rekindle_kill_points` needs the feature `full-state`");
+
 // Parts of the benchmark's clients belong to tests too, and name this crate as those do.
 #[cfg(feature = "bench")]
 extern crate self as rekindle;
@@ -22,7 +30,7 @@ extern crate self as rekindle;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod broadcast;
-#[cfg(feature = "canary")]
+#[cfg(rekindle_canary)]
 mod canary;
 pub mod cli;
 #[cfg(feature = "full-state")]

@@ -1,6 +1,8 @@
 //! The canary: a real broadcast with restarts, on a server that tells this test every session key, exporter output and DTLS secret as it
-//! comes to be (`--features canary`, in no other build). They are then looked for in every file that was ever written, before and after its
-//! encryption, in all that was logged, and in the memory of the process after its peers have left. The same search finds what was planted.
+//! comes to be (`--cfg rekindle_canary`, see `tests/with_hooks.sh`; in no other build). They are then looked for in every file that was ever
+//! written, before and after its encryption, in all that was logged, and in the memory of the process after its peers have left. The same
+//! search finds what was planted.
+#![cfg(rekindle_canary)]
 
 mod live;
 mod running;

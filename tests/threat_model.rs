@@ -147,15 +147,31 @@ fn what_the_commands_of_the_security_page_name_is_there() {
     for pair in words.windows(2).filter(|pair| pair[0] == "--test") {
         let (file, folder) = (format!("tests/{}.rs", pair[1]), format!("tests/{}/main.rs", pair[1]));
         assert!(root().join(&file).exists() || root().join(&folder).exists(), "{file}");
+        // Without their hooks these two are empty, and would pass.
+        let hooks = commands
+            .iter()
+            .position(|line| line.contains("RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh"));
+        let run = commands
+            .iter()
+            .position(|line| line.contains(&format!("--test {} ", pair[1])));
+        let needs_hooks = ["canary", "full_state_kills"].contains(&pair[1]);
+        assert!(
+            !needs_hooks || hooks.is_some() && hooks < run,
+            "{} is run without hooks",
+            pair[1]
+        );
         named += 1;
     }
-    let paths = words.iter().map(|word| word.trim_start_matches('@'));
+    let inside = |word: &str| word.rsplit_once("$PWD/").map(|(_, path)| path.to_owned());
+    let paths = words
+        .iter()
+        .map(|word| inside(word).unwrap_or_else(|| word.trim_start_matches('@').to_owned()));
     for path in paths.filter(|path| {
         ["src/", "tests/", "threat-model/"]
             .iter()
             .any(|start| path.starts_with(start))
     }) {
-        assert!(root().join(path).exists(), "{path}");
+        assert!(root().join(&path).exists(), "{path}");
         named += 1;
     }
     assert!(named >= 8, "{named}");

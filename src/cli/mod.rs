@@ -82,9 +82,9 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
 }
 
 fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
-    #[cfg(feature = "canary")]
+    #[cfg(rekindle_canary)]
     crate::canary::start();
-    #[cfg(feature = "kill-points")]
+    #[cfg(rekindle_kill_points)]
     crate::full_state::kill_points::start();
     let settings = settings::Settings::resolve(args, matches)?;
     log::start(&settings.log)?;

@@ -212,7 +212,7 @@ impl Kept {
             Verdict::Use(index) => {
                 #[cfg(test)]
                 crate::full_state::tests::recorder::note(self.id, Some(ssrc), index, packet);
-                #[cfg(feature = "kill-points")]
+                #[cfg(rekindle_kill_points)]
                 crate::full_state::kill_points::protects(self.id, Some(ssrc), index, packet);
                 self.sending.protect_rtp(packet, index)
             }
@@ -236,7 +236,7 @@ impl Kept {
         self.rtcp += 1;
         #[cfg(test)]
         crate::full_state::tests::recorder::note(self.id, None, index.into(), packet);
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         crate::full_state::kill_points::protects(self.id, None, index.into(), packet);
         self.sending.protect_rtcp(packet, index)
     }

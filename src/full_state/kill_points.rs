@@ -1,5 +1,5 @@
-//! For one test, and in no build but the one that this test asks for (`--features kill-points`): the process tells of every packet before
-//! it is protected, and ends itself at a step of the way that keys and counters take to the disk and back.
+//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_kill_points`, see `tests/with_hooks.sh`): the
+//! process tells of every packet before it is protected, and ends itself at a step of the way that keys and counters take to the disk and back.
 //!
 //! It tells by appending to a file. What `write` has taken the kernel keeps, whatever becomes of the process.
 

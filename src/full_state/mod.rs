@@ -26,7 +26,7 @@
 //! shifted by a constant from the first packet on, so that they start at the ceiling; the receiver takes that for packets lost before
 //! and plays on by the time stamps. Received streams go on from a lower bound; what lies at or below it is refused as a replay.
 
-#[cfg(feature = "kill-points")]
+#[cfg(rekindle_kill_points)]
 pub(crate) mod kill_points;
 pub(crate) mod ledger;
 pub(crate) mod record;

@@ -46,7 +46,7 @@ impl Vault {
 
     /// Writes the counters of all sessions, durably.
     pub(crate) fn save_counters(&self, counters: &Counters, now: SystemTime) -> Result<(), VaultError> {
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         if crate::full_state::kill_points::lies() {
             return Ok(());
         }

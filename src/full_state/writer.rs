@@ -12,7 +12,7 @@ use super::resume::Loaded;
 use super::{Handle, Stopped};
 use crate::broadcast::Broadcast;
 use crate::broadcast::full_state::Work;
-#[cfg(feature = "kill-points")]
+#[cfg(rekindle_kill_points)]
 use crate::full_state::kill_points;
 use crate::full_state::record::SessionCounters;
 pub(super) use crate::full_state::record::{Counters, Resumed};
@@ -66,13 +66,13 @@ impl Writer {
     ) {
         while let Ok(durable) = self.done.try_recv() {
             core.reserved(now, durable, out);
-            #[cfg(feature = "kill-points")]
+            #[cfg(rekindle_kill_points)]
             kill_points::step("the loop knows");
         }
         while let Some(work) = core.poll_work(now, &local) {
             // Without a writer nothing more becomes durable, and sooner or later nothing is sent.
             let _ = self.work.send(work);
-            #[cfg(feature = "kill-points")]
+            #[cfg(rekindle_kill_points)]
             kill_points::step("work given");
         }
     }
@@ -80,7 +80,7 @@ impl Writer {
 
 fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, waker: &Waker) {
     while let Ok(next) = work.recv() {
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step("work taken");
         let now = SystemTime::now();
         match next {
@@ -104,7 +104,7 @@ fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, 
                 if done.send(saved.is_ok()).is_err() {
                     return;
                 }
-                #[cfg(feature = "kill-points")]
+                #[cfg(rekindle_kill_points)]
                 kill_points::step("answered");
                 if waker.wake().is_err() {
                     return;
@@ -126,7 +126,7 @@ impl Sessions {
     /// Reads the counters, makes durable what this process needs at once, and tells the core.
     pub fn open(reader: &Reader, vault: Arc<Vault>, loaded: &mpsc::Sender<Loaded>) -> Self {
         let left = reader.read_counters();
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step("counters read");
         let mut raised = left.clone();
         raised.raise();
@@ -143,11 +143,11 @@ impl Sessions {
             (sessions.left, sessions.now) = Default::default();
             raised = Counters::default();
         }
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step("counters raised");
         // Without a receiver the process is stopping.
         let _ = loaded.send(Loaded::Counters(raised));
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step("counters handed over");
         sessions
     }

@@ -78,7 +78,7 @@ impl SessionKeys {
     /// Takes exported keying material; `None` where its length does not fit the profile.
     pub(super) fn new(profile: Profile, exported: &[u8]) -> Option<Self> {
         let material = exported.get(..profile.material_len())?;
-        #[cfg(feature = "canary")]
+        #[cfg(rekindle_canary)]
         crate::canary::secret("exported", material);
         Some(Self {
             profile,

@@ -13,7 +13,7 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::{FileFault, VaultError};
-#[cfg(feature = "kill-points")]
+#[cfg(rekindle_kill_points)]
 use crate::full_state::kill_points;
 
 /// Names of files that are being written begin so. What is left of them after a crash is removed at the next start.
@@ -210,7 +210,7 @@ impl Folder {
             std::process::id(),
             COUNTER.fetch_add(1, Ordering::Relaxed)
         );
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::writes(&self.path, name);
         let renamed = self
             .write_new(&temporary, bytes)
@@ -219,10 +219,10 @@ impl Folder {
             let _ = fs::unlinkat(&self.fd, &*temporary, AtFlags::empty());
             return Err(e);
         }
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step_of_file("renamed");
         self.sync()?;
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step_of_file("folder synced");
         Ok(())
     }
@@ -231,11 +231,11 @@ impl Folder {
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
-        #[cfg(feature = "canary")]
+        #[cfg(rekindle_canary)]
         crate::canary::file(name, bytes);
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step_of_file("made");
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         let bytes = {
             let (half, rest) = bytes.split_at(bytes.len() / 2);
             file.write_all(half)?;
@@ -243,10 +243,10 @@ impl Folder {
             rest
         };
         file.write_all(bytes)?;
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step_of_file("written");
         file.sync_all()?;
-        #[cfg(feature = "kill-points")]
+        #[cfg(rekindle_kill_points)]
         kill_points::step_of_file("synced");
         Ok(())
     }
@@ -289,7 +289,7 @@ impl Folder {
     pub fn remove(&self, name: &str) -> io::Result<bool> {
         match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) => {
-                #[cfg(feature = "kill-points")]
+                #[cfg(rekindle_kill_points)]
                 {
                     kill_points::writes(&self.path, name);
                     kill_points::step_of_file("removed");

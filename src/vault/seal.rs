@@ -172,7 +172,7 @@ pub(super) fn seal(key: &SealingKey, name: &str, header: &Header, body: &impl Se
     let plaintext = encode(header, body, body_size + OVERHEAD, |so_far| {
         key.mac.file_tag(name, so_far)
     });
-    #[cfg(feature = "canary")]
+    #[cfg(rekindle_canary)]
     crate::canary::file("plaintext", &plaintext);
     encrypt(&key.recipient, &plaintext)
 }

@@ -1,8 +1,9 @@
 //! No two packets under one key and index, whenever the process is killed: the real program on a real disk, in full-state mode.
 //!
-//! A build of its own (`--features kill-points`) tells of every packet before it is protected, and ends itself at the step that it is
-//! told: of a file that is made, half written, written, synced, renamed, of a folder that is synced, of the word that goes from the loop
-//! to the writer and back. Two clients on sockets of their own live through it all under the keys of one handshake, as long as those last.
+//! A build of its own (`--cfg rekindle_kill_points`, see `tests/with_hooks.sh`) tells of every packet before it is protected, and ends
+//! itself at the step that it is told: of a file that is made, half written, written, synced, renamed, of a folder that is synced, of the
+//! word that goes from the loop to the writer and back. Two clients on sockets of their own live through it all under the keys of one handshake, as long as those last.
+#![cfg(rekindle_kill_points)]
 
 #[path = "../live/mod.rs"]
 mod live;
