@@ -139,6 +139,66 @@ fn a_port_that_is_taken_is_noticed_before_the_disk_is_touched() {
 }
 
 #[test]
+fn ports_alone_and_names_are_taken_from_flag_environment_and_file() {
+    let folder = folder();
+    fs::write(
+        folder.path().join("c.toml"),
+        "http = 0\nudp = ':0'\nadvertise = 'localhost'\n",
+    )
+    .expect("written");
+    let start = |flags: &[&str], env: &[(&str, &str)]| {
+        let mut command = rekindle(folder.path());
+        let server = Server::try_start_as(command.args(flags).envs(env.iter().copied())).expect("it starts");
+        (server.http(), server.media(), server.ready["advertised"][0].clone())
+    };
+    for (flags, env) in [
+        (
+            &[
+                "--http",
+                "localhost:0",
+                "--udp",
+                "localhost:0",
+                "--advertise",
+                "localhost",
+            ][..],
+            &[][..],
+        ),
+        (&["--config", "c.toml"], &[]),
+        (
+            &["--udp", "0"],
+            &[("REKINDLE_HTTP", ":0"), ("REKINDLE_ADVERTISE", "localhost")],
+        ),
+    ] {
+        let (http, media, advertised) = start(flags, env);
+        assert_eq!(http.ip().to_string(), "127.0.0.1", "{flags:?}");
+        assert_eq!(advertised, format!("127.0.0.1:{}", media.port()), "{flags:?}");
+        assert!(flags.contains(&"localhost:0") || media.ip().is_unspecified(), "{media}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_read_is_refused_with_an_example_and_a_name_that_nobody_knows_by_name() {
+    let folder = folder();
+    for (option, value, parts) in [
+        ("--http", "localhost", &["--http", "localhost:8080"]),
+        ("--http", "http://localhost:8080/", &["--http", "localhost:8080"]),
+        ("--udp", "127.0.0.1:65536", &["--udp", "0 to 65535"]),
+        ("--advertise", "example.org:8189", &["--advertise", "media.example.org"]),
+    ] {
+        let output = output(rekindle(folder.path()).args([option, value]));
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        for part in parts {
+            assert!(said(&output).contains(part), "{part} is not in {}", said(&output));
+        }
+    }
+    // RFC 6761 §6.4: no such name exists. A supervisor should try again: perhaps the resolver is not up yet.
+    let output = output(rekindle(folder.path()).args(["--http", "0", "--udp", "0", "--advertise", "media.invalid"]));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("\"media.invalid\""), "{}", said(&output));
+    assert!(tree(folder.path()).is_empty());
+}
+
+#[test]
 fn beyond_loopback_the_server_wants_a_publish_token() {
     let folder = folder();
     let output = output(rekindle(folder.path()).args(["serve", "--http", "0.0.0.0:0"]));

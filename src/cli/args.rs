@@ -1,6 +1,5 @@
 //! The options of `serve`: each is a flag, an environment variable and a key of the configuration file.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::server::{BasePath, Mode};
+
+use super::address::{Host, Listen};
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -71,17 +72,20 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "MODE", env = "REKINDLE_MODE")]
     pub mode: Option<Mode>,
 
-    /// Where HTTP listens [default: 127.0.0.1:8080]
+    /// Where HTTP listens: an address or a name of this machine, with a port; or a port alone, for this machine only
+    /// [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]
-    pub http: Option<SocketAddr>,
+    pub http: Option<Listen>,
 
-    /// Where media is received, over UDP; the port must stay the same across restarts [default: 0.0.0.0:8189]
+    /// Where media is received, over UDP, or the port alone, for all addresses in IPv4; the port must stay the same across restarts
+    /// [default: 0.0.0.0:8189]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_UDP")]
-    pub udp: Option<SocketAddr>,
+    pub udp: Option<Listen>,
 
-    /// Addresses at which browsers reach the media port, the first preferred [default: found from --udp and --http]
-    #[arg(long, value_name = "IP", env = "REKINDLE_ADVERTISE", value_delimiter = ',')]
-    pub advertise: Option<Vec<IpAddr>>,
+    /// Addresses at which browsers reach the media port, the first preferred; names are looked up at each start, which waits for it
+    /// [default: found from --udp and --http]
+    #[arg(long, value_name = "HOST", env = "REKINDLE_ADVERTISE", value_delimiter = ',')]
+    pub advertise: Option<Vec<Host>>,
 
     /// Bearer token that a publisher must show; other users of this machine can see it in the process list, so prefer the
     /// file or the environment

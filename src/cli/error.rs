@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::server::{RunError, TokenError};
 
+use super::address::LookupError;
 use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
 
 /// Why a command did not do what it was asked.
@@ -32,6 +33,8 @@ pub(super) enum CliError {
          `--features full-state`"
     )]
     NoFullState,
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     #[error("browsers cannot send to {address}; give --advertise an address at which they reach this machine")]
     Unreachable { address: std::net::IpAddr },
     #[error("--advertise has more than {most} addresses; every one of them goes into every answer, so give fewer")]
@@ -67,6 +70,8 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
+            // The resolver may know it a moment later, as after the machine's own start: a supervisor should try again.
+            Self::Lookup(_) => EXIT_FAILURE,
             #[cfg(feature = "bench")]
             Self::Bench(_) => EXIT_FAILURE,
             _ => EXIT_CONFIGURATION,

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::server::{BasePath, Mode};
 
+use super::address::{Host, Listen};
 use super::args::{self, Announce, LogFormat, Publisher};
 use super::error::CliError;
 
@@ -25,10 +25,10 @@ pub(super) struct ConfigFile {
     pub state_dir: Option<PathBuf>,
     pub anchor: Option<PathBuf>,
     pub mode: Option<Mode>,
-    pub http: Option<SocketAddr>,
-    pub udp: Option<SocketAddr>,
-    #[serde(default, deserialize_with = "addresses")]
-    pub advertise: Option<Vec<IpAddr>>,
+    pub http: Option<Listen>,
+    pub udp: Option<Listen>,
+    #[serde(default, deserialize_with = "hosts")]
+    pub advertise: Option<Vec<Host>>,
     #[serde(default, deserialize_with = "secret")]
     pub publish_token: Option<SecretString>,
     pub publish_token_file: Option<PathBuf>,
@@ -90,16 +90,22 @@ impl ConfigFile {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
-    One(IpAddr),
-    Many(Vec<IpAddr>),
+    One(String),
+    Many(Vec<String>),
 }
 
-fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<IpAddr>>, D::Error> {
-    match OneOrMany::deserialize(from) {
-        Ok(OneOrMany::One(address)) => Ok(Some(vec![address])),
-        Ok(OneOrMany::Many(addresses)) => Ok(Some(addresses)),
-        Err(_) => Err(de::Error::custom("`advertise` is an IP address or a list of them")),
-    }
+fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Host>>, D::Error> {
+    let hosts = match OneOrMany::deserialize(from) {
+        Ok(OneOrMany::One(host)) => vec![host],
+        Ok(OneOrMany::Many(hosts)) => hosts,
+        Err(_) => {
+            return Err(de::Error::custom(
+                "`advertise` is an IP address or a name such as \"media.example.org\", or a list of them",
+            ));
+        }
+    };
+    let parsed: Result<Vec<Host>, _> = hosts.iter().map(|host| host.parse()).collect();
+    parsed.map(Some).map_err(de::Error::custom)
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
@@ -173,6 +179,27 @@ mod tests {
             .unwrap_or_else(|(line, what)| panic!("{line}: {what}"));
         assert_eq!(file.advertise.map(|a| a.len()), Some(1));
         assert_eq!(file.resume_window, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn an_address_is_read_as_on_the_command_line() {
+        let file =
+            ConfigFile::parse("http = 8080\nudp = \":8189\"\nadvertise = [\"media.example.org\", \"192.0.2.1\"]")
+                .unwrap_or_else(|(line, what)| panic!("{line}: {what}"));
+        assert_eq!(file.http, Some(Listen::Port(8080)));
+        assert_eq!(file.udp, Some(Listen::Port(8189)));
+        let named = Host::Name("media.example.org".to_owned());
+        assert_eq!(file.advertise.as_deref().map(|all| &all[0]), Some(&named));
+        for (text, example) in [
+            ("http = \"localhost\"", "localhost:8080"),
+            ("http = 70000", "0 to 65535"),
+            ("udp = true", "127.0.0.1:8080"),
+            ("advertise = \"192.0.2.1:8189\"", "--udp"),
+            ("advertise = [1]", "media.example.org"),
+        ] {
+            let (line, what) = ConfigFile::parse(text).err().expect("refused");
+            assert!(line == 1 && what.contains(example), "{what}");
+        }
     }
 
     #[test]

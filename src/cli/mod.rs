@@ -1,5 +1,6 @@
 //! The commands: what is on the command line, in the environment and in the configuration file, and how a run ends.
 
+mod address;
 mod announce;
 mod args;
 #[cfg(feature = "bench")]

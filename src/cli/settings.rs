@@ -12,6 +12,7 @@ use crate::broadcast;
 use crate::secret_file;
 use crate::server::{self, Mode, Token};
 
+use super::address::{self, Host, Listen};
 use super::args::{Announce, Publisher, ServeArgs};
 use super::error::CliError;
 use super::file::ConfigFile;
@@ -82,14 +83,17 @@ impl Settings {
         if mode == Mode::FullState && !cfg!(feature = "full-state") {
             return Err(CliError::NoFullState);
         }
-        let http = args.http.or(file.http).unwrap_or(DEFAULT_HTTP);
-        let udp = args.udp.or(file.udp).unwrap_or(DEFAULT_UDP);
+        let listen = |given: Option<Listen>, default: SocketAddr| match given {
+            Some(given) => given.resolve(default.ip(), &address::system),
+            None => Ok(default),
+        };
+        let http = listen(args.http.or(file.http), DEFAULT_HTTP)?;
+        let udp = listen(args.udp.or(file.udp), DEFAULT_UDP)?;
         let open = args.open.or(file.open).unwrap_or(false);
         if publish.is_none() && !open && !http.ip().to_canonical().is_loopback() {
             return Err(CliError::NobodyGuards { http });
         }
-        let advertise = args.advertise.or(file.advertise).unwrap_or_default();
-        check_advertise(&advertise, udp)?;
+        let advertise = advertised(&args.advertise.or(file.advertise).unwrap_or_default(), udp)?;
         let key_file = args.key_file.or(file.key_file);
         let static_dir = args.static_dir.or(file.static_dir);
         if let Some(path) = &static_dir {
@@ -243,17 +247,22 @@ fn others_can_read(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| secret_file::is_exposed(path, &meta))
 }
 
-fn check_advertise(addresses: &[IpAddr], udp: SocketAddr) -> Result<(), CliError> {
+/// The addresses of these hosts.
+fn advertised(hosts: &[Host], udp: SocketAddr) -> Result<Vec<IpAddr>, CliError> {
+    let mut addresses = Vec::new();
+    for host in hosts {
+        addresses.extend(host.resolve(udp.is_ipv6(), &address::system)?);
+    }
     if addresses.len() > MAX_ADVERTISE {
         return Err(CliError::TooManyAddresses { most: MAX_ADVERTISE });
     }
-    for &address in addresses {
+    for &address in &addresses {
         let wrong_family = udp.is_ipv4() && address.is_ipv6();
         if address.is_unspecified() || address.is_multicast() || wrong_family {
             return Err(CliError::Unreachable { address });
         }
     }
-    Ok(())
+    Ok(addresses)
 }
 
 #[cfg(test)]

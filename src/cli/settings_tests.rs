@@ -56,6 +56,29 @@ fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
 }
 
 #[test]
+fn a_port_alone_keeps_the_host_that_is_the_default() {
+    for (flags, config) in [
+        (&["--http", "8090", "--udp", ":8190"][..], ""),
+        (&[][..], "http = 8090\nudp = \"8190\""),
+    ] {
+        let s = settings(flags, config);
+        assert_eq!(s.server.http, SocketAddr::new(DEFAULT_HTTP.ip(), 8090));
+        assert_eq!(s.server.udp, SocketAddr::new(DEFAULT_UDP.ip(), 8190));
+    }
+}
+
+#[test]
+fn names_are_looked_up_and_what_they_lead_to_is_judged() {
+    let s = settings(&["--http", "localhost:8090", "--advertise", "localhost,192.0.2.1"], "");
+    assert!(s.server.http.ip().is_loopback(), "{}", s.server.http);
+    assert_eq!(s.server.http.port(), 8090);
+    let addresses = ["127.0.0.1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    assert_eq!(s.server.advertise, addresses);
+    let nine = ["localhost"; 9].join(",");
+    assert!(refusal(&["--advertise", &nine], "").contains("more than 8"));
+}
+
+#[test]
 fn a_key_file_that_was_named_anywhere_is_never_made() {
     assert!(!settings(&["--key-file", "k"], "").server.may_make_key);
     assert!(!settings(&[], "key-file = \"k\"").server.may_make_key);
