@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::peer::{Peer, Transmit};
+use crate::peer::{Failures, Peer, Transmit};
 use crate::sdp::Kind;
 use crate::vault::Ufrag;
 
@@ -31,6 +31,8 @@ pub(super) struct Counts {
     pub duplicates: u64,
     pub unknown: u64,
     pub unmapped: u64,
+    pub handshakes: u64,
+    pub failures: Failures,
 }
 
 /// What sending to viewers needs besides the channel.

@@ -137,9 +137,12 @@ impl Broadcast {
             return;
         };
         let mut begun = false;
+        let busy = &mut self.counts.failures.busy;
         let start = |begin: Begin| -> Option<Begun> {
             begun = true;
-            dtls.begin(role, begin, now)
+            let handshake = dtls.begin(role, begin, now);
+            *busy += u64::from(handshake.is_none());
+            handshake
         };
         let Some(place) = self.addresses.get_mut(key) else {
             return;
@@ -213,6 +216,7 @@ impl Broadcast {
         if let Some(place) = self.addresses.get_mut(key) {
             let next = place.handshakes.next_timeout();
             self.timers.arm(Timer::Handshakes(key), next, &mut place.armed);
+            self.counts.failures += place.handshakes.take_failures();
         }
         let Some(done) = done else { return };
         let Some(place) = self.addresses.get_mut(key) else {
@@ -232,6 +236,7 @@ impl Broadcast {
             None => {
                 tracing::warn!("a DTLS handshake ended with a certificate that no offer of its address names; ignored");
                 place.handshakes.is_foreign(now);
+                self.counts.failures += place.handshakes.take_failures();
             }
         }
     }
@@ -250,6 +255,7 @@ impl Broadcast {
         member.heard.get_or_insert(now);
         let address = done.from;
         member.peer.take_keys(done);
+        self.counts.handshakes += 1;
         self.addresses.own(now, id, address, &mut self.members);
         self.settle(now, id, out);
     }

@@ -143,6 +143,10 @@ impl Broadcast {
         }
         if member.heard.is_none() && member.peer.last_heard().is_some() {
             member.heard = Some(now);
+            if std::mem::take(&mut member.unheard) {
+                let ufrag = member.ufrag.clone();
+                self.events.push_back(Event::Unheard { ufrag, unheard: false });
+            }
         }
         if claims {
             self.addresses.claim(now, id, from, &mut self.members);
@@ -340,6 +344,8 @@ impl Broadcast {
             duplicates: self.counts.duplicates,
             unknown: self.counts.unknown,
             unmapped: self.counts.unmapped,
+            handshakes: self.counts.handshakes,
+            failures: self.counts.failures.clone(),
         }
     }
 }

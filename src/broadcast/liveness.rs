@@ -18,6 +18,10 @@ const PLAIN: Duration = Duration::from_millis(900);
 /// A new peer that has no keys after so long is gone.
 const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
 
+/// A new peer that has sent no STUN check for so long cannot reach the media port, or is gone: browsers begin with one every 50 ms (RFC 8445
+/// §14.2), as soon as they have the answer.
+pub const UNHEARD: Duration = Duration::from_secs(8);
+
 /// Whether a peer from an earlier boot is known by now to be a plain client.
 pub(super) fn is_plain(now: Instant, member: &Member) -> bool {
     member.is_awaited() && !member.renews && now.saturating_duration_since(member.joined) >= PLAIN
@@ -55,8 +59,12 @@ impl Broadcast {
         for (id, why) in gone {
             self.remove(now, id, why);
         }
+        self.miss_the_unheard(now);
         for (id, address, fault) in self.faults(now) {
             tracing::warn!("a new peer is turned away, since {fault}");
+            if let Some(place) = self.addresses.find(address).and_then(|key| self.addresses.get_mut(key)) {
+                self.counts.failures += place.handshakes.give_up(fault);
+            }
             out.push(Transmit {
                 to: address,
                 data: Bytes::from_static(&ALERT),
@@ -67,6 +75,17 @@ impl Broadcast {
         let keys: Vec<usize> = self.channels.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.look_after_channel(now, key);
+        }
+    }
+
+    /// Says once of each new peer that no check of its has come. One from an earlier boot may be away, and is awaited for longer.
+    fn miss_the_unheard(&mut self, now: Instant) {
+        for (_, member) in self.members.iter_mut() {
+            let late = now.saturating_duration_since(member.joined) >= UNHEARD;
+            if late && !member.resumed && member.heard.is_none() && !std::mem::replace(&mut member.unheard, true) {
+                let ufrag = member.ufrag.clone();
+                self.events.push_back(Event::Unheard { ufrag, unheard: true });
+            }
         }
     }
 

@@ -49,7 +49,9 @@ use std::time::Duration;
 
 pub(crate) use handshaking::{ForHandshake, Screened};
 pub use hub::Broadcast;
+pub use liveness::UNHEARD;
 
+pub use crate::peer::Failures;
 use crate::sdp::{Negotiated, Stream};
 use crate::vault::{IceCredentials, Role, Ufrag};
 
@@ -142,6 +144,13 @@ pub enum Event {
         ufrag: Ufrag,
         /// Why.
         why: Departure,
+    },
+    /// No STUN check of a new peer's has come for [`UNHEARD`] since it joined (true), or one has come after all (false).
+    Unheard {
+        /// Who.
+        ufrag: Ufrag,
+        /// Whether it still is so.
+        unheard: bool,
     },
     /// The channel's source came (true) or went (false), or it is another one.
     Source {
@@ -237,6 +246,10 @@ pub struct Snapshot {
     pub unknown: u64,
     /// Packets not sent to a viewer, since it did not agree on their codec.
     pub unmapped: u64,
+    /// DTLS handshakes that gave a peer fresh keys.
+    pub handshakes: u64,
+    /// DTLS handshakes that gave nobody keys.
+    pub failures: Failures,
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub enum Notice {
     ResumeComplete {
         /// Records that the system would not read: they are still there, and a later boot may read them.
         unread: usize,
+        /// Records of which nothing can be made: the log says why.
+        unusable: usize,
     },
     /// See [`Event`].
     Event(Event),

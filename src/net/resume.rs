@@ -39,6 +39,8 @@ pub(super) enum Loaded {
     All {
         /// Records that the system would not read.
         unread: usize,
+        /// Records of which nothing can be made.
+        unusable: usize,
     },
 }
 
@@ -71,7 +73,7 @@ pub(super) fn load(
     let mut left: HashSet<Ufrag> = names.iter().cloned().collect();
     let total = left.len();
     let mut in_turn = names.into_iter();
-    let (mut read, mut unread) = (0_usize, 0_usize);
+    let (mut read, mut unread, mut unusable) = (0_usize, 0_usize, 0_usize);
     while !left.is_empty() {
         let wanted = demanded.try_recv().ok().or_else(|| in_turn.next());
         let Some(ufrag) = wanted else { break };
@@ -95,7 +97,7 @@ pub(super) fn load(
                 }
                 let _ = waker.wake();
             }
-            Ok(None) => {}
+            Ok(None) => unusable += 1,
             Err(error @ VaultError::RolledBack { .. }) => {
                 let _ = notices.send(Notice::RolledBack(error));
                 return;
@@ -112,7 +114,7 @@ pub(super) fn load(
     if let Some(sessions) = sessions {
         sessions.finish();
     }
-    let _ = loaded.send(Loaded::All { unread });
+    let _ = loaded.send(Loaded::All { unread, unusable });
     let _ = waker.wake();
     if total > 0 {
         tracing::info!(peers = read, left_out = total - read, took = ?started.elapsed(), "peers of the last boot are awaited");
@@ -207,9 +209,9 @@ impl Resume {
                 record
             }
             Loaded::Record { record, .. } => record,
-            Loaded::All { unread } => {
+            Loaded::All { unread, unusable } => {
                 // Only now, since who is told of it counts on all peers being here.
-                let _ = self.notices.send(Notice::ResumeComplete { unread });
+                let _ = self.notices.send(Notice::ResumeComplete { unread, unusable });
                 #[cfg(feature = "full-state")]
                 core.all_taken_over();
                 self.complete = true;

@@ -18,6 +18,7 @@ use super::Transmit;
 use super::active::Active;
 use super::cookie::{COOKIE_LEN, Cookies};
 use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake};
+use super::failures::Failures;
 use super::flight::{Fault, Flight};
 use super::pressure::{Budget, Direct};
 use super::records::{Hello, client_hello, is_client_hello_rest, is_protected};
@@ -109,6 +110,8 @@ pub(crate) struct Handshakes {
     /// For those that have shown a cookie.
     verified: Budget,
     flight: Flight,
+    /// Those that failed since one was last completed or [`Handshakes::take_failures`] gave them away.
+    failures: Failures,
     /// A later fragment of a ClientHello that overtook the first one.
     early: Option<Bytes>,
     /// The handshake in which the server is the client.
@@ -190,6 +193,25 @@ impl Handshakes {
     /// One was completed with a certificate that nobody's offer names.
     pub fn is_foreign(&mut self, now: Instant) {
         self.flight.is_foreign(now);
+        self.failures.certificate += 1;
+    }
+
+    /// No handshake can be completed here, for this cause: those under way are over. How they count.
+    pub fn give_up(&mut self, fault: Fault) -> Failures {
+        let before = self.list.len();
+        self.list.retain(|h| h.drop_at.is_some());
+        let over = (before - self.list.len()) as u64;
+        let mut failures = std::mem::take(&mut self.failures);
+        failures.count(fault, over);
+        failures
+    }
+
+    /// Those that have failed; none while others are under way, one of which may be completed.
+    pub fn take_failures(&mut self) -> Failures {
+        if self.list.iter().any(|h| h.drop_at.is_none()) {
+            return Failures::default();
+        }
+        std::mem::take(&mut self.failures)
     }
 
     /// Why no handshake can be completed here, if that is certain.
@@ -301,8 +323,10 @@ impl Handshakes {
         let mut failed = false;
         let mut packets = Vec::new();
         let newest = self.newest();
+        let failures = &mut self.failures;
         self.list.retain_mut(|h| {
             if h.ends(newest) <= now {
+                failures.timeout += u64::from(h.drop_at.is_none());
                 return false;
             }
             if !which(h) {
@@ -329,6 +353,7 @@ impl Handshakes {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a DTLS handshake was dropped");
+                    failures.error += u64::from(h.drop_at.is_none());
                     failed |= datagram.is_some_and(is_protected);
                     false
                 }
@@ -339,6 +364,7 @@ impl Handshakes {
         }
         let place = self.list.iter().position(|h| Some((h.random, h.started)) == finished);
         if let Some(place) = place {
+            self.failures = Failures::default();
             self.forget_older(now, place + 1);
             self.direct.reset();
         }
@@ -560,6 +586,43 @@ mod tests {
         world.take(&hello(103, &forged));
         assert_eq!(world.begun.len(), 3);
         assert!(world.take(&finished(3)).0);
+    }
+
+    #[test]
+    fn a_failure_counts_only_where_no_other_handshake_is_completed() {
+        let mut world = World::new();
+        let expire = |world: &mut World| {
+            world.now += HANDSHAKE_TIMEOUT;
+            let (now, mut out) = (world.now, Vec::new());
+            assert!(world.handshakes.handle_timeout(now, here(), &mut out).is_none());
+            world.handshakes.take_failures()
+        };
+        world.take(&hello(1, &[]));
+        world.now += OVERTAKEN_TIMEOUT;
+        world.take(&hello(2, &[]));
+        assert_eq!(world.handshakes.list.len(), 1, "the older one is given up");
+        assert_eq!(
+            world.handshakes.take_failures(),
+            Failures::default(),
+            "the newer one is under way"
+        );
+        assert!(world.take(&finished(2)).0);
+        assert_eq!(expire(&mut world), Failures::default());
+
+        world.take(&hello(3, &[]));
+        let timeout = Failures {
+            timeout: 1,
+            ..Failures::default()
+        };
+        assert_eq!(expire(&mut world), timeout);
+        assert_eq!(world.handshakes.take_failures(), Failures::default(), "told once");
+
+        world.take(&hello(4, &[]));
+        let certificate = Failures {
+            certificate: 1,
+            ..Failures::default()
+        };
+        assert_eq!(world.handshakes.give_up(Fault::NoCertificate), certificate);
     }
 
     #[test]

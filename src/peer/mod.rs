@@ -3,6 +3,7 @@
 mod active;
 mod cookie;
 mod dtls;
+mod failures;
 mod flight;
 #[cfg(feature = "full-state")]
 #[path = "../full_state/peer.rs"]
@@ -26,6 +27,7 @@ use bytes::{Bytes, BytesMut};
 
 pub(crate) use cookie::Cookies;
 pub use dtls::{Dtls, DtlsError, Identities};
+pub use failures::Failures;
 pub(crate) use flight::Fault;
 pub(crate) use handshakes::{ALERT, Begin, Begun, Done, Handshakes};
 pub(crate) use records::client_random;

@@ -18,7 +18,7 @@ use super::keeper::Keeper;
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{BasePath, Mode, guard, session, status, whip};
+use super::{BasePath, Mode, guard, metrics, session, status, whip};
 
 /// What the handlers share.
 pub(super) struct App {
@@ -122,7 +122,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         )
         .route("/healthz", get(status::healthz).fallback(status::other_method))
         .route("/readyz", get(status::readyz).fallback(status::other_method))
-        .route("/metrics", get(status::metrics).fallback(status::other_method))
+        .route("/metrics", get(metrics::metrics).fallback(status::other_method))
         .fallback(assets::serve)
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .with_state(app.clone())

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::broadcast::Departure;
+use crate::broadcast::{Departure, UNHEARD};
 use crate::sdp;
 use crate::vault::Role;
 
@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Source,
     /// The session has ended.
     Gone,
+    /// No ICE check of this new peer's has come in time, or one has come after all.
+    Unheard,
     /// The channel's source came (the WHEP drafts' name).
     Active,
     /// The channel's source went (the WHEP drafts' name).
@@ -60,6 +62,7 @@ impl Kind {
         (Kind::Handshake, "handshake"),
         (Kind::Source, "source"),
         (Kind::Gone, "gone"),
+        (Kind::Unheard, "unheard"),
         (Kind::Active, "active"),
         (Kind::Inactive, "inactive"),
         (Kind::Disconnected, "disconnected"),
@@ -76,13 +79,13 @@ pub(super) struct Kinds(u16);
 
 impl Kinds {
     /// What a stream carries unless asked otherwise: this server's own events.
-    pub(super) const OWN: Kinds = Kinds(0b0001_1111);
+    pub(super) const OWN: Kinds = Kinds(0b0_0011_1111);
 
     /// What a stream of several sessions carries.
-    pub(super) const SHARED: Kinds = Kinds(0b1001_1111);
+    pub(super) const SHARED: Kinds = Kinds(0b1_0011_1111);
 
     /// Names as in a `Link` header: what can be subscribed to.
-    pub(super) const NAMES: &str = "hello,connected,handshake,source,gone,active,inactive,disconnected";
+    pub(super) const NAMES: &str = "hello,connected,handshake,source,gone,unheard,active,inactive,disconnected";
 
     /// The kinds of these names; names that are not known are left out.
     pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -129,6 +132,8 @@ pub(super) struct Hello<'a> {
     pub connected: bool,
     /// A handshake has begun since the last one was completed.
     pub handshaking: bool,
+    /// It is new, and no ICE check has come in time.
+    pub unheard: bool,
     /// What the handshakes of all who have no keys take the server together: for so long one may be late.
     pub patience: Duration,
     pub source: bool,
@@ -159,6 +164,7 @@ impl Frame {
             "fingerprint": hello.fingerprint,
             "connected": hello.connected,
             "handshaking": hello.handshaking,
+            "unheard": hello.unheard,
             "patience_ms": u64::try_from(hello.patience.as_millis()).unwrap_or(u64::MAX),
             "source": hello.source,
             "streams": streams_json(hello.streams),
@@ -189,15 +195,14 @@ impl Frame {
         ]
     }
 
+    /// Whether packets of a new peer's are missed; how long they were waited for before that was said.
+    pub(super) fn unheard(unheard: bool) -> Self {
+        let after_ms = u64::try_from(UNHEARD.as_millis()).unwrap_or(u64::MAX);
+        Self::new(Kind::Unheard, &json!({ "unheard": unheard, "after_ms": after_ms }))
+    }
+
     pub(super) fn gone(why: Departure) -> Self {
-        let reason = match why {
-            Departure::Left => "left",
-            Departure::Silent => "silent",
-            Departure::NoRehandshake => "no-rehandshake",
-            Departure::Replaced => "replaced",
-            Departure::NoHandshake => "no-handshake",
-        };
-        Self::new(Kind::Gone, &json!({ "reason": reason }))
+        Self::new(Kind::Gone, &json!({ "reason": reason(why) }))
     }
 
     /// There is no such session.
@@ -207,6 +212,17 @@ impl Frame {
 
     pub(super) fn disconnected() -> Self {
         Self::new(Kind::Disconnected, &json!({}))
+    }
+}
+
+/// A departure's name, for pages and for metrics.
+pub(super) const fn reason(why: Departure) -> &'static str {
+    match why {
+        Departure::Left => "left",
+        Departure::Silent => "silent",
+        Departure::NoRehandshake => "no-rehandshake",
+        Departure::Replaced => "replaced",
+        Departure::NoHandshake => "no-handshake",
     }
 }
 
@@ -329,10 +345,10 @@ mod tests {
         }
         let names: Vec<&str> = Kind::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(names.join(","), Kinds::NAMES);
-        assert_eq!(Kinds::OWN.names(), "hello,connected,handshake,source,gone");
+        assert_eq!(Kinds::OWN.names(), "hello,connected,handshake,source,gone,unheard");
         assert_eq!(
             Kinds::SHARED.names(),
-            "hello,connected,handshake,source,gone,disconnected"
+            "hello,connected,handshake,source,gone,unheard,disconnected"
         );
     }
 
@@ -355,6 +371,10 @@ mod tests {
             "event: source\ndata: {\"live\":false,\"streams\":[]}\n\n"
         );
         assert_eq!(text(&draft), "event: inactive\ndata: {}\n\n");
+        assert_eq!(
+            text(&Frame::unheard(true)),
+            "event: unheard\ndata: {\"after_ms\":8000,\"unheard\":true}\n\n"
+        );
         let hello = Hello {
             boot: 3,
             process: "0123456789abcdef",
@@ -363,6 +383,7 @@ mod tests {
             fingerprint: "sha-512 00",
             connected: false,
             handshaking: true,
+            unheard: false,
             patience: Duration::from_millis(12),
             source: true,
             streams: &[],
@@ -377,6 +398,7 @@ mod tests {
         assert_eq!(data["role"], "viewer");
         assert_eq!(data["source"], true);
         assert_eq!(data["handshaking"], true);
+        assert_eq!(data["unheard"], false);
         assert_eq!(data["patience_ms"], 12);
     }
 

@@ -58,12 +58,19 @@ impl World {
             .start(config, Arc::new(dtls), opened.reader, [7; 32])
             .expect("threads");
         let (keeper, forget) = Keeper::channel();
-        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::new(0)));
+        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::new(0, Instant::now())));
         let earlier = Earlier {
             certificates: vec![],
             net: net.clone(),
         };
-        runtime.spawn(keeper::run(sessions.clone(), vault.clone(), notices, forget, earlier));
+        runtime.spawn(keeper::run(
+            sessions.clone(),
+            vault.clone(),
+            notices,
+            forget,
+            earlier,
+            address.port(),
+        ));
         let app = Arc::new(App {
             net,
             vault,

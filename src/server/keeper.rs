@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::broadcast::{Departure, Event};
+use crate::broadcast::{Departure, Event, UNHEARD};
 use crate::net::{Handle, Notice, Notices};
 use crate::vault::{PeerRecord, Ufrag, Vault, VaultError};
 
@@ -111,7 +111,7 @@ pub(super) enum Ended {
     RolledBack(VaultError),
 }
 
-/// Runs until the media loop ends, and then writes what is left. Writes nothing before all records have been read: one that is ahead of
+/// Runs until the media loop ends, and then writes what is left. The log names the media port. Writes nothing before all records have been read: one that is ahead of
 /// the identity ends it, and then the folder is to stay as it is.
 pub(super) async fn run(
     sessions: Arc<Sessions>,
@@ -119,6 +119,7 @@ pub(super) async fn run(
     mut notices: Notices,
     mut forget: mpsc::UnboundedReceiver<Forget>,
     mut earlier: Earlier,
+    media: u16,
 ) -> Ended {
     let mut changes = Changes::default();
     // Some records of earlier boots could not be read now, and may go by any certificate.
@@ -129,8 +130,8 @@ pub(super) async fn run(
             notice = notices.recv() => match notice {
                 Some(Notice::RolledBack(error)) => return Ended::RolledBack(error),
                 Some(notice) => {
-                    unread |= matches!(notice, Notice::ResumeComplete { unread: 1.. });
-                    follow(notice, &sessions, &mut changes);
+                    unread |= matches!(notice, Notice::ResumeComplete { unread: 1.., .. });
+                    follow(notice, &sessions, &mut changes, media);
                 }
                 None => break,
             },
@@ -195,20 +196,33 @@ fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<()>
     })
 }
 
-fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes) {
+fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes, media: u16) {
     match notice {
         Notice::Resumed(record) => {
             sessions.resume(record);
         }
-        Notice::ResumeComplete { unread: _ } => sessions.set_loaded(),
+        Notice::ResumeComplete { unread, unusable } => sessions.set_loaded(unread + unusable),
         // Seen by whoever calls this.
         Notice::RolledBack(_) => {}
-        Notice::Event(event) => happened(event, sessions, changes),
+        Notice::Event(event) => happened(event, sessions, changes, media),
     }
 }
 
-fn happened(event: Event, sessions: &Sessions, changes: &mut Changes) {
+fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16) {
     match event {
+        Event::Unheard { ufrag, unheard } => {
+            // Once for each session, since the core says so once.
+            match sessions.unheard(&ufrag, unheard) {
+                Some(peer) if unheard => tracing::warn!(
+                    peer,
+                    waited = ?UNHEARD,
+                    "no ICE check has come from a new peer, so media cannot reach it: let UDP port {media} through firewall and NAT, and \
+                     give --advertise an address at which browsers reach this machine; a browser that was closed meanwhile looks the same"
+                ),
+                Some(peer) => tracing::info!(peer, "a check has come after all from a peer that was not heard"),
+                None => {}
+            }
+        }
         Event::Handshake { ufrag } => sessions.handshake(&ufrag),
         Event::Connected {
             ufrag,

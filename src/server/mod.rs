@@ -12,6 +12,7 @@ mod guard;
 mod keeper;
 mod limit;
 mod listen;
+mod metrics;
 mod names;
 mod problem;
 mod rotation;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -15,6 +15,10 @@ use super::Mode;
 use super::app::Certificates;
 use super::events::{Frame, Hello, Tap};
 use super::limit::{Place, Places};
+
+mod tally;
+
+pub(super) use tally::{DEPARTURES, Tally, Times};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;
@@ -28,8 +32,8 @@ pub(super) struct Sessions {
     places: Places,
 }
 
-#[derive(Default)]
 struct Inner {
+    tally: Tally,
     sessions: HashMap<Ufrag, Session>,
     channels: HashMap<String, Channel>,
     /// How many sessions go by which of the server's certificates.
@@ -57,6 +61,10 @@ struct Session {
     number: u64,
     /// Taken over from the last boot.
     resumed: bool,
+    /// And it has had keys since.
+    back: bool,
+    /// A new peer, and no check of its has come in time.
+    unheard: bool,
     connected: bool,
     /// A handshake has begun since the last one was completed.
     handshaking: bool,
@@ -75,21 +83,6 @@ struct Channel {
     members: HashSet<Ufrag>,
 }
 
-/// What health says of the peers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Peers with keys.
-    pub connected: usize,
-    /// Peers of the last boot that have not come back yet.
-    pub awaited: usize,
-    /// Peers that joined in this boot and have no keys yet.
-    pub joining: usize,
-    /// Channels with at least one peer.
-    pub channels: usize,
-    /// Channels with media.
-    pub live: usize,
-}
-
 /// What a stream opens with.
 pub(super) struct Greeting<'a> {
     pub boot: u64,
@@ -99,10 +92,23 @@ pub(super) struct Greeting<'a> {
 }
 
 impl Sessions {
-    /// No sessions yet; each address may have so many, 0 for no limit.
-    pub(super) fn new(per_address: usize) -> Self {
+    /// No sessions yet; each address may have so many, 0 for no limit. Times are counted from `started`.
+    pub(super) fn new(per_address: usize, started: Instant) -> Self {
+        let inner = Inner {
+            tally: Tally::new(started),
+            sessions: HashMap::new(),
+            channels: HashMap::new(),
+            certificates: HashMap::new(),
+            waiting: HashMap::new(),
+            waiting_for_all: Vec::new(),
+            loaded: false,
+            unread: 0,
+            keyless: 0,
+            closed: false,
+            next_number: 0,
+        };
         Self {
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
             places: Places::new(per_address),
         }
     }
@@ -158,6 +164,8 @@ impl Sessions {
             certificate,
             number,
             resumed,
+            back: false,
+            unheard: false,
             connected: false,
             handshaking: false,
             streams: Vec::new(),
@@ -167,9 +175,10 @@ impl Sessions {
         number
     }
 
-    /// All records of the last boot have been read: what is not here now does not exist.
-    pub(super) fn set_loaded(&self) {
+    /// All records of the last boot have been read, but for so many that could not be: what is not here now does not exist.
+    pub(super) fn set_loaded(&self, unreadable: usize) {
         let mut inner = self.lock();
+        inner.tally.loaded(unreadable);
         inner.loaded = true;
         inner.unread = 0;
         inner.waiting.clear();
@@ -259,6 +268,7 @@ impl Sessions {
             fingerprint: greeting.certificates.other(&session.certificate),
             connected: session.connected,
             handshaking: session.handshaking,
+            unheard: session.unheard,
             patience,
             source: live,
             streams,
@@ -291,9 +301,11 @@ impl Sessions {
             sessions,
             channels,
             keyless,
+            tally,
             ..
         } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
+        tally.connected(session);
         *keyless -= usize::from(!session.connected);
         if !session.connected
             && session.record.role == Role::Viewer
@@ -362,6 +374,7 @@ impl Sessions {
         let mut inner = self.lock();
         let mut session = inner.sessions.remove(ufrag)?;
         inner.keyless -= usize::from(!session.connected);
+        inner.tally.ended(&session, why);
         session.send(&[Frame::gone(why)]);
         if let Some(count) = inner.certificates.get_mut(&session.certificate) {
             *count -= 1;
@@ -397,24 +410,6 @@ impl Sessions {
             .channels
             .get(name)
             .map_or((false, 0), |channel| (channel.live, channel.viewers))
-    }
-
-    /// Counts for health.
-    pub(super) fn counts(&self) -> Counts {
-        let inner = self.lock();
-        let mut counts = Counts {
-            channels: inner.channels.len(),
-            ..Counts::default()
-        };
-        counts.live = inner.channels.values().filter(|channel| channel.live).count();
-        for session in inner.sessions.values() {
-            match (session.connected, session.resumed) {
-                (true, _) => counts.connected += 1,
-                (false, true) => counts.awaited += 1,
-                (false, false) => counts.joining += 1,
-            }
-        }
-        counts
     }
 }
 

@@ -3,11 +3,16 @@ use std::sync::LazyLock;
 use crate::vault::{self, IceCredentials, IcePassword};
 
 use super::super::events::{BACKLOG, EventStream, Kinds};
+use super::tally::Counts;
 use super::*;
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 
 static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::new(&vault::fuzzing::identity(), []));
+
+fn sessions(per_address: usize) -> Sessions {
+    Sessions::new(per_address, Instant::now())
+}
 
 fn greeting() -> Greeting<'static> {
     Greeting {
@@ -73,7 +78,7 @@ fn viewer(sessions: &Sessions) -> (Ufrag, EventStream) {
 
 #[tokio::test]
 async fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let (ufrag, mut stream) = viewer(&sessions);
     sessions.connected(&ufrag, false, Duration::from_millis(9));
     sessions.source("c", true, vec![]);
@@ -86,7 +91,7 @@ async fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
 
 #[tokio::test]
 async fn connected_viewers_are_counted_once_and_publishers_are_not() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let (ufrag, _stream) = viewer(&sessions);
     let publisher = record(Role::Publisher, "Publisher0000001");
     sessions.resume(publisher.clone());
@@ -120,9 +125,63 @@ async fn connected_viewers_are_counted_once_and_publishers_are_not() {
     assert_eq!(sessions.counts(), Counts::default());
 }
 
+#[test]
+fn of_those_who_are_awaited_it_is_counted_who_is_back_when_and_who_is_lost_why() {
+    let sessions = Sessions::new(0, Instant::now() - Duration::from_secs(3));
+    let [back, silent, left, new] =
+        ["Back", "Silent", "Left", "New"].map(|name| record(Role::Viewer, &format!("{name:0<16}")));
+    for awaited in [&back, &silent, &left] {
+        sessions.resume(awaited.clone());
+    }
+    sessions.set_loaded(2);
+    sessions.start(new.clone(), place(&sessions));
+    for _ in 0..2 {
+        sessions.connected(&back.ice.ufrag, true, Duration::ZERO);
+        sessions.connected(&new.ice.ufrag, false, Duration::ZERO);
+    }
+    let tally = sessions.tally();
+    assert_eq!(tally.resumed.count, 1, "each is back once, and who is new is not");
+    assert!(
+        tally.resumed.last.as_secs() >= 3,
+        "from the start of the process: {tally:?}"
+    );
+    assert!(tally.ready.is_some_and(|ready| ready.as_secs() >= 3), "{tally:?}");
+    assert_eq!(tally.unreadable, 2);
+
+    sessions.remove(&silent.ice.ufrag, Departure::Silent);
+    sessions.remove(&left.ice.ufrag, Departure::Left);
+    sessions.remove(&back.ice.ufrag, Departure::Silent);
+    sessions.remove(&new.ice.ufrag, Departure::NoHandshake);
+    let tally = sessions.tally();
+    assert_eq!(tally.ended, [1, 2, 0, 0, 1]);
+    let lost = [0, 1, 0, 0, 0];
+    assert_eq!(
+        tally.lost, lost,
+        "who was back, who is new and who has left is not lost"
+    );
+}
+
+#[tokio::test]
+async fn who_is_not_heard_is_told_so_in_its_stream_and_in_those_that_it_opens() {
+    let sessions = sessions(0);
+    let (ufrag, mut stream) = viewer(&sessions);
+    let says = |sessions: &Sessions| {
+        let mut stream = open(sessions, &ufrag).expect("a stream");
+        let hello = stream.next().now_or_never().flatten().expect("a greeting");
+        String::from_utf8_lossy(&hello.expect("infallible")).contains("\"unheard\":true")
+    };
+    assert!(!says(&sessions));
+    assert_eq!(sessions.unheard(&ufrag, true), Some(1));
+    assert!(says(&sessions));
+    assert_eq!(sessions.unheard(&ufrag, false), Some(1));
+    assert!(!says(&sessions));
+    assert_eq!(read(&mut stream).0, ["unheard", "unheard"]);
+    assert_eq!(sessions.tally().unheard, 1);
+}
+
 #[tokio::test]
 async fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let (ufrag, _asleep) = viewer(&sessions);
     let mut awake = open(&sessions, &ufrag).expect("a stream");
     let mut heard = 0;
@@ -137,7 +196,7 @@ async fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
 
 #[tokio::test]
 async fn one_stream_too_many_ends_the_oldest() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let (ufrag, mut oldest) = viewer(&sessions);
     let mut others: Vec<_> = (0..MAX_STREAMS)
         .map(|_| open(&sessions, &ufrag).expect("a stream"))
@@ -148,7 +207,7 @@ async fn one_stream_too_many_ends_the_oldest() {
 
 #[tokio::test]
 async fn a_stopping_server_ends_all_streams_and_opens_none() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let (ufrag, mut stream) = viewer(&sessions);
     sessions.close();
     assert!(read(&mut stream).1);
@@ -157,12 +216,12 @@ async fn a_stopping_server_ends_all_streams_and_opens_none() {
 
 #[test]
 fn a_server_is_ready_from_the_last_record_to_its_stop() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     sessions.expect(1);
     assert!(!sessions.is_ready());
     sessions.resume(record(Role::Publisher, "Publisher0000001"));
     assert!(!sessions.is_ready(), "there may be more");
-    sessions.set_loaded();
+    sessions.set_loaded(0);
     assert!(sessions.is_ready());
     sessions.close();
     assert!(!sessions.is_ready());
@@ -170,7 +229,7 @@ fn a_server_is_ready_from_the_last_record_to_its_stop() {
 
 #[tokio::test]
 async fn a_session_whose_record_is_still_to_be_read_is_waited_for() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let record = record(Role::Viewer, "Viewer0000000001");
     let ufrag = record.ice.ufrag.clone();
     let mut asked = false;
@@ -181,9 +240,9 @@ async fn a_session_whose_record_is_still_to_be_read_is_waited_for() {
 
 #[tokio::test]
 async fn a_session_that_no_record_has_is_unknown_once_all_are_read() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let ufrag = Ufrag::new("Viewer0000000002").expect("a fragment");
-    let (found, ()) = tokio::join!(sessions.find(&ufrag, || ()), async { sessions.set_loaded() });
+    let (found, ()) = tokio::join!(sessions.find(&ufrag, || ()), async { sessions.set_loaded(0) });
     assert_eq!(found, None);
     let found = sessions.find(&ufrag, || unreachable!("nothing is left to read")).await;
     assert_eq!(found, None);
@@ -191,7 +250,7 @@ async fn a_session_that_no_record_has_is_unknown_once_all_are_read() {
 
 #[test]
 fn an_address_has_so_many_sessions_at_once_and_those_of_the_last_boot_count() {
-    let sessions = Sessions::new(2);
+    let sessions = sessions(2);
     let client = IpAddr::from([192, 0, 2, 1]);
     let other = IpAddr::from([192, 0, 2, 2]);
     let with_address = |ufrag: &str| {
@@ -219,7 +278,7 @@ fn an_address_has_so_many_sessions_at_once_and_those_of_the_last_boot_count() {
 
 #[tokio::test]
 async fn keys_that_are_lost_end_a_stream_of_the_sessions_own_and_are_told_of_in_one_that_is_shared() {
-    let sessions = Sessions::new(0);
+    let sessions = sessions(0);
     let (ufrag, mut own) = viewer(&sessions);
     let (tap, mut shared) = EventStream::new(2, Kinds::SHARED);
     assert!(sessions.open_stream(&ufrag, &greeting(), tap.of("id")));

@@ -221,7 +221,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
 
     let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
     drop((identity, earlier));
-    let sessions = Arc::new(Sessions::new(config.max_sessions_per_address));
+    let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
     sessions.expect(records);
     let (keeper, forget) = Keeper::channel();
     let app = Arc::new(App {
@@ -266,6 +266,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         notices,
         forget,
         limits,
+        media: media.port(),
     };
     let result = runtime.block_on(serve(&app, inbox, asked, rotation, || ready(&up)));
     // A write that hangs on a broken disk must not hold the process.
@@ -332,6 +333,8 @@ struct Inbox {
     notices: Notices,
     forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
     limits: listen::Limits,
+    /// The media port, for the log.
+    media: u16,
 }
 
 async fn serve(
@@ -346,6 +349,7 @@ async fn serve(
         notices,
         forget,
         limits,
+        media,
     } = inbox;
     let (stop, stopping) = watch::channel(false);
     let http = tokio::spawn(listen::serve(listener, router(app), limits, stopping, GRACE));
@@ -353,7 +357,7 @@ async fn serve(
         certificates: app.certificates.earlier().collect(),
         net: app.net.clone(),
     };
-    let keeper = keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier);
+    let keeper = keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier, media);
     let mut keeper = tokio::spawn(keeper);
     let committed = tokio::spawn(commit(app.clone()));
     ready();

@@ -164,6 +164,54 @@ fn a_peer_that_never_connects_is_gone_after_half_a_minute() {
 }
 
 #[test]
+fn of_a_new_peer_that_is_not_heard_it_is_said_once_and_taken_back_when_it_is() {
+    let mut world = World::new();
+    let heard = world.connected(Role::Publisher);
+    let unheard = world.browser(Role::Viewer);
+    world
+        .core
+        .join(world.now, world.browsers[unheard].join.clone())
+        .unwrap();
+    world.take_events();
+    let told = |world: &mut World| {
+        let events = world.take_events().into_iter();
+        let told = events.filter(|event| matches!(event, Event::Unheard { .. }));
+        told.collect::<Vec<_>>()
+    };
+    world.pass(7 * SECOND);
+    assert_eq!(told(&mut world), []);
+    world.check(heard);
+    world.pass(2 * SECOND);
+    let ufrag = world.browsers[unheard].ufrag();
+    let says = |unheard| Event::Unheard {
+        ufrag: ufrag.clone(),
+        unheard,
+    };
+    assert_eq!(told(&mut world), [says(true)]);
+    world.pass(5 * SECOND);
+    assert_eq!(told(&mut world), []);
+    world.check(unheard);
+    assert_eq!(told(&mut world), [says(false)]);
+    world.check(unheard);
+    world.pass(9 * SECOND);
+    assert_eq!(told(&mut world), []);
+}
+
+#[test]
+fn who_is_awaited_after_a_restart_is_not_called_unheard() {
+    let mut world = World::new();
+    world.connected(Role::Publisher);
+    world.restart();
+    world.take_events();
+    world.pass(20 * SECOND);
+    let events = world.take_events();
+    assert!(
+        !events.iter().any(|event| matches!(event, Event::Unheard { .. })),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn after_a_restart_the_silent_are_awaited_and_the_stuck_let_go() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);

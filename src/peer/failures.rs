@@ -1,0 +1,47 @@
+//! Handshakes that fail, as they are counted.
+
+use super::flight::Fault;
+
+/// DTLS handshakes that gave nobody keys, by cause. One beside which another was completed at the same address does not count: a page that
+/// renews its keys begins several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// The client showed no certificate, one that its offer does not name, or one of no use.
+    pub certificate: u64,
+    /// The client ended it with an alert.
+    pub alert: u64,
+    /// A message was wrong.
+    pub error: u64,
+    /// The client did not go on with it.
+    pub timeout: u64,
+    /// It was not begun, since as many were under way as there may be.
+    pub busy: u64,
+}
+
+impl std::ops::AddAssign for Failures {
+    fn add_assign(&mut self, more: Self) {
+        let Self {
+            certificate,
+            alert,
+            error,
+            timeout,
+            busy,
+        } = more;
+        self.certificate += certificate;
+        self.alert += alert;
+        self.error += error;
+        self.timeout += timeout;
+        self.busy += busy;
+    }
+}
+
+impl Failures {
+    /// So many more failed for this cause.
+    pub(super) fn count(&mut self, fault: Fault, more: u64) {
+        match fault {
+            Fault::NoCertificate | Fault::Foreign | Fault::Unsupported => self.certificate += more,
+            Fault::Alert => self.alert += more,
+            Fault::Failed => self.error += more,
+        }
+    }
+}

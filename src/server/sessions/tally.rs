@@ -1,0 +1,187 @@
+//! How many sessions there are, and what has become of them since the process started: for health and `/metrics`.
+
+use std::time::{Duration, Instant};
+
+use crate::broadcast::Departure;
+use crate::vault::Ufrag;
+
+use super::super::events::Frame;
+use super::{Session, Sessions};
+
+/// Upper bounds of a histogram's buckets, in milliseconds: from an instant restart to the end of the resume window.
+pub(in crate::server) const BOUNDS_MS: [u64; 11] =
+    [50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000];
+
+/// How a session can end, by number.
+pub(in crate::server) const DEPARTURES: [Departure; 5] = [
+    Departure::Left,
+    Departure::Silent,
+    Departure::NoRehandshake,
+    Departure::Replaced,
+    Departure::NoHandshake,
+];
+
+/// What health says of the peers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::server) struct Counts {
+    /// Peers with keys.
+    pub connected: usize,
+    /// Peers of the last boot that have not come back yet.
+    pub awaited: usize,
+    /// Peers that joined in this boot and have no keys yet.
+    pub joining: usize,
+    /// Channels with at least one peer.
+    pub channels: usize,
+    /// Channels with media.
+    pub live: usize,
+}
+
+/// Lengths of time, as a histogram keeps them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::server) struct Times {
+    /// How many fell into each bucket and into none before it.
+    buckets: [u64; BOUNDS_MS.len()],
+    /// All, those beyond the last bound included.
+    pub count: u64,
+    pub sum: Duration,
+    /// The one that came last.
+    pub last: Duration,
+}
+
+impl Times {
+    fn add(&mut self, time: Duration) {
+        let bucket = BOUNDS_MS.iter().position(|bound| time <= Duration::from_millis(*bound));
+        if let Some(bucket) = bucket {
+            self.buckets[bucket] += 1;
+        }
+        self.count += 1;
+        self.sum += time;
+        self.last = time;
+    }
+
+    /// For each bound, in ms, how many were not longer.
+    pub(in crate::server) fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
+        let sums = self.buckets.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        BOUNDS_MS.into_iter().zip(sums)
+    }
+}
+
+/// The counts. Those of a process begin at zero, as Prometheus expects it.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Tally {
+    /// When the process started.
+    started: Instant,
+    /// From then until all records of the last boot had been read.
+    pub ready: Option<Duration>,
+    /// From then until a peer of the last boot had keys again; of each the first time.
+    pub resumed: Times,
+    /// Peers of the last boot that ended before they had keys again, by [`DEPARTURES`].
+    pub lost: [u64; DEPARTURES.len()],
+    /// Records of the last boot that could not be read: their peers cannot come back.
+    pub unreadable: u64,
+    /// All sessions that ended, by [`DEPARTURES`].
+    pub ended: [u64; DEPARTURES.len()],
+    /// New peers that no check came from in time.
+    pub unheard: u64,
+}
+
+impl Tally {
+    pub(super) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            ready: None,
+            resumed: Times::default(),
+            lost: Default::default(),
+            unreadable: 0,
+            ended: Default::default(),
+            unheard: 0,
+        }
+    }
+
+    /// All records have been looked at, and so many could not be read.
+    pub(super) fn loaded(&mut self, unreadable: usize) {
+        self.ready.get_or_insert_with(|| self.started.elapsed());
+        self.unreadable += u64::try_from(unreadable).unwrap_or(u64::MAX);
+    }
+
+    /// This session has keys. One that was there already is not back.
+    pub(super) fn connected(&mut self, session: &mut Session) {
+        if session.resumed && !std::mem::replace(&mut session.back, true) {
+            self.resumed.add(self.started.elapsed());
+        }
+    }
+
+    /// This session has ended.
+    pub(super) fn ended(&mut self, session: &Session, why: Departure) {
+        let Some(number) = DEPARTURES.iter().position(|known| *known == why) else {
+            return;
+        };
+        self.ended[number] += 1;
+        if session.resumed && !session.back && why != Departure::Left {
+            self.lost[number] += 1;
+        }
+    }
+}
+
+impl Sessions {
+    /// Counts for health.
+    pub(in crate::server) fn counts(&self) -> Counts {
+        let inner = self.lock();
+        let mut counts = Counts {
+            channels: inner.channels.len(),
+            ..Counts::default()
+        };
+        counts.live = inner.channels.values().filter(|channel| channel.live).count();
+        for session in inner.sessions.values() {
+            match (session.connected, session.resumed) {
+                (true, _) => counts.connected += 1,
+                (false, true) => counts.awaited += 1,
+                (false, false) => counts.joining += 1,
+            }
+        }
+        counts
+    }
+
+    /// What has become of sessions so far.
+    pub(in crate::server) fn tally(&self) -> Tally {
+        self.lock().tally.clone()
+    }
+
+    /// No check of this new peer's has come in time; or one has come after all. Returns the session's number for the log.
+    pub(in crate::server) fn unheard(&self, ufrag: &Ufrag, unheard: bool) -> Option<u64> {
+        let mut inner = self.lock();
+        let session = inner.sessions.get_mut(ufrag)?;
+        session.unheard = unheard;
+        session.send(&[Frame::unheard(unheard)]);
+        let number = session.number;
+        inner.tally.unheard += u64::from(unheard);
+        Some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_end_has_its_place() {
+        for (place, departure) in DEPARTURES.into_iter().enumerate() {
+            assert_eq!(departure as usize, place);
+        }
+    }
+
+    #[test]
+    fn a_bucket_holds_what_is_not_longer_than_its_bound() {
+        let mut times = Times::default();
+        for ms in [0, 50, 51, 2400, 200_000] {
+            times.add(Duration::from_millis(ms));
+        }
+        let counts: Vec<u64> = times.cumulative().map(|(_, count)| count).collect();
+        assert_eq!(counts, [2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4]);
+        assert_eq!((times.count, times.last), (5, Duration::from_secs(200)));
+        assert_eq!(times.sum, Duration::from_millis(202_501));
+    }
+}
