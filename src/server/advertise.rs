@@ -28,6 +28,40 @@ pub(super) fn addresses(http: IpAddr, udp: IpAddr) -> Vec<IpAddr> {
     addresses
 }
 
+/// What is wrong with the addresses that browsers are told, as far as that can be known here. `http` is where HTTP listens, `proxied` says
+/// that a proxy hands it on, `named` that somebody has named the addresses. No address is in the text, which goes to the log.
+pub(super) fn warning(http: IpAddr, proxied: bool, named: bool, advertised: &[IpAddr]) -> Option<&'static str> {
+    let http = http.to_canonical();
+    if http.is_loopback() && !proxied {
+        return None;
+    }
+    let all = |is: fn(IpAddr) -> bool| advertised.iter().all(|address| is(address.to_canonical()));
+    if all(|address| address.is_loopback()) {
+        return Some(
+            "HTTP can be reached from elsewhere, but browsers are told to send media to a loopback address, which means their own machine; \
+             give --advertise the address at which they reach this one",
+        );
+    }
+    let public = !proxied && !http.is_unspecified() && !is_private(http);
+    // Who has named a private address knows the network that the browsers are in, unless HTTP shows that it is another one.
+    (all(is_private) && (public || !named)).then_some(
+        "browsers are told to send media to a private address, which only those in the same network can reach; give --advertise the \
+         address at which others reach this machine, or the private one if that is what you want",
+    )
+}
+
+/// Whether an address has a meaning in some network only: RFC 1918, RFC 6598 (carriers' NAT), RFC 3927, RFC 4193, RFC 4291 §2.5.6, and
+/// loopback.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            let carrier = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_private() || ip.is_link_local() || ip.is_loopback() || carrier
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+    }
+}
+
 /// The machine's own addresses: those that the system would send from. A UDP socket that is connected sends nothing.
 fn own() -> impl Iterator<Item = IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849): no host has them, so only the default route matches.
@@ -77,6 +111,48 @@ mod tests {
     #[test]
     fn media_is_reached_where_http_is() {
         assert_eq!(addresses(OWN, ANY), [OWN]);
+    }
+
+    #[test]
+    fn addresses_that_browsers_elsewhere_cannot_send_to_are_warned_about() {
+        let warns = |http: &str, proxied, named, advertised: &[&str]| {
+            let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+            let advertised: Vec<IpAddr> = advertised.iter().map(|text| ip(text)).collect();
+            let warning = warning(ip(http), proxied, named, &advertised);
+            assert!(warning.is_none_or(|text| text.contains("--advertise")), "{warning:?}");
+            warning.is_some()
+        };
+        // For this machine only.
+        assert!(!warns("127.0.0.1", false, false, &["127.0.0.1", "10.0.0.1"]));
+        assert!(!warns("::1", false, true, &["127.0.0.1"]));
+        // Loopback, where HTTP is for more.
+        for http in ["0.0.0.0", "::", "10.0.0.1", "203.0.113.7"] {
+            assert!(warns(http, false, true, &["127.0.0.1"]), "{http}");
+            assert!(!warns(http, false, true, &["127.0.0.1", "203.0.113.7"]), "{http}");
+        }
+        assert!(warns("127.0.0.1", true, false, &["127.0.0.1"]));
+        // Private: found by itself, or where HTTP is public.
+        for private in [
+            "10.0.0.1",
+            "172.31.0.1",
+            "192.168.0.1",
+            "100.127.0.1",
+            "169.254.0.1",
+            "fd00::1",
+            "fe80::1",
+        ] {
+            assert!(warns("0.0.0.0", false, false, &[private]), "{private}");
+            assert!(!warns("0.0.0.0", false, true, &[private]), "{private}");
+            assert!(warns("203.0.113.7", false, true, &[private]), "{private}");
+            assert!(!warns(private, false, true, &[private]), "{private}");
+        }
+        assert!(
+            warns("127.0.0.1", true, false, &["127.0.0.1", "10.0.0.1"]),
+            "behind a proxy"
+        );
+        for public in ["203.0.113.7", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+            assert!(!warns("0.0.0.0", false, false, &[public, "10.0.0.1"]), "{public}");
+        }
     }
 
     #[test]

@@ -196,13 +196,16 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     };
     let asked = stop_signal().map_err(signals)?;
     let hangup = signal(SignalKind::hangup()).map_err(signals)?;
-    let advertised: Vec<SocketAddr> = match config.advertise.as_slice() {
+    let advertised = match config.advertise.as_slice() {
         [] => advertise::addresses(http.ip(), media.ip()),
         named => named.to_vec(),
+    };
+    let named = !config.advertise.is_empty();
+    if let Some(warning) = advertise::warning(http.ip(), config.behind_proxy, named, &advertised) {
+        tracing::warn!("{warning}");
     }
-    .into_iter()
-    .map(|ip| SocketAddr::new(ip, media.port()))
-    .collect();
+    let port = media.port();
+    let advertised: Vec<SocketAddr> = advertised.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
     #[cfg(feature = "full-state")]
     if config.mode == Mode::FullState {
         bound.keep_sessions(vault.clone());
