@@ -162,9 +162,9 @@ export class Camera {
     const { kind } = track;
     this.#had.add(kind);
     this.#set(track, null);
-    track.addEventListener("ended", () => this.#set(track, "ended"));
-    track.addEventListener("mute", () => this.#muted(track));
-    track.addEventListener("unmute", () => this.#lost.get(kind) !== "ended" && this.#set(track, null));
+    track.onended = () => this.#set(track, "ended");
+    track.onmute = () => this.#muted(track);
+    track.onunmute = () => this.#lost.get(kind) !== "ended" && this.#set(track, null);
     if (track.muted) this.#muted(track);
   }
 

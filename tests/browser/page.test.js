@@ -52,9 +52,15 @@ const focus = (tab, id) => until(async () => (await focused(tab)) === id, async 
 const button = (tab, id) => until(() => tab.run((name) => !document.getElementById(name).closest("[hidden]"), id), () => tab.describe(`the button ${id}`));
 const log = (tab) => tab.run(() => [...document.querySelectorAll("#log li span")].map((line) => line.textContent).join("\n"));
 
+/** Firefox gives keys to the window in front only. */
+async function press(tab, key) {
+  await tab.web.bringToFront();
+  await tab.web.press(key);
+}
+
 async function give(tab, token) {
   await tab.web.type("#token", token);
-  await tab.web.press("Enter");
+  await press(tab, "Enter");
 }
 
 /** Has the next requests for a camera fail by this error; `only` names the kind that must be asked for. */
@@ -99,7 +105,7 @@ for (const name of ["chromium", "firefox"]) {
       await tab.words("Waiting for a publisher");
       await focus(tab, "publish");
 
-      await tab.web.press("Enter");
+      await press(tab, "Enter");
       now = await says(tab, /^A publish token is needed$/);
       assert.equal(now.field, "Publish token");
       assert.deepEqual(now.buttons, ["Publish", "Watch instead"]);
@@ -214,13 +220,12 @@ for (const name of ["chromium", "firefox"]) {
       await says(viewer, /^Sound without a picture$/, 20_000);
       await button(viewer, "unmute");
       // The camera is there now, and viewers need nothing new.
-      const joins = await viewer.posts();
+      const joins = [await viewer.posts(), await tab.posts()];
       await tab.run(() => window.mended());
       await tab.web.click("#again");
       await until(() => tab.run(() => document.querySelector("#status-text").textContent === "Connected, you are live"), () => tab.describe("all is there"));
       assert.ok((await viewer.nextFrame(10_000)) !== null, await viewer.describe("a picture"));
-      assert.equal(await viewer.posts(), joins);
-      assert.equal(await tab.posts(), 4, "watched, published, watched, published");
+      assert.deepEqual([await viewer.posts(), await tab.posts()], joins);
     } finally {
       await close();
     }
@@ -236,7 +241,8 @@ for (const name of ["chromium", "firefox"]) {
       assert.match(now.text, /^Viewers see no picture any more; they still hear you\./);
       assert.deepEqual(now.buttons, ["Try again"]);
       await publisher.words("Connected, but: Your camera is gone");
-      await says(viewers[0], /picture/);
+      // Firefox goes on with a black one, which nobody can tell from a dark room.
+      if (name === "chromium") await says(viewers[0], /^(Sound without a|No) picture/);
       await failing(publisher, "NotReadableError");
       await publisher.web.click("#again");
       await until(async () => /Another program/.test((await notice(publisher)).text), () => publisher.describe("in use"));
@@ -278,7 +284,7 @@ for (const name of ["chromium", "firefox"]) {
       await focus(publisher, "publish");
       assert.deepEqual(await publisher.run(() => Object.entries(sessionStorage)), [["rekindle-publishing", "test"]]);
       await viewer.words("Connected, the publisher has left");
-      await publisher.web.press("Enter");
+      await press(publisher, "Enter");
       await publisher.words("Connected, you are live");
       await focus(publisher, "stop");
       assert.ok((await viewer.nextFrame(8000)) !== null, await viewer.describe("a picture"));
@@ -324,7 +330,7 @@ for (const name of ["chromium", "firefox"]) {
       await broadcast.restart();
       await broadcast.survived(1);
       await viewer.words("Connected, back after");
-      await publisher.web.press("Enter");
+      await press(publisher, "Enter");
       await viewer.words("Connected, the publisher has left", 4000);
       await focus(publisher, "publish");
 
@@ -336,6 +342,8 @@ for (const name of ["chromium", "firefox"]) {
       await viewer.words("Waiting for a publisher", 20_000);
       broadcast.publisher = await Tab.publisher(await browsers.get(name), url);
       await until(async () => (await viewer.fact("same")) === "new, 1 time", () => viewer.describe("a new session"), 20_000);
+      // Chromium draws one frame a second of a page that is behind another.
+      await viewer.web.bringToFront();
       const shown = await viewer.run(() => window.seen.frames.length);
       await until(async () => (await viewer.run(() => window.seen.frames.length)) > shown + 10, () => viewer.describe("its picture is shown"));
       assert.match(await log(viewer), /Making a new session/);
