@@ -113,7 +113,7 @@ export class Camera {
 
   /** The same for the status. */
   get status() {
-    if (this.#lost.size > 0) return ["bad", `Connected, but: ${this.notice.title}`];
+    if (this.#lost.size > 0) return ["bad", `Connected, but ${this.notice.title[0].toLowerCase()}${this.notice.title.slice(1)}`];
     if (this.missing === "camera") return ["good", "Connected, you are live with sound alone"];
     return ["good", `Connected, you are live${this.missing ? " without sound" : ""}`];
   }

@@ -126,7 +126,7 @@ function render() {
   element("unmute").hidden = role === "publisher" || !arrives;
   write("unmute", video.muted ? "Unmute" : "Mute");
   element("stop").hidden = role !== "publisher" || session?.state === "failed";
-  element("cushion-choice").hidden = role === "publisher" || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
+  element("cushion-choice").hidden = role === "publisher" || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
   element("hint").hidden = role !== "publisher";
   keepFocus(focused);
 }

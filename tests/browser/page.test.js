@@ -240,7 +240,7 @@ for (const name of ["chromium", "firefox"]) {
       let now = await says(publisher, /^Your camera is gone$/, 2000);
       assert.match(now.text, /^Viewers see no picture any more; they still hear you\./);
       assert.deepEqual(now.buttons, ["Try again"]);
-      await publisher.words("Connected, but: Your camera is gone");
+      await publisher.words("Connected, but your camera is gone");
       // Firefox goes on with a black one, which nobody can tell from a dark room.
       if (name === "chromium") await says(viewers[0], /^(Sound without a|No) picture/);
       await failing(publisher, "NotReadableError");
