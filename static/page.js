@@ -230,7 +230,7 @@ function use(next) {
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
   next.addEventListener("error", mine(({ reason, message, status: code }) => {
     if (reason === "channel-taken") {
-      say("Somebody else publishes on this channel already; watching instead.");
+      say(`${next.boot === null ? "Somebody else publishes on this channel already" : "Another publisher has taken this channel over"}; watching instead.`);
       stopPublishing();
     } else if (code === 401) {
       askForToken();

@@ -132,15 +132,14 @@ for (const name of ["chromium", "firefox"]) {
       // An edited address works without a reload.
       const fourth = await page("#token=wrong");
       await says(fourth, /^This watch token is not right$/);
-      const entries = await fourth.run(() => history.length);
       await fourth.run((token) => (location.hash = `watch-token=${token}`), WATCH);
       await until(async () => (await fourth.stats()).decoded > 10, () => fourth.describe("a picture"), 15_000);
       await fourth.run(() => history.back());
-      await until(() => fourth.run((count) => history.length >= count, entries), "the page before");
+      await sleep(300);
 
       for (const each of [both, third, fourth]) {
         const kept = await each.run(() => [location.href, document.querySelector("#self").href, JSON.stringify({ ...sessionStorage, ...localStorage }), document.cookie].join(" "));
-        assert.doesNotMatch(kept, /token/, "kept in a place that outlives the page");
+        assert.doesNotMatch(kept, /token/, "a token is kept, or goes on in a link");
       }
     } finally {
       await close();
