@@ -139,7 +139,7 @@ if [ -n "$browsers" ]; then
   cat target/away.log
   [ "$went" = 0 ] || exit "$went"
   apt ip iproute2 || skip "the spoofing test" "it needs iproute2, and this system has no apt-get (or no right to use it)"
-  for file in module outage cushion kills gaps unseen codecs edges plain proxy disk spoofing; do browser_test "$file.test.js"; done
+  for file in module outage cushion kills gaps unseen codecs edges page plain proxy disk spoofing; do browser_test "$file.test.js"; done
   echo "measured:"
   cat tests/browser/results.json
 fi

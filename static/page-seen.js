@@ -1,6 +1,6 @@
 /**
  * What a viewer really saw and heard of a restart: the longest time between two frames that were shown
- * (`requestVideoFrameCallback`), and the sound that the browser made up because none had come (`getStats`).
+ * (`requestVideoFrameCallback`), and the sound that the browser made up because none had come (`getStats`); and whether there is a picture at all.
  *
  * @module
  */
@@ -10,6 +10,9 @@ const MOST_FRAMES = 2000;
 export class Seen {
   #frames = [];
   #madeUp = null;
+  #packets = { audio: 0, video: 0 };
+  /** At the last look sound had arrived, and no picture. */
+  soundOnly = false;
 
   /** A frame is shown. @param {number} at the time in ms */
   frame(at) {
@@ -19,13 +22,17 @@ export class Seen {
 
   /** To be called now and then while all is well. @param {RTCPeerConnection | null} connection */
   async calm(connection) {
-    this.#madeUp = await madeUp(connection);
+    const reports = await received(connection);
+    this.#madeUp = madeUp(reports);
+    const before = this.#packets;
+    this.#packets = { audio: packets(reports, "audio"), video: packets(reports, "video") };
+    this.soundOnly = this.#packets.audio > before.audio && this.#packets.video === before.video;
   }
 
   /** What it was since a time. @param {RTCPeerConnection | null} connection @param {number} since ms */
   async since(connection, since) {
     const before = this.#madeUp;
-    const after = await madeUp(connection);
+    const after = madeUp(await received(connection));
     this.#madeUp = after;
     let still = 0;
     for (let i = 1; i < this.#frames.length; i++) if (this.#frames[i] >= since) still = Math.max(still, this.#frames[i] - this.#frames[i - 1]);
@@ -33,10 +40,18 @@ export class Seen {
   }
 }
 
-/** Sound that was made up so far, in ms; null without any sound. */
-async function madeUp(connection) {
+async function received(connection) {
   const reports = [...((await connection?.getStats().catch(() => null))?.values() ?? [])];
-  const sound = reports.find(({ type, kind }) => type === "inbound-rtp" && kind === "audio");
+  return reports.filter(({ type }) => type === "inbound-rtp");
+}
+
+/** Sound that was made up so far, in ms; null without any sound. */
+function madeUp(reports) {
+  const sound = reports.find(({ kind }) => kind === "audio");
   // Opus is always decoded at 48 kHz.
   return sound?.concealedSamples === undefined ? null : sound.concealedSamples / 48;
+}
+
+function packets(reports, wanted) {
+  return reports.filter(({ kind }) => kind === wanted).reduce((sum, { packetsReceived = 0 }) => sum + packetsReceived, 0);
 }

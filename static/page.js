@@ -1,19 +1,18 @@
 // The page: the first tab publishes its camera after a click, all others watch. It says in words what is going on, and never
 // shows a picture that stands still without saying why.
+import { Camera, cameraTrouble } from "./page-camera.js";
 import { Seen } from "./page-seen.js";
+import { Tokens, fieldWords } from "./page-token.js";
+import { STILL_MS, WORDS, notice, status } from "./page-words.js";
 import { publish, watch } from "./rekindle.js";
 
 const element = (id) => document.getElementById(id);
 const video = element("video");
 
 const channel = new URLSearchParams(location.search).get("channel") || "main";
-// In the fragment, because that is never sent to a server and so is in no log.
-const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? undefined;
+const tokens = new Tokens();
+tokens.takeFromAddress();
 
-/** A picture that stands still for so long is explained, in ms. */
-const STILL_MS = 1000;
-/** For how long "back after N ms" stays in the status, in ms. */
-const BACK_MS = 6000;
 const LOG_LINES = 60;
 /** What was seen and heard of a restart is counted so long after it, and looked at as often while all is well, in ms. */
 const SEEN_MS = 1000;
@@ -23,8 +22,14 @@ const SEEN_MS = 1000;
  */
 const WORDS_MS = 150;
 
+/** What a reload of a page that publishes leaves for the next one: the channel's name. */
+const PUBLISHING = "rekindle-publishing";
+/** Where the focus goes when what had it is no longer shown: to the first of these that is. */
+const FOCUS = ["token", "publish", "play", "again", "stop", "unmute", "notice", "stage"];
+
 let session = null;
 let role = "viewer";
+/** @type {Camera | null} */
 let camera = null;
 /** When a new frame was last shown, when the last state began, and the words for the last restart. */
 let frameAt = -Infinity;
@@ -34,22 +39,14 @@ let seen = new Seen();
 /** A restart's sound is still being counted. */
 let counting = false;
 let playBlocked = false;
+/** What goes before all else, and what "Try again" does then. @type {import("./page-words.js").Notice | null} */
 let trouble = null;
+let retry = startWatching;
+/** This page published before it was loaded again. */
+let resumes = remembered() === channel;
 /** What happened and is not in the list yet, and the timer that puts it there. */
 let news = [];
 let timer = null;
-
-/** The words for each state: for the status, and for the overlay. */
-const WORDS = {
-  connecting: ["busy", "Connecting", ""],
-  waiting: ["busy", "Waiting for a publisher", "Nobody publishes on this channel yet. The picture starts by itself when somebody does."],
-  connected: ["good", "Connected", ""],
-  "server-gone": ["bad", "Server gone", "The picture goes on as soon as the server is back. Nothing needs to be done here."],
-  renewing: ["busy", "Server is back, keys are being renewed", "The connection is the same. Only its keys are new."],
-  reconnecting: ["busy", "Making a new session", "The old connection could not be kept."],
-  failed: ["bad", "It did not work", ""],
-  closed: ["busy", "Stopped", ""],
-};
 
 /** Notes what happened; shown with the next {@link render}. */
 function say(text) {
@@ -72,64 +69,49 @@ function line(at, text) {
   return item;
 }
 
-/** What the status says: tone and text. */
-function status() {
-  const [tone, text] = WORDS[session?.state ?? "closed"];
-  if (session?.state !== "connected") return [tone, text];
-  if (back && performance.now() - back.at < BACK_MS) return ["good", `Connected, back after ${back.took}`];
-  if (role === "publisher") return ["good", "Connected, you are live"];
-  if (session.live === false) return ["busy", "Connected, waiting for a publisher"];
-  return [tone, text];
+function remembered() {
+  try {
+    return sessionStorage.getItem(PUBLISHING);
+  } catch {
+    return null;
+  }
 }
 
-/** What the overlay says, or null while a moving picture needs no words. */
-function notice() {
-  if (trouble) return { tone: "bad", title: trouble.title, text: trouble.text };
-  const state = session?.state ?? "closed";
-  if (role === "publisher" && ["connected", "server-gone", "renewing", "reconnecting"].includes(state)) {
-    // Your own camera never stands still; but what viewers see does.
-    if (state === "connected" || performance.now() - stateAt < STILL_MS) return null;
-    const [tone, title] = WORDS[state];
-    return { tone, title, text: "This is your own camera. Viewers see their last picture until the server is back." };
+/** Has the next load of this page offer to go on publishing, or not. */
+function remember(publishes) {
+  resumes &&= publishes;
+  try {
+    if (publishes) sessionStorage.setItem(PUBLISHING, channel);
+    else sessionStorage.removeItem(PUBLISHING);
+  } catch {
+    // A browser that keeps nothing for pages: there will be no offer.
   }
-  if (state === "waiting") return { tone: "busy", title: WORDS.waiting[1], text: WORDS.waiting[2], publish: true };
-  if (playBlocked) return { tone: "busy", title: "Ready to play", text: "Your browser wants a click first.", play: true };
-  if (performance.now() - frameAt < STILL_MS) return null;
-  if (state === "connected") {
-    if (session.live === false) {
-      return { tone: "busy", title: "The publisher has left", text: "The picture starts by itself when somebody publishes.", publish: true };
-    }
-    if (frameAt === -Infinity) return { tone: "busy", title: "Connected", text: "The first picture is on its way." };
-    return { tone: "busy", title: "No picture is arriving", text: "You are connected, but the publisher's picture does not come through at the moment." };
-  }
-  const [tone, title, text] = WORDS[state];
-  return { tone, title, text };
+}
+
+/** @returns {import("./page-words.js").View} */
+function view() {
+  const now = performance.now();
+  const { state = "closed", live = null } = session ?? {};
+  return { state, live, stateFor: now - stateAt, role, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
 }
 
 function render() {
   clearTimeout(timer);
   timer = null;
+  const focused = document.activeElement;
   const log = element("log");
   for (const [at, text] of news) log.prepend(line(at, text));
   news = [];
   while (log.children.length > LOG_LINES) log.lastChild.remove();
 
-  const [tone, text] = status();
+  const arrives = frameAt > -Infinity || seen.soundOnly;
+  // Somebody else has taken the channel meanwhile.
+  if (resumes && role === "viewer" && arrives) remember(false);
+  const present = view();
+  const [tone, text] = status(present);
   write("status-text", text);
   element("status").dataset.tone = tone;
-
-  const words = notice();
-  element("overlay").hidden = words === null;
-  if (words) {
-    element("notice").dataset.tone = words.tone;
-    let more = words.text;
-    if (session?.state === "server-gone") more += ` (${Math.floor((performance.now() - stateAt) / 1000)} s)`;
-    write("notice-title", words.title);
-    write("notice-text", more);
-  }
-  element("publish").hidden = !words?.publish;
-  element("play").hidden = !words?.play;
-  element("again").hidden = !trouble;
+  showNotice(notice(present));
 
   write("role", role === "publisher" ? "publishing" : "watching");
   write("boot", session?.boot ?? "–");
@@ -138,13 +120,44 @@ function render() {
   const replaced = session?.replacements ?? 0;
   write("same", !session?.boot ? "–" : replaced === 0 ? "the same since the start" : `new, ${replaced} time${replaced > 1 ? "s" : ""}`);
   element("same").dataset.same = String(replaced === 0);
-  const moving = performance.now() - frameAt < STILL_MS;
-  element("badge-live").hidden = !(role === "publisher" ? session?.state === "connected" : moving);
+  const published = session?.state === "connected" && !camera?.isLost;
+  element("badge-live").hidden = !(role === "publisher" ? published : present.still < STILL_MS);
   element("badge-own").hidden = role !== "publisher";
-  element("unmute").hidden = role === "publisher" || frameAt === -Infinity;
-  element("stop").hidden = role !== "publisher";
-  element("cushion-choice").hidden = role === "publisher" || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
+  element("unmute").hidden = role === "publisher" || !arrives;
+  write("unmute", video.muted ? "Unmute" : "Mute");
+  element("stop").hidden = role !== "publisher" || session?.state === "failed";
+  element("cushion-choice").hidden = role === "publisher" || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
   element("hint").hidden = role !== "publisher";
+  keepFocus(focused);
+}
+
+/** @param {import("./page-words.js").Notice | null} words */
+function showNotice(words) {
+  element("overlay").hidden = words === null;
+  if (words) {
+    element("notice").dataset.tone = words.tone;
+    let more = words.text;
+    if (session?.state === "server-gone") more += ` (${Math.floor((performance.now() - stateAt) / 1000)} s)`;
+    write("notice-title", words.title);
+    write("notice-text", more);
+  }
+  for (const id of ["publish", "play", "again", "back"]) element(id).hidden = !words?.buttons?.includes(id);
+  write("publish", resumes ? "Go on publishing" : "Publish your camera");
+  element("token-form").hidden = !words?.token;
+  if (!words?.token) return;
+  const { label, button } = fieldWords(words.token);
+  write("token-label", label);
+  write("token-send", button);
+  // For browsers that keep passwords: each token is one of its own.
+  element("token-name").value = `${label} for ${channel}`;
+}
+
+/** Where what had the focus is no longer shown, something else must have it: those who use the keyboard would begin at the top again. */
+function keepFocus(focused) {
+  const waits = focused?.id === "notice" || focused?.id === "stage";
+  if (!focused || focused === document.body || !(waits || focused.closest("[hidden]"))) return;
+  const next = element(FOCUS.find((id) => !element(id).closest("[hidden]")));
+  if (next !== focused) next.focus();
 }
 
 function write(id, text) {
@@ -196,8 +209,9 @@ function use(next) {
   next.addEventListener("state", mine(({ state, reason }) => {
     stateAt = performance.now();
     if (state === "server-gone") counting = true;
-    if (state === "reconnecting") say(`Making a new session (${reason}).`);
-    else say(`${WORDS[state][1]}.`);
+    if (role === "publisher" && state === "connected") remember(true);
+    // Why it failed is told by an event of its own.
+    if (state !== "failed") say(`${WORDS[state][1]}${state === "reconnecting" && reason ? ` (${reason})` : ""}.`);
   }));
   next.addEventListener("track", mine(() => show(next.stream)));
   next.addEventListener("state", mine(({ state, previous }) => {
@@ -214,14 +228,16 @@ function use(next) {
     if (role === "viewer") show(next.stream);
   }));
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
-  next.addEventListener("error", mine(({ reason, message }) => {
+  next.addEventListener("error", mine(({ reason, message, status: code }) => {
     if (reason === "channel-taken") {
-      say("Somebody else publishes on this channel already; watching instead.");
-      startWatching();
-      return;
+      say(`${next.boot === null ? "Somebody else publishes on this channel already" : "Another publisher has taken this channel over"}; watching instead.`);
+      stopPublishing();
+    } else if (code === 401) {
+      askForToken();
+    } else {
+      complain({ tone: "bad", title: "It did not work", text: message, buttons: role === "publisher" ? ["again", "back"] : ["again"] }, role === "publisher" ? goLive : startWatching);
+      say(message);
     }
-    trouble = { title: "It did not work", text: message };
-    say(message);
   }));
   render();
 }
@@ -247,13 +263,13 @@ function leave() {
 function startWatching() {
   leave();
   role = "viewer";
-  camera?.getTracks().forEach((track) => track.stop());
+  camera?.close();
   camera = null;
   video.srcObject = null;
   frameAt = -Infinity;
   seen = new Seen();
   counting = false;
-  use(watch(`whep/${encodeURIComponent(channel)}`, { token, cushion: cushion() }));
+  use(watch(`whep/${encodeURIComponent(channel)}`, { token: tokens.for("watch"), cushion: cushion() }));
 }
 
 /** The viewer's choice: a picture that restarts do not stop, or the least delay. */
@@ -262,42 +278,97 @@ function cushion() {
 }
 
 async function startPublishing() {
-  let stream;
+  const before = session;
+  complain({ tone: "busy", title: "Waiting for your camera", text: "Your browser may ask whether this page may use camera and microphone." }, startPublishing);
+  let opened;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({
-      audio: true,
-      video: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } },
-    });
+    opened = await Camera.open(() => opened && opened === camera && cameraChanged());
   } catch (error) {
-    const missing = error.name === "NotFoundError";
-    trouble = {
-      title: missing ? "No camera was found" : "The camera was not given",
-      text: missing ? "Connect a camera and a microphone, and try again." : "Allow this page to use camera and microphone, and try again.",
-    };
-    say(trouble.title);
-    render();
+    complain({ tone: "bad", ...cameraTrouble(error), buttons: ["again", "back"] }, startPublishing);
+    say(`${trouble.title}.`);
     return;
   }
+  // A token that came with the address has begun something else meanwhile.
+  if (session !== before) return opened.close();
+  camera = opened;
+  if (camera.missing) say(`No ${camera.missing} was found: ${camera.missing === "camera" ? "viewers hear you and see no picture" : "viewers see you and hear nothing"}.`);
+  goLive();
+}
+
+/** Publishes what the camera gives. */
+function goLive() {
   leave();
   role = "publisher";
-  camera = stream;
   video.muted = true;
-  show(stream);
-  use(publish(`whip/${encodeURIComponent(channel)}`, stream, { token }));
+  show(camera.stream);
+  use(publish(`whip/${encodeURIComponent(channel)}`, camera.stream, { token: tokens.for("publish") }));
+}
+
+function stopPublishing() {
+  remember(false);
+  startWatching();
+}
+
+function cameraChanged() {
+  say(`${camera.notice?.title ?? "Camera and microphone are as they should be"}.`);
+  render();
+}
+
+/** Says what is wrong. @param {import("./page-words.js").Notice} words @param {() => void} again what "Try again" does */
+function complain(words, again) {
+  trouble = words;
+  retry = again;
+  render();
+}
+
+function askForToken() {
+  const use = role === "publisher" ? "publish" : "watch";
+  // Who may publish need not be one who may watch.
+  complain({ ...tokens.notice(use), buttons: [use === "watch" ? "publish" : "back"] }, startWatching);
+  say(`${trouble.title}.`);
+  // Nothing else can be done here, except where the offer to go on publishing has the focus.
+  if (document.activeElement === document.body) element("token").focus();
+}
+
+/** A token has come: what waits for it goes on. */
+function tokenCame(use) {
+  if (trouble?.token !== use) return;
+  if (use === "publish") goLive();
+  else startWatching();
 }
 
 element("channel").textContent = channel;
+// Without a token: links end up in histories.
 element("self").href = location.href;
 document.title = `rekindle: ${channel}`;
 element("publish").addEventListener("click", startPublishing);
-element("again").addEventListener("click", startWatching);
-element("stop").addEventListener("click", startWatching);
+element("again").addEventListener("click", async () => {
+  if (trouble) return retry();
+  await camera?.regain(session?.pc);
+  if (camera) show(camera.stream);
+});
+element("back").addEventListener("click", () => {
+  remember(false);
+  trouble = null;
+  // Where only the camera failed, this page watches all the while.
+  if (role === "publisher" || session?.state === "failed") startWatching();
+  else render();
+});
+element("stop").addEventListener("click", stopPublishing);
 element("play").addEventListener("click", () => show(video.srcObject));
 element("unmute").addEventListener("click", () => {
   video.muted = !video.muted;
-  element("unmute").textContent = video.muted ? "Unmute" : "Mute";
-  element("unmute").setAttribute("aria-pressed", String(!video.muted));
+  render();
 });
+element("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const use = trouble?.token;
+  if (!use) return;
+  tokens.set(use, element("token").value);
+  element("token").value = "";
+  tokenCame(use);
+});
+addEventListener("hashchange", () => tokens.takeFromAddress().forEach(tokenCame));
 element("cushion").addEventListener("change", () => {
   if (role === "viewer" && session) session.cushion = cushion();
 });
@@ -312,3 +383,5 @@ addEventListener("pageshow", (event) => {
 follow();
 setInterval(() => timer ?? render(), 250);
 startWatching();
+// One click, and not by itself: a page that a browser opens again on another day must show nobody's room unasked.
+if (resumes) element("publish").focus();

@@ -31,7 +31,10 @@ macro_rules! built_in {
 const ASSETS: &[Asset] = &[
     built_in!("index.html"),
     built_in!("page.js"),
+    built_in!("page-camera.js"),
     built_in!("page-seen.js"),
+    built_in!("page-token.js"),
+    built_in!("page-words.js"),
     built_in!("rekindle.js"),
     built_in!("rekindle-connection.js"),
     built_in!("rekindle-cushion.js"),

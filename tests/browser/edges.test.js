@@ -151,14 +151,14 @@ test("a publisher leaves and comes back, and another one follows, also across a 
     };
     // Comes back in the same tab.
     await broadcast.publisher.web.click("#stop");
-    for (const tab of viewers) await tab.words("Connected, waiting for a publisher");
+    for (const tab of viewers) await tab.words("Connected, the publisher has left");
     await until(() => broadcast.publisher.run(() => !document.querySelector("#publish").hidden), "the publish button is back");
     await broadcast.publisher.web.click("#publish");
     await broadcast.publisher.words("Connected, you are live");
     await watching("the publisher is back");
     // Another browser follows.
     await broadcast.publisher.close();
-    for (const tab of viewers) await tab.words("Connected, waiting for a publisher", 20_000);
+    for (const tab of viewers) await tab.words("Connected, the publisher has left", 20_000);
     broadcast.publisher = await Tab.publisher(await browsers.get("firefox"), url);
     await watching("Firefox follows");
     // One leaves while the server is down, and another one follows after it is back.
