@@ -26,6 +26,15 @@ const FAR_MS = 20;
 /** Never renew faster than a handshake can take: so many ms, and so many round trips. */
 const HANDSHAKE_MS = 40;
 const HANDSHAKE_RTTS = 2.5;
+/**
+ * The browser repeats a ClientHello by itself, at times that the page cannot foresee. Where it says when it last sent something, a renewal
+ * waits until the answer to that must have come: a round trip, and so many ms more for a busy machine.
+ */
+const ANSWER_MS = 20;
+/** What the browser said of that is used for so long. */
+const FRESH_MS = 5;
+/** News of a ClientHello that comes within this part of a round trip after a renewal is of an earlier one. */
+const SOONEST_RTTS = 0.75;
 /** When the server has been back this long and the connection is still without keys, a new session is made. */
 const GIVE_UP_MS = 5000;
 /** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
@@ -66,8 +75,9 @@ export class Outage {
   backAt = null;
   boot = null;
   process = null;
-  /** When the server, since it is back, said that a ClientHello has come. */
+  /** When the server, since it is back, said that a ClientHello has come; and how often it said so since the last renewal. */
   seenAt = -Infinity;
+  seen = 0;
   /** For how long, says the server, others may be before us. */
   patience = 0;
   /** Whether a publisher is there, if the server has said so. @type {boolean | null} */
@@ -76,9 +86,10 @@ export class Outage {
   upAt = null;
   /** What it took until media flowed. */
   tookMs = null;
-  /** The last renewal; how many there were since it last got worse; whether there was any. */
+  /** The last renewal; how many there were since it last got worse, and since the server is back; whether there was any. */
   appliedAt;
   applied = 0;
+  appliedSinceBack = 0;
   renewed;
 
   /**
@@ -102,7 +113,14 @@ export class Outage {
     this.boot = hello.boot;
     this.process = hello.process ?? null;
     this.patience = hello.patience_ms ?? 0;
-    if (hello.handshaking) this.seenAt = at;
+    this.appliedSinceBack = 0;
+    if (hello.handshaking) this.saw(at);
+  }
+
+  /** The server says that a ClientHello has come. */
+  saw(at) {
+    this.seenAt = at;
+    this.seen += 1;
   }
 
   /** A renewal begins. */
@@ -111,7 +129,23 @@ export class Outage {
     this.base = connection.handshakes;
     this.upAt = null;
     this.applied += 1;
+    this.appliedSinceBack += 1;
+    this.seen = 0;
     this.renewed = true;
+  }
+
+  /** Whether the browser should be asked what it sent before the renewal that is due begins. */
+  shouldAsk(connection, present) {
+    return this.renewed && !connection.connected && present.at - (connection.sent?.asOf ?? Infinity) > FRESH_MS;
+  }
+
+  /**
+   * Whether the last renewal has got the answer to an earlier ClientHello: the server has seen more of them than there were renewals, or
+   * sooner than it can have seen the last one. The browser goes by that answer, and takes no other.
+   */
+  #isSpoiled(connection) {
+    if (this.appliedSinceBack === 0 || this.seen === 0) return false;
+    return this.seen > 1 || this.seenAt - this.appliedAt < SOONEST_RTTS * connection.rtt;
   }
 
   isBack({ streamOpen }) {
@@ -148,19 +182,27 @@ export class Outage {
     return this.upAt === null ? due : Math.max(due, this.upAt + handshakeTime(connection));
   }
 
+  /** When nothing is under way any more that another renewal could spoil, or that could spoil it. */
+  #clearAt(connection) {
+    const spoiled = this.#isSpoiled(connection) || connection.broken;
+    // What the server has seen is answered, or waits there for its turn; one that has got a wrong answer comes to nothing.
+    const seen = spoiled ? -Infinity : this.seenAt + handshakeTime(connection);
+    const sentAt = connection.sent?.at ?? null;
+    if (sentAt === null || !Number.isFinite(connection.rtt)) return Math.max(this.appliedAt, this.seenAt) + handshakeTime(connection);
+    return Math.max(seen, sentAt + connection.rtt + ANSWER_MS);
+  }
+
   #withoutKeysAt(connection, present) {
-    // A handshake that has begun is given the time that it takes; one that was begun before the news may still be on its way, or wait
-    // there for its turn. Beginning another one meanwhile spoils it.
-    const earliest = Math.max(this.appliedAt, this.seenAt) + handshakeTime(connection) + this.patience;
-    const backoff = 2 ** Math.max(0, this.applied - 1);
+    const earliest = this.#clearAt(connection) + this.patience;
     if (this.isBack(present)) {
-      if (this.appliedAt < this.backAt && !connection.serverHasKeys) return earliest;
-      if (connection.broken) return earliest;
+      if (this.appliedSinceBack === 0 && !connection.serverHasKeys) return earliest;
+      if (connection.broken || this.#isSpoiled(connection)) return earliest;
+      const backoff = 2 ** Math.max(0, this.appliedSinceBack - 1);
       return Math.max(earliest, this.appliedAt + this.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
     }
     if (this.applied > 0) {
       if ((present.refused && !present.hidden) || present.at - this.startedAt > BLIND_MS[1]) return Infinity;
-      return Math.max(earliest, this.appliedAt + 2 * BLIND_MS[0] * backoff);
+      return Math.max(earliest, this.appliedAt + 2 * BLIND_MS[0] * 2 ** (this.applied - 1));
     }
     if (isFar(connection) || present.hidden) return Math.max(earliest, this.startedAt);
     return present.refused ? Infinity : Math.max(earliest, this.startedAt + BLIND_MS[0]);
