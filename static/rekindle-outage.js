@@ -35,6 +35,11 @@ const ANSWER_MS = 20;
 const FRESH_MS = 5;
 /** News of a ClientHello that comes within this part of a round trip after a renewal is of an earlier one. */
 const SOONEST_RTTS = 0.75;
+/**
+ * Where the browser does not say it, an attempt that got a wrong answer is done again so many round trips after it began: its first
+ * repetition (after two round trips or somewhat more) is answered by then, and the second one (three times as late) is yet to come.
+ */
+const BETWEEN_RTTS = 5;
 /** When the server has been back this long and the connection is still without keys, a new session is made. */
 const GIVE_UP_MS = 5000;
 /** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
@@ -184,19 +189,25 @@ export class Outage {
 
   /** When nothing is under way any more that another renewal could spoil, or that could spoil it. */
   #clearAt(connection) {
-    const spoiled = this.#isSpoiled(connection) || connection.broken;
-    // What the server has seen is answered, or waits there for its turn; one that has got a wrong answer comes to nothing.
-    const seen = spoiled ? -Infinity : this.seenAt + handshakeTime(connection);
-    const sentAt = connection.sent?.at ?? null;
-    if (sentAt === null || !Number.isFinite(connection.rtt)) return Math.max(this.appliedAt, this.seenAt) + handshakeTime(connection);
-    return Math.max(seen, sentAt + connection.rtt + ANSWER_MS);
+    const { rtt, sent } = connection;
+    const handshake = handshakeTime(connection);
+    const spoiled = this.#isSpoiled(connection);
+    // What the server has seen is answered, or waits there for its turn; what has got a wrong answer comes to nothing.
+    const seenAt = spoiled || connection.broken ? -Infinity : this.seenAt;
+    if (sent && rtt < Infinity) {
+      // It is asked before the renewal begins.
+      if (sent.asOf < this.appliedAt) return seenAt + handshake;
+      // Something was sent at the last renewal, so that an earlier time is no answer.
+      if (sent.at !== null && sent.at > this.appliedAt - FRESH_MS) return Math.max(seenAt + handshake, sent.at + rtt + ANSWER_MS);
+    }
+    return Math.max(this.appliedAt, seenAt) + (spoiled ? Math.max(handshake, BETWEEN_RTTS * rtt) : handshake);
   }
 
   #withoutKeysAt(connection, present) {
     const earliest = this.#clearAt(connection) + this.patience;
     if (this.isBack(present)) {
       if (this.appliedSinceBack === 0 && !connection.serverHasKeys) return earliest;
-      if (connection.broken || this.#isSpoiled(connection)) return earliest;
+      if (connection.broken || this.#isSpoiled(connection)) return Math.max(earliest, this.appliedAt + handshakeTime(connection));
       const backoff = 2 ** Math.max(0, this.appliedSinceBack - 1);
       return Math.max(earliest, this.appliedAt + this.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
     }
