@@ -96,6 +96,8 @@ export class Outage {
   applied = 0;
   appliedSinceBack = 0;
   renewed;
+  /** One that was spoiled has been done again at once. */
+  redone = false;
 
   /**
    * It begins, or gets worse: whatever handshake there has been is of no use any more.
@@ -118,7 +120,7 @@ export class Outage {
     this.boot = hello.boot;
     this.process = hello.process ?? null;
     this.patience = hello.patience_ms ?? 0;
-    this.appliedSinceBack = 0;
+    [this.appliedSinceBack, this.redone] = [0, false];
     if (hello.handshaking) this.saw(at);
   }
 
@@ -130,11 +132,12 @@ export class Outage {
 
   /** A renewal begins. */
   renews(connection, at) {
+    if (this.#isSpoiled(connection) && !this.redone) this.redone = true;
+    else this.appliedSinceBack += 1;
     this.appliedAt = at;
     this.base = connection.handshakes;
     this.upAt = null;
     this.applied += 1;
-    this.appliedSinceBack += 1;
     this.seen = 0;
     this.renewed = true;
   }
@@ -196,18 +199,25 @@ export class Outage {
     const seenAt = spoiled || connection.broken ? -Infinity : this.seenAt;
     if (sent && rtt < Infinity) {
       // It is asked before the renewal begins.
-      if (sent.asOf < this.appliedAt) return seenAt + handshake;
+      if (sent.asOf <= this.appliedAt) return seenAt + handshake;
       // Something was sent at the last renewal, so that an earlier time is no answer.
       if (sent.at !== null && sent.at > this.appliedAt - FRESH_MS) return Math.max(seenAt + handshake, sent.at + rtt + ANSWER_MS);
     }
-    return Math.max(this.appliedAt, seenAt) + (spoiled ? Math.max(handshake, BETWEEN_RTTS * rtt) : handshake);
+    return Math.max(this.appliedAt, seenAt) + (spoiled ? this.#apart(connection) : handshake);
+  }
+
+  /** How long after an attempt that has got a wrong answer another one is less likely to get one. */
+  #apart(connection) {
+    return Math.max(handshakeTime(connection), connection.rtt < Infinity ? BETWEEN_RTTS * connection.rtt : 0);
   }
 
   #withoutKeysAt(connection, present) {
     const earliest = this.#clearAt(connection) + this.patience;
     if (this.isBack(present)) {
       if (this.appliedSinceBack === 0 && !connection.serverHasKeys) return earliest;
-      if (connection.broken || this.#isSpoiled(connection)) return Math.max(earliest, this.appliedAt + handshakeTime(connection));
+      // Only once: whoever sends ClientHellos in the browser's name must not have it begin again and again.
+      if (this.#isSpoiled(connection) && !this.redone) return earliest;
+      if (connection.broken || this.#isSpoiled(connection)) return Math.max(earliest, this.appliedAt + this.#apart(connection));
       const backoff = 2 ** Math.max(0, this.appliedSinceBack - 1);
       return Math.max(earliest, this.appliedAt + this.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
     }

@@ -57,6 +57,16 @@ test("where the browser does not say what it sent, a spoiled attempt is known by
   assert.ok(spoiled > 0, "the model has attempts that meet");
 });
 
+test("an attempt that is spoiled all the same, while the browser took its time to begin, is done again as soon as its answer has gone by", () => {
+  let spoiled = 0;
+  each({ applyMs: 10 }, (world, ms, words) => {
+    spoiled += world.spoiled;
+    assert.ok(world.spoiled <= 2, words);
+    assert.ok(ms <= (world.spoiled > 1 ? 400 : 60) + 6 * world.rtt, words);
+  });
+  assert.ok(spoiled > 0, "the model has attempts that meet");
+});
+
 test("an attempt that the server never hears of costs no more than the wait for its answer", () => {
   each({ lost: (attempt) => attempt === 0 }, (world, ms, words) => {
     assert.ok(world.attempts.length === 2 && world.spoiled === 0, words);

@@ -15,6 +15,7 @@ const ASK_MS = 3;
  * @property {number} repeatMs the browser's first repetition comes after this time, each later one after twice as long
  * @property {boolean} tells whether the browser says when it last sent something
  * @property {number} roundTrips what a handshake takes: 1 with DTLS 1.3, 2 with DTLS 1.2
+ * @property {number} [applyMs] from a renewal's beginning until the browser has left the attempt before
  * @property {number} tryMs the page tries to open the event stream again so long after a failure
  * @property {(attempt: number) => boolean} [lost] whether a ClientHello of an attempt, or the answer to it, is lost on its way
  * @property {() => number} [late] how much longer a way takes than half a round trip
@@ -30,7 +31,7 @@ export class World {
 
   /** @param {Conditions} conditions */
   constructor(conditions) {
-    Object.assign(this, { tells: true, roundTrips: 1, lost: () => false, late: () => 0 }, conditions);
+    Object.assign(this, { tells: true, applyMs: 0, roundTrips: 1, lost: () => false, late: () => 0 }, conditions);
     this.connection = { rtt: this.rtt, handshakes: 1, connected: true, broken: false, serverHasKeys: true, iceHasFailed: false, iceDownSince: null, sent: null };
     if (this.tells) this.connection.sent = { at: -Infinity, asOf: -Infinity };
     this.lastSentAt = -Infinity;
@@ -82,6 +83,7 @@ export class World {
 
   #assess() {
     const { connection, outage } = this;
+    if (this.renewing) return;
     const present = this.#present();
     const number = (this.looks = (this.looks ?? 0) + 1);
     if (outage.hasKeys(connection, present)) {
@@ -106,7 +108,11 @@ export class World {
       });
     } else {
       outage.renews(connection, this.at);
-      this.#begin();
+      this.renewing = true;
+      this.#in(this.applyMs, () => {
+        this.renewing = false;
+        this.#begin();
+      });
     }
   }
 
@@ -135,6 +141,7 @@ export class World {
     const attempt = { number: this.attempts.length, at: this.at, answered: false, spoiled: false };
     this.attempts.push(attempt);
     Object.assign(this.connection, { connected: false, broken: false });
+    this.#assess();
     const say = (repeatMs) => {
       if (attempt !== this.attempts.at(-1) || this.connection.broken || (attempt.answered && !attempt.spoiled)) return;
       this.#send(() => this.#heard(attempt.number), attempt.number);
