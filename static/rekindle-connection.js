@@ -59,11 +59,13 @@ export class Connection {
   rtt = Infinity;
   /**
    * When the browser last sent something but ICE checks, as of when it was asked (ms, of the page's clock); no time where it did not say
-   * soon enough; null where it never does, or where it makes no difference: Firefox begins each handshake from another port.
+   * soon enough; null where it never does.
    *
    * @type {{ at: number | null, asOf: number } | null}
    */
-  sent = way === "fingerprint" ? { at: -Infinity, asOf: -Infinity } : null;
+  sent = null;
+  /** Whether the answer to a ClientHello may reach the attempt after it. Firefox begins each one from another port. */
+  mixes = way === "fingerprint";
 
   /** Firefox: the sections that take turns as the owner of the BUNDLE group, and which of them is it. */
   #parking = [];
@@ -95,6 +97,7 @@ export class Connection {
   /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
   constructor(source, changed) {
     this.changed = changed;
+    if (this.mixes) this.sent = { at: null, asOf: -Infinity };
     const park = () => {
       if (way === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
     };

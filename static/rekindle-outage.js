@@ -91,10 +91,9 @@ export class Outage {
   upAt = null;
   /** What it took until media flowed. */
   tookMs = null;
-  /** The last renewal; how many there were since it last got worse, and since the server is back; whether there was any. */
+  /** The last renewal; how many there were since it last got worse; whether there was any. */
   appliedAt;
   applied = 0;
-  appliedSinceBack = 0;
   renewed;
   /** One that was spoiled has been done again at once. */
   redone = false;
@@ -120,7 +119,6 @@ export class Outage {
     this.boot = hello.boot;
     this.process = hello.process ?? null;
     this.patience = hello.patience_ms ?? 0;
-    [this.appliedSinceBack, this.redone] = [0, false];
     if (hello.handshaking) this.saw(at);
   }
 
@@ -132,8 +130,7 @@ export class Outage {
 
   /** A renewal begins. */
   renews(connection, at) {
-    if (this.#isSpoiled(connection) && !this.redone) this.redone = true;
-    else this.appliedSinceBack += 1;
+    this.redone ||= this.#isSpoiled(connection);
     this.appliedAt = at;
     this.base = connection.handshakes;
     this.upAt = null;
@@ -152,7 +149,7 @@ export class Outage {
    * sooner than it can have seen the last one. The browser goes by that answer, and takes no other.
    */
   #isSpoiled(connection) {
-    if (this.appliedSinceBack === 0 || this.seen === 0) return false;
+    if (!connection.mixes || this.appliedAt < this.backAt || this.seen === 0) return false;
     return this.seen > 1 || this.seenAt - this.appliedAt < SOONEST_RTTS * connection.rtt;
   }
 
@@ -213,17 +210,17 @@ export class Outage {
 
   #withoutKeysAt(connection, present) {
     const earliest = this.#clearAt(connection) + this.patience;
+    const backoff = 2 ** Math.max(0, this.applied - (this.redone ? 2 : 1));
     if (this.isBack(present)) {
-      if (this.appliedSinceBack === 0 && !connection.serverHasKeys) return earliest;
+      if (this.appliedAt < this.backAt && !connection.serverHasKeys) return earliest;
       // Only once: whoever sends ClientHellos in the browser's name must not have it begin again and again.
       if (this.#isSpoiled(connection) && !this.redone) return earliest;
       if (connection.broken || this.#isSpoiled(connection)) return Math.max(earliest, this.appliedAt + this.#apart(connection));
-      const backoff = 2 ** Math.max(0, this.appliedSinceBack - 1);
       return Math.max(earliest, this.appliedAt + this.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
     }
     if (this.applied > 0) {
       if ((present.refused && !present.hidden) || present.at - this.startedAt > BLIND_MS[1]) return Infinity;
-      return Math.max(earliest, this.appliedAt + 2 * BLIND_MS[0] * 2 ** (this.applied - 1));
+      return Math.max(earliest, this.appliedAt + 2 * BLIND_MS[0] * backoff);
     }
     if (isFar(connection) || present.hidden) return Math.max(earliest, this.startedAt);
     return present.refused ? Infinity : Math.max(earliest, this.startedAt + BLIND_MS[0]);

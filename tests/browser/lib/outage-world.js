@@ -14,6 +14,7 @@ const ASK_MS = 3;
  * @property {number} downMs
  * @property {number} repeatMs the browser's first repetition comes after this time, each later one after twice as long
  * @property {boolean} tells whether the browser says when it last sent something
+ * @property {boolean} [ports] whether each attempt has a port of its own, whose way to the server is tried first
  * @property {number} roundTrips what a handshake takes: 1 with DTLS 1.3, 2 with DTLS 1.2
  * @property {number} [applyMs] from a renewal's beginning until the browser has left the attempt before
  * @property {number} tryMs the page tries to open the event stream again so long after a failure
@@ -31,9 +32,10 @@ export class World {
 
   /** @param {Conditions} conditions */
   constructor(conditions) {
-    Object.assign(this, { tells: true, applyMs: 0, roundTrips: 1, lost: () => false, late: () => 0 }, conditions);
+    Object.assign(this, { tells: true, ports: false, applyMs: 0, roundTrips: 1, lost: () => false, late: () => 0 }, conditions);
     this.connection = { rtt: this.rtt, handshakes: 1, connected: true, broken: false, serverHasKeys: true, iceHasFailed: false, iceDownSince: null, sent: null };
-    if (this.tells) this.connection.sent = { at: -Infinity, asOf: -Infinity };
+    this.connection.mixes = !this.ports;
+    if (this.tells && !this.ports) this.connection.sent = { at: null, asOf: -Infinity };
     this.lastSentAt = -Infinity;
     this.streamOpen = false;
     this.begun = new Set();
@@ -147,7 +149,17 @@ export class World {
       this.#send(() => this.#heard(attempt.number), attempt.number);
       this.#in(repeatMs, () => say(2 * repeatMs));
     };
-    say(this.repeatMs);
+    if (!this.ports) return say(this.repeatMs);
+    const check = (repeatMs) => {
+      if (attempt !== this.attempts.at(-1) || attempt.checked) return;
+      const answered = () => {
+        if (!attempt.checked) say(this.repeatMs);
+        attempt.checked = true;
+      };
+      this.#in(this.#way, () => this.#isUp && this.#in(this.#way, answered));
+      this.#in(repeatMs, () => check(2 * repeatMs));
+    };
+    check(this.repeatMs);
   }
 
   #send(arrives, number) {
@@ -158,7 +170,7 @@ export class World {
   /** The answer to the ClientHello of an attempt has come. The browser cannot tell whose it is. */
   #answered(number) {
     const attempt = this.attempts.at(-1);
-    if (attempt.answered) return;
+    if (attempt.answered || (this.ports && attempt.number !== number)) return;
     attempt.answered = true;
     attempt.spoiled = attempt.number !== number;
     if (attempt.spoiled) {
