@@ -57,15 +57,15 @@ export class Connection {
   ended = false;
   /** The shortest round trip to the server that was seen, in ms: one that was measured around an outage says little. */
   rtt = Infinity;
+  /** Whether the answer to a ClientHello may reach the attempt after it. Firefox begins each one from another port. */
+  mixes = way === "fingerprint";
   /**
    * When the browser last sent something but ICE checks, as of when it was asked (ms, of the page's clock); no time where it did not say
-   * soon enough; null where it never does.
+   * soon enough; null where it never does, or where nobody needs to know.
    *
    * @type {{ at: number | null, asOf: number } | null}
    */
-  sent = null;
-  /** Whether the answer to a ClientHello may reach the attempt after it. Firefox begins each one from another port. */
-  mixes = way === "fingerprint";
+  sent = this.mixes ? { at: null, asOf: -Infinity } : null;
 
   /** Firefox: the sections that take turns as the owner of the BUNDLE group, and which of them is it. */
   #parking = [];
@@ -97,7 +97,6 @@ export class Connection {
   /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
   constructor(source, changed) {
     this.changed = changed;
-    if (this.mixes) this.sent = { at: null, asOf: -Infinity };
     const park = () => {
       if (way === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
     };
