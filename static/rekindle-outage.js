@@ -28,9 +28,11 @@ const HANDSHAKE_MS = 40;
 const HANDSHAKE_RTTS = 2.5;
 /**
  * The browser repeats a ClientHello by itself, at times that the page cannot foresee. Where it says when it last sent something, a renewal
- * waits until the answer to that must have come: a round trip, and so many ms more for a busy machine.
+ * waits until the answer to that would have come: a round trip, and so many ms more, should the server not yet have been there. Half a
+ * round trip more where a wrong answer was taken: the browser's own repetition comes after two round trips.
  */
 const ANSWER_MS = 20;
+const ANSWER_RTTS = 1.5;
 /** What the browser said of that is used for so long. */
 const FRESH_MS = 5;
 /** News of a ClientHello that comes within this part of a round trip after a renewal is of an earlier one. */
@@ -192,15 +194,24 @@ export class Outage {
     const { rtt, sent } = connection;
     const handshake = handshakeTime(connection);
     const spoiled = this.#isSpoiled(connection);
-    // What the server has seen is answered, or waits there for its turn; what has got a wrong answer comes to nothing.
-    const seenAt = spoiled || connection.broken ? -Infinity : this.seenAt;
+    // What has got a wrong answer comes to nothing; what else the server has seen is answered, or waits there for its turn.
+    const lost = spoiled || connection.broken;
+    const seenAt = lost ? -Infinity : this.seenAt;
     if (sent && rtt < Infinity) {
       // It is asked before the renewal begins.
       if (sent.asOf <= this.appliedAt) return seenAt + handshake;
       // Something was sent at the last renewal, so that an earlier time is no answer.
-      if (sent.at !== null && sent.at > this.appliedAt - FRESH_MS) return Math.max(seenAt + handshake, sent.at + rtt + ANSWER_MS);
+      if (sent.at !== null && sent.at > this.appliedAt - FRESH_MS) return Math.max(seenAt + handshake, sent.at + this.#answerTime(connection, lost));
     }
     return Math.max(this.appliedAt, seenAt) + (spoiled ? this.#apart(connection) : handshake);
+  }
+
+  /** How long after what was last sent nothing more comes of it. */
+  #answerTime(connection, lost) {
+    const { rtt, sent } = connection;
+    if (lost) return Math.max(rtt + ANSWER_MS, ANSWER_RTTS * rtt);
+    // What comes to the server after it has greeted us is answered for certain.
+    return sent.at > (this.backAt ?? 0) - rtt ? handshakeTime(connection) : rtt + ANSWER_MS;
   }
 
   /** How long after an attempt that has got a wrong answer another one is less likely to get one. */
