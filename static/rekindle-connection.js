@@ -14,6 +14,9 @@ import { bundled, reoffer, signed, withParking, withSoundAgain, withStreams, wit
 let way = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : "fingerprint";
 let confirmed = false;
 
+/** The browser is asked for no longer than this, in ms. */
+const ASK_MS = 30;
+
 const DOWN = ["disconnected", "failed", "closed"];
 const ENDED = ["failed", "closed"];
 
@@ -54,6 +57,15 @@ export class Connection {
   ended = false;
   /** The shortest round trip to the server that was seen, in ms: one that was measured around an outage says little. */
   rtt = Infinity;
+  /** Whether the answer to a ClientHello may reach the attempt after it. Firefox begins each one from another port. */
+  mixes = way === "fingerprint";
+  /**
+   * When the browser last sent something but ICE checks, as of when it was asked (ms, of the page's clock); no time where it did not say
+   * soon enough; null where it never does, or where nobody needs to know.
+   *
+   * @type {{ at: number | null, asOf: number } | null}
+   */
+  sent = this.mixes ? { at: null, asOf: -Infinity } : null;
 
   /** Firefox: the sections that take turns as the owner of the BUNDLE group, and which of them is it. */
   #parking = [];
@@ -64,6 +76,8 @@ export class Connection {
   #running = null;
   /** Settles when the last change of what is sent is done. */
   #changing = Promise.resolve();
+  /** Settles when {@link ask} is done; null while it is not under way. */
+  #asking = null;
   /** Firefox: that transport was still in a handshake when it was left. */
   #unfinished = false;
   /** The transceivers that carry media. */
@@ -247,6 +261,24 @@ export class Connection {
       if (report.type !== "candidate-pair" || !(report.responsesReceived > 0 && report.currentRoundTripTime >= 0)) continue;
       this.rtt = Math.min(this.rtt, report.currentRoundTripTime * 1000);
     }
+  }
+
+  /** Asks the browser when it last sent something. */
+  ask() {
+    return (this.#asking ??= this.#ask().finally(() => (this.#asking = null)));
+  }
+
+  async #ask() {
+    let timer;
+    const late = new Promise((resolve) => (timer = setTimeout(resolve, ASK_MS, null)));
+    const reports = await Promise.race([this.pc.getStats(), late]).catch(() => null);
+    clearTimeout(timer);
+    const asOf = performance.now();
+    let at = null;
+    for (const { type, timestamp, lastPacketSentTimestamp } of reports?.values() ?? []) {
+      if (type === "candidate-pair" && lastPacketSentTimestamp > 0) at = Math.max(at ?? -Infinity, asOf - (timestamp - lastPacketSentTimestamp));
+    }
+    this.sent = reports && at === null ? null : { at, asOf };
   }
 
   /** What has arrived, video frames where there are any. */

@@ -26,6 +26,22 @@ const FAR_MS = 20;
 /** Never renew faster than a handshake can take: so many ms, and so many round trips. */
 const HANDSHAKE_MS = 40;
 const HANDSHAKE_RTTS = 2.5;
+/**
+ * The browser repeats a ClientHello by itself, at times that the page cannot foresee. Where it says when it last sent something, a renewal
+ * waits until the answer to that would have come: a round trip, and so many ms more, should the server not yet have been there. Half a
+ * round trip more where a wrong answer was taken: the browser's own repetition comes after two round trips.
+ */
+const ANSWER_MS = 20;
+const ANSWER_RTTS = 1.5;
+/** What the browser said of that is used for so long. */
+const FRESH_MS = 5;
+/** News of a ClientHello that comes within this part of a round trip after a renewal is of an earlier one. */
+const SOONEST_RTTS = 0.75;
+/**
+ * Where the browser does not say it, an attempt that got a wrong answer is done again so many round trips after it began: its first
+ * repetition (after two round trips or somewhat more) is answered by then, and the second one (three times as late) is yet to come.
+ */
+const BETWEEN_RTTS = 5;
 /** When the server has been back this long and the connection is still without keys, a new session is made. */
 const GIVE_UP_MS = 5000;
 /** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
@@ -66,8 +82,9 @@ export class Outage {
   backAt = null;
   boot = null;
   process = null;
-  /** When the server, since it is back, said that a ClientHello has come. */
+  /** When the server, since it is back, said that a ClientHello has come; and how often it said so since the last renewal. */
   seenAt = -Infinity;
+  seen = 0;
   /** For how long, says the server, others may be before us. */
   patience = 0;
   /** Whether a publisher is there, if the server has said so. @type {boolean | null} */
@@ -80,6 +97,8 @@ export class Outage {
   appliedAt;
   applied = 0;
   renewed;
+  /** One that was spoiled has been done again at once. */
+  redone = false;
 
   /**
    * It begins, or gets worse: whatever handshake there has been is of no use any more.
@@ -102,16 +121,38 @@ export class Outage {
     this.boot = hello.boot;
     this.process = hello.process ?? null;
     this.patience = hello.patience_ms ?? 0;
-    if (hello.handshaking) this.seenAt = at;
+    if (hello.handshaking) this.saw(at);
+  }
+
+  /** The server says that a ClientHello has come. */
+  saw(at) {
+    this.seenAt = at;
+    this.seen += 1;
   }
 
   /** A renewal begins. */
   renews(connection, at) {
+    this.redone ||= this.#isSpoiled(connection);
     this.appliedAt = at;
     this.base = connection.handshakes;
     this.upAt = null;
     this.applied += 1;
+    this.seen = 0;
     this.renewed = true;
+  }
+
+  /** Whether the browser should be asked what it sent before the renewal that is due begins. */
+  shouldAsk(connection, present) {
+    return this.renewed && !connection.connected && present.at - (connection.sent?.asOf ?? Infinity) > FRESH_MS;
+  }
+
+  /**
+   * Whether the last renewal has got the answer to an earlier ClientHello: the server has seen more of them than there were renewals, or
+   * sooner than it can have seen the last one. The browser goes by that answer, and takes no other.
+   */
+  #isSpoiled(connection) {
+    if (!connection.mixes || this.appliedAt < this.backAt || this.seen === 0) return false;
+    return this.seen > 1 || this.seenAt - this.appliedAt < SOONEST_RTTS * connection.rtt;
   }
 
   isBack({ streamOpen }) {
@@ -148,14 +189,44 @@ export class Outage {
     return this.upAt === null ? due : Math.max(due, this.upAt + handshakeTime(connection));
   }
 
+  /** When nothing is under way any more that another renewal could spoil, or that could spoil it. */
+  #clearAt(connection) {
+    const { rtt, sent } = connection;
+    const handshake = handshakeTime(connection);
+    const spoiled = this.#isSpoiled(connection);
+    // What has got a wrong answer comes to nothing; what else the server has seen is answered, or waits there for its turn.
+    const lost = spoiled || connection.broken;
+    const seenAt = lost ? -Infinity : this.seenAt;
+    if (sent && rtt < Infinity) {
+      // It is asked before the renewal begins.
+      if (sent.asOf <= this.appliedAt) return seenAt + handshake;
+      // Something was sent at the last renewal, so that an earlier time is no answer.
+      if (sent.at !== null && sent.at > this.appliedAt - FRESH_MS) return Math.max(seenAt + handshake, sent.at + this.#answerTime(connection, lost));
+    }
+    return Math.max(this.appliedAt, seenAt) + (spoiled ? this.#apart(connection) : handshake);
+  }
+
+  /** How long after what was last sent nothing more comes of it. */
+  #answerTime(connection, lost) {
+    const { rtt, sent } = connection;
+    if (lost) return Math.max(rtt + ANSWER_MS, ANSWER_RTTS * rtt);
+    // What comes to the server after it has greeted us is answered for certain.
+    return sent.at > (this.backAt ?? 0) - rtt ? handshakeTime(connection) : rtt + ANSWER_MS;
+  }
+
+  /** How long after an attempt that has got a wrong answer another one is less likely to get one. */
+  #apart(connection) {
+    return Math.max(handshakeTime(connection), connection.rtt < Infinity ? BETWEEN_RTTS * connection.rtt : 0);
+  }
+
   #withoutKeysAt(connection, present) {
-    // A handshake that has begun is given the time that it takes; one that was begun before the news may still be on its way, or wait
-    // there for its turn. Beginning another one meanwhile spoils it.
-    const earliest = Math.max(this.appliedAt, this.seenAt) + handshakeTime(connection) + this.patience;
-    const backoff = 2 ** Math.max(0, this.applied - 1);
+    const earliest = this.#clearAt(connection) + this.patience;
+    const backoff = 2 ** Math.max(0, this.applied - (this.redone ? 2 : 1));
     if (this.isBack(present)) {
       if (this.appliedAt < this.backAt && !connection.serverHasKeys) return earliest;
-      if (connection.broken) return earliest;
+      // Only once: whoever sends ClientHellos in the browser's name must not have it begin again and again.
+      if (this.#isSpoiled(connection) && !this.redone) return earliest;
+      if (connection.broken || this.#isSpoiled(connection)) return Math.max(earliest, this.appliedAt + this.#apart(connection));
       return Math.max(earliest, this.appliedAt + this.patience + Math.min(REAPPLY_MS[1], REAPPLY_MS[0] * backoff));
     }
     if (this.applied > 0) {

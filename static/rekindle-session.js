@@ -269,7 +269,7 @@ export class Session extends EventTarget {
     } else if (event === "connected") {
       connection.serverHasKeys = true;
     } else if (event === "handshake") {
-      if (this.#outage) this.#outage.seenAt = now();
+      this.#outage?.saw(now());
     } else if (event === "source") {
       this.#tune(connection, data.streams);
       this.#setLive(data.live === true);
@@ -355,7 +355,8 @@ export class Session extends EventTarget {
     if (outage.isHopeless(connection, present)) return connection.end("renewal-failed");
     const due = outage.renewalAt(connection, present);
     if (due <= present.at) {
-      this.#renew(connection, outage);
+      if (outage.shouldAsk(connection, present)) connection.ask().finally(() => this.#assess(connection));
+      else this.#renew(connection, outage);
       return;
     }
     const next = Math.min(due, outage.lookAgainAt(connection, present));

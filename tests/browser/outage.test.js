@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Outage, isFar } from "../../static/rekindle-outage.js";
 
 const HELLO = { boot: 2, process: "another" };
-const near = (more = {}) => ({ rtt: 1, handshakes: 1, connected: false, broken: false, serverHasKeys: false, iceHasFailed: false, iceDownSince: null, ...more });
+const near = (more = {}) => ({ rtt: 1, handshakes: 1, connected: false, broken: false, serverHasKeys: false, iceHasFailed: false, iceDownSince: null, sent: null, mixes: true, ...more });
 const far = (more = {}) => near({ rtt: 100, ...more });
 const present = (at, more = {}) => ({ at, mode: "rehandshake", streamOpen: false, refused: false, hidden: false, ...more });
 const open = (at, more = {}) => present(at, { streamOpen: true, ...more });

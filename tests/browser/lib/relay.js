@@ -7,10 +7,13 @@ import net from "node:net";
  * that the server tells peers apart as it would without the relay.
  */
 export class UdpRelay {
-  /** @param {{ host: string, port: number, upstream: { host: string, port: number }, delayMs?: number, loss?: number, random?: () => number }} options */
+  /**
+   * @param {{ host: string, port: number, upstream: { host: string, port: number }, delayMs?: number, loss?: number, random?: () => number, watch?: Function }} options
+   *   `watch`: is shown every datagram at the browser's end, with whose it is, and whether it comes from the browser
+   */
   static async open(options) {
     const relay = new UdpRelay();
-    Object.assign(relay, { delayMs: 0, loss: 0, random: Math.random }, options);
+    Object.assign(relay, { delayMs: 0, loss: 0, random: Math.random, watch: () => {} }, options);
     relay.paths = new Map();
     relay.front = dgram.createSocket("udp4");
     relay.front.on("message", (data, from) => relay.#up(data, from));
@@ -24,12 +27,17 @@ export class UdpRelay {
 
   #up(data, from) {
     const key = `${from.address}:${from.port}`;
+    this.watch(key, data, true);
     let back = this.paths.get(key);
     if (!back) {
       back = dgram.createSocket("udp4");
       // While the server is down the system reports refused ports here.
       back.on("error", () => {});
-      back.on("message", (answer) => this.#later(() => this.front.send(answer, from.port, from.address, () => {})));
+      const down = (answer) => {
+        this.watch(key, answer, false);
+        this.front.send(answer, from.port, from.address, () => {});
+      };
+      back.on("message", (answer) => this.#later(() => down(answer)));
       this.paths.set(key, back);
       back.bind(0, this.upstream.host);
     }

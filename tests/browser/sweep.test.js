@@ -1,0 +1,77 @@
+// Down times in small steps, 50 ms of round trip away: Chromium's own repetition of a ClientHello and the page's next renewal meet at some
+// of them, and must not spoil each other. Seen on the wire: an attempt whose answer comes sooner than a round trip has got another one's.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Broadcast } from "./lib/broadcast.js";
+import { median } from "./lib/pages.js";
+import { TcpRelay, UdpRelay } from "./lib/relay.js";
+import { record } from "./lib/report.js";
+import { clock, ownAddress, sleep } from "./lib/server.js";
+
+const RTT_MS = 50;
+const [UP_TO_MS, STEP_MS] = (process.env.REKINDLE_SWEEP ?? "400:50").split(":").map(Number);
+/** From the moment when the server serves until both browsers have keys; machines that tests share with others get more. */
+const LIMIT_MS = 600;
+/** The browser may say its ClientHello again while the renewal is being applied, which nobody can see before. */
+const MAY_MEET = 2;
+
+/** Finds attempts that are answered too soon. */
+class Attempts {
+  #last = new Map();
+  spoiled = 0;
+  all = 0;
+
+  watch(whose, data, fromBrowser) {
+    const isHandshake = data.length > 59 && data[0] === 22 && data.readUInt16BE(3) === 0;
+    if (!isHandshake || data.readUIntBE(19, 3) > 0) return;
+    const last = this.#last.get(whose);
+    if (fromBrowser && data[13] === 1) {
+      const random = data.toString("hex", 27, 59);
+      if (last?.random === random) return;
+      this.#last.set(whose, { random, at: clock(), answered: false });
+      this.all += 1;
+    } else if (!fromBrowser && data[13] === 2 && last && !last.answered) {
+      last.answered = true;
+      if (clock() - last.at < RTT_MS - 2) this.spoiled += 1;
+    }
+  }
+}
+
+test(`down for 0 to ${UP_TO_MS} ms in steps of ${STEP_MS}, Chromium`, { timeout: 240_000 }, async () => {
+  const attempts = new Attempts();
+  const relays = [];
+  const own = ownAddress();
+  const url = async (server) => {
+    if (relays.length === 0) {
+      relays.push(await TcpRelay.open(server.port, { delayMs: RTT_MS / 2 }));
+      const upstream = { host: "127.0.0.1", port: server.udpPort };
+      relays.push(await UdpRelay.open({ host: own, port: server.udpPort, upstream, delayMs: RTT_MS / 2, watch: (...seen) => attempts.watch(...seen) }));
+    }
+    return `http://127.0.0.1:${relays[0].port}/?channel=test`;
+  };
+  const server = { args: ["--advertise", own], udpHost: "127.0.0.1" };
+  const broadcast = await Broadcast.open({ publisher: "chromium", viewers: ["chromium"], server, publisherUrl: url, viewerUrl: url });
+  const rounds = [];
+  try {
+    let restarts = 0;
+    for (let down = 0; down <= UP_TO_MS; down += STEP_MS) {
+      const before = attempts.spoiled;
+      const { startedAt } = await broadcast.restart(down);
+      // Nobody asks the pages anything while it happens; then until they have prepared the next renewal.
+      await sleep(2000);
+      await broadcast.survived(++restarts);
+      const since = broadcast.server.upAt() ?? startedAt;
+      const keyed = await Promise.all(broadcast.tabs.map((tab) => tab.run(() => window.seen.states.findLast(([, what]) => what === "dtls connected")?.[0])));
+      rounds.push({ down, keys_ms: Math.max(...keyed.map((at) => Math.round(at - (since % 1e6)))), spoiled: attempts.spoiled - before });
+    }
+    const keys = rounds.map((round) => round.keys_ms);
+    record("down times at 50 ms of round trip, chromium", { attempts: attempts.all, spoiled: attempts.spoiled, median_keys_ms: median(keys), worst_keys_ms: Math.max(...keys), rounds });
+    assert.ok(attempts.all >= 2 * rounds.length, `${attempts.all} attempts were seen`);
+    assert.ok(attempts.spoiled <= MAY_MEET, JSON.stringify(rounds));
+    assert.ok(median(keys) <= LIMIT_MS, JSON.stringify(rounds));
+    broadcast.assertNoProblems();
+  } finally {
+    await broadcast.close();
+    for (const relay of relays) relay.close();
+  }
+});
