@@ -27,8 +27,9 @@ export const ffmpeg = once(() => output(PYTHON, "-c", "import imageio_ffmpeg; pr
 /** A certificate with a P-256 key, as WebRTC's own are: one file for both, and one for each. */
 const certificate = once(() => {
   const [cert, key, both] = ["cert.pem", "key.pem", "both.pem"].map((name) => path.join(TARGET, "clients", name));
+  if (fs.existsSync(both)) return { cert, key, both };
   fs.mkdirSync(path.dirname(both), { recursive: true });
-  const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=client", "-days", "365"];
+  const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=client", "-days", "3650"];
   execFileSync("openssl", [...made, "-keyout", key, "-out", cert], { stdio: "ignore" });
   fs.writeFileSync(both, fs.readFileSync(cert, "utf8") + fs.readFileSync(key, "utf8"));
   return { cert, key, both };
@@ -53,6 +54,8 @@ function encoder({ video, audio }, port) {
   for (const [i, [kind, codec]] of kinds.entries()) {
     words.push("-map", `${i}:${kind}`, `-c:${kind}`, ...ENCODERS[codec]);
     if (kind === "v") words.push("-pix_fmt", "yuv420p");
+    // FFmpeg calls its packets of VP9 experimental.
+    if (codec === "VP9") words.push("-strict", "experimental");
     words.push("-f", "rtp", `rtp://127.0.0.1:${port + 2 * i}?pkt_size=1200`);
   }
   return words;
@@ -119,10 +122,17 @@ export const CLIENTS = {
   },
   pion: {
     version: () => debian("golang-github-pion-webrtc.v3-dev"),
-    publish: fed((wanted, port) => [PION, ...codecs(wanted).map((word) => word.replace(/^--/, "-")), "-rtp-port", String(port)]),
+    note: "offers all codecs that it knows",
+    publish: fed((wanted, port) => [PION, ...codecs(wanted), "-rtp-port", String(port)]),
     watch: (url, wanted) => ({ words: [PION, ...codecs(wanted), "watch", url] }),
-    publishes: sets("VP8+opus H264+opus VP9+opus none+PCMU"),
+    publishes: sets("VP8+opus H264+opus"),
     watches: sets("VP8+opus H264+opus VP9+opus none+PCMU"),
+  },
+  "pion-one": {
+    version: () => debian("golang-github-pion-webrtc.v3-dev"),
+    note: "offers the codec that it sends",
+    publish: fed((wanted, port) => [PION, "-only", ...codecs(wanted), "-rtp-port", String(port)]),
+    publishes: sets("VP8+opus H264+opus VP9+opus none+PCMU"),
   },
   gstreamer: {
     version: () => debian("gstreamer1.0-plugins-bad"),

@@ -55,6 +55,7 @@ export function page(results) {
 const LABELS = {
   wrtc: "libwebrtc without a browser",
   pion: "Pion",
+  "pion-one": "Pion",
   gstreamer: "GStreamer webrtcbin",
   "gstreamer-p256": "GStreamer webrtcbin",
   ffmpeg: "FFmpeg",

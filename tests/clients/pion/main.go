@@ -39,6 +39,7 @@ func main() {
 	port := flag.Int("rtp-port", 0, "where media comes from, audio first")
 	video := flag.String("video", "VP8", "")
 	audio := flag.String("audio", "opus", "")
+	only := flag.Bool("only", false, "offer no codecs but these")
 	flag.Parse()
 	role, endpoint := flag.Arg(0), flag.Arg(1)
 
@@ -79,8 +80,11 @@ func main() {
 		track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: one.kind + "/" + one.codec, ClockRate: clock}, one.kind, "pion")
 		must(err)
 		direction := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}
-		_, err = pc.AddTransceiverFromTrack(track, direction)
+		transceiver, err := pc.AddTransceiverFromTrack(track, direction)
 		must(err)
+		if *only {
+			must(transceiver.SetCodecPreferences([]webrtc.RTPCodecParameters{parameters(track.Codec())}))
+		}
 		go forward(track, *port)
 		*port += 2
 	}
@@ -106,6 +110,23 @@ func main() {
 			}
 		}
 	}
+}
+
+// parameters are those of Pion's own list for a codec.
+func parameters(codec webrtc.RTPCodecCapability) webrtc.RTPCodecParameters {
+	payload := map[string]webrtc.PayloadType{"audio/opus": 111, "audio/PCMU": 0, "audio/PCMA": 8, "video/VP8": 96, "video/VP9": 98, "video/H264": 125}
+	switch codec.MimeType {
+	case "audio/opus":
+		codec.Channels, codec.SDPFmtpLine = 2, "minptime=10;useinbandfec=1"
+	case "video/VP9":
+		codec.SDPFmtpLine = "profile-id=0"
+	case "video/H264":
+		codec.SDPFmtpLine = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+	}
+	if codec.ClockRate == 90000 {
+		codec.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}}
+	}
+	return webrtc.RTPCodecParameters{RTPCodecCapability: codec, PayloadType: payload[codec.MimeType]}
 }
 
 func join(pc *webrtc.PeerConnection, endpoint string) string {

@@ -1,6 +1,9 @@
 """GStreamer's webrtcbin as publisher or viewer."""
 
+import hashlib
+import re
 import signal
+import ssl
 import threading
 
 import gi
@@ -22,6 +25,7 @@ SENT = {
     "PCMU": SOUND + "audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay",
     "PCMA": SOUND + "audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay",
 }
+END = "-----END CERTIFICATE-----"
 CLOCK = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
 PAYLOAD = {"PCMU": 0, "PCMA": 8, "opus": 111}
 READ = {
@@ -45,16 +49,21 @@ class Client:
         self.args = args
         self.counts = {"video": 0, "audio": 0}
         self.location = None
+        self.fingerprint = None
         kinds = [(kind, codec) for kind, codec in (("audio", args.audio), ("video", args.video)) if codec != "none"]
-        parts = ["webrtcbin name=w bundle-policy=max-bundle"]
-        if args.role == "publish":
-            parts += [f"{SENT[codec]} ! {caps(kind, codec)} ! w." for kind, codec in kinds]
-        self.pipeline = Gst.parse_launch(" ".join(parts))
-        self.web = self.pipeline.get_by_name("w")
+        self.pipeline = Gst.Pipeline()
+        self.web = Gst.ElementFactory.make("webrtcbin")
+        self.web.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+        self.pipeline.add(self.web)
+        for kind, codec in kinds if args.role == "publish" else []:
+            source = Gst.parse_bin_from_description(f"{SENT[codec]} ! capsfilter caps=\"{caps(kind, codec)}\"", True)
+            self.pipeline.add(source)
+            source.link(self.web)
         if args.certificate:
             with open(args.certificate) as file:
                 pem = file.read()
-            # webrtcbin makes an RSA certificate and has no property for another; its decoder of DTLS has.
+            der = ssl.PEM_cert_to_DER_cert(pem[: pem.index(END) + len(END)])
+            self.fingerprint = hashlib.sha256(der).digest().hex(":").upper()
             self.web.connect("deep-element-added", lambda _bin, _sub, element: self.certify(element, pem))
         self.web.connect("notify::connection-state", lambda *_: self.state())
         self.web.connect("notify::ice-gathering-state", lambda *_: self.gathered())
@@ -72,7 +81,9 @@ class Client:
 
     @staticmethod
     def certify(element, pem):
-        if element.get_factory().get_name() == "dtlsdec":
+        """webrtcbin makes an RSA certificate and has no property for another; its DTLS elements have."""
+        factory = element.get_factory()
+        if factory and factory.get_name() == "dtlssrtpdec":
             element.set_property("pem", pem)
 
     def state(self):
@@ -82,7 +93,12 @@ class Client:
         self.web.emit("create-offer", None, Gst.Promise.new_with_change_func(self.offered, None))
 
     def offered(self, promise, _):
-        offer = promise.get_reply().get_value("offer")
+        reply = promise.get_reply()
+        if reply.has_field("error"):
+            say("error", problem=reply.get_value("error").message)
+            LOOP.quit()
+            return
+        offer = reply.get_value("offer")
         for index in range(8):
             transceiver = self.web.emit("get-transceiver", index)
             if transceiver and self.args.role == "publish":
@@ -98,6 +114,9 @@ class Client:
     def join(self):
         try:
             text = self.web.get_property("local-description").sdp.as_text()
+            if self.fingerprint:
+                # webrtcbin takes the hash over certificate and key.
+                text = re.sub("(?<=a=fingerprint:sha-256 )\\S+", self.fingerprint, text)
             answer, self.location = post(self.args.url, text)
         except SystemExit:
             LOOP.quit()
