@@ -3,6 +3,17 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { clock, sleep } from "../../browser/lib/server.js";
 
+// Nothing outlives a run that breaks off.
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+/** Starts a process that ends with this one. */
+export function tied(child) {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
+}
+
 const LOST = ["disconnected", "failed", "closed"];
 
 export class Program {
@@ -14,9 +25,9 @@ export class Program {
     this.words = words;
     this.events = [];
     this.noise = [];
-    this.helpers = helpers.map(([program, ...args]) => spawn(program, args, { stdio: "ignore" }));
+    this.helpers = helpers.map(([program, ...args]) => tied(spawn(program, args, { stdio: "ignore" })));
     const [program, ...args] = words;
-    this.process = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.process = tied(spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] }));
     createInterface({ input: this.process.stdout }).on("line", (line) => {
       if (line.startsWith("{")) this.events.push(JSON.parse(line));
       else this.noise.push(line);

@@ -1,7 +1,7 @@
 // One client is tried: does it publish, does it watch, and what becomes of it when the server is killed?
 import { Server, clock, ownAddress, sleep } from "../../browser/lib/server.js";
 import { reference } from "./clients.js";
-import { Program } from "./program.js";
+import { Program, tied } from "./program.js";
 
 const CHANNEL = "trial";
 /** Frames after which media flows. */
@@ -17,6 +17,7 @@ const seconds = (from, to) => (to === null || to === undefined ? null : Math.rou
 export async function serve() {
   const server = await Server.make({ args: ["--advertise", ownAddress()] });
   await server.start();
+  tied(server.process);
   return server;
 }
 
@@ -120,6 +121,7 @@ export async function watches(client, wanted) {
 export async function killed(server) {
   const at = await server.kill();
   server.spawn();
+  tied(server.process);
   await server.ready();
   return at;
 }

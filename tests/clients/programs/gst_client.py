@@ -15,7 +15,7 @@ from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
 from whip import arguments, delete, post, say  # noqa: E402
 
-PICTURE = "videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1 ! videoconvert ! "
+PICTURE = "videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1,format=I420 ! "
 SOUND = "audiotestsrc is-live=true ! audioconvert ! audioresample ! "
 SENT = {
     "VP8": PICTURE + "vp8enc deadline=1 keyframe-max-dist=30 ! rtpvp8pay",
