@@ -1,14 +1,15 @@
 // Runs the matrix: every client as publisher and as viewer, each with its codecs, and through a restart. `node matrix.js [CLIENT]...`
-// Results go to results.json; the table in docs/clients.md is made from all that is there.
+// Results go to docs/clients.json; docs/clients.md is made from all that is there.
 import fs from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CLIENTS } from "./lib/clients.js";
 import { page } from "./lib/page.js";
-import { publishes, restarted, watches } from "./lib/trial.js";
+import { follows, publishes, restarted, watches } from "./lib/trial.js";
 
-const RESULTS = fileURLToPath(new URL("results.json", import.meta.url));
+const RESULTS = fileURLToPath(new URL("../../docs/clients.json", import.meta.url));
 const PAGE = fileURLToPath(new URL("../../docs/clients.md", import.meta.url));
 
+fs.mkdirSync(fileURLToPath(new URL("../../docs", import.meta.url)), { recursive: true });
 const read = () => (fs.existsSync(RESULTS) ? JSON.parse(fs.readFileSync(RESULTS, "utf8")) : {});
 
 /** Tries all codecs of one role, and a restart with the first one that works. */
@@ -33,9 +34,13 @@ for (const [name, client] of Object.entries(CLIENTS)) {
   if (names.length > 0 && !names.includes(name)) continue;
   console.log(`${name} ${client.version()}`);
   const result = { version: client.version(), note: client.note, publish: await role(client, "publish", client.publishes, publishes) };
-  if (client.watch) result.watch = await role(client, "watch", client.watches, watches);
+  if (client.watch) {
+    result.watch = await role(client, "watch", client.watches, watches);
+    if (result.watch.restart) result.follows = await follows(client, client.watches[0]).catch((error) => ({ works: false, fault: error.message }));
+    console.log(`  watch another publisher: ${JSON.stringify({ ...result.follows, story: undefined })}`);
+    if (result.follows) delete result.follows.story;
+  }
   // Read anew: another run may have written meanwhile.
   fs.writeFileSync(RESULTS, `${JSON.stringify({ ...read(), [name]: result }, null, 2)}\n`);
 }
-fs.mkdirSync(new URL("../../docs/", import.meta.url), { recursive: true });
 fs.writeFileSync(PAGE, page(read()));

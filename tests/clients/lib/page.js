@@ -8,6 +8,7 @@ Programs that others wrote, run against the real server by \`tests/clients/matri
 
 - *Publish*: the server takes the client's media, and a viewer of another make decodes it (aiortc; \`@roamhq/wrtc\` for VP9 and AV1).
 - *Watch*: the client decodes what another make publishes. werift and Pion have no decoders; of them whole frames are counted.
+- *Goes on*: the publisher leaves, another session publishes, and the viewer gets its frames.
 - The server is then killed with SIGKILL and started at once. None of these clients can renew its keys, so each has to join anew. All times are
   seconds from the kill. *Noticed*: the client's own state says that the connection is lost, or the program ends. *Let go*: the server
   holds the session no more. *Back*: media flows in a new session that was begun when the client noticed. *New session*: the same, begun
@@ -38,10 +39,11 @@ function restart(name, role, result) {
 export function page(results) {
   const known = Object.keys(CLIENTS).filter((name) => results[name]);
   const label = (name) => `${LABELS[name] ?? name}${results[name].note ? `, ${results[name].note}` : ""}`;
-  const lines = [INTRODUCTION, "| client | version | publish | watch |", "|---|---|---|---|"];
+  const lines = [INTRODUCTION, "| client | version | publish | watch | goes on |", "|---|---|---|---|---|"];
   for (const name of known) {
-    const { version, publish, watch } = results[name];
-    lines.push(`| ${label(name)} | ${version} | ${codecs(publish)} | ${watch ? codecs(watch) : "-"} |`);
+    const { version, publish, watch, follows } = results[name];
+    const goes = follows ? (follows.works ? "yes" : "**no**") : "-";
+    lines.push(`| ${label(name)} | ${version} | ${codecs(publish)} | ${watch ? codecs(watch) : "-"} | ${goes} |`);
   }
   lines.push("", "After kill -9 and an instant restart, in seconds:", "", "| client | role | noticed | let go | back | new session |", "|---|---|---|---|---|---|");
   for (const name of known) {

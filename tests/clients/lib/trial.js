@@ -6,7 +6,7 @@ import { Program, tied } from "./program.js";
 const CHANNEL = "trial";
 /** Frames after which media flows. */
 const ENOUGH = 30;
-/** Until media must flow. */
+/** Until media must flow; some clients take seconds to start on a machine that others use too. */
 const JOIN_TIME = 20_000;
 /** Longest wait for a client to notice that it is no more. */
 export const PATIENCE = 60_000;
@@ -77,7 +77,9 @@ async function attempt(server, program, works) {
   const begin = clock();
   if (await works()) return { works: true, took_s: seconds(begin, clock()) };
   const lost = program.lost(begin);
-  return { works: false, fault: fault(program, server), told_s: lost && seconds(begin, lost.at), story: program.story() };
+  // From the answer on, where the client says when that came.
+  const joined = program.last("answer")?.at ?? begin;
+  return { works: false, fault: fault(program, server), told_s: lost && seconds(joined, lost.at), story: program.story() };
 }
 
 /** Publishes with these codecs; a viewer of another make must decode them. */
@@ -117,6 +119,33 @@ export async function watches(client, wanted) {
   }
 }
 
+/** Whether a viewer goes on when its publisher leaves and another session publishes. */
+export async function follows(client, wanted) {
+  const server = await serve();
+  const programs = [];
+  const keep = (program) => (programs.push(program), program);
+  const publish = async () => {
+    const publisher = keep(start(reference(wanted).publish(whip(server), wanted)));
+    return (await flows(server, publisher)) && publisher;
+  };
+  try {
+    const first = await publish();
+    const viewer = keep(start(client.watch(whep(server), wanted)));
+    if (!(await sees(viewer, wanted))) throw new Error(`it does not watch:\n${viewer.story()}`);
+    await first.end();
+    await sleep(500);
+    const before = viewer.frames;
+    const begin = clock();
+    const second = await publish();
+    const more = () => viewer.frames.video >= before.video + ENOUGH && viewer.frames.audio >= before.audio + ENOUGH;
+    const works = second && (await viewer.until(more, 15_000));
+    return works ? { works: true, took_s: seconds(begin, clock()) } : { works: false, story: viewer.story() };
+  } finally {
+    for (const program of programs) await program.kill();
+    await server.close();
+  }
+}
+
 /** Kills the server and starts it at once; resolves with the time of the kill. */
 export async function killed(server) {
   const at = await server.kill();
@@ -129,25 +158,27 @@ export async function killed(server) {
 /** Starts a session again and again until it works, as a script around the client would. */
 async function insists(make, works, end) {
   let program;
-  while (clock() < end) {
+  for (let tries = 1; clock() < end; tries++) {
     program = start(make());
-    if (await works(program)) return { program, at: clock() };
+    if (await works(program)) return { program, at: clock(), tries };
+    if (process.env.REKINDLE_KEEP) console.log(program.story());
     await program.kill();
     await sleep(250);
   }
   return { program, at: null };
 }
 
-/** Waits until the client has noticed and the server has let it go. */
-export async function aftermath(server, program, killedAt, patience = PATIENCE) {
-  let free = null;
-  let lost = null;
-  while (clock() < killedAt + patience && (free === null || lost === null)) {
-    lost ??= program.lost(killedAt);
-    if (free === null && (await nobodyIsAwaited(server))) free = clock();
-    await sleep(50);
+/** Waits until nobody of the process before is awaited any more; resolves with the time, or null. */
+export async function letGo(server, patience) {
+  for (const end = clock() + patience; clock() < end; await sleep(50)) {
+    if (await nobodyIsAwaited(server)) return clock();
   }
-  return { lost, free };
+  return null;
+}
+
+/** Waits until a client has noticed; resolves with what and when. */
+function notices(program, since) {
+  return program.until(() => program.lost(since), PATIENCE);
 }
 
 /** What a restart is for a publisher or a viewer that cannot renew its keys. */
@@ -162,7 +193,7 @@ export async function restarted(client, role, wanted) {
     return publisher;
   };
   const make = () => (watching ? client.watch(whep(server), wanted) : client.publish(whip(server), wanted));
-  const works = (program) => (watching ? sees(program, wanted, 10_000) : flows(server, program, 10_000));
+  const works = (program) => (watching ? sees(program, wanted) : flows(server, program));
   try {
     let other = watching ? await feed() : null;
     const first = keep(start(make()));
@@ -171,7 +202,7 @@ export async function restarted(client, role, wanted) {
     const killedAt = await killed(server);
     // The publisher that it watched leaves in order, so that whoever is still awaited is the viewer.
     await other?.end();
-    const after = await aftermath(server, first, killedAt);
+    const [lost, free] = await Promise.all([notices(first, killedAt), letGo(server, PATIENCE)]);
     await first.kill();
     if (watching) other = await feed();
     const again = await insists(make, works, clock() + PATIENCE);
@@ -186,12 +217,28 @@ export async function restarted(client, role, wanted) {
     const last = await insists(make, works, clock() + PATIENCE);
     keep(last.program);
     return {
-      noticed_s: seconds(killedAt, after.lost?.at),
-      how: after.lost?.how ?? null,
-      let_go_s: seconds(killedAt, after.free),
-      back_s: after.lost && seconds(killedAt, again.at),
+      noticed_s: seconds(killedAt, lost?.at),
+      how: lost?.how ?? null,
+      let_go_s: seconds(killedAt, free),
+      back_s: lost && seconds(killedAt, again.at),
       new_session_s: seconds(nextAt, last.at),
     };
+  } finally {
+    for (const program of programs) await program.kill();
+    await server.close();
+  }
+}
+
+/** Runs with a server and with programs that end with it. */
+export async function staged(run) {
+  const server = await serve();
+  const programs = [];
+  const play = (command) => {
+    programs.push(start(command));
+    return programs.at(-1);
+  };
+  try {
+    await run(server, play);
   } finally {
     for (const program of programs) await program.kill();
     await server.close();

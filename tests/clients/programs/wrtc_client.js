@@ -8,7 +8,11 @@ const HEIGHT = 240;
 const { role, url, video, audio } = programArguments();
 const pc = new wrtc.RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
 const counts = { video: 0, audio: 0 };
-pc.onconnectionstatechange = () => say("state", { state: pc.connectionState });
+// Its events come before the property has the new value.
+let state = pc.connectionState;
+setInterval(() => {
+  if (pc.connectionState !== state) say("state", { state: (state = pc.connectionState) });
+}, 20);
 
 function picture() {
   const source = new RTCVideoSource();
