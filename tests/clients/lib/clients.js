@@ -12,7 +12,7 @@ const PION = path.join(TARGET, "clients/pion");
 
 const program = (name) => path.join(HERE, "programs", name);
 const codecs = ({ video, audio }) => ["--video", video, "--audio", audio];
-const output = (...words) => execFileSync(words[0], words.slice(1), { encoding: "utf8" }).trim();
+const output = (program, ...args) => execFileSync(program, args, { cwd: HERE, encoding: "utf8" }).trim();
 const once = (make) => {
   let made;
   return () => (made ??= make());
@@ -119,6 +119,14 @@ export const CLIENTS = {
     watch: ordinary(process.execPath, program("werift_client.js"), "watch"),
     publishes: sets("VP8+opus H264+opus VP9+opus none+PCMU"),
     watches: sets("VP8+opus H264+opus VP9+opus none+PCMU"),
+  },
+  libdatachannel: {
+    version: () => `node-datachannel ${npm("node-datachannel")}, libdatachannel ${output(process.execPath, "-p", 'require("node-datachannel").getLibraryVersion()')}`,
+    note: "which OBS has for WHIP",
+    publish: fed((wanted, port) => [process.execPath, program("libdatachannel_client.js"), ...codecs(wanted), "--rtp-port", String(port)]),
+    watch: ordinary(process.execPath, program("libdatachannel_client.js"), "watch"),
+    publishes: sets("H264+opus VP8+opus VP9+opus none+PCMU"),
+    watches: sets("H264+opus VP8+opus VP9+opus none+PCMU"),
   },
   pion: {
     version: () => debian("golang-github-pion-webrtc.v3-dev"),
