@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CLIENTS } from "./lib/clients.js";
-import { flows, killed, letGo, publishes, sees, staged, whep, whip } from "./lib/trial.js";
+import { flows, killed, letGo, notices, publishes, sees, staged, whep, whip } from "./lib/trial.js";
 
 const VP8 = { video: "VP8", audio: "opus" };
 const H264 = { video: "H264", audio: "opus" };
@@ -25,6 +25,19 @@ test("aiortc publishes and watches; after kill -9 it is let go at once, and a ne
     console.log(`let go ${Math.round(free - killedAt)} ms after the kill`);
     for (const program of old) await program.kill();
     await pair();
+  });
+});
+
+test("libdatachannel, as in OBS, hears after kill -9 that it is no more", { timeout: 60_000 }, async () => {
+  await staged(async (server, play) => {
+    const publisher = play(CLIENTS.libdatachannel.publish(whip(server), H264));
+    assert.ok(await flows(server, publisher), publisher.story());
+    const killedAt = await killed(server);
+    const lost = await notices(publisher, killedAt);
+    assert.ok(lost, `it notices\n${publisher.story()}\n${server.log()}`);
+    console.log(`${lost.how} ${Math.round(lost.at - killedAt)} ms after the kill`);
+    // Its next check is due within six seconds. Without an answer to that it would go on for half a minute.
+    assert.ok(lost.at - killedAt < 10_000, publisher.story());
   });
 });
 

@@ -57,6 +57,7 @@ export function page(results) {
 const LABELS = {
   wrtc: "libwebrtc without a browser",
   pion: "Pion",
+  libdatachannel: "libdatachannel",
   "pion-one": "Pion",
   gstreamer: "GStreamer webrtcbin",
   "gstreamer-p256": "GStreamer webrtcbin",

@@ -177,7 +177,7 @@ export async function letGo(server, patience) {
 }
 
 /** Waits until a client has noticed; resolves with what and when. */
-function notices(program, since) {
+export function notices(program, since) {
   return program.until(() => program.lost(since), PATIENCE);
 }
 
