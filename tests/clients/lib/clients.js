@@ -39,6 +39,8 @@ const ENCODERS = {
   VP8: ["libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "500k", "-g", "30"],
   VP9: ["libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "500k", "-g", "30"],
   H264: ["libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline", "-g", "30", "-bsf:v", "dump_extra"],
+  AV1: ["libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-b:v", "500k", "-g", "30"],
+  H265: ["libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "30", "-bsf:v", "dump_extra", "-x265-params", "log-level=none"],
   opus: ["libopus", "-ar", "48000", "-ac", "2"],
   PCMU: ["pcm_mulaw", "-ar", "8000", "-ac", "1"],
   PCMA: ["pcm_alaw", "-ar", "8000", "-ac", "1"],
@@ -54,8 +56,8 @@ function encoder({ video, audio }, port) {
   for (const [i, [kind, codec]] of kinds.entries()) {
     words.push("-map", `${i}:${kind}`, `-c:${kind}`, ...ENCODERS[codec]);
     if (kind === "v") words.push("-pix_fmt", "yuv420p");
-    // FFmpeg calls its packets of VP9 experimental.
-    if (codec === "VP9") words.push("-strict", "experimental");
+    // FFmpeg calls its packets of these experimental.
+    if (["VP9", "AV1"].includes(codec)) words.push("-strict", "experimental");
     words.push("-f", "rtp", `rtp://127.0.0.1:${port + 2 * i}?pkt_size=1200`);
   }
   return words;
@@ -125,8 +127,8 @@ export const CLIENTS = {
     note: "which OBS has for WHIP",
     publish: fed((wanted, port) => [process.execPath, program("libdatachannel_client.js"), ...codecs(wanted), "--rtp-port", String(port)]),
     watch: ordinary(process.execPath, program("libdatachannel_client.js"), "watch"),
-    publishes: sets("H264+opus VP8+opus VP9+opus none+PCMU"),
-    watches: sets("H264+opus VP8+opus VP9+opus none+PCMU"),
+    publishes: sets("H264+opus VP8+opus VP9+opus AV1+opus H265+opus none+PCMU"),
+    watches: sets("H264+opus VP8+opus VP9+opus AV1+opus H265+opus none+PCMU"),
   },
   pion: {
     version: () => debian("golang-github-pion-webrtc.v3-dev"),
@@ -199,4 +201,4 @@ export const CLIENTS = {
 };
 
 /** Who publishes, and who looks, where another client is tried. */
-export const reference = ({ video }) => CLIENTS[["VP9", "AV1"].includes(video) ? "wrtc" : "aiortc"];
+export const reference = ({ video }) => CLIENTS[{ VP9: "wrtc", AV1: "wrtc", H265: "libdatachannel" }[video] ?? "aiortc"];

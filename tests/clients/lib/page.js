@@ -6,26 +6,31 @@ const INTRODUCTION = `# Clients that were tried
 
 Programs that others wrote, run against the real server by \`tests/clients/matrix.js\`, which also writes this page. Every number is measured.
 
-- *Publish*: the server takes the client's media, and a viewer of another make decodes it (aiortc; \`@roamhq/wrtc\` for VP9 and AV1).
-- *Watch*: the client decodes what another make publishes. werift and Pion have no decoders; of them whole frames are counted.
+- *Publish*: the server takes the client's media, and a viewer of another make decodes it (aiortc; libwebrtc for VP9 and AV1). H.265
+  is published and watched by libdatachannel alone.
+- *Watch*: the client decodes what another make publishes. werift, Pion and libdatachannel have no decoders; of them whole frames are counted.
 - *Goes on*: the publisher leaves, another session publishes, and the viewer gets its frames.
 - The server is then killed with SIGKILL and started at once. None of these clients can renew its keys, so each has to join anew. All times are
   seconds from the kill. *Noticed*: the client's own state says that the connection is lost, or the program ends. *Let go*: the server
   holds the session no more. *Back*: media flows in a new session that was begun when the client noticed. *New session*: the same, begun
-  right after the kill and tried again every 250 ms, without regard to the old one.
+  right after the kill and tried again every 250 ms, without regard to the old one. Both hold the client's own start, and a viewer's also
+  that of its publisher, on a machine with 2 cores that others used too.
 `;
+
+const NAMES = { H264: "H.264", H265: "H.265", opus: "Opus" };
+const named = (codecs) => codecs.split(" + ").map((codec) => NAMES[codec] ?? codec).join(" + ");
 
 const cell = (text) => String(text ?? "-").replaceAll("|", "\\|").replaceAll("\n", " ");
 
 function codecs({ codecs: tried }) {
-  const good = Object.entries(tried).filter(([, { works }]) => works).map(([name]) => name);
+  const good = Object.entries(tried).filter(([, { works }]) => works).map(([name]) => named(name));
   return good.length > 0 ? good.join(", ") : "**no**";
 }
 
 function faults(label, { codecs: tried }) {
   return Object.entries(tried)
     .filter(([, { works }]) => !works)
-    .map(([name, { fault, told_s: told }]) => `- ${label}, ${name}: ${fault}${told === null || told === undefined ? "" : ` (the client says so after ${told} s)`}`);
+    .map(([name, { fault, told_s: told }]) => `- ${label}, ${named(name)}: ${fault.replace(/ *:? *'?http:\/\/127[^;]*/, "")}${told === null || told === undefined ? "" : ` (the client says so after ${told} s)`}`);
 }
 
 function restart(name, role, result) {
@@ -57,7 +62,6 @@ export function page(results) {
 const LABELS = {
   wrtc: "libwebrtc without a browser",
   pion: "Pion",
-  libdatachannel: "libdatachannel",
   "pion-one": "Pion",
   gstreamer: "GStreamer webrtcbin",
   "gstreamer-p256": "GStreamer webrtcbin",

@@ -53,7 +53,9 @@ class Client:
         kinds = [(kind, codec) for kind, codec in (("audio", args.audio), ("video", args.video)) if codec != "none"]
         self.pipeline = Gst.Pipeline()
         self.web = Gst.ElementFactory.make("webrtcbin")
-        self.web.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+        if len(kinds) > 1:
+            # One section alone goes without a bundle, as webrtcbin does by default.
+            self.web.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.pipeline.add(self.web)
         for kind, codec in kinds if args.role == "publish" else []:
             source = Gst.parse_bin_from_description(f"{SENT[codec]} ! capsfilter caps=\"{caps(kind, codec)}\"", True)

@@ -16,6 +16,7 @@ const ADD = {
   VP9: (media) => media.addVP9Codec(96),
   AV1: (media) => media.addAV1Codec(96),
   H264: (media) => media.addH264Codec(96),
+  H265: (media) => media.addH265Codec(96),
   opus: (media) => media.addOpusCodec(111),
   PCMU: (media) => media.addAudioCodec(0, "PCMU"),
   PCMA: (media) => media.addAudioCodec(8, "PCMA"),
