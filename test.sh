@@ -138,8 +138,14 @@ if [ -n "$browsers" ]; then
   wait "$away" || went=$?
   cat target/away.log
   [ "$went" = 0 ] || exit "$went"
-  apt ip iproute2 || skip "the spoofing test" "it needs iproute2, and this system has no apt-get (or no right to use it)"
-  for file in module outage cushion kills gaps unseen codecs edges page plain proxy disk spoofing; do browser_test "$file.test.js"; done
+  if apt ip iproute2; then
+    say "clients that others wrote, from PyPI and npm"
+    tests/clients/install.sh
+    tests/clients/own-network.sh node --test --test-concurrency=1 tests/clients/quick.test.js
+  else
+    skip "the spoofing test and clients that others wrote" "they need iproute2, and this system has no apt-get (or no right to use it)"
+  fi
+  for file in module outage cushion kills gaps unseen codecs edges page many plain proxy disk spoofing; do browser_test "$file.test.js"; done
   echo "measured:"
   cat tests/browser/results.json
 fi

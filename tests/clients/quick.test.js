@@ -1,0 +1,49 @@
+// The short form of the matrix: clients that others wrote publish and watch, and the server is killed.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CLIENTS } from "./lib/clients.js";
+import { flows, killed, letGo, notices, publishes, sees, staged, whep, whip } from "./lib/trial.js";
+
+const VP8 = { video: "VP8", audio: "opus" };
+const H264 = { video: "H264", audio: "opus" };
+
+test("aiortc publishes and watches; after kill -9 it is let go at once, and a new session works", { timeout: 60_000 }, async () => {
+  await staged(async (server, play) => {
+    const { publish, watch } = CLIENTS.aiortc;
+    const pair = async () => {
+      const publisher = play(publish(whip(server), VP8));
+      assert.ok(await flows(server, publisher), `media comes in\n${publisher.story()}\n${server.log()}`);
+      const viewer = play(watch(whep(server), VP8));
+      assert.ok(await sees(viewer, VP8), `the viewer decodes\n${viewer.story()}\n${server.log()}`);
+      return [publisher, viewer];
+    };
+    const old = await pair();
+    const killedAt = await killed(server);
+    // The publisher is heard by its media; the viewer by its next check, after six seconds at the latest.
+    const free = await letGo(server, 10_000);
+    assert.ok(free, `both are let go\n${server.log()}`);
+    console.log(`let go ${Math.round(free - killedAt)} ms after the kill`);
+    for (const program of old) await program.kill();
+    await pair();
+  });
+});
+
+test("libdatachannel, as in OBS, hears after kill -9 that it is no more", { timeout: 60_000 }, async () => {
+  await staged(async (server, play) => {
+    const publisher = play(CLIENTS.libdatachannel.publish(whip(server), H264));
+    assert.ok(await flows(server, publisher), publisher.story());
+    const killedAt = await killed(server);
+    const lost = await notices(publisher, killedAt);
+    assert.ok(lost, `it notices\n${publisher.story()}\n${server.log()}`);
+    console.log(`${lost.how} ${Math.round(lost.at - killedAt)} ms after the kill`);
+    // Its next check is due within six seconds. Without an answer to that it would go on for half a minute.
+    assert.ok(lost.at - killedAt < 10_000, publisher.story());
+  });
+});
+
+for (const name of ["ffmpeg", "ffmpeg-active"]) {
+  test(`FFmpeg publishes H.264 and Opus, and aiortc decodes it (${CLIENTS[name].note})`, { timeout: 60_000 }, async () => {
+    const { works, fault, story } = await publishes(CLIENTS[name], H264);
+    assert.ok(works, `${fault}\n${story}`);
+  });
+}
