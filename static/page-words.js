@@ -25,6 +25,7 @@ export const WORDS = {
  * @typedef {object} View what is so at present
  * @property {string} state of the session
  * @property {number} stateFor it has been in this state for so long, in ms
+ * @property {boolean} unheard nothing gets through to the server's media port
  * @property {"publisher" | "viewer"} role
  * @property {boolean | null} live whether a publisher is there, for a viewer
  * @property {import("./page-camera.js").Camera | null} camera
@@ -43,9 +44,18 @@ export const WORDS = {
  * @property {"publish" | "watch"} [token] which token is asked for
  */
 
+const UNHEARD = {
+  tone: "bad",
+  title: "Media does not get through",
+  text:
+    "The server answers, but has heard nothing of this browser on its media port. A firewall here or there may block UDP, or the server " +
+    "names an address that cannot be reached from here: its operator should look at its log and at --advertise. This page goes on trying.",
+};
+
 /** What the status says: tone and text. @param {View} view */
-export function status({ state, role, live, camera, back, trouble }) {
+export function status({ state, role, live, unheard, camera, back, trouble }) {
   if (trouble?.token) return ["busy", "Waiting for a token"];
+  if (isUnheard({ state, unheard })) return [UNHEARD.tone, UNHEARD.title];
   if (state !== "connected") return WORDS[state];
   if (role === "publisher" && camera?.isLost) return camera.status;
   // Before "back after": a connection that is back shows nothing while its publisher is gone.
@@ -58,6 +68,7 @@ export function status({ state, role, live, camera, back, trouble }) {
 export function notice(view) {
   const { state, role, trouble, camera, still, live } = view;
   if (trouble) return trouble;
+  if (isUnheard(view)) return UNHEARD;
   if (role === "publisher" && state === "connected") return camera.notice && { ...camera.notice, buttons: ["again"] };
   if (role === "publisher" && ["server-gone", "renewing", "reconnecting"].includes(state)) {
     // Your own camera never stands still; but what viewers see does.
@@ -82,4 +93,8 @@ export function notice(view) {
   }
   const [tone, title, text] = WORDS[state];
   return { tone, title, text };
+}
+
+function isUnheard({ state, unheard }) {
+  return unheard && ["connecting", "reconnecting"].includes(state);
 }

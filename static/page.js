@@ -91,8 +91,8 @@ function remember(publishes) {
 /** @returns {import("./page-words.js").View} */
 function view() {
   const now = performance.now();
-  const { state = "closed", live = null } = session ?? {};
-  return { state, live, stateFor: now - stateAt, role, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
+  const { state = "closed", live = null, unheard = false } = session ?? {};
+  return { state, live, unheard, stateFor: now - stateAt, role, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
 }
 
 function render() {
@@ -228,6 +228,7 @@ function use(next) {
     if (role === "viewer") show(next.stream);
   }));
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
+  next.addEventListener("unheard", mine(({ unheard }) => say(unheard ? "Media does not get through to the server." : "Media gets through now.")));
   next.addEventListener("error", mine(({ reason, message, status: code }) => {
     if (reason === "channel-taken") {
       say(`${next.boot === null ? "Somebody else publishes on this channel already" : "Another publisher has taken this channel over"}; watching instead.`);

@@ -37,6 +37,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  * - `track` `{ track, stream }`: a track to show (viewers)
  * - `source` `{ live }`: the publisher came or went (viewers)
  * - `replaced` `{ pc, stream, reason }`: a new connection had to be made and has taken over
+ * - `unheard` `{ unheard }`: the server has been asked for media and has heard nothing of this browser over UDP for 8 s, or now has
  * - `error` `{ reason, message, status? }`: the session cannot go on; its state is `failed`
  */
 export class Session extends EventTarget {
@@ -52,6 +53,8 @@ export class Session extends EventTarget {
   replacements = 0;
   /** Whether a publisher is there (viewers); null while that is not known. @type {boolean | null} */
   live = null;
+  /** Nothing of this browser's gets through to the server's media port, as far as is known. */
+  unheard = false;
   /**
    * - `connecting`: joining for the first time
    * - `waiting`: nobody publishes on this channel yet
@@ -264,6 +267,7 @@ export class Session extends EventTarget {
       } else {
         this.boot = data.boot;
       }
+      if (data.unheard === true) this.#setUnheard(true);
       this.#tune(connection, data.streams);
       if (typeof data.source === "boolean") this.#setLive(data.source);
     } else if (event === "connected") {
@@ -273,6 +277,8 @@ export class Session extends EventTarget {
     } else if (event === "source") {
       this.#tune(connection, data.streams);
       this.#setLive(data.live === true);
+    } else if (event === "unheard") {
+      this.#setUnheard(data.unheard === true);
     } else if (event === "gone") {
       connection.end(data.reason ?? "gone");
     }
@@ -281,6 +287,12 @@ export class Session extends EventTarget {
 
   #tune(connection, streams) {
     if (this.#role === "viewer" && streams?.length > 0) connection.setStreams(streams);
+  }
+
+  #setUnheard(unheard) {
+    if (this.unheard === unheard) return;
+    this.unheard = unheard;
+    this.#emit("unheard", { unheard });
   }
 
   #setLive(live) {
@@ -479,6 +491,7 @@ export class Session extends EventTarget {
   #serve(connection) {
     if (connection.served) return;
     connection.served = true;
+    this.#setUnheard(false);
     this.#watchRoundTrip(connection);
     if (this.#role === "viewer") {
       if (this.#mode !== "full-state") connection.prime()?.catch(() => {});

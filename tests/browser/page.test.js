@@ -354,3 +354,27 @@ for (const name of ["chromium", "firefox"]) {
     }
   });
 }
+
+test("a publisher whose media does not get through is told so, and when it does", { timeout: 90_000 }, async () => {
+  // An address that is nobody's (RFC 5737).
+  const { server, page, close } = await open("chromium", { args: ["--advertise", "192.0.2.1"] });
+  try {
+    const tab = await page("", "publisher");
+    await button(tab, "publish");
+    await tab.web.click("#publish");
+    const { text } = await says(tab, /^Media does not get through$/, 20_000);
+    assert.match(text, /--advertise/);
+    await tab.words("Media does not get through");
+    // Still after the browser has given up and the page has made another session.
+    await until(async () => /Making a new session/.test(await log(tab)), () => tab.describe("another session"), 45_000);
+    await says(tab, /^Media does not get through$/);
+    // The operator has mended it.
+    await server.kill();
+    server.args = [];
+    await server.start();
+    await tab.words("Connected, you are live", 30_000);
+    assert.equal(await notice(tab), null);
+  } finally {
+    await close();
+  }
+});
