@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CLIENTS } from "./lib/clients.js";
-import { flows, killed, letGo, notices, publishes, sees, staged, whep, whip } from "./lib/trial.js";
+import { flows, follows, killed, letGo, notices, publishes, sees, staged, whep, whip } from "./lib/trial.js";
 
 const VP8 = { video: "VP8", audio: "opus" };
 const H264 = { video: "H264", audio: "opus" };
@@ -47,3 +47,8 @@ for (const name of ["ffmpeg", "ffmpeg-active"]) {
     assert.ok(works, `${fault}\n${story}`);
   });
 }
+
+test("libwebrtc goes on when its publisher is replaced by a new session", { timeout: 60_000 }, async () => {
+  const { works, story } = await follows(CLIENTS.wrtc, VP8);
+  assert.ok(works, `frames of the second publisher come\n${story}`);
+});
