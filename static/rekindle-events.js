@@ -8,7 +8,7 @@
 import { readEvents } from "./rekindle-signalling.js";
 
 /** A retry follows the first failures after this time, later ones ever more slowly, up to the second number. */
-const RETRY_MS = [10, 250];
+const RETRY_MS = [10, 500];
 /** Sessions that begin together are asked for together. */
 const GATHER_MS = 5;
 /** A page whose sessions no other page has greeted after so long reads their events itself. */

@@ -15,6 +15,8 @@
 
 import { Session } from "./rekindle-session.js";
 
+const OPTIONS = ["token", "fetch", "signal", "cushion", "leaveOnPagehide"];
+
 export { Session };
 
 /**
@@ -25,6 +27,8 @@ export { Session };
  * @returns {Session}
  */
 export function publish(url, stream, options) {
+  check(options);
+  if (!(stream instanceof MediaStream)) throw new TypeError("publish: the second argument is a MediaStream, as getUserMedia gives it");
   return new Session("publisher", url, stream, options);
 }
 
@@ -35,7 +39,24 @@ export function publish(url, stream, options) {
  * @returns {Session}
  */
 export function watch(url, options) {
+  check(options);
   return new Session("viewer", url, null, options);
+}
+
+/** What is misspelt, or cannot be had here, must not be ignored in silence. */
+function check(options = {}) {
+  if (typeof RTCPeerConnection === "undefined") {
+    throw new Error("rekindle.js needs a browser: there is no RTCPeerConnection here (Node and the like have none, and some browsers switch it off)");
+  }
+  for (const name of Object.keys(options)) {
+    if (OPTIONS.includes(name)) continue;
+    const why =
+      {
+        iceServers: "the server is ICE-lite and names its own addresses, so there is nothing to configure",
+        pc: "the module makes its connections itself, since it makes others where one cannot be kept; session.pc is the one in use",
+      }[name] ?? `there are ${OPTIONS.join(", ")}`;
+    throw new TypeError(`rekindle: there is no option "${name}": ${why}`);
+  }
 }
 
 /**

@@ -171,6 +171,7 @@ impl Broadcast {
             return;
         }
         let Some(begun) = member.dtls.begin_active(member.role(), now) else {
+            self.counts.failures.busy += 1;
             tracing::debug!(
                 "as many handshakes are under way as there may be: none is begun with a peer that is passive"
             );

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::Transmit;
 use super::dtls::{Admitted, HANDSHAKE_TIMEOUT, Handshake};
+use super::failures::Failures;
 use super::flight::{Fault, PATIENCE};
 use super::handshakes::{Begun, Done, LINGER};
 use super::records::{Record, client_hello, records};
@@ -37,6 +38,8 @@ pub(crate) struct Active {
     attempt: Option<Attempt>,
     /// Since when attempts fail.
     failed: Option<Instant>,
+    /// Those that failed, until they are given away.
+    failures: Failures,
 }
 
 impl Active {
@@ -88,8 +91,11 @@ impl Active {
     ) -> Option<Done> {
         let attempt = self.attempt.as_mut()?;
         if attempt.ends() <= now {
-            if attempt.heard && attempt.drop_at.is_none() {
-                self.failed.get_or_insert(now);
+            if attempt.drop_at.is_none() {
+                self.failures.timeout += 1;
+                if attempt.heard {
+                    self.failed.get_or_insert(now);
+                }
             }
             self.attempt = None;
             return None;
@@ -107,6 +113,7 @@ impl Active {
                 attempt.drop_at = Some(now + LINGER);
                 attempt.admitted = None;
                 self.failed = None;
+                self.failures = Failures::default();
                 Some(Done {
                     completed,
                     from,
@@ -117,12 +124,18 @@ impl Active {
             Err(error) => {
                 tracing::debug!(%error, "a DTLS handshake as the client was dropped");
                 if attempt.drop_at.is_none() {
+                    self.failures.error += 1;
                     self.failed.get_or_insert(now);
                 }
                 self.attempt = None;
                 None
             }
         }
+    }
+
+    /// Gives away how many failed.
+    pub fn take_failures(&mut self) -> Failures {
+        std::mem::take(&mut self.failures)
     }
 
     /// When to call [`Active::drive`] with the time.

@@ -41,7 +41,7 @@ impl Failures {
         match fault {
             Fault::NoCertificate | Fault::Foreign | Fault::Unsupported => self.certificate += more,
             Fault::Alert => self.alert += more,
-            Fault::Failed => self.error += more,
+            Fault::Failed | Fault::Passive => self.error += more,
         }
     }
 }

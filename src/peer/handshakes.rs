@@ -202,6 +202,7 @@ impl Handshakes {
         self.list.retain(|h| h.drop_at.is_some());
         let over = (before - self.list.len()) as u64;
         let mut failures = std::mem::take(&mut self.failures);
+        failures += self.active.take_failures();
         failures.count(fault, over);
         failures
     }
@@ -211,7 +212,9 @@ impl Handshakes {
         if self.list.iter().any(|h| h.drop_at.is_none()) {
             return Failures::default();
         }
-        std::mem::take(&mut self.failures)
+        let mut failures = std::mem::take(&mut self.failures);
+        failures += self.active.take_failures();
+        failures
     }
 
     /// Why no handshake can be completed here, if that is certain.

@@ -36,6 +36,7 @@ const ASSETS: &[Asset] = &[
     built_in!("page-token.js"),
     built_in!("page-words.js"),
     built_in!("rekindle.js"),
+    built_in!("rekindle.d.ts"),
     built_in!("rekindle-connection.js"),
     built_in!("rekindle-cushion.js"),
     built_in!("rekindle-events.js"),
@@ -129,6 +130,8 @@ fn content_type(name: &str) -> &'static str {
         Some("html") => "text/html; charset=utf-8",
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
+        // What is registered for this ending is a video format; editors and tsc go by the name.
+        Some("ts") => "text/plain; charset=utf-8",
         Some("json" | "map") => "application/json",
         Some("svg") => "image/svg+xml",
         Some("png") => "image/png",

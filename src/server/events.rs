@@ -56,7 +56,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All, by name.
-    const ALL: [(Kind, &str); 8] = [
+    const ALL: [(Kind, &str); 9] = [
         (Kind::Hello, "hello"),
         (Kind::Connected, "connected"),
         (Kind::Handshake, "handshake"),

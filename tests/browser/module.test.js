@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
+import { Line } from "../../static/rekindle-events.js";
 import { EventParser } from "../../static/rekindle-signalling.js";
+import { publish, watch } from "../../static/rekindle.js";
 
 const ANSWER = [
   "v=0",
@@ -112,5 +114,117 @@ test("events are read however the stream is cut into pieces", () => {
       { event: "hello", data: { boot: 7 } },
       { event: "source", data: { live: true } },
     ]);
+  }
+});
+
+test("an event of a stream that sessions share names its session", () => {
+  const events = new EventParser().push('session: a\nevent: gone\ndata: {}\n\nevent: hello\ndata: {}\n\n');
+  assert.deepEqual(events, [
+    { session: "a", event: "gone", data: {} },
+    { event: "hello", data: {} },
+  ]);
+});
+
+/** A server whose streams the test writes and ends; each request takes the next one, or fails. */
+class Streams {
+  requests = [];
+  up = true;
+
+  open = async (ids, signal) => {
+    if (!this.up) throw new TypeError("refused");
+    let controller;
+    const body = new ReadableStream({ start: (given) => (controller = given) });
+    const stream = { ids, ended: false, say: (session, event) => controller.enqueue(new TextEncoder().encode(`session: ${session}\nevent: ${event}\ndata: {}\n\n`)) };
+    stream.end = () => stream.ended || ((stream.ended = true), controller.error(new Error("reset")));
+    signal.addEventListener("abort", () => stream.ended || ((stream.ended = true), controller.error(new Error("aborted"))));
+    this.requests.push(stream);
+    return new Response(body);
+  };
+}
+
+const soon = (ms = 40) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function follows(ids) {
+  const streams = new Streams();
+  const told = [];
+  const line = new Line(streams.open, {
+    heard: (session, event) => told.push(`${session} ${event}`),
+    down: (first, refused) => told.push(`down${first ? " first" : ""}${refused ? " refused" : ""}`),
+    unknown: () => told.push("unknown"),
+  });
+  line.follow(ids);
+  return { streams, told, line };
+}
+
+test("another session is asked for beside the stream that there is, which ends when the new one has begun", async () => {
+  const { streams, told, line } = follows(["a"]);
+  await soon();
+  streams.requests[0].say("a", "hello");
+  line.follow(["a", "b"]);
+  await soon();
+  assert.deepEqual(streams.requests.map(({ ids, ended }) => [ids, ended]), [[["a"], false], [["a", "b"], false]]);
+  streams.requests[0].say("a", "connected");
+  await soon();
+  streams.requests[1].say("a", "hello");
+  await soon();
+  assert.ok(streams.requests[0].ended);
+  streams.requests[1].say("b", "hello");
+  line.follow(["b"]);
+  await soon();
+  assert.equal(streams.requests.length, 2, "for one session less nothing is asked");
+  assert.deepEqual(told, ["a hello", "a connected", "a hello", "b hello"]);
+  line.follow([]);
+  assert.ok(streams.requests[1].ended);
+  await soon();
+  assert.deepEqual(told.at(-1), "b hello", "what is not wanted any more is not missed");
+});
+
+test("a stream that ends is told of once and opened again at once", async () => {
+  const { streams, told, line } = follows(["a"]);
+  await soon();
+  streams.requests[0].say("a", "hello");
+  await soon();
+  streams.up = false;
+  streams.requests[0].end();
+  await soon(100);
+  streams.up = true;
+  await soon(60);
+  streams.requests[1].say("a", "hello");
+  await soon();
+  assert.equal(told[1], "down first");
+  assert.ok(told.slice(2, -1).length > 0 && told.slice(2, -1).every((word) => word === "down refused"), told.join(", "));
+  assert.equal(told.at(-1), "a hello");
+  line.stop();
+});
+
+test("a look that finds nobody ends the stream that does not know it", async () => {
+  const { streams, told, line } = follows(["a"]);
+  await soon();
+  streams.requests[0].say("a", "hello");
+  await soon();
+  line.look();
+  await soon();
+  streams.requests[1].say("a", "hello");
+  await soon();
+  assert.deepEqual(told, ["a hello", "a hello"], "a server that is there costs nothing");
+  streams.up = false;
+  line.look();
+  await soon();
+  assert.equal(told[2], "down first refused");
+  assert.ok(streams.requests[1].ended);
+  line.stop();
+});
+
+test("what cannot work is refused with what to do", () => {
+  assert.throws(() => watch("/whep/main"), /needs a browser/);
+  globalThis.RTCPeerConnection = class {};
+  globalThis.MediaStream = class {};
+  try {
+    assert.throws(() => watch("/whep/main", { iceServers: [] }), /"iceServers".*ICE-lite/);
+    assert.throws(() => watch("/whep/main", { tokn: "x" }), /"tokn".*token, fetch, signal, cushion, leaveOnPagehide/);
+    assert.throws(() => publish("/whip/main", {}), /MediaStream/);
+  } finally {
+    delete globalThis.RTCPeerConnection;
+    delete globalThis.MediaStream;
   }
 });

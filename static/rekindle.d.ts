@@ -1,0 +1,99 @@
+/**
+ * Types of rekindle.js: publish to, or watch, a rekindle server, and keep the same RTCPeerConnection when the server dies and comes back.
+ */
+
+export interface Options {
+  /** Bearer token. */
+  token?: string;
+  /** Used in place of the global one. A session that has it follows its events by a stream of its own. */
+  fetch?: typeof fetch;
+  /** Closes the session. */
+  signal?: AbortSignal;
+  /**
+   * Viewers: how long media is kept back, in ms, so that a restart does not show (default "auto": 100 to 500 ms by the round trip). It is so
+   * much more delay: 0 is for conversations.
+   */
+  cushion?: "auto" | number;
+  /** Tell the server when the page goes away (default true). */
+  leaveOnPagehide?: boolean;
+}
+
+export type State =
+  /** Joining for the first time. */
+  | "connecting"
+  /** Nobody publishes on this channel yet. */
+  | "waiting"
+  | "connected"
+  /** The server cannot be reached. */
+  | "server-gone"
+  /** The server is back, and keys are being renewed. */
+  | "renewing"
+  /** The connection could not be kept, and a new one is being made. */
+  | "reconnecting"
+  | "failed"
+  | "closed";
+
+export interface SessionEvents {
+  state: CustomEvent<{ state: State; previous: State; reason?: string; took_ms?: number }>;
+  /** The server has come back as another process, and media flows again on the same connection. */
+  restart: CustomEvent<{ boot: number; took_ms: number; renewed: boolean }>;
+  /** Viewers: a track to show. */
+  track: CustomEvent<{ track: MediaStreamTrack; stream: MediaStream }>;
+  /** Viewers: the publisher came or went. */
+  source: CustomEvent<{ live: boolean }>;
+  /** A new connection had to be made and has taken over: a viewer shows its stream from now on. */
+  replaced: CustomEvent<{ pc: RTCPeerConnection; stream: MediaStream; reason: string | null }>;
+  /** The server has been asked for media and has heard nothing of this browser over UDP for 8 s, or now has. */
+  unheard: CustomEvent<{ unheard: boolean }>;
+  /** The session cannot go on; its state is "failed". `status` is the HTTP status, where the server said no. */
+  error: CustomEvent<{ reason: "channel-taken" | "refused" | "join"; message: string; status?: number }>;
+}
+
+/** A session with the server, for as long as the page wants it. */
+export class Session extends EventTarget {
+  private constructor();
+  readonly pc: RTCPeerConnection | null;
+  /** What is received (viewers) or sent (publishers). */
+  readonly stream: MediaStream | null;
+  readonly state: State;
+  /** Which life of the server this session last heard of. */
+  readonly boot: number | null;
+  /** How many restarts of the server were survived on one and the same connection. */
+  readonly restarts: number;
+  /** How many times a new connection had to be made. */
+  readonly replacements: number;
+  /** Viewers: whether a publisher is there; null while that is not known. */
+  readonly live: boolean | null;
+  /** Nothing of this browser's gets through to the server's media port, as far as is known. */
+  readonly unheard: boolean;
+  /** Viewers: see {@link Options.cushion}. Read, it is the present length in ms; null where the browser has its own way. */
+  get cushion(): number | null;
+  set cushion(wanted: "auto" | number);
+  /** Leaves: tells the server, closes the connection. */
+  close(): void;
+  addEventListener<K extends keyof SessionEvents>(
+    type: K,
+    listener: (event: SessionEvents[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof SessionEvents>(
+    type: K,
+    listener: (event: SessionEvents[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
+/**
+ * Publishes a stream.
+ * @param url the WHIP endpoint, for example `/whip/main`
+ * @param stream at most one audio and one video track of it are sent
+ * @throws TypeError for an option that there is not
+ */
+export function publish(url: string | URL, stream: MediaStream, options?: Options): Session;
+
+/**
+ * Watches a channel.
+ * @param url the WHEP endpoint, for example `/whep/main`
+ * @throws TypeError for an option that there is not
+ */
+export function watch(url: string | URL, options?: Options): Session;
