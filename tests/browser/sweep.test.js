@@ -9,11 +9,11 @@ import { record } from "./lib/report.js";
 import { ownAddress, sleep } from "./lib/server.js";
 
 const RTT_MS = 50;
-const [UP_TO_MS, STEP_MS] = (process.env.REKINDLE_SWEEP ?? "400:50").split(":").map(Number);
+const [UP_TO_MS, STEP_MS] = (process.env.REKINDLE_SWEEP ?? "400:25").split(":").map(Number);
 /** From the moment when the server serves until both browsers have keys; machines that tests share with others get more. */
 const LIMIT_MS = 600;
 /** The browser may say its ClientHello again while the renewal is being applied, which nobody can see before. */
-const MAY_MEET = 2;
+const MAY_MEET = 1;
 
 /** Finds attempts that get the answer to an earlier one. */
 class Attempts {
