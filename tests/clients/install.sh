@@ -10,6 +10,7 @@ if [ ! -x "$python" ]; then python3 -m venv "$target/venv-clients"; fi
 npm ci --silent --no-audit --no-fund
 
 if [ "${1:-}" = --all ]; then
+  apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(grep -v '^#' apt.txt) >/dev/null
   mkdir -p "$target/clients"
   # Debian's Go packages are for builds without modules.

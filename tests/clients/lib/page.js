@@ -5,6 +5,7 @@ import { PATIENCE } from "./trial.js";
 const INTRODUCTION = `# Clients that were tried
 
 Programs that others wrote, run against the real server by \`tests/clients/matrix.js\`, which also writes this page. Every number is measured.
+On Debian, as root: \`tests/clients/install.sh --all && tests/clients/own-network.sh node tests/clients/matrix.js\`, after \`cargo build --release\`.
 
 - *Publish*: the server takes the client's media, and a viewer of another make decodes it (aiortc; libwebrtc for VP9 and AV1). H.265
   is published and watched by libdatachannel alone.
@@ -15,6 +16,10 @@ Programs that others wrote, run against the real server by \`tests/clients/matri
   holds the session no more. *Back*: media flows in a new session that was begun when the client noticed. *New session*: the same, begun
   right after the kill and tried again every 250 ms, without regard to the old one. Both hold the client's own start, and a viewer's also
   that of its publisher, on a machine with 2 cores that others used too.
+
+The server refuses the ICE checks of a client that it has let go. libdatachannel and libwebrtc give up at that. Pion, werift, aiortc and FFmpeg
+wait for limits of their own, and webrtcbin sends no checks once it is connected, so that whoever runs one has to watch the media.
+FFmpeg ends at once where one of its packets meets the closed port.
 `;
 
 const NAMES = { H264: "H.264", H265: "H.265", opus: "Opus" };
