@@ -42,6 +42,8 @@ export class Line {
   #current = null;
   #next = null;
   #tries = 0;
+  /** Somebody has asked whether the server is there. */
+  #doubts = false;
   #failingSince = now();
   #timer = null;
 
@@ -62,7 +64,9 @@ export class Line {
 
   /** Sees whether the server is there: a host that is gone closes no stream. */
   look() {
-    if (this.#current && !this.#next) this.#soon(0);
+    if (!this.#current) return;
+    this.#doubts = true;
+    if (!this.#next) this.#soon(0);
   }
 
   /** Something has happened that makes trying again worth while. */
@@ -98,6 +102,7 @@ export class Line {
           this.#current?.abort();
           this.#current = attempt;
           this.#tries = 0;
+          this.#doubts = false;
         }
         if (this.#current === attempt) this.#told.heard(session, event, data);
       },
@@ -110,8 +115,9 @@ export class Line {
     } else if (attempt === this.#next) {
       this.#next = null;
       if (outcome === "unknown") return this.#told.unknown();
-      if (this.#current && outcome !== "denied") {
-        // A stream that has been there for long may not know that its host is gone.
+      if (this.#current && (outcome === "refused" || (this.#doubts && outcome !== "denied"))) {
+        // A stream does not know that its host is gone.
+        this.#doubts = false;
         this.#current.abort();
         this.#current = null;
         this.#failingSince = now();

@@ -46,6 +46,12 @@ pub struct Broadcast {
     pub(super) full_state: super::full_state::State,
 }
 
+/// What a check was for that a refusal answers, or nothing. The refusal has to leave from the address that the check came to: clients with
+/// several paths take no other.
+fn refused(answered: bool) -> Routed {
+    if answered { Routed::Authentic } else { Routed::Done }
+}
+
 impl Broadcast {
     /// An empty core. `seed` feeds what must be unpredictable or distinct (DTLS cookies, RTCP sender SSRC, first RTX sequence numbers).
     pub fn new(config: Config, identities: impl Into<Identities>, seed: [u8; 32], now: Instant) -> Self {
@@ -122,8 +128,9 @@ impl Broadcast {
             return Routed::Done;
         };
         let Some(id) = self.by_ufrag.get(text).copied() else {
+            let before = out.len();
             if self.turned_away.refuse(text, from, data, out) {
-                return Routed::Done;
+                return refused(out.len() > before);
             }
             return Ufrag::new(text).map_or(Routed::Done, Routed::UnknownUfrag);
         };
@@ -139,7 +146,7 @@ impl Broadcast {
             out.truncate(before);
             self.remove(now, id, Departure::NoRehandshake);
             self.turned_away.refuse(text, from, data, out);
-            return Routed::Done;
+            return refused(out.len() > before);
         }
         if member.heard.is_none() && member.peer.last_heard().is_some() {
             member.heard = Some(now);

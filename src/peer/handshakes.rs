@@ -201,15 +201,17 @@ impl Handshakes {
         let before = self.list.len();
         self.list.retain(|h| h.drop_at.is_some());
         let over = (before - self.list.len()) as u64;
+        // Attempts with a passive peer follow each other, and are one failure.
+        self.active.take_failures();
+        let over = over.max(u64::from(fault == Fault::Passive));
         let mut failures = std::mem::take(&mut self.failures);
-        failures += self.active.take_failures();
         failures.count(fault, over);
         failures
     }
 
     /// Those that have failed; none while others are under way, one of which may be completed.
     pub fn take_failures(&mut self) -> Failures {
-        if self.list.iter().any(|h| h.drop_at.is_none()) {
+        if self.active.is_under_way() || self.list.iter().any(|h| h.drop_at.is_none()) {
             return Failures::default();
         }
         let mut failures = std::mem::take(&mut self.failures);
@@ -626,6 +628,7 @@ mod tests {
             ..Failures::default()
         };
         assert_eq!(world.handshakes.give_up(Fault::NoCertificate), certificate);
+        assert_eq!(world.handshakes.give_up(Fault::Passive).error, 1);
     }
 
     #[test]
