@@ -14,6 +14,8 @@ import { bundled, reoffer, signed, withParking, withSoundAgain, withStreams, wit
 let way = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : "fingerprint";
 let confirmed = false;
 
+/** A transport that says so long, in ms, that it is not connected, while the connection is, is not believed. */
+const UNTOLD_MS = 150;
 /** The browser is asked for no longer than this, in ms. */
 const ASK_MS = 30;
 
@@ -83,6 +85,8 @@ export class Connection {
   /** The transceivers that carry media. */
   #media = [];
   #transports = new Set();
+  /** Those that are connected and do not say so: see {@link Connection.#mind}. */
+  #untold = new Set();
   #restarted = false;
   #version = 0;
   #hash = 0;
@@ -108,7 +112,10 @@ export class Connection {
       this.#media.push(this.pc.addTransceiver(track ?? kind, init));
     }
     park();
-    this.pc.addEventListener("connectionstatechange", () => changed());
+    this.pc.addEventListener("connectionstatechange", () => {
+      changed();
+      this.#mind().catch(() => {});
+    });
     this.pc.addEventListener("iceconnectionstatechange", () => changed());
   }
 
@@ -130,7 +137,7 @@ export class Connection {
   get connected() {
     const transports = this.#live();
     if (transports.length === 0) return this.pc.connectionState === "connected";
-    return transports.every(({ state, iceTransport }) => state === "connected" && !DOWN.includes(iceTransport?.state));
+    return transports.every((transport) => this.#isUp(transport) && !DOWN.includes(transport.iceTransport?.state));
   }
 
   /** A handshake has failed: nothing more comes of it. */
@@ -437,11 +444,32 @@ export class Connection {
     return [...transports];
   }
 
+  #isUp(transport) {
+    return transport.state === "connected" || this.#untold.has(transport);
+  }
+
+  /**
+   * Chromium loses the news that a transport is connected where that comes while it makes the object (one of some hundred connections, when
+   * fifty begin at once), and calls it "connecting" until it has other news. The connection's own state is right, and so are statistics.
+   */
+  async #mind() {
+    if (this.pc.connectionState !== "connected") return;
+    await new Promise((resolve) => setTimeout(resolve, UNTOLD_MS));
+    const isUntold = () => !this.ended && this.pc.connectionState === "connected" && this.#live().some((transport) => !this.#isUp(transport));
+    if (!isUntold()) return;
+    const reports = [...(await this.pc.getStats()).values()].filter(({ type }) => type === "transport");
+    if (reports.length === 0 || reports.some(({ dtlsState }) => dtlsState !== "connected") || !isUntold()) return;
+    for (const transport of this.#live()) this.#untold.add(transport);
+    this.handshakes += 1;
+    this.changed();
+  }
+
   #observe() {
     for (const transport of this.#live()) {
       if (this.#transports.has(transport)) continue;
       this.#transports.add(transport);
       const look = () => {
+        this.#untold.delete(transport);
         if (transport.state === "new") this.#restarted = true;
         if (transport.state === "connected") this.handshakes += 1;
         if (transport.state === "closed") this.#transports.delete(transport);

@@ -6,7 +6,7 @@ import { record } from "./lib/report.js";
 import { Server, clock } from "./lib/server.js";
 
 const SESSIONS = 50;
-const TABS = 20;
+const TABS = Number(process.env.REKINDLE_TABS ?? 20);
 /** Machines that tests share with others decode fifty pictures slowly. */
 const BACK_MS = 30_000;
 
