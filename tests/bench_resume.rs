@@ -1,5 +1,7 @@
 //! `rekindle bench resume` as a program: a tiny run, and what it says.
 
+mod other_server;
+
 use std::process::Command;
 
 use serde_json::Value;
@@ -121,4 +123,20 @@ fn another_server_is_measured_by_leaving_it_and_coming_again() {
     let arm = arm(&result, "reconnect");
     assert_eq!(arm["viewers_lost"], 0);
     assert_eq!(arm["gap_ms"]["n"], 2, "{arm}");
+}
+
+/// It answers as most servers do: it begins the DTLS handshake itself, and is no ICE-lite agent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_of_another_make_is_measured_too() {
+    let server = other_server::OtherServer::start().await;
+    let url = format!("http://{}/whep", server.address);
+    let run = tokio::task::spawn_blocking(move || {
+        bench(&["--against", &url, "--viewers=2", "--turns=1", "--kills=2", "--steady=0"])
+    });
+    let (result, _) = run.await.expect("it runs");
+    let arm = arm(&result, "reconnect");
+    assert_eq!(arm["viewers_lost"], 0, "{arm}");
+    assert_eq!(arm["gap_ms"]["n"], 4, "{arm}");
+    let answer = server.answer.lock().expect("not poisoned");
+    assert!(answer.contains("a=setup:active"), "{answer}");
 }

@@ -32,6 +32,8 @@ pub use address::{recorded_address, with_address};
 pub use answer::answer;
 pub use codec::Codec;
 pub use error::SdpError;
+#[cfg(feature = "bench")]
+pub(crate) use negotiated::agreed;
 pub use negotiated::{answer_certificate, negotiated};
 
 /// Whether an offer was made by a page that renews its keys after a restart: it says so with `a=tool:rekindle` (RFC 8866 §6.4) before its

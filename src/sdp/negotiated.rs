@@ -1,13 +1,22 @@
 //! Reads both texts back: what the media path needs, at the join and again after a restart.
 
 use super::codecs::{self, CodecLine};
-use super::lines::{Attributes, Description};
+use super::lines::{Attributes, Description, Section};
 use super::offer::Offer;
 use super::{Media, Negotiated, Payload, SdpError, Setup, Ssrc, address, extensions, fingerprint};
 use crate::vault::Role;
 
 /// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile offer small.
 const MAX_STREAMS: usize = 8;
+
+/// The media that an offer and another server's answer agreed on. What stands in an answer of ours is not asked for here.
+///
+/// # Errors
+/// An [`SdpError`] with the cause.
+#[cfg(feature = "bench")]
+pub(crate) fn agreed(role: Role, offer: &str, answer: &str) -> Result<Vec<Media>, SdpError> {
+    media(role, &Offer::read(role, offer)?, &Description::parse(answer)?, false)
+}
 
 /// Reads what an offer and its answer agreed on.
 ///
@@ -17,11 +26,23 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
     let offer = Offer::read(role, offer)?;
     let answer = Description::parse(answer)?;
     let certificate = certificate(&answer).ok_or(SdpError::AnswerMismatch)?;
+    let media = media(role, &offer, &answer, true)?;
+    let setup = setup(&offer, &answer)?;
+    Ok(Negotiated {
+        address: address::read(&offer.description),
+        fingerprints: offer.fingerprints,
+        certificate,
+        setup,
+        media,
+    })
+}
+
+/// The media of an answer; `own`: of this server's, which answers with nothing that was not offered.
+fn media(role: Role, offer: &Offer<'_>, answer: &Description<'_>, own: bool) -> Result<Vec<Media>, SdpError> {
     if answer.media.len() != offer.description.media.len() {
         return Err(SdpError::AnswerMismatch);
     }
     let mut media = Vec::new();
-    let mut setup = None;
     for (index, answered) in answer.media.iter().enumerate() {
         if answered.port == 0 || answered.attributes.has("inactive") {
             continue;
@@ -36,23 +57,17 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
         {
             return Err(SdpError::AnswerMismatch);
         }
-        let own = match answered.attributes.first("setup") {
-            Some("passive") => Setup::Passive,
-            // As the offer leaves no choice: whoever may begin anew is not made to wait for the server.
-            Some("active") if offer.setup == Setup::Active => Setup::Active,
-            _ => return Err(SdpError::AnswerMismatch),
-        };
-        if *setup.get_or_insert(own) != own {
-            return Err(SdpError::AnswerMismatch);
-        }
         let section = offer.section(chosen);
         let offered = codecs::read(section, chosen.kind);
-        let agreed = codecs::read(answered, chosen.kind);
+        let mut agreed = codecs::read(answered, chosen.kind);
         let known = |line: &CodecLine<'_>| {
             offered
                 .iter()
                 .any(|o| o.pt == line.pt && o.codec == line.codec && (line.rtx.is_none() || line.rtx == o.rtx))
         };
+        if !own {
+            agreed.retain(&known);
+        }
         if agreed.is_empty() || !agreed.iter().all(known) {
             return Err(SdpError::AnswerMismatch);
         }
@@ -70,13 +85,25 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
     if media.is_empty() {
         return Err(SdpError::AnswerMismatch);
     }
-    Ok(Negotiated {
-        address: address::read(&offer.description),
-        fingerprints: offer.fingerprints,
-        certificate,
-        setup: setup.unwrap_or_default(),
-        media,
-    })
+    Ok(media)
+}
+
+/// The server's part in the DTLS handshake, the same in all sections that carry media.
+fn setup(offer: &Offer<'_>, answer: &Description<'_>) -> Result<Setup, SdpError> {
+    let mut agreed = None;
+    let live = |section: &&Section<'_>| section.port != 0 && !section.attributes.has("inactive");
+    for section in answer.media.iter().filter(live) {
+        let own = match section.attributes.first("setup") {
+            Some("passive") => Setup::Passive,
+            // As the offer leaves no choice: whoever may begin anew is not made to wait for the server.
+            Some("active") if offer.setup == Setup::Active => Setup::Active,
+            _ => return Err(SdpError::AnswerMismatch),
+        };
+        if *agreed.get_or_insert(own) != own {
+            return Err(SdpError::AnswerMismatch);
+        }
+    }
+    agreed.ok_or(SdpError::AnswerMismatch)
 }
 
 /// SHA-256 of the server's certificate, as an answer of ours names it; `None` for an answer that names none, or two.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::oneshot;
 
 use crate::broadcast::Departure;
@@ -50,8 +51,6 @@ struct Inner {
     keyless: usize,
     /// The server is stopping: no stream is opened any more.
     closed: bool,
-    /// Numbers for the log, which must not name a peer's user name fragment.
-    next_number: u64,
 }
 
 struct Session {
@@ -105,7 +104,6 @@ impl Sessions {
             unread: 0,
             keyless: 0,
             closed: false,
-            next_number: 0,
         };
         Self {
             inner: Mutex::new(inner),
@@ -143,8 +141,7 @@ impl Sessions {
         let mut inner = self.lock();
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
-        inner.next_number += 1;
-        let number = inner.next_number;
+        let number = number(&record);
         let ufrag = record.ice.ufrag.clone();
         inner
             .channels
@@ -418,6 +415,14 @@ impl Session {
     fn send(&mut self, frames: &[Frame]) {
         self.streams.retain(|stream| stream.tell(frames));
     }
+}
+
+/// A peer's number for the log: the same in every boot, and nobody's but the server's, since it comes from the ICE password. The log must not
+/// name a peer's user name fragment.
+fn number(record: &PeerRecord) -> u64 {
+    let digest = digest(&SHA256, record.ice.pwd.expose().as_bytes());
+    let bytes = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    u32::from_be_bytes(bytes).into()
 }
 
 #[cfg(test)]

@@ -171,9 +171,10 @@ async fn who_is_not_heard_is_told_so_in_its_stream_and_in_those_that_it_opens() 
         String::from_utf8_lossy(&hello.expect("infallible")).contains("\"unheard\":true")
     };
     assert!(!says(&sessions));
-    assert_eq!(sessions.unheard(&ufrag, true), Some(1));
+    let number = sessions.unheard(&ufrag, true);
+    assert!(number.is_some());
     assert!(says(&sessions));
-    assert_eq!(sessions.unheard(&ufrag, false), Some(1));
+    assert_eq!(sessions.unheard(&ufrag, false), number);
     assert!(!says(&sessions));
     assert_eq!(read(&mut stream).0, ["unheard", "unheard"]);
     assert_eq!(sessions.tally().unheard, 1);
@@ -290,4 +291,20 @@ async fn keys_that_are_lost_end_a_stream_of_the_sessions_own_and_are_told_of_in_
     drop(tap);
     sessions.remove(&ufrag, Departure::Left);
     assert_eq!(read(&mut shared), (vec!["gone".to_owned()], true));
+}
+
+#[test]
+fn a_peer_has_the_same_number_in_every_boot_and_another_than_others() {
+    let of = |ufrag: &str, pwd: &str| {
+        let mut record = (*record(Role::Viewer, ufrag)).clone();
+        record.ice.pwd = IcePassword::new(pwd.repeat(32));
+        Arc::new(record)
+    };
+    let [before, after] = [(); 2].map(|()| Sessions::new(0, Instant::now()));
+    let started = before.start(of("Viewer0000000001", "a"), place(&before));
+    after.resume(of("Viewer0000000002", "b"));
+    after.resume(of("Viewer0000000001", "a"));
+    let end = |ufrag: &str| after.remove(&Ufrag::new(ufrag).expect("a fragment"), Departure::Left);
+    assert_eq!(end("Viewer0000000001"), Some(started));
+    assert!(end("Viewer0000000002").is_some_and(|other| other != started));
 }

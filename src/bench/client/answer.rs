@@ -16,6 +16,8 @@ pub(crate) struct Answer {
     pub fingerprint: Vec<u8>,
     /// The first UDP candidate.
     pub server: SocketAddr,
+    /// This client begins the DTLS handshake; else the server does.
+    pub active: bool,
     /// What was agreed on.
     pub media: Vec<Media>,
 }
@@ -43,8 +45,6 @@ impl Answer {
             let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
             bytes.collect::<Option<Vec<u8>>>().filter(|digest| digest.len() == 32)
         });
-        // RFC 5763 §5: this client is the DTLS client.
-        let passive = value("setup:").as_deref() == Some("passive");
         Ok(Self {
             ufrag: value("ice-ufrag:").ok_or(AnswerError::Missing("a=ice-ufrag"))?,
             pwd: value("ice-pwd:").ok_or(AnswerError::Missing("a=ice-pwd"))?,
@@ -53,10 +53,13 @@ impl Answer {
                 .lines()
                 .find_map(candidate)
                 .ok_or(AnswerError::Missing("UDP candidate"))?,
-            media: passive
-                .then(|| sdp::negotiated(role, offer, answer))
-                .ok_or(AnswerError::Missing("a=setup:passive"))??
-                .media,
+            // RFC 5763 §5: the one who is active begins.
+            active: match value("setup:").as_deref() {
+                Some("passive") => true,
+                Some("active") => false,
+                _ => return Err(AnswerError::Missing("a=setup:passive or active")),
+            },
+            media: sdp::agreed(role, offer, answer)?,
         })
     }
 }
@@ -86,6 +89,35 @@ mod tests {
             candidate("a=candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host"),
             Some(SocketAddr::from(([192, 0, 2, 1], 5000)))
         );
+    }
+
+    /// As Pion writes it: the fingerprint and the DTLS role for all sections, candidates of both components, a codec more than was offered.
+    #[test]
+    fn another_servers_answer_is_read() {
+        let offered = super::super::Offered::new(Role::Viewer, super::super::Random::new(7));
+        let codec = offered
+            .sdp
+            .lines()
+            .find_map(|line| line.strip_suffix(" VP8/90000"))
+            .expect("VP8");
+        let vp8 = codec.strip_prefix("a=rtpmap:").expect("a payload type");
+        let digest = ["AB"; 32].join(":");
+        let candidates = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\na=candidate:1 2 udp 2130706431 192.0.2.1 5000 typ host\r\n";
+        let transport =
+            format!("a=ice-ufrag:pion\r\na=ice-pwd:0123456789abcdefghijkl\r\n{candidates}a=sendonly\r\na=rtcp-mux\r\n");
+        let answer = format!(
+            "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 {digest}\r\na=setup:active\r\na=group:BUNDLE 0 1\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF 60\r\na=mid:0\r\n{transport}a=rtpmap:60 opus/48000/2\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF {vp8} 77\r\na=mid:1\r\n{transport}a=rtpmap:{vp8} VP8/90000\r\na=rtpmap:77 VP9/90000\r\n"
+        );
+        let read = Answer::read(Role::Viewer, &offered.sdp, &answer).expect("of use");
+        assert!(!read.active);
+        assert_eq!(
+            (read.fingerprint, read.server),
+            (vec![0xAB; 32], SocketAddr::from(([192, 0, 2, 1], 5000)))
+        );
+        let payloads: Vec<usize> = read.media.iter().map(|media| media.payloads.len()).collect();
+        assert_eq!(payloads, [1, 1]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The DTLS client of a browser, and the SRTP contexts that its handshake gives.
+//! The DTLS client of a browser (its server, where another server wants to be the client), and the SRTP contexts that its handshake gives.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -60,6 +60,8 @@ pub struct Association {
     pub exported: Option<(Vec<u8>, SrtpProfile)>,
     server_certificate: Option<Vec<u8>>,
     pub failed: bool,
+    /// It is the DTLS client.
+    active: bool,
     /// The server has answered the ClientHello.
     answered: bool,
     outgoing: Vec<Bytes>,
@@ -113,8 +115,25 @@ impl Association {
             Dtls::new_auto(config, own, now)
         };
         dtls.set_active(true);
+        Self::begun(dtls, true, now)
+    }
+
+    /// Waits for the other side's ClientHello.
+    ///
+    /// # Panics
+    /// As [`Association::new`].
+    pub fn passive(certificate: &Certificate, options: Options, now: Instant) -> Self {
+        let own = DtlsCertificate {
+            certificate: certificate.der.clone(),
+            private_key: certificate.key.clone(),
+        };
+        Self::begun(Dtls::new_auto(options.config(None), own, now), false, now)
+    }
+
+    fn begun(dtls: Dtls, active: bool, now: Instant) -> Self {
         let mut association = Self {
             dtls,
+            active,
             next: now,
             keys: None,
             exported: None,
@@ -206,8 +225,8 @@ impl Association {
             .expect("lengths fit the profile")
         };
         Some(Ok(Keys {
-            sending: context(0),
-            receiving: context(1),
+            sending: context(usize::from(!self.active)),
+            receiving: context(usize::from(self.active)),
         }))
     }
 }

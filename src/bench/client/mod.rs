@@ -159,6 +159,7 @@ impl Offered {
             },
             certificate: self.certificate,
             fingerprint: answer.fingerprint,
+            active: answer.active,
             media,
             random: self.random,
             rtt: None,
@@ -196,6 +197,8 @@ pub(crate) struct Client {
     credentials: Credentials,
     certificate: Certificate,
     fingerprint: Vec<u8>,
+    /// It begins the DTLS handshakes.
+    active: bool,
     pub media: Media,
     random: Random,
     /// Of ICE checks; the shortest, since those at busy moments say little.
@@ -266,7 +269,10 @@ impl Client {
             mtu: MTU,
             rto: FIRST_RTO.max(rounded(2 * self.rtt.unwrap_or_default())),
         };
-        let mut association = Association::new(&self.certificate, options, None, now);
+        let mut association = match self.active {
+            true => Association::new(&self.certificate, options, None, now),
+            false => Association::passive(&self.certificate, options, now),
+        };
         self.out.extend(association.outgoing());
         self.association = Some(association);
     }
@@ -276,6 +282,10 @@ impl Client {
         match data.first() {
             Some(0..=3) => self.handle_stun(now, data),
             Some(20..=63) => {
+                // The other side may begin before it has answered a check.
+                if self.association.is_none() && !self.active {
+                    self.start_handshake(now);
+                }
                 if let Some(association) = &mut self.association {
                     association.drive(now, Some(data));
                 }
@@ -305,7 +315,9 @@ impl Client {
         }
         if !std::mem::replace(&mut self.ice_up, true) {
             self.next_check = Some(now + CHECK_SLOW);
-            self.start_handshake(now);
+            if self.active || self.association.is_none() {
+                self.start_handshake(now);
+            }
         }
     }
 
