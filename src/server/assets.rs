@@ -1,5 +1,6 @@
 //! The page and its module.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
@@ -7,6 +8,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::app::App;
 use super::problem::Problem;
@@ -48,6 +51,20 @@ const ASSETS: &[Asset] = &[
     built_in!("icon.svg"),
 ];
 
+/// The built-in files in gzip's form (RFC 1952), in their order, and their entity tags. Nothing secret is in them, so their length may tell
+/// what it likes.
+static COMPRESSED: LazyLock<Vec<(Bytes, String)>> = LazyLock::new(|| {
+    let compress = |asset: &Asset| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        // Writing to a Vec cannot fail.
+        let _ = encoder.write_all(asset.content);
+        let content = encoder.finish().unwrap_or_default();
+        let tag = entity_tag(&content);
+        (content.into(), tag)
+    };
+    ASSETS.iter().map(compress).collect()
+});
+
 /// Entity tags of the built-in files, in their order.
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| ASSETS.iter().map(|asset| entity_tag(asset.content)).collect());
 
@@ -63,6 +80,12 @@ pub(super) struct Assets {
 impl Assets {
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
         Self { folder }
+    }
+
+    /// A built-in file in gzip's form.
+    fn compressed(&self, name: &str) -> Option<(Bytes, String)> {
+        let place = ASSETS.iter().position(|asset| asset.name == name)?;
+        self.folder.is_none().then(|| COMPRESSED[place].clone())
     }
 
     async fn find(&self, name: &str) -> Option<(Bytes, String)> {
@@ -94,6 +117,9 @@ pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri,
     } else {
         None
     };
+    let compressed = takes_gzip(&headers).then(|| app.assets.compressed(name)).flatten();
+    let is_compressed = compressed.is_some();
+    let found = compressed.or(found);
     let Some((content, tag)) = found else {
         return Problem::not_found().into_response();
     };
@@ -112,12 +138,30 @@ pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri,
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if is_compressed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     // Kept, but asked for again each time: a page and a server of different versions must not meet.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
     response
+}
+
+/// Whether the client takes gzip (RFC 9110 §12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).unwrap_or("1");
+        is_gzip && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
+    })
 }
 
 /// A plain file name: no folder, nothing hidden, nothing encoded.
@@ -175,6 +219,31 @@ mod tests {
         assert_eq!(assets.find("a.js").await.expect("the file").0, "let a");
         assert!(assets.find("sub.js").await.is_none());
         assert!(assets.find("index.html").await.is_none());
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_take_it_and_gives_the_same_file() {
+        use std::io::Read as _;
+        let takes = |value: &'static str| {
+            takes_gzip(&HeaderMap::from_iter([(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert!(takes("gzip, deflate, br, zstd") && takes("br;q=1.0, GZIP;q=0.5"));
+        assert!(!takes("br") && !takes("gzip;q=0") && !takes("") && !takes("xgzip") && !takes_gzip(&HeaderMap::new()));
+        let assets = Assets::new(None);
+        for asset in ASSETS {
+            let (content, tag) = assets.compressed(asset.name).expect("built in");
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&content[..])
+                .read_to_end(&mut plain)
+                .expect("gzip");
+            assert_eq!(plain, asset.content, "{}", asset.name);
+            assert!(content.len() < asset.content.len() && tag != entity_tag(asset.content));
+        }
+        assert!(assets.compressed("nothing.js").is_none());
+        assert!(Assets::new(Some("elsewhere".into())).compressed("index.html").is_none());
     }
 
     #[test]
