@@ -106,3 +106,64 @@ fn an_awaited_session_is_counted_until_it_is_back() {
     assert_eq!(health["peers"]["awaited"], 1, "{health}");
     assert_eq!(health["boot"], 2);
 }
+
+#[test]
+fn one_stream_tells_of_several_sessions_and_ends_with_the_last() {
+    let (folder, server) = start();
+    let publisher = server.join("/whip/lobby", PUBLISH);
+    let answer = server.offer("/whep/lobby", WATCH);
+    assert_eq!(header(&answer, "rekindle-events"), "/events");
+    let viewer = header(&answer, "location").to_owned();
+    let id = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let unknown = format!("{}x", id(&viewer));
+
+    let both = |server: &Server| {
+        let mut events = server.events_of(&[&publisher, &viewer, &unknown]);
+        let mut first: Vec<_> = (0..3).filter_map(|_| events.next_of()).collect();
+        first.sort_by(|a, b| {
+            a.1.cmp(&b.1)
+                .then(a.2["role"].to_string().cmp(&b.2["role"].to_string()))
+        });
+        let names: Vec<(&str, &str)> = first
+            .iter()
+            .map(|(session, name, _)| (&session[..], &name[..]))
+            .collect();
+        let (p, v) = (id(&publisher), id(&viewer));
+        assert_eq!(names, [(&unknown[..], "gone"), (&p, "hello"), (&v, "hello")]);
+        assert_eq!(first[0].2["reason"], "unknown-session");
+        let roles = [&first[1].2["role"], &first[2].2["role"]];
+        assert_eq!(roles, ["publisher", "viewer"]);
+        events
+    };
+    let mut events = both(&server);
+    server.kill();
+    assert!(events.next_of().is_none());
+
+    let server = Server::start(folder.path(), &[]);
+    let mut events = both(&server);
+    assert_eq!(server.delete(&publisher).status(), 200);
+    let gone = events.next_of().map(|(session, name, _)| (session, name));
+    assert_eq!(gone, Some((id(&publisher), "gone".to_owned())));
+    assert_eq!(server.delete(&viewer).status(), 200);
+    let gone = events.next_of().map(|(session, name, _)| (session, name));
+    assert_eq!(gone, Some((id(&viewer), "gone".to_owned())));
+    assert!(events.next_of().is_none());
+}
+
+#[test]
+fn a_list_of_sessions_that_cannot_be_read_is_refused() {
+    let (_folder, server) = start();
+    let text = [("content-type", "text/plain; charset=utf-8")];
+    assert_problem(server.post("/events", &text, b" \n\n"), 400, "body");
+    assert_problem(server.post("/events", &text, b"\xff"), 400, "body");
+    assert_problem(server.post("/events", &text, "x".repeat(200).as_bytes()), 400, "body");
+    let many: String = (0..1025).map(|n| format!("{n}\n")).collect();
+    assert_problem(server.post("/events", &text, many.as_bytes()), 400, "body");
+    assert_problem(server.post("/events", &text, &[b'x'; 200_000]), 413, "too-large");
+    assert_problem(
+        server.post("/events", &[("content-type", "application/json")], b"[]"),
+        415,
+        "type",
+    );
+    assert_eq!(server.get("/events").status(), 405);
+}

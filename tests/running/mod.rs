@@ -289,6 +289,17 @@ impl Server {
         }
     }
 
+    /// Opens one event stream for several sessions, by their paths.
+    pub fn events_of(&self, sessions: &[&str]) -> Events {
+        let ids: Vec<&str> = sessions.iter().filter_map(|path| path.rsplit('/').next()).collect();
+        let answer = self.post("/events", &[("content-type", "text/plain")], ids.join("\n").as_bytes());
+        assert_eq!(answer.status(), 200);
+        assert_eq!(header(&answer, "content-type"), "text/event-stream");
+        Events {
+            lines: Box::new(BufReader::new(answer.into_body().into_reader())),
+        }
+    }
+
     /// Sends bytes as they are and reads until the server closes. Empty where it closed without reading all, and the answer was lost.
     pub fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.http()).expect("connected");
@@ -375,6 +386,20 @@ pub struct Events {
 }
 
 impl Events {
+    /// The same, and before it the session that it is of.
+    pub fn next_of(&mut self) -> Option<(String, String, Value)> {
+        let mut line = String::new();
+        while !line.starts_with("session: ") {
+            line.clear();
+            if self.lines.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+        let session = line["session: ".len()..].trim_end().to_owned();
+        let (name, data) = self.next()?;
+        Some((session, name, data))
+    }
+
     /// The next event and its data; `None` once the stream has ended, however it did.
     pub fn next(&mut self) -> Option<(String, Value)> {
         let mut name = String::new();
