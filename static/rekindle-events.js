@@ -30,7 +30,7 @@ export function retryDelay(failingMs) {
  * @typedef {object} Told what it tells
  * @property {(session: string | undefined, event: string, data: any) => void} heard
  * @property {(first: boolean, refused: boolean) => void} down there is no stream: `first` where there was one until now or none was tried yet
- * @property {(known: boolean) => void} unknown the server does not have what was asked for
+ * @property {() => void} unknown the server does not have what was asked for
  */
 export class Line {
   #request;
@@ -189,7 +189,7 @@ class Hub {
   }
 
   #url;
-  /** This page's sessions, by id. @type {Map<string, { join: any, signalling: any, follower: Follower, greeted: boolean, down: boolean }>} */
+  /** This page's sessions, by id. @type {Map<string, { join: any, signalling: any, follower: Follower, greeted: boolean, down: boolean, instead?: { stop: () => void } }>} */
   #own = new Map();
   /** Other pages' sessions, by page; while this page leads. @type {Map<string, string[]>} */
   #others = new Map();
@@ -229,8 +229,8 @@ class Hub {
     this.#own.set(join.id, entry);
     this.#changed();
     return {
-      look: () => this.#line.look(),
-      nudge: () => this.#line.nudge(),
+      look: () => this.#ask("look"),
+      nudge: () => this.#ask("nudge"),
       stop: () => {
         if (entry.instead) return entry.instead.stop();
         if (this.#own.get(join.id) !== entry) return;
@@ -277,7 +277,7 @@ class Hub {
     if (event === "disconnected") {
       // The session's keys are gone, and the server is there: how things are, the next greeting says.
       tell(entry.follower, true, false);
-      this.#ask();
+      this.#ask("look");
       return;
     }
     entry.follower.heard(event, data);
@@ -292,10 +292,10 @@ class Hub {
     }
   }
 
-  /** Wants a greeting for every session. */
-  #ask() {
-    if (this.#reads) this.#line.look();
-    else this.#say({ type: "look" });
+  /** Has whoever reads look whether the server is there, which gives every session a greeting, or try again now. @param {"look" | "nudge"} what */
+  #ask(what) {
+    if (this.#reads) this.#line[what]();
+    else this.#say({ type: what });
   }
 
   /** The server does not share streams: each session gets its own. */
@@ -350,7 +350,13 @@ class Hub {
         this.#lead(resolve);
       });
     });
-    held.catch(() => {
+    held.catch((error) => {
+      if (error.name !== "AbortError" && this.#channel !== null) {
+        // Locks are not for every page: not for one of an opaque origin.
+        this.#alone = true;
+        this.#changed();
+        return;
+      }
       // Another page has taken it over. Both read until that one does.
       if (this.#release === null || asking.signal.aborted) return;
       this.#release = null;
@@ -411,7 +417,8 @@ class Hub {
         this.#changed();
         return;
       case "look":
-        if (leads) this.#line.look();
+      case "nudge":
+        if (leads) this.#line[message.type]();
         return;
       case "seen":
         if (leads && this.#hidden) this.#say({ type: "state", hidden: true });

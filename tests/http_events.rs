@@ -163,7 +163,7 @@ fn a_list_of_sessions_that_cannot_be_read_is_refused() {
     assert_problem(
         server.post("/events", &[("content-type", "application/json")], b"[]"),
         415,
-        "type",
+        "media-type",
     );
     assert_eq!(server.get("/events").status(), 405);
 }
