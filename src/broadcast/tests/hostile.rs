@@ -1,7 +1,5 @@
 //! Peers that are who they say they are, and mean harm.
 
-use std::collections::HashMap;
-
 use super::random::Random;
 use super::world::*;
 use crate::broadcast::rtcp;
@@ -14,10 +12,8 @@ fn no_index_is_used_for_two_packets() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);
     let viewer = world.connected(Role::Viewer);
-    let mut seen: HashMap<(u32, u64), Vec<u8>> = HashMap::new();
-    let mut highest: HashMap<u32, u64> = HashMap::new();
+    let mut indices = Indices::default();
     let mut sequence = 65_000u16;
-    let mut total = 0;
     for step in 0..10_000u32 {
         // A step that SRTP cannot follow now and then, and new keys, with which indices start anew.
         if step % 4000 == 3000 {
@@ -29,7 +25,7 @@ fn no_index_is_used_for_two_packets() {
                 "the stream has ended for this viewer"
             );
             world.handshake(viewer);
-            (seen, highest) = (HashMap::new(), HashMap::new());
+            indices.forget();
         }
         // Mostly a stream as it should be, with gaps of all sizes, repetitions and other packets under old numbers.
         sequence = sequence.wrapping_add(match random.below(200) {
@@ -63,22 +59,9 @@ fn no_index_is_used_for_two_packets() {
             world.check(publisher);
             world.check(viewer);
         }
-        for packet in std::mem::take(&mut world.browsers[viewer].rtp) {
-            let header = packet.header;
-            total += 1;
-            let top = highest
-                .entry(header.ssrc)
-                .or_insert(0x1_0000 + u64::from(header.sequence));
-            let index = top.saturating_add_signed(i64::from(header.sequence.wrapping_sub(*top as u16) as i16));
-            *top = index.max(*top);
-            let before = seen.insert((header.ssrc, index), packet.payload().to_vec());
-            assert!(
-                before.is_none_or(|before| before == packet.payload()),
-                "step {step}: {header:?}"
-            );
-        }
+        indices.take(std::mem::take(&mut world.browsers[viewer].rtp), step);
     }
-    assert!(total > 2500, "{total}");
+    assert!(indices.total > 2500, "{}", indices.total);
 }
 
 #[test]

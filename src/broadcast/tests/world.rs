@@ -1,5 +1,6 @@
 //! The core, browsers, and the network between them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::BufMut;
 
 use super::browser::Browser;
+use crate::broadcast::rtp::Packet;
 use crate::broadcast::{Broadcast, Config, Event, Routed};
 use crate::peer::tests::certificate;
 use crate::peer::{Dtls, Transmit};
@@ -24,6 +26,37 @@ pub const DELTA: &[u8] = &[0x10, 0x01, 9, 9];
 
 /// What the network does to a datagram of the server's.
 pub type Network = Box<dyn FnMut(&Transmit) -> bool>;
+
+/// What a viewer got, by its SRTP index. RFC 3711 §9.1: no index of a stream protects two packets.
+#[derive(Default)]
+pub struct Indices {
+    seen: HashMap<(u32, u64), Vec<u8>>,
+    highest: HashMap<u32, u64>,
+    /// How many packets came.
+    pub total: usize,
+}
+
+impl Indices {
+    /// Takes what came, and panics at an index that was used twice. The viewer's SRTP has followed: it has opened the packets.
+    pub fn take(&mut self, packets: Vec<Packet>, step: u32) {
+        for packet in packets {
+            let header = packet.header;
+            self.total += 1;
+            let first = 0x1_0000 + u64::from(header.sequence);
+            let top = self.highest.entry(header.ssrc).or_insert(first);
+            let index = top.saturating_add_signed(i64::from(header.sequence.wrapping_sub(*top as u16) as i16));
+            *top = index.max(*top);
+            let before = self.seen.insert((header.ssrc, index), packet.payload().to_vec());
+            let same = before.is_none_or(|before| before == packet.payload());
+            assert!(same, "step {step}: {header:?}");
+        }
+    }
+
+    /// New keys: indices start anew.
+    pub fn forget(&mut self) {
+        (self.seen, self.highest) = Default::default();
+    }
+}
 
 pub struct World {
     pub now: Instant,
