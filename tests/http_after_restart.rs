@@ -151,12 +151,12 @@ fn a_server_says_that_it_is_ready_only_once_all_records_are_read() {
     let mut server = publishers(folder.path());
     for _ in 0..RESTARTS {
         let http = server.http();
-        let boot = |health: &serde_json::Value| health["boot"].as_u64().expect("a number");
-        let next = boot(&get(http, "/healthz").expect("an answer").1) + 1;
+        let process = |health: &serde_json::Value| health["process"].as_str().expect("a name").to_owned();
+        let before = process(&get(http, "/healthz").expect("an answer").1);
         let asking = thread::spawn(move || {
             let begin = Instant::now();
-            // The pause between the two processes can be too short to be seen, so the number tells which one it is.
-            let is_next = || get(http, "/healthz").is_some_and(|(_, health)| boot(&health) == next);
+            // The pause between the two processes can be too short to be seen, so its name tells which one it is.
+            let is_next = || get(http, "/healthz").is_some_and(|(_, health)| process(&health) != before);
             while !is_next() {
                 assert!(begin.elapsed() < running::PATIENCE, "it is never back");
             }

@@ -56,6 +56,8 @@ fn stuck() -> Problem {
 struct HealthBody {
     status: &'static str,
     boot: u64,
+    /// Another in every process: a boot's number comes twice where a process is killed before its own was durable.
+    process: String,
     mode: &'static str,
     /// What the mode gives up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +89,7 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
     let body = HealthBody {
         status: "ok",
         boot: app.boot,
+        process: app.process.clone(),
         mode: app.mode.name(),
         warning: app.mode.warning(),
         uptime_s: app.started.elapsed().as_secs(),
