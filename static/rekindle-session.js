@@ -25,6 +25,9 @@ const TIDY_MS = 1000;
 /** For how long a publisher believes that the publisher in its way is its own lost request. */
 const OWN_GHOST_MS = 40_000;
 
+/** How many this page has. */
+let sessions = 0;
+
 const now = () => performance.now();
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -103,6 +106,7 @@ export class Session extends EventTarget {
     if (options.leaveOnPagehide !== false) globalThis.addEventListener("pagehide", () => this.close(), listen);
     for (const event of ["online", "pageshow"]) globalThis.addEventListener(event, () => this.#nudge(), listen);
     globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), listen);
+    sessions += 1;
     queueMicrotask(() => this.#run());
   }
 
@@ -114,6 +118,8 @@ export class Session extends EventTarget {
   }
 
   #teardown() {
+    if (this.#abort.signal.aborted) return;
+    sessions -= 1;
     clearTimeout(this.#timer);
     const connection = this.#connection;
     const old = this.#old;
@@ -262,7 +268,7 @@ export class Session extends EventTarget {
         if (this.#role === "publisher") this.#watchArrival(connection);
       }
       if (this.#outage) {
-        this.#outage.greeted(data, now());
+        this.#outage.greeted(data, now(), sessions);
         if (this.#outage.upAt === null && !this.#outage.keepsKeys(connection, this.#present)) this.#set("renewing");
       } else {
         this.boot = data.boot;

@@ -113,3 +113,12 @@ test("a server that keeps session keys is given a moment to take them over; then
   assert.equal(outage.renewalAt(kept, full(9000)), Infinity);
   assert.ok(outage.renewalAt({ ...kept, iceDownSince: 0 }, full(13_000)) <= 13_000);
 });
+
+test("a page with many sessions gives each more time, since the browser renews one after the other", () => {
+  const greeted = (among) => {
+    const outage = new Outage({ handshakes: 1 }, 0, null);
+    outage.greeted({ boot: 2, process: "b", patience_ms: 20 }, 100, among);
+    return outage.patience;
+  };
+  assert.deepEqual([greeted(undefined), greeted(1), greeted(50)], [20, 20, 4920]);
+});
