@@ -84,7 +84,7 @@ const lose = (tab, kind) =>
 
 const TOKENS = ["--publish-token-file", "publish-token", "--watch-token-file", "watch-token"];
 
-for (const name of ["chromium", "firefox"]) {
+for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(",")) {
   test(`tokens are asked for, taken from the address, and kept nowhere (${name})`, { timeout: 120_000 }, async () => {
     const { page, close } = await open(name, { args: TOKENS });
     try {
