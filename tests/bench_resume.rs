@@ -1,6 +1,7 @@
 //! `rekindle bench resume` as a program: a tiny run, and what it says.
 
 mod other_server;
+mod other_stack;
 
 use std::process::Command;
 

@@ -2,28 +2,25 @@
 //! watches. It cannot run DTLS again on a live connection, so after a restart it does what plain WHIP and WHEP clients do: it notices
 //! that nothing comes any more, and makes a new session.
 
+mod other_stack;
 mod running;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_VP8;
 use rtc::rtp;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RtpCodecKind};
 use running::{PATIENCE, Server, header, rekindle, text};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-    RTCPeerConnectionState, RTCSessionDescription, Registry, register_default_interceptors,
+    PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use webrtc::runtime::TokioRuntime;
 
 /// A client that has heard nothing for so long takes the server for gone.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -78,20 +75,9 @@ struct Client {
 impl Client {
     async fn new() -> Self {
         let (sender, said) = mpsc::unbounded_channel();
-        let mut media = MediaEngine::default();
-        media.register_default_codecs().expect("codecs");
-        let registry = register_default_interceptors(Registry::new(), &mut media).expect("interceptors");
-        let connection = PeerConnectionBuilder::new()
-            .with_media_engine(media)
-            .with_interceptor_registry(registry)
-            .with_handler(Arc::new(Ear(sender)))
-            .with_runtime(Arc::new(TokioRuntime))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .expect("a connection");
+        let connection = other_stack::connection(Arc::new(Ear(sender))).await;
         Self {
-            connection: Arc::new(connection),
+            connection,
             said,
             session: String::new(),
         }
@@ -141,17 +127,7 @@ impl Publisher {
             clock_rate: 90_000,
             ..Default::default()
         };
-        let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters {
-                ssrc: Some(SSRC),
-                ..Default::default()
-            },
-            codec,
-            ..Default::default()
-        };
-        let name = || "camera".to_owned();
-        let track = MediaStreamTrack::new(name(), name(), name(), RtpCodecKind::Video, vec![encoding]);
-        let track = Arc::new(TrackLocalStaticRTP::new(track));
+        let track = other_stack::track(RtpCodecKind::Video, codec, SSRC);
         let mut client = Client::new().await;
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Sendonly,

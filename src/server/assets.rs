@@ -112,14 +112,12 @@ pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri,
         "/" => "index.html",
         path => path.trim_start_matches('/'),
     };
-    let found = if is_name(name) {
-        app.assets.find(name).await
-    } else {
-        None
-    };
     let compressed = takes_gzip(&headers).then(|| app.assets.compressed(name)).flatten();
     let is_compressed = compressed.is_some();
-    let found = compressed.or(found);
+    let found = match compressed {
+        None if is_name(name) => app.assets.find(name).await,
+        compressed => compressed,
+    };
     let Some((content, tag)) = found else {
         return Problem::not_found().into_response();
     };

@@ -8,19 +8,17 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post};
-use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8};
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RtpCodecKind};
 use tokio::sync::{broadcast, mpsc};
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-    RTCSessionDescription, Registry, register_default_interceptors,
+    PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCSessionDescription,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use webrtc::runtime::TokioRuntime;
+
+use crate::other_stack;
 
 /// What a connection of the server's does.
 struct Ear {
@@ -91,19 +89,7 @@ async fn connection(room: &Room) -> (Arc<dyn PeerConnection>, mpsc::UnboundedRec
         gathered,
         packets: room.packets.clone(),
     };
-    let mut media = MediaEngine::default();
-    media.register_default_codecs().expect("codecs");
-    let registry = register_default_interceptors(Registry::new(), &mut media).expect("interceptors");
-    let connection = PeerConnectionBuilder::new()
-        .with_media_engine(media)
-        .with_interceptor_registry(registry)
-        .with_handler(Arc::new(ear))
-        .with_runtime(Arc::new(TokioRuntime))
-        .with_udp_addrs(vec!["127.0.0.1:0"])
-        .build()
-        .await
-        .expect("a connection");
-    let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+    let connection = other_stack::connection(Arc::new(ear)).await;
     room.kept.lock().expect("not poisoned").push(connection.clone());
     (connection, all)
 }
@@ -158,17 +144,7 @@ async fn watch(State(room): State<Room>, offer: String) -> Response {
             channels,
             ..Default::default()
         };
-        let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters {
-                ssrc: Some(ssrc),
-                ..Default::default()
-            },
-            codec,
-            ..Default::default()
-        };
-        let name = || "bench".to_owned();
-        let track = MediaStreamTrack::new(name(), name(), format!("{ssrc}"), kind, vec![encoding]);
-        let track = Arc::new(TrackLocalStaticRTP::new(track));
+        let track = other_stack::track(kind, codec, ssrc);
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Sendonly,
             ..Default::default()

@@ -90,6 +90,13 @@ impl Certificate {
     pub fn sha256(&self) -> Vec<u8> {
         sha256(&self.der)
     }
+
+    fn for_dtls(&self) -> DtlsCertificate {
+        DtlsCertificate {
+            certificate: self.der.clone(),
+            private_key: self.key.clone(),
+        }
+    }
 }
 
 pub fn sha256(data: &[u8]) -> Vec<u8> {
@@ -105,10 +112,7 @@ impl Association {
     /// Where the library refuses the configuration: never for an MTU of at least 256 bytes.
     pub fn new(certificate: &Certificate, options: Options, seed: Option<u64>, now: Instant) -> Self {
         let config = options.config(seed);
-        let own = DtlsCertificate {
-            certificate: certificate.der.clone(),
-            private_key: certificate.key.clone(),
-        };
+        let own = certificate.for_dtls();
         let mut dtls = if options.only_12 {
             Dtls::new_12(config, own, now)
         } else {
@@ -123,11 +127,11 @@ impl Association {
     /// # Panics
     /// As [`Association::new`].
     pub fn passive(certificate: &Certificate, options: Options, now: Instant) -> Self {
-        let own = DtlsCertificate {
-            certificate: certificate.der.clone(),
-            private_key: certificate.key.clone(),
-        };
-        Self::begun(Dtls::new_auto(options.config(None), own, now), false, now)
+        Self::begun(
+            Dtls::new_auto(options.config(None), certificate.for_dtls(), now),
+            false,
+            now,
+        )
     }
 
     fn begun(dtls: Dtls, active: bool, now: Instant) -> Self {

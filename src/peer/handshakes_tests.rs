@@ -1,0 +1,206 @@
+use super::super::dtls::{DtlsError, Load};
+use super::super::srtp::{Profile, SessionKeys};
+use super::*;
+
+/// Completes when it is told to, by its number.
+struct Puppet(Instant, usize);
+
+impl Handshake for Puppet {
+    fn drive(
+        &mut self,
+        now: Instant,
+        datagram: Option<&[u8]>,
+        _: &mut Vec<Bytes>,
+    ) -> Result<Option<Completed>, DtlsError> {
+        self.0 = now + Duration::from_secs(1);
+        let keys = || SessionKeys::new(Profile::AeadAes128Gcm, &[0; 56]).expect("keys");
+        Ok((datagram == Some(&finished(self.1))).then(|| Completed {
+            certificate: Vec::new(),
+            keys: keys(),
+        }))
+    }
+
+    fn next_timeout(&self) -> Instant {
+        self.0
+    }
+}
+
+struct World {
+    now: Instant,
+    cookies: Cookies,
+    handshakes: Handshakes,
+    begun: Vec<Begin>,
+}
+
+fn here() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 1))
+}
+
+/// The first fragment of a ClientHello, with no session id.
+fn hello(random: u8, cookie: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0; 25];
+    datagram[0] = 22;
+    datagram[13] = 1;
+    datagram.extend([0xfe, 0xfd]);
+    datagram.extend([random; 32]);
+    datagram.extend([0, cookie.len() as u8]);
+    datagram.extend(cookie);
+    datagram
+}
+
+/// A protected record, which the puppet of this number takes for the end of its handshake.
+fn finished(number: usize) -> [u8; 2] {
+    [0x2f, number as u8]
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            cookies: Cookies::new(&[5; 32], now),
+            handshakes: Handshakes::default(),
+            begun: Vec::new(),
+        }
+    }
+
+    /// Hands in a datagram. Whether a handshake was completed, and what was sent.
+    fn take(&mut self, datagram: &[u8]) -> (bool, Vec<Transmit>) {
+        let (now, cookies, begun) = (self.now, &self.cookies, &mut self.begun);
+        let mut out = Vec::new();
+        let passed = self
+            .handshakes
+            .screen(now, here(), datagram, cookies, |_| true, &mut out);
+        let mut done = false;
+        for datagram in passed {
+            let start = |begin| {
+                begun.push(begin);
+                Some((
+                    Box::new(Puppet(now, begun.len())) as Box<dyn Handshake>,
+                    Load::for_tests(),
+                ))
+            };
+            let handshakes = &mut self.handshakes;
+            done |= handshakes
+                .handle(now, here(), &datagram, cookies, start, &mut out)
+                .is_some();
+        }
+        (done, out)
+    }
+
+    fn cookie(&mut self, random: u8) -> Vec<u8> {
+        let (_, out) = self.take(&hello(random, &[]));
+        assert_eq!(out.len(), 1, "asked for a cookie");
+        out[0].data[out[0].data.len() - COOKIE_LEN..].to_vec()
+    }
+}
+
+#[test]
+fn an_older_attempt_cannot_begin_anew_once_a_newer_one_has_completed() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    world.take(&hello(2, &[]));
+    assert!(world.take(&finished(2)).0);
+    world.take(&hello(1, &[]));
+    assert!(!world.take(&finished(1)).0);
+    assert_eq!(world.begun.len(), 2, "said again, since no answer came");
+    world.now += STALE;
+    world.take(&hello(1, &[]));
+    assert_eq!(world.begun.len(), 3, "forgotten in the end");
+}
+
+#[test]
+fn a_newer_attempt_goes_on_when_an_older_one_completes() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    world.take(&hello(2, &[]));
+    assert!(world.take(&finished(1)).0);
+    assert!(world.take(&finished(2)).0);
+    assert_eq!(world.begun.len(), 2);
+}
+
+#[test]
+fn under_a_flood_only_who_shows_a_cookie_is_answered() {
+    let mut world = World::new();
+    for random in 1..=100 {
+        let (_, out) = world.take(&hello(random, &[]));
+        let asked = usize::from(random > 2);
+        assert_eq!(out.len(), asked);
+        world.now += Duration::from_millis(2);
+    }
+    assert_eq!(world.begun, [Begin::Direct, Begin::Direct]);
+    // The browser may take the answer to anybody's ClientHello for its own.
+    let cookie = world.cookie(101);
+    world.take(&hello(102, &cookie));
+    assert_eq!(world.begun.len(), 3);
+    let mut forged = cookie.clone();
+    forged[0] ^= 1;
+    world.take(&hello(103, &forged));
+    assert_eq!(world.begun.len(), 3);
+    assert!(world.take(&finished(3)).0);
+}
+
+#[test]
+fn a_failure_counts_only_where_no_other_handshake_is_completed() {
+    let mut world = World::new();
+    let expire = |world: &mut World| {
+        world.now += HANDSHAKE_TIMEOUT;
+        let (now, mut out) = (world.now, Vec::new());
+        assert!(world.handshakes.handle_timeout(now, here(), &mut out).is_none());
+        world.handshakes.take_failures()
+    };
+    world.take(&hello(1, &[]));
+    world.now += OVERTAKEN_TIMEOUT;
+    world.take(&hello(2, &[]));
+    assert_eq!(world.handshakes.list.len(), 1, "the older one is given up");
+    assert_eq!(
+        world.handshakes.take_failures(),
+        Failures::default(),
+        "the newer one is under way"
+    );
+    assert!(world.take(&finished(2)).0);
+    assert_eq!(expire(&mut world), Failures::default());
+
+    world.take(&hello(3, &[]));
+    let timeout = Failures {
+        timeout: 1,
+        ..Failures::default()
+    };
+    assert_eq!(expire(&mut world), timeout);
+    assert_eq!(world.handshakes.take_failures(), Failures::default(), "told once");
+
+    world.take(&hello(4, &[]));
+    let certificate = Failures {
+        certificate: 1,
+        ..Failures::default()
+    };
+    assert_eq!(world.handshakes.give_up(Fault::NoCertificate), certificate);
+    assert_eq!(world.handshakes.give_up(Fault::Passive).error, 1);
+}
+
+#[test]
+fn one_in_which_the_browser_has_answered_is_not_pushed_out_by_new_ones() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    world.handshakes.list[0].answered = true;
+    world.take(&hello(2, &[]));
+    for random in 3..8 {
+        let cookie = world.cookie(random);
+        world.take(&hello(random, &cookie));
+    }
+    assert_eq!(world.begun.len(), 7);
+    let there: Vec<u8> = world.handshakes.list.iter().map(|h| h.random[0]).collect();
+    assert_eq!(there, [7, 6, 1]);
+}
+
+#[test]
+fn where_others_send_hellos_too_a_flight_without_a_cookie_is_not_repeated_unasked() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    let end = world.now + HANDSHAKE_TIMEOUT;
+    assert!(world.handshakes.next_timeout() < Some(end));
+    world.take(&hello(2, &[]));
+    world.take(&hello(3, &[]));
+    let earliest = world.handshakes.next_timeout().unwrap();
+    assert!(earliest >= world.now + OVERTAKEN_TIMEOUT);
+}
