@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { Browsers, Tab, random, until } from "./lib/pages.js";
-import { TcpRelay, UdpRelay } from "./lib/relay.js";
+import { TcpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
-import { Server, clock, ownAddress, sleep } from "./lib/server.js";
+import { Server, clock, sleep } from "./lib/server.js";
 import { firstAnswer } from "./lib/stun.js";
 
 /** From the start of the new process to a new frame; the aim is a second, machines that tests share with others get more. */
@@ -210,23 +210,7 @@ for (const [publisher, loss] of [
   ["chromium", 0.02],
 ]) {
   test(`50 ms round trip, ${loss * 100} % loss, published by ${publisher}`, { timeout: 90_000 }, async () => {
-    // The server lives behind one address, the relay is what it advertises. Both use the same port.
-    const own = ownAddress();
-    const relays = [];
-    const next = random(5);
-    const through = async (server) => {
-      if (relays.length === 0) {
-        relays.push(await TcpRelay.open(server.port, { delayMs: 25 }));
-        relays.push(await UdpRelay.open({ host: own, port: server.udpPort, upstream: { host: "127.0.0.1", port: server.udpPort }, delayMs: 25, loss, random: next }));
-      }
-      return `http://127.0.0.1:${relays[0].port}/?channel=test`;
-    };
-    const broadcast = await Broadcast.open({
-      publisher,
-      server: { udpHost: "127.0.0.1", args: ["--advertise", own] },
-      publisherUrl: through,
-      viewerUrl: through,
-    });
+    const broadcast = await Broadcast.openFar(50, { publisher, relay: { loss, random: random(5) } });
     const rounds = [];
     try {
       const before = await broadcast.identities();
@@ -243,7 +227,6 @@ for (const [publisher, loss] of [
     } finally {
       record(`50 ms round trip, ${loss * 100} % loss, publisher ${publisher}`, { rounds });
       await broadcast.close();
-      for (const relay of relays) relay.close();
     }
   });
 }

@@ -4,9 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { median } from "./lib/pages.js";
-import { TcpRelay, UdpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
-import { ownAddress, sleep } from "./lib/server.js";
+import { sleep } from "./lib/server.js";
 
 const RTT_MS = 50;
 const [UP_TO_MS, STEP_MS] = (process.env.REKINDLE_SWEEP ?? "400:25").split(":").map(Number);
@@ -42,18 +41,8 @@ class Attempts {
 
 test(`down for 0 to ${UP_TO_MS} ms in steps of ${STEP_MS}, Chromium`, { timeout: 240_000 }, async () => {
   const attempts = new Attempts();
-  const relays = [];
-  const own = ownAddress();
-  const url = async (server) => {
-    if (relays.length === 0) {
-      relays.push(await TcpRelay.open(server.port, { delayMs: RTT_MS / 2 }));
-      const upstream = { host: "127.0.0.1", port: server.udpPort };
-      relays.push(await UdpRelay.open({ host: own, port: server.udpPort, upstream, delayMs: RTT_MS / 2, watch: (...seen) => attempts.watch(...seen) }));
-    }
-    return `http://127.0.0.1:${relays[0].port}/?channel=test`;
-  };
-  const server = { args: ["--advertise", own], udpHost: "127.0.0.1" };
-  const broadcast = await Broadcast.open({ publisher: "chromium", viewers: ["chromium"], server, publisherUrl: url, viewerUrl: url });
+  const relay = { watch: (...seen) => attempts.watch(...seen) };
+  const broadcast = await Broadcast.openFar(RTT_MS, { publisher: "chromium", viewers: ["chromium"], relay });
   const rounds = [];
   try {
     let restarts = 0;
@@ -75,6 +64,5 @@ test(`down for 0 to ${UP_TO_MS} ms in steps of ${STEP_MS}, Chromium`, { timeout:
     broadcast.assertNoProblems();
   } finally {
     await broadcast.close();
-    for (const relay of relays) relay.close();
   }
 });

@@ -4,9 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { median, random } from "./lib/pages.js";
-import { TcpRelay, UdpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
-import { clock, ownAddress, sleep } from "./lib/server.js";
+import { clock, sleep } from "./lib/server.js";
 
 const KILLS = Number(process.env.REKINDLE_UNSEEN_KILLS ?? 4);
 const RTT_MS = 50;
@@ -15,26 +14,7 @@ const FRAME_MS = 34;
 /** Generous: machines that tests share with others stall. */
 const LIMITS = { still_ms: 250, made_up_ms: 120 };
 
-async function away(publisher, viewer) {
-  const relays = [];
-  const own = ownAddress();
-  const url = async (server) => {
-    if (relays.length === 0) {
-      relays.push(await TcpRelay.open(server.port, { delayMs: RTT_MS / 2 }));
-      const upstream = { host: "127.0.0.1", port: server.udpPort };
-      relays.push(await UdpRelay.open({ host: own, port: server.udpPort, upstream, delayMs: RTT_MS / 2, random: random(1) }));
-    }
-    return `http://127.0.0.1:${relays[0].port}/?channel=test`;
-  };
-  const server = { args: ["--advertise", own], udpHost: "127.0.0.1" };
-  const broadcast = await Broadcast.open({ publisher, viewers: [viewer], server, publisherUrl: url, viewerUrl: url });
-  const close = broadcast.close.bind(broadcast);
-  broadcast.close = async () => {
-    await close();
-    for (const relay of relays) relay.close();
-  };
-  return broadcast;
-}
+const away = (publisher, viewer) => Broadcast.openFar(RTT_MS, { publisher, viewers: [viewer], relay: { random: random(1) } });
 
 /** What each of some kills cost the viewer: by the test's own counts, and by what its page says. */
 async function kills(broadcast, survived) {

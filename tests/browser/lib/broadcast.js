@@ -1,7 +1,8 @@
 // A running broadcast: the server, one publisher, some viewers, and what is asked of every restart.
 import assert from "node:assert/strict";
 import { Browsers, Tab, until } from "./pages.js";
-import { Server, sleep } from "./server.js";
+import { TcpRelay, UdpRelay } from "./relay.js";
+import { Server, ownAddress, sleep } from "./server.js";
 
 export class Broadcast {
   /**
@@ -27,6 +28,33 @@ export class Broadcast {
       throw error;
     }
     return broadcast;
+  }
+
+  /**
+   * The same with the browsers a round trip away: the server lives behind one address, the relay is what it advertises, and both use the same
+   * port. `relay`: what else the datagrams go through.
+   */
+  static async openFar(rttMs, { relay = {}, ...options } = {}) {
+    const relays = [];
+    const own = ownAddress();
+    const url = async (server) => {
+      if (relays.length === 0) {
+        relays.push(await TcpRelay.open(server.port, { delayMs: rttMs / 2 }));
+        const upstream = { host: "127.0.0.1", port: server.udpPort };
+        relays.push(await UdpRelay.open({ host: own, port: server.udpPort, upstream, delayMs: rttMs / 2, ...relay }));
+      }
+      return `http://127.0.0.1:${relays[0].port}/?channel=test`;
+    };
+    const closeRelays = () => relays.forEach((one) => one.close());
+    try {
+      const server = { args: ["--advertise", own], udpHost: "127.0.0.1" };
+      const broadcast = await Broadcast.open({ ...options, server, publisherUrl: url, viewerUrl: url });
+      broadcast.closeRelays = closeRelays;
+      return broadcast;
+    } catch (error) {
+      closeRelays();
+      throw error;
+    }
   }
 
   get tabs() {
@@ -109,5 +137,6 @@ export class Broadcast {
   async close() {
     await this.browsers.close();
     await this.server.close();
+    this.closeRelays?.();
   }
 }
