@@ -6,9 +6,9 @@ import { Server, ownAddress, sleep } from "./server.js";
 
 export class Broadcast {
   /**
-   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: Function, viewerUrl?: Function, viewerLaunch?: object, launch?: Function }} options
+   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: Function, publisherPrepare?: Function, viewerUrl?: Function, viewerLaunch?: object, launch?: Function }} options
    */
-  static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
+  static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
     const broadcast = new Broadcast();
     broadcast.browsers = new Browsers();
     broadcast.server = await Server.make(server);
@@ -16,7 +16,7 @@ export class Broadcast {
       await broadcast.server.start();
       const url = `${broadcast.server.url}/?channel=test`;
       broadcast.url = url;
-      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(broadcast.server)), (await publisherUrl?.(broadcast.server)) ?? url);
+      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(broadcast.server)), (await publisherUrl?.(broadcast.server)) ?? url, publisherPrepare);
       broadcast.viewers = [];
       for (const name of viewers) {
         broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, { ...launch(broadcast.server), ...viewerLaunch }), (await viewerUrl?.(broadcast.server)) ?? url));
