@@ -174,3 +174,20 @@ fn a_rekey_that_is_killed_at_any_moment_leaves_a_vault_that_one_key_file_opens_w
         "{under_the_old} {under_the_new}"
     );
 }
+
+#[test]
+fn the_command_ends_with_exit_code_0_where_all_is_done_1_where_files_are_set_aside_and_2_where_nothing_is() {
+    let place = place();
+    let run = || output(rekindle(place.path()).args(ARGUMENTS));
+    let missing = output(rekindle(place.path()).args(["rekey", "vault", "--key-file", OLD, "--new-key-file", "none"]));
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(said(&missing).contains("there is no key file"), "{}", said(&missing));
+    let done = run();
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(text.contains("16 peers are now encrypted to age1"), "{text}");
+    fs::write(place.path().join("vault/peers/peernumber0.age"), b"").expect("written");
+    let again = run();
+    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("1 files could not be used"));
+}

@@ -9,8 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rekindle::cli::audit_report::{write_human, write_json};
 use rekindle::sdp::fingerprint_value;
-use rekindle::vault::audit::{Options, Verdict, audit, write_human, write_json};
+use rekindle::vault::audit::{Options, Verdict, audit};
 use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault};
 
 const FILES: [&str; 2] = ["identity.age", "peers/Ab3dEf7h.age"];

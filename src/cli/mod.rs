@@ -3,6 +3,7 @@
 mod address;
 mod announce;
 mod args;
+pub mod audit_report;
 #[cfg(feature = "bench")]
 mod bench;
 mod error;

@@ -1,11 +1,16 @@
 //! The commands for the state folder: `audit` and `rekey`.
 
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::vault::{audit, rekey};
+use super::audit_report;
+use crate::vault::audit::Verdict;
+use crate::vault::rekey::{self, Outcome};
+use crate::vault::{KeyError, KeyFile, VaultError, audit};
 
 /// `rekindle audit`. Exit code 0: clean; 1: findings; 2: could not look.
 #[derive(Args, Debug)]
@@ -31,18 +36,38 @@ pub(super) struct AuditArgs {
 
 impl AuditArgs {
     pub(super) fn run(self) -> ExitCode {
-        audit::run(&audit::Options {
+        let mut out = io::stdout();
+        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let options = audit::Options {
             target: self.target,
             key_file: self.key_file,
             name: self.name,
             reveal: self.reveal,
-            detail: self.detail,
-            json: self.json,
-        })
+        };
+        let report = match audit::audit(&options, &mut io::stdin(), SystemTime::now()) {
+            Ok(report) => report,
+            Err(error) => {
+                eprintln!("rekindle: {}", audit_report::safe(&error.to_string()));
+                return ExitCode::from(2);
+            }
+        };
+        let written = if self.json {
+            audit_report::write_json(&report, &mut out)
+        } else {
+            audit_report::write_human(&report, self.detail, colour, &mut out)
+        };
+        match written {
+            // Whoever reads may have read enough (`| head`); the verdict stands.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                eprintln!("rekindle: cannot write the report: {error}");
+                ExitCode::from(2)
+            }
+            _ => ExitCode::from(u8::from(report.verdict == Verdict::Findings)),
+        }
     }
 }
 
-/// `rekindle rekey`.
+/// `rekindle rekey`. Exit code 0: all done; 1: done, but some files could not be used and were set aside; 2: nothing was done.
 #[derive(Args, Debug)]
 pub(super) struct RekeyArgs {
     /// The state folder
@@ -57,10 +82,65 @@ pub(super) struct RekeyArgs {
 
 impl RekeyArgs {
     pub(super) fn run(self) -> ExitCode {
-        rekey::run(&rekey::Options {
-            dir: self.dir,
-            key_file: self.key_file,
-            new_key_file: self.new_key_file,
-        })
+        match self.rekey() {
+            Ok((outcome, recipient)) => {
+                let _ = self.report(&mut io::stdout().lock(), outcome, &recipient);
+                ExitCode::from(u8::from(outcome.unusable > 0))
+            }
+            Err(error) => {
+                eprintln!("rekindle: {error}");
+                if matches!(*error, NotRekeyed::Vault(VaultError::InUse(_))) {
+                    eprintln!(
+                        "A server that runs takes a changed key file on SIGHUP: put the new identity in front of its key \
+                         file, send the signal, and remove the old identity when `rekindle audit` shows no file under it."
+                    );
+                }
+                ExitCode::from(2)
+            }
+        }
     }
+
+    fn rekey(&self) -> Result<(Outcome, String), Box<NotRekeyed>> {
+        let old = KeyFile::load(&self.key_file).map_err(|e| Box::new(e.into()))?;
+        let new = KeyFile::load(&self.new_key_file).map_err(|e| Box::new(e.into()))?;
+        let recipient = new.recipients().next().expect("a key file has an identity");
+        let outcome = rekey::rekey(&self.dir, old, new).map_err(|e| Box::new(e.into()))?;
+        Ok((outcome, recipient))
+    }
+
+    fn report(&self, out: &mut dyn Write, outcome: Outcome, recipient: &str) -> io::Result<()> {
+        let Outcome {
+            peers,
+            unusable,
+            set_aside,
+            ..
+        } = outcome;
+        writeln!(out, "identity.age and {peers} peers are now encrypted to {recipient}.")?;
+        if unusable > 0 {
+            writeln!(
+                out,
+                "{unusable} files could not be used and were moved to set-aside/: see `rekindle audit`."
+            )?;
+        }
+        if set_aside > 0 {
+            writeln!(
+                out,
+                "{set_aside} files in set-aside/ stay under the keys they were under: look at them, delete them."
+            )?;
+        }
+        writeln!(
+            out,
+            "{} opens nothing here any more. It still opens backups and whatever the disk has kept of the old files.",
+            self.key_file.display()
+        )
+    }
+}
+
+/// Why nothing was re-encrypted.
+#[derive(Debug, thiserror::Error)]
+enum NotRekeyed {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }

@@ -4,10 +4,10 @@
 
 use super::{Builder, Class, encoded};
 use crate::full_state::record::{Counters, ReceivedCounter, SentCounter, SessionCounters, SessionRecord};
+use crate::vault::layout::{file_name, session_path};
 use crate::vault::record::full_state::{COUNTERS, SESSION};
 use crate::vault::record::limits;
 use crate::vault::seal::decode_of_any_kind;
-use crate::vault::store::{file_name, session_path};
 
 /// Larger files stay in one piece: a report of a hundred thousand fields helps nobody. In bytes.
 const MOST: usize = limits::PEER_FILE;

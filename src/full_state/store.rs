@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use super::clock::unix_seconds;
 use super::error::{FileFault, VaultError};
 use super::files::{Folder, ReadError};
+use super::layout::{COUNTERS, SESSIONS, file_name, session_path, ufrag_of};
 use super::record::{Header, Kind, limits as files};
 use super::seal::{decode_within, seal, unseal};
-use super::store::{COUNTERS, SESSIONS, file_name, session_path, ufrag_of, write_error};
 use super::{KeyFile, Opened, Reader, Ufrag, Vault};
 use crate::full_state::record::{Counters, SessionCounters, SessionRecord, limits};
 
@@ -41,7 +41,7 @@ impl Vault {
         let sealed = seal(&key, &session_path(&file), &header, session, 2 * limits::MATERIAL);
         folder
             .replace(&file, &sealed)
-            .map_err(|e| write_error(&folder, "a session", e))
+            .map_err(|e| folder.write_error("a session", e))
     }
 
     /// Writes the counters of all sessions, durably.
@@ -60,7 +60,7 @@ impl Vault {
         let sealed = seal(&key, COUNTERS, &header, counters, streams + 32);
         self.root
             .replace(COUNTERS, &sealed)
-            .map_err(|e| write_error(&self.root, COUNTERS, e))
+            .map_err(|e| self.root.write_error(COUNTERS, e))
     }
 
     /// Removes a peer's session keys, durably. Whether there were any.

@@ -9,11 +9,11 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use crate::net::Handle;
-use crate::sdp;
-use crate::vault::{FingerprintHash, Identity, Vault};
+use crate::vault::Vault;
 
 use super::assets::{self, Assets};
 use super::auth::Token;
+use super::certificates::Certificates;
 use super::keeper::Keeper;
 use super::limit::Limiter;
 use super::sessions::Sessions;
@@ -29,7 +29,7 @@ pub(super) struct App {
     pub limiter: Limiter,
     pub assets: Assets,
     pub health: Health,
-    pub certificates: Certificates,
+    pub certificates: Arc<Certificates>,
     /// Which life of the server this is.
     pub boot: u64,
     /// A random name of this process, in hexadecimal digits.
@@ -48,49 +48,6 @@ pub(super) struct App {
     pub behind_proxy: bool,
     /// What stands before the paths that are given out.
     pub base_path: BasePath,
-}
-
-/// The server's certificates, under the hashes that answers and the page name them by.
-pub(super) struct Certificates {
-    /// The one that new peers get first.
-    list: Vec<Certificate>,
-}
-
-/// A certificate under two hashes.
-pub(super) struct Certificate {
-    /// SHA-256, for answers.
-    pub sha256: [u8; 32],
-    /// SHA-512, as in `a=fingerprint` (RFC 8122 §5), for the page.
-    pub other: String,
-}
-
-impl Certificates {
-    /// The certificate that new peers get, and those that peers of earlier boots go by.
-    pub(super) fn new<'a>(current: &'a Identity, earlier: impl IntoIterator<Item = &'a Identity>) -> Self {
-        let one = |identity: &Identity| Certificate {
-            sha256: identity.sha256(),
-            other: sdp::fingerprint_value("sha-512", &identity.fingerprint(FingerprintHash::Sha512)),
-        };
-        Self {
-            list: std::iter::once(current).chain(earlier).map(one).collect(),
-        }
-    }
-
-    /// The one that new peers get.
-    pub(super) fn current(&self) -> &Certificate {
-        &self.list[0]
-    }
-
-    /// SHA-256 of those that no new peer gets.
-    pub(super) fn earlier(&self) -> impl Iterator<Item = [u8; 32]> {
-        self.list[1..].iter().map(|certificate| certificate.sha256)
-    }
-
-    /// The other hash of a peer's certificate, by its SHA-256.
-    pub(super) fn other(&self, sha256: &[u8; 32]) -> &str {
-        let found = self.list.iter().find(|certificate| certificate.sha256 == *sha256);
-        &found.unwrap_or(self.current()).other
-    }
 }
 
 /// Where a request comes from, for limits.

@@ -10,8 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::app::{App, Certificates, router};
+use super::app::{App, router};
 use super::assets::Assets;
+use super::certificates::Certificates;
 use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::listen;
@@ -59,8 +60,9 @@ impl World {
             .expect("threads");
         let (keeper, forget) = Keeper::channel();
         let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::new(0, Instant::now())));
+        let certificates = Arc::new(Certificates::new(&identity, []));
         let earlier = Earlier {
-            certificates: vec![],
+            certificates: certificates.clone(),
             net: net.clone(),
         };
         runtime.spawn(keeper::run(
@@ -79,7 +81,7 @@ impl World {
             limiter: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),
-            certificates: Certificates::new(&identity, []),
+            certificates,
             boot: 1,
             process: "0123456789abcdef".to_owned(),
             mode: Default::default(),

@@ -11,6 +11,7 @@ use crate::broadcast::{Departure, Event, UNHEARD};
 use crate::net::{Handle, Notice, Notices};
 use crate::vault::{PeerRecord, Ufrag, Vault, VaultError};
 
+use super::certificates::Certificates;
 use super::sessions::Sessions;
 
 /// Changes written in one go; then newer news is looked at.
@@ -60,19 +61,19 @@ enum Change {
 
 /// The server's certificates that no new peer gets: each goes when no peer is left that goes by it.
 pub(super) struct Earlier {
-    /// Their SHA-256.
-    pub certificates: Vec<[u8; 32]>,
+    pub certificates: Arc<Certificates>,
     pub net: Handle,
 }
 
 impl Earlier {
-    /// Takes out those that nobody goes by. Only when all records of earlier boots have been read.
-    fn unused(&mut self, sessions: &Sessions) -> Vec<[u8; 32]> {
-        let unused = |certificate: &mut [u8; 32]| !sessions.is_in_use(certificate);
-        let unused: Vec<_> = self.certificates.extract_if(.., unused).collect();
+    /// Takes out those that nobody goes by, and says which. Only when all records of earlier boots have been read.
+    fn take_unused(&self, sessions: &Sessions) -> Vec<[u8; 32]> {
+        let mut unused = self.certificates.earlier_sha256();
+        unused.retain(|certificate| !sessions.is_in_use(certificate));
         for certificate in &unused {
             self.net.forget_identity(certificate);
         }
+        self.certificates.forget(&unused);
         unused
     }
 }
@@ -118,7 +119,7 @@ pub(super) async fn run(
     vault: Arc<Vault>,
     mut notices: Notices,
     mut forget: mpsc::UnboundedReceiver<Forget>,
-    mut earlier: Earlier,
+    earlier: Earlier,
     media: u16,
 ) -> Ended {
     let mut changes = Changes::default();
@@ -143,8 +144,8 @@ pub(super) async fn run(
         }
         if !changes.0.is_empty() {
             writing = Some(write(vault.clone(), changes.batch()));
-        } else if !earlier.certificates.is_empty() && !unread && sessions.is_loaded() {
-            let unused = earlier.unused(&sessions);
+        } else if !unread {
+            let unused = earlier.take_unused(&sessions);
             if !unused.is_empty() {
                 writing = Some(forget_identities(vault.clone(), unused));
             }

@@ -5,6 +5,7 @@ mod app;
 mod assets;
 mod auth;
 mod base_path;
+mod certificates;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -16,7 +16,6 @@ use super::app::App;
 use super::auth;
 use super::events::{EventStream, Frame, Kinds, Tap};
 use super::problem::Problem;
-use super::session_id;
 use super::sessions::Greeting;
 use super::whip::{read_body, require_type};
 
@@ -31,7 +30,7 @@ const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The peer of a session's id. While the records of the last boot are still being read, waits for this one.
 async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
-    let (ufrag, certificate) = session_id::verify(&app.vault, id).ok_or_else(Problem::no_session)?;
+    let (ufrag, certificate) = app.certificates.verify(id).ok_or_else(Problem::no_session)?;
     let found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
     if found == Some(certificate) {
         Ok(ufrag)

@@ -1,11 +1,10 @@
 //! What a session is made of and called by: ICE credentials, and the id in its URL.
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand;
 use zeroize::Zeroize;
 
-use crate::vault::{IceCredentials, IcePassword, Role, Ufrag, Vault};
+use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that is safe in a URL and as a file name.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -13,6 +12,8 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const UFRAG: usize = 16;
 /// Length of a password: 190 bits. RFC 8445 §5.3 asks for 128.
 const PASSWORD: usize = 32;
+/// Bytes of the tag in an id: 128 bits.
+pub(super) const TAG: usize = 16;
 
 /// Fresh ICE credentials. A publisher's user name fragment sorts before every viewer's, so that a restart can read publishers' records
 /// first without having opened any.
@@ -57,28 +58,8 @@ pub(super) fn sdp_session_id() -> Result<u64, Unspecified> {
     Ok(u64::from_be_bytes(bytes) >> 1)
 }
 
-/// The id of a session: who holds it may end the session and read its events. The user name fragment alone travels in clear in
-/// every STUN request, so a tag that only this vault can make stands behind it. Nothing else of it needs to be kept.
-pub(super) fn session_id(vault: &Vault, ufrag: &Ufrag) -> String {
-    // The first is under the present certificate, which new peers get.
-    let tag = vault.session_tags(ufrag).first().map_or([0; 16], |tag| tag.tag);
-    format(ufrag, &tag)
-}
-
-/// The peer that an id names, if its tag is right for one of the certificates, and SHA-256 of that one: the peer must go by it, or
-/// whoever got hold of an old private key could make ids for new peers. Compared in constant time.
-pub(super) fn verify(vault: &Vault, id: &str) -> Option<(Ufrag, [u8; 32])> {
-    let (ufrag, tag) = parse(id)?;
-    let mut right = None;
-    for known in vault.session_tags(&ufrag) {
-        if verify_slices_are_equal(&known.tag, &tag).is_ok() {
-            right = Some(known.certificate);
-        }
-    }
-    Some((ufrag, right?))
-}
-
-fn format(ufrag: &Ufrag, tag: &[u8; 16]) -> String {
+/// Writes an id: the user name fragment, and the tag in hexadecimal digits.
+pub(super) fn format(ufrag: &Ufrag, tag: &[u8; TAG]) -> String {
     let mut id = format!("{ufrag}-");
     for byte in tag {
         for digit in [byte >> 4, byte & 15] {
@@ -88,7 +69,8 @@ fn format(ufrag: &Ufrag, tag: &[u8; 16]) -> String {
     id
 }
 
-fn parse(id: &str) -> Option<(Ufrag, [u8; 16])> {
+/// Reads an id. Whether the tag is right is another question.
+pub(super) fn parse(id: &str) -> Option<(Ufrag, [u8; TAG])> {
     let (ufrag, hex) = id.split_once('-')?;
     let ufrag = Ufrag::new(ufrag).ok()?;
     let digits: &[u8; 32] = hex.as_bytes().try_into().ok()?;
@@ -97,7 +79,7 @@ fn parse(id: &str) -> Option<(Ufrag, [u8; 16])> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     };
-    let mut tag = [0; 16];
+    let mut tag = [0; TAG];
     for (byte, pair) in tag.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = value(pair[0])? << 4 | value(pair[1])?;
     }

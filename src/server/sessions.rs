@@ -13,7 +13,7 @@ use crate::sdp::{self, Stream};
 use crate::vault::{PeerRecord, Role, Ufrag};
 
 use super::Mode;
-use super::app::Certificates;
+use super::certificates::Certificates;
 use super::events::{Frame, Hello, Tap};
 use super::limit::{Place, Places};
 
@@ -262,7 +262,7 @@ impl Sessions {
             process: greeting.process,
             mode: greeting.mode,
             role: session.record.role,
-            fingerprint: greeting.certificates.other(&session.certificate),
+            fingerprint: &greeting.certificates.other(&session.certificate),
             connected: session.connected,
             handshaking: session.handshaking,
             unheard: session.unheard,

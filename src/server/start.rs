@@ -16,8 +16,9 @@ use crate::net::{self, Notices, timeline};
 use crate::peer::{Dtls, Identities};
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
-use super::app::{App, Certificates, router};
+use super::app::{App, router};
 use super::assets::Assets;
+use super::certificates::Certificates;
 use super::keeper::{self, Earlier, Ended, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
@@ -222,7 +223,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
             })?;
     timeline::mark("serving", Instant::now());
 
-    let certificates = Certificates::new(&identity, earlier.iter().map(AsRef::as_ref));
+    let certificates = Arc::new(Certificates::new(&identity, earlier.iter().map(AsRef::as_ref)));
     drop((identity, earlier));
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
     sessions.expect(records);
@@ -357,7 +358,7 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
     let http = tokio::spawn(listen::serve(listener, router(app), limits, stopping, GRACE));
     let earlier = Earlier {
-        certificates: app.certificates.earlier().collect(),
+        certificates: app.certificates.clone(),
         net: app.net.clone(),
     };
     let keeper = keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier, media);

@@ -179,7 +179,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
     }
     tracing::info!(peer = number, ?role, channel, "a peer joins");
     Ok(Created {
-        id: session_id::session_id(&app.vault, &ufrag),
+        id: app.certificates.session_id(&ufrag),
         etag: format!("\"{ufrag}\""),
         answer,
     })

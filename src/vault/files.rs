@@ -12,17 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::error::{FileFault, VaultError};
+use super::error::{FileFault, VaultError, no_room};
+use super::layout::{TEMPORARY, is_temporary};
 #[cfg(rekindle_kill_points)]
 use crate::full_state::kill_points;
-
-/// Names of files that are being written begin so. What is left of them after a crash is removed at the next start.
-const TEMPORARY: &str = ".tmp-";
-
-/// Whether a name is that of a file that is being written.
-pub(super) fn is_temporary(name: impl AsRef<OsStr>) -> bool {
-    name.as_ref().as_bytes().starts_with(TEMPORARY.as_bytes())
-}
 
 /// A folder, held open.
 pub(super) struct Folder {
@@ -329,6 +322,15 @@ impl Folder {
             what,
             path: self.path.clone(),
             cause,
+        }
+    }
+
+    /// The system's answer to writing `file`, in the vault's words: no room is told apart.
+    pub fn write_error(&self, file: &'static str, cause: io::Error) -> VaultError {
+        if no_room(&cause) {
+            VaultError::Full { file, cause }
+        } else {
+            self.error("write a file", cause)
         }
     }
 }

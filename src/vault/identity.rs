@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::clock::{civil_date, unix_seconds};
 use super::error::VaultError;
 use super::record::{CertificateRecord, IdentityRecord, limits};
+use super::seal::MacKey;
 
 /// Object identifier of the attribute type serialNumber (X.520), which the certificate's subject is made of.
 const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
@@ -88,6 +89,12 @@ impl Identity {
     /// The private key, PKCS#8 DER (RFC 5958).
     pub fn private_key_der(&self) -> &[u8] {
         &self.private_key
+    }
+
+    /// A key derived (HKDF, RFC 5869) from the private key for one purpose, which `info` names. It is the same in every boot, whatever key
+    /// file the vault is under.
+    pub fn mac_key(&self, info: &[u8]) -> MacKey {
+        MacKey::derive(&self.private_key, info)
     }
 
     /// The certificate's fingerprint, as in `a=fingerprint` (RFC 8122 §5): 32, 48 or 64 bytes.

@@ -15,20 +15,24 @@ pub(crate) mod full_state;
 pub(crate) mod fuzzing;
 mod identity;
 mod key;
+mod layout;
+mod lock;
+mod opening;
 mod reader;
 mod record;
 pub mod rekey;
+mod rotate;
 mod seal;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use anchor::AnchorError;
-#[cfg(feature = "bench")]
 pub(crate) use clock::rfc3339;
 pub use error::{FileFault, KeyError, VaultError};
 pub use identity::{FingerprintHash, Identity};
 pub use key::KeyFile;
 pub use reader::Reader;
 pub use record::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag, UfragError, UnfitRecord};
-pub use store::{Opened, Rotated, SessionTag, Vault};
+pub use seal::MacKey;
+pub use store::{Opened, Rotated, Vault};

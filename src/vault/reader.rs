@@ -6,12 +6,12 @@ use std::fmt;
 use aws_lc_rs::digest;
 
 use super::error::{FileFault, VaultError};
-use super::files::{Folder, ReadError, is_temporary};
+use super::files::{Folder, ReadError};
 use super::identity::hex;
 use super::key::KeyFile;
+use super::layout::{PEERS, SET_ASIDE, file_name, is_temporary, path_in_vault, ufrag_of};
 use super::record::{Header, Kind, PeerRecord, Ufrag};
 use super::seal::{OpeningKey, unseal};
-use super::store::{PEERS, SET_ASIDE, file_name, path_in_vault, ufrag_of};
 
 /// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes them, so drop it when
 /// all peers are read or the resume window has ended.

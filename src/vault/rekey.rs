@@ -1,42 +1,24 @@
-//! Another key file for a vault: `rekindle rekey` for one at rest, [`Vault::rotate`] for one in use.
+//! Another key file for a vault: `rekindle rekey`. One in use is in `rotate`.
 //!
 //! A vault at rest is re-encrypted beside the old files, in the folder `.tmp-rekey/`. One rename to `rekey/` is the
 //! point of no return: before it the old key file opens the vault, after it the new one, and at no moment both or none.
 //! What follows is moving the new files to their places, which whoever comes next under the lock (this program run
 //! again, or a server) takes up where it was cut off. So a kill loses no peer, whichever way it falls.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::io;
 
 use super::error::{FileFault, VaultError};
-use super::files::{Folder, ReadError, is_temporary};
+use super::files::{Folder, ReadError};
 use super::key::KeyFile;
+use super::layout::{
+    IDENTITY, OLD_PEERS, PEERS, REKEY_COMMITTED, REKEY_PREPARED, SET_ASIDE, file_name, is_temporary, path_in_vault,
+    ufrag_of,
+};
+use super::lock::take_lock;
+use super::opening::{load_identity, open_root};
 use super::reader::open_peer;
 use super::record::{Kind, Ufrag};
 use super::seal::{OpeningKey, SealingKey, seal_identity, seal_peer};
-use super::store::{
-    IDENTITY, PEERS, SET_ASIDE, Vault, file_name, load_identity, open_root, path_in_vault, take_lock, ufrag_of,
-    write_error,
-};
-
-/// Where the new files are prepared.
-pub(super) const PREPARED: &str = ".tmp-rekey";
-/// Its name from the point of no return on.
-pub(super) const COMMITTED: &str = "rekey";
-/// The old peers' folder, inside, until it is emptied.
-pub(super) const OLD_PEERS: &str = "old-peers";
-
-/// What `rekindle rekey` takes.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The vault.
-    pub dir: PathBuf,
-    /// The key file that opens it now.
-    pub key_file: PathBuf,
-    /// The key file that is to open it.
-    pub new_key_file: PathBuf,
-}
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,71 +30,6 @@ pub struct Outcome {
     pub unusable: usize,
     /// Files in `set-aside/`, which stay under the keys they are under.
     pub set_aside: usize,
-}
-
-/// The command: re-encrypts, and says what it did.
-///
-/// Exit code 0: all done; 1: done, but some files could not be used and were set aside; 2: nothing was done.
-pub fn run(options: &Options) -> ExitCode {
-    match rekey_files(options) {
-        Ok((outcome, recipient)) => {
-            let _ = report(&mut io::stdout().lock(), options, outcome, &recipient);
-            ExitCode::from(u8::from(outcome.unusable > 0))
-        }
-        Err(error) => {
-            eprintln!("rekindle: {error}");
-            if matches!(*error, Failed::Vault(VaultError::InUse(_))) {
-                eprintln!(
-                    "A server that runs takes a changed key file on SIGHUP: put the new identity in front of its key \
-                     file, send the signal, and remove the old identity when `rekindle audit` shows no file under it."
-                );
-            }
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// Why nothing was done.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Key(#[from] super::KeyError),
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-}
-
-fn rekey_files(options: &Options) -> Result<(Outcome, String), Box<Failed>> {
-    let old = KeyFile::load(&options.key_file).map_err(|e| Box::new(e.into()))?;
-    let new = KeyFile::load(&options.new_key_file).map_err(|e| Box::new(e.into()))?;
-    let recipient = new.recipients().next().expect("a key file has an identity");
-    let outcome = rekey(&options.dir, old, new).map_err(|e| Box::new(e.into()))?;
-    Ok((outcome, recipient))
-}
-
-fn report(out: &mut dyn Write, options: &Options, outcome: Outcome, recipient: &str) -> io::Result<()> {
-    let Outcome {
-        peers,
-        unusable,
-        set_aside,
-    } = outcome;
-    writeln!(out, "identity.age and {peers} peers are now encrypted to {recipient}.")?;
-    if unusable > 0 {
-        writeln!(
-            out,
-            "{unusable} files could not be used and were moved to set-aside/: see `rekindle audit`."
-        )?;
-    }
-    if set_aside > 0 {
-        writeln!(
-            out,
-            "{set_aside} files in set-aside/ stay under the keys they were under: look at them, delete them."
-        )?;
-    }
-    writeln!(
-        out,
-        "{} opens nothing here any more. It still opens backups and whatever the disk has kept of the old files.",
-        options.key_file.display()
-    )
 }
 
 /// Re-encrypts a vault that nobody uses: afterwards `new` opens it. Safe to kill at any moment.
@@ -150,8 +67,8 @@ pub(super) fn rekey_in_steps(
     super::full_state::wipe(&root)?;
     let (identity, header) = load_identity(&root, &keys)?.ok_or_else(missing)?;
 
-    let failed = |e| write_error(&root, "re-encrypted files", e);
-    let prepared = root.sub_or_create(PREPARED).map_err(failed)?;
+    let failed = |e| root.write_error("re-encrypted files", e);
+    let prepared = root.sub_or_create(REKEY_PREPARED).map_err(failed)?;
     step();
     let outcome = prepare(&root, &prepared, &keys, &sealing, header.boot, step).inspect_err(|_| {
         let _ = discard(&root);
@@ -163,7 +80,7 @@ pub(super) fn rekey_in_steps(
         .and_then(|()| prepared.sync())
         .and_then(|()| {
             step();
-            root.rename_into(PREPARED, &root, COMMITTED)
+            root.rename_into(REKEY_PREPARED, &root, REKEY_COMMITTED)
         })
         .and_then(|()| root.sync())
         .map_err(|e| {
@@ -188,7 +105,7 @@ fn prepare(
     last_boot: u64,
     step: &mut dyn FnMut(),
 ) -> Result<Outcome, VaultError> {
-    let failed = |e| write_error(root, "re-encrypted files", e);
+    let failed = |e| root.write_error("re-encrypted files", e);
     let new_peers = prepared.sub_or_create(PEERS).map_err(failed)?;
     let peers = root
         .sub_or_create(PEERS)
@@ -212,7 +129,7 @@ fn prepare(
 
 /// Opens a peer's file and encrypts it to another key, with its boot number and time as they are. Also gives which
 /// key opened it.
-fn reseal(
+pub(super) fn reseal(
     peers: &Folder,
     ufrag: &Ufrag,
     keys: &[OpeningKey],
@@ -235,21 +152,6 @@ fn reseal(
     }))
 }
 
-/// The folder of a rekey that went past its point of no return, while the identity is still in it.
-pub(super) fn identity_folder(root: &Folder) -> Result<Option<Folder>, VaultError> {
-    match root.sub(COMMITTED) {
-        Ok(folder) => {
-            folder.refuse_if_shared()?;
-            let here = folder
-                .has(IDENTITY)
-                .map_err(|e| root.error("look into the folder rekey/", e))?;
-            Ok(here.then_some(folder))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(root.error("open the folder rekey/", e)),
-    }
-}
-
 /// Brings a rekey that was cut off to its end, or removes one that had not come to its point of no return. Call it
 /// under the lock only, and only when the key file has proved to open the vault.
 pub(super) fn finish(root: &Folder, step: &mut dyn FnMut()) -> Result<(), VaultError> {
@@ -259,10 +161,10 @@ pub(super) fn finish(root: &Folder, step: &mut dyn FnMut()) -> Result<(), VaultE
 
 /// Removes what was prepared and never committed.
 fn discard(root: &Folder) -> io::Result<()> {
-    match root.sub(PREPARED) {
+    match root.sub(REKEY_PREPARED) {
         Ok(prepared) => prepared
             .remove_folder(PEERS)
-            .and_then(|()| root.remove_folder(PREPARED)),
+            .and_then(|()| root.remove_folder(REKEY_PREPARED)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
         Err(e) => Err(e),
     }
@@ -270,10 +172,10 @@ fn discard(root: &Folder) -> io::Result<()> {
 
 /// Moves the new files into their places. Each step is one that can be found done or not done.
 fn move_into_place(root: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
-    if !root.has(COMMITTED)? {
+    if !root.has(REKEY_COMMITTED)? {
         return Ok(());
     }
-    let new = root.sub(COMMITTED)?;
+    let new = root.sub(REKEY_COMMITTED)?;
     let both = |step: &mut dyn FnMut()| -> io::Result<()> {
         new.sync()?;
         root.sync()?;
@@ -297,7 +199,7 @@ fn move_into_place(root: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
         new.remove_folder(OLD_PEERS)?;
         step();
     }
-    root.remove_folder(COMMITTED)
+    root.remove_folder(REKEY_COMMITTED)
 }
 
 /// Files that have a new version go; those that could not be opened are set aside; what was never ours goes back.
@@ -313,45 +215,4 @@ fn empty_old_peers(root: &Folder, old: &Folder, step: &mut dyn FnMut()) -> io::R
         step();
     }
     peers.sync()
-}
-
-impl Vault {
-    /// Takes a key file that was changed while the vault is in use, and puts every file under its first identity. It
-    /// must still hold the identities that open the files now, so that a kill at any moment loses nothing: the
-    /// operator removes them afterwards. Blocks for the disk; peers can be saved meanwhile. Wait until the
-    /// [`Reader`](super::Reader) has read all peers of earlier boots: it has no keys but those it was made with.
-    ///
-    /// # Errors
-    /// [`VaultError::WrongKey`] if the key file does not open the vault: then nothing was changed. What reading and
-    /// writing can give: then some files are under the new identity already; it can be tried again.
-    pub fn rotate(&self, keys: KeyFile) -> Result<Outcome, VaultError> {
-        let keys = keys.keys;
-        load_identity(&self.root, &keys)?;
-        self.change_key(keys[0].sealing())?;
-        let mut outcome = Outcome::default();
-        for name in self.peers.names().map_err(|e| self.peers.error("list the peers", e))? {
-            let Some(ufrag) = ufrag_of(&name) else { continue };
-            let _turn = self.turn(&ufrag);
-            match reseal(&self.peers, &ufrag, &keys, &keys[0].sealing(), self.boot)? {
-                // Under the first identity already, or removed meanwhile.
-                Ok((_, 0)) => outcome.peers += 1,
-                Ok((sealed, _)) => {
-                    let written = self.peers.replace(&file_name(&ufrag), &sealed);
-                    written.map_err(|e| write_error(&self.peers, "a peer's record", e))?;
-                    outcome.peers += 1;
-                }
-                Err(FileFault::Unreadable) if !self.peers.has(&name).unwrap_or(true) => {}
-                Err(fault) => {
-                    tracing::warn!(%fault, "a peer's file cannot be put under the new key: left as it is");
-                    outcome.unusable += 1;
-                }
-            }
-        }
-        outcome.set_aside = self
-            .root
-            .sub(SET_ASIDE)
-            .and_then(|f| f.names())
-            .map_or(0, |names| names.len());
-        Ok(outcome)
-    }
 }

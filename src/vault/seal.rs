@@ -30,18 +30,18 @@ const OVERHEAD: usize = 128;
 const MAX_LENGTH: usize = 9;
 
 /// A key of 32 bytes, wiped when dropped, never printed. On the heap, so that moves leave no copies.
-pub(super) struct MacKey(Box<Zeroizing<[u8; 32]>>);
+pub struct MacKey(Box<Zeroizing<[u8; 32]>>);
 
 impl MacKey {
     /// A key for one run.
-    pub fn random() -> Self {
+    pub(super) fn random() -> Self {
         let mut key = Box::new(Zeroizing::new([0; 32]));
         aws_lc_rs::rand::fill(key.as_mut_slice()).expect("the system gives random bytes");
         Self(key)
     }
 
     /// Derives a key from a secret; `info` says what for.
-    pub fn derive(secret: &[u8], info: &[u8]) -> Self {
+    pub(super) fn derive(secret: &[u8], info: &[u8]) -> Self {
         let mut key = Box::new(Zeroizing::new([0; 32]));
         hkdf::Salt::new(hkdf::HKDF_SHA256, SALT)
             .extract(secret)
@@ -51,17 +51,21 @@ impl MacKey {
         Self(key)
     }
 
-    /// HMAC-SHA-256 over the parts, one after the other.
-    pub fn tag(&self, parts: &[&[u8]]) -> hmac::Tag {
+    /// HMAC-SHA-256 (RFC 2104) over the parts, one after the other.
+    pub fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice()));
         for part in parts {
             context.update(part);
         }
-        context.sign()
+        *context
+            .sign()
+            .as_ref()
+            .first_chunk()
+            .expect("HMAC-SHA-256 has 32 bytes")
     }
 
     /// The MAC of a file: over its name and the plaintext up to the MAC.
-    fn file_tag(&self, name: &str, plaintext: &[u8]) -> hmac::Tag {
+    fn file_tag(&self, name: &str, plaintext: &[u8]) -> [u8; 32] {
         let length = u8::try_from(name.len()).expect("names in the vault are short");
         self.tag(&[MAC_PREFIX, &[length], name.as_bytes(), plaintext])
     }
@@ -92,7 +96,7 @@ impl SealingKey {
     /// Encrypts any header and body with a right MAC.
     pub fn seal_with_mac(&self, name: &str, content: &[u8]) -> Vec<u8> {
         let tag = self.mac.file_tag(name, content);
-        encrypt(&self.recipient, &[content, tag.as_ref()].concat())
+        encrypt(&self.recipient, &[content, &tag].concat())
     }
 }
 
@@ -119,7 +123,7 @@ impl OpeningKey {
 
     /// Whether this is the MAC of the file of this name, compared in constant time.
     pub fn mac_is_right(&self, name: &str, content: &[u8], mac: &[u8]) -> bool {
-        constant_time::verify_slices_are_equal(self.mac.file_tag(name, content).as_ref(), mac).is_ok()
+        constant_time::verify_slices_are_equal(&self.mac.file_tag(name, content), mac).is_ok()
     }
 
     /// The key of the short hashes that the auditor shows instead of values.
@@ -182,14 +186,14 @@ fn encode(
     header: &Header,
     body: &impl Serialize,
     room: usize,
-    mac: impl FnOnce(&[u8]) -> hmac::Tag,
+    mac: impl FnOnce(&[u8]) -> [u8; 32],
 ) -> Zeroizing<Vec<u8>> {
     let mut plaintext = Zeroizing::new(vec![0; room]);
     let length = bincode::serde::encode_into_slice((header, body), &mut plaintext, config::standard())
         .expect("the room is larger than header and body can be");
     plaintext.truncate(length);
     let tag = mac(&plaintext);
-    plaintext.extend_from_slice(tag.as_ref());
+    plaintext.extend_from_slice(&tag);
     plaintext
 }
 

@@ -3,47 +3,24 @@
 //! Every change is made on a temporary file that is synced, renamed and followed by a sync of the folder, so a kill at
 //! any moment leaves either the old file or the new one.
 
-use std::ffi::OsStr;
-use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime};
-
-use aws_lc_rs::hmac;
+use std::time::SystemTime;
 
 use super::anchor::{Anchor, AnchorError};
 use super::clock::unix_seconds;
-use super::error::{FileFault, VaultError, no_room};
-use super::files::{Folder, ReadError, is_temporary};
+use super::error::VaultError;
+use super::files::Folder;
 use super::identity::{Identities, Identity};
 use super::key::KeyFile;
+use super::layout::{IDENTITY, PEERS, file_name, path_in_vault};
+use super::lock::{Lock, take_lock};
+use super::opening::{load_identity, open_root, refuse_if_not_empty};
 use super::reader::Reader;
 use super::record::{Header, Kind, PeerRecord, Ufrag};
 use super::rekey;
-use super::seal::{MacKey, OpeningKey, SealingKey, seal_identity, seal_peer, unseal};
+use super::seal::{SealingKey, seal_identity, seal_peer};
 
-/// The file of the server's identity.
-pub(super) const IDENTITY: &str = "identity.age";
-/// The folder of the peers' files.
-pub(super) const PEERS: &str = "peers";
-/// The folder of files that were in `peers/` and could not be used.
-pub(super) const SET_ASIDE: &str = "set-aside";
-/// Full-state mode's folder of session keys. Without that mode only the auditor knows of it, as of the following.
-pub(super) const SESSIONS: &str = "sessions";
-/// Full-state mode's file of all sessions' counters.
-pub(super) const COUNTERS: &str = "counters.age";
-/// The file that is locked while a process uses the vault. It is empty.
-pub(super) const LOCK: &str = "lock";
-/// What `mkfs` leaves in the root of a file system: no reason to refuse a first run.
-pub(super) const LOST_AND_FOUND: &str = "lost+found";
-/// HKDF info of the key of session tags. Its input is the DTLS private key, so that tags outlive the key file.
-const TAG_INFO: &[u8] = b"session tag";
-/// A process that was just killed may hold the lock until the kernel has cleaned up after it.
-const LOCK_PATIENCE: Duration = Duration::from_secs(3);
-/// When to say that it is waited for.
-const LOCK_NEWS: Duration = Duration::from_millis(200);
-/// How often to look meanwhile.
-const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 /// Writes to one peer's file take turns; peers share this many turns.
 const STRIPES: usize = 32;
 
@@ -54,7 +31,6 @@ pub struct Vault {
     pub(super) boot: u64,
     pub(super) sealing: RwLock<SealingKey>,
     own: Mutex<Own>,
-    tags: RwLock<Vec<TagKey>>,
     stripes: [Mutex<()>; STRIPES],
     /// Says outside the folder how far it has come.
     anchor: Mutex<Option<Anchor>>,
@@ -68,22 +44,6 @@ struct Own {
     header: Header,
     /// It does not say so yet.
     unwritten: bool,
-}
-
-/// What makes session tags for the peers that go by one certificate.
-struct TagKey {
-    /// SHA-256 of the certificate.
-    certificate: [u8; 32],
-    key: MacKey,
-}
-
-/// A session tag; see [`Vault::session_tags`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionTag {
-    /// SHA-256 of the certificate that the peer goes by.
-    pub certificate: [u8; 32],
-    /// The tag.
-    pub tag: [u8; 16],
 }
 
 /// What became of [`Opened::rotate_identity`].
@@ -173,7 +133,6 @@ impl Vault {
         };
         let sealing = keys.keys[0].sealing();
         let Identities { current, earlier } = identities.clone();
-        let tags = identities.all().map(|identity| TagKey::new(identity)).collect();
         let own = Own {
             identities,
             header: Header::new(kind, boot, unix_seconds(now)),
@@ -186,7 +145,6 @@ impl Vault {
             boot,
             sealing: RwLock::new(sealing),
             own: Mutex::new(own),
-            tags: RwLock::new(tags),
             stripes: [const { Mutex::new(()) }; STRIPES],
             anchor: Mutex::new(None),
             _lock: lock,
@@ -233,7 +191,7 @@ impl Vault {
         };
         self.root
             .replace(IDENTITY, &sealed)
-            .map_err(|e| write_error(&self.root, IDENTITY, e))?;
+            .map_err(|e| self.root.write_error(IDENTITY, e))?;
         // After the identity: a kill in between leaves the anchor behind, never ahead.
         if let Some(anchor) = &mut *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) {
             anchor.advance(self.boot, &own.identities.current.sha256())?;
@@ -257,13 +215,8 @@ impl Vault {
     pub fn forget_identities(&self, certificates: &[[u8; 32]]) -> Result<(), VaultError> {
         let gone = |certificate: &[u8; 32]| certificates.contains(certificate);
         let mut own = self.own();
-        let current = own.identities.current.sha256();
         let before = own.identities.earlier.len();
         own.identities.earlier.retain(|identity| !gone(&identity.sha256()));
-        self.tags
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|tag| tag.certificate == current || !gone(&tag.certificate));
         if own.identities.earlier.len() < before {
             self.write_identity(&mut own)?;
         }
@@ -287,7 +240,7 @@ impl Vault {
         let sealed = seal_peer(&key, &path_in_vault(&file), &header, record);
         self.peers
             .replace(&file, &sealed)
-            .map_err(|e| write_error(&self.peers, "a peer's record", e))
+            .map_err(|e| self.peers.write_error("a peer's record", e))
     }
 
     /// Removes a peer's record, durably. Returns whether there was one. Blocks for the disk.
@@ -303,14 +256,6 @@ impl Vault {
             .map_err(|e| self.peers.error("remove a peer's record", e))
     }
 
-    /// Tags for the peer's session URL, one for each certificate that it may go by, the current one first: nobody can
-    /// guess them, and they are the same in every boot, whatever key file the vault is under. HMAC-SHA-256 (RFC 2104),
-    /// cut to 128 bits, under a key derived from the certificate's private key.
-    pub fn session_tags(&self, ufrag: &Ufrag) -> Vec<SessionTag> {
-        let tags = self.tags.read().unwrap_or_else(PoisonError::into_inner);
-        tags.iter().map(|key| key.tag(ufrag)).collect()
-    }
-
     /// Waits until nobody else writes this peer's file.
     pub(super) fn turn(&self, ufrag: &Ufrag) -> MutexGuard<'_, ()> {
         let stripe = ufrag
@@ -320,23 +265,6 @@ impl Vault {
         self.stripes[stripe % STRIPES]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl TagKey {
-    fn new(identity: &Identity) -> Self {
-        Self {
-            certificate: identity.sha256(),
-            key: MacKey::derive(identity.private_key_der(), TAG_INFO),
-        }
-    }
-
-    fn tag(&self, ufrag: &Ufrag) -> SessionTag {
-        let tag: hmac::Tag = self.key.tag(&[ufrag.as_str().as_bytes()]);
-        SessionTag {
-            certificate: self.certificate,
-            tag: *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"),
-        }
     }
 }
 
@@ -376,9 +304,6 @@ impl Opened {
         own.unwritten = true;
         let Identities { current, earlier } = own.identities.clone();
         drop(own);
-        let mut tags = self.vault.tags.write().unwrap_or_else(PoisonError::into_inner);
-        tags.insert(0, TagKey::new(&current));
-        drop(tags);
         (self.identity, self.earlier) = (current, earlier);
         Ok(Rotated::Yes)
     }
@@ -390,147 +315,5 @@ impl std::fmt::Debug for Vault {
             .field("path", &self.root.path())
             .field("boot", &self.boot)
             .finish_non_exhaustive()
-    }
-}
-
-/// The name of a peer's file in `peers/`.
-pub(super) fn file_name(ufrag: &Ufrag) -> String {
-    format!("{ufrag}.age")
-}
-
-/// The peer whose file has this name, if it is one's.
-pub(super) fn ufrag_of(name: impl AsRef<OsStr>) -> Option<Ufrag> {
-    let stem = name.as_ref().to_str()?.strip_suffix(".age")?;
-    Ufrag::new(stem).ok()
-}
-
-/// The name that a peer's MAC covers.
-pub(super) fn path_in_vault(file: &str) -> String {
-    format!("{PEERS}/{file}")
-}
-
-/// The name that the MAC of a peer's session keys covers.
-pub(super) fn session_path(file: &str) -> String {
-    format!("{SESSIONS}/{file}")
-}
-
-/// The vault's folder, checked; `None` if there is nothing of that name.
-pub(super) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
-    match Folder::open(dir) {
-        Ok(root) => root.refuse_if_shared().map(|()| Some(root)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => Err(VaultError::NotAFolder(dir.into())),
-        Err(cause) => Err(VaultError::Io {
-            what: "open the folder",
-            path: dir.into(),
-            cause,
-        }),
-    }
-}
-
-/// Reads `identity.age`: the identities, and the header with the boot it was written in. `None` if neither it nor any peer is there.
-pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option<(Identities, Header)>, VaultError> {
-    let damaged = |cause| VaultError::IdentityDamaged {
-        path: root.path().into(),
-        cause,
-    };
-    // Where a rekey was cut off after its point of no return, the identity may still be in its folder.
-    let file = match rekey::identity_folder(root)?
-        .as_ref()
-        .unwrap_or(root)
-        .read(IDENTITY, Kind::Identity.file_limit())
-    {
-        Ok(file) => file,
-        Err(ReadError::Missing) => {
-            return match count_others(root)? {
-                0 => Ok(None),
-                files => Err(VaultError::IdentityMissing {
-                    path: root.path().into(),
-                    files,
-                }),
-            };
-        }
-        Err(ReadError::Fault(fault)) => return Err(damaged(fault)),
-        Err(ReadError::Io(e)) => return Err(root.error("read identity.age", e)),
-    };
-    let unsealed = unseal(keys, IDENTITY, &file).map_err(|fault| match fault {
-        FileFault::ForeignRecipient => VaultError::WrongKey(root.path().into()),
-        FileFault::FullState => VaultError::FullState(root.path().into()),
-        fault => damaged(fault),
-    })?;
-    let (header, record) = unsealed.identity().map_err(damaged)?;
-    let identities = Identities::from_record(&record).ok_or_else(|| damaged(FileFault::Malformed))?;
-    Ok(Some((identities, header)))
-}
-
-/// How many files there are that only a vault with an identity can hold.
-fn count_others(root: &Folder) -> Result<usize, VaultError> {
-    let mut files = 0;
-    for name in [PEERS, SET_ASIDE] {
-        match root.sub(name).and_then(|folder| folder.names()) {
-            Ok(names) => files += names.iter().filter(|n| !is_temporary(n)).count(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(root.error("look for peers", e)),
-        }
-    }
-    Ok(files)
-}
-
-/// A vault is not made among somebody's other files.
-fn refuse_if_not_empty(root: &Folder) -> Result<(), VaultError> {
-    let known = [LOCK, PEERS, SET_ASIDE, LOST_AND_FOUND, rekey::COMMITTED];
-    let ours = |name: &OsStr| known.iter().any(|known| name == *known) || is_temporary(name);
-    let names = root.names().map_err(|e| root.error("list the folder", e))?;
-    match names.into_iter().find(|n| !ours(n)) {
-        Some(found) => Err(VaultError::NotEmpty {
-            path: root.path().into(),
-            found: found.to_string_lossy().into_owned(),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// What a process holds while it uses a vault.
-pub(super) struct Lock {
-    /// The folder itself: this lock cannot be removed.
-    _folder: File,
-    /// The file in it, by which an auditor sees that the vault is in use.
-    _file: File,
-}
-
-/// Takes the lock of the folder, or gives up after a few seconds.
-pub(super) fn take_lock(root: &Folder) -> Result<Lock, VaultError> {
-    let start = Instant::now();
-    let folder = root.to_lock().map_err(|e| root.error("open the folder", e))?;
-    let mut said = false;
-    loop {
-        let file = root.open_lock(LOCK).map_err(|e| root.error("open the lock", e))?;
-        match folder.try_lock().and_then(|()| file.try_lock()) {
-            // Somebody may have removed the file between the two: then the lock is on a file nobody else will find.
-            Ok(()) if root.is_same(LOCK, &file).map_err(|e| root.error("check the lock", e))? => {
-                return Ok(Lock {
-                    _folder: folder,
-                    _file: file,
-                });
-            }
-            Ok(()) | Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(e)) => return Err(root.error("take the lock", e)),
-        }
-        if !std::mem::replace(&mut said, start.elapsed() >= LOCK_NEWS) && said {
-            tracing::info!("another process uses the vault: waiting for it to end");
-        }
-        if start.elapsed() >= LOCK_PATIENCE {
-            return Err(VaultError::InUse(root.path().into()));
-        }
-        std::thread::sleep(LOCK_INTERVAL);
-    }
-}
-
-/// No room, or the system's answer.
-pub(super) fn write_error(folder: &Folder, file: &'static str, cause: std::io::Error) -> VaultError {
-    if no_room(&cause) {
-        VaultError::Full { file, cause }
-    } else {
-        folder.error("write a file", cause)
     }
 }

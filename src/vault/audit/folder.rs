@@ -9,12 +9,12 @@ use super::CouldNotLook;
 use super::report::{Content, Lock, Place, RecipientFacts, Report, VaultFacts};
 use super::sealed::{Look, Named};
 use crate::vault::error::FileFault;
-use crate::vault::files::{Folder, ReadError, is_temporary};
-use crate::vault::record::{Ufrag, limits};
-use crate::vault::rekey;
-use crate::vault::store::{
-    COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, SESSIONS, SET_ASIDE, path_in_vault, ufrag_of,
+use crate::vault::files::{Folder, ReadError};
+use crate::vault::layout::{
+    COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, REKEY_COMMITTED, REKEY_PREPARED, SESSIONS, SET_ASIDE,
+    is_temporary, path_in_vault, ufrag_of,
 };
+use crate::vault::record::{Ufrag, limits};
 
 mod entry;
 mod interrupted_rekey;
@@ -31,8 +31,8 @@ const OF_A_VAULT: [&str; 7] = [
     SET_ASIDE,
     SESSIONS,
     COUNTERS,
-    rekey::COMMITTED,
-    rekey::PREPARED,
+    REKEY_COMMITTED,
+    REKEY_PREPARED,
 ];
 
 /// Looks at a vault.
@@ -61,7 +61,7 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
     if !names.iter().any(|name| OF_A_VAULT.iter().any(|known| name == known)) {
         return Err(CouldNotLook::NoVault(dir.into()));
     }
-    walk.rekeying = names.iter().any(|n| n == rekey::COMMITTED || n == rekey::PREPARED);
+    walk.rekeying = names.iter().any(|n| n == REKEY_COMMITTED || n == REKEY_PREPARED);
     for name in &names {
         let Some(text) = name.to_str() else {
             walk.stray(&root, name, &shown(name))?;
@@ -74,7 +74,7 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
             SET_ASIDE => walk.folder(&root, text, text, Walk::set_aside)?,
             SESSIONS => walk.sessions(&root)?,
             COUNTERS => walk.counters(&root)?,
-            rekey::COMMITTED | rekey::PREPARED => walk.interrupted_rekey(&root, text)?,
+            REKEY_COMMITTED | REKEY_PREPARED => walk.interrupted_rekey(&root, text)?,
             LOST_AND_FOUND => walk.lost_and_found(&root)?,
             _ => walk.misnamed(&root, text, text)?,
         }

@@ -9,12 +9,12 @@ use super::report::{Class, Item};
 use super::sdp::{self, Side};
 use crate::vault::error::FileFault;
 use crate::vault::identity::hex;
+use crate::vault::layout::{COUNTERS, IDENTITY, file_name, path_in_vault};
 use crate::vault::record::{
     CertificateRecord, FULL_STATE_BIT, Header, IceCredentials, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord,
     SCHEMA, full_state, limits,
 };
 use crate::vault::seal::{MacKey, decode, decode_of_any_kind};
-use crate::vault::store::{COUNTERS, IDENTITY, file_name, path_in_vault};
 
 #[cfg(feature = "full-state")]
 #[path = "../../full_state/audit.rs"]
@@ -29,7 +29,7 @@ pub(super) struct Redactor {
 impl Redactor {
     fn show(&self, bytes: &[u8]) -> String {
         if !self.reveal {
-            return format!("#{}", hex(&self.key.tag(&[bytes]).as_ref()[..4]));
+            return format!("#{}", hex(&self.key.tag(&[bytes])[..4]));
         }
         match std::str::from_utf8(bytes) {
             // Escaped: what is in a file is not to be trusted on a terminal.

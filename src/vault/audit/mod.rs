@@ -7,15 +7,13 @@
 mod der;
 mod folder;
 mod header;
-mod human;
 mod inventory;
 mod report;
 mod sdp;
 mod sealed;
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 use zeroize::Zeroizing;
@@ -30,13 +28,13 @@ use super::clock::unix_seconds;
 use super::error::FileFault;
 use super::files::{Folder, ReadError, links};
 use super::key::KeyFile;
+use super::layout::{COUNTERS, IDENTITY, ufrag_of};
 use super::record::limits;
 use super::seal::MacKey;
-use super::store::{COUNTERS, IDENTITY, ufrag_of};
 use inventory::Redactor;
 use sealed::{Look, Named};
 
-/// What `rekindle audit` takes.
+/// What is looked at, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// A vault, one of its files, or `-` for a plaintext on the standard input, made by `age -d`.
@@ -47,10 +45,6 @@ pub struct Options {
     pub name: Option<String>,
     /// Show values instead of short hashes.
     pub reveal: bool,
-    /// Show every field of every file. A single file is shown so anyway.
-    pub detail: bool,
-    /// The report as JSON.
-    pub json: bool,
 }
 
 /// The audit could not be made.
@@ -74,49 +68,6 @@ pub enum CouldNotLook {
         /// The system's answer.
         cause: io::Error,
     },
-}
-
-/// The command: audits and prints. Exit code 0: clean; 1: findings; 2: could not look.
-pub fn run(options: &Options) -> ExitCode {
-    let mut out = io::stdout();
-    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let report = match audit(options, &mut io::stdin(), SystemTime::now()) {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("rekindle: {}", human::safe(&error.to_string()));
-            return ExitCode::from(2);
-        }
-    };
-    let written = if options.json {
-        write_json(&report, &mut out)
-    } else {
-        write_human(&report, options.detail, colour, &mut out)
-    };
-    match written {
-        // Whoever reads may have read enough (`| head`); the verdict stands.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("rekindle: cannot write the report: {error}");
-            ExitCode::from(2)
-        }
-        _ => ExitCode::from(u8::from(report.verdict == Verdict::Findings)),
-    }
-}
-
-/// Writes the report for people; `colour` puts in ANSI escape sequences.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_human(report: &Report, detail: bool, colour: bool, out: &mut dyn Write) -> io::Result<()> {
-    human::write(report, detail, colour, out)
-}
-
-/// Writes the report as JSON, with a line end.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
-    writeln!(out)
 }
 
 /// Audits a vault, a file or a plaintext; `input` is read when the target is `-`. Changes nothing.

@@ -5,9 +5,9 @@ use super::inventory::{Redactor, take_apart};
 use super::report::{AgeFacts, Content, MacVerdict, OpenedBy, Report};
 use crate::vault::clock::rfc3339;
 use crate::vault::error::FileFault;
+use crate::vault::layout::{path_in_vault, session_path};
 use crate::vault::record::MAC_LEN;
 use crate::vault::seal::{OpeningKey, decrypt};
-use crate::vault::store::{path_in_vault, session_path};
 
 /// The keys of an audit, and what it may show.
 pub(super) struct Look {

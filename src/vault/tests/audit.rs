@@ -260,23 +260,4 @@ fn what_cannot_be_looked_at_is_an_error_and_no_verdict() {
         let error = audit(&options, &mut &b""[..], now()).expect_err("no verdict");
         assert!(error.to_string().contains(text), "{error}");
     }
-    let code = |options: &Options| format!("{:?}", super::super::audit::run(options));
-    let expected = |n: u8| format!("{:?}", std::process::ExitCode::from(n));
-    assert_eq!(code(&options(&place)), expected(0));
-    assert_eq!(
-        code(&Options {
-            json: true,
-            ..options(&place)
-        }),
-        expected(0)
-    );
-    assert_eq!(
-        code(&Options {
-            target: "/nowhere".into(),
-            ..options(&place)
-        }),
-        expected(2)
-    );
-    fs::write(place.vault_path().join("stray"), b"").expect("written");
-    assert_eq!(code(&options(&place)), expected(1));
 }

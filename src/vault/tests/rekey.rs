@@ -209,26 +209,6 @@ fn a_key_file_that_does_not_open_the_vault_or_a_server_that_runs_stops_it() {
     read_all(&place.vault_path(), place.keys()).expect("as it was");
 }
 
-#[test]
-fn the_command_answers_with_its_exit_code() {
-    let place = place_with_new_key();
-    let options = rekey::Options {
-        dir: place.vault_path(),
-        key_file: place.key_path(),
-        new_key_file: new_key_path(place.dir.path()),
-    };
-    let code = |options: &rekey::Options| format!("{:?}", rekey::run(options));
-    let expected = |n: u8| format!("{:?}", std::process::ExitCode::from(n));
-    let missing = rekey::Options {
-        new_key_file: place.dir.path().join("none"),
-        ..options.clone()
-    };
-    assert_eq!(code(&missing), expected(2));
-    assert_eq!(code(&options), expected(0));
-    fs::write(place.peer_path("firstpeer"), b"").expect("written");
-    assert_eq!(code(&options), expected(1));
-}
-
 /// The key file with the new identity in front of the old one.
 fn both_keys(place: &Place) -> KeyFile {
     let new = fs::read_to_string(new_key_path(place.dir.path())).expect("read");

@@ -135,15 +135,26 @@ fn a_record_that_is_ahead_of_the_identity_is_reported_and_stays_where_it_is() {
 }
 
 #[test]
-fn session_tags_are_the_same_in_every_boot_and_under_every_key_file() {
+fn derived_keys_are_the_same_in_every_boot_and_under_every_key_file() {
     let place = Place::with_peers(&[]);
     let opened = place.open();
-    let tag = opened.vault.session_tags(&ufrag("abcdefgh"));
-    assert_ne!(tag, opened.vault.session_tags(&ufrag("abcdefgi")));
-    assert_ne!(tag, Place::new().open().vault.session_tags(&ufrag("abcdefgh")));
+    let tag = |opened: &Opened, info: &[u8]| opened.identity.mac_key(info).tag(&[b"abcdefgh"]);
+    let first = tag(&opened, b"one");
+    assert_ne!(first, tag(&opened, b"another"));
+    assert_ne!(first, tag(&Place::new().open(), b"one"));
     drop(opened);
     put_new_identity_in_front(&place);
-    assert_eq!(tag, place.open().vault.session_tags(&ufrag("abcdefgh")));
+    assert_eq!(first, tag(&place.open(), b"one"));
+}
+
+/// By HKDF and HMAC of another make: URLs of sessions are right after an upgrade too.
+#[test]
+fn a_derived_key_is_what_the_rfcs_say() {
+    let key = Identity::from_der(b"", b"a private key").mac_key(b"session tag");
+    let tag = [
+        0xc4, 0x72, 0x6f, 0x2e, 0x60, 0x92, 0xa1, 0x0d, 0x05, 0xf2, 0x92, 0x92, 0x1f, 0x4c, 0x5d, 0x4f,
+    ];
+    assert_eq!(key.tag(&[b"Vabcdefgh", b"0123456"])[..16], tag);
 }
 
 /// As an operator rotates keys: the new identity first, the old one stays to decrypt. Returns the old text.

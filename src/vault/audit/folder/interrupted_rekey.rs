@@ -1,8 +1,7 @@
 //! What is in the folder of a rekey that runs, or was cut off.
 
-use super::{
-    CouldNotLook, FileFault, Folder, IDENTITY, Named, PEERS, Place, Walk, limits, path_in_vault, rekey, ufrag_of,
-};
+use super::{CouldNotLook, FileFault, Folder, IDENTITY, Named, PEERS, Place, Walk, limits, path_in_vault, ufrag_of};
+use crate::vault::layout::OLD_PEERS;
 
 impl Walk<'_> {
     pub(super) fn interrupted_rekey(&mut self, root: &Folder, name: &str) -> Result<(), CouldNotLook> {
@@ -14,7 +13,7 @@ impl Walk<'_> {
     fn part_of_rekey(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
         match name {
             IDENTITY => self.copy(folder, name, path, limits::IDENTITY_FILE, IDENTITY),
-            PEERS | rekey::OLD_PEERS => self.folder(folder, name, path, Walk::peer_in_rekey),
+            PEERS | OLD_PEERS => self.folder(folder, name, path, Walk::peer_in_rekey),
             _ => self.stray(folder, name, path),
         }
     }

@@ -1,10 +1,10 @@
-//! The report as people like to read it.
+//! An audit's report, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::report::{Class, Content, FileReport, Finding, Lock, MacVerdict, Place, Report, Verdict};
-use crate::vault::clock::rfc3339;
+use crate::vault::audit::{Class, Content, FileReport, Finding, Lock, MacVerdict, Place, Report, Verdict};
+use crate::vault::rfc3339;
 
 /// Of files that have the same finding, so many are named.
 const MOST_NAMES: usize = 3;
@@ -50,8 +50,20 @@ impl Paint {
     }
 }
 
-/// Writes the report.
-pub(super) fn write(report: &Report, detail: bool, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+/// Writes the report as JSON, with a line end.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)
+}
+
+/// Writes the report for people; `detail`: every field of every file, as of a single file anyway; `colour` puts in ANSI escape sequences.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_human(report: &Report, detail: bool, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     let paint = Paint(colour);
     writeln!(out, "{}  {}", paint.bold("rekindle audit"), safe(&report.target))?;
     if let Some(vault) = &report.vault {

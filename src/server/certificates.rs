@@ -1,0 +1,153 @@
+//! The server's certificates, and the ids of sessions, which are made with their private keys.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+use crate::sdp;
+use crate::vault::{FingerprintHash, Identity, MacKey, Ufrag};
+
+use super::session_id;
+
+/// What the key of session ids is derived for.
+const IDS: &[u8] = b"session tag";
+
+/// The certificates that peers know the server by.
+pub(super) struct Certificates {
+    /// What new peers get.
+    current: Certificate,
+    /// What peers of earlier boots got, the latest first.
+    earlier: RwLock<Vec<Arc<Certificate>>>,
+}
+
+/// A certificate under two hashes, and the key of the ids of the sessions that go by it.
+pub(super) struct Certificate {
+    /// SHA-256, for answers.
+    pub sha256: [u8; 32],
+    /// SHA-512, as in `a=fingerprint` (RFC 8122 §5), for the page.
+    pub other: String,
+    ids: MacKey,
+}
+
+impl Certificate {
+    fn new(identity: &Identity) -> Self {
+        Self {
+            sha256: identity.sha256(),
+            other: sdp::fingerprint_value("sha-512", &identity.fingerprint(FingerprintHash::Sha512)),
+            ids: identity.mac_key(IDS),
+        }
+    }
+
+    /// HMAC-SHA-256 (RFC 2104) of the user name fragment, cut to 128 bits: nobody can guess it, and it is the same in every boot.
+    fn tag(&self, ufrag: &Ufrag) -> [u8; session_id::TAG] {
+        let [tag @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.ids.tag(&[ufrag.as_str().as_bytes()]);
+        tag
+    }
+}
+
+impl Certificates {
+    /// The certificate that new peers get, and those that peers of earlier boots go by.
+    pub(super) fn new<'a>(current: &Identity, earlier: impl IntoIterator<Item = &'a Identity>) -> Self {
+        let earlier = earlier.into_iter().map(|identity| Arc::new(Certificate::new(identity)));
+        Self {
+            current: Certificate::new(current),
+            earlier: RwLock::new(earlier.collect()),
+        }
+    }
+
+    /// The one that new peers get.
+    pub(super) fn current(&self) -> &Certificate {
+        &self.current
+    }
+
+    fn earlier(&self) -> Vec<Arc<Certificate>> {
+        self.earlier.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// SHA-256 of those that no new peer gets.
+    pub(super) fn earlier_sha256(&self) -> Vec<[u8; 32]> {
+        self.earlier().iter().map(|certificate| certificate.sha256).collect()
+    }
+
+    /// Forgets some of those that no new peer gets, by their SHA-256, and wipes the keys of their ids.
+    pub(super) fn forget(&self, gone: &[[u8; 32]]) {
+        let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|certificate| !gone.contains(&certificate.sha256));
+    }
+
+    /// The other hash of a peer's certificate, by its SHA-256.
+    pub(super) fn other(&self, sha256: &[u8; 32]) -> String {
+        let earlier = self.earlier();
+        let found = earlier.iter().find(|certificate| certificate.sha256 == *sha256);
+        found
+            .map_or(&self.current.other, |certificate| &certificate.other)
+            .clone()
+    }
+
+    /// The id of a new peer's session: who holds it may end the session and read its events. The user name fragment alone travels in
+    /// clear in every STUN request, so a tag that only this server can make stands behind it. Nothing else of it needs to be kept.
+    pub(super) fn session_id(&self, ufrag: &Ufrag) -> String {
+        session_id::format(ufrag, &self.current.tag(ufrag))
+    }
+
+    /// The peer that an id names, if its tag is right for one of the certificates, and SHA-256 of that one: the peer must go by it, or
+    /// whoever got hold of an old private key could make ids for new peers. Compared in constant time.
+    pub(super) fn verify(&self, id: &str) -> Option<(Ufrag, [u8; 32])> {
+        let (ufrag, tag) = session_id::parse(id)?;
+        let earlier = self.earlier();
+        let mut right = None;
+        for known in std::iter::once(&self.current).chain(earlier.iter().map(AsRef::as_ref)) {
+            if verify_slices_are_equal(&known.tag(&ufrag), &tag).is_ok() {
+                right = Some(known.sha256);
+            }
+        }
+        Some((ufrag, right?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::fuzzing::identity;
+
+    fn ufrag() -> Ufrag {
+        Ufrag::new("Vabcdefgh0123456").expect("a fragment")
+    }
+
+    #[test]
+    fn ids_go_by_the_peers_own_certificate() {
+        let (new, old) = (identity(), identity());
+        let before = Certificates::new(&old, []);
+        let id = before.session_id(&ufrag());
+        assert_eq!(before.verify(&id), Some((ufrag(), old.sha256())));
+        let after = Certificates::new(&new, [&old]);
+        assert_ne!(after.session_id(&ufrag()), id);
+        assert_eq!(after.verify(&id), Some((ufrag(), old.sha256())));
+        assert_eq!(after.verify(&after.session_id(&ufrag())), Some((ufrag(), new.sha256())));
+        assert_eq!(after.other(&old.sha256()), before.current().other);
+    }
+
+    #[test]
+    fn ids_of_a_forgotten_certificate_are_nobodys() {
+        let (new, old) = (identity(), identity());
+        let id = Certificates::new(&old, []).session_id(&ufrag());
+        let certificates = Certificates::new(&new, [&old]);
+        assert_eq!(certificates.earlier_sha256(), [old.sha256()]);
+        certificates.forget(&[old.sha256(), new.sha256()]);
+        assert!(certificates.earlier_sha256().is_empty());
+        assert_eq!(certificates.verify(&id), None);
+        let own = certificates.session_id(&ufrag());
+        assert!(
+            certificates.verify(&own).is_some(),
+            "the current one is never forgotten"
+        );
+    }
+
+    #[test]
+    fn an_id_of_another_peer_or_server_is_refused() {
+        let certificates = Certificates::new(&identity(), []);
+        let id = certificates.session_id(&ufrag());
+        assert_eq!(certificates.verify(&id.replace("Vabc", "Vabd")), None);
+        assert_eq!(Certificates::new(&identity(), []).verify(&id), None);
+    }
+}
