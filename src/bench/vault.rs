@@ -155,7 +155,9 @@ fn fill(server: &Server, peers: usize) -> Result<(), BenchError> {
             codecs: vec![sdp::Codec::Opus, sdp::Codec::Vp8],
             streams: Vec::new(),
         };
-        let answer = sdp::answer(role, offer, (n > 0).then_some(&source), &local).map_err(|e| bad(&e))?;
+        let answer = sdp::answer(role, offer, (n > 0).then_some(&source), &local)
+            .map_err(|e| bad(&e))?
+            .text;
         Ok(PeerRecord {
             role,
             channel: "bench".to_owned(),

@@ -27,11 +27,12 @@ pub fn sdp(data: &[u8]) {
         addresses: &[SocketAddr::from(([192, 0, 2, 1], 8189))],
         session_id: 1,
     };
-    let Ok(text) = answer(role, offer, source.as_ref(), &local) else {
+    let Ok(sdp::Answer { text, negotiated: made }) = answer(role, offer, source.as_ref(), &local) else {
         return;
     };
     assert!(text.len() <= sdp::MAX_SDP, "an answer of {} bytes", text.len());
     let agreed = negotiated(role, offer, &text).expect("what was answered can be read");
+    assert_eq!(agreed, made);
     assert!(!agreed.fingerprints.is_empty() && agreed.address.is_none());
     // As it goes into the record when the browser's address is known, and comes back after a restart.
     for address in ["192.0.2.7:5000", "[2001:db8::7]:5000"].map(|a| a.parse::<SocketAddr>().expect("an address")) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::broadcast::{Broadcast, Config, Join};
 use crate::peer::fuzzing::Browser;
 use crate::peer::{Dtls, Transmit};
-use crate::sdp::{Kind, Local, Negotiated, answer, negotiated};
+use crate::sdp::{Kind, Local, Negotiated, answer};
 use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
 /// The server's certificate: making one takes longer than most inputs.
@@ -32,8 +32,7 @@ fn agreed(role: Role, offer: &str) -> Negotiated {
         addresses: &[address(0)],
         session_id: 1,
     };
-    let answer = answer(role, offer, None, &local).expect("a browser's offer");
-    negotiated(role, offer, &answer).expect("a browser's offer")
+    answer(role, offer, None, &local).expect("a browser's offer").negotiated
 }
 
 /// The server's half for a peer of this name.

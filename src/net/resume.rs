@@ -302,7 +302,9 @@ mod tests {
         let record = PeerRecord {
             role: Role::Publisher,
             channel: "c".to_owned(),
-            answer: sdp::answer(Role::Publisher, offer, None, &local).expect("an answer"),
+            answer: sdp::answer(Role::Publisher, offer, None, &local)
+                .expect("an answer")
+                .text,
             offer: sdp::with_address(offer, from),
             ice,
             joined_at: 0,

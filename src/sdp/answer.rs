@@ -4,9 +4,11 @@ use std::fmt::{self, Write};
 
 use super::codecs::{self, CodecLine};
 use super::extensions::{self, Extension};
-use super::lines::Section;
+use super::lines::{Description, Section};
 use super::offer::{Chosen, Offer};
-use super::{Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address, fingerprint};
+use super::{
+    Answer, Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address, fingerprint, negotiated,
+};
 use crate::vault::Role;
 
 /// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing of its channel.
@@ -25,9 +27,11 @@ const ALLOW_MIXED: &str = "extmap-allow-mixed";
 /// The publisher's SSRCs pass through, and a viewer is told them: a browser throws its decoder away when a stream that it was not told of
 /// is still untold in the description that a page applies after a restart.
 ///
+/// What was agreed on is read out of the answer's own text, as a later boot will read it: one owner of that fact.
+///
 /// # Errors
 /// An [`SdpError`] with the cause.
-pub fn answer(role: Role, offer: &str, source: Option<&Source>, local: &Local<'_>) -> Result<String, SdpError> {
+pub fn answer(role: Role, offer: &str, source: Option<&Source>, local: &Local<'_>) -> Result<Answer, SdpError> {
     if offer.len() > MAX_SDP {
         return Err(SdpError::TooLong);
     }
@@ -49,7 +53,8 @@ pub fn answer(role: Role, offer: &str, source: Option<&Source>, local: &Local<'_
     let mut text = String::with_capacity(4096);
     // Writing to a String cannot fail.
     let _ = write_answer(&mut text, role, &offer, &agreed, streams, local);
-    Ok(text)
+    let negotiated = negotiated::read(role, offer, &Description::parse(&text)?)?;
+    Ok(Answer { text, negotiated })
 }
 
 /// What is agreed on in one section.

@@ -206,6 +206,15 @@ impl Negotiated {
     }
 }
 
+/// An answer, and what it agrees on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// For the browser, and for the record.
+    pub text: String,
+    /// What [`negotiated`] reads in it.
+    pub negotiated: Negotiated,
+}
+
 /// The server's side of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Local<'a> {

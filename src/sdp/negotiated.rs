@@ -23,11 +23,14 @@ pub(crate) fn agreed(role: Role, offer: &str, answer: &str) -> Result<Vec<Media>
 /// # Errors
 /// An [`SdpError`] with the cause; never for a pair where [`super::answer`] made the answer.
 pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, SdpError> {
-    let offer = Offer::read(role, offer)?;
-    let answer = Description::parse(answer)?;
-    let certificate = certificate(&answer).ok_or(SdpError::AnswerMismatch)?;
-    let media = media(role, &offer, &answer, true)?;
-    let setup = setup(&offer, &answer)?;
+    read(role, Offer::read(role, offer)?, &Description::parse(answer)?)
+}
+
+/// The same of texts that have been taken apart.
+pub(super) fn read(role: Role, offer: Offer<'_>, answer: &Description<'_>) -> Result<Negotiated, SdpError> {
+    let certificate = certificate(answer).ok_or(SdpError::AnswerMismatch)?;
+    let media = media(role, &offer, answer, true)?;
+    let setup = setup(&offer, answer)?;
     Ok(Negotiated {
         address: address::read(&offer.description),
         fingerprints: offer.fingerprints,

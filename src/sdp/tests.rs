@@ -80,7 +80,10 @@ fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<Strin
         addresses: &addresses,
         session_id: u64::MAX,
     };
-    answer(role, offer, source, &local)
+    let answer = answer(role, offer, source, &local)?;
+    // A later boot reads the same out of the two texts.
+    assert_eq!(negotiated(role, offer, &answer.text).as_ref(), Ok(&answer.negotiated));
+    Ok(answer.text)
 }
 
 fn publish(offer: &str) -> (String, Negotiated) {

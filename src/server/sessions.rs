@@ -129,15 +129,17 @@ impl Sessions {
     pub(super) fn resume(&self, record: Arc<PeerRecord>) {
         let address = sdp::recorded_address(&record.offer);
         let place = address.and_then(|address| self.places.keep(address.ip()));
-        self.insert(record, true, place);
+        // Without one, which no answer of ours is, it is nobody's.
+        let certificate = sdp::answer_certificate(&record.answer).unwrap_or_default();
+        self.insert(record, certificate, true, place);
     }
 
-    /// Takes in a session that has just been made. Returns its number for the log.
-    pub(super) fn start(&self, record: Arc<PeerRecord>, place: Place) -> u64 {
-        self.insert(record, false, Some(place))
+    /// Takes in a session that has just been made, under the certificate of this SHA-256. Returns its number for the log.
+    pub(super) fn start(&self, record: Arc<PeerRecord>, certificate: [u8; 32], place: Place) -> u64 {
+        self.insert(record, certificate, false, Some(place))
     }
 
-    fn insert(&self, record: Arc<PeerRecord>, resumed: bool, place: Option<Place>) -> u64 {
+    fn insert(&self, record: Arc<PeerRecord>, certificate: [u8; 32], resumed: bool, place: Option<Place>) -> u64 {
         let mut inner = self.lock();
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
@@ -153,8 +155,6 @@ impl Sessions {
             // One that has gone away needs no waking.
             let _ = waiter.send(());
         }
-        // Without one, which no answer of ours is, it is nobody's.
-        let certificate = sdp::answer_certificate(&record.answer).unwrap_or_default();
         *inner.certificates.entry(certificate).or_default() += 1;
         let session = Session {
             record,

@@ -8,6 +8,8 @@ use super::*;
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 
+/// As of an answer that names none.
+const CERTIFICATE: [u8; 32] = [0; 32];
 static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::new(&vault::fuzzing::identity(), []));
 
 fn sessions(per_address: usize) -> Sessions {
@@ -70,7 +72,7 @@ fn read(stream: &mut EventStream) -> (Vec<String>, bool) {
 fn viewer(sessions: &Sessions) -> (Ufrag, EventStream) {
     let record = record(Role::Viewer, "Viewer0000000001");
     let ufrag = record.ice.ufrag.clone();
-    sessions.start(record, place(sessions));
+    sessions.start(record, CERTIFICATE, place(sessions));
     let mut stream = open(sessions, &ufrag).expect("a stream");
     assert_eq!(read(&mut stream).0, ["hello", "inactive"]);
     (ufrag, stream)
@@ -134,7 +136,7 @@ fn of_those_who_are_awaited_it_is_counted_who_is_back_when_and_who_is_lost_why()
         sessions.resume(awaited.clone());
     }
     sessions.set_loaded(2);
-    sessions.start(new.clone(), place(&sessions));
+    sessions.start(new.clone(), CERTIFICATE, place(&sessions));
     for _ in 0..2 {
         sessions.connected(&back.ice.ufrag, true, Duration::ZERO);
         sessions.connected(&new.ice.ufrag, false, Duration::ZERO);
@@ -265,7 +267,7 @@ fn an_address_has_so_many_sessions_at_once_and_those_of_the_last_boot_count() {
     let first = with_address("Viewer0000000001");
     sessions.resume(first.clone());
     let place = sessions.place(client).expect("one is free");
-    sessions.start(record(Role::Viewer, "Viewer0000000002"), place);
+    sessions.start(record(Role::Viewer, "Viewer0000000002"), CERTIFICATE, place);
     assert!(sessions.place(client).is_none());
     assert!(sessions.place(other).is_some());
     // Who comes back is never turned away.
@@ -301,7 +303,7 @@ fn a_peer_has_the_same_number_in_every_boot_and_another_than_others() {
         Arc::new(record)
     };
     let [before, after] = [(); 2].map(|()| Sessions::new(0, Instant::now()));
-    let started = before.start(of("Viewer0000000001", "a"), place(&before));
+    let started = before.start(of("Viewer0000000001", "a"), CERTIFICATE, place(&before));
     after.resume(of("Viewer0000000002", "b"));
     after.resume(of("Viewer0000000001", "a"));
     let end = |ufrag: &str| after.remove(&Ufrag::new(ufrag).expect("a fragment"), Departure::Left);

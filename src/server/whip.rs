@@ -123,15 +123,18 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
     // A publisher's offer is looked at first: one that cannot be taken must not hold the channel's place.
-    let (answer, negotiated) = match role {
+    let sdp::Answer {
+        text: answer,
+        negotiated,
+    } = match role {
         Role::Publisher => {
-            let taken = answer(role, &offer, None, &local)?;
+            let taken = sdp::answer(role, &offer, None, &local).map_err(|error| bad_offer(&error))?;
             reserve(&app, role, &channel, &ice.ufrag).await?;
             taken
         }
         Role::Viewer => {
             let source = reserve(&app, role, &channel, &ice.ufrag).await?;
-            answer(role, &offer, Some(&source), &local)?
+            sdp::answer(role, &offer, Some(&source), &local).map_err(|error| bad_offer(&error))?
         }
     };
     let ufrag = ice.ufrag.clone();
@@ -159,7 +162,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         app.keeper.forget(&ufrag).await;
         return Err(problem);
     }
-    let number = app.sessions.start(record, place);
+    let number = app.sessions.start(record, negotiated.certificate, place);
     let join = Join {
         role,
         channel: channel.clone(),
@@ -183,17 +186,6 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         etag: format!("\"{ufrag}\""),
         answer,
     })
-}
-
-fn answer(
-    role: Role,
-    offer: &str,
-    source: Option<&sdp::Source>,
-    local: &sdp::Local<'_>,
-) -> Result<(String, sdp::Negotiated), Problem> {
-    let answer = sdp::answer(role, offer, source, local).map_err(|error| bad_offer(&error))?;
-    let negotiated = sdp::negotiated(role, offer, &answer).map_err(|error| bad_offer(&error))?;
-    Ok((answer, negotiated))
 }
 
 async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::vault::Ufrag) -> Result<sdp::Source, Problem> {

@@ -216,8 +216,10 @@ impl World {
             session_id: 1,
         };
         let source = (role == Role::Viewer).then_some(&source);
-        let answer = sdp::answer(role, &offer, source, &local).expect("the offer is good");
-        let negotiated = sdp::negotiated(role, &offer, &answer).unwrap();
+        let sdp::Answer {
+            text: answer,
+            negotiated,
+        } = sdp::answer(role, &offer, source, &local).expect("the offer is good");
         let join = Join {
             role,
             channel: channel.to_owned(),
