@@ -123,7 +123,11 @@ export class Camera {
     return this.#lost.size > 0;
   }
 
-  /** Opens anew what is lost or missing, and has the connection send it: its viewers keep theirs. @param {RTCPeerConnection | null} connection */
+  /**
+   * Opens anew what is lost or missing, and has the connection send it: its viewers keep theirs.
+   *
+   * @param {RTCPeerConnection | null} connection
+   */
   async regain(connection) {
     if (this.#opening) return;
     this.#opening = true;

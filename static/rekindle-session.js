@@ -6,30 +6,26 @@
 
 import { Connection } from "./rekindle-connection.js";
 import { Cushion, checked } from "./rekindle-cushion.js";
-import { follow, retryDelay } from "./rekindle-events.js";
+import { follow } from "./rekindle-events.js";
+import { Refusal, join } from "./rekindle-join.js";
 import { Outage, isFar } from "./rekindle-outage.js";
 import { Signalling } from "./rekindle-signalling.js";
+import { flows, pause, watchPicture } from "./rekindle-watch.js";
 
-/**
- * A publisher's media that is not heard of this long after its keys were renewed, and a viewer's picture that stands still this
- * long although packets arrive, need a new session.
- */
+/** @import { Data, Stream } from "./rekindle-signalling.js" */
+/** @import { Options, SessionEvents, State } from "./rekindle.js" */
+
+/** A publisher's media that is not heard of this long after its keys were renewed needs a new session. */
 const SILENT_MS = 4000;
-const STILL_MS = 4000;
-/** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
-const FLOW_MS = [2000, 4000];
 /** The round trip is looked at after this time, and after twice as long each further time. */
 const MEASURE_MS = 250;
 /** What the last renewal left behind is cleared away when all has been well for so long. */
 const TIDY_MS = 1000;
-/** For how long a publisher believes that the publisher in its way is its own lost request. */
-const OWN_GHOST_MS = 40_000;
 
 /** How many this page has. */
 let sessions = 0;
 
 const now = () => performance.now();
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * A session with the server, for as long as the page wants it.
@@ -66,6 +62,8 @@ export class Session extends EventTarget {
    * - `renewing`: the server is back, and keys are being renewed
    * - `reconnecting`: the connection could not be kept, and a new one is being made
    * - `failed`, `closed`
+   *
+   * @type {State}
    */
   state = "connecting";
 
@@ -74,11 +72,13 @@ export class Session extends EventTarget {
   #signalling;
   #cushion;
   #mode = "rehandshake";
-  /** The process that this session's keys are shared with. */
+  /** The process that this session's keys are shared with. @type {string | null} */
   #process = null;
-  /** The connection in use, and the one that it is about to replace. */
+  /** The connection in use, and the one that it is about to replace. @type {Connection | null} */
   #connection = null;
+  /** @type {Connection | null} */
   #old = null;
+  /** @type {string | null} */
   #replaceReason = null;
   /** The outage in progress; null while all is well. @type {Outage | null} */
   #outage = null;
@@ -87,12 +87,14 @@ export class Session extends EventTarget {
   #streamOpen = false;
   /** The last attempt to open the event stream was refused at once. */
   #refused = false;
-  /** The server says that the publisher's media arrives. */
+  /** The server says that the publisher's media arrives. @type {boolean | null} */
   #arrives = null;
-  #timer = null;
+  /** @type {number | undefined} */
+  #timer;
   #abort = new AbortController();
   #wake = () => {};
 
+  /** @param {"publisher" | "viewer"} role @param {string | URL} url @param {MediaStream | null} source @param {Options} [options] */
   constructor(role, url, source, options = {}) {
     super();
     this.#role = role;
@@ -175,60 +177,40 @@ export class Session extends EventTarget {
       connection.stream.addTrack(track);
       if (connection === this.#connection && !this.#old) this.#show(connection, track);
     });
-    let tries = 0;
-    // A request that got no answer may have been heard all the same. Then the publisher in the way is ourselves.
-    let lostAt = this.#old ? now() : null;
+    /** @type {import("./rekindle-join.js").Circumstances} */
+    const circumstances = {
+      isViewer: this.#role === "viewer",
+      again: this.#old !== null,
+      isDone: () => this.#done,
+      waits: (state, reason) => {
+        if (state === "waiting" || this.state !== "reconnecting") this.#set(state, { reason });
+      },
+      pause: (ms) => this.#pause(ms),
+    };
     try {
-      const offer = await connection.offer();
-      while (!this.#done) {
-        const response = await this.#signalling.post(offer);
-        if (this.#done) return null;
-        tries += 1;
-        if (!response) {
-          lostAt = now();
-          if (this.state !== "reconnecting") this.#set("server-gone", { reason: "unreachable" });
-          await this.#pause(retryDelay(tries * 50));
-          continue;
-        }
-        if (response.status === 201) {
-          const joined = await this.#signalling.joined(response);
-          if (!joined) {
-            lostAt = now();
-            continue;
-          }
-          this.boot ??= joined.boot;
-          this.#process = joined.process;
-          this.#mode = joined.mode;
-          this.#set(this.#old ? "reconnecting" : "connecting");
-          // The connection may be up before this returns.
-          await connection.accept(joined);
-          return connection;
-        }
-        const again = this.#role === "viewer" || (lostAt !== null && now() - lostAt < OWN_GHOST_MS);
-        if (response.status === 409 && again) {
-          if (this.#role === "viewer") this.#set("waiting", { reason: "no-publisher" });
-        } else if (response.status !== 429 && response.status < 500) {
-          const problem = await response.json().catch(() => ({}));
-          const message = problem.detail ?? problem.title ?? `The server answered ${response.status}.`;
-          return this.#fail(response.status === 409 ? "channel-taken" : "refused", message, response.status);
-        } else if (this.state !== "reconnecting") {
-          this.#set("server-gone", { reason: "unavailable" });
-        }
-        const seconds = Number(response.headers.get("Retry-After"));
-        const wait = seconds > 0 ? seconds * 1000 : 250 * tries;
-        await this.#pause(Math.min(Math.max(wait, 3000), wait * (1 + tries / 10)) * (0.9 + 0.2 * Math.random()));
-      }
+      const joined = await join(this.#signalling, await connection.offer(), circumstances);
+      if (!joined) return null;
+      this.boot ??= joined.boot;
+      this.#process = joined.process;
+      this.#mode = joined.mode;
+      this.#set(this.#old ? "reconnecting" : "connecting");
+      // The connection may be up before this returns.
+      await connection.accept(joined);
+      return connection;
     } catch (error) {
-      if (!this.#done) this.#fail("join", String(error?.message ?? error));
+      if (error instanceof Refusal) this.#fail(error.reason, error.message, error.status);
+      else if (!this.#done) this.#fail("join", error instanceof Error ? error.message : String(error));
     }
     return null;
   }
 
+  /** @param {Connection} connection @param {MediaStreamTrack} track */
   #show(connection, track) {
     this.stream = connection.stream;
     this.#emit("track", { track, stream: this.stream });
   }
 
+  /** @param {Connection} connection */
   async #leave(connection) {
     if (!connection.join || connection.left) return;
     connection.left = true;
@@ -237,8 +219,10 @@ export class Session extends EventTarget {
 
   // -- the event stream: its end is the first sign that the server is gone ---------------------------------------------------
 
+  /** @param {Connection} connection */
   #listen(connection) {
-    connection.feed = follow(connection.join, this.#signalling, {
+    if (!connection.join) return;
+    const feed = follow(connection.join, this.#signalling, {
       heard: (event, data) => connection.ended || this.#heard(connection, event, data),
       closed: (refused) => {
         if (connection.ended) return;
@@ -248,9 +232,11 @@ export class Session extends EventTarget {
       lost: () => connection.ended || this.#lost(connection),
       unknown: () => connection.end("unknown-session"),
     });
-    connection.over.then(() => connection.feed.stop());
+    connection.feed = feed;
+    connection.over.then(() => feed.stop());
   }
 
+  /** @param {Connection} connection @param {string} event @param {Data} data */
   #heard(connection, event, data) {
     if (event === "hello") {
       this.#streamOpen = true;
@@ -262,7 +248,7 @@ export class Session extends EventTarget {
       if (!another && this.#outage?.applied === 0 && (!this.#outage.renewed || connection.connected)) {
         // A false alarm: only the stream was lost, and the keys are what they were.
         this.#outage = null;
-        if (connection.holds) this.#refresh(connection);
+        if (connection.encoders.held) this.#refresh(connection);
         if (connection.served) this.#set("connected");
         // A look at this that was on its way has ended with the alarm.
         if (this.#role === "publisher") this.#watchArrival(connection);
@@ -271,7 +257,7 @@ export class Session extends EventTarget {
         this.#outage.greeted(data, now(), sessions);
         if (this.#outage.upAt === null && !this.#outage.keepsKeys(connection, this.#present)) this.#set("renewing");
       } else {
-        this.boot = data.boot;
+        this.boot = data.boot ?? null;
       }
       if (data.unheard === true) this.#setUnheard(true);
       this.#tune(connection, data.streams);
@@ -291,16 +277,19 @@ export class Session extends EventTarget {
     this.#assess(connection);
   }
 
+  /** @param {Connection} connection @param {Stream[] | null} [streams] */
   #tune(connection, streams) {
-    if (this.#role === "viewer" && streams?.length > 0) connection.setStreams(streams);
+    if (this.#role === "viewer" && streams && streams.length > 0) connection.setStreams(streams);
   }
 
+  /** @param {boolean} unheard */
   #setUnheard(unheard) {
     if (this.unheard === unheard) return;
     this.unheard = unheard;
     this.#emit("unheard", { unheard });
   }
 
+  /** @param {boolean} live */
   #setLive(live) {
     this.#arrives = live;
     if (this.#role !== "viewer") return;
@@ -313,6 +302,7 @@ export class Session extends EventTarget {
 
   // -- the outage --------------------------------------------------------------------------------------------------------------
 
+  /** @param {Connection} connection */
   #lost(connection) {
     this.#begin(connection);
     this.#set("server-gone");
@@ -320,12 +310,12 @@ export class Session extends EventTarget {
     this.#assess(connection);
   }
 
-  /** An outage begins, or gets worse. */
+  /** An outage begins, or gets worse. @param {Connection} connection */
   #begin(connection) {
     connection.serverHasKeys = false;
     this.#outages += 1;
     clearTimeout(connection.readying);
-    connection.readying = null;
+    connection.readying = undefined;
     this.#outage = new Outage(connection, now(), this.#outage);
   }
 
@@ -335,7 +325,11 @@ export class Session extends EventTarget {
     return { at: now(), mode: this.#mode, streamOpen: this.#streamOpen, refused: this.#refused, hidden };
   }
 
-  /** Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
+  /**
+   * Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines.
+   *
+   * @param {Connection} connection
+   */
   #assess(connection) {
     if (this.#done || connection.ended || connection !== this.#connection || !connection.join) return;
     const outage = this.#outage;
@@ -361,7 +355,7 @@ export class Session extends EventTarget {
       if (outage.upAt === null) {
         outage.upAt = present.at;
         // From far away a picture that needs nothing of what was lost is there sooner than what was lost.
-        if (this.#role === "publisher" && (isFar(connection) || connection.holds)) this.#refresh(connection);
+        if (this.#role === "publisher" && (isFar(connection) || connection.encoders.held)) this.#refresh(connection);
         this.#nudge();
         this.#settle(connection, outage);
       }
@@ -381,21 +375,22 @@ export class Session extends EventTarget {
     if (next < Infinity) this.#timer = setTimeout(() => this.#assess(connection), Math.max(1, next - present.at));
   }
 
+  /** @param {Connection} connection @param {Outage} outage */
   async #renew(connection, outage) {
     if (outage.isBack(this.#present)) this.#set("renewing");
     outage.renews(connection, now());
     // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
     await connection.renew().catch(() => {});
     // Keys that were there before this returned have had their key frame: encoders stopped now would stay so.
-    if (this.#role === "publisher" && isFar(connection) && outage.upAt === null) connection.hold()?.catch(() => {});
+    if (this.#role === "publisher" && isFar(connection) && outage.upAt === null) connection.encoders.hold()?.catch(() => {});
     this.#assess(connection);
   }
 
-  /** Keys are there: waits until media flows under them, and says so. */
+  /** Keys are there: waits until media flows under them, and says so. @param {Connection} connection @param {Outage} outage */
   async #settle(connection, outage) {
     const wanted = () => this.#outage === outage && outage.upAt !== null && !connection.ended;
     if (this.#role === "viewer" && this.live !== false) {
-      const flow = await flows(connection, wanted, () => outage.live === true);
+      const flow = await flows(connection.pc, wanted, () => outage.live === true);
       if (wanted() && !flow && outage.live === true) return connection.end("no-media");
     }
     if (!wanted()) return;
@@ -403,6 +398,7 @@ export class Session extends EventTarget {
     this.#assess(connection);
   }
 
+  /** @param {Connection} connection @param {Outage} outage */
   #finish(connection, outage) {
     if (outage.tookMs === null) return;
     this.#set("connected", { took_ms: outage.tookMs });
@@ -414,25 +410,31 @@ export class Session extends EventTarget {
     this.#serve(connection);
     const another = this.#process !== outage.process;
     this.#process = outage.process;
-    this.boot = outage.boot;
+    const { boot, tookMs } = outage;
+    this.boot = boot;
     if (outage.live !== null) this.#setLive(outage.live);
     queueMicrotask(() => this.#assess(connection));
     if (this.#role === "publisher") this.#watchArrival(connection);
-    if (!another) return;
+    if (!another || boot === null) return;
     this.restarts += 1;
-    this.#cushion.took(outage.tookMs);
+    this.#cushion.took(tookMs);
     this.#look(connection);
-    this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.renewed });
+    this.#emit("restart", { boot, took_ms: tookMs, renewed: outage.renewed });
   }
 
+  /** @param {Connection} connection */
   #refresh(connection) {
-    connection.refresh().catch(() => connection.holds && connection.end("no-picture"));
+    connection.encoders.refresh().catch(() => connection.encoders.held && connection.end("no-picture"));
   }
 
-  /** When all has been well for a while: clears away what the last renewal left behind, and prepares the next one. */
+  /**
+   * When all has been well for a while: clears away what the last renewal left behind, and prepares the next one.
+   *
+   * @param {Connection} connection
+   */
   #makeReady(connection) {
     const ready = async () => {
-      connection.readying = null;
+      connection.readying = undefined;
       if (connection.ended || !connection.connected) return;
       await connection.tidy();
       // What cannot be prepared is tried again when it is needed.
@@ -442,7 +444,11 @@ export class Session extends EventTarget {
     connection.readying ??= setTimeout(() => ready().catch(() => connection.end("tidy-failed")), TIDY_MS);
   }
 
-  /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */
+  /**
+   * A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection.
+   *
+   * @param {Connection} connection
+   */
   async #watchArrival(connection) {
     const outages = this.#outages;
     await pause(SILENT_MS);
@@ -451,21 +457,11 @@ export class Session extends EventTarget {
     connection.end("no-media");
   }
 
-  /** A viewer that receives packets and decodes nothing, while somebody looks: its requests for key frames are not heard. */
-  async #watchPicture(connection) {
-    let before = null;
-    let stillSince = now();
-    while (!connection.ended && !this.#done) {
-      await pause(STILL_MS / 4);
-      const after = await connection.received().catch(() => null);
-      const stuck = before && after && after.frames === before.frames && after.videoPackets > before.videoPackets;
-      if (!stuck || this.#outage || globalThis.document?.hidden) stillSince = now();
-      if (now() - stillSince > STILL_MS) connection.end("no-picture");
-      before = after;
-    }
-  }
-
-  /** Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment. */
+  /**
+   * Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment.
+   *
+   * @param {Connection} connection
+   */
   async #watchRoundTrip(connection) {
     for (let ms = MEASURE_MS; !connection.ended && !this.#done; ms *= 2) {
       await pause(ms);
@@ -475,12 +471,16 @@ export class Session extends EventTarget {
     }
   }
 
-  /** The cushion follows what was measured. */
+  /** The cushion follows what was measured. @param {Connection} connection */
   #look(connection) {
     if (this.#cushion.look(connection.rtt)) connection.cushion(this.#cushion.ms);
   }
 
-  /** How long what is shown is kept back so that a restart does not show, in ms (viewers): "auto" or a number; see {@link watch}. */
+  /**
+   * How long what is shown is kept back so that a restart does not show, in ms (viewers): "auto" or a number.
+   *
+   * @param {"auto" | number} wanted
+   */
   set cushion(wanted) {
     this.#cushion = new Cushion(this.#role === "viewer" ? checked(wanted) : 0);
     const connection = this.#connection;
@@ -493,7 +493,7 @@ export class Session extends EventTarget {
     return this.#cushion.ms;
   }
 
-  /** The first connect of a connection. */
+  /** The first connect of a connection. @param {Connection} connection */
   #serve(connection) {
     if (connection.served) return;
     connection.served = true;
@@ -501,12 +501,17 @@ export class Session extends EventTarget {
     this.#watchRoundTrip(connection);
     if (this.#role === "viewer") {
       if (this.#mode !== "full-state") connection.prime()?.catch(() => {});
-      this.#watchPicture(connection);
+      watchPicture(connection.pc, {
+        isOver: () => connection.ended || this.#done,
+        isExcused: () => this.#outage !== null || globalThis.document?.hidden === true,
+        stands: () => connection.end("no-picture"),
+      });
     }
     this.#takeOver(connection);
     this.#set("connected");
   }
 
+  /** @param {Connection} connection */
   #takeOver(connection) {
     const old = this.#old;
     if (!old) return;
@@ -514,19 +519,20 @@ export class Session extends EventTarget {
     old.pc.close();
     this.pc = connection.pc;
     this.replacements += 1;
-    if (this.#role === "viewer") this.stream = connection.stream;
+    this.stream = this.#source ?? connection.stream;
     this.#emit("replaced", { pc: this.pc, stream: this.stream, reason: this.#replaceReason });
   }
 
   // -- small things -------------------------------------------------------------------------------------------------------------
 
+  /** @param {SessionEvents["error"]["detail"]["reason"]} reason @param {string} message @param {number} [status] */
   #fail(reason, message, status) {
     this.#teardown();
     this.#set("failed", { reason });
     this.#emit("error", { reason, message, status });
-    return null;
   }
 
+  /** @param {State} state @param {{ reason?: string, took_ms?: number }} [more] */
   #set(state, more = {}) {
     if (this.state === state) return;
     const previous = this.state;
@@ -534,19 +540,20 @@ export class Session extends EventTarget {
     this.#emit("state", { state, previous, ...more });
   }
 
+  /** @template {keyof SessionEvents} Name @param {Name} name @param {SessionEvents[Name]["detail"]} detail */
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  /** Waits, but no longer than until something happens that makes trying again worth while. */
+  /** Waits, but no longer than until something happens that makes trying again worth while. @param {number} ms */
   #pause(ms) {
-    return new Promise((resolve) => {
+    return /** @type {Promise<void>} */ (new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
       this.#wake = () => {
         clearTimeout(timer);
         resolve();
       };
-    });
+    }));
   }
 
   #nudge() {
@@ -554,19 +561,4 @@ export class Session extends EventTarget {
     this.#connection?.feed?.nudge();
     if (this.#connection) this.#assess(this.#connection);
   }
-}
-
-/** Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did. */
-async function flows(connection, wanted, should) {
-  const before = await connection.received().catch(() => null);
-  const start = now();
-  while (before && wanted() && now() < start + FLOW_MS[should() ? 1 : 0]) {
-    const after = await connection.received().catch(() => before);
-    // Fewer than before are those of another publisher's streams.
-    const [was, is] = before.frames > 0 ? [before.frames, after.frames] : [before.packets, after.packets];
-    if (is > 0 && is !== was) return true;
-    // Not more often: statistics cost as much as a frame, at the moment when there is most to do.
-    await pause(30);
-  }
-  return false;
 }
