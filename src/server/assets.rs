@@ -35,6 +35,7 @@ const ASSETS: &[Asset] = &[
     built_in!("index.html"),
     built_in!("page.js"),
     built_in!("page-camera.js"),
+    built_in!("page-parts.js"),
     built_in!("page-seen.js"),
     built_in!("page-token.js"),
     built_in!("page-words.js"),
