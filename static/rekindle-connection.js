@@ -51,7 +51,7 @@ export class Connection {
   left = false;
   /** It has been connected. */
   served = false;
-  /** Its next renewal is prepared in a while. @type {number | undefined} */
+  /** Its next renewal is prepared in a while. @type {ReturnType<typeof setTimeout> | undefined} */
   readying;
   /** Since when ICE is down; null while it is not. @type {number | null} */
   iceDownSince = null;

@@ -51,7 +51,7 @@ export class Line {
   /** Somebody has asked whether the server is there. */
   #doubts = false;
   #failingSince = now();
-  /** @type {number | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
   /** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {Told} told */
@@ -248,9 +248,9 @@ class Hub {
   #alone = false;
   /** A request for the lock waits. @type {AbortController | null} */
   #asking = null;
-  /** @type {number | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #patience;
-  /** @type {number | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #handover;
 
   /** @param {URL} url */

@@ -89,7 +89,7 @@ export class Session extends EventTarget {
   #refused = false;
   /** The server says that the publisher's media arrives. @type {boolean | null} */
   #arrives = null;
-  /** @type {number | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #abort = new AbortController();
   #wake = () => {};

@@ -142,7 +142,7 @@ export class Signalling {
   constructor(url, options, signal) {
     this.#url = url;
     this.#options = options;
-    this.#fetch = options.fetch ?? ((...args) => globalThis.fetch(...args));
+    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#signal = signal;
   }
 

@@ -48,7 +48,7 @@ export async function roundTrip(pc) {
 
 /** Asks the browser for that; null where it never says it. @param {RTCPeerConnection} pc @returns {Promise<Sent | null>} */
 export async function lastSent(pc) {
-  /** @type {number | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   /** @type {Promise<null>} */
   const late = new Promise((resolve) => (timer = setTimeout(resolve, ASK_MS, null)));

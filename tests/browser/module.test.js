@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
 import { Line } from "../../static/rekindle-events.js";
 import { EventParser } from "../../static/rekindle-signalling.js";
-import { publish, watch } from "../../static/rekindle.js";
+import * as module from "../../static/rekindle.js";
 
 const ANSWER = [
   "v=0",
@@ -215,7 +215,12 @@ test("a look that finds nobody ends the stream that does not know it", async () 
   line.stop();
 });
 
+test("the module is what its types say: see types/declared.ts", () => {
+  assert.deepEqual(Object.keys(module), ["Session", "publish", "watch"]);
+});
+
 test("what cannot work is refused with what to do", () => {
+  const { publish, watch } = module;
   assert.throws(() => watch("/whep/main"), /needs a browser/);
   globalThis.RTCPeerConnection = class {};
   globalThis.MediaStream = class {};

@@ -5,19 +5,29 @@ import { TcpRelay, UdpRelay } from "./relay.js";
 import { Server, ownAddress, sleep } from "./server.js";
 
 export class Broadcast {
+  browsers = new Browsers();
+  /** @type {Server} */
+  server;
+  /** The page's address. @type {string} */
+  url;
+  /** @type {Tab} */
+  publisher;
+  /** @type {Tab[]} */
+  viewers = [];
+  /** Where there are relays. @type {(() => void) | undefined} */
+  closeRelays;
+
   /**
-   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: Function, publisherPrepare?: Function, viewerUrl?: Function, viewerLaunch?: object, launch?: Function }} options
+   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: (server: Server) => string | Promise<string>, publisherPrepare?: (tab: Tab) => Promise<void>, viewerUrl?: (server: Server) => string | Promise<string>, viewerLaunch?: object, launch?: (server: Server) => object }} options
    */
   static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
     const broadcast = new Broadcast();
-    broadcast.browsers = new Browsers();
     broadcast.server = await Server.make(server);
     try {
       await broadcast.server.start();
       const url = `${broadcast.server.url}/?channel=test`;
       broadcast.url = url;
       broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(broadcast.server)), (await publisherUrl?.(broadcast.server)) ?? url, publisherPrepare);
-      broadcast.viewers = [];
       for (const name of viewers) {
         broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, { ...launch(broadcast.server), ...viewerLaunch }), (await viewerUrl?.(broadcast.server)) ?? url));
       }

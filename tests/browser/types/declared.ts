@@ -4,6 +4,9 @@ import { Session } from "../../../static/rekindle-session.js";
 
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 
+// What the module exports; module.test.js looks whether it does.
+export const exported: Same<keyof typeof declared, "Session" | "publish" | "watch"> = true;
+
 // What a session has is what it is said to have: no more, no less, and of the same types.
 export const names: Same<keyof Session, keyof declared.Session> = true;
 export const session: { [Name in Exclude<keyof declared.Session, keyof EventTarget>]: Same<Session[Name], declared.Session[Name]> } = {
