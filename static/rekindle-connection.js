@@ -41,18 +41,12 @@ export class Connection {
   renewing = false;
   /** The server's side of the join; set by {@link accept}. @type {import("./rekindle-signalling.js").Join | null} */
   join = null;
-  /** What it hears of the server; set once it has joined. @type {import("./rekindle-events.js").Feed | null} */
-  feed = null;
   /** The server said that it has keys for us, in the process that its event stream belongs to. */
   serverHasKeys = false;
-  /** ICE is down, and the event stream was asked whether the server is. */
-  iceDoubted = false;
   /** The server has been told that it is left. */
   left = false;
   /** It has been connected. */
   served = false;
-  /** Its next renewal is prepared in a while. @type {ReturnType<typeof setTimeout> | undefined} */
-  readying;
   /** Since when ICE is down; null while it is not. @type {number | null} */
   iceDownSince = null;
   /** Says that this connection is beyond help, and why. @type {(reason: string) => void} */

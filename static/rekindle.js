@@ -8,7 +8,7 @@
  *
  * After a restart the server has the same certificate and the same ICE credentials, but no keys. A browser runs DTLS again when
  * it is given an *offer* that differs a little from the answer it joined with. The page makes that offer itself; the server
- * needs no message. How is in rekindle-description.js and rekindle-connection.js, when in rekindle-outage.js.
+ * needs no message. How is in rekindle-description.js and rekindle-connection.js, when in rekindle-outage.js; rekindle-keeper.js does it.
  *
  * Its types are in rekindle.d.ts, which is what "./rekindle.js" means in a type here.
  *

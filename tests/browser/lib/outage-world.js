@@ -1,5 +1,5 @@
 // A restart by a virtual clock: a server that is down for a while, a browser that repeats its ClientHellos by timers of its own, and a page
-// that asks rekindle-outage.js what is due, as rekindle-session.js does. Every way takes half a round trip.
+// that asks rekindle-outage.js what is due, as rekindle-keeper.js does. Every way takes half a round trip.
 import { Outage } from "../../../static/rekindle-outage.js";
 
 /** @import { Way } from "../../../static/rekindle-outage.js" */
@@ -112,7 +112,7 @@ export class World {
     return this.at >= this.downMs + START_MS;
   }
 
-  // -- the page, as rekindle-session.js has it ----------------------------------------------------------------------------------
+  // -- the page, as rekindle-keeper.js has it -----------------------------------------------------------------------------------
 
   #present() {
     return { at: this.at, mode: "rehandshake", streamOpen: this.streamOpen, refused: true, hidden: false };
