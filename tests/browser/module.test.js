@@ -1,5 +1,6 @@
 // The pure parts of the module: no browser, no server.
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { test } from "node:test";
 import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
 import { Line } from "../../static/rekindle-events.js";
@@ -217,6 +218,12 @@ test("a look that finds nobody ends the stream that does not know it", async () 
 
 test("the module is what its types say: see types/declared.ts", () => {
   assert.deepEqual(Object.keys(module), ["Session", "publish", "watch"]);
+});
+
+test("the server has all of the page built in, and nothing else", () => {
+  const source = fs.readFileSync(new URL("../../src/server/assets.rs", import.meta.url), "utf8");
+  const builtIn = [...source.matchAll(/built_in!\("([^"]+)"\)/g)].map(([, name]) => name);
+  assert.deepEqual(builtIn.toSorted(), fs.readdirSync(new URL("../../static/", import.meta.url)).toSorted());
 });
 
 test("what cannot work is refused with what to do", () => {

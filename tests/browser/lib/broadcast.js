@@ -4,6 +4,20 @@ import { Browsers, Tab, until } from "./pages.js";
 import { TcpRelay, UdpRelay } from "./relay.js";
 import { Server, ownAddress, sleep } from "./server.js";
 
+/**
+ * @typedef {object} Options
+ * @property {string} [publisher] its browser
+ * @property {string[]} [viewers] theirs
+ * @property {Parameters<typeof Server.make>[0]} [server]
+ * @property {(server: Server) => string | Promise<string>} [publisherUrl] where the publisher opens the page
+ * @property {(tab: Tab) => Promise<void>} [publisherPrepare] what is done before it publishes
+ * @property {(server: Server) => string | Promise<string>} [viewerUrl]
+ * @property {Launch} [viewerLaunch]
+ * @property {(server: Server) => Launch} [launch]
+ *
+ * @typedef {Parameters<typeof import("./browsers.js").launch>[1]} Launch how a browser is started
+ */
+
 export class Broadcast {
   browsers = new Browsers();
   /** @type {Server} */
@@ -17,9 +31,7 @@ export class Broadcast {
   /** Where there are relays. @type {(() => void) | undefined} */
   closeRelays;
 
-  /**
-   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: (server: Server) => string | Promise<string>, publisherPrepare?: (tab: Tab) => Promise<void>, viewerUrl?: (server: Server) => string | Promise<string>, viewerLaunch?: object, launch?: (server: Server) => object }} options
-   */
+  /** @param {Options} [options] */
   static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
     const broadcast = new Broadcast();
     broadcast.server = await Server.make(server);
