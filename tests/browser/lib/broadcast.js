@@ -55,6 +55,9 @@ export class Broadcast {
   /**
    * The same with the browsers a round trip away: the server lives behind one address, the relay is what it advertises, and both use the same
    * port. `relay`: what else the datagrams go through.
+   *
+   * @param {number} rttMs
+   * @param {Options & { relay?: { loss?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
    */
   static async openFar(rttMs, { relay = {}, ...options } = {}) {
     const relays = [];
