@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// As in `rekindle-outage.js`.
+/// As in `rekindle-session.js`.
 const REAPPLY: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1000)];
 const BLIND: [Duration; 2] = [Duration::from_millis(1000), Duration::from_secs(10)];
 const FAR: Duration = Duration::from_millis(20);
