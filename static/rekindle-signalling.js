@@ -88,18 +88,20 @@ export class EventParser {
   }
 }
 
+/** What became of an attempt to read one. @typedef {"ended" | "unknown" | "refused" | "denied" | "failed"} Outcome */
+
 /**
  * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before. Resolves with "ended",
  * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no) or "failed".
  *
  * @param {(signal: AbortSignal) => Promise<Response>} request
  * @param {{ attempt: AbortController, tries: number, heard: Heard }} how
- * @returns {Promise<"ended" | "unknown" | "refused" | "denied" | "failed">}
+ * @returns {Promise<Outcome>}
  */
 export async function readEvents(request, { attempt, tries, heard }) {
   const timer = setTimeout(() => attempt.abort(), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
   const start = performance.now();
-  /** @type {"ended" | "refused" | "denied" | "failed"} */
+  /** @type {Outcome} */
   let outcome = "refused";
   try {
     const response = await request(attempt.signal);
