@@ -39,7 +39,7 @@ export function page(stream: MediaStream): void {
   target.dispatchEvent(new Event("state"));
   declared.publish(new URL("https://example.org/whip/main"), stream).close();
 
-  // @ts-expect-error: there is no such event
+  // @ts-expect-error: a restart says no such thing
   watching.addEventListener("restart", ({ detail }) => detail.nothing);
   // @ts-expect-error: there is no such option
   declared.watch("/whep/main", { iceServers: [] });
