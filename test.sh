@@ -52,6 +52,15 @@ with_others=(--all-features --lib --test canary --test bench_resume --test '*rec
 say "format"
 cargo fmt --all -- --check
 
+node=
+say "JavaScript: types, and what needs no browser"
+if apt node nodejs npm; then
+  node=1
+  (cd tests/browser && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent pure)
+else
+  skip "the tests of JavaScript" "they need node, and this system has no apt-get (or no right to use it)"
+fi
+
 say "lints"
 cargo clippy --workspace --all-targets --quiet --all-features -- -D warnings
 # The hooks of two tests, which no feature switches on.
@@ -93,11 +102,11 @@ cargo nextest run "${with_others[@]}" --test-threads "$(($(nproc) + 1))" ${CI:+-
 unset RUSTC_WORKSPACE_WRAPPER
 
 browsers=
-if apt node nodejs npm && apt chromium chromium && apt firefox-esr firefox-esr; then
+if [ -n "$node" ] && apt chromium chromium && apt firefox-esr firefox-esr; then
   browsers=1
   say "the program as it is released"
   cargo build --release --quiet
-  (cd tests/browser && npm ci --silent --no-audit --no-fund && rm -f results.json)
+  rm -f tests/browser/results.json
 else
   skip "the browser tests" "they need node, chromium and firefox-esr, and this system has no apt-get (or no right to use it)"
 fi
@@ -147,7 +156,7 @@ if [ -n "$browsers" ]; then
   fi
   # Short forms: fewer down times, tabs and kills, and the page in one browser.
   [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=8 REKINDLE_ROUNDS=4 REKINDLE_PAGE=chromium
-  for file in module outage meeting cushion kills gaps sweep unseen codecs edges page many plain proxy disk spoofing; do browser_test "$file.test.js"; done
+  for file in kills gaps sweep unseen codecs edges page many plain proxy disk spoofing; do browser_test "$file.test.js"; done
   echo "measured:"
   cat tests/browser/results.json
 fi

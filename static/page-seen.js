@@ -7,8 +7,12 @@
 
 const MOST_FRAMES = 2000;
 
+/** What is read of a track's reports. @typedef {{ type: string, kind: string, concealedSamples?: number, packetsReceived?: number }} Report */
+
 export class Seen {
+  /** @type {number[]} */
   #frames = [];
+  /** @type {number | null} */
   #madeUp = null;
   #packets = { audio: 0, video: 0 };
   /** At the last look sound had arrived, and no picture. */
@@ -35,23 +39,30 @@ export class Seen {
     const after = madeUp(await received(connection));
     this.#madeUp = after;
     let still = 0;
-    for (let i = 1; i < this.#frames.length; i++) if (this.#frames[i] >= since) still = Math.max(still, this.#frames[i] - this.#frames[i - 1]);
+    let last = Infinity;
+    for (const frame of this.#frames) {
+      if (frame >= since) still = Math.max(still, frame - last);
+      last = frame;
+    }
     return { still_ms: Math.round(still), made_up_ms: before === null || after === null || after < before ? null : Math.round(after - before) };
   }
 }
 
+/** @param {RTCPeerConnection | null} connection */
 async function received(connection) {
+  /** @type {Report[]} */
   const reports = [...((await connection?.getStats().catch(() => null))?.values() ?? [])];
   return reports.filter(({ type }) => type === "inbound-rtp");
 }
 
-/** Sound that was made up so far, in ms; null without any sound. */
+/** Sound that was made up so far, in ms; null without any sound. @param {Report[]} reports */
 function madeUp(reports) {
   const sound = reports.find(({ kind }) => kind === "audio");
   // Opus is always decoded at 48 kHz.
   return sound?.concealedSamples === undefined ? null : sound.concealedSamples / 48;
 }
 
+/** @param {Report[]} reports @param {import("./page-camera.js").Kind} wanted */
 function packets(reports, wanted) {
   return reports.filter(({ kind }) => kind === wanted).reduce((sum, { packetsReceived = 0 }) => sum + packetsReceived, 0);
 }

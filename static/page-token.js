@@ -8,7 +8,9 @@
  * @module
  */
 
-/** What the address calls them, and which of the two that is. */
+/** @typedef {"publish" | "watch"} Use */
+
+/** What the address calls them, and which of the two that is. @type {Record<string, Use[]>} */
 const NAMES = { token: ["publish", "watch"], "publish-token": ["publish"], "watch-token": ["watch"] };
 /** What a token consists of (RFC 6750 §2.1). A browser sends no request at all with some of the other characters. */
 const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
@@ -20,31 +22,34 @@ const ASKED = {
 };
 
 export class Tokens {
+  /** @type {Record<Use, string | undefined>} */
   #tokens = { publish: undefined, watch: undefined };
   #given = { publish: false, watch: false };
 
-  /** The token for `publish` or `watch`, if there is one that can be sent. @param {"publish" | "watch"} use */
+  /** The token for `publish` or `watch`, if there is one that can be sent. @param {Use} use */
   for(use) {
     return this.#tokens[use];
   }
 
-  /** @param {"publish" | "watch"} use @param {string} text as it was typed */
+  /** @param {Use} use @param {string} text as it was typed */
   set(use, text) {
     const token = text.trim();
     this.#tokens[use] = TOKEN.test(token) ? token : undefined;
     this.#given[use] = true;
   }
 
-  /** Takes the tokens out of the address, and says which it had. @returns {Set<"publish" | "watch">} */
+  /** Takes the tokens out of the address, and says which it had. */
   takeFromAddress() {
+    /** @type {Set<Use>} */
     const uses = new Set();
     // A plus sign is part of a token here, and no space.
     const said = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
     // The one that is for both comes first: one for a single use is the more exact.
     for (const [name, each] of Object.entries(NAMES)) {
       const token = said.get(name);
+      if (token === null) continue;
       said.delete(name);
-      for (const use of token === null ? [] : each) {
+      for (const use of each) {
         this.set(use, token);
         uses.add(use);
       }
@@ -56,7 +61,12 @@ export class Tokens {
     return uses;
   }
 
-  /** What the page says when the server wants a token, or another one than it was shown. @param {"publish" | "watch"} use */
+  /**
+   * What the page says when the server wants a token, or another one than it was shown.
+   *
+   * @param {Use} use
+   * @returns {import("./page-words.js").Notice}
+   */
   notice(use) {
     const { name, who, waits } = ASKED[use];
     const wrong = this.#given[use];
@@ -69,8 +79,8 @@ export class Tokens {
   }
 }
 
-/** What stands at the field and on its button. @param {"publish" | "watch"} use */
+/** What stands at the field and on its button. @param {Use} use */
 export function fieldWords(use) {
   const { name, button } = ASKED[use];
-  return { label: name[0].toUpperCase() + name.slice(1), button };
+  return { label: name.charAt(0).toUpperCase() + name.slice(1), button };
 }

@@ -9,7 +9,11 @@ export const STILL_MS = 1000;
 /** For how long "back after N ms" stays in the status, in ms. */
 const BACK_MS = 6000;
 
-/** The words for each state: for the status, and over the picture. */
+/**
+ * The words for each state: for the status, and over the picture.
+ *
+ * @type {Record<import("./rekindle.js").State, [tone: Tone, title: string, text: string]>}
+ */
 export const WORDS = {
   connecting: ["busy", "Connecting", ""],
   waiting: ["busy", "Waiting for a publisher", "Nobody publishes on this channel yet. The picture starts by itself when somebody does."],
@@ -22,8 +26,11 @@ export const WORDS = {
 };
 
 /**
+ * @typedef {"good" | "busy" | "bad"} Tone
+ * @typedef {[tone: Tone, text: string, ...more: string[]]} Words what the status says
+ *
  * @typedef {object} View what is so at present
- * @property {string} state of the session
+ * @property {import("./rekindle.js").State} state of the session
  * @property {number} stateFor it has been in this state for so long, in ms
  * @property {boolean} unheard nothing gets through to the server's media port
  * @property {"publisher" | "viewer"} role
@@ -37,13 +44,14 @@ export const WORDS = {
  * @property {Notice | null} trouble what goes before all else
  *
  * @typedef {object} Notice
- * @property {"good" | "busy" | "bad"} tone
+ * @property {Tone} tone
  * @property {string} title
  * @property {string} text
  * @property {("publish" | "play" | "again" | "back")[]} [buttons]
  * @property {"publish" | "watch"} [token] which token is asked for
  */
 
+/** @type {Notice} */
 const UNHEARD = {
   tone: "bad",
   title: "Media does not get through",
@@ -52,7 +60,7 @@ const UNHEARD = {
     "names an address that cannot be reached from here: its operator should look at its log and at --advertise. This page goes on trying.",
 };
 
-/** What the status says: tone and text. @param {View} view */
+/** What the status says: tone and text. @param {View} view @returns {Words} */
 export function status({ state, role, live, unheard, camera, back, trouble }) {
   if (trouble?.token) return ["busy", "Waiting for a token"];
   if (isUnheard({ state, unheard })) return [UNHEARD.tone, UNHEARD.title];
@@ -61,7 +69,7 @@ export function status({ state, role, live, unheard, camera, back, trouble }) {
   // Before "back after": a connection that is back shows nothing while its publisher is gone.
   if (role === "viewer" && live === false) return ["busy", "Connected, the publisher has left"];
   if (back && performance.now() - back.at < BACK_MS) return ["good", `Connected, back after ${back.took}`];
-  return role === "publisher" ? camera.status : WORDS.connected;
+  return role === "publisher" && camera ? camera.status : WORDS.connected;
 }
 
 /** What stands over the picture, or null while a moving picture needs no words. @param {View} view @returns {Notice | null} */
@@ -69,7 +77,7 @@ export function notice(view) {
   const { state, role, trouble, camera, still, live } = view;
   if (trouble) return trouble;
   if (isUnheard(view)) return UNHEARD;
-  if (role === "publisher" && state === "connected") return camera.notice && { ...camera.notice, buttons: ["again"] };
+  if (role === "publisher" && state === "connected") return camera?.notice ? { ...camera.notice, buttons: ["again"] } : null;
   if (role === "publisher" && ["server-gone", "renewing", "reconnecting"].includes(state)) {
     // Your own camera never stands still; but what viewers see does.
     if (view.stateFor < STILL_MS) return null;
@@ -95,6 +103,7 @@ export function notice(view) {
   return { tone, title, text };
 }
 
+/** @param {Pick<View, "state" | "unheard">} view */
 function isUnheard({ state, unheard }) {
   return unheard && ["connecting", "reconnecting"].includes(state);
 }

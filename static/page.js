@@ -1,19 +1,24 @@
 // The page: the first tab publishes its camera after a click, all others watch. It says in words what is going on, and never
 // shows a picture that stands still without saying why.
 import { Camera, cameraTrouble } from "./page-camera.js";
+import { element, keepFocus, part, prepend, write } from "./page-parts.js";
 import { Seen } from "./page-seen.js";
 import { Tokens, fieldWords } from "./page-token.js";
 import { STILL_MS, WORDS, notice, status } from "./page-words.js";
 import { publish, watch } from "./rekindle.js";
 
-const element = (id) => document.getElementById(id);
-const video = element("video");
+/** @import { Notice, View } from "./page-words.js" */
+/** @import { Use } from "./page-token.js" */
+/** @import { Session } from "./rekindle.js" */
+
+const video = part("video", HTMLVideoElement);
+const tokenField = part("token", HTMLInputElement);
+const cushionChoice = part("cushion", HTMLSelectElement);
 
 const channel = new URLSearchParams(location.search).get("channel") || "main";
 const tokens = new Tokens();
 tokens.takeFromAddress();
 
-const LOG_LINES = 60;
 /** What was seen and heard of a restart is counted so long after it, and looked at as often while all is well, in ms. */
 const SEEN_MS = 1000;
 /**
@@ -22,33 +27,39 @@ const SEEN_MS = 1000;
  */
 const WORDS_MS = 150;
 
+/** Those of a notice. @type {("publish" | "play" | "again" | "back")[]} */
+const BUTTONS = ["publish", "play", "again", "back"];
 /** What a reload of a page that publishes leaves for the next one: the channel's name. */
 const PUBLISHING = "rekindle-publishing";
-/** Where the focus goes when what had it is no longer shown: to the first of these that is. */
-const FOCUS = ["token", "publish", "play", "again", "stop", "unmute", "notice", "stage"];
 
+/** @type {Session | null} */
 let session = null;
+/** @type {"publisher" | "viewer"} */
 let role = "viewer";
 /** @type {Camera | null} */
 let camera = null;
-/** When a new frame was last shown, when the last state began, and the words for the last restart. */
+/** When a new frame was last shown. */
 let frameAt = -Infinity;
+/** When the last state began. */
 let stateAt = performance.now();
+/** The last restart. @type {View["back"]} */
 let back = null;
 let seen = new Seen();
 /** A restart's sound is still being counted. */
 let counting = false;
 let playBlocked = false;
-/** What goes before all else, and what "Try again" does then. @type {import("./page-words.js").Notice | null} */
+/** What goes before all else, and what "Try again" does then. @type {Notice | null} */
 let trouble = null;
+/** @type {() => void} */
 let retry = startWatching;
 /** This page published before it was loaded again. */
 let resumes = remembered() === channel;
-/** What happened and is not in the list yet, and the timer that puts it there. */
+/** What happened and is not in the list yet. @type {[at: Date, text: string][]} */
 let news = [];
+/** The timer that puts it there. @type {number | null} */
 let timer = null;
 
-/** Notes what happened; shown with the next {@link render}. */
+/** Notes what happened; shown with the next {@link render}. @param {string} text */
 function say(text) {
   news.push([new Date(), text]);
 }
@@ -56,17 +67,6 @@ function say(text) {
 /** Renders when there is time for it. */
 function renderSoon() {
   timer ??= setTimeout(render, WORDS_MS);
-}
-
-function line(at, text) {
-  const item = document.createElement("li");
-  const time = document.createElement("time");
-  time.dateTime = at.toISOString();
-  time.textContent = at.toLocaleTimeString([], { hour12: false });
-  const words = document.createElement("span");
-  words.textContent = text;
-  item.append(time, words);
-  return item;
 }
 
 function remembered() {
@@ -77,7 +77,7 @@ function remembered() {
   }
 }
 
-/** Has the next load of this page offer to go on publishing, or not. */
+/** Has the next load of this page offer to go on publishing, or not. @param {boolean} publishes */
 function remember(publishes) {
   resumes &&= publishes;
   try {
@@ -88,21 +88,19 @@ function remember(publishes) {
   }
 }
 
-/** @returns {import("./page-words.js").View} */
+/** @returns {View} */
 function view() {
   const now = performance.now();
-  const { state = "closed", live = null, unheard = false } = session ?? {};
+  const { state, live, unheard } = session ?? { state: "closed", live: null, unheard: false };
   return { state, live, unheard, stateFor: now - stateAt, role, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
 }
 
 function render() {
-  clearTimeout(timer);
+  if (timer !== null) clearTimeout(timer);
   timer = null;
   const focused = document.activeElement;
-  const log = element("log");
-  for (const [at, text] of news) log.prepend(line(at, text));
+  prepend(news);
   news = [];
-  while (log.children.length > LOG_LINES) log.lastChild.remove();
 
   const arrives = frameAt > -Infinity || seen.soundOnly;
   // Somebody else has taken the channel meanwhile.
@@ -131,7 +129,7 @@ function render() {
   keepFocus(focused);
 }
 
-/** @param {import("./page-words.js").Notice | null} words */
+/** @param {Notice | null} words */
 function showNotice(words) {
   element("overlay").hidden = words === null;
   if (words) {
@@ -141,7 +139,7 @@ function showNotice(words) {
     write("notice-title", words.title);
     write("notice-text", more);
   }
-  for (const id of ["publish", "play", "again", "back"]) element(id).hidden = !words?.buttons?.includes(id);
+  for (const id of BUTTONS) element(id).hidden = !words?.buttons?.includes(id);
   write("publish", resumes ? "Go on publishing" : "Publish your camera");
   element("token-form").hidden = !words?.token;
   if (!words?.token) return;
@@ -149,26 +147,13 @@ function showNotice(words) {
   write("token-label", label);
   write("token-send", button);
   // For browsers that keep passwords: each token is one of its own.
-  element("token-name").value = `${label} for ${channel}`;
-}
-
-/** Where what had the focus is no longer shown, something else must have it: those who use the keyboard would begin at the top again. */
-function keepFocus(focused) {
-  const waits = focused?.id === "notice" || focused?.id === "stage";
-  if (!focused || focused === document.body || !(waits || focused.closest("[hidden]"))) return;
-  const next = element(FOCUS.find((id) => !element(id).closest("[hidden]")));
-  if (next !== focused) next.focus();
-}
-
-function write(id, text) {
-  const target = element(id);
-  // Only when it is another: a screen reader would speak it again.
-  if (target.textContent !== String(text)) target.textContent = String(text);
+  part("token-name", HTMLInputElement).value = `${label} for ${channel}`;
 }
 
 /** Notes every frame that is shown. */
 function follow() {
   if (video.requestVideoFrameCallback) {
+    /** @param {number} at */
     const shown = (at) => {
       frameAt = performance.now();
       seen.frame(at);
@@ -185,22 +170,28 @@ function follow() {
   }, 200);
 }
 
+/** @param {MediaProvider | null} stream */
 async function show(stream) {
   if (video.srcObject !== stream) video.srcObject = stream;
   try {
     await video.play();
     playBlocked = false;
   } catch (error) {
-    playBlocked = error.name === "NotAllowedError";
+    playBlocked = error instanceof Error && error.name === "NotAllowedError";
   }
   render();
 }
 
-/** Takes a session as the page's own, and tells what becomes of it. */
+/** Takes a session as the page's own, and tells what becomes of it. @param {Session} next */
 function use(next) {
   session = next;
   trouble = null;
   stateAt = performance.now();
+  /**
+   * @template Detail
+   * @param {(detail: Detail) => void} handler
+   * @returns {(event: CustomEvent<Detail>) => void}
+   */
   const mine = (handler) => (event) => {
     if (session !== next) return;
     handler(event.detail);
@@ -221,7 +212,7 @@ function use(next) {
   next.addEventListener("restart", mine(({ boot, took_ms, renewed }) => {
     back = { at: performance.now(), took: `${took_ms} ms` };
     say(`Back after ${took_ms} ms: process no. ${boot}, the same connection, ${renewed ? "new keys" : "the same keys"}.`);
-    if (role === "viewer" && video.requestVideoFrameCallback) setTimeout(tellSeen, SEEN_MS, next, performance.now() - took_ms - SEEN_MS);
+    if (role === "viewer" && "requestVideoFrameCallback" in video) setTimeout(tellSeen, SEEN_MS, next, performance.now() - took_ms - SEEN_MS);
   }));
   next.addEventListener("replaced", mine(() => {
     say("A new session has taken over.");
@@ -243,7 +234,7 @@ function use(next) {
   render();
 }
 
-/** Says what a viewer really saw and heard of a restart since a time. */
+/** Says what a viewer really saw and heard of a restart since a time. @param {Session} of @param {number} since */
 async function tellSeen(of, since) {
   const { still_ms, made_up_ms } = await seen.since(of.pc, since);
   if (session !== of || of.state !== "connected") return;
@@ -275,18 +266,22 @@ function startWatching() {
 
 /** The viewer's choice: a picture that restarts do not stop, or the least delay. */
 function cushion() {
-  return element("cushion").value === "auto" ? "auto" : Number(element("cushion").value);
+  return cushionChoice.value === "auto" ? "auto" : Number(cushionChoice.value);
 }
 
 async function startPublishing() {
   const before = session;
   complain({ tone: "busy", title: "Waiting for your camera", text: "Your browser may ask whether this page may use camera and microphone." }, startPublishing);
+  /** @type {Camera | undefined} */
   let opened;
   try {
-    opened = await Camera.open(() => opened && opened === camera && cameraChanged());
+    opened = await Camera.open(() => {
+      if (opened && opened === camera) cameraChanged(opened);
+    });
   } catch (error) {
-    complain({ tone: "bad", ...cameraTrouble(error), buttons: ["again", "back"] }, startPublishing);
-    say(`${trouble.title}.`);
+    const words = cameraTrouble(error);
+    complain({ tone: "bad", ...words, buttons: ["again", "back"] }, startPublishing);
+    say(`${words.title}.`);
     return;
   }
   // A token that came with the address has begun something else meanwhile.
@@ -298,6 +293,7 @@ async function startPublishing() {
 
 /** Publishes what the camera gives. */
 function goLive() {
+  if (!camera) return;
   leave();
   role = "publisher";
   video.muted = true;
@@ -310,12 +306,13 @@ function stopPublishing() {
   startWatching();
 }
 
-function cameraChanged() {
-  say(`${camera.notice?.title ?? "Camera and microphone are as they should be"}.`);
+/** @param {Camera} of */
+function cameraChanged(of) {
+  say(`${of.notice?.title ?? "Camera and microphone are as they should be"}.`);
   render();
 }
 
-/** Says what is wrong. @param {import("./page-words.js").Notice} words @param {() => void} again what "Try again" does */
+/** Says what is wrong. @param {Notice} words @param {() => void} again what "Try again" does */
 function complain(words, again) {
   trouble = words;
   retry = again;
@@ -325,13 +322,14 @@ function complain(words, again) {
 function askForToken() {
   const use = role === "publisher" ? "publish" : "watch";
   // Who may publish need not be one who may watch.
-  complain({ ...tokens.notice(use), buttons: [use === "watch" ? "publish" : "back"] }, startWatching);
-  say(`${trouble.title}.`);
+  const words = tokens.notice(use);
+  complain({ ...words, buttons: [use === "watch" ? "publish" : "back"] }, startWatching);
+  say(`${words.title}.`);
   // Nothing else can be done here, except where the offer to go on publishing has the focus.
-  if (document.activeElement === document.body) element("token").focus();
+  if (document.activeElement === document.body) tokenField.focus();
 }
 
-/** A token has come: what waits for it goes on. */
+/** A token has come: what waits for it goes on. @param {Use} use */
 function tokenCame(use) {
   if (trouble?.token !== use) return;
   if (use === "publish") goLive();
@@ -340,12 +338,12 @@ function tokenCame(use) {
 
 element("channel").textContent = channel;
 // Without a token: links end up in histories.
-element("self").href = location.href;
+part("self", HTMLAnchorElement).href = location.href;
 document.title = `rekindle: ${channel}`;
 element("publish").addEventListener("click", startPublishing);
 element("again").addEventListener("click", async () => {
   if (trouble) return retry();
-  await camera?.regain(session?.pc);
+  await camera?.regain(session?.pc ?? null);
   if (camera) show(camera.stream);
 });
 element("back").addEventListener("click", () => {
@@ -365,12 +363,12 @@ element("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const use = trouble?.token;
   if (!use) return;
-  tokens.set(use, element("token").value);
-  element("token").value = "";
+  tokens.set(use, tokenField.value);
+  tokenField.value = "";
   tokenCame(use);
 });
 addEventListener("hashchange", () => tokens.takeFromAddress().forEach(tokenCame));
-element("cushion").addEventListener("change", () => {
+cushionChoice.addEventListener("change", () => {
   if (role === "viewer" && session) session.cushion = cushion();
 });
 // What was made up before a restart is not of it.

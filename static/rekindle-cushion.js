@@ -37,6 +37,7 @@ export function checked(value) {
 export class Cushion {
   #wanted;
   #ms;
+  /** @type {number[]} */
   #outages = [];
 
   /** @param {"auto" | number} wanted */
@@ -50,7 +51,7 @@ export class Cushion {
     return this.#ms > 0 ? Math.round(this.#ms) : null;
   }
 
-  /** How long media stayed away at a restart, in ms. */
+  /** How long media stayed away at a restart. @param {number} ms */
   took(ms) {
     if (ms <= MOST_MS) this.#outages = [...this.#outages, ms].slice(-REMEMBERED);
   }

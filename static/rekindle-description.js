@@ -18,11 +18,18 @@ const LINE = /\r?\n/;
 const SECTION = /^(?=m=)/m;
 const BUNDLE = /^a=group:BUNDLE ([^\r\n]*)/m;
 
-const midOf = (section) => /^a=mid:([^\r\n]*)/m.exec(section)?.[1].trim();
+/** A section's mid; every section that a browser makes has one. @param {string} section */
+const midOf = (section) => /^a=mid:([^\r\n]*)/m.exec(section)?.[1]?.trim() ?? "";
+
+/** What is before the first section, and the sections. @param {string} sdp @returns {[head: string, ...sections: string[]]} */
+function split(sdp) {
+  const [head = "", ...sections] = sdp.split(SECTION);
+  return [head, ...sections];
+}
 
 /** The mids of a description's BUNDLE group, its owner first. @param {string} sdp @returns {string[]} */
 export function bundled(sdp) {
-  return BUNDLE.exec(sdp)?.[1].trim().split(" ") ?? [];
+  return BUNDLE.exec(sdp)?.[1]?.trim().split(" ") ?? [];
 }
 
 /**
@@ -39,7 +46,7 @@ export function reoffer(answer, { version, fingerprint, bundle, type = "offer" }
     .map((line) => {
       if (line.startsWith("o=")) {
         const fields = line.split(" ");
-        fields[2] = String(BigInt(fields[2]) + BigInt(version));
+        fields[2] = String(BigInt(fields[2] ?? 0) + BigInt(version));
         return fields.join(" ");
       }
       if (line.startsWith("a=setup:")) return `a=setup:${setup}`;
@@ -82,11 +89,11 @@ export function signed(offer) {
  * @returns {string}
  */
 export function without(offer, mids) {
-  const [head, ...sections] = offer.split(SECTION);
-  const left = sections.filter((section) => !mids.includes(midOf(section)));
-  left[0] = left[0].replace(/^m=(\w+) 0 /, "m=$1 9 ").replace(/^a=bundle-only\r?\n/m, "");
+  const [head, ...sections] = split(offer);
+  const [first = "", ...others] = sections.filter((section) => !mids.includes(midOf(section)));
+  const own = first.replace(/^m=(\w+) 0 /, "m=$1 9 ").replace(/^a=bundle-only\r?\n/m, "");
   const group = bundled(head).filter((mid) => !mids.includes(mid));
-  return [head.replace(BUNDLE, `a=group:BUNDLE ${group.join(" ")}`), ...left].join("");
+  return [head.replace(BUNDLE, `a=group:BUNDLE ${group.join(" ")}`), own, ...others].join("");
 }
 
 /**
@@ -98,15 +105,15 @@ export function without(offer, mids) {
  * @returns {string}
  */
 export function withParking(answer, offer, mids) {
-  const [head, ...agreed] = answer.split(SECTION);
-  const transport = agreed[0].match(/^a=(?:ice-ufrag|ice-pwd|fingerprint|setup|candidate|end-of-candidates)\b[^\n]*\n/gm).join("");
+  const [head, ...agreed] = split(answer);
+  const transport = (agreed[0]?.match(/^a=(?:ice-ufrag|ice-pwd|fingerprint|setup|candidate|end-of-candidates)\b[^\n]*\n/gm) ?? []).join("");
   const sections = offer
     .split(SECTION)
     .slice(1)
     .map((own) => {
       const mid = midOf(own);
-      if (!mids.includes(mid)) return agreed.shift();
-      const [, kind, proto, format] = /^m=(\w+) \d+ (\S+) (\d+)/.exec(own);
+      if (!mids.includes(mid)) return agreed.shift() ?? "";
+      const [, kind, proto, format] = /^m=(\w+) \d+ (\S+) (\d+)/.exec(own) ?? [];
       const codec = own.match(new RegExp(`^a=rtpmap:${format} [^\n]*\n`, "m"))?.[0] ?? "";
       const lines = [`m=${kind} 9 ${proto} ${format}`, "c=IN IP4 0.0.0.0", `a=mid:${mid}`, "a=inactive", "a=rtcp-mux", ""];
       return `${lines.join("\r\n")}${transport}${codec}`;

@@ -7,7 +7,11 @@
 
 import { readEvents } from "./rekindle-signalling.js";
 
-/** A retry follows the first failures after this time, later ones ever more slowly, up to the second number. */
+/**
+ * A retry follows the first failures after this time, later ones ever more slowly, up to the second number.
+ *
+ * @type {[number, number]}
+ */
 const RETRY_MS = [10, 500];
 /** Sessions that begin together are asked for together. */
 const GATHER_MS = 5;
@@ -18,7 +22,7 @@ const HANDOVER_MS = 3000;
 
 const now = () => performance.now();
 
-/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. */
+/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. @param {number} failingMs */
 export function retryDelay(failingMs) {
   return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 16)) * (0.8 + 0.4 * Math.random());
 }
@@ -28,24 +32,27 @@ export function retryDelay(failingMs) {
  * when the new one has begun.
  *
  * @typedef {object} Told what it tells
- * @property {(session: string | undefined, event: string, data: any) => void} heard
+ * @property {import("./rekindle-signalling.js").Heard} heard
  * @property {(first: boolean, refused: boolean) => void} down there is no stream: `first` where there was one until now or none was tried yet
  * @property {() => void} unknown the server does not have what was asked for
  */
 export class Line {
   #request;
   #told;
+  /** @type {string[]} */
   #ids = [];
-  /** Those that the latest attempt asked for. */
+  /** Those that the latest attempt asked for. @type {Set<string>} */
   #asked = new Set();
-  /** The attempt that has begun, and the one that is being made. */
+  /** The attempt that has begun, and the one that is being made. @type {AbortController | null} */
   #current = null;
+  /** @type {AbortController | null} */
   #next = null;
   #tries = 0;
   /** Somebody has asked whether the server is there. */
   #doubts = false;
   #failingSince = now();
-  #timer = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
 
   /** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {Told} told */
   constructor(request, told) {
@@ -53,7 +60,7 @@ export class Line {
     this.#told = told;
   }
 
-  /** Follows these sessions from now on; none ends it. */
+  /** Follows these sessions from now on; none ends it. @param {string[]} ids */
   follow(ids) {
     this.#ids = ids;
     if (ids.length === 0) return this.stop();
@@ -82,6 +89,7 @@ export class Line {
     for (const attempt of attempts) attempt?.abort();
   }
 
+  /** @param {number} ms */
   #soon(ms) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#open(), ms);
@@ -130,6 +138,7 @@ export class Line {
     }
   }
 
+  /** @param {boolean} first @param {boolean} refused */
   #fails(first, refused) {
     this.#told.down(first, refused);
     this.#tries += 1;
@@ -142,26 +151,40 @@ export class Line {
  * What a session hears.
  *
  * @typedef {object} Follower
- * @property {(event: string, data: any) => void} heard
+ * @property {(event: string, data: import("./rekindle-signalling.js").Data) => void} heard
  * @property {() => void} lost the stream has ended
  * @property {(refused: boolean) => void} closed it is not open; whether the last attempt to open it was refused at once
  * @property {() => void} unknown the server has no such session
+ *
+ * @typedef {Pick<import("./rekindle-signalling.js").Join, "id" | "events" | "shared">} Followed what is followed
+ *
+ * @typedef {object} Feed what a session has in hand while it follows
+ * @property {() => void} look sees whether the server is there
+ * @property {() => void} nudge something has happened that makes trying again worth while
+ * @property {() => void} stop
  */
 
 /**
  * Follows a session's events.
  *
- * @param {{ id: string, events: URL, shared: URL | null }} join
+ * @param {Followed} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
  * @param {Follower} follower
- * @returns {{ look: () => void, nudge: () => void, stop: () => void }}
+ * @returns {Feed}
  */
 export function follow(join, signalling, follower) {
   if (!join.shared || signalling.isOwn || Hub.refused.has(join.shared.href)) return alone(join, signalling, follower);
   return Hub.at(join.shared).add(join, signalling, follower);
 }
 
-/** A stream of the session's own. */
+/**
+ * A stream of the session's own.
+ *
+ * @param {Followed} join
+ * @param {import("./rekindle-signalling.js").Signalling} signalling
+ * @param {Follower} follower
+ * @returns {Feed}
+ */
 function alone(join, signalling, follower) {
   const line = new Line((_, signal) => signalling.events(join.events, signal), {
     heard: (_, event, data) => follower.heard(event, data),
@@ -172,39 +195,65 @@ function alone(join, signalling, follower) {
   return { look: () => line.look(), nudge: () => line.nudge(), stop: () => line.follow([]) };
 }
 
+/** @param {Follower} follower @param {boolean} first @param {boolean} refused */
 function tell(follower, first, refused) {
   follower.closed(refused);
   if (first) follower.lost();
 }
 
+/**
+ * @typedef {object} Entry one of this page's sessions
+ * @property {Followed} join
+ * @property {import("./rekindle-signalling.js").Signalling} signalling
+ * @property {Follower} follower
+ * @property {boolean} greeted
+ * @property {boolean} down it has been told that there is no stream
+ * @property {Feed} [instead] its own stream, where the server shares none
+ *
+ * What pages of an origin say to each other: which sessions one follows, what is heard of them, and who reads.
+ *
+ * @typedef {{ type: "follow", tab: string, ids: string[] }
+ *   | { type: "look" | "nudge" | "seen" | "unknown" }
+ *   | { type: "lead" | "state", hidden: boolean }
+ *   | { type: "event", session: string | undefined, event: string, data: import("./rekindle-signalling.js").Data }
+ *   | { type: "down", first: boolean, refused: boolean }} Message
+ */
+
 /** What all sessions with one server share. */
 class Hub {
+  /** @type {Map<string, Hub>} */
   static #all = new Map();
-  /** Servers that do not know how: an older one after a restart. */
+  /** Servers that do not know how: an older one after a restart. @type {Set<string>} */
   static refused = new Set();
 
+  /** @param {URL} url */
   static at(url) {
-    if (!Hub.#all.has(url.href)) Hub.#all.set(url.href, new Hub(url));
-    return Hub.#all.get(url.href);
+    const hub = Hub.#all.get(url.href) ?? new Hub(url);
+    Hub.#all.set(url.href, hub);
+    return hub;
   }
 
   #url;
-  /** This page's sessions, by id. @type {Map<string, { join: any, signalling: any, follower: Follower, greeted: boolean, down: boolean, instead?: { stop: () => void } }>} */
+  /** This page's sessions, by id. @type {Map<string, Entry>} */
   #own = new Map();
   /** Other pages' sessions, by page; while this page leads. @type {Map<string, string[]>} */
   #others = new Map();
   #line;
   #tab = `${Math.random()}`.slice(2);
+  /** @type {BroadcastChannel | null} */
   #channel = null;
-  /** This page reads for all: its hold on the lock, which a call gives up. */
+  /** This page reads for all: its hold on the lock, which a call gives up. @type {(() => void) | null} */
   #release = null;
   /** It reads for itself, since nobody else does. */
   #alone = false;
   /** A request for the lock waits. @type {AbortController | null} */
   #asking = null;
-  #patience = null;
-  #handover = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #patience;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #handover;
 
+  /** @param {URL} url */
   constructor(url) {
     this.#url = url;
     this.#line = new Line((ids, signal) => this.#request(ids, signal), {
@@ -223,7 +272,14 @@ class Hub {
     }
   }
 
+  /**
+   * @param {Followed} join
+   * @param {import("./rekindle-signalling.js").Signalling} signalling
+   * @param {Follower} follower
+   * @returns {Feed}
+   */
   add(join, signalling, follower) {
+    /** @type {Entry} */
     const entry = { join, signalling, follower, greeted: false, down: false };
     if (this.#own.size === 0) this.#arrive();
     this.#own.set(join.id, entry);
@@ -245,6 +301,7 @@ class Hub {
     return this.#release !== null || this.#alone || this.#channel === null;
   }
 
+  /** @param {string[]} ids @param {AbortSignal} signal */
   #request(ids, signal) {
     return fetch(this.#url, {
       method: "POST",
@@ -270,8 +327,9 @@ class Hub {
     }, PATIENCE_MS);
   }
 
+  /** @type {import("./rekindle-signalling.js").Heard} */
   #heard(session, event, data) {
-    const entry = this.#own.get(session);
+    const entry = session === undefined ? undefined : this.#own.get(session);
     if (!entry) return;
     if (event === "hello") [entry.greeted, entry.down] = [true, false];
     if (event === "disconnected") {
@@ -283,6 +341,7 @@ class Hub {
     entry.follower.heard(event, data);
   }
 
+  /** @param {boolean} first @param {boolean} refused */
   #down(first, refused) {
     for (const entry of [...this.#own.values()]) {
       // One that has begun since has not been told yet.
@@ -292,7 +351,11 @@ class Hub {
     }
   }
 
-  /** Has whoever reads look whether the server is there, which gives every session a greeting, or try again now. @param {"look" | "nudge"} what */
+  /**
+   * Has whoever reads look whether the server is there, which gives every session a greeting, or try again now.
+   *
+   * @param {"look" | "nudge"} what
+   */
   #ask(what) {
     if (this.#reads) this.#line[what]();
     else this.#say({ type: what });
@@ -312,8 +375,9 @@ class Hub {
   /** The first session of this page. */
   #arrive() {
     if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
-    this.#channel = new BroadcastChannel(this.#name);
-    this.#channel.onmessage = ({ data }) => this.#told(data);
+    const channel = new BroadcastChannel(this.#name);
+    this.#channel = channel;
+    channel.onmessage = ({ data }) => this.#told(data);
     this.#queue();
   }
 
@@ -345,10 +409,10 @@ class Hub {
     const options = steal ? { steal } : { signal: asking.signal };
     const held = navigator.locks.request(this.#name, options, () => {
       if (this.#channel === null || asking.signal.aborted) return undefined;
-      return new Promise((resolve) => {
+      return /** @type {Promise<void>} */ (new Promise((resolve) => {
         this.#asking = null;
         this.#lead(resolve);
-      });
+      }));
     });
     held.catch((error) => {
       if (error.name !== "AbortError" && this.#channel !== null) {
@@ -365,6 +429,7 @@ class Hub {
     });
   }
 
+  /** @param {() => void} release */
   #lead(release) {
     clearTimeout(this.#handover);
     this.#release = release;
@@ -393,19 +458,24 @@ class Hub {
     else if (!this.#hidden) this.#say({ type: "seen" });
   }
 
+  /** @param {{ hidden: boolean }} other what another page says of itself */
   #comparesItself({ hidden }) {
     if (hidden && !this.#hidden) this.#queue(true);
   }
 
+  /** @param {string | undefined} session */
   #isElsewhere(session) {
+    if (session === undefined) return false;
     for (const ids of this.#others.values()) if (ids.includes(session)) return true;
     return false;
   }
 
+  /** @param {Message} message */
   #say(message) {
     if (this.#others.size > 0 || !["event", "down"].includes(message.type)) this.#channel?.postMessage(message);
   }
 
+  /** @param {Message} message */
   #told(message) {
     const leads = this.#release !== null;
     switch (message.type) {

@@ -9,12 +9,16 @@
  * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
  * tried again after the first of these times, later ones after up to the second; and longer by what the server says that it needs for
  * all who come back with us.
+ *
+ * @type {[number, number]}
  */
 const REAPPLY_MS = [300, 1000];
 /**
  * Where the event stream may come back late (a proxy says no, nobody answers, or timers are slow because nobody looks), renewals are
  * tried without it: after this time, again at ever longer intervals, and no more after the second number. A port that refuses at
  * once is another matter: there the return will be seen.
+ *
+ * @type {[number, number]}
  */
 const BLIND_MS = [1000, 10_000];
 /**
@@ -54,12 +58,23 @@ const KEPT_MS = 300;
  */
 const ICE_DOWN_MS = 12_000;
 
-/** Whether the server is so far away that waiting for news of it costs more than a ClientHello that may be lost. */
+/**
+ * What is asked of a connection.
+ *
+ * @typedef {Pick<import("./rekindle-connection.js").Connection,
+ *   "rtt" | "handshakes" | "connected" | "broken" | "serverHasKeys" | "iceHasFailed" | "iceDownSince" | "sent" | "mixes">} Way
+ */
+
+/**
+ * Whether the server is so far away that waiting for news of it costs more than a ClientHello that may be lost.
+ *
+ * @param {Pick<Way, "rtt">} connection
+ */
 export function isFar(connection) {
   return connection.rtt > FAR_MS && connection.rtt < Infinity;
 }
 
-/** How long a handshake may take, in ms. */
+/** How long a handshake may take, in ms. @param {Way} connection */
 function handshakeTime(connection) {
   return HANDSHAKE_MS + (Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
 }
@@ -76,13 +91,17 @@ function handshakeTime(connection) {
  */
 export class Outage {
   /** When it began, and when it last got worse. */
+  /** @type {number} */
   since;
+  /** @type {number} */
   startedAt;
-  /** Handshakes before the last renewal. */
+  /** Handshakes before the last renewal. @type {number} */
   base;
-  /** When the server was back, as which boot, as which process. */
+  /** When the server was back, as which boot, as which process. @type {number | null} */
   backAt = null;
+  /** @type {number | null} */
   boot = null;
+  /** @type {string | null} */
   process = null;
   /** When the server, since it is back, said that a ClientHello has come; and how often it said so since the last renewal. */
   seenAt = -Infinity;
@@ -91,13 +110,15 @@ export class Outage {
   patience = 0;
   /** Whether a publisher is there, if the server has said so. @type {boolean | null} */
   live = null;
-  /** When keys were there; null while they are not. */
+  /** When keys were there; null while they are not. @type {number | null} */
   upAt = null;
-  /** What it took until media flowed. */
+  /** What it took until media flowed. @type {number | null} */
   tookMs = null;
   /** The last renewal; how many there were since it last got worse; whether there was any. */
+  /** @type {number} */
   appliedAt;
   applied = 0;
+  /** @type {boolean} */
   renewed;
   /** One that was spoiled has been done again at once. */
   redone = false;
@@ -117,22 +138,28 @@ export class Outage {
     this.renewed = previous?.renewed ?? false;
   }
 
-  /** The server has greeted us on the event stream; so many sessions of this page come back together. */
+  /**
+   * The server has greeted us on the event stream; so many sessions of this page come back together.
+   *
+   * @param {import("./rekindle-signalling.js").Data} hello
+   * @param {number} at
+   * @param {number} [among]
+   */
   greeted(hello, at, among = 1) {
     this.backAt = at;
-    this.boot = hello.boot;
+    this.boot = hello.boot ?? null;
     this.process = hello.process ?? null;
     this.patience = (hello.patience_ms ?? 0) + AMONG_MS * (among - 1);
     if (hello.handshaking) this.saw(at);
   }
 
-  /** The server says that a ClientHello has come. */
+  /** The server says that a ClientHello has come. @param {number} at */
   saw(at) {
     this.seenAt = at;
     this.seen += 1;
   }
 
-  /** A renewal begins. */
+  /** A renewal begins. @param {Way} connection @param {number} at */
   renews(connection, at) {
     this.redone ||= this.#isSpoiled(connection);
     this.appliedAt = at;
@@ -143,7 +170,12 @@ export class Outage {
     this.renewed = true;
   }
 
-  /** Whether the browser should be asked what it sent before the renewal that is due begins. */
+  /**
+   * Whether the browser should be asked what it sent before the renewal that is due begins.
+   *
+   * @param {Way} connection
+   * @param {Present} present
+   */
   shouldAsk(connection, present) {
     return this.renewed && !connection.connected && present.at - (connection.sent?.asOf ?? Infinity) > FRESH_MS;
   }
@@ -151,23 +183,31 @@ export class Outage {
   /**
    * Whether the last renewal has got the answer to an earlier ClientHello: the server has seen more of them than there were renewals, or
    * sooner than it can have seen the last one. The browser goes by that answer, and takes no other.
+   *
+   * @param {Way} connection
    */
   #isSpoiled(connection) {
-    if (!connection.mixes || this.appliedAt < this.backAt || this.seen === 0) return false;
+    if (!connection.mixes || this.appliedAt < (this.backAt ?? 0) || this.seen === 0) return false;
     return this.seen > 1 || this.seenAt - this.appliedAt < SOONEST_RTTS * connection.rtt;
   }
 
+  /** @param {Pick<Present, "streamOpen">} present */
   isBack({ streamOpen }) {
     return this.backAt !== null && streamOpen;
   }
 
-  /** Whether keys are there that will do. */
+  /** Whether keys are there that will do. @param {Way} connection @param {Present} present */
   hasKeys(connection, present) {
     if (this.keepsKeys(connection, present)) return present.streamOpen && connection.serverHasKeys;
     return connection.handshakes > this.base && connection.connected;
   }
 
-  /** Whether it may end with the keys that there are: the server keeps them, and has not shown that it lost ours. */
+  /**
+   * Whether it may end with the keys that there are: the server keeps them, and has not shown that it lost ours.
+   *
+   * @param {Way} connection
+   * @param {Present} present
+   */
   keepsKeys(connection, present) {
     if (present.mode !== "full-state" || this.applied > 0) return false;
     const back = this.isBack(present);
@@ -175,23 +215,28 @@ export class Outage {
     // where several in a row went unanswered, the browser's consent to send ends soon, and a renewal gives a new one.
     const iceIsLost = connection.iceHasFailed || present.at - (connection.iceDownSince ?? present.at) > ICE_DOWN_MS;
     if (back && iceIsLost) return false;
-    return connection.serverHasKeys || !back || present.at - this.backAt <= KEPT_MS;
+    return connection.serverHasKeys || !back || present.at - (this.backAt ?? 0) <= KEPT_MS;
   }
 
-  /** Whether the server has been back for so long that this connection does not come back with it. */
+  /**
+   * Whether the server has been back for so long that this connection does not come back with it.
+   *
+   * @param {Way} connection
+   * @param {Present} present
+   */
   isHopeless(connection, present) {
-    if (!this.isBack(present) || present.at - this.backAt <= GIVE_UP_MS + this.patience) return false;
+    if (!this.isBack(present) || present.at - (this.backAt ?? 0) <= GIVE_UP_MS + this.patience) return false;
     return this.upAt !== null || this.applied > 0 || this.keepsKeys(connection, present);
   }
 
-  /** When the next renewal is due; `Infinity` where something else has to happen first. */
+  /** When the next renewal is due; `Infinity` where something else has to happen first. @param {Way} connection @param {Present} present */
   renewalAt(connection, present) {
     if (this.keepsKeys(connection, present)) return Infinity;
     const due = this.#withoutKeysAt(connection, present);
     return this.upAt === null ? due : Math.max(due, this.upAt + handshakeTime(connection));
   }
 
-  /** When nothing is under way any more that another renewal could spoil, or that could spoil it. */
+  /** When nothing is under way any more that another renewal could spoil, or that could spoil it. @param {Way} connection */
   #clearAt(connection) {
     const { rtt, sent } = connection;
     const handshake = handshakeTime(connection);
@@ -203,29 +248,36 @@ export class Outage {
       // It is asked before the renewal begins.
       if (sent.asOf <= this.appliedAt) return seenAt + handshake;
       // Something was sent at the last renewal, so that an earlier time is no answer.
-      if (sent.at !== null && sent.at > this.appliedAt - FRESH_MS) return Math.max(seenAt + handshake, sent.at + this.#answerTime(connection, lost));
+      if (sent.at !== null && sent.at > this.appliedAt - FRESH_MS) return Math.max(seenAt + handshake, sent.at + this.#answerTime(connection, sent.at, lost));
     }
     return Math.max(this.appliedAt, seenAt) + (spoiled ? this.#apart(connection) : handshake);
   }
 
-  /** How long after what was last sent nothing more comes of it. */
-  #answerTime(connection, lost) {
-    const { rtt, sent } = connection;
+  /**
+   * How long after something was sent nothing more comes of it.
+   *
+   * @param {Way} connection
+   * @param {number} sentAt
+   * @param {boolean} lost
+   */
+  #answerTime(connection, sentAt, lost) {
+    const { rtt } = connection;
     if (lost) return Math.max(rtt + ANSWER_MS, ANSWER_RTTS * rtt);
     // What comes to the server after it has greeted us is answered for certain.
-    return sent.at > (this.backAt ?? 0) - rtt ? handshakeTime(connection) : rtt + ANSWER_MS;
+    return sentAt > (this.backAt ?? 0) - rtt ? handshakeTime(connection) : rtt + ANSWER_MS;
   }
 
-  /** How long after an attempt that has got a wrong answer another one is less likely to get one. */
+  /** How long after an attempt that has got a wrong answer another one is less likely to get one. @param {Way} connection */
   #apart(connection) {
     return Math.max(handshakeTime(connection), connection.rtt < Infinity ? BETWEEN_RTTS * connection.rtt : 0);
   }
 
+  /** The same where the keys that there were are lost. @param {Way} connection @param {Present} present */
   #withoutKeysAt(connection, present) {
     const earliest = this.#clearAt(connection) + this.patience;
     const backoff = 2 ** Math.max(0, this.applied - (this.redone ? 2 : 1));
     if (this.isBack(present)) {
-      if (this.appliedAt < this.backAt && !connection.serverHasKeys) return earliest;
+      if (this.appliedAt < (this.backAt ?? 0) && !connection.serverHasKeys) return earliest;
       // Only once: whoever sends ClientHellos in the browser's name must not have it begin again and again.
       if (this.#isSpoiled(connection) && !this.redone) return earliest;
       if (connection.broken || this.#isSpoiled(connection)) return Math.max(earliest, this.appliedAt + this.#apart(connection));
@@ -239,10 +291,15 @@ export class Outage {
     return present.refused ? Infinity : Math.max(earliest, this.startedAt + BLIND_MS[0]);
   }
 
-  /** When to look again at the latest, besides at {@link renewalAt}: something may have become true by the time alone. */
+  /**
+   * When to look again at the latest, besides at {@link renewalAt}: something may have become true by the time alone.
+   *
+   * @param {Way} connection
+   * @param {Present} present
+   */
   lookAgainAt(connection, present) {
     if (!this.isBack(present)) return Infinity;
     const kept = this.keepsKeys(connection, present) && !connection.serverHasKeys ? KEPT_MS : Infinity;
-    return this.backAt + Math.min(kept, GIVE_UP_MS + this.patience) + 1;
+    return (this.backAt ?? 0) + Math.min(kept, GIVE_UP_MS + this.patience) + 1;
   }
 }

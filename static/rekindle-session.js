@@ -1,35 +1,20 @@
 /**
- * A session with the server: joins, follows the event stream, decides when keys are renewed and when a new connection is needed.
+ * A session with the server, as a page has it: one connection after the other, each kept for as long as it can be.
  *
  * @module
  */
 
 import { Connection } from "./rekindle-connection.js";
 import { Cushion, checked } from "./rekindle-cushion.js";
-import { follow, retryDelay } from "./rekindle-events.js";
-import { Outage, isFar } from "./rekindle-outage.js";
+import { Refusal, join } from "./rekindle-join.js";
+import { Keeper } from "./rekindle-keeper.js";
 import { Signalling } from "./rekindle-signalling.js";
+import { pause } from "./rekindle-watch.js";
 
-/**
- * A publisher's media that is not heard of this long after its keys were renewed, and a viewer's picture that stands still this
- * long although packets arrive, need a new session.
- */
-const SILENT_MS = 4000;
-const STILL_MS = 4000;
-/** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
-const FLOW_MS = [2000, 4000];
-/** The round trip is looked at after this time, and after twice as long each further time. */
-const MEASURE_MS = 250;
-/** What the last renewal left behind is cleared away when all has been well for so long. */
-const TIDY_MS = 1000;
-/** For how long a publisher believes that the publisher in its way is its own lost request. */
-const OWN_GHOST_MS = 40_000;
+/** @import { Options, SessionEvents, State } from "./rekindle.js" */
 
 /** How many this page has. */
 let sessions = 0;
-
-const now = () => performance.now();
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * A session with the server, for as long as the page wants it.
@@ -66,6 +51,8 @@ export class Session extends EventTarget {
    * - `renewing`: the server is back, and keys are being renewed
    * - `reconnecting`: the connection could not be kept, and a new one is being made
    * - `failed`, `closed`
+   *
+   * @type {State}
    */
   state = "connecting";
 
@@ -73,26 +60,18 @@ export class Session extends EventTarget {
   #source;
   #signalling;
   #cushion;
-  #mode = "rehandshake";
-  /** The process that this session's keys are shared with. */
-  #process = null;
-  /** The connection in use, and the one that it is about to replace. */
+  /** The connection in use, and the one that it is about to replace. @type {Connection | null} */
   #connection = null;
+  /** @type {Connection | null} */
   #old = null;
+  /** Keeps the one in use; null until it has joined. @type {Keeper | null} */
+  #keeper = null;
+  /** @type {string | null} */
   #replaceReason = null;
-  /** The outage in progress; null while all is well. @type {Outage | null} */
-  #outage = null;
-  /** How many there have been. */
-  #outages = 0;
-  #streamOpen = false;
-  /** The last attempt to open the event stream was refused at once. */
-  #refused = false;
-  /** The server says that the publisher's media arrives. */
-  #arrives = null;
-  #timer = null;
   #abort = new AbortController();
   #wake = () => {};
 
+  /** @param {"publisher" | "viewer"} role @param {string | URL} url @param {MediaStream | null} source @param {Options} [options] */
   constructor(role, url, source, options = {}) {
     super();
     this.#role = role;
@@ -120,7 +99,6 @@ export class Session extends EventTarget {
   #teardown() {
     if (this.#abort.signal.aborted) return;
     sessions -= 1;
-    clearTimeout(this.#timer);
     const connection = this.#connection;
     const old = this.#old;
     this.#abort.abort();
@@ -138,8 +116,8 @@ export class Session extends EventTarget {
     let failures = 0;
     while (!this.#done) {
       const connection = await this.#join();
-      if (!connection || this.#done) return;
-      this.#listen(connection);
+      if (!connection?.join || this.#done) return;
+      this.#keeper?.listen(connection.join);
       const reason = await connection.over;
       if (this.#done) return;
       if (reason === "replaced" && this.#role === "publisher") {
@@ -148,7 +126,6 @@ export class Session extends EventTarget {
         return;
       }
       failures = connection.served ? 0 : failures + 1;
-      this.#outage = null;
       this.#replaceReason = reason;
       // The last picture stays up until the new connection has one: the old connection is closed only then.
       if (!this.#old) this.#old = connection;
@@ -165,8 +142,11 @@ export class Session extends EventTarget {
 
   /** Makes a connection and joins with it, however long that takes. */
   async #join() {
-    const connection = new Connection(this.#source, () => this.#assess(connection));
+    /** @type {Keeper | null} */
+    let keeper = null;
+    const connection = new Connection(this.#source, () => keeper?.assess());
     this.#connection = connection;
+    this.#keeper = null;
     this.pc ??= connection.pc;
     // Before the first frame: a buffer that grows later stops the picture for a moment.
     connection.cushion(this.#cushion.ms);
@@ -175,312 +155,51 @@ export class Session extends EventTarget {
       connection.stream.addTrack(track);
       if (connection === this.#connection && !this.#old) this.#show(connection, track);
     });
-    let tries = 0;
-    // A request that got no answer may have been heard all the same. Then the publisher in the way is ourselves.
-    let lostAt = this.#old ? now() : null;
+    /** @type {import("./rekindle-join.js").Circumstances} */
+    const circumstances = {
+      isViewer: this.#role === "viewer",
+      again: this.#old !== null,
+      isDone: () => this.#done,
+      waits: (state, reason) => {
+        if (state === "waiting" || this.state !== "reconnecting") this.#set(state, { reason });
+      },
+      pause: (ms) => this.#pause(ms),
+    };
     try {
-      const offer = await connection.offer();
-      while (!this.#done) {
-        const response = await this.#signalling.post(offer);
-        if (this.#done) return null;
-        tries += 1;
-        if (!response) {
-          lostAt = now();
-          if (this.state !== "reconnecting") this.#set("server-gone", { reason: "unreachable" });
-          await this.#pause(retryDelay(tries * 50));
-          continue;
-        }
-        if (response.status === 201) {
-          const joined = await this.#signalling.joined(response);
-          if (!joined) {
-            lostAt = now();
-            continue;
-          }
-          this.boot ??= joined.boot;
-          this.#process = joined.process;
-          this.#mode = joined.mode;
-          this.#set(this.#old ? "reconnecting" : "connecting");
-          // The connection may be up before this returns.
-          await connection.accept(joined);
-          return connection;
-        }
-        const again = this.#role === "viewer" || (lostAt !== null && now() - lostAt < OWN_GHOST_MS);
-        if (response.status === 409 && again) {
-          if (this.#role === "viewer") this.#set("waiting", { reason: "no-publisher" });
-        } else if (response.status !== 429 && response.status < 500) {
-          const problem = await response.json().catch(() => ({}));
-          const message = problem.detail ?? problem.title ?? `The server answered ${response.status}.`;
-          return this.#fail(response.status === 409 ? "channel-taken" : "refused", message, response.status);
-        } else if (this.state !== "reconnecting") {
-          this.#set("server-gone", { reason: "unavailable" });
-        }
-        const seconds = Number(response.headers.get("Retry-After"));
-        const wait = seconds > 0 ? seconds * 1000 : 250 * tries;
-        await this.#pause(Math.min(Math.max(wait, 3000), wait * (1 + tries / 10)) * (0.9 + 0.2 * Math.random()));
-      }
+      const joined = await join(this.#signalling, await connection.offer(), circumstances);
+      if (!joined) return null;
+      this.boot ??= joined.boot;
+      this.#set(this.#old ? "reconnecting" : "connecting");
+      keeper = new Keeper(connection, joined, this.#owner);
+      this.#keeper = keeper;
+      // The connection may be up before this returns.
+      await connection.accept(joined);
+      return connection;
     } catch (error) {
-      if (!this.#done) this.#fail("join", String(error?.message ?? error));
+      if (error instanceof Refusal) this.#fail(error.reason, error.message, error.status);
+      else if (!this.#done) this.#fail("join", error instanceof Error ? error.message : String(error));
     }
     return null;
   }
 
+  /** @param {Connection} connection @param {MediaStreamTrack} track */
   #show(connection, track) {
     this.stream = connection.stream;
     this.#emit("track", { track, stream: this.stream });
   }
 
+  /** @param {Connection} connection */
   async #leave(connection) {
     if (!connection.join || connection.left) return;
     connection.left = true;
     await this.#signalling.leave(connection.join.location);
   }
 
-  // -- the event stream: its end is the first sign that the server is gone ---------------------------------------------------
-
-  #listen(connection) {
-    connection.feed = follow(connection.join, this.#signalling, {
-      heard: (event, data) => connection.ended || this.#heard(connection, event, data),
-      closed: (refused) => {
-        if (connection.ended) return;
-        this.#streamOpen = false;
-        this.#refused = refused;
-      },
-      lost: () => connection.ended || this.#lost(connection),
-      unknown: () => connection.end("unknown-session"),
-    });
-    connection.over.then(() => connection.feed.stop());
-  }
-
-  #heard(connection, event, data) {
-    if (event === "hello") {
-      this.#streamOpen = true;
-      connection.serverHasKeys = data.connected === true;
-      this.#mode = data.mode ?? this.#mode;
-      const another = (data.process ?? null) !== this.#process;
-      // Without a lost stream before it: the server died and came back while the connection was being made.
-      if (another && !this.#outage) this.#begin(connection);
-      if (!another && this.#outage?.applied === 0 && (!this.#outage.renewed || connection.connected)) {
-        // A false alarm: only the stream was lost, and the keys are what they were.
-        this.#outage = null;
-        if (connection.holds) this.#refresh(connection);
-        if (connection.served) this.#set("connected");
-        // A look at this that was on its way has ended with the alarm.
-        if (this.#role === "publisher") this.#watchArrival(connection);
-      }
-      if (this.#outage) {
-        this.#outage.greeted(data, now(), sessions);
-        if (this.#outage.upAt === null && !this.#outage.keepsKeys(connection, this.#present)) this.#set("renewing");
-      } else {
-        this.boot = data.boot;
-      }
-      if (data.unheard === true) this.#setUnheard(true);
-      this.#tune(connection, data.streams);
-      if (typeof data.source === "boolean") this.#setLive(data.source);
-    } else if (event === "connected") {
-      connection.serverHasKeys = true;
-    } else if (event === "handshake") {
-      this.#outage?.saw(now());
-    } else if (event === "source") {
-      this.#tune(connection, data.streams);
-      this.#setLive(data.live === true);
-    } else if (event === "unheard") {
-      this.#setUnheard(data.unheard === true);
-    } else if (event === "gone") {
-      connection.end(data.reason ?? "gone");
-    }
-    this.#assess(connection);
-  }
-
-  #tune(connection, streams) {
-    if (this.#role === "viewer" && streams?.length > 0) connection.setStreams(streams);
-  }
-
-  #setUnheard(unheard) {
-    if (this.unheard === unheard) return;
-    this.unheard = unheard;
-    this.#emit("unheard", { unheard });
-  }
-
-  #setLive(live) {
-    this.#arrives = live;
-    if (this.#role !== "viewer") return;
-    // After a restart the publisher is away for a moment as everybody is. It counts as gone if it has not come back by the end.
-    if (this.#outage) this.#outage.live = live;
-    if (this.live === live || (this.#outage && this.live !== null && !live)) return;
-    this.live = live;
-    this.#emit("source", { live });
-  }
-
-  // -- the outage --------------------------------------------------------------------------------------------------------------
-
-  #lost(connection) {
-    this.#begin(connection);
-    this.#set("server-gone");
-    if (connection.served && this.#mode !== "full-state") connection.prepare()?.catch(() => {});
-    this.#assess(connection);
-  }
-
-  /** An outage begins, or gets worse. */
-  #begin(connection) {
-    connection.serverHasKeys = false;
-    this.#outages += 1;
-    clearTimeout(connection.readying);
-    connection.readying = null;
-    this.#outage = new Outage(connection, now(), this.#outage);
-  }
-
-  /** @returns {import("./rekindle-outage.js").Present} */
-  get #present() {
-    const hidden = globalThis.document?.hidden === true;
-    return { at: now(), mode: this.#mode, streamOpen: this.#streamOpen, refused: this.#refused, hidden };
-  }
-
-  /** Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
-  #assess(connection) {
-    if (this.#done || connection.ended || connection !== this.#connection || !connection.join) return;
-    const outage = this.#outage;
-    clearTimeout(this.#timer);
-    if (connection.iceIsDown) connection.iceDownSince ??= now();
-    else [connection.iceDownSince, connection.iceDoubted] = [null, false];
-    if (!outage) {
-      if (connection.connected) {
-        this.#serve(connection);
-        connection.retune()?.catch(() => connection.end("retune-failed"));
-        this.#makeReady(connection);
-      } else if (connection.pc.connectionState === "failed" && !connection.served) connection.end("no-media-path");
-      // ICE noticed what the event stream did not: a host that is gone closes nothing.
-      else if (connection.served && connection.iceIsDown && !connection.iceDoubted) {
-        connection.iceDoubted = true;
-        connection.feed?.look();
-      }
-      return;
-    }
-    if (connection.renewing) return;
-    const present = this.#present;
-    if (outage.hasKeys(connection, present)) {
-      if (outage.upAt === null) {
-        outage.upAt = present.at;
-        // From far away a picture that needs nothing of what was lost is there sooner than what was lost.
-        if (this.#role === "publisher" && (isFar(connection) || connection.holds)) this.#refresh(connection);
-        this.#nudge();
-        this.#settle(connection, outage);
-      }
-      // With the stream open, the server has to know of the keys as well: they may be those of a process that died since.
-      if (!this.#streamOpen || connection.serverHasKeys) return this.#finish(connection, outage);
-    } else {
-      outage.upAt = null;
-    }
-    if (outage.isHopeless(connection, present)) return connection.end("renewal-failed");
-    const due = outage.renewalAt(connection, present);
-    if (due <= present.at) {
-      if (outage.shouldAsk(connection, present)) connection.ask().finally(() => this.#assess(connection));
-      else this.#renew(connection, outage);
-      return;
-    }
-    const next = Math.min(due, outage.lookAgainAt(connection, present));
-    if (next < Infinity) this.#timer = setTimeout(() => this.#assess(connection), Math.max(1, next - present.at));
-  }
-
-  async #renew(connection, outage) {
-    if (outage.isBack(this.#present)) this.#set("renewing");
-    outage.renews(connection, now());
-    // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
-    await connection.renew().catch(() => {});
-    // Keys that were there before this returned have had their key frame: encoders stopped now would stay so.
-    if (this.#role === "publisher" && isFar(connection) && outage.upAt === null) connection.hold()?.catch(() => {});
-    this.#assess(connection);
-  }
-
-  /** Keys are there: waits until media flows under them, and says so. */
-  async #settle(connection, outage) {
-    const wanted = () => this.#outage === outage && outage.upAt !== null && !connection.ended;
-    if (this.#role === "viewer" && this.live !== false) {
-      const flow = await flows(connection, wanted, () => outage.live === true);
-      if (wanted() && !flow && outage.live === true) return connection.end("no-media");
-    }
-    if (!wanted()) return;
-    outage.tookMs = Math.round(now() - outage.since);
-    this.#assess(connection);
-  }
-
-  #finish(connection, outage) {
-    if (outage.tookMs === null) return;
-    this.#set("connected", { took_ms: outage.tookMs });
-    // Which process it is that answered is known when the stream is back.
-    if (!this.#streamOpen) return;
-    this.#outage = null;
-    // Where keys were kept ICE may be down still, and the server has just answered.
-    connection.iceDoubted = connection.iceIsDown;
-    this.#serve(connection);
-    const another = this.#process !== outage.process;
-    this.#process = outage.process;
-    this.boot = outage.boot;
-    if (outage.live !== null) this.#setLive(outage.live);
-    queueMicrotask(() => this.#assess(connection));
-    if (this.#role === "publisher") this.#watchArrival(connection);
-    if (!another) return;
-    this.restarts += 1;
-    this.#cushion.took(outage.tookMs);
-    this.#look(connection);
-    this.#emit("restart", { boot: this.boot, took_ms: outage.tookMs, renewed: outage.renewed });
-  }
-
-  #refresh(connection) {
-    connection.refresh().catch(() => connection.holds && connection.end("no-picture"));
-  }
-
-  /** When all has been well for a while: clears away what the last renewal left behind, and prepares the next one. */
-  #makeReady(connection) {
-    const ready = async () => {
-      connection.readying = null;
-      if (connection.ended || !connection.connected) return;
-      await connection.tidy();
-      // What cannot be prepared is tried again when it is needed.
-      if (!this.#outage && this.#mode !== "full-state") connection.prepare()?.catch(() => {});
-    };
-    if (connection.prepared) return;
-    connection.readying ??= setTimeout(() => ready().catch(() => connection.end("tidy-failed")), TIDY_MS);
-  }
-
-  /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */
-  async #watchArrival(connection) {
-    const outages = this.#outages;
-    await pause(SILENT_MS);
-    // After a later outage the server may not have heard of it yet, and it is looked at then.
-    if (this.#outages !== outages || connection.ended || !this.#streamOpen || this.#arrives !== false || !connection.sends) return;
-    connection.end("no-media");
-  }
-
-  /** A viewer that receives packets and decodes nothing, while somebody looks: its requests for key frames are not heard. */
-  async #watchPicture(connection) {
-    let before = null;
-    let stillSince = now();
-    while (!connection.ended && !this.#done) {
-      await pause(STILL_MS / 4);
-      const after = await connection.received().catch(() => null);
-      const stuck = before && after && after.frames === before.frames && after.videoPackets > before.videoPackets;
-      if (!stuck || this.#outage || globalThis.document?.hidden) stillSince = now();
-      if (now() - stillSince > STILL_MS) connection.end("no-picture");
-      before = after;
-    }
-  }
-
-  /** Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment. */
-  async #watchRoundTrip(connection) {
-    for (let ms = MEASURE_MS; !connection.ended && !this.#done; ms *= 2) {
-      await pause(ms);
-      if (this.#outage) continue;
-      await connection.measure().catch(() => {});
-      this.#look(connection);
-    }
-  }
-
-  /** The cushion follows what was measured. */
-  #look(connection) {
-    if (this.#cushion.look(connection.rtt)) connection.cushion(this.#cushion.ms);
-  }
-
-  /** How long what is shown is kept back so that a restart does not show, in ms (viewers): "auto" or a number; see {@link watch}. */
+  /**
+   * How long what is shown is kept back so that a restart does not show, in ms (viewers): "auto" or a number.
+   *
+   * @param {"auto" | number} wanted
+   */
   set cushion(wanted) {
     this.#cushion = new Cushion(this.#role === "viewer" ? checked(wanted) : 0);
     const connection = this.#connection;
@@ -493,20 +212,44 @@ export class Session extends EventTarget {
     return this.#cushion.ms;
   }
 
-  /** The first connect of a connection. */
-  #serve(connection) {
-    if (connection.served) return;
-    connection.served = true;
-    this.#setUnheard(false);
-    this.#watchRoundTrip(connection);
-    if (this.#role === "viewer") {
-      if (this.#mode !== "full-state") connection.prime()?.catch(() => {});
-      this.#watchPicture(connection);
-    }
-    this.#takeOver(connection);
-    this.#set("connected");
+  // -- what keepers tell --------------------------------------------------------------------------------------------------------
+
+  /** @returns {import("./rekindle-keeper.js").Owner} */
+  get #owner() {
+    return {
+      role: this.#role,
+      signalling: this.#signalling,
+      among: () => sessions,
+      live: () => this.live,
+      setLive: (live) => {
+        this.live = live;
+        this.#emit("source", { live });
+      },
+      setState: (state, more) => this.#set(state, more),
+      setBoot: (boot) => (this.boot = boot),
+      setUnheard: (unheard) => {
+        if (this.unheard === unheard) return;
+        this.unheard = unheard;
+        this.#emit("unheard", { unheard });
+      },
+      serves: (connection) => this.#takeOver(connection),
+      measured: (connection) => this.#look(connection),
+      restarted: (connection, how) => {
+        this.restarts += 1;
+        this.#cushion.took(how.took_ms);
+        this.#look(connection);
+        this.#emit("restart", how);
+      },
+      wake: () => this.#wake(),
+    };
   }
 
+  /** The cushion follows what was measured. @param {Connection} connection */
+  #look(connection) {
+    if (this.#cushion.look(connection.rtt)) connection.cushion(this.#cushion.ms);
+  }
+
+  /** @param {Connection} connection */
   #takeOver(connection) {
     const old = this.#old;
     if (!old) return;
@@ -514,19 +257,20 @@ export class Session extends EventTarget {
     old.pc.close();
     this.pc = connection.pc;
     this.replacements += 1;
-    if (this.#role === "viewer") this.stream = connection.stream;
+    this.stream = this.#source ?? connection.stream;
     this.#emit("replaced", { pc: this.pc, stream: this.stream, reason: this.#replaceReason });
   }
 
   // -- small things -------------------------------------------------------------------------------------------------------------
 
+  /** @param {SessionEvents["error"]["detail"]["reason"]} reason @param {string} message @param {number} [status] */
   #fail(reason, message, status) {
     this.#teardown();
     this.#set("failed", { reason });
     this.#emit("error", { reason, message, status });
-    return null;
   }
 
+  /** @param {State} state @param {{ reason?: string, took_ms?: number }} [more] */
   #set(state, more = {}) {
     if (this.state === state) return;
     const previous = this.state;
@@ -534,39 +278,24 @@ export class Session extends EventTarget {
     this.#emit("state", { state, previous, ...more });
   }
 
+  /** @template {keyof SessionEvents} Name @param {Name} name @param {SessionEvents[Name]["detail"]} detail */
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  /** Waits, but no longer than until something happens that makes trying again worth while. */
+  /** Waits, but no longer than until something happens that makes trying again worth while. @param {number} ms */
   #pause(ms) {
-    return new Promise((resolve) => {
+    return /** @type {Promise<void>} */ (new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
       this.#wake = () => {
         clearTimeout(timer);
         resolve();
       };
-    });
+    }));
   }
 
   #nudge() {
     this.#wake();
-    this.#connection?.feed?.nudge();
-    if (this.#connection) this.#assess(this.#connection);
+    this.#keeper?.nudge();
   }
-}
-
-/** Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did. */
-async function flows(connection, wanted, should) {
-  const before = await connection.received().catch(() => null);
-  const start = now();
-  while (before && wanted() && now() < start + FLOW_MS[should() ? 1 : 0]) {
-    const after = await connection.received().catch(() => before);
-    // Fewer than before are those of another publisher's streams.
-    const [was, is] = before.frames > 0 ? [before.frames, after.frames] : [before.packets, after.packets];
-    if (is > 0 && is !== was) return true;
-    // Not more often: statistics cost as much as a frame, at the moment when there is most to do.
-    await pause(30);
-  }
-  return false;
 }

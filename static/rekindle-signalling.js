@@ -4,7 +4,55 @@
  * @module
  */
 
-/** An attempt to open the event stream is given up after this time, a little later with every failure, up to the second number. */
+/**
+ * What the server says with a session that begins.
+ *
+ * @typedef {object} Join
+ * @property {string} answer the server's description
+ * @property {URL} location the session
+ * @property {string} id its name in streams that sessions share
+ * @property {URL} events its own event stream
+ * @property {URL | null} shared the stream that sessions share
+ * @property {string[]} fingerprints of one certificate, by different hash functions
+ * @property {number | null} boot which life of the server this is
+ * @property {string | null} process which process
+ * @property {string} mode what a restart takes: "rehandshake" or "full-state"
+ */
+
+/**
+ * What comes with an event; which of these, the event says.
+ *
+ * @typedef {object} Data
+ * @property {number} [boot]
+ * @property {string | null} [process]
+ * @property {string} [mode]
+ * @property {boolean} [connected] the server has keys for this session
+ * @property {boolean} [handshaking] a ClientHello of this session has come
+ * @property {number} [patience_ms] for how long others may be before us
+ * @property {boolean} [unheard] nothing has come over UDP
+ * @property {Stream[] | null} [streams] what the publisher sends
+ * @property {boolean} [source] a publisher is there
+ * @property {boolean} [live] the same, in news of it
+ * @property {string} [reason] why a session has ended
+ */
+
+/**
+ * A publisher's stream (RFC 3550), and the one that repeats its packets (RFC 4588).
+ *
+ * @typedef {{ kind: string, ssrc: number, rtx: number | null }} Stream
+ */
+
+/**
+ * An event of a stream, which has heard it of this session; a stream that is one session's names none.
+ *
+ * @typedef {(session: string | undefined, event: string, data: Data) => void} Heard
+ */
+
+/**
+ * An attempt to open the event stream is given up after this time, a little later with every failure, up to the second number.
+ *
+ * @type {[number, number]}
+ */
 const ATTEMPT_MS = [1000, 4000];
 /** An attempt that fails sooner than this was refused: the machine is there, and nobody listens. */
 const REFUSED_MS = 500;
@@ -14,10 +62,10 @@ const JOIN_MS = 10_000;
 export class EventParser {
   #rest = "";
 
-  /** @param {string} text @returns {{ event: string, data: any, session?: string }[]} */
+  /** @param {string} text @returns {{ event: string, data: Data, session?: string }[]} */
   push(text) {
     const blocks = (this.#rest + text).replaceAll("\r\n", "\n").split("\n\n");
-    this.#rest = blocks.pop();
+    this.#rest = blocks.pop() ?? "";
     const events = [];
     for (const block of blocks) {
       let event = "message";
@@ -40,22 +88,26 @@ export class EventParser {
   }
 }
 
+/** What became of an attempt to read one. @typedef {"ended" | "unknown" | "refused" | "denied" | "failed"} Outcome */
+
 /**
  * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before. Resolves with "ended",
  * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no) or "failed".
  *
  * @param {(signal: AbortSignal) => Promise<Response>} request
- * @param {{ attempt: AbortController, tries: number, heard: (session: string | undefined, event: string, data: any) => void }} how
+ * @param {{ attempt: AbortController, tries: number, heard: Heard }} how
+ * @returns {Promise<Outcome>}
  */
 export async function readEvents(request, { attempt, tries, heard }) {
   const timer = setTimeout(() => attempt.abort(), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
   const start = performance.now();
+  /** @type {Outcome} */
   let outcome = "refused";
   try {
     const response = await request(attempt.signal);
     if ([404, 405, 410].includes(response.status)) return "unknown";
     outcome = response.ok ? "failed" : "denied";
-    if (!response.ok) return outcome;
+    if (!response.ok || !response.body) return outcome;
     const parser = new EventParser();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
@@ -92,11 +144,11 @@ export class Signalling {
   constructor(url, options, signal) {
     this.#url = url;
     this.#options = options;
-    this.#fetch = options.fetch ?? ((...args) => globalThis.fetch(...args));
+    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#signal = signal;
   }
 
-  /** Sends an offer. Resolves with the response, or null if none came in time. */
+  /** Sends an offer. Resolves with the response, or null if none came in time. @param {string} offer */
   async post(offer) {
     const init = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer };
     const controller = new AbortController();
@@ -110,31 +162,33 @@ export class Signalling {
     }
   }
 
-  /** What a 201 says, or null where its body did not arrive. */
+  /** What a 201 says, or null where its body did not arrive. @param {Response} response @returns {Promise<Join | null>} */
   async joined(response) {
     const answer = await response.text().catch(() => null);
     if (!answer) return null;
     const base = response.url || this.#url;
-    const location = new URL(response.headers.get("Location"), base);
+    const place = response.headers.get("Location");
+    if (place === null) throw new Error("The server's answer names no session: something on the way took its Location away.");
+    const location = new URL(place, base);
     const link = /<([^>]*)>\s*;[^,]*server-sent-events/.exec(response.headers.get("Link") ?? "");
-    const first = /^a=fingerprint:(.*)$/m.exec(answer)?.[1].trim();
+    const first = /^a=fingerprint:(.*)$/m.exec(answer)?.[1]?.trim();
     const second = response.headers.get("Rekindle-Fingerprint")?.trim();
     const boot = response.headers.get("Rekindle-Boot");
     const shared = response.headers.get("Rekindle-Events");
     return {
       answer,
       location,
-      id: location.pathname.split("/").at(-1),
-      events: link ? new URL(link[1], base) : new URL(`${location.pathname}/events`, location),
+      id: location.pathname.split("/").at(-1) ?? "",
+      events: link ? new URL(link[1] ?? "", base) : new URL(`${location.pathname}/events`, location),
       shared: shared ? new URL(shared, base) : null,
-      fingerprints: [first, second].filter(Boolean),
+      fingerprints: [first, second].flatMap((each) => each || []),
       boot: boot === null ? null : Number(boot),
       process: response.headers.get("Rekindle-Process"),
       mode: response.headers.get("Rekindle-Mode") ?? "rehandshake",
     };
   }
 
-  /** Ends a session. */
+  /** Ends a session. @param {URL} location */
   async leave(location) {
     try {
       // keepalive: it must get out although the page may be going.
@@ -149,12 +203,14 @@ export class Signalling {
     return this.#options.fetch !== undefined;
   }
 
-  /** Opens a session's own event stream. */
+  /** Opens a session's own event stream. @param {URL} url @param {AbortSignal} signal */
   events(url, signal) {
     return this.#fetch(url, this.#init({ headers: { Accept: "text/event-stream" } }, AbortSignal.any([signal, this.#signal])));
   }
 
+  /** @param {RequestInit & { headers?: Record<string, string> }} init @param {AbortSignal} [signal] @returns {RequestInit} */
   #init(init, signal) {
+    /** @type {Record<string, string>} */
     const headers = { ...init.headers };
     if (this.#options.token) headers.Authorization = `Bearer ${this.#options.token}`;
     return { cache: "no-store", credentials: "same-origin", ...init, headers, signal };

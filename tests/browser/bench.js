@@ -3,7 +3,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { Broadcast } from "./lib/broadcast.js";
-import { random, until } from "./lib/pages.js";
+import { random } from "./lib/numbers.js";
+import { until } from "./lib/pages.js";
 import { TcpRelay, UdpRelay } from "./lib/relay.js";
 import { clock, ownAddress, sleep } from "./lib/server.js";
 

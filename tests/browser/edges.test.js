@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
-import { Browsers, Tab, random, until } from "./lib/pages.js";
+import { random } from "./lib/numbers.js";
+import { Browsers, Tab, until } from "./lib/pages.js";
 import { TcpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
 import { Server, clock, sleep } from "./lib/server.js";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
-import { median } from "./lib/pages.js";
+import { median } from "./lib/numbers.js";
 import { inMode, record } from "./lib/report.js";
 import { clock, sleep } from "./lib/server.js";
 

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
-import { median, random } from "./lib/pages.js";
+import { median, random } from "./lib/numbers.js";
 import { inMode, record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 

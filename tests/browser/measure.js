@@ -2,7 +2,7 @@
 // `node measure.js [kills]`; some minutes long. The machine should do nothing else.
 import { Broadcast } from "./lib/broadcast.js";
 import { paint, read } from "./lib/glass.js";
-import { median } from "./lib/pages.js";
+import { median } from "./lib/numbers.js";
 import { calm, choose, kills } from "./lib/unseen.js";
 import { sleep } from "./lib/server.js";
 

@@ -2,8 +2,8 @@
 // spoil the other. By a virtual clock, over all down times, round trips and timers of the browser.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { random } from "./lib/numbers.js";
 import { World } from "./lib/outage-world.js";
-import { random } from "./lib/pages.js";
 
 const RTTS = [25, 35, 50, 75, 100, 200];
 const DOWN_MS = { up: 1500, by: 5 };

@@ -1,10 +1,11 @@
 // The pure parts of the module: no browser, no server.
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { test } from "node:test";
 import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
 import { Line } from "../../static/rekindle-events.js";
 import { EventParser } from "../../static/rekindle-signalling.js";
-import { publish, watch } from "../../static/rekindle.js";
+import * as module from "../../static/rekindle.js";
 
 const ANSWER = [
   "v=0",
@@ -215,7 +216,18 @@ test("a look that finds nobody ends the stream that does not know it", async () 
   line.stop();
 });
 
+test("the module is what its types say: see types/declared.ts", () => {
+  assert.deepEqual(Object.keys(module), ["Session", "publish", "watch"]);
+});
+
+test("the server has all of the page built in, and nothing else", () => {
+  const source = fs.readFileSync(new URL("../../src/server/assets.rs", import.meta.url), "utf8");
+  const builtIn = [...source.matchAll(/built_in!\("([^"]+)"\)/g)].map(([, name]) => name);
+  assert.deepEqual(builtIn.toSorted(), fs.readdirSync(new URL("../../static/", import.meta.url)).toSorted());
+});
+
 test("what cannot work is refused with what to do", () => {
+  const { publish, watch } = module;
   assert.throws(() => watch("/whep/main"), /needs a browser/);
   globalThis.RTCPeerConnection = class {};
   globalThis.MediaStream = class {};

@@ -4,7 +4,7 @@
 import dgram from "node:dgram";
 import http from "node:http";
 import { launch } from "./lib/browsers.js";
-import { random } from "./lib/pages.js";
+import { random } from "./lib/numbers.js";
 import { UdpRelay } from "./lib/relay.js";
 import { sleep } from "./lib/server.js";
 

@@ -4,20 +4,42 @@ import { Browsers, Tab, until } from "./pages.js";
 import { TcpRelay, UdpRelay } from "./relay.js";
 import { Server, ownAddress, sleep } from "./server.js";
 
+/**
+ * @typedef {object} Options
+ * @property {string} [publisher] its browser
+ * @property {string[]} [viewers] theirs
+ * @property {Parameters<typeof Server.make>[0]} [server]
+ * @property {(server: Server) => string | Promise<string>} [publisherUrl] where the publisher opens the page
+ * @property {(tab: Tab) => Promise<void>} [publisherPrepare] what is done before it publishes
+ * @property {(server: Server) => string | Promise<string>} [viewerUrl]
+ * @property {Launch} [viewerLaunch]
+ * @property {(server: Server) => Launch} [launch]
+ *
+ * @typedef {Parameters<typeof import("./browsers.js").launch>[1]} Launch how a browser is started
+ */
+
 export class Broadcast {
-  /**
-   * @param {{ publisher?: string, viewers?: string[], server?: object, publisherUrl?: Function, publisherPrepare?: Function, viewerUrl?: Function, viewerLaunch?: object, launch?: Function }} options
-   */
+  browsers = new Browsers();
+  /** @type {Server} */
+  server;
+  /** The page's address. @type {string} */
+  url;
+  /** @type {Tab} */
+  publisher;
+  /** @type {Tab[]} */
+  viewers = [];
+  /** Where there are relays. @type {(() => void) | undefined} */
+  closeRelays;
+
+  /** @param {Options} [options] */
   static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
     const broadcast = new Broadcast();
-    broadcast.browsers = new Browsers();
     broadcast.server = await Server.make(server);
     try {
       await broadcast.server.start();
       const url = `${broadcast.server.url}/?channel=test`;
       broadcast.url = url;
       broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(broadcast.server)), (await publisherUrl?.(broadcast.server)) ?? url, publisherPrepare);
-      broadcast.viewers = [];
       for (const name of viewers) {
         broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, { ...launch(broadcast.server), ...viewerLaunch }), (await viewerUrl?.(broadcast.server)) ?? url));
       }
@@ -33,6 +55,9 @@ export class Broadcast {
   /**
    * The same with the browsers a round trip away: the server lives behind one address, the relay is what it advertises, and both use the same
    * port. `relay`: what else the datagrams go through.
+   *
+   * @param {number} rttMs
+   * @param {Options & { relay?: { loss?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
    */
   static async openFar(rttMs, { relay = {}, ...options } = {}) {
     const relays = [];

@@ -19,6 +19,13 @@ export function hostsAreMissing() {
 }
 
 export class Hosts {
+  /** @type {string} */
+  prefix;
+  /** @type {string[]} */
+  names;
+  /** @type {Record<string, string>} */
+  addresses;
+
   /** Makes hosts of these names. @param {string[]} names */
   static make(names) {
     const hosts = new Hosts();

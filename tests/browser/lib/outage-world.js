@@ -1,6 +1,8 @@
 // A restart by a virtual clock: a server that is down for a while, a browser that repeats its ClientHellos by timers of its own, and a page
-// that asks rekindle-outage.js what is due, as rekindle-session.js does. Every way takes half a round trip.
+// that asks rekindle-outage.js what is due, as rekindle-keeper.js does. Every way takes half a round trip.
 import { Outage } from "../../../static/rekindle-outage.js";
+
+/** @import { Way } from "../../../static/rekindle-outage.js" */
 
 /** From the start of a process until it answers, and for a handshake's sums, in ms. */
 const START_MS = 10;
@@ -13,33 +15,66 @@ const ASK_MS = 3;
  * @property {number} rtt
  * @property {number} downMs
  * @property {number} repeatMs the browser's first repetition comes after this time, each later one after twice as long
- * @property {boolean} tells whether the browser says when it last sent something
+ * @property {boolean} [tells] whether the browser says when it last sent something
  * @property {boolean} [ports] whether each attempt has a port of its own, whose way to the server is tried first
- * @property {number} roundTrips what a handshake takes: 1 with DTLS 1.3, 2 with DTLS 1.2
+ * @property {number} [roundTrips] what a handshake takes: 1 with DTLS 1.3, 2 with DTLS 1.2
  * @property {number} [applyMs] from a renewal's beginning until the browser has left the attempt before
  * @property {number} tryMs the page tries to open the event stream again so long after a failure
  * @property {(attempt: number) => boolean} [lost] whether a ClientHello of an attempt, or the answer to it, is lost on its way
  * @property {() => number} [late] how much longer a way takes than half a round trip
  */
 export class World {
+  // The conditions, and what is so where they say nothing else.
+  /** @type {number} */
+  rtt;
+  /** @type {number} */
+  downMs;
+  /** @type {number} */
+  repeatMs;
+  /** @type {number} */
+  tryMs;
+  tells = true;
+  ports = false;
+  applyMs = 0;
+  roundTrips = 1;
+  /** @type {(attempt: number) => boolean} */
+  lost = () => false;
+  late = () => 0;
+
+  /** @type {{ at: number, number: number, action: () => void }[]} */
   #queue = [];
   #number = 0;
   at = 0;
   /** Of every attempt: when it began, and whether it got the answer to another one. */
   attempts = [];
-  /** When the browser and the server both had keys. */
+  /** When the browser and the server both had keys. @type {number | null} */
   keyedAt = null;
+  /** What the page knows of its connection. @type {{ -readonly [Name in keyof Way]: Way[Name] }} */
+  connection;
+  /** @type {Outage} */
+  outage;
+  streamOpen = false;
+  /** The page applies a description. */
+  renewing = false;
+  /** It asks the browser what was sent last. */
+  asking = false;
+  /** How often it has looked. */
+  looks = 0;
+  /** When the browser sent something. */
+  lastSentAt = -Infinity;
+  /** Attempts whose ClientHello the server has seen. @type {Set<number>} */
+  begun = new Set();
+  /** The server has keys. */
+  completed = false;
+  /** The server has the page's event stream. */
+  told = false;
 
   /** @param {Conditions} conditions */
   constructor(conditions) {
-    Object.assign(this, { tells: true, ports: false, applyMs: 0, roundTrips: 1, lost: () => false, late: () => 0 }, conditions);
-    this.connection = { rtt: this.rtt, handshakes: 1, connected: true, broken: false, serverHasKeys: true, iceHasFailed: false, iceDownSince: null, sent: null };
-    this.connection.mixes = !this.ports;
-    if (this.tells && !this.ports) this.connection.sent = { at: null, asOf: -Infinity };
-    this.lastSentAt = -Infinity;
-    this.streamOpen = false;
-    this.begun = new Set();
-    this.completed = false;
+    Object.assign(this, conditions);
+    const sent = this.tells && !this.ports ? { at: null, asOf: -Infinity } : null;
+    const { rtt, ports } = this;
+    this.connection = { rtt, handshakes: 1, connected: true, broken: false, serverHasKeys: true, iceHasFailed: false, iceDownSince: null, sent, mixes: !ports };
   }
 
   /** Runs from the kill, at 0, until keys are there; resolves with the time, or null. */
@@ -77,7 +112,7 @@ export class World {
     return this.at >= this.downMs + START_MS;
   }
 
-  // -- the page, as rekindle-session.js has it ----------------------------------------------------------------------------------
+  // -- the page, as rekindle-keeper.js has it -----------------------------------------------------------------------------------
 
   #present() {
     return { at: this.at, mode: "rehandshake", streamOpen: this.streamOpen, refused: true, hidden: false };
@@ -87,7 +122,7 @@ export class World {
     const { connection, outage } = this;
     if (this.renewing) return;
     const present = this.#present();
-    const number = (this.looks = (this.looks ?? 0) + 1);
+    const number = (this.looks += 1);
     if (outage.hasKeys(connection, present)) {
       outage.upAt ??= this.at;
       if (connection.serverHasKeys) {

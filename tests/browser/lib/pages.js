@@ -37,6 +37,13 @@ export async function until(check, what, timeout = 10_000, every = 20) {
 }
 
 export class Tab {
+  /** @type {Awaited<ReturnType<typeof launch>>} */
+  browser;
+  /** The page in it. @type {Awaited<ReturnType<Tab["browser"]["newPage"]>>} */
+  web;
+  /** @type {"publisher" | "viewer"} */
+  role;
+
   static async open(browser, url) {
     const tab = new Tab();
     tab.browser = browser;
@@ -45,12 +52,18 @@ export class Tab {
     return tab;
   }
 
-  /** Opens the page, prepares it where that is wanted, and clicks on "Publish your camera". */
+  /**
+   * Opens the page, prepares it where that is wanted, and clicks on "Publish your camera".
+   *
+   * @param {Tab["browser"]} browser
+   * @param {string} url
+   * @param {(tab: Tab) => Promise<void>} [prepare]
+   */
   static async publisher(browser, url, prepare = async () => {}) {
     const tab = await Tab.open(browser, url);
     tab.role = "publisher";
     await prepare(tab);
-    await until(() => tab.run(() => !document.querySelector("#publish").hidden), "the publish button is there");
+    await until(() => tab.run(() => !document.getElementById("publish").hidden), "the publish button is there");
     await tab.web.click("#publish");
     await tab.words("Connected");
     await until(async () => (await tab.stats()).encoded > 10, "frames are encoded");
@@ -105,7 +118,7 @@ export class Tab {
   async describe(wanted) {
     const state = await this.run(() => ({
       status: document.querySelector("#status-text").textContent,
-      notice: document.querySelector("#overlay").hidden ? null : document.querySelector("#notice-title").textContent,
+      notice: document.getElementById("overlay").hidden ? null : document.querySelector("#notice-title").textContent,
       log: [...document.querySelectorAll("#log li")].slice(0, 6).map((line) => line.textContent),
       connections: window.seen.connections.map((c) => [c.connectionState, c.iceConnectionState, c.signalingState]),
       requests: window.seen.requests.slice(-5).map(([at, method, path]) => [Math.round(at % 1e6), method, path.slice(0, 20)]),
@@ -118,20 +131,3 @@ export class Tab {
     return this.web.close();
   }
 }
-
-/** mulberry32: the same kills in every run of one seed. */
-export function random(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-export const median = (numbers) => {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return sorted.length % 2 ? sorted[(sorted.length - 1) / 2] : (sorted[sorted.length / 2 - 1] + sorted[sorted.length / 2]) / 2;
-};

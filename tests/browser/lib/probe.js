@@ -2,6 +2,7 @@
 // frames are shown. It is turned into text and injected, so it refers to nothing outside itself.
 export function probe() {
   const clock = () => performance.timeOrigin + performance.now();
+  /** @type {Seen} */
   const seen = { connections: [], requests: [], frames: [], states: [], handshakes: 0, excused: 0 };
   window.seen = seen;
   /** Keeps the last steps of the connections, for the story of a failure. */
@@ -10,6 +11,7 @@ export function probe() {
     if (seen.states.length > 40) seen.states.shift();
   };
 
+  const noted = new WeakSet();
   const Native = window.RTCPeerConnection;
   window.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...args) {
@@ -31,8 +33,8 @@ export function probe() {
       seen.note(`local ${this.localDescription.type}`);
       for (const { sender } of this.getTransceivers()) {
         const { transport } = sender;
-        if (!transport || transport.noted) continue;
-        transport.noted = true;
+        if (!transport || noted.has(transport)) continue;
+        noted.add(transport);
         transport.addEventListener("statechange", () => {
           if (transport.state === "connecting") {
             seen.handshakes += 1;
@@ -54,7 +56,7 @@ export function probe() {
 
   const fetch = window.fetch;
   window.fetch = (input, init = {}) => {
-    const url = new URL(input.url ?? input, location.href);
+    const url = new URL(input instanceof Request ? input.url : input, location.href);
     seen.requests.push([clock(), init.method ?? "GET", url.pathname]);
     return fetch.call(window, input, init);
   };
@@ -70,7 +72,8 @@ export function probe() {
     video.requestVideoFrameCallback(shown);
     new MutationObserver(() => {
       const text = document.querySelector("#status-text").textContent;
-      seen.words = [...(seen.words ?? []), [clock(), text]].slice(-200);
+      (seen.words ??= []).push([clock(), text]);
+      if (seen.words.length > 200) seen.words.shift();
     }).observe(document.querySelector("#status-text"), { childList: true, characterData: true, subtree: true });
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", follow);

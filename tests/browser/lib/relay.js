@@ -7,20 +7,35 @@ import net from "node:net";
  * that the server tells peers apart as it would without the relay.
  */
 export class UdpRelay {
+  /** Where it listens. @type {string} */
+  host;
+  /** @type {number} */
+  port;
+  /** @type {{ host: string, port: number }} */
+  upstream;
+  delayMs = 0;
+  loss = 0;
+  random = Math.random;
+  /** @type {(whose: string, data: Buffer, up: boolean) => void} */
+  watch = () => {};
+  /** What browsers send to. */
+  front = dgram.createSocket("udp4");
+  /** What the server is sent from, by the browser's address. @type {Map<string, dgram.Socket>} */
+  paths = new Map();
+  closed = false;
+
   /**
-   * @param {{ host: string, port: number, upstream: { host: string, port: number }, delayMs?: number, loss?: number, random?: () => number, watch?: Function }} options
+   * @param {{ host: string, port: number, upstream: { host: string, port: number }, delayMs?: number, loss?: number, random?: () => number, watch?: UdpRelay["watch"] }} options
    *   `watch`: is shown every datagram at the browser's end, with whose it is, and whether it comes from the browser
    */
   static async open(options) {
     const relay = new UdpRelay();
-    Object.assign(relay, { delayMs: 0, loss: 0, random: Math.random, watch: () => {} }, options);
-    relay.paths = new Map();
-    relay.front = dgram.createSocket("udp4");
+    Object.assign(relay, options);
     relay.front.on("message", (data, from) => relay.#up(data, from));
     relay.front.on("error", () => {});
     await new Promise((resolve, reject) => {
       relay.front.once("error", reject);
-      relay.front.bind(relay.port, relay.host, resolve);
+      relay.front.bind(relay.port, relay.host, () => resolve(null));
     });
     return relay;
   }
@@ -62,11 +77,20 @@ export class UdpRelay {
 
 /** A TCP relay in front of the server's HTTP, so that a page can lose its event stream while the server lives. */
 export class TcpRelay {
+  /** @type {Set<{ down: net.Socket, up: net.Socket }>} */
+  sockets = new Set();
+  delayMs = 0;
+  /** New connections are cut at once. */
+  refuse = false;
+  /** @type {net.Server} */
+  server;
+  /** @type {number} */
+  port;
+
+  /** @param {number} port the server's @param {{ delayMs?: number }} [options] */
   static async open(port, options = {}) {
     const relay = new TcpRelay();
-    relay.sockets = new Set();
     relay.delayMs = options.delayMs ?? 0;
-    relay.refuse = false;
     relay.server = net.createServer((down) => {
       if (relay.refuse) return down.destroy();
       const up = net.connect(port, "127.0.0.1");
@@ -85,8 +109,8 @@ export class TcpRelay {
       down.on("data", (data) => relay.#later(() => up.writable && up.write(data)));
       up.on("data", (data) => relay.#later(() => down.writable && down.write(data)));
     });
-    await new Promise((resolve) => relay.server.listen(0, "127.0.0.1", resolve));
-    relay.port = relay.server.address().port;
+    await new Promise((resolve) => relay.server.listen(0, "127.0.0.1", () => resolve(null)));
+    relay.port = /** @type {net.AddressInfo} */ (relay.server.address()).port;
     return relay;
   }
 

@@ -25,21 +25,42 @@ export function ownAddress() {
 
 async function freeTcpPort() {
   const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
+  const { port } = /** @type {net.AddressInfo} */ (server.address());
+  await new Promise((resolve) => server.close(() => resolve(null)));
   return port;
 }
 
 async function freeUdpPort() {
   const socket = dgram.createSocket("udp4");
-  await new Promise((resolve) => socket.bind(0, "0.0.0.0", resolve));
+  await new Promise((resolve) => socket.bind(0, "0.0.0.0", () => resolve(null)));
   const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
+  await new Promise((resolve) => socket.close(() => resolve(null)));
   return port;
 }
 
 export class Server {
+  /** The folder that it runs in. @type {string} */
+  dir;
+  /** @type {string} */
+  host;
+  /** @type {number} */
+  port;
+  /** @type {string} */
+  udpHost;
+  /** @type {number} */
+  udpPort;
+  /** What runs a command on its host. @type {string[]} */
+  words;
+  /** @type {string[]} */
+  args;
+  /** When each process was started. @type {number[]} */
+  starts = [];
+  /** The last one. @type {import("node:child_process").ChildProcess} */
+  process;
+  /** Resolves when that one has ended. @type {Promise<{ code: number | null, signal: string | null }>} */
+  exited;
+
   /** @param {{ args?: string[], udpHost?: string, host?: string, words?: string[] }} [options] `words`: what runs a command on another host */
   static async make(options = {}) {
     const server = new Server();
@@ -52,7 +73,6 @@ export class Server {
     // Options for all servers of a run, such as "--mode full-state".
     const common = (process.env.REKINDLE_SERVE_ARGS ?? "").split(" ").filter(Boolean);
     server.args = [...common, ...(options.args ?? [])];
-    server.starts = [];
     return server;
   }
 
@@ -106,6 +126,7 @@ export class Server {
     return killedAt;
   }
 
+  /** @returns {Promise<{ status: number, headers: http.IncomingHttpHeaders, text: string }>} */
   get(pathname) {
     return new Promise((resolve, reject) => {
       const request = http.get(this.url + pathname, { agent: false, timeout: 2000 }, (response) => {

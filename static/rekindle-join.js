@@ -1,0 +1,76 @@
+/**
+ * How a session begins: the offer is sent until the server takes it, or says that it never will.
+ *
+ * @module
+ */
+
+import { retryDelay } from "./rekindle-events.js";
+
+/** For how long a publisher believes that the publisher in its way is its own lost request. */
+const OWN_GHOST_MS = 40_000;
+
+const now = () => performance.now();
+
+/** The server's no. */
+export class Refusal extends Error {
+  /** @param {"channel-taken" | "refused"} reason @param {string} message @param {number} status of HTTP */
+  constructor(reason, message, status) {
+    super(message);
+    this.reason = reason;
+    this.status = status;
+  }
+}
+
+/**
+ * @typedef {object} Circumstances
+ * @property {boolean} isViewer
+ * @property {boolean} again there was a session before this one
+ * @property {() => boolean} isDone nobody wants it any more
+ * @property {(state: "server-gone" | "waiting", reason: string) => void} waits what is waited for
+ * @property {(ms: number) => Promise<void>} pause
+ */
+
+/**
+ * Joins, however long that takes; null where nobody wants it any more. Throws a {@link Refusal}.
+ *
+ * @param {import("./rekindle-signalling.js").Signalling} signalling
+ * @param {string} offer
+ * @param {Circumstances} circumstances
+ * @returns {Promise<import("./rekindle-signalling.js").Join | null>}
+ */
+export async function join(signalling, offer, { isViewer, again, isDone, waits, pause }) {
+  let tries = 0;
+  // A request that got no answer may have been heard all the same. Then the publisher in the way is ourselves.
+  let lostAt = again ? now() : null;
+  while (!isDone()) {
+    const response = await signalling.post(offer);
+    if (isDone()) return null;
+    tries += 1;
+    if (!response) {
+      lostAt = now();
+      waits("server-gone", "unreachable");
+      await pause(retryDelay(tries * 50));
+      continue;
+    }
+    if (response.status === 201) {
+      const joined = await signalling.joined(response);
+      if (joined) return joined;
+      lostAt = now();
+      continue;
+    }
+    const mayWait = isViewer || (lostAt !== null && now() - lostAt < OWN_GHOST_MS);
+    if (response.status === 409 && mayWait) {
+      if (isViewer) waits("waiting", "no-publisher");
+    } else if (response.status !== 429 && response.status < 500) {
+      const problem = await response.json().catch(() => ({}));
+      const message = problem.detail ?? problem.title ?? `The server answered ${response.status}.`;
+      throw new Refusal(response.status === 409 ? "channel-taken" : "refused", message, response.status);
+    } else {
+      waits("server-gone", "unavailable");
+    }
+    const seconds = Number(response.headers.get("Retry-After"));
+    const wait = seconds > 0 ? seconds * 1000 : 250 * tries;
+    await pause(Math.min(Math.max(wait, 3000), wait * (1 + tries / 10)) * (0.9 + 0.2 * Math.random()));
+  }
+  return null;
+}

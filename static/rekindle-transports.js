@@ -1,0 +1,128 @@
+/**
+ * The transports that a connection's media uses: whether they are up, and how often they have come up.
+ *
+ * @module
+ */
+
+import { isConnected } from "./rekindle-statistics.js";
+
+/** A transport that says so long, in ms, that it is not connected, while the connection is, is not believed. */
+const UNTOLD_MS = 150;
+
+/** States of ICE in which no check is answered, and those of them in which none is sent. @type {string[]} */
+const DOWN = ["disconnected", "failed", "closed"];
+/** @type {string[]} */
+const ENDED = ["failed", "closed"];
+
+export class Transports {
+  /** How often DTLS has come up. */
+  handshakes = 0;
+  /** DTLS has begun anew. Whoever wants to know of the next time sets it to false before. */
+  restarted = false;
+
+  #pc;
+  #media;
+  #changed;
+  #isOver;
+  /** @type {Set<RTCDtlsTransport>} */
+  #known = new Set();
+  /** Those that are connected and do not say so: see {@link Transports.#mind}. @type {Set<RTCDtlsTransport>} */
+  #untold = new Set();
+
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {RTCRtpTransceiver[]} media the transceivers that carry media
+   * @param {() => void} changed called when a state changed
+   * @param {() => boolean} isOver whether nobody needs the connection any more
+   */
+  constructor(pc, media, changed, isOver) {
+    this.#pc = pc;
+    this.#media = media;
+    this.#changed = changed;
+    this.#isOver = isOver;
+    pc.addEventListener("connectionstatechange", () => {
+      changed();
+      this.#mind().catch(() => {});
+    });
+    pc.addEventListener("iceconnectionstatechange", () => changed());
+  }
+
+  /** Those that there are now. */
+  get live() {
+    const transports = this.#media.flatMap(({ sender, receiver }) => [sender.transport, receiver.transport]);
+    return [...new Set(transports)].filter((transport) => !!transport);
+  }
+
+  get connected() {
+    const transports = this.live;
+    if (transports.length === 0) return this.#pc.connectionState === "connected";
+    return transports.every((transport) => this.#isUp(transport) && !isIn(DOWN, transport));
+  }
+
+  /** A handshake has failed: nothing more comes of it. */
+  get broken() {
+    return this.live.some(({ state }) => state === "failed");
+  }
+
+  get iceIsDown() {
+    return this.#iceIsIn(DOWN);
+  }
+
+  /** ICE has given up. Before, when a check went unanswered, media goes on in both directions. */
+  get iceHasFailed() {
+    return this.#iceIsIn(ENDED);
+  }
+
+  /** Looks on at those that are new. */
+  observe() {
+    for (const transport of this.live) {
+      if (this.#known.has(transport)) continue;
+      this.#known.add(transport);
+      const look = () => {
+        this.#untold.delete(transport);
+        if (transport.state === "new") this.restarted = true;
+        if (transport.state === "connected") this.handshakes += 1;
+        if (transport.state === "closed") this.#known.delete(transport);
+        this.#changed();
+      };
+      transport.addEventListener("statechange", look);
+      if (transport.state === "connected") look();
+    }
+  }
+
+  /** @param {string[]} states */
+  #iceIsIn(states) {
+    const transports = this.live;
+    if (transports.length > 0) return transports.some((transport) => isIn(states, transport));
+    return this.#pc.connectionState === "failed" || states.includes(this.#pc.iceConnectionState);
+  }
+
+  /** @param {RTCDtlsTransport} transport */
+  #isUp(transport) {
+    return transport.state === "connected" || this.#untold.has(transport);
+  }
+
+  /**
+   * Chromium loses the news that a transport is connected where that comes while it makes the object (one of some hundred connections, when
+   * fifty begin at once), and calls it "connecting" until it has other news. The connection's own state is right, and so are statistics.
+   */
+  async #mind() {
+    if (this.#pc.connectionState !== "connected") return;
+    await new Promise((resolve) => setTimeout(resolve, UNTOLD_MS));
+    const isUntold = () => !this.#isOver() && this.#pc.connectionState === "connected" && this.live.some((transport) => !this.#isUp(transport));
+    if (!isUntold() || !(await isConnected(this.#pc)) || !isUntold()) return;
+    for (const transport of this.live) this.#untold.add(transport);
+    this.handshakes += 1;
+    this.#changed();
+  }
+}
+
+/**
+ * Whether a transport's ICE is in one of these states; a browser may not say.
+ *
+ * @param {string[]} states
+ * @param {RTCDtlsTransport} transport
+ */
+function isIn(states, { iceTransport }) {
+  return iceTransport !== undefined && states.includes(iceTransport.state);
+}

@@ -1,0 +1,56 @@
+/**
+ * What is watched of a connection's media.
+ *
+ * @module
+ */
+
+import { received } from "./rekindle-statistics.js";
+
+/** A viewer's picture that stands still this long although packets arrive needs a new session. */
+const STILL_MS = 4000;
+/** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
+const FLOW_MS = { unsure: 2000, sure: 4000 };
+
+const now = () => performance.now();
+/** @param {number} ms @returns {Promise<void>} */
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {() => boolean} isWanted whether anybody waits still
+ * @param {() => boolean} should
+ */
+export async function flows(pc, isWanted, should) {
+  const before = await received(pc).catch(() => null);
+  const start = now();
+  while (before && isWanted() && now() < start + (should() ? FLOW_MS.sure : FLOW_MS.unsure)) {
+    const after = await received(pc).catch(() => before);
+    // Fewer than before are those of another publisher's streams.
+    const [was, is] = before.frames > 0 ? [before.frames, after.frames] : [before.packets, after.packets];
+    if (is > 0 && is !== was) return true;
+    // Not more often: statistics cost as much as a frame, at the moment when there is most to do.
+    await pause(30);
+  }
+  return false;
+}
+
+/**
+ * Watches a viewer that may receive packets and decode nothing: its requests for key frames are not heard.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {{ isOver: () => boolean, isExcused: () => boolean, stands: () => void }} how `isExcused`: nobody looks, or it must stand still
+ */
+export async function watchPicture(pc, { isOver, isExcused, stands }) {
+  let before = null;
+  let stillSince = now();
+  while (!isOver()) {
+    await pause(STILL_MS / 4);
+    const after = await received(pc).catch(() => null);
+    const stuck = before && after && after.frames === before.frames && after.videoPackets > before.videoPackets;
+    if (!stuck || isExcused()) stillSince = now();
+    if (now() - stillSince > STILL_MS) stands();
+    before = after;
+  }
+}
