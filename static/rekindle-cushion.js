@@ -2,24 +2,26 @@
  * How long a viewer's browser keeps media back before it is shown: a cushion that an outage of that length does not show through.
  * Decides and does nothing; is told what was measured.
  *
- * What was lost over a restart comes again, but a few round trips late: the news, the handshake, the request, the answer. With a jitter
+ * What was lost over a restart comes again, but a few round trips late: the news, the handshake (which takes Firefox one more), the request, the answer. With a jitter
  * buffer (`RTCRtpReceiver.jitterBufferTarget`, WebRTC Extensions) longer than that, it comes before its turn. The price is so much more
  * delay, so 0 is for conversations.
  *
  * @module
  */
 
-/** Bounds in ms, and what it is while nothing is known of the way. */
+/** Bounds in ms, and what it is while nothing is known of the way. An outage that was longer than the most is none that a cushion could hide. */
 const LEAST_MS = 100;
-const MOST_MS = 500;
+export const MOST_MS = 500;
 const FIRST_MS = 150;
 /** What an instant restart takes besides the way: a process starts, two handshakes are made, a frame is waited for. */
 const RESTART_MS = 100;
-/** Round trips that pass until what was lost has come again. */
-const ROUND_TRIPS = 3;
+/** Round trips that pass until what was lost has come again, where the publisher is Firefox; Chromium takes three. */
+const ROUND_TRIPS = 4;
+/** A frame at 30 a second: the first one to come tells what is missing. */
+const FRAME_MS = 34;
 /** It shrinks at most by this share in one step, since browsers shorten the buffer by playing faster. */
 const SHRINK = 0.1;
-/** Outages that were measured and count. One that was longer than the most is none that a cushion could hide. */
+/** Outages that were measured and count. */
 const REMEMBERED = 5;
 
 /**
@@ -51,9 +53,15 @@ export class Cushion {
     return this.#ms > 0 ? Math.round(this.#ms) : null;
   }
 
-  /** How long media stayed away at a restart. @param {number} ms */
-  took(ms) {
-    if (ms <= MOST_MS) this.#outages = [...this.#outages, ms].slice(-REMEMBERED);
+  /**
+   * How long media stayed away at a restart, in ms. What flows first tells what is missing, which comes a round trip later.
+   *
+   * @param {number} ms
+   * @param {number} rtt as for {@link Cushion.look}
+   */
+  took(ms, rtt) {
+    const missing = ms + FRAME_MS + (Number.isFinite(rtt) ? rtt : 0);
+    if (missing <= MOST_MS) this.#outages = [...this.#outages, missing].slice(-REMEMBERED);
   }
 
   /**

@@ -21,12 +21,17 @@ export class Encoders {
     this.#byStopping = byStopping;
   }
 
+  /** A key frame cannot be had without stopping them. */
+  get stops() {
+    return this.#byStopping();
+  }
+
   /** They have been stopped. */
   get held() {
     return this.#running !== null;
   }
 
-  /** Firefox: stops them until {@link refresh}: what they make while keys are renewed is lost, and costs time. */
+  /** Firefox: stops them until {@link refresh}. For long outages: nobody asks again for what they would make meanwhile. */
   hold() {
     if (!this.#byStopping()) return undefined;
     return this.#change(({ encodings }) => {

@@ -212,8 +212,7 @@ export class Keeper {
     if (outage.hasKeys(connection, present)) {
       if (outage.upAt === null) {
         outage.upAt = present.at;
-        // From far away a picture that needs nothing of what was lost is there sooner than what was lost.
-        if (!this.#isViewer && (isFar(connection) || connection.encoders.held)) this.#refresh();
+        if (!this.#isViewer && this.#wantsKeyFrame(outage)) this.#refresh();
         this.#owner.wake();
         this.nudge();
         this.#settle(outage);
@@ -242,8 +241,19 @@ export class Keeper {
     // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
     await connection.renew().catch(() => {});
     // Keys that were there before this returned have had their key frame: encoders stopped now would stay so.
-    if (!this.#isViewer && isFar(connection) && outage.upAt === null) connection.encoders.hold()?.catch(() => {});
+    if (!this.#isViewer && isFar(connection) && outage.isLong(this.#present) && outage.upAt === null) connection.encoders.hold()?.catch(() => {});
     this.assess();
+  }
+
+  /**
+   * Keys are there: whether a picture that needs nothing of what was lost helps. From far away it is there sooner than what was lost. But an
+   * encoder that has to be stopped for it leaves frames out that viewers with a cushion would have seen.
+   *
+   * @param {Outage} outage
+   */
+  #wantsKeyFrame(outage) {
+    const { encoders } = this.#connection;
+    return encoders.held || (isFar(this.#connection) && (!encoders.stops || outage.isLong(this.#present)));
   }
 
   /** Keys are there: waits until media flows under them, and says so. @param {Outage} outage */

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { MOST_MS } from "./rekindle-cushion.js";
+
 /**
  * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
  * another begins spoils that (in DTLS 1.3 it looks like the answer to it), so the fewer the better. A renewal that got no answer is
@@ -151,6 +153,11 @@ export class Outage {
     this.process = hello.process ?? null;
     this.patience = (hello.patience_ms ?? 0) + AMONG_MS * (among - 1);
     if (hello.handshaking) this.saw(at);
+  }
+
+  /** No cushion hides it any more. @param {Present} present */
+  isLong(present) {
+    return present.at - this.since > MOST_MS;
   }
 
   /** The server says that a ClientHello has come. @param {number} at */

@@ -236,7 +236,7 @@ export class Session extends EventTarget {
       measured: (connection) => this.#look(connection),
       restarted: (connection, how) => {
         this.restarts += 1;
-        this.#cushion.took(how.took_ms);
+        this.#cushion.took(how.took_ms, connection.rtt);
         this.#look(connection);
         this.#emit("restart", how);
       },
