@@ -41,6 +41,8 @@ const MAX_HEARD: u32 = 3;
 const STALE: Duration = Duration::from_secs(20);
 /// As many are remembered.
 const MAX_STALE: usize = 16;
+/// As many ClientHellos that others came after are known again.
+const MAX_OVERTAKEN: usize = 8;
 /// A handshake that a newer one has overtaken is given up after this: a true one needs a few round trips.
 const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for every handshake while all places are taken: one that stands still must not keep others out.
@@ -112,6 +114,11 @@ pub(crate) struct Handshakes {
     flight: Flight,
     /// Those that failed since one was last completed or [`Handshakes::take_failures`] gave them away.
     failures: Failures,
+    /// ClientHellos without a cookie that were followed by another one, the latest last: see [`Handshakes::screen_hello`].
+    /// With how often each came again.
+    overtaken: Vec<([u8; 32], u32)>,
+    /// Which attempt the browser goes on with is not known.
+    doubtful: bool,
     /// A later fragment of a ClientHello that overtook the first one.
     early: Option<Bytes>,
     /// The handshake in which the server is the client.
@@ -154,9 +161,18 @@ impl Handshakes {
             tracing::trace!("DTLS is dropped: no handshake is under way at its address");
             return Vec::new();
         }
-        self.flight.admit(now, datagram, is_expected)
+        let admitted = self.flight.admit(now, datagram, is_expected);
+        if admitted.is_empty() {
+            tracing::trace!(
+                "DTLS is dropped: it cannot be believed before the certificate that the offer names has come whole"
+            );
+        }
+        admitted
     }
 
+    /// Which of two attempts came anew is seen by the first ClientHello of each alone. One that comes again after that of another attempt
+    /// may be a late copy, and an answer would spoil the other attempt; or the other one is a stranger's, and the browser waits for the
+    /// answer. A cookie suits both: the browser goes on from it with the attempt that it is in.
     fn screen_hello(&mut self, now: Instant, from: SocketAddr, hello: Hello<'_>, cookies: &Cookies) -> Screened {
         let Hello { random, cookie } = hello;
         self.stale.retain(|(_, until)| *until > now);
@@ -170,6 +186,12 @@ impl Handshakes {
             if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
                 return Screened::Drop("too many handshakes were begun at this address");
             }
+        } else if let Some((_, again)) = self.overtaken.iter_mut().find(|(known, _)| *known == random) {
+            *again += 1;
+            if *again > MAX_HEARD {
+                self.direct.press(now);
+            }
+            return Screened::AskForCookie;
         } else if let Some(known) = self.list.iter_mut().find(|h| h.random == random) {
             // Each repetition has the flight sent again, which a browser may take for the answer to a ClientHello of its own.
             known.heard += 1;
@@ -178,16 +200,39 @@ impl Handshakes {
                 return Screened::AskForCookie;
             }
         } else if !self.waiting.contains(&random) {
+            if std::mem::take(&mut self.doubtful) {
+                self.overtake([random]);
+                return Screened::AskForCookie;
+            }
             let verified = self.list.iter().any(|h| h.verified && h.drop_at.is_none());
             if !self.direct.take(now, verified) {
                 return Screened::AskForCookie;
             }
+            let under_way = self.list.iter().filter(|h| h.drop_at.is_none()).map(|h| h.random);
+            let before: Vec<_> = under_way.chain(self.waiting.iter().copied()).collect();
+            self.overtake(before);
         }
         if !self.waiting.contains(&random) {
             self.waiting.insert(0, random);
             self.waiting.truncate(MAX_WAITING);
         }
         Screened::Pass
+    }
+
+    fn overtake(&mut self, randoms: impl IntoIterator<Item = [u8; 32]>) {
+        for random in randoms {
+            if self.overtaken.iter().all(|(known, _)| *known != random) {
+                self.overtaken.push((random, 0));
+            }
+        }
+        let surplus = self.overtaken.len().saturating_sub(MAX_OVERTAKEN);
+        self.overtaken.drain(..surplus);
+    }
+
+    /// ClientHellos of several attempts have come before this address was known, in an order that does not tell the latest: the next one
+    /// shows a cookie.
+    pub fn doubt(&mut self) {
+        self.doubtful = true;
     }
 
     /// One was completed with a certificate that nobody's offer names.
@@ -241,7 +286,7 @@ impl Handshakes {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        datagram: &[u8],
+        datagram: &Bytes,
         cookies: &Cookies,
         start: impl FnOnce(Begin) -> Option<Begun>,
         out: &mut Vec<Transmit>,
@@ -249,7 +294,7 @@ impl Handshakes {
         let Some(hello) = client_hello(datagram) else {
             if is_client_hello_rest(datagram) {
                 if self.list.iter().all(|h| h.spoke) && !self.direct.is_pressed() {
-                    self.early = Some(Bytes::copy_from_slice(datagram));
+                    self.early = Some(datagram.clone());
                 }
                 // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
                 return self.drive(now, from, out, Some(datagram), |h| !h.spoke);
@@ -382,9 +427,26 @@ impl Handshakes {
         for attempt in older {
             if attempt.drop_at.is_some() {
                 self.list.push(attempt);
-            } else if self.stale.len() < MAX_STALE {
-                self.stale.push((attempt.random, now + STALE));
+            } else {
+                self.is_stale(now, attempt.random);
             }
+        }
+        // Some of those that came before never had their turn.
+        let completed = self.list[place - 1].random;
+        let known = self.overtaken.iter().position(|(random, _)| *random == completed);
+        let later = self
+            .overtaken
+            .split_off(known.map_or(self.overtaken.len(), |known| known + 1));
+        for (random, _) in std::mem::replace(&mut self.overtaken, later) {
+            if random != completed {
+                self.is_stale(now, random);
+            }
+        }
+    }
+
+    fn is_stale(&mut self, now: Instant, random: [u8; 32]) {
+        if self.stale.len() < MAX_STALE && self.stale.iter().all(|(known, _)| *known != random) {
+            self.stale.push((random, now + STALE));
         }
     }
 

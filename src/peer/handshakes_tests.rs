@@ -82,7 +82,7 @@ impl World {
             };
             let handshakes = &mut self.handshakes;
             done |= handshakes
-                .handle(now, here(), &datagram, cookies, start, &mut out)
+                .handle(now, here(), &datagram.into_owned().into(), cookies, start, &mut out)
                 .is_some();
         }
         (done, out)

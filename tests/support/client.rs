@@ -52,6 +52,11 @@ pub struct Client {
     next_check: Option<Instant>,
     transactions: Vec<[u8; 12]>,
     association: Option<Association>,
+    /// Attempts that the page gave up, if they are to be remembered: what answers one of them is known by what it makes them do.
+    given_up: Vec<(u64, Association)>,
+    pub remembers: bool,
+    /// Answers to attempts that had been given up, by the number of the attempt.
+    pub late_answers: Vec<(u64, Bytes)>,
     keys: Option<Keys>,
     /// What each handshake's exporter gave.
     pub exported: Vec<(Vec<u8>, dimpl::SrtpProfile)>,
@@ -97,6 +102,9 @@ impl Client {
             next_check: Some(now),
             transactions: Vec::new(),
             association: None,
+            given_up: Vec::new(),
+            remembers: false,
+            late_answers: Vec::new(),
             keys: None,
             exported: Vec::new(),
             renew_at: None,
@@ -144,9 +152,13 @@ impl Client {
 
     /// The page applies its edited SDP: a new association, and again until one is up.
     pub fn renew(&mut self, now: Instant) {
-        if let Some(mut old) = self.association.take().filter(|_| self.keys.is_some()) {
-            old.close(now);
-            self.out.extend(old.outgoing());
+        match self.association.take() {
+            Some(mut old) if self.keys.is_some() => {
+                old.close(now);
+                self.out.extend(old.outgoing());
+            }
+            Some(old) if self.remembers => self.given_up.push((self.handshakes_started, old)),
+            _ => {}
         }
         self.keys = None;
         self.renew_at = Some(now + RENEW_AGAIN);
@@ -199,14 +211,32 @@ impl Client {
         match data.first() {
             Some(0..=3) => self.handle_stun(now, data),
             Some(20..=63) => {
+                let before = self.out.len();
                 if let Some(association) = &mut self.association {
                     association.drive(now, Some(data));
                 }
                 self.settle(now);
+                if self.out.len() == before {
+                    self.look_back(now, data);
+                }
             }
             Some(128..=191) => self.handle_srtp(now, data),
             _ => {}
         }
+    }
+
+    /// Whether a datagram that meant nothing to the present attempt answers one that was given up.
+    fn look_back(&mut self, now: Instant, data: &[u8]) {
+        for (number, attempt) in &mut self.given_up {
+            // What its own timer makes it say is no answer to anything.
+            attempt.drive(now, None);
+            attempt.outgoing();
+            attempt.drive(now, Some(data));
+            if !attempt.outgoing().is_empty() {
+                self.late_answers.push((*number, Bytes::copy_from_slice(data)));
+            }
+        }
+        self.given_up.retain(|(_, attempt)| !attempt.failed);
     }
 
     fn handle_stun(&mut self, now: Instant, data: &[u8]) {
@@ -239,6 +269,7 @@ impl Client {
         self.keys = Some(keys.expect("the server's certificate is the one in its answer"));
         self.renew_at = None;
         self.connected_at.push(now);
+        self.given_up.clear();
         if let Side::Publisher(sender) = &mut self.side {
             sender.start(now);
         }

@@ -24,6 +24,7 @@ mod rtcp;
 pub mod client;
 pub mod network;
 mod outcome;
+mod reading;
 pub mod receiver;
 pub mod sender;
 pub mod world;
@@ -35,6 +36,7 @@ pub use client::{Browser, Client};
 pub use network::{Conditions, Datagram};
 pub use offer::OfferOptions;
 pub use random::Random;
+pub use reading::Reading;
 pub use world::{Id, World};
 
 /// Milliseconds.

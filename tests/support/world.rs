@@ -1,20 +1,22 @@
 //! Server, browsers, network and records, driven by one clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rekindle::broadcast::{Broadcast, Config, Event, Join, Refusal, Routed, Snapshot};
 use rekindle::peer::{Dtls, Transmit};
 use rekindle::sdp::{self, Local};
-use rekindle::vault::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle::vault::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag};
 
 use super::association::{Certificate, sha256};
 use super::client::{Browser, Client, Side};
 use super::ice::Credentials;
 use super::network::{Datagram, Network};
 use super::offer::{OfferOptions, Transport, offer};
+use super::reading::{Read, Reader, Reading};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::{Random, ms};
@@ -23,14 +25,13 @@ use super::{Random, ms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(usize);
 
-/// What the vault would hold of a peer.
-#[derive(Clone)]
-struct Record {
-    role: Role,
-    channel: String,
-    ice: IceCredentials,
-    offer: String,
-    answer: String,
+/// Reached a browser after its page had given up the attempt that it answers, though the server had heard of a later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoiling {
+    pub client: Id,
+    /// The attempt that it answers, and the one that the browser was in.
+    pub answers: u64,
+    pub present: u64,
 }
 
 pub struct World {
@@ -43,9 +44,26 @@ pub struct World {
     boots: u8,
     certificate: Certificate,
     clients: Vec<Client>,
-    records: BTreeMap<Ufrag, Record>,
-    /// After a start, records are read only when a packet names them.
-    pub lazy_records: bool,
+    records: BTreeMap<Ufrag, PeerRecord>,
+    /// How they are read after a start.
+    pub reading: Reading,
+    /// Records that cannot be read.
+    pub unreadable: BTreeSet<Ufrag>,
+    reader: Option<Reader>,
+    /// How long the server works on one handshake; others wait for their turn meanwhile.
+    pub handshake_time: Duration,
+    busy_until: Instant,
+    /// When this process first heard of each attempt.
+    attempts: HashMap<[u8; 32], (usize, u64)>,
+    heard: HashMap<(usize, u64), Instant>,
+    /// When the server last sent a DTLS datagram.
+    sent: HashMap<Bytes, Instant>,
+    pub spoilings: Vec<Spoiling>,
+    /// Publishers whose handshakes wait for their turn, and who was served before one of them.
+    queued: VecDeque<SocketAddr>,
+    pub served_before_publishers: Vec<Ufrag>,
+    /// What happened, for whoever has to find out why a test failed; told only where it is wanted.
+    pub journal: Option<Vec<String>>,
     /// All events of all boots.
     pub events: Vec<(Instant, Event)>,
     /// Datagrams to addresses that no browser has: (to, length).
@@ -71,7 +89,18 @@ impl World {
             certificate: Certificate::new(),
             clients: Vec::new(),
             records: BTreeMap::new(),
-            lazy_records: false,
+            reading: Reading::AtOnce,
+            unreadable: BTreeSet::new(),
+            reader: None,
+            handshake_time: Duration::ZERO,
+            busy_until: start,
+            attempts: HashMap::new(),
+            heard: HashMap::new(),
+            sent: HashMap::new(),
+            spoilings: Vec::new(),
+            queued: VecDeque::new(),
+            served_before_publishers: Vec::new(),
+            journal: None,
             events: Vec::new(),
             stray: Vec::new(),
             notices: Vec::new(),
@@ -83,44 +112,54 @@ impl World {
 
     // The server's life.
 
-    /// Starts a new process: nothing of the old one is there but the identity and the records. Publishers first.
+    /// Starts a new process: nothing of the old one is there but the identity and the records, which are read from now on.
     pub fn start_server(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
         self.boots += 1;
         let dtls = Dtls::new(&self.certificate.der, &self.certificate.key).unwrap();
         let seed = [self.boots; 32];
-        self.server = Some(Broadcast::new(self.config.clone(), Arc::new(dtls), seed, self.now));
-        if self.lazy_records {
-            return;
-        }
-        for role in [Role::Publisher, Role::Viewer] {
-            let of_role: Vec<Ufrag> = self
-                .records
-                .iter()
-                .filter(|(_, r)| r.role == role)
-                .map(|(ufrag, _)| ufrag.clone())
-                .collect();
-            of_role.iter().for_each(|ufrag| self.join_from_record(ufrag));
-        }
+        let mut server = Broadcast::new(self.config.clone(), Arc::new(dtls), seed, self.now);
+        server.await_records();
+        self.server = Some(server);
+        let names = self.records.keys().cloned().collect();
+        self.reader = Some(Reader::new(self.reading, names, &mut self.random, self.now));
+        self.heard.clear();
+        self.queued.clear();
+        self.note(|| "the server starts".into());
+        self.read_records();
     }
 
-    fn join_from_record(&mut self, ufrag: &Ufrag) {
-        let record = self.records[ufrag].clone();
-        let negotiated = sdp::negotiated(record.role, &record.offer, &record.answer).unwrap();
-        let join = Join {
-            role: record.role,
-            channel: record.channel,
-            ice: record.ice,
-            negotiated,
-            resumed: true,
-            renews: sdp::renews(&record.offer),
-        };
-        self.server.as_mut().unwrap().join(self.now, join).unwrap();
+    /// Gives the server what has been read by now.
+    fn read_records(&mut self) {
+        let now = self.now;
+        while let (Some(server), Some(read)) = (&mut self.server, self.reader.as_mut().and_then(|r| r.poll(now))) {
+            let mut out = Vec::new();
+            let what = match read {
+                Read::All => {
+                    server.all_records_read();
+                    "all records are read".to_owned()
+                }
+                Read::Record(ufrag) if self.unreadable.contains(&ufrag) => {
+                    server.skip_record(&ufrag);
+                    format!("the record of {ufrag} cannot be read")
+                }
+                Read::Record(ufrag) => match self.records.get(&ufrag) {
+                    Some(record) => {
+                        server.take_record(now, record, &mut out);
+                        format!("the record of {ufrag} is read")
+                    }
+                    None => format!("there is no record of {ufrag}"),
+                },
+            };
+            self.note(|| what);
+            self.after_server(out);
+        }
     }
 
     /// kill -9. Every page learns of it from its closed event stream, one way later.
     pub fn kill(&mut self) {
         self.server = None;
+        self.note(|| "the server is killed".into());
         for (id, client) in self.clients.iter().enumerate().filter(|(_, client)| client.has_page) {
             let delay = self.network.get(client.address.ip(), false).delay;
             self.notices.push((self.now + delay, id));
@@ -202,7 +241,9 @@ impl World {
         };
         let offer = offer(role, &options, &transport);
 
-        let (server_ufrag, server_pwd) = (self.random.text(12), self.random.text(24));
+        // As the server makes them: a publisher's sorts before a viewer's.
+        let letter = if role == Role::Publisher { 'P' } else { 'V' };
+        let (server_ufrag, server_pwd) = (format!("{letter}{}", self.random.text(11)), self.random.text(24));
         let ice = IceCredentials {
             ufrag: Ufrag::new(server_ufrag.clone()).unwrap(),
             pwd: IcePassword::new(server_pwd.clone()),
@@ -227,12 +268,13 @@ impl World {
             renews: sdp::renews(&offer),
         };
         self.server().join(now, join)?;
-        let record = Record {
+        let record = PeerRecord {
             role,
             channel: channel.to_owned(),
             ice: ice.clone(),
             offer,
             answer,
+            joined_at: 0,
         };
         self.records.insert(ice.ufrag, record);
 
@@ -341,7 +383,13 @@ impl World {
             let next = clients
                 .filter_map(|id| self.clients[id].next_timeout())
                 .chain(self.network.next())
-                .chain(self.server.as_ref().and_then(Broadcast::next_timeout))
+                .chain(self.server_timeout())
+                .chain(
+                    self.reader
+                        .as_ref()
+                        .and_then(Reader::next_timeout)
+                        .filter(|_| self.is_up()),
+                )
                 .chain(self.notices.iter().map(|(at, _)| *at))
                 .min();
             match next {
@@ -372,14 +420,29 @@ impl World {
                 self.clients[id].renew(now);
             }
         }
-        if let Some(server) = self
-            .server
-            .as_mut()
-            .filter(|s| s.next_timeout().is_some_and(|at| at <= now))
-        {
+        self.read_records();
+        while self.server_timeout().is_some_and(|at| at <= now) {
             let mut out = Vec::new();
-            server.handle_timeout(now, &mut out);
+            self.server().handle_timeout(now, &mut out);
+            // With one handshake each time it is a publisher's turn, as long as one waits.
+            let publishers_turn = self.queued.pop_front().is_some();
+            if out
+                .iter()
+                .any(|transmit| matches!(transmit.data.first(), Some(20..=63)))
+            {
+                self.busy_until = now + self.handshake_time;
+            }
+            let before = self.events.len();
             self.after_server(out);
+            let begun = self.events[before..].iter().filter_map(|(_, event)| match event {
+                Event::Handshake { ufrag } => Some(ufrag),
+                _ => None,
+            });
+            let is_viewer = |ufrag: &&Ufrag| self.records.get(*ufrag).is_some_and(|r| r.role == Role::Viewer);
+            let viewers: Vec<Ufrag> = begun.filter(is_viewer).cloned().collect();
+            if publishers_turn {
+                self.served_before_publishers.extend(viewers);
+            }
         }
         for id in 0..self.clients.len() {
             if !self.is_closed(id) && self.clients[id].next_timeout().is_some_and(|at| at <= now) {
@@ -389,38 +452,102 @@ impl World {
         self.flush();
     }
 
+    /// When the server wants to be called next, and can be.
+    fn server_timeout(&self) -> Option<Instant> {
+        let next = self.server.as_ref().and_then(Broadcast::next_timeout);
+        next.map(|next| next.max(self.busy_until))
+    }
+
     fn deliver(&mut self, datagram: Datagram) {
-        let now = self.now;
         if datagram.to == self.server_address {
             if self.server.is_some() {
-                let (_, out) = self.hand_in(datagram.from, &datagram.data);
-                self.after_server(out);
+                self.reach_server(&datagram);
             }
             return;
         }
-        match self
+        let at = self
             .clients
-            .iter_mut()
-            .find(|client| client.address.ip() == datagram.to.ip())
-        {
-            Some(client) => client.handle(now, datagram.to, &datagram.data),
+            .iter()
+            .position(|client| client.address.ip() == datagram.to.ip());
+        match at {
+            Some(id) => self.reach_client(id, &datagram),
             None => self.stray.push(datagram),
         }
     }
 
-    /// Gives the server a datagram, as its loop does: what it does not know may be in the vault.
+    fn reach_server(&mut self, datagram: &Datagram) {
+        let now = self.now;
+        let attempt = datagram
+            .client_random()
+            .and_then(|random| self.attempts.get(&random).copied());
+        if let Some((id, number)) = attempt {
+            self.heard.entry((id, number)).or_insert(now);
+            self.note(|| format!("browser {id}: the ClientHello of attempt {number} is at the server"));
+        }
+        if self.handshake_time.is_zero() {
+            let (_, out) = self.hand_in(datagram.from, &datagram.data);
+            return self.after_server(out);
+        }
+        let mut out = Vec::new();
+        let routed = self.server().handle(now, datagram.from, &datagram.data, &mut out);
+        if let Some((id, _)) = attempt.filter(|_| routed == Routed::Answered && out.is_empty())
+            && self.clients[id].role == Role::Publisher
+        {
+            if !self.queued.contains(&datagram.from) {
+                self.queued.push_back(datagram.from);
+            }
+        }
+        self.after_server(out);
+    }
+
+    fn reach_client(&mut self, id: usize, datagram: &Datagram) {
+        let now = self.now;
+        let client = &mut self.clients[id];
+        let (before, present) = (client.late_answers.len(), client.handshakes_started);
+        client.handle(now, datagram.to, &datagram.data);
+        let late: Vec<u64> = client.late_answers[before..]
+            .iter()
+            .map(|(number, _)| *number)
+            .collect();
+        for answers in late {
+            self.note(|| format!("browser {id}: in attempt {present}, an answer to attempt {answers} comes"));
+            let heard = |number| self.heard.get(&(id, number)).copied();
+            let sent = self.sent.get(&datagram.data).copied();
+            // What was sent before the present attempt was heard of cannot be helped, nor that attempts come in another order.
+            if let (Some(sent), Some(later), Some(earlier)) = (sent, heard(present), heard(answers))
+                && earlier < later
+                && later <= sent
+            {
+                self.spoilings.push(Spoiling {
+                    client: Id(id),
+                    answers,
+                    present,
+                });
+            }
+        }
+    }
+
+    /// Gives the server a datagram, and the time for all that it makes it do.
     fn hand_in(&mut self, from: SocketAddr, data: &[u8]) -> (Routed, Vec<Transmit>) {
         let now = self.now;
         let mut out = Vec::new();
         let routed = self.server().handle(now, from, data, &mut out);
-        if let Routed::UnknownUfrag(ufrag) = &routed
-            && self.records.contains_key(ufrag)
-        {
-            self.join_from_record(ufrag);
-            let routed = self.server().handle(now, from, data, &mut out);
-            return (routed, out);
+        while self.server().next_timeout().is_some_and(|at| at <= now) {
+            self.server().handle_timeout(now, &mut out);
         }
         (routed, out)
+    }
+
+    /// Whether the thread that reads records has come to its end.
+    pub fn has_read_all(&mut self) -> bool {
+        self.reader.as_ref().is_some_and(Reader::has_ended)
+    }
+
+    pub fn note(&mut self, what: impl FnOnce() -> String) {
+        let at = self.now - self.start;
+        if let Some(journal) = &mut self.journal {
+            journal.push(format!("{:>9.3} ms  {}", at.as_secs_f64() * 1000.0, what()));
+        }
     }
 
     /// A datagram from anywhere, at once, and what the server answers to it (which is not delivered).
@@ -438,7 +565,16 @@ impl World {
     }
 
     fn after_server(&mut self, out: Vec<Transmit>) {
+        while let Some(ufrag) = self.server.as_mut().and_then(Broadcast::poll_demand) {
+            self.note(|| format!("the record of {ufrag} is demanded"));
+            if let Some(reader) = &mut self.reader {
+                reader.demand(ufrag);
+            }
+        }
         for Transmit { to, data } in out {
+            if matches!(data.first(), Some(20..=63)) {
+                self.sent.insert(data.clone(), self.now);
+            }
             self.network.send(
                 self.now,
                 Datagram {
@@ -460,6 +596,13 @@ impl World {
                 }
                 _ => {}
             }
+            match &event {
+                Event::Address { .. } | Event::Source { .. } => {}
+                other => {
+                    let what = format!("{other:?}");
+                    self.note(|| what);
+                }
+            }
             self.events.push((self.now, event));
         }
     }
@@ -472,15 +615,28 @@ impl World {
                 continue;
             }
             for data in out {
-                self.network.send(
-                    self.now,
-                    Datagram {
-                        from,
-                        to: self.server_address,
-                        data,
-                    },
-                );
+                let datagram = Datagram {
+                    from,
+                    to: self.server_address,
+                    data,
+                };
+                if let Some(random) = datagram.client_random() {
+                    let number = self.clients[id].handshakes_started;
+                    if self.attempts.insert(random, (id, number)).is_none() {
+                        self.note(|| format!("browser {id}: attempt {number} begins"));
+                    }
+                }
+                self.network.send(self.now, datagram);
             }
+        }
+    }
+}
+
+/// The steps of a test that fails are printed.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.journal.iter().flatten().for_each(|step| eprintln!("{step}"));
         }
     }
 }
