@@ -177,7 +177,7 @@ impl Handshakes {
         let Hello { random, cookie } = hello;
         self.stale.retain(|(_, until)| *until > now);
         if self.stale.iter().any(|(known, _)| *known == random) {
-            return Screened::Drop("a newer handshake was completed before");
+            return Screened::Drop("a handshake was completed since");
         }
         if cookies.is_good(now, from, cookie) {
             // The same random has begun a handshake without a cookie, if it was answered at once and somebody was asked for a cookie
@@ -186,6 +186,8 @@ impl Handshakes {
             if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
                 return Screened::Drop("too many handshakes were begun at this address");
             }
+        } else if self.list.iter().any(|h| h.random == random && h.verified) {
+            return Screened::Drop("its client has gone on to the one with a cookie");
         } else if let Some((_, again)) = self.overtaken.iter_mut().find(|(known, _)| *known == random) {
             *again += 1;
             if *again > MAX_HEARD {
@@ -195,7 +197,7 @@ impl Handshakes {
         } else if let Some(known) = self.list.iter_mut().find(|h| h.random == random) {
             // Each repetition has the flight sent again, which a browser may take for the answer to a ClientHello of its own.
             known.heard += 1;
-            if !known.verified && !known.answered && (known.heard > MAX_HEARD || self.direct.is_pressed()) {
+            if !known.answered && (known.heard > MAX_HEARD || self.direct.is_pressed()) {
                 self.direct.press(now);
                 return Screened::AskForCookie;
             }
@@ -431,8 +433,10 @@ impl Handshakes {
                 self.is_stale(now, attempt.random);
             }
         }
-        // Some of those that came before never had their turn.
+        // A ClientHello of this one that comes now was on its way for long; its client has gone on.
         let completed = self.list[place - 1].random;
+        self.is_stale(now, completed);
+        // Some of those that came before never had their turn.
         let known = self.overtaken.iter().position(|(random, _)| *random == completed);
         let later = self
             .overtaken
@@ -468,9 +472,11 @@ impl Handshakes {
         next.chain(self.active.next_timeout()).min()
     }
 
-    /// The random of the newest handshake under way.
+    /// The random of the newest handshake under way; `None` where a newer one waits for its turn.
     fn newest(&self) -> Option<[u8; 32]> {
-        self.list.iter().find(|h| h.drop_at.is_none()).map(|h| h.random)
+        let newest = self.list.iter().find(|h| h.drop_at.is_none())?;
+        let is_overtaken = self.overtaken.iter().any(|(random, _)| *random == newest.random);
+        (newest.verified || !is_overtaken).then_some(newest.random)
     }
 }
 

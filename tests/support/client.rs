@@ -18,7 +18,7 @@ use super::sender::Sender;
 const CHECK_FAST: Duration = Duration::from_millis(50);
 const CHECK_SLOW: Duration = Duration::from_millis(2500);
 /// The page applies its edited SDP again after so long.
-const RENEW_AGAIN: Duration = Duration::from_millis(500);
+pub const RENEW_AGAIN: Duration = Duration::from_millis(500);
 
 /// How a browser renews its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Client {
     /// What each handshake's exporter gave.
     pub exported: Vec<(Vec<u8>, dimpl::SrtpProfile)>,
     renew_at: Option<Instant>,
+    /// How long its page waits for an attempt: it knows the round trip.
+    pub patience: Duration,
     /// When each handshake completed.
     pub connected_at: Vec<Instant>,
     pub handshakes_started: u64,
@@ -108,6 +110,7 @@ impl Client {
             keys: None,
             exported: Vec::new(),
             renew_at: None,
+            patience: RENEW_AGAIN,
             connected_at: Vec::new(),
             handshakes_started: 0,
             undecryptable: 0,
@@ -116,6 +119,11 @@ impl Client {
             checks_refused: 0,
             out: Vec::new(),
         }
+    }
+
+    /// The present attempt came to a bad end.
+    pub fn has_failed(&self) -> bool {
+        self.association.as_ref().is_some_and(|association| association.failed)
     }
 
     pub fn is_connected(&self) -> bool {
@@ -161,7 +169,7 @@ impl Client {
             _ => {}
         }
         self.keys = None;
-        self.renew_at = Some(now + RENEW_AGAIN);
+        self.renew_at = Some(now + self.patience);
         match self.browser {
             Browser::Chromium if self.ice_up => self.start_handshake(now),
             Browser::Chromium => {}
@@ -216,7 +224,8 @@ impl Client {
                     association.drive(now, Some(data));
                 }
                 self.settle(now);
-                if self.out.len() == before {
+                // A HelloVerifyRequest says nothing of who it answers.
+                if self.out.len() == before && data.get(13) != Some(&3) {
                     self.look_back(now, data);
                 }
             }
@@ -227,16 +236,19 @@ impl Client {
 
     /// Whether a datagram that meant nothing to the present attempt answers one that was given up.
     fn look_back(&mut self, now: Instant, data: &[u8]) {
-        for (number, attempt) in &mut self.given_up {
+        let late_answers = &mut self.late_answers;
+        self.given_up.retain_mut(|(number, attempt)| {
             // What its own timer makes it say is no answer to anything.
             attempt.drive(now, None);
             attempt.outgoing();
             attempt.drive(now, Some(data));
-            if !attempt.outgoing().is_empty() {
-                self.late_answers.push((*number, Bytes::copy_from_slice(data)));
+            let is_answered = !attempt.outgoing().is_empty();
+            if is_answered {
+                late_answers.push((*number, Bytes::copy_from_slice(data)));
             }
-        }
-        self.given_up.retain(|(_, attempt)| !attempt.failed);
+            // From its answer on it repeats its flight whatever comes.
+            !is_answered && !attempt.failed
+        });
     }
 
     fn handle_stun(&mut self, now: Instant, data: &[u8]) {

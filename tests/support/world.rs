@@ -492,10 +492,9 @@ impl World {
         let routed = self.server().handle(now, datagram.from, &datagram.data, &mut out);
         if let Some((id, _)) = attempt.filter(|_| routed == Routed::Answered && out.is_empty())
             && self.clients[id].role == Role::Publisher
+            && !self.queued.contains(&datagram.from)
         {
-            if !self.queued.contains(&datagram.from) {
-                self.queued.push_back(datagram.from);
-            }
+            self.queued.push_back(datagram.from);
         }
         self.after_server(out);
     }
@@ -505,6 +504,17 @@ impl World {
         let client = &mut self.clients[id];
         let (before, present) = (client.late_answers.len(), client.handshakes_started);
         client.handle(now, datagram.to, &datagram.data);
+        let is = (client.has_failed(), client.is_connected());
+        if datagram.is_dtls() {
+            let length = datagram.data.len();
+            self.note(|| {
+                format!(
+                    "browser {id}: {length} bytes of DTLS come in attempt {present}; failed: {}, has keys: {}",
+                    is.0, is.1
+                )
+            });
+        }
+        let client = &self.clients[id];
         let late: Vec<u64> = client.late_answers[before..]
             .iter()
             .map(|(number, _)| *number)
@@ -574,6 +584,14 @@ impl World {
         for Transmit { to, data } in out {
             if matches!(data.first(), Some(20..=63)) {
                 self.sent.insert(data.clone(), self.now);
+                let browser = self.clients.iter().position(|client| client.address.ip() == to.ip());
+                let first = &data[..data.len().min(14)];
+                self.note(|| {
+                    format!(
+                        "browser {browser:?}: the server sends DTLS, {} bytes, {first:?}",
+                        data.len()
+                    )
+                });
             }
             self.network.send(
                 self.now,
@@ -632,10 +650,10 @@ impl World {
     }
 }
 
-/// The steps of a test that fails are printed.
+/// The steps of a test that fails are printed; `REKINDLE_STEPS=1` has those of all printed.
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("REKINDLE_STEPS").is_some() {
             self.journal.iter().flatten().for_each(|step| eprintln!("{step}"));
         }
     }
