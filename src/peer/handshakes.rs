@@ -8,7 +8,8 @@
 //!   answered at once ([`Direct`]); while more come, each is asked for a cookie first, which only who receives at the address can show.
 //! - Plaintext after the ClientHello is taken only with the certificate that the offer names ([`Flight`]).
 
-use std::borrow::Cow;
+mod screening;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,28 +22,21 @@ use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake};
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
 use super::pressure::{Budget, Direct};
-use super::records::{Hello, client_hello, is_client_hello_rest, is_protected};
+use super::records::{client_hello, is_client_hello_rest, is_protected};
 
 /// Handshakes under way at one address, but for those in which the browser has gone on from its ClientHello.
 const MAX_UNDER_WAY: usize = 2;
 /// The same, with those.
 const MAX_ADVANCED: usize = 4;
-/// ClientHellos that wait for their turn.
-const MAX_WAITING: usize = 4;
 /// How long a completed handshake stays to repeat its last flight, should that have been lost.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
 /// again, and is answered again; a stranger whose address somebody used is left alone.
 const UNASKED_REPEATS: u32 = 2;
-/// A ClientHello that has shown no cookie is answered again so often when it comes again. A browser whose answers were lost so often
-/// may as well show one.
-const MAX_HEARD: u32 = 3;
 /// For so long a ClientHello is known again whose handshake a newer one was completed before: browsers repeat one for some seconds.
 const STALE: Duration = Duration::from_secs(20);
 /// As many are remembered.
 const MAX_STALE: usize = 16;
-/// As many ClientHellos that others came after are known again.
-const MAX_OVERTAKEN: usize = 8;
 /// A handshake that a newer one has overtaken is given up after this: a true one needs a few round trips.
 const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for every handshake while all places are taken: one that stands still must not keep others out.
@@ -126,117 +120,6 @@ pub(crate) struct Handshakes {
 }
 
 impl Handshakes {
-    /// Looks at a DTLS datagram from `from` before anything is spent on it: what of it should be handed to [`Handshakes::handle`], now or
-    /// when its turn comes. A ClientHello that should show a cookie first is asked for one, in `out`. `is_expected` knows the
-    /// certificates that may come from this address.
-    pub fn screen<'a>(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        datagram: &'a [u8],
-        cookies: &Cookies,
-        is_expected: impl Fn(&[u8]) -> bool,
-        out: &mut Vec<Transmit>,
-    ) -> Vec<Cow<'a, [u8]>> {
-        if let Some(hello) = client_hello(datagram) {
-            return match self.screen_hello(now, from, hello, cookies) {
-                Screened::Pass => vec![Cow::Borrowed(datagram)],
-                Screened::AskForCookie => {
-                    out.push(Transmit {
-                        to: from,
-                        data: cookies.request(now, from),
-                    });
-                    Vec::new()
-                }
-                Screened::Drop(why) => {
-                    tracing::trace!(why, "a ClientHello is dropped");
-                    Vec::new()
-                }
-            };
-        }
-        if is_client_hello_rest(datagram) {
-            return vec![Cow::Borrowed(datagram)];
-        }
-        if self.list.is_empty() {
-            tracing::trace!("DTLS is dropped: no handshake is under way at its address");
-            return Vec::new();
-        }
-        let admitted = self.flight.admit(now, datagram, is_expected);
-        if admitted.is_empty() {
-            tracing::trace!(
-                "DTLS is dropped: it cannot be believed before the certificate that the offer names has come whole"
-            );
-        }
-        admitted
-    }
-
-    /// Which of two attempts came anew is seen by the first ClientHello of each alone. One that comes again after that of another attempt
-    /// may be a late copy, and an answer would spoil the other attempt; or the other one is a stranger's, and the browser waits for the
-    /// answer. A cookie suits both: the browser goes on from it with the attempt that it is in.
-    fn screen_hello(&mut self, now: Instant, from: SocketAddr, hello: Hello<'_>, cookies: &Cookies) -> Screened {
-        let Hello { random, cookie } = hello;
-        self.stale.retain(|(_, until)| *until > now);
-        if self.stale.iter().any(|(known, _)| *known == random) {
-            return Screened::Drop("a handshake was completed since");
-        }
-        if cookies.is_good(now, from, cookie) {
-            // The same random has begun a handshake without a cookie, if it was answered at once and somebody was asked for a cookie
-            // meanwhile: the client goes on with this one.
-            let known = self.list.iter().any(|h| h.random == random && h.verified);
-            if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
-                return Screened::Drop("too many handshakes were begun at this address");
-            }
-        } else if self.list.iter().any(|h| h.random == random && h.verified) {
-            return Screened::Drop("its client has gone on to the one with a cookie");
-        } else if let Some((_, again)) = self.overtaken.iter_mut().find(|(known, _)| *known == random) {
-            *again += 1;
-            if *again > MAX_HEARD {
-                self.direct.press(now);
-            }
-            return Screened::AskForCookie;
-        } else if let Some(known) = self.list.iter_mut().find(|h| h.random == random) {
-            // Each repetition has the flight sent again, which a browser may take for the answer to a ClientHello of its own.
-            known.heard += 1;
-            if !known.answered && (known.heard > MAX_HEARD || self.direct.is_pressed()) {
-                self.direct.press(now);
-                return Screened::AskForCookie;
-            }
-        } else if !self.waiting.contains(&random) {
-            if std::mem::take(&mut self.doubtful) {
-                self.overtake([random]);
-                return Screened::AskForCookie;
-            }
-            let verified = self.list.iter().any(|h| h.verified && h.drop_at.is_none());
-            if !self.direct.take(now, verified) {
-                return Screened::AskForCookie;
-            }
-            let under_way = self.list.iter().filter(|h| h.drop_at.is_none()).map(|h| h.random);
-            let before: Vec<_> = under_way.chain(self.waiting.iter().copied()).collect();
-            self.overtake(before);
-        }
-        if !self.waiting.contains(&random) {
-            self.waiting.insert(0, random);
-            self.waiting.truncate(MAX_WAITING);
-        }
-        Screened::Pass
-    }
-
-    fn overtake(&mut self, randoms: impl IntoIterator<Item = [u8; 32]>) {
-        for random in randoms {
-            if self.overtaken.iter().all(|(known, _)| *known != random) {
-                self.overtaken.push((random, 0));
-            }
-        }
-        let surplus = self.overtaken.len().saturating_sub(MAX_OVERTAKEN);
-        self.overtaken.drain(..surplus);
-    }
-
-    /// ClientHellos of several attempts have come before this address was known, in an order that does not tell the latest: the next one
-    /// shows a cookie.
-    pub fn doubt(&mut self) {
-        self.doubtful = true;
-    }
-
     /// One was completed with a certificate that nobody's offer names.
     pub fn is_foreign(&mut self, now: Instant) {
         self.flight.is_foreign(now);
@@ -295,10 +178,13 @@ impl Handshakes {
     ) -> Option<Done> {
         let Some(hello) = client_hello(datagram) else {
             if is_client_hello_rest(datagram) {
-                if self.list.iter().all(|h| h.spoke) && !self.direct.is_pressed() {
-                    self.early = Some(datagram.clone());
+                if self.list.iter().all(|h| h.spoke) {
+                    // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
+                    tracing::trace!("a later fragment of a ClientHello is dropped, unless the first one comes next");
+                    if !self.direct.is_pressed() {
+                        self.early = Some(datagram.clone());
+                    }
                 }
-                // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
                 return self.drive(now, from, out, Some(datagram), |h| !h.spoke);
             }
             let answered = self.flight.is_open();
@@ -483,13 +369,6 @@ impl Handshakes {
 /// What tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2, `unsupported_certificate`), with a record
 /// number that no flight has used.
 pub(crate) const ALERT: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 2, 43];
-
-/// What is to be done about a ClientHello.
-enum Screened {
-    Pass,
-    AskForCookie,
-    Drop(&'static str),
-}
 
 impl UnderWay {
     /// When it has something to do. Only the newest handshake repeats its flights by itself: a browser that has begun another one would

@@ -27,6 +27,7 @@ mod outcome;
 mod reading;
 pub mod receiver;
 pub mod sender;
+mod serving;
 pub mod world;
 
 use std::time::Duration;

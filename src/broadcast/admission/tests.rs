@@ -270,6 +270,9 @@ impl Write for Log {
     }
 }
 
+/// A reason, and what makes the core say it.
+type Case = (&'static str, fn(&mut Broadcast, Instant));
+
 /// What the log says of this at every level.
 fn logged(work: impl FnOnce()) -> String {
     let log = Log::default();
@@ -286,7 +289,7 @@ fn logged(work: impl FnOnce()) -> String {
 
 #[test]
 fn what_is_dropped_leaves_one_line_with_its_reason_and_nobodys_address_or_name() {
-    let cases: [(&str, fn(&mut Broadcast, Instant)); 10] = [
+    let cases: [Case; 10] = [
         ("no handshake is under way at its address", |core, now| {
             handle(core, now, 1, &[23; 60]);
         }),
