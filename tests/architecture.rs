@@ -11,7 +11,9 @@ fn every_file_and_function_that_the_architecture_names_exists() {
     let mut functions = 0;
     // What stands between backticks, every second piece.
     for name in text.split('`').skip(1).step_by(2).filter(|name| name.contains('/')) {
-        let (path, function) = name.split_once(": ").map_or((name, None), |(path, function)| (path, Some(function)));
+        let (path, function) = name
+            .split_once(": ")
+            .map_or((name, None), |(path, function)| (path, Some(function)));
         if !path.starts_with(|c: char| c.is_ascii_lowercase()) || path.contains([' ', '*', '\n']) {
             continue;
         }
@@ -28,5 +30,8 @@ fn every_file_and_function_that_the_architecture_names_exists() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(functions > 20, "only {functions} functions were found: has the way of writing them changed?");
+    assert!(
+        functions > 20,
+        "only {functions} functions were found: has the way of writing them changed?"
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rekindle::broadcast::{Departure, Event};
 use rekindle::sdp::Kind;
 use rekindle::vault::Role;
-use support::{Browser, Conditions, Id, OfferOptions, Random, World, ms};
+use support::{Browser, Conditions, Id, OfferOptions, Random, Reading, World, ms};
 
 fn broadcast(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {
     World::broadcast(seed, viewers, None)
@@ -143,7 +143,7 @@ fn twenty_kills_at_random_moments_with_loss_lose_nobody() {
 #[test]
 fn records_that_are_read_when_a_packet_names_them_are_as_good() {
     let (mut world, publisher, viewers) = broadcast(260, 2);
-    world.lazy_records = true;
+    world.reading = Reading::OnDemand;
     // Firefox checks at once from a new port; Chromium's next check is due within 2.5 s, and its page goes on trying.
     world.all_browsers(Browser::Firefox);
     world.restart(ms(20));

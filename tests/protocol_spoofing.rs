@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rekindle::sdp::Kind;
-use support::{Browser, Certificate, Conditions, Id, OfferOptions, World, ms};
+use support::{Browser, Certificate, Conditions, Id, OfferOptions, Reading, World, ms};
 
 /// Datagrams a second of a flood. Few ClientHellos are another attack than many; of all else many are the worst.
 fn rates(flood: Flood) -> &'static [u64] {
@@ -111,7 +111,9 @@ fn a_sweep_over_all_ports_takes_no_address_from_its_owner() {
 /// A kill and a start, until both browsers are back; `attacked` by checks in their names from before anybody else has sent a thing.
 fn back_after(browser: Browser, lazy: bool, attacked: bool) -> Duration {
     let (mut world, publisher, viewers) = World::broadcast(704, 1, None);
-    world.lazy_records = lazy;
+    if lazy {
+        world.reading = Reading::OnDemand;
+    }
     world.all_browsers(browser);
     let bad = intruder(&mut world);
     world.run(ms(1000));
@@ -141,8 +143,9 @@ fn over_a_restart_a_recorded_address_is_not_given_away_to_a_check() {
     for browser in [Browser::Chromium, Browser::Firefox] {
         for lazy in [false, true] {
             let [calm, attacked] = [false, true].map(|attacked| back_after(browser, lazy, attacked));
+            // The first repetition of a ClientHello comes after 50 ms: in the calm, one that waits for its record is answered before.
             assert!(
-                attacked <= calm + ms(20),
+                attacked <= calm + ms(50),
                 "{browser:?}, lazy {lazy}: {attacked:?}, calm {calm:?}"
             );
         }

@@ -1,5 +1,6 @@
 //! DTLS at an address: which datagrams are worth a handshake's time, and whose a completed handshake is.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,9 +20,36 @@ const PRESSED: Duration = Duration::from_secs(5);
 /// For so long a completed handshake waits for the peer whose it is.
 const ORPHANED: Duration = Duration::from_secs(5);
 
+/// A datagram that is copied when it has to be kept, and only then.
+pub(super) enum Payload<'a> {
+    /// In the socket's buffer.
+    Received(&'a [u8]),
+    /// A copy.
+    Kept(Bytes),
+}
+
+impl Payload<'_> {
+    pub fn data(&self) -> &[u8] {
+        match self {
+            Self::Received(data) => data,
+            Self::Kept(data) => data,
+        }
+    }
+
+    /// The copy, made now if there is none.
+    fn keep(&mut self) -> Bytes {
+        let copy = match self {
+            Self::Received(data) => Bytes::copy_from_slice(data),
+            Self::Kept(data) => return data.clone(),
+        };
+        *self = Self::Kept(copy.clone());
+        copy
+    }
+}
+
 /// What became of a DTLS datagram before anything was spent on it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Screened {
+pub(super) enum Screened {
     /// It is worth nothing.
     Dropped,
     /// Its sender was asked to show that he is where it says.
@@ -39,7 +67,7 @@ pub(crate) enum Screened {
 
 /// A datagram that is worth a handshake's time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ForHandshake {
+pub(super) struct ForHandshake {
     /// The datagram.
     pub data: Bytes,
     /// The server's part in the handshakes that it may be for.
@@ -48,7 +76,13 @@ pub(crate) struct ForHandshake {
 
 impl Broadcast {
     /// Looks at a DTLS datagram. A ClientHello that needs a cookie is asked for one, in `out`.
-    pub(crate) fn screen(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Screened {
+    pub(super) fn screen(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        payload: &mut Payload<'_>,
+        out: &mut Vec<Transmit>,
+    ) -> Screened {
         let Some(key) = self.addresses.find(from) else {
             return Screened::UnknownAddress;
         };
@@ -74,15 +108,27 @@ impl Broadcast {
             handshakes.press(now);
         }
         let before = out.len();
-        let ours = handshakes.active.takes(now, data);
-        let theirs = handshakes.screen(now, from, data, &self.cookies, is_expected, out);
-        let part = |data: &[u8], setup| ForHandshake {
-            data: Bytes::copy_from_slice(data),
-            setup,
-        };
-        let theirs = theirs.iter().map(|data| part(data, Setup::Passive));
-        let ours = ours.then(|| part(data, Setup::Active));
-        let datagrams: Vec<ForHandshake> = theirs.chain(ours).collect();
+        let ours = handshakes.active.takes(now, payload.data());
+        let theirs = handshakes.screen(now, from, payload.data(), &self.cookies, is_expected, out);
+        // What is borrowed is the whole datagram.
+        let theirs: Vec<Option<Vec<u8>>> = theirs
+            .into_iter()
+            .map(|part| match part {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(part) => Some(part),
+            })
+            .collect();
+        let mut datagrams: Vec<ForHandshake> = theirs
+            .into_iter()
+            .map(|part| ForHandshake {
+                data: part.map_or_else(|| payload.keep(), Bytes::from),
+                setup: Setup::Passive,
+            })
+            .collect();
+        datagrams.extend(ours.then(|| ForHandshake {
+            data: payload.keep(),
+            setup: Setup::Active,
+        }));
         if handshakes.is_pressed() {
             for id in &candidates {
                 if let Some(member) = self.members.get_mut(*id) {
@@ -113,8 +159,11 @@ impl Broadcast {
     }
 
     /// Takes a datagram that was [screened](Broadcast::screen).
-    pub(crate) fn shake(&mut self, now: Instant, from: SocketAddr, part: &ForHandshake, out: &mut Vec<Transmit>) {
-        let Some(key) = self.addresses.find(from) else { return };
+    pub(super) fn shake(&mut self, now: Instant, from: SocketAddr, part: &ForHandshake, out: &mut Vec<Transmit>) {
+        let Some(key) = self.addresses.find(from) else {
+            tracing::trace!("DTLS is dropped: who was at its address has left before its turn came");
+            return;
+        };
         let ForHandshake { data, setup } = part;
         if *setup == Setup::Active {
             let Some(place) = self.addresses.get_mut(key) else {
@@ -134,6 +183,7 @@ impl Broadcast {
             .or_else(|| candidates.iter().copied().find(|id| self.members[*id].is_awaited()))
             .or_else(|| candidates.first().copied());
         let Some(dtls) = shows.map(|id| self.members[id].dtls.clone()) else {
+            tracing::trace!("DTLS is dropped: nobody is at its address any more");
             return;
         };
         let mut begun = false;

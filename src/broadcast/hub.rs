@@ -10,10 +10,11 @@ use crate::peer::{Cookies, Identities, Peer, PeerEvent, Received, Transmit};
 use crate::vault::{Role, Ufrag};
 
 use super::addresses::Addresses;
+use super::admission::Admission;
 use super::channel::Channel;
 use super::delivery::{Counts, Egress};
 use super::egress::Buffers;
-use super::handshaking::Screened;
+use super::handshaking::Payload;
 use super::member::{Members, Side};
 use super::seed::Seed;
 use super::timers::{Timer, Timers};
@@ -33,6 +34,7 @@ pub struct Broadcast {
     pub(super) members: Members,
     pub(super) by_ufrag: HashMap<Ufrag, usize>,
     pub(super) addresses: Addresses,
+    pub(super) admission: Admission,
     pub(super) cookies: Cookies,
     pub(super) turned_away: TurnedAway,
     pub(super) channels: Slab<Channel>,
@@ -67,6 +69,7 @@ impl Broadcast {
             members: Slab::new(),
             by_ufrag: HashMap::new(),
             addresses: Addresses::default(),
+            admission: Admission::default(),
             cookies,
             turned_away: TurnedAway::default(),
             channels: Slab::new(),
@@ -102,29 +105,27 @@ impl Broadcast {
     }
 
     /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to those who are at the
-    /// address it comes from. Only what a peer has authenticated changes anything.
+    /// address it comes from. Only what a peer has authenticated changes anything. DTLS that is worth a handshake's time waits for its
+    /// turn: see [`Broadcast::handle_timeout`].
     pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
         match data.first() {
             // RFC 7983 §7.
             Some(0..=3) => self.handle_stun(now, from, data, out),
-            Some(20..=63) => match self.screen(now, from, data, out) {
-                Screened::Handshake { datagrams, .. } => {
-                    for datagram in &datagrams {
-                        self.shake(now, from, datagram, out);
-                    }
-                    Routed::Authentic
-                }
-                Screened::Asked => Routed::Authentic,
-                Screened::Dropped => Routed::Done,
-                Screened::UnknownAddress => Routed::UnknownAddress,
-            },
+            Some(20..=63) => self.admit(now, from, Payload::Received(data), out),
             Some(128..=191) => self.handle_srtp(now, from, data, out),
             _ => Routed::Done,
         }
     }
 
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
+    pub(super) fn handle_stun(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Routed {
         let Some(text) = Peer::stun_ufrag(data) else {
+            tracing::trace!("STUN is dropped: it is no check of a peer of this server");
             return Routed::Done;
         };
         let Some(id) = self.by_ufrag.get(text).copied() else {
@@ -132,13 +133,19 @@ impl Broadcast {
             if self.turned_away.refuse(text, from, data, out) {
                 return refused(out.len() > before);
             }
-            return Ufrag::new(text).map_or(Routed::Done, Routed::UnknownUfrag);
+            let Ok(ufrag) = Ufrag::new(text) else {
+                tracing::trace!("a STUN check is dropped: it names nobody whom this server could have named");
+                return Routed::Done;
+            };
+            self.keep_check(ufrag, from, data);
+            return Routed::UnknownUfrag;
         };
         let Some(member) = self.members.get_mut(id) else {
             return Routed::Done;
         };
         let before = out.len();
         let Received::Answered { claims, nominates } = member.peer.handle(now, from, data, out) else {
+            tracing::trace!("a STUN check is dropped: its integrity is not its peer's");
             return Routed::Done;
         };
         if liveness::is_plain(now, member) {
@@ -162,6 +169,9 @@ impl Broadcast {
         if nominates {
             self.begin_active(now, id, from, out);
         }
+        if claims {
+            self.release(now, from, out);
+        }
         self.settle(now, id, out);
         match self.addresses.owner(from) {
             Some(owner) if owner != id => Routed::Done,
@@ -171,8 +181,15 @@ impl Broadcast {
 
     /// SRTP is its owner's whose keys authenticate it: the address's owner, or else somebody who claims the address and owns it from
     /// then on.
-    fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
+    pub(super) fn handle_srtp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Routed {
         let Some(place) = self.addresses.find(from).and_then(|key| self.addresses.get(key)) else {
+            self.keep_media(from, data);
             return Routed::UnknownAddress;
         };
         let owner = place.owner;
@@ -278,7 +295,8 @@ impl Broadcast {
         }
     }
 
-    /// Does what is due.
+    /// Does what is due, and works on one handshake: it costs as much as a thousand packets, so that the caller may want to look at its
+    /// clock and its socket before the next one.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         for (at, timer) in self.timers.due(now) {
             match timer {
@@ -306,6 +324,7 @@ impl Broadcast {
                 }
             }
         }
+        self.take_turn(now, out);
     }
 
     fn tell_move(&mut self, now: Instant, at: Instant, id: usize, out: &mut Vec<Transmit>) {
@@ -316,9 +335,9 @@ impl Broadcast {
         self.settle(now, id, out);
     }
 
-    /// When [`Broadcast::handle_timeout`] wants to be called next.
+    /// When [`Broadcast::handle_timeout`] wants to be called next: a time that has passed while handshakes wait for their turn.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.admission.since()).min()
     }
 
     /// The next event, if any.

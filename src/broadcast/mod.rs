@@ -1,7 +1,8 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
 //!
-//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose), `handshaking` (DTLS at an address), `places`
-//!   (join and leave), `liveness` (who is gone), `member`, `channel`.
+//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose), `handshaking` (DTLS at an address),
+//!   `admission` (after a start: what waits for its record, and whose handshake is next), `places` (join and leave), `liveness` (who is
+//!   gone), `member`, `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with `history`, `nack`, `pli`, `keyframe`,
 //!   `reception` and `twcc`; `feedback` sends what they have to say.
 //! - To the viewers: `delivery`, `egress` (rewriting), `translation` (plain viewers of another publisher), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
@@ -12,6 +13,7 @@
 //! gets under one SSRC and sequence number is always the same bytes, since its SRTP keys must not protect two packets under one index.
 
 mod addresses;
+mod admission;
 mod budget;
 mod channel;
 mod delivery;
@@ -47,7 +49,7 @@ mod twcc;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(crate) use handshaking::{ForHandshake, Screened};
+pub use admission::ReadingOrder;
 pub use hub::Broadcast;
 pub use liveness::UNHEARD;
 
@@ -216,10 +218,13 @@ pub enum Routed {
     Done,
     /// Handled, and it came from who is at its address, as far as that is known: answers reach him the way that it came.
     Authentic,
-    /// A STUN Binding request for a user name fragment that no peer here has. The caller may look in the vault, add the peer, and hand
-    /// the datagram in again.
-    UnknownUfrag(Ufrag),
-    /// A datagram that is not STUN from an address that belongs to no peer.
+    /// DTLS that is answered, now or when its turn comes. It may be forged.
+    Answered,
+    /// A STUN Binding request for a user name fragment that no peer here has. While records of earlier boots are being read it waits, and
+    /// the record is demanded: see [`Broadcast::poll_demand`].
+    UnknownUfrag,
+    /// A datagram that is not STUN from an address that belongs to no peer. While records of earlier boots are being read it waits, if its
+    /// peer's record can make it of use.
     UnknownAddress,
 }
 

@@ -62,6 +62,10 @@ pub(super) struct State {
     dropped: VecDeque<Ufrag>,
     /// Counters of sessions that have not been taken over yet: they are written on as they are.
     awaited: HashMap<Ufrag, SessionCounters>,
+    /// The session of the peer whose record is taken in next.
+    brought: Option<Box<Resumed>>,
+    /// Which addresses of this machine peers send to whose sessions were taken over.
+    sources: Vec<(SocketAddr, IpAddr)>,
     /// Where streams go on: low halves of the ceilings that the last process left.
     starts: HashMap<u32, u16>,
     /// Where streams of publishers were when their counters were last written: low halves.
@@ -164,6 +168,26 @@ impl Broadcast {
     /// All records of earlier boots have been read: counters of sessions that were not taken over mean nothing any more.
     pub(crate) fn all_taken_over(&mut self) {
         self.full_state.awaited.clear();
+        self.full_state.brought = None;
+    }
+
+    /// The session of the peer whose record is taken in next: see [`Broadcast::take_record`].
+    pub(crate) fn bring_session(&mut self, session: Box<Resumed>) {
+        self.full_state.brought = Some(session);
+    }
+
+    /// Takes over the session of a peer that has just joined from its record, if one was brought.
+    pub(super) fn take_over(&mut self, now: Instant, ufrag: &Ufrag, out: &mut Vec<Transmit>) {
+        let brought = self.full_state.brought.take();
+        if let Some(session) = brought.filter(|session| session.session.ufrag == *ufrag) {
+            let peer = self.resume(now, &session, out);
+            self.full_state.sources.extend(peer.zip(session.now.local));
+        }
+    }
+
+    /// A peer whose session was taken over, and the address of this machine that it sends to.
+    pub(crate) fn poll_source(&mut self) -> Option<(SocketAddr, IpAddr)> {
+        self.full_state.sources.pop()
     }
 
     /// A new peer's sessions are kept.

@@ -141,6 +141,10 @@ impl World {
     /// A datagram from a peer, by its number; from a stranger where there is none of that number.
     pub fn from(&mut self, n: u16, datagram: &[u8]) {
         self.core.handle(self.now, address(n), datagram, &mut self.out);
+        // Handshakes wait for their turn.
+        if matches!(datagram.first(), Some(20..=63)) {
+            self.core.handle_timeout(self.now, &mut self.out);
+        }
     }
 
     /// Time passes, and what is due is done.

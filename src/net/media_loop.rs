@@ -1,4 +1,4 @@
-//! The loop: waits for datagrams, tasks and timers, and drives the core with them.
+//! The loop: waits for datagrams, records, tasks and timers, and drives the core with them.
 
 use std::io;
 use std::sync::mpsc;
@@ -7,47 +7,51 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::mpsc as async_mpsc;
 
-use super::resume::{Loaded, Resume};
+use super::resume::Loaded;
 use super::socket::{Answered, Socket};
 use super::timeline::Timeline;
-use super::turns::{Taken, Turns};
 use super::{Notice, Task};
 use crate::broadcast::{Broadcast, Routed};
 use crate::peer::Transmit;
+use crate::vault::Ufrag;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 /// Batches taken in one turn, before answers go out and timers run.
 const BATCHES: usize = 4;
-/// For so long handshakes are worked on, before what has come meanwhile is taken: some handshakes.
+/// Time spent on what is due, which is handshakes above all, before newly received datagrams are read: some handshakes.
 const TURN: Duration = Duration::from_millis(2);
 /// Longest wait: nothing is due later than that without a datagram or a task.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// What comes to the loop from other threads.
+pub(super) struct Inbox {
+    pub tasks: mpsc::Receiver<Task>,
+    /// From the thread that reads records.
+    pub loaded: mpsc::Receiver<Loaded>,
+}
+
+/// Where the loop tells others what it has.
+pub(super) struct Outbox {
+    pub notices: async_mpsc::UnboundedSender<Notice>,
+    /// To the thread that reads records: which one is wanted next.
+    pub demand: mpsc::Sender<Ufrag>,
+}
 
 /// See the module.
 pub(super) struct MediaLoop {
     poll: Poll,
     socket: Socket,
     core: Broadcast,
-    tasks: mpsc::Receiver<Task>,
-    notices: async_mpsc::UnboundedSender<Notice>,
-    resume: Resume,
-    turns: Turns,
-    loaded: mpsc::Receiver<Loaded>,
+    inbox: Inbox,
+    outbox: Outbox,
     timeline: Option<Timeline>,
     #[cfg(feature = "full-state")]
     writer: Option<super::full_state::Writer>,
 }
 
 impl MediaLoop {
-    pub fn new(
-        mut socket: Socket,
-        core: Broadcast,
-        tasks: mpsc::Receiver<Task>,
-        notices: async_mpsc::UnboundedSender<Notice>,
-        resume: Resume,
-        loaded: mpsc::Receiver<Loaded>,
-    ) -> io::Result<(Self, Waker)> {
+    pub fn new(mut socket: Socket, core: Broadcast, inbox: Inbox, outbox: Outbox) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         poll.registry().register(socket.source(), SOCKET, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -56,11 +60,8 @@ impl MediaLoop {
                 poll,
                 socket,
                 core,
-                tasks,
-                notices,
-                resume,
-                turns: Turns::default(),
-                loaded,
+                inbox,
+                outbox,
                 timeline: Timeline::new(),
                 #[cfg(feature = "full-state")]
                 writer: None,
@@ -99,37 +100,94 @@ impl MediaLoop {
                 return;
             }
             let now = Instant::now();
-            while let Ok(loaded) = self.loaded.try_recv() {
-                self.resume.take(now, loaded, &mut self.core, &mut self.turns, &mut out);
-                #[cfg(feature = "full-state")]
-                for (peer, local) in self.resume.sources.drain(..) {
-                    self.socket.set_source(peer, local);
-                }
+            while let Ok(loaded) = self.inbox.loaded.try_recv() {
+                self.take(now, loaded, &mut out);
             }
             loop {
-                match self.tasks.try_recv() {
+                match self.inbox.tasks.try_recv() {
                     Ok(task) => task(&mut self.core, now),
                     Err(mpsc::TryRecvError::Empty) => break,
                     Err(mpsc::TryRecvError::Disconnected) => return,
                 }
             }
             more = self.receive(now, &mut out);
-            self.take_turns(&mut out);
-            more |= !self.turns.is_empty();
-            if self.core.next_timeout().is_some_and(|at| at <= now) {
-                self.core.handle_timeout(now, &mut out);
+            while let Some(ufrag) = self.core.poll_demand() {
+                // Without a reader all records have been read.
+                let _ = self.outbox.demand.send(ufrag);
             }
+            self.do_what_is_due(now, &mut out);
             #[cfg(feature = "full-state")]
             if let Some(writer) = &self.writer {
                 let socket = &self.socket;
                 writer.turn(now, &mut self.core, |peer| socket.source_of(peer), &mut out);
             }
             self.send(now, &mut out);
-            while let Some(event) = self.core.poll_event() {
-                if let Some(timeline) = &mut self.timeline {
-                    timeline.event(now, &event);
+            self.tell(now);
+        }
+    }
+
+    /// Hands the core what the thread that reads records has sent.
+    fn take(&mut self, now: Instant, loaded: Loaded, out: &mut Vec<Transmit>) {
+        match loaded {
+            #[cfg(feature = "full-state")]
+            Loaded::Counters(counters) => self.core.take_counters(counters),
+            Loaded::Record {
+                record,
+                #[cfg(feature = "full-state")]
+                session,
+            } => {
+                #[cfg(feature = "full-state")]
+                if let Some(session) = session {
+                    self.core.bring_session(session);
                 }
-                let _ = self.notices.send(Notice::Event(event));
+                self.core.take_record(now, &record, out);
+                #[cfg(feature = "full-state")]
+                while let Some((peer, local)) = self.core.poll_source() {
+                    self.socket.set_source(peer, local);
+                }
+            }
+            Loaded::Unreadable(ufrag) => self.core.skip_record(&ufrag),
+            Loaded::All { unread, unusable } => {
+                self.core.all_records_read();
+                // What became of the records is told first, since who is told of the end counts on all peers being here.
+                self.tell(now);
+                let _ = self.outbox.notices.send(Notice::ResumeComplete { unread, unusable });
+            }
+        }
+    }
+
+    /// Takes some batches; whether there may be more.
+    fn receive(&mut self, now: Instant, out: &mut Vec<Transmit>) -> bool {
+        for _ in 0..BATCHES {
+            let core = &mut self.core;
+            let any = self
+                .socket
+                .receive(|from, data| match core.handle(now, from, data, out) {
+                    // Media is no news, and there is much of it.
+                    Routed::Authentic if matches!(data.first(), Some(0..=3)) => Answered::Yes,
+                    Routed::Answered => Answered::FirstTime,
+                    _ => Answered::No,
+                });
+            if !any {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lets the core do what is due, for a while.
+    fn do_what_is_due(&mut self, start: Instant, out: &mut Vec<Transmit>) {
+        if self.core.next_timeout().is_none_or(|at| at > start) {
+            return;
+        }
+        // Reading the batches took its time.
+        let start = Instant::now();
+        let mut now = start;
+        while self.core.next_timeout().is_some_and(|at| at <= now) {
+            self.core.handle_timeout(now, out);
+            now = Instant::now();
+            if now.saturating_duration_since(start) >= TURN {
+                return;
             }
         }
     }
@@ -142,48 +200,13 @@ impl MediaLoop {
         self.socket.send(out);
     }
 
-    /// Takes some batches; whether there may be more.
-    fn receive(&mut self, now: Instant, out: &mut Vec<Transmit>) -> bool {
-        for _ in 0..BATCHES {
-            let (core, resume, turns) = (&mut self.core, &mut self.resume, &mut self.turns);
-            let any = self.socket.receive(|from, data| {
-                let routed = match turns.take(core, now, from, data, out) {
-                    Taken::Answered => return Answered::FirstTime,
-                    Taken::Dropped => return Answered::No,
-                    Taken::UnknownAddress => Routed::UnknownAddress,
-                    Taken::No => core.handle(now, from, data, out),
-                };
-                match routed {
-                    // Media is no news, and there is much of it.
-                    Routed::Authentic if matches!(data.first(), Some(0..=3)) => Answered::Yes,
-                    Routed::Authentic | Routed::Done => Answered::No,
-                    unknown => {
-                        resume.keep(from, data, unknown);
-                        Answered::No
-                    }
-                }
-            });
-            if !any {
-                return false;
+    /// Passes the core's events on.
+    fn tell(&mut self, now: Instant) {
+        while let Some(event) = self.core.poll_event() {
+            if let Some(timeline) = &mut self.timeline {
+                timeline.event(now, &event);
             }
-        }
-        true
-    }
-
-    /// Goes on with handshakes, for a while.
-    fn take_turns(&mut self, out: &mut Vec<Transmit>) {
-        if self.turns.is_empty() {
-            return;
-        }
-        let start = Instant::now();
-        let mut now = start;
-        while now.saturating_duration_since(start) < TURN
-            && let Some((from, datagrams)) = self.turns.next()
-        {
-            for part in datagrams {
-                self.core.shake(now, from, &part, out);
-            }
-            now = Instant::now();
+            let _ = self.outbox.notices.send(Notice::Event(event));
         }
     }
 }

@@ -7,7 +7,6 @@ mod media_loop;
 mod resume;
 mod socket;
 pub(crate) mod timeline;
-mod turns;
 
 use std::io;
 use std::net::SocketAddr;
@@ -120,9 +119,17 @@ impl Bound {
         let (tasks, inbox) = mpsc::channel();
         let (demand, demanded) = mpsc::channel();
         let (loaded, records) = mpsc::channel();
-        let resume = resume::Resume::new(demand.clone(), notices.clone());
-        let core = Broadcast::new(config, identities, seed, Instant::now());
-        let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, notices.clone(), resume, records)?;
+        let mut core = Broadcast::new(config, identities, seed, Instant::now());
+        core.await_records();
+        let inbox = media_loop::Inbox {
+            tasks: inbox,
+            loaded: records,
+        };
+        let outbox = media_loop::Outbox {
+            notices: notices.clone(),
+            demand: demand.clone(),
+        };
+        let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, outbox)?;
         let waker = Arc::new(waker);
         #[cfg(feature = "full-state")]
         let media = match &self.vault {

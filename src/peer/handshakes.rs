@@ -8,7 +8,8 @@
 //!   answered at once ([`Direct`]); while more come, each is asked for a cookie first, which only who receives at the address can show.
 //! - Plaintext after the ClientHello is taken only with the certificate that the offer names ([`Flight`]).
 
-use std::borrow::Cow;
+mod screening;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,22 +22,17 @@ use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake};
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
 use super::pressure::{Budget, Direct};
-use super::records::{Hello, client_hello, is_client_hello_rest, is_protected};
+use super::records::{client_hello, is_client_hello_rest, is_protected};
 
 /// Handshakes under way at one address, but for those in which the browser has gone on from its ClientHello.
 const MAX_UNDER_WAY: usize = 2;
 /// The same, with those.
 const MAX_ADVANCED: usize = 4;
-/// ClientHellos that wait for their turn.
-const MAX_WAITING: usize = 4;
 /// How long a completed handshake stays to repeat its last flight, should that have been lost.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
 /// again, and is answered again; a stranger whose address somebody used is left alone.
 const UNASKED_REPEATS: u32 = 2;
-/// A ClientHello that has shown no cookie is answered again so often when it comes again. A browser whose answers were lost so often
-/// may as well show one.
-const MAX_HEARD: u32 = 3;
 /// For so long a ClientHello is known again whose handshake a newer one was completed before: browsers repeat one for some seconds.
 const STALE: Duration = Duration::from_secs(20);
 /// As many are remembered.
@@ -112,6 +108,11 @@ pub(crate) struct Handshakes {
     flight: Flight,
     /// Those that failed since one was last completed or [`Handshakes::take_failures`] gave them away.
     failures: Failures,
+    /// ClientHellos without a cookie that were followed by another one, the latest last: see [`Handshakes::screen_hello`].
+    /// With how often each came again.
+    overtaken: Vec<([u8; 32], u32)>,
+    /// Which attempt the browser goes on with is not known.
+    doubtful: bool,
     /// A later fragment of a ClientHello that overtook the first one.
     early: Option<Bytes>,
     /// The handshake in which the server is the client.
@@ -119,77 +120,6 @@ pub(crate) struct Handshakes {
 }
 
 impl Handshakes {
-    /// Looks at a DTLS datagram from `from` before anything is spent on it: what of it should be handed to [`Handshakes::handle`], now or
-    /// when its turn comes. A ClientHello that should show a cookie first is asked for one, in `out`. `is_expected` knows the
-    /// certificates that may come from this address.
-    pub fn screen<'a>(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        datagram: &'a [u8],
-        cookies: &Cookies,
-        is_expected: impl Fn(&[u8]) -> bool,
-        out: &mut Vec<Transmit>,
-    ) -> Vec<Cow<'a, [u8]>> {
-        if let Some(hello) = client_hello(datagram) {
-            return match self.screen_hello(now, from, hello, cookies) {
-                Screened::Pass => vec![Cow::Borrowed(datagram)],
-                Screened::AskForCookie => {
-                    out.push(Transmit {
-                        to: from,
-                        data: cookies.request(now, from),
-                    });
-                    Vec::new()
-                }
-                Screened::Drop(why) => {
-                    tracing::trace!(why, "a ClientHello is dropped");
-                    Vec::new()
-                }
-            };
-        }
-        if is_client_hello_rest(datagram) {
-            return vec![Cow::Borrowed(datagram)];
-        }
-        if self.list.is_empty() {
-            tracing::trace!("DTLS is dropped: no handshake is under way at its address");
-            return Vec::new();
-        }
-        self.flight.admit(now, datagram, is_expected)
-    }
-
-    fn screen_hello(&mut self, now: Instant, from: SocketAddr, hello: Hello<'_>, cookies: &Cookies) -> Screened {
-        let Hello { random, cookie } = hello;
-        self.stale.retain(|(_, until)| *until > now);
-        if self.stale.iter().any(|(known, _)| *known == random) {
-            return Screened::Drop("a newer handshake was completed before");
-        }
-        if cookies.is_good(now, from, cookie) {
-            // The same random has begun a handshake without a cookie, if it was answered at once and somebody was asked for a cookie
-            // meanwhile: the client goes on with this one.
-            let known = self.list.iter().any(|h| h.random == random && h.verified);
-            if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
-                return Screened::Drop("too many handshakes were begun at this address");
-            }
-        } else if let Some(known) = self.list.iter_mut().find(|h| h.random == random) {
-            // Each repetition has the flight sent again, which a browser may take for the answer to a ClientHello of its own.
-            known.heard += 1;
-            if !known.verified && !known.answered && (known.heard > MAX_HEARD || self.direct.is_pressed()) {
-                self.direct.press(now);
-                return Screened::AskForCookie;
-            }
-        } else if !self.waiting.contains(&random) {
-            let verified = self.list.iter().any(|h| h.verified && h.drop_at.is_none());
-            if !self.direct.take(now, verified) {
-                return Screened::AskForCookie;
-            }
-        }
-        if !self.waiting.contains(&random) {
-            self.waiting.insert(0, random);
-            self.waiting.truncate(MAX_WAITING);
-        }
-        Screened::Pass
-    }
-
     /// One was completed with a certificate that nobody's offer names.
     pub fn is_foreign(&mut self, now: Instant) {
         self.flight.is_foreign(now);
@@ -241,17 +171,20 @@ impl Handshakes {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        datagram: &[u8],
+        datagram: &Bytes,
         cookies: &Cookies,
         start: impl FnOnce(Begin) -> Option<Begun>,
         out: &mut Vec<Transmit>,
     ) -> Option<Done> {
         let Some(hello) = client_hello(datagram) else {
             if is_client_hello_rest(datagram) {
-                if self.list.iter().all(|h| h.spoke) && !self.direct.is_pressed() {
-                    self.early = Some(Bytes::copy_from_slice(datagram));
+                if self.list.iter().all(|h| h.spoke) {
+                    // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
+                    tracing::trace!("a later fragment of a ClientHello is dropped, unless the first one comes next");
+                    if !self.direct.is_pressed() {
+                        self.early = Some(datagram.clone());
+                    }
                 }
-                // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
                 return self.drive(now, from, out, Some(datagram), |h| !h.spoke);
             }
             let answered = self.flight.is_open();
@@ -382,9 +315,28 @@ impl Handshakes {
         for attempt in older {
             if attempt.drop_at.is_some() {
                 self.list.push(attempt);
-            } else if self.stale.len() < MAX_STALE {
-                self.stale.push((attempt.random, now + STALE));
+            } else {
+                self.is_stale(now, attempt.random);
             }
+        }
+        // A ClientHello of this one that comes now was on its way for long; its client has gone on.
+        let completed = self.list[place - 1].random;
+        self.is_stale(now, completed);
+        // Some of those that came before never had their turn.
+        let known = self.overtaken.iter().position(|(random, _)| *random == completed);
+        let later = self
+            .overtaken
+            .split_off(known.map_or(self.overtaken.len(), |known| known + 1));
+        for (random, _) in std::mem::replace(&mut self.overtaken, later) {
+            if random != completed {
+                self.is_stale(now, random);
+            }
+        }
+    }
+
+    fn is_stale(&mut self, now: Instant, random: [u8; 32]) {
+        if self.stale.len() < MAX_STALE && self.stale.iter().all(|(known, _)| *known != random) {
+            self.stale.push((random, now + STALE));
         }
     }
 
@@ -406,22 +358,17 @@ impl Handshakes {
         next.chain(self.active.next_timeout()).min()
     }
 
-    /// The random of the newest handshake under way.
+    /// The random of the newest handshake under way; `None` where a newer one waits for its turn.
     fn newest(&self) -> Option<[u8; 32]> {
-        self.list.iter().find(|h| h.drop_at.is_none()).map(|h| h.random)
+        let newest = self.list.iter().find(|h| h.drop_at.is_none())?;
+        let is_overtaken = self.overtaken.iter().any(|(random, _)| *random == newest.random);
+        (newest.verified || !is_overtaken).then_some(newest.random)
     }
 }
 
 /// What tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2, `unsupported_certificate`), with a record
 /// number that no flight has used.
 pub(crate) const ALERT: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 2, 43];
-
-/// What is to be done about a ClientHello.
-enum Screened {
-    Pass,
-    AskForCookie,
-    Drop(&'static str),
-}
 
 impl UnderWay {
     /// When it has something to do. Only the newest handshake repeats its flights by itself: a browser that has begun another one would

@@ -82,7 +82,7 @@ impl World {
             };
             let handshakes = &mut self.handshakes;
             done |= handshakes
-                .handle(now, here(), &datagram, cookies, start, &mut out)
+                .handle(now, here(), &datagram.into_owned().into(), cookies, start, &mut out)
                 .is_some();
         }
         (done, out)
@@ -203,4 +203,56 @@ fn where_others_send_hellos_too_a_flight_without_a_cookie_is_not_repeated_unaske
     world.take(&hello(3, &[]));
     let earliest = world.handshakes.next_timeout().unwrap();
     assert!(earliest >= world.now + OVERTAKEN_TIMEOUT);
+}
+
+/// The ClientHello that a HelloVerifyRequest asks for was asked for.
+fn is_asked(out: &[Transmit]) -> bool {
+    out.len() == 1 && out[0].data[13] == 3
+}
+
+#[test]
+fn an_attempt_that_comes_again_after_the_next_one_is_asked_for_a_cookie_and_the_next_one_is_not() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    world.take(&hello(2, &[]));
+    let (_, out) = world.take(&hello(1, &[]));
+    assert!(is_asked(&out), "whose answer would spoil the next attempt");
+    let cookie = out[0].data[out[0].data.len() - COOKIE_LEN..].to_vec();
+    let (_, out) = world.take(&hello(2, &[]));
+    assert_eq!(out, [], "it goes on");
+    assert_eq!(world.begun, [Begin::Direct, Begin::Direct]);
+    // Where the next one was a stranger's, the browser is in the first, and goes on with its cookie.
+    world.take(&hello(1, &cookie));
+    assert_eq!(world.begun.len(), 3);
+    assert!(world.take(&finished(3)).0);
+}
+
+#[test]
+fn a_flight_is_not_repeated_while_a_newer_attempt_waits_for_its_turn() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    let soon = world.now + Duration::from_secs(1);
+    assert_eq!(world.handshakes.next_timeout(), Some(soon), "it is repeated");
+    let (now, cookies, next) = (world.now, &world.cookies, hello(2, &[]));
+    let passed = world
+        .handshakes
+        .screen(now, here(), &next, cookies, |_| true, &mut Vec::new());
+    assert_eq!(passed.len(), 1, "and waits");
+    assert_eq!(world.handshakes.next_timeout(), Some(now + OVERTAKEN_TIMEOUT));
+}
+
+#[test]
+fn a_late_copy_of_a_clienthello_whose_client_has_gone_on_begins_nothing() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    world.take(&hello(2, &[]));
+    let cookie = world.cookie(3);
+    world.take(&hello(3, &cookie));
+    assert_eq!(world.begun.len(), 3);
+    assert_eq!(world.take(&hello(3, &[])), (false, vec![]), "it has shown a cookie");
+    assert!(world.take(&finished(3)).0);
+    for hello in [hello(3, &[]), hello(3, &cookie), hello(2, &[])] {
+        assert_eq!(world.take(&hello), (false, vec![]), "it has completed");
+    }
+    assert_eq!(world.begun.len(), 3);
 }

@@ -30,7 +30,7 @@ pub use dtls::{Dtls, DtlsError, Identities};
 pub use failures::Failures;
 pub(crate) use flight::Fault;
 pub(crate) use handshakes::{ALERT, Begin, Begun, Done, Handshakes};
-pub(crate) use records::client_random;
+pub(crate) use records::{client_random, is_client_hello};
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 

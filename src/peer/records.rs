@@ -52,6 +52,11 @@ pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
     client_hello(datagram).map(|hello| hello.random)
 }
 
+/// Whether this is a ClientHello, or a fragment of one.
+pub(crate) fn is_client_hello(datagram: &[u8]) -> bool {
+    client_hello_offset(datagram).is_some()
+}
+
 /// Whether this is a later fragment of a ClientHello.
 pub(super) fn is_client_hello_rest(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some_and(|offset| offset > 0)

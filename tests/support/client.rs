@@ -18,7 +18,7 @@ use super::sender::Sender;
 const CHECK_FAST: Duration = Duration::from_millis(50);
 const CHECK_SLOW: Duration = Duration::from_millis(2500);
 /// The page applies its edited SDP again after so long.
-const RENEW_AGAIN: Duration = Duration::from_millis(500);
+pub const RENEW_AGAIN: Duration = Duration::from_millis(500);
 
 /// How a browser renews its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +52,17 @@ pub struct Client {
     next_check: Option<Instant>,
     transactions: Vec<[u8; 12]>,
     association: Option<Association>,
+    /// Attempts that the page gave up, if they are to be remembered: what answers one of them is known by what it makes them do.
+    given_up: Vec<(u64, Association)>,
+    pub remembers: bool,
+    /// Answers to attempts that had been given up, by the number of the attempt.
+    pub late_answers: Vec<(u64, Bytes)>,
     keys: Option<Keys>,
     /// What each handshake's exporter gave.
     pub exported: Vec<(Vec<u8>, dimpl::SrtpProfile)>,
     renew_at: Option<Instant>,
+    /// How long its page waits for an attempt: it knows the round trip.
+    pub patience: Duration,
     /// When each handshake completed.
     pub connected_at: Vec<Instant>,
     pub handshakes_started: u64,
@@ -97,9 +104,13 @@ impl Client {
             next_check: Some(now),
             transactions: Vec::new(),
             association: None,
+            given_up: Vec::new(),
+            remembers: false,
+            late_answers: Vec::new(),
             keys: None,
             exported: Vec::new(),
             renew_at: None,
+            patience: RENEW_AGAIN,
             connected_at: Vec::new(),
             handshakes_started: 0,
             undecryptable: 0,
@@ -108,6 +119,11 @@ impl Client {
             checks_refused: 0,
             out: Vec::new(),
         }
+    }
+
+    /// The present attempt came to a bad end.
+    pub fn has_failed(&self) -> bool {
+        self.association.as_ref().is_some_and(|association| association.failed)
     }
 
     pub fn is_connected(&self) -> bool {
@@ -144,12 +160,16 @@ impl Client {
 
     /// The page applies its edited SDP: a new association, and again until one is up.
     pub fn renew(&mut self, now: Instant) {
-        if let Some(mut old) = self.association.take().filter(|_| self.keys.is_some()) {
-            old.close(now);
-            self.out.extend(old.outgoing());
+        match self.association.take() {
+            Some(mut old) if self.keys.is_some() => {
+                old.close(now);
+                self.out.extend(old.outgoing());
+            }
+            Some(old) if self.remembers => self.given_up.push((self.handshakes_started, old)),
+            _ => {}
         }
         self.keys = None;
-        self.renew_at = Some(now + RENEW_AGAIN);
+        self.renew_at = Some(now + self.patience);
         match self.browser {
             Browser::Chromium if self.ice_up => self.start_handshake(now),
             Browser::Chromium => {}
@@ -199,14 +219,36 @@ impl Client {
         match data.first() {
             Some(0..=3) => self.handle_stun(now, data),
             Some(20..=63) => {
+                let before = self.out.len();
                 if let Some(association) = &mut self.association {
                     association.drive(now, Some(data));
                 }
                 self.settle(now);
+                // A HelloVerifyRequest says nothing of who it answers.
+                if self.out.len() == before && data.get(13) != Some(&3) {
+                    self.look_back(now, data);
+                }
             }
             Some(128..=191) => self.handle_srtp(now, data),
             _ => {}
         }
+    }
+
+    /// Whether a datagram that meant nothing to the present attempt answers one that was given up.
+    fn look_back(&mut self, now: Instant, data: &[u8]) {
+        let late_answers = &mut self.late_answers;
+        self.given_up.retain_mut(|(number, attempt)| {
+            // What its own timer makes it say is no answer to anything.
+            attempt.drive(now, None);
+            attempt.outgoing();
+            attempt.drive(now, Some(data));
+            let is_answered = !attempt.outgoing().is_empty();
+            if is_answered {
+                late_answers.push((*number, Bytes::copy_from_slice(data)));
+            }
+            // From its answer on it repeats its flight whatever comes.
+            !is_answered && !attempt.failed
+        });
     }
 
     fn handle_stun(&mut self, now: Instant, data: &[u8]) {
@@ -239,6 +281,7 @@ impl Client {
         self.keys = Some(keys.expect("the server's certificate is the one in its answer"));
         self.renew_at = None;
         self.connected_at.push(now);
+        self.given_up.clear();
         if let Side::Publisher(sender) = &mut self.side {
             sender.start(now);
         }

@@ -24,8 +24,10 @@ mod rtcp;
 pub mod client;
 pub mod network;
 mod outcome;
+mod reading;
 pub mod receiver;
 pub mod sender;
+mod serving;
 pub mod world;
 
 use std::time::Duration;
@@ -35,6 +37,7 @@ pub use client::{Browser, Client};
 pub use network::{Conditions, Datagram};
 pub use offer::OfferOptions;
 pub use random::Random;
+pub use reading::Reading;
 pub use world::{Id, World};
 
 /// Milliseconds.

@@ -37,6 +37,13 @@ impl Datagram {
     pub fn is_dtls(&self) -> bool {
         matches!(self.data.first(), Some(20..=63))
     }
+
+    /// The random of the ClientHello whose first fragment this is: it tells one attempt from another.
+    pub fn client_random(&self) -> Option<[u8; 32]> {
+        let data = &self.data;
+        let is_hello = data.len() >= 59 && data[0] == 22 && data[3..5] == [0, 0] && data[13] == 1;
+        (is_hello && data[19..22] == [0, 0, 0]).then(|| data[27..59].try_into().unwrap())
+    }
 }
 
 /// What a way through the network does to datagrams.
@@ -73,6 +80,8 @@ pub struct Network {
     pub default: Conditions,
     /// Asked for every datagram before chance is.
     pub filter: Option<Filter>,
+    /// With this probability a copy of a browser's DTLS datagram comes again, up to so much later.
+    pub late_copies: (f64, Duration),
     queue: BinaryHeap<Reverse<(Instant, u64, Datagram)>>,
     numbered: u64,
     pub lost: u64,
@@ -87,6 +96,7 @@ impl Network {
             ways: BTreeMap::new(),
             default: Conditions::default(),
             filter: None,
+            late_copies: (0.0, Duration::ZERO),
             queue: BinaryHeap::new(),
             numbered: 0,
             lost: 0,
@@ -117,10 +127,19 @@ impl Network {
         self.duplicated += copies - 1;
         for _ in 0..copies {
             let extra = way.jitter.mul_f64(self.random.below(1000) as f64 / 1000.0);
-            self.numbered += 1;
-            self.queue
-                .push(Reverse((now + way.delay + extra, self.numbered, datagram.clone())));
+            self.enqueue(now + way.delay + extra, datagram.clone());
         }
+        let (probability, up_to) = self.late_copies;
+        if up && datagram.is_dtls() && probability > 0.0 && self.random.chance(probability) {
+            let extra = up_to.mul_f64(self.random.below(1000) as f64 / 1000.0);
+            self.duplicated += 1;
+            self.enqueue(now + way.delay + extra, datagram);
+        }
+    }
+
+    fn enqueue(&mut self, at: Instant, datagram: Datagram) {
+        self.numbered += 1;
+        self.queue.push(Reverse((at, self.numbered, datagram)));
     }
 
     pub fn next(&self) -> Option<Instant> {

@@ -1,36 +1,37 @@
 //! Server, browsers, network and records, driven by one clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rekindle::broadcast::{Broadcast, Config, Event, Join, Refusal, Routed, Snapshot};
 use rekindle::peer::{Dtls, Transmit};
 use rekindle::sdp::{self, Local};
-use rekindle::vault::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle::vault::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag};
 
 use super::association::{Certificate, sha256};
 use super::client::{Browser, Client, Side};
 use super::ice::Credentials;
 use super::network::{Datagram, Network};
 use super::offer::{OfferOptions, Transport, offer};
+use super::reading::{Read, Reader, Reading};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::{Random, ms};
 
 /// A browser of this world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Id(usize);
+pub struct Id(pub(super) usize);
 
-/// What the vault would hold of a peer.
-#[derive(Clone)]
-struct Record {
-    role: Role,
-    channel: String,
-    ice: IceCredentials,
-    offer: String,
-    answer: String,
+/// Reached a browser after its page had given up the attempt that it answers, though the server had heard of a later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoiling {
+    pub client: Id,
+    /// The attempt that it answers, and the one that the browser was in.
+    pub answers: u64,
+    pub present: u64,
 }
 
 pub struct World {
@@ -39,20 +40,37 @@ pub struct World {
     pub network: Network,
     pub config: Config,
     pub server_address: SocketAddr,
-    server: Option<Broadcast>,
-    boots: u8,
-    certificate: Certificate,
-    clients: Vec<Client>,
-    records: BTreeMap<Ufrag, Record>,
-    /// After a start, records are read only when a packet names them.
-    pub lazy_records: bool,
+    pub(super) server: Option<Broadcast>,
+    pub(super) boots: u8,
+    pub(super) certificate: Certificate,
+    pub(super) clients: Vec<Client>,
+    pub(super) records: BTreeMap<Ufrag, PeerRecord>,
+    /// How they are read after a start.
+    pub reading: Reading,
+    /// Records that cannot be read.
+    pub unreadable: BTreeSet<Ufrag>,
+    pub(super) reader: Option<Reader>,
+    /// How long the server works on one handshake; others wait for their turn meanwhile.
+    pub handshake_time: Duration,
+    pub(super) busy_until: Instant,
+    /// When this process first heard of each attempt.
+    pub(super) attempts: HashMap<[u8; 32], (usize, u64)>,
+    pub(super) heard: HashMap<(usize, u64), Instant>,
+    /// When the server last sent a DTLS datagram.
+    pub(super) sent: HashMap<Bytes, Instant>,
+    pub spoilings: Vec<Spoiling>,
+    /// Publishers whose handshakes wait for their turn, and who was served before one of them.
+    pub(super) queued: VecDeque<SocketAddr>,
+    pub served_before_publishers: Vec<Ufrag>,
+    /// What happened, for whoever has to find out why a test failed; told only where it is wanted.
+    pub journal: Option<Vec<String>>,
     /// All events of all boots.
     pub events: Vec<(Instant, Event)>,
     /// Datagrams to addresses that no browser has: (to, length).
     pub stray: Vec<Datagram>,
     /// Pages that learn at this time that the server is gone.
-    notices: Vec<(Instant, usize)>,
-    random: Random,
+    pub(super) notices: Vec<(Instant, usize)>,
+    pub(super) random: Random,
 }
 
 impl World {
@@ -71,7 +89,18 @@ impl World {
             certificate: Certificate::new(),
             clients: Vec::new(),
             records: BTreeMap::new(),
-            lazy_records: false,
+            reading: Reading::AtOnce,
+            unreadable: BTreeSet::new(),
+            reader: None,
+            handshake_time: Duration::ZERO,
+            busy_until: start,
+            attempts: HashMap::new(),
+            heard: HashMap::new(),
+            sent: HashMap::new(),
+            spoilings: Vec::new(),
+            queued: VecDeque::new(),
+            served_before_publishers: Vec::new(),
+            journal: None,
             events: Vec::new(),
             stray: Vec::new(),
             notices: Vec::new(),
@@ -83,44 +112,10 @@ impl World {
 
     // The server's life.
 
-    /// Starts a new process: nothing of the old one is there but the identity and the records. Publishers first.
-    pub fn start_server(&mut self) {
-        assert!(self.server.is_none(), "the server runs already");
-        self.boots += 1;
-        let dtls = Dtls::new(&self.certificate.der, &self.certificate.key).unwrap();
-        let seed = [self.boots; 32];
-        self.server = Some(Broadcast::new(self.config.clone(), Arc::new(dtls), seed, self.now));
-        if self.lazy_records {
-            return;
-        }
-        for role in [Role::Publisher, Role::Viewer] {
-            let of_role: Vec<Ufrag> = self
-                .records
-                .iter()
-                .filter(|(_, r)| r.role == role)
-                .map(|(ufrag, _)| ufrag.clone())
-                .collect();
-            of_role.iter().for_each(|ufrag| self.join_from_record(ufrag));
-        }
-    }
-
-    fn join_from_record(&mut self, ufrag: &Ufrag) {
-        let record = self.records[ufrag].clone();
-        let negotiated = sdp::negotiated(record.role, &record.offer, &record.answer).unwrap();
-        let join = Join {
-            role: record.role,
-            channel: record.channel,
-            ice: record.ice,
-            negotiated,
-            resumed: true,
-            renews: sdp::renews(&record.offer),
-        };
-        self.server.as_mut().unwrap().join(self.now, join).unwrap();
-    }
-
     /// kill -9. Every page learns of it from its closed event stream, one way later.
     pub fn kill(&mut self) {
         self.server = None;
+        self.note(|| "the server is killed".into());
         for (id, client) in self.clients.iter().enumerate().filter(|(_, client)| client.has_page) {
             let delay = self.network.get(client.address.ip(), false).delay;
             self.notices.push((self.now + delay, id));
@@ -202,7 +197,9 @@ impl World {
         };
         let offer = offer(role, &options, &transport);
 
-        let (server_ufrag, server_pwd) = (self.random.text(12), self.random.text(24));
+        // As the server makes them: a publisher's sorts before a viewer's.
+        let letter = if role == Role::Publisher { 'P' } else { 'V' };
+        let (server_ufrag, server_pwd) = (format!("{letter}{}", self.random.text(11)), self.random.text(24));
         let ice = IceCredentials {
             ufrag: Ufrag::new(server_ufrag.clone()).unwrap(),
             pwd: IcePassword::new(server_pwd.clone()),
@@ -229,12 +226,13 @@ impl World {
             renews: sdp::renews(&offer),
         };
         self.server().join(now, join)?;
-        let record = Record {
+        let record = PeerRecord {
             role,
             channel: channel.to_owned(),
             ice: ice.clone(),
             offer,
             answer,
+            joined_at: 0,
         };
         self.records.insert(ice.ufrag, record);
 
@@ -343,7 +341,13 @@ impl World {
             let next = clients
                 .filter_map(|id| self.clients[id].next_timeout())
                 .chain(self.network.next())
-                .chain(self.server.as_ref().and_then(Broadcast::next_timeout))
+                .chain(self.server_timeout())
+                .chain(
+                    self.reader
+                        .as_ref()
+                        .and_then(Reader::next_timeout)
+                        .filter(|_| self.is_up()),
+                )
                 .chain(self.notices.iter().map(|(at, _)| *at))
                 .min();
             match next {
@@ -374,96 +378,14 @@ impl World {
                 self.clients[id].renew(now);
             }
         }
-        if let Some(server) = self
-            .server
-            .as_mut()
-            .filter(|s| s.next_timeout().is_some_and(|at| at <= now))
-        {
-            let mut out = Vec::new();
-            server.handle_timeout(now, &mut out);
-            self.after_server(out);
-        }
+        self.read_records();
+        self.let_server_work();
         for id in 0..self.clients.len() {
             if !self.is_closed(id) && self.clients[id].next_timeout().is_some_and(|at| at <= now) {
                 self.clients[id].handle_timeout(now);
             }
         }
         self.flush();
-    }
-
-    fn deliver(&mut self, datagram: Datagram) {
-        let now = self.now;
-        if datagram.to == self.server_address {
-            if self.server.is_some() {
-                let (_, out) = self.hand_in(datagram.from, &datagram.data);
-                self.after_server(out);
-            }
-            return;
-        }
-        match self
-            .clients
-            .iter_mut()
-            .find(|client| client.address.ip() == datagram.to.ip())
-        {
-            Some(client) => client.handle(now, datagram.to, &datagram.data),
-            None => self.stray.push(datagram),
-        }
-    }
-
-    /// Gives the server a datagram, as its loop does: what it does not know may be in the vault.
-    fn hand_in(&mut self, from: SocketAddr, data: &[u8]) -> (Routed, Vec<Transmit>) {
-        let now = self.now;
-        let mut out = Vec::new();
-        let routed = self.server().handle(now, from, data, &mut out);
-        if let Routed::UnknownUfrag(ufrag) = &routed
-            && self.records.contains_key(ufrag)
-        {
-            self.join_from_record(ufrag);
-            let routed = self.server().handle(now, from, data, &mut out);
-            return (routed, out);
-        }
-        (routed, out)
-    }
-
-    /// A datagram from anywhere, at once, and what the server answers to it (which is not delivered).
-    pub fn attack(&mut self, from: SocketAddr, data: &[u8]) -> (Routed, Vec<Transmit>) {
-        let (routed, out) = self.hand_in(from, data);
-        self.after_server(Vec::new());
-        (routed, out)
-    }
-
-    /// A datagram from anywhere in this browser's name: what the server answers to it reaches the browser.
-    pub fn spoof(&mut self, victim: Id, data: &[u8]) {
-        let from = self.client(victim).address;
-        let (_, out) = self.hand_in(from, data);
-        self.after_server(out);
-    }
-
-    fn after_server(&mut self, out: Vec<Transmit>) {
-        for Transmit { to, data } in out {
-            self.network.send(
-                self.now,
-                Datagram {
-                    from: self.server_address,
-                    to,
-                    data,
-                },
-            );
-        }
-        while let Some(event) = self.server.as_mut().and_then(Broadcast::poll_event) {
-            match &event {
-                Event::Address { ufrag, address } => {
-                    if let Some(record) = self.records.get_mut(ufrag) {
-                        record.offer = sdp::with_address(&record.offer, *address);
-                    }
-                }
-                Event::Gone { ufrag, .. } => {
-                    self.records.remove(ufrag);
-                }
-                _ => {}
-            }
-            self.events.push((self.now, event));
-        }
     }
 
     fn flush(&mut self) {
@@ -474,14 +396,18 @@ impl World {
                 continue;
             }
             for data in out {
-                self.network.send(
-                    self.now,
-                    Datagram {
-                        from,
-                        to: self.server_address,
-                        data,
-                    },
-                );
+                let datagram = Datagram {
+                    from,
+                    to: self.server_address,
+                    data,
+                };
+                if let Some(random) = datagram.client_random() {
+                    let number = self.clients[id].handshakes_started;
+                    if self.attempts.insert(random, (id, number)).is_none() {
+                        self.note(|| format!("browser {id}: attempt {number} begins"));
+                    }
+                }
+                self.network.send(self.now, datagram);
             }
         }
     }

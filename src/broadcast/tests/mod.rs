@@ -1,6 +1,6 @@
 //! The core against browsers of its own, in memory: real STUN, DTLS and SRTP on both sides, a virtual clock, no sockets.
 
-mod browser;
+pub(super) mod browser;
 mod forwarding;
 mod hostile;
 #[cfg(feature = "full-state")]

@@ -148,8 +148,16 @@ impl World {
     pub fn send_from(&mut self, from: SocketAddr, datagram: &[u8]) -> Routed {
         let mut out = Vec::new();
         let routed = self.core.handle(self.now, from, datagram, &mut out);
+        self.take_turns(&mut out);
         self.deliver(out);
         routed
+    }
+
+    /// Nobody waits for a turn.
+    fn take_turns(&mut self, out: &mut Vec<Transmit>) {
+        while self.core.next_timeout().is_some_and(|at| at <= self.now) {
+            self.core.handle_timeout(self.now, out);
+        }
     }
 
     pub fn deliver(&mut self, mut out: Vec<Transmit>) {
@@ -167,6 +175,7 @@ impl World {
                     self.core.handle(self.now, browser.address, &datagram, &mut next);
                 }
             }
+            self.take_turns(&mut next);
             out = next;
         }
         while let Some(event) = self.core.poll_event() {
