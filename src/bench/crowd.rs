@@ -350,7 +350,7 @@ impl Crowd {
         let Stage::In(client) = &mut place.stage else { return };
         let outgoing: Vec<Bytes> = client.outgoing().collect();
         let link = link(client);
-        let next = [client.next_timeout(), place.page.next(link)]
+        let next = [client.next_timeout(), place.page.next(now, link)]
             .into_iter()
             .flatten()
             .min();
@@ -552,6 +552,9 @@ fn link(client: &Client) -> Link {
             .and_then(|viewer| viewer.last())
             .map(|(_, at)| at)
             .filter(|_| client.media.role() == Role::Viewer),
+        mixes: client.mixes(),
+        sent: client.sent_at(),
+        broken: client.is_broken(),
     }
 }
 

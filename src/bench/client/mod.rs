@@ -4,6 +4,7 @@ mod answer;
 mod association;
 mod ice;
 mod offer;
+mod outage;
 pub(crate) mod page;
 mod payload;
 mod publisher;
@@ -31,7 +32,7 @@ use crate::vault::Role;
 /// Until the first check was answered, and then (RFC 8445 §14.3; browsers while media flows).
 const CHECK_FAST: Duration = Duration::from_millis(50);
 const CHECK_SLOW: Duration = Duration::from_millis(2500);
-/// First retransmission of a ClientHello: at least this, and at least two round trips of ICE, as in Chromium.
+/// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least two round trips of ICE.
 const FIRST_RTO: Duration = Duration::from_millis(50);
 /// Timeouts are multiples of this, so that many clients have the same.
 const RTO_STEP_MS: u128 = 10;
@@ -169,6 +170,7 @@ impl Offered {
             association: None,
             keys: None,
             moves: false,
+            sent_at: None,
             hello_at: None,
             connected_at: None,
             handshakes: 0,
@@ -209,6 +211,7 @@ pub(crate) struct Client {
     association: Option<Association>,
     keys: Option<Keys>,
     moves: bool,
+    sent_at: Option<Instant>,
     /// When the present or last handshake began.
     pub hello_at: Option<Instant>,
     /// When the last handshake was complete.
@@ -262,12 +265,31 @@ impl Client {
         self.media.parted()
     }
 
+    /// When something of a handshake was last sent, where this browser says so (Firefox does not, and needs not: see [`Client::mixes`]).
+    pub fn sent_at(&self) -> Option<Instant> {
+        self.sent_at.filter(|_| self.mixes())
+    }
+
+    /// The answer to a ClientHello may reach the attempt after it, since both have the same port.
+    pub fn mixes(&self) -> bool {
+        self.manner.browser == Browser::Chromium
+    }
+
+    /// A handshake has failed, and nothing more comes of it.
+    pub fn is_broken(&self) -> bool {
+        self.keys.is_none() && self.association.as_ref().is_some_and(|association| association.failed)
+    }
+
     fn start_handshake(&mut self, now: Instant) {
         self.hello_at = Some(now);
+        self.sent_at = Some(now);
         let options = Options {
             only_12: self.manner.only_12,
             mtu: MTU,
-            rto: FIRST_RTO.max(rounded(2 * self.rtt.unwrap_or_default())),
+            rto: match self.manner.browser {
+                Browser::Chromium => FIRST_RTO.max(rounded(2 * self.rtt.unwrap_or_default())),
+                Browser::Firefox => FIRST_RTO,
+            },
         };
         let mut association = match self.active {
             true => Association::new(&self.certificate, options, None, now),
@@ -326,7 +348,11 @@ impl Client {
         let Some(association) = &mut self.association else {
             return;
         };
+        let before = self.out.len();
         self.out.extend(association.outgoing());
+        if self.out.len() > before {
+            self.sent_at = Some(now);
+        }
         match association.keys(&self.fingerprint) {
             Some(Ok(keys)) => {
                 self.keys = Some(keys);
