@@ -112,6 +112,8 @@ impl Ord for Later {
 #[derive(Debug, Clone)]
 pub(crate) struct Sight {
     pub connected: bool,
+    /// Its page has nothing to do about a restart.
+    pub at_rest: bool,
     pub failed: Option<String>,
     pub rejoined: u32,
 }
@@ -499,6 +501,7 @@ impl Crowd {
         };
         Sight {
             connected,
+            at_rest: place.page.is_at_rest(),
             failed,
             rejoined: place.rejoined,
         }
@@ -515,6 +518,14 @@ impl Crowd {
 
     pub fn viewer(&self, seat: usize) -> Option<&Viewer> {
         self.media(seat)?.viewer()
+    }
+
+    pub fn viewer_mut(&mut self, seat: usize) -> Option<&mut Viewer> {
+        match &mut self.seats[seat].stage {
+            Stage::In(client) => client.media.viewer_mut(),
+            Stage::Out(media) | Stage::Joining(_, media) => media.viewer_mut(),
+            Stage::Failed(_) => None,
+        }
     }
 
     pub fn client(&self, seat: usize) -> Option<&Client> {

@@ -6,10 +6,11 @@
 //! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets), `http` (their HTTP), `path` (delay and loss).
 //! - Real browsers: `browser`.
 //! - The servers: `server`, `disk`, `target`.
-//! - The run: `scenario`, `turn`, `vault`, `run`.
+//! - The run: `scenario`, `turn`, `vault`, `sweep`, `run`; how it ends: `stop`, `children`.
 //! - What is told: `stats`, `machine`, `report`.
 
 mod browser;
+mod children;
 mod client;
 mod crowd;
 mod disk;
@@ -22,6 +23,8 @@ mod run;
 mod scenario;
 mod server;
 mod stats;
+mod stop;
+mod sweep;
 mod target;
 mod turn;
 mod vault;
@@ -32,6 +35,7 @@ use std::time::Duration;
 pub use error::BenchError;
 pub use run::run;
 pub use scenario::{Arm, Axes};
+pub use sweep::Grid;
 
 use client::{CameraSettings, Manner};
 
@@ -68,6 +72,15 @@ impl Browser {
     }
 }
 
+/// A sweep over down times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Over the usual ones.
+    Usual,
+    /// Over these.
+    Over(Grid),
+}
+
 /// What a run goes by.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -81,8 +94,8 @@ pub struct Settings {
     pub kills: Option<u32>,
     /// How long a broadcast is watched undisturbed before the first kill of a turn.
     pub steady: Duration,
-    /// How clients renew keys.
-    pub client: Browser,
+    /// How clients renew keys; as Chromium where not given, in a sweep in both ways.
+    pub client: Option<Browser>,
     /// What they offer.
     pub dtls: DtlsVersions,
     /// Video frames per second, where the usual number is not wanted.
@@ -103,6 +116,8 @@ pub struct Settings {
     pub browsers: Vec<Browser>,
     /// The folder of the scripts that drive them.
     pub browser_scripts: PathBuf,
+    /// Down times to sweep over, in place of all else that is measured.
+    pub sweep: Option<Sweep>,
     /// Peers of a vault whose start is measured; none where 0.
     pub vault_peers: usize,
     /// Where the result goes as JSON.
@@ -114,7 +129,7 @@ pub struct Settings {
 impl Settings {
     fn manner(&self) -> Manner {
         Manner {
-            browser: self.client,
+            browser: self.client.unwrap_or_default(),
             only_12: self.dtls == DtlsVersions::Only12,
         }
     }

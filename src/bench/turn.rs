@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Settings;
-use super::client::{Camera, Life, Media, Viewer};
+use super::client::{Camera, Gap, Life, Media, Viewer};
 use super::crowd::{self, Crowd, CrowdSettings, Handle};
 use super::disk::{Watch, Written};
 use super::error::BenchError;
@@ -29,6 +29,20 @@ pub(super) struct Clients {
     publisher: usize,
     viewers: Vec<usize>,
     http: Option<std::thread::JoinHandle<()>>,
+}
+
+/// How a publisher and its only viewer are doing after a kill.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    pub gap: Option<Gap>,
+    /// Both have keys, and nothing is to be done any more.
+    pub at_rest: bool,
+    pub failed: Option<String>,
+    /// New sessions so far.
+    pub rejoined: u32,
+    /// When each began its last handshake, and had the keys of its last complete one.
+    pub publisher: (Option<Instant>, Option<Instant>),
+    pub viewer: (Option<Instant>, Option<Instant>),
 }
 
 /// What one kill did to one viewer.
@@ -179,6 +193,43 @@ impl Clients {
             let camera = crowd.media(publisher).and_then(|media| media.camera());
             camera.map_or((0, 0), |c| (c.next_index(Kind::Audio), c.next_index(Kind::Video)))
         })
+    }
+
+    /// What a viewer of ours saw of the kill at `killed`, and whether all clients have done with it.
+    pub fn look(&self, life: Life, killed: Instant) -> Result<Look, BenchError> {
+        let (publisher, viewer) = (self.publisher, self.viewers[0]);
+        self.ask(move |crowd, _| {
+            let both = [crowd.sight(publisher), crowd.sight(viewer)];
+            let times = |seat: usize| {
+                crowd
+                    .client(seat)
+                    .map_or((None, None), |c| (c.hello_at, c.connected_at))
+            };
+            let gaps = crowd.viewer(viewer).map(|v| v.gaps.as_slice()).unwrap_or_default();
+            Look {
+                gap: gaps
+                    .iter()
+                    .rev()
+                    .copied()
+                    .find(|gap| gap.life == life && gap.first > killed),
+                at_rest: both.iter().all(|sight| sight.connected && sight.at_rest),
+                failed: both.iter().find_map(|sight| sight.failed.clone()),
+                rejoined: both.iter().map(|sight| sight.rejoined).sum(),
+                publisher: times(publisher),
+                viewer: times(viewer),
+            }
+        })
+    }
+
+    /// A new life of the server begins: what the old one has sent has been read.
+    pub fn next_life(&self) -> Result<Life, BenchError> {
+        self.ask(|crowd, _| crowd.next_life())
+    }
+
+    /// The largest gap between media of the first viewer since the last call.
+    pub fn widest(&self) -> Result<Duration, BenchError> {
+        let viewer = self.viewers[0];
+        self.ask(move |crowd, _| crowd.viewer_mut(viewer).map(Viewer::take_widest).unwrap_or_default())
     }
 
     /// Renews one viewer's keys, and waits until the handshake is complete.

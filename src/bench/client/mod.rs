@@ -24,7 +24,7 @@ use ice::Credentials;
 use offer::{OfferOptions, Transport, offer};
 pub(crate) use publisher::{Camera, CameraSettings, Publisher};
 pub(crate) use random::Random;
-pub(crate) use viewer::{Life, Viewer};
+pub(crate) use viewer::{Gap, Life, Viewer};
 
 use super::Browser;
 use crate::vault::Role;
@@ -68,6 +68,13 @@ impl Media {
     }
 
     pub fn viewer(&self) -> Option<&Viewer> {
+        match self {
+            Self::Viewer(viewer) => Some(viewer),
+            _ => None,
+        }
+    }
+
+    pub fn viewer_mut(&mut self) -> Option<&mut Viewer> {
         match self {
             Self::Viewer(viewer) => Some(viewer),
             _ => None,

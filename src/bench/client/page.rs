@@ -196,8 +196,12 @@ impl Page {
         let present = self.present(now);
         let outage = self.outage.as_ref();
         // Once keys are there, only the news that the server has them ends it.
-        let renewal = outage.and_then(|outage| outage.renewal_at(link, present)).filter(|due| *due > now);
-        let look = outage.and_then(|outage| outage.look_again_at(present)).filter(|at| *at > now);
+        let renewal = outage
+            .and_then(|outage| outage.renewal_at(link, present))
+            .filter(|due| *due > now);
+        let look = outage
+            .and_then(|outage| outage.look_again_at(present))
+            .filter(|at| *at > now);
         [self.silence_ends(link), renewal, look].into_iter().flatten().min()
     }
 

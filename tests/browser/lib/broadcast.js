@@ -34,7 +34,7 @@ export class Broadcast {
    * The same with the browsers a round trip away: the server lives behind one address, the relay is what it advertises, and both use the same
    * port. `relay`: what else the datagrams go through.
    */
-  static async openFar(rttMs, { relay = {}, ...options } = {}) {
+  static async openFar(rttMs, { relay = {}, server: { args = [] } = {}, ...options } = {}) {
     const relays = [];
     const own = ownAddress();
     const url = async (server) => {
@@ -47,7 +47,7 @@ export class Broadcast {
     };
     const closeRelays = () => relays.forEach((one) => one.close());
     try {
-      const server = { args: ["--advertise", own], udpHost: "127.0.0.1" };
+      const server = { args: [...args, "--advertise", own], udpHost: "127.0.0.1" };
       const broadcast = await Broadcast.open({ ...options, server, publisherUrl: url, viewerUrl: url });
       broadcast.closeRelays = closeRelays;
       return broadcast;
