@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 
 /// Scripts get so long to close their browsers when all ends at once.
 const LAST_WORDS: Duration = Duration::from_millis(700);
@@ -100,6 +100,10 @@ pub(super) fn end_all(code: i32) -> ! {
     }
     for one in &kept.running {
         let _ = kill_process_group(one.group, Signal::KILL);
+    }
+    // Those that are gone write nothing into their folders any more.
+    for one in &kept.running {
+        let _ = waitpid(Some(one.group), WaitOptions::empty());
     }
     for folder in &kept.folders {
         let _ = std::fs::remove_dir_all(folder);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::client::CameraSettings;
+use super::clients::Clients;
 use super::error::BenchError;
 use super::machine::Machine;
 use super::path::Conditions;
@@ -15,7 +16,7 @@ use super::scenario::{Arm, Scenario};
 use super::server::Server;
 use super::stop::Stop;
 use super::target::Target;
-use super::turn::{self, Clients, Turn};
+use super::turn::{self, Turn};
 use super::{Settings, browser, report, sweep, vault};
 
 /// Viewers and handshakes of each, to measure what one costs.

@@ -291,7 +291,7 @@ fn phases(arm: Arm, kills: &[&Kill]) -> Vec<Phase> {
             .flat_map(|(_, times)| times.iter().copied());
         times.collect::<Vec<f64>>()
     };
-    let seen = |pick: fn(&super::turn::Sample) -> Option<Duration>| {
+    let seen = |pick: fn(&super::clients::Sample) -> Option<Duration>| {
         let samples = kills.iter().flat_map(|kill| &kill.samples);
         samples.filter_map(pick).map(ms).collect::<Vec<f64>>()
     };

@@ -6,6 +6,7 @@ use super::result::Reading;
 use super::{Broadcast, Strip};
 use crate::bench::Settings;
 use crate::bench::client::Random;
+use crate::bench::clients::{Clients, Look};
 use crate::bench::error::BenchError;
 use crate::bench::path::Conditions;
 use crate::bench::scenario::{Arm, Scenario};
@@ -13,7 +14,6 @@ use crate::bench::server::Server;
 use crate::bench::stats::ms;
 use crate::bench::stop::Stop;
 use crate::bench::target::Target;
-use crate::bench::turn::{Clients, Look};
 use crate::net::timeline::monotonic_us;
 
 /// A viewer without media after so long is lost.
