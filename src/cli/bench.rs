@@ -79,7 +79,6 @@ struct ResumeArgs {
         long,
         value_name = "FROM..TO:STEP",
         num_args = 0..=1,
-        require_equals = true,
         conflicts_with_all = ["viewers", "down", "loss", "turns", "kills", "against", "vault"]
     )]
     sweep: Option<Option<Grid>>,

@@ -29,8 +29,9 @@ pub(crate) use viewer::{Gap, Life, Viewer};
 use super::Browser;
 use crate::vault::Role;
 
-/// Until the first check was answered, and then (RFC 8445 §14.3; browsers while media flows).
-const CHECK_FAST: Duration = Duration::from_millis(50);
+/// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as STUN retransmits (RFC 8489 §6.2.1); and
+/// then, while media flows.
+const CHECK_FAST: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
 const CHECK_SLOW: Duration = Duration::from_millis(2500);
 /// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least two round trips of ICE.
 const FIRST_RTO: Duration = Duration::from_millis(50);
@@ -173,6 +174,7 @@ impl Offered {
             rtt: None,
             ice_up: false,
             next_check: Some(now),
+            checks: 0,
             transactions: Vec::new(),
             association: None,
             keys: None,
@@ -214,6 +216,8 @@ pub(crate) struct Client {
     rtt: Option<Duration>,
     ice_up: bool,
     next_check: Option<Instant>,
+    /// Checks since the last port was taken.
+    checks: u32,
     transactions: Vec<([u8; 12], Instant)>,
     association: Option<Association>,
     keys: Option<Keys>,
@@ -252,6 +256,7 @@ impl Client {
                 self.moves = true;
                 self.ice_up = false;
                 self.transactions.clear();
+                self.checks = 0;
                 self.next_check = Some(now);
             }
         }
@@ -293,10 +298,7 @@ impl Client {
         let options = Options {
             only_12: self.manner.only_12,
             mtu: MTU,
-            rto: match self.manner.browser {
-                Browser::Chromium => FIRST_RTO.max(rounded(2 * self.rtt.unwrap_or_default())),
-                Browser::Firefox => FIRST_RTO,
-            },
+            rto: first_rto(self.manner.browser, self.rtt.unwrap_or_default()),
         };
         let mut association = match self.active {
             true => Association::new(&self.certificate, options, None, now),
@@ -452,7 +454,12 @@ impl Client {
             self.transactions.push((transaction, now));
             let check = ice::check(&self.credentials, &self.credentials.server_pwd, transaction);
             self.out.push(check.into());
-            self.next_check = Some(now + if self.ice_up { CHECK_SLOW } else { CHECK_FAST });
+            let pause = match self.ice_up {
+                true => CHECK_SLOW,
+                false => check_pause(self.manner.browser, self.checks),
+            };
+            self.next_check = Some(now + pause);
+            self.checks += 1;
         }
         if let Some(association) = self.association.as_mut().filter(|a| a.next <= now) {
             association.drive(now, None);
@@ -479,6 +486,22 @@ pub(crate) struct Check {
     credentials: Credentials,
     transaction: [u8; 12],
     request: Vec<u8>,
+}
+
+/// When a ClientHello is first repeated.
+fn first_rto(browser: Browser, rtt: Duration) -> Duration {
+    match browser {
+        Browser::Chromium => FIRST_RTO.max(rounded(2 * rtt)),
+        Browser::Firefox => FIRST_RTO,
+    }
+}
+
+/// How long after a check that is not answered the next one goes out; `before`: how many of this port there were before it.
+fn check_pause(browser: Browser, before: u32) -> Duration {
+    match browser {
+        Browser::Chromium => CHECK_FAST[0],
+        Browser::Firefox => (CHECK_FAST[1] * (1 << before.min(6))).min(CHECK_SLOW),
+    }
 }
 
 /// The next step of timeouts.
@@ -511,5 +534,25 @@ impl Check {
     pub fn is_answered_by(&self, data: &[u8], socket: &std::net::UdpSocket) -> bool {
         let own = socket.local_addr().ok();
         own.and_then(|own| ice::success(&self.credentials, own, data)) == Some(self.transaction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn each_browser_has_its_own_timeouts() {
+        use Browser::{Chromium, Firefox};
+        assert_eq!(
+            [0, 20, 100].map(|rtt| first_rto(Chromium, rtt * MS)),
+            [50 * MS, 50 * MS, 200 * MS]
+        );
+        assert_eq!([0, 20, 100].map(|rtt| first_rto(Firefox, rtt * MS)), [50 * MS; 3]);
+        assert_eq!([0, 1, 2].map(|before| check_pause(Chromium, before)), [50 * MS; 3]);
+        let pauses = [0, 1, 2, 6, 30].map(|before| check_pause(Firefox, before));
+        assert_eq!(pauses, [100 * MS, 200 * MS, 400 * MS, 2500 * MS, 2500 * MS]);
     }
 }
