@@ -3,8 +3,12 @@
 mod other_server;
 mod other_stack;
 
-use std::process::Command;
+use std::io::BufRead;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Runs the benchmark with these options and reads its JSON.
@@ -140,4 +144,135 @@ async fn a_server_of_another_make_is_measured_too() {
     assert_eq!(arm["gap_ms"]["n"], 4, "{arm}");
     let answer = server.answer.lock().expect("not poisoned");
     assert!(answer.contains("a=setup:active"), "{answer}");
+}
+
+#[test]
+fn a_sweep_tells_the_gap_beyond_the_down_time_at_every_point_in_both_manners() {
+    let (result, table) = bench(&["--sweep=0..100:100", "--rtt=20"]);
+    let sweep = &result["sweep"];
+    assert_eq!(sweep["cut_short"], false);
+    assert_eq!(
+        (&sweep["points_planned"], &sweep["points_missing"]),
+        (&4.into(), &0.into())
+    );
+    let rows = sweep["rows"].as_array().expect("rows");
+    let who: Vec<&Value> = rows.iter().map(|row| &row["client"]).collect();
+    assert_eq!(who, ["chromium", "firefox"]);
+    for row in rows {
+        assert_eq!((&row["arm"], &row["rtt_ms"]), (&"rehandshake".into(), &20.into()));
+        assert!(row["calm_ms"].as_f64() > Some(0.0), "{row}");
+        assert_eq!(row["summary"]["new_sessions"], 0, "every connection was kept: {row}");
+        let downs = row["points"].as_array().expect("points");
+        assert_eq!(downs.len(), 2);
+        for (point, down) in downs.iter().zip([0.0, 100.0]) {
+            assert_eq!(point["down_ms"].as_f64(), Some(down));
+            let reading = &point["readings"][0];
+            let gap = reading["gap_ms"].as_f64().expect("media again");
+            let over = reading["over_ms"].as_f64().expect("media again");
+            assert!((gap - down - over).abs() < 0.01, "{reading}");
+            // The way of a ClientHello, of its answer and of media.
+            assert!(over > 30.0 && over < 10_000.0, "{reading}");
+            assert!(reading["down_measured_ms"].as_f64() >= Some(down), "{reading}");
+        }
+        let limit = row["calm_ms"].as_f64().expect("a number") + 120.0 + 100.0;
+        let said = row["summary"]["worst_limit_ms"].as_f64().expect("a number");
+        assert!((limit - said).abs() < 0.01, "{row}");
+    }
+    assert!(
+        sweep["order"].as_str().is_some_and(|order| order.contains("seed 1")),
+        "{sweep}"
+    );
+    assert!(table.contains("down, ms") && table.contains("firefox 20 ms"), "{table}");
+}
+
+/// Processes whose working folder is in this one.
+fn processes_in(folder: &Path) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let places = processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
+    places.filter(|place| place.starts_with(folder)).count()
+}
+
+fn interrupt(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::INT).expect("it is there");
+}
+
+/// A long run whose servers live in the folder.
+fn start(folder: &Path, options: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_rekindle"))
+        .args(["bench", "resume", "--folder"])
+        .arg(folder)
+        .args(options)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts")
+}
+
+#[test]
+fn a_sweep_that_is_interrupted_reports_what_it_has_and_leaves_no_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = folder.path().join("servers");
+    std::fs::create_dir(&servers).expect("a folder");
+    let [json, html] = ["result.json", "result.html"].map(|name| folder.path().join(name));
+    let outputs = [&json, &html].map(|path| path.to_str().expect("text"));
+    let options = [
+        "--sweep",
+        "--rtt=0",
+        "--steady=0",
+        "--json",
+        outputs[0],
+        "--html",
+        outputs[1],
+    ];
+    let mut child = start(&servers, &options);
+    let stderr = child.stderr.take().expect("a pipe");
+    let mut lines = std::io::BufReader::new(stderr).lines().map_while(Result::ok);
+    let first = lines
+        .find(|line| line.contains(" of 61 kills"))
+        .expect("a line of progress");
+    assert!(first.contains("left"), "{first}");
+    assert_eq!(processes_in(&servers), 1, "a server runs");
+    interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{:?}", output.status);
+    assert_eq!(processes_in(&servers), 0);
+    assert_eq!(
+        std::fs::read_dir(&servers).expect("a folder").count(),
+        0,
+        "nothing is left"
+    );
+
+    let table = String::from_utf8_lossy(&output.stdout);
+    let result: Value = serde_json::from_slice(&std::fs::read(&json).expect("a result")).expect("JSON");
+    let sweep = &result["sweep"];
+    assert_eq!(sweep["cut_short"], true);
+    let [planned, measured, missing] =
+        ["planned", "measured", "missing"].map(|name| sweep[format!("points_{name}")].as_u64().expect("a number"));
+    assert_eq!((planned, planned - missing), (122, measured));
+    assert!(measured >= 2 && missing > 0, "{measured} measured");
+    let words = format!("CUT SHORT: {missing} of 122 points are missing");
+    assert!(table.contains(&words), "{table}");
+    assert!(std::fs::read_to_string(&html).expect("a page").contains(&words));
+}
+
+#[test]
+fn a_run_that_is_interrupted_for_good_leaves_no_server_either() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = start(folder.path(), &["--viewers=1", "--arms=rehandshake"]);
+    while processes_in(folder.path()) == 0 {
+        assert!(
+            child.try_wait().expect("a state").is_none(),
+            "it ended before it was asked to"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    interrupt(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(processes_in(folder.path()), 0);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("a folder").count(),
+        0,
+        "nothing is left"
+    );
 }

@@ -11,7 +11,7 @@ use super::error::BenchError;
 use super::path::Conditions;
 use super::scenario::{Arm, Scenario};
 use super::stats::Summary;
-use super::{Browser, Settings};
+use super::{Browser, Settings, children};
 
 const SCRIPT: &str = "bench.js";
 /// Turns of each arm and kills in each, unless told otherwise.
@@ -118,7 +118,7 @@ fn run(
     turn: u32,
 ) -> Result<Said, BenchError> {
     let folder = &settings.browser_scripts;
-    check(folder)?;
+    check(folder, SCRIPT)?;
     let options = json!({
         "browser": browser.name(),
         "kills": kills,
@@ -130,42 +130,42 @@ fn run(
         "seed": settings.seed.wrapping_add(turn.into()),
     });
     let program = std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
-    let output = Command::new("node")
+    let mut command = Command::new("node");
+    command
         .current_dir(folder)
         .arg(SCRIPT)
         .arg(options.to_string())
         .env("REKINDLE_BIN", program)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                BenchError::Browser("node is not installed; install Node.js 20 or later".to_owned())
-            }
-            _ => BenchError::Browser(format!("node cannot be run: {error}")),
-        })?;
+        .stdin(Stdio::null());
+    let output = children::output(&mut command).map_err(|error| node_error(&error))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let said = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
     said.ok_or_else(|| {
         let error = String::from_utf8_lossy(&output.stderr);
-        let lines: Vec<&str> = error.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let reason = lines
-            .iter()
-            .find(|line| line.contains("Error"))
-            .or(lines.first())
-            .copied();
-        BenchError::Browser(format!(
-            "{} cannot be measured: {}",
-            browser.name(),
-            reason.unwrap_or("no result")
-        ))
+        let why = reason(&error).unwrap_or("no result");
+        BenchError::Browser(format!("{} cannot be measured: {why}", browser.name()))
     })
 }
 
+/// Why Node.js cannot be run.
+pub(super) fn node_error(error: &io::Error) -> BenchError {
+    BenchError::Browser(match error.kind() {
+        io::ErrorKind::NotFound => "node is not installed; install Node.js 20 or later".to_owned(),
+        _ => format!("node cannot be run: {error}"),
+    })
+}
+
+/// The line of a script's complaints that says most.
+pub(super) fn reason(complaints: &str) -> Option<&str> {
+    let lines = || complaints.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines().find(|line| line.contains("Error")).or_else(|| lines().next())
+}
+
 /// The scripts and what they need are there.
-fn check(folder: &Path) -> Result<(), BenchError> {
-    if !folder.join(SCRIPT).is_file() {
+pub(super) fn check(folder: &Path, script: &str) -> Result<(), BenchError> {
+    if !folder.join(script).is_file() {
         return Err(BenchError::Browser(format!(
-            "there is no {SCRIPT} in {}; run this in rekindle's source folder, or name its tests/browser with --browser-scripts",
+            "there is no {script} in {}; run this in rekindle's source folder, or name its tests/browser with --browser-scripts",
             folder.display()
         )));
     }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_with_the_remedy() {
         let folder = tempfile::tempdir().expect("a folder");
-        let said = |folder: &Path| check(folder).expect_err("refused").to_string();
+        let said = |folder: &Path| check(folder, SCRIPT).expect_err("refused").to_string();
         assert!(said(folder.path()).contains("--browser-scripts"));
         std::fs::write(folder.path().join(SCRIPT), "").expect("written");
         assert!(said(folder.path()).contains("npm ci"));

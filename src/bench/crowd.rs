@@ -112,6 +112,8 @@ impl Ord for Later {
 #[derive(Debug, Clone)]
 pub(crate) struct Sight {
     pub connected: bool,
+    /// Its page has nothing to do about a restart.
+    pub at_rest: bool,
     pub failed: Option<String>,
     pub rejoined: u32,
 }
@@ -350,7 +352,7 @@ impl Crowd {
         let Stage::In(client) = &mut place.stage else { return };
         let outgoing: Vec<Bytes> = client.outgoing().collect();
         let link = link(client);
-        let next = [client.next_timeout(), place.page.next(link)]
+        let next = [client.next_timeout(), place.page.next(now, link)]
             .into_iter()
             .flatten()
             .min();
@@ -499,6 +501,7 @@ impl Crowd {
         };
         Sight {
             connected,
+            at_rest: place.page.is_at_rest(),
             failed,
             rejoined: place.rejoined,
         }
@@ -515,6 +518,14 @@ impl Crowd {
 
     pub fn viewer(&self, seat: usize) -> Option<&Viewer> {
         self.media(seat)?.viewer()
+    }
+
+    pub fn viewer_mut(&mut self, seat: usize) -> Option<&mut Viewer> {
+        match &mut self.seats[seat].stage {
+            Stage::In(client) => client.media.viewer_mut(),
+            Stage::Out(media) | Stage::Joining(_, media) => media.viewer_mut(),
+            Stage::Failed(_) => None,
+        }
     }
 
     pub fn client(&self, seat: usize) -> Option<&Client> {
@@ -552,6 +563,9 @@ fn link(client: &Client) -> Link {
             .and_then(|viewer| viewer.last())
             .map(|(_, at)| at)
             .filter(|_| client.media.role() == Role::Viewer),
+        mixes: client.mixes(),
+        sent: client.sent_at(),
+        broken: client.is_broken(),
     }
 }
 

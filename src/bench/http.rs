@@ -26,7 +26,7 @@ use super::target::Target;
 use crate::vault::Role;
 
 /// As in `rekindle.js`: how long until the next attempt to open the event stream, and how long one may take.
-const RETRY: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
+const RETRY: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(500)];
 const ATTEMPT: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(4000)];
 /// How long a POST may take.
 const POST_TIME: Duration = Duration::from_secs(10);

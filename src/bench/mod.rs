@@ -3,14 +3,16 @@
 //! Servers run as child processes, are killed with SIGKILL and started again; clients of our own join them by WHIP and WHEP, and tell
 //! from authentic packets what was lost and for how long. Every arm takes its turn in one run, so that a machine's mood hits all alike.
 //!
-//! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets), `http` (their HTTP), `path` (delay and loss).
+//! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets), `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
 //! - Real browsers: `browser`.
 //! - The servers: `server`, `disk`, `target`.
-//! - The run: `scenario`, `turn`, `vault`, `run`.
+//! - The run: `scenario`, `turn`, `vault`, `sweep`, `run`; how it ends: `stop`, `children`.
 //! - What is told: `stats`, `machine`, `report`.
 
 mod browser;
+mod children;
 mod client;
+mod clients;
 mod crowd;
 mod disk;
 mod error;
@@ -22,6 +24,8 @@ mod run;
 mod scenario;
 mod server;
 mod stats;
+mod stop;
+mod sweep;
 mod target;
 mod turn;
 mod vault;
@@ -32,6 +36,7 @@ use std::time::Duration;
 pub use error::BenchError;
 pub use run::run;
 pub use scenario::{Arm, Axes};
+pub use sweep::Grid;
 
 use client::{CameraSettings, Manner};
 
@@ -68,6 +73,15 @@ impl Browser {
     }
 }
 
+/// A sweep over down times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Over the usual ones.
+    Usual,
+    /// Over these.
+    Over(Grid),
+}
+
 /// What a run goes by.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -81,8 +95,8 @@ pub struct Settings {
     pub kills: Option<u32>,
     /// How long a broadcast is watched undisturbed before the first kill of a turn.
     pub steady: Duration,
-    /// How clients renew keys.
-    pub client: Browser,
+    /// How clients renew keys; as Chromium where not given, in a sweep in both ways.
+    pub client: Option<Browser>,
     /// What they offer.
     pub dtls: DtlsVersions,
     /// Video frames per second, where the usual number is not wanted.
@@ -103,6 +117,8 @@ pub struct Settings {
     pub browsers: Vec<Browser>,
     /// The folder of the scripts that drive them.
     pub browser_scripts: PathBuf,
+    /// Down times to sweep over, in place of all else that is measured.
+    pub sweep: Option<Sweep>,
     /// Peers of a vault whose start is measured; none where 0.
     pub vault_peers: usize,
     /// Where the result goes as JSON.
@@ -114,7 +130,7 @@ pub struct Settings {
 impl Settings {
     fn manner(&self) -> Manner {
         Manner {
-            browser: self.client,
+            browser: self.client.unwrap_or_default(),
             only_12: self.dtls == DtlsVersions::Only12,
         }
     }

@@ -1,20 +1,23 @@
 //! A whole run: every scenario, the arms in turns.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::client::CameraSettings;
+use super::clients::Clients;
 use super::error::BenchError;
 use super::machine::Machine;
 use super::path::Conditions;
+use super::report::heat::Screen;
 use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, html, table};
 use super::scenario::{Arm, Scenario};
 use super::server::Server;
+use super::stop::Stop;
 use super::target::Target;
-use super::turn::{self, Clients, Turn};
-use super::{Settings, browser, report, vault};
+use super::turn::{self, Turn};
+use super::{Settings, browser, report, sweep, vault};
 
 /// Viewers and handshakes of each, to measure what one costs.
 const COST_VIEWERS: usize = 50;
@@ -23,23 +26,26 @@ const COST_ROUNDS: usize = 4;
 /// Runs a benchmark, prints its table, and writes what was asked for.
 ///
 /// # Errors
-/// [`BenchError`], with the cause. A viewer that gets no media again is no error but a result.
+/// [`BenchError`], with the cause. A viewer that gets no media again is no error but a result. What a sweep has measured before an error
+/// is reported all the same.
 pub fn run(settings: &Settings) -> Result<(), BenchError> {
-    let report = measure(settings)?;
-    print!("{}", table::write(&report));
+    let reports = settings.sweep.is_some();
+    let stop = Stop::listen(reports).map_err(BenchError::system("cannot listen to signals"))?;
+    let (report, error) = measure(settings, &stop)?;
+    print!("{}", table::write(&report, Screen::of_stdout()));
     if let Some(path) = &settings.json {
         report::write(path, &report::json(&report))?;
     }
     if let Some(path) = &settings.html {
         report::write(path, &html::write(&report))?;
     }
-    Ok(())
+    error.map_or(Ok(()), Err)
 }
 
-fn measure(settings: &Settings) -> Result<Report, BenchError> {
+fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchError>), BenchError> {
     let began = Instant::now();
     // With real browsers, they alone.
-    let scenarios = if settings.browsers.is_empty() {
+    let scenarios = if settings.browsers.is_empty() && settings.sweep.is_none() {
         settings.axes.scenarios()
     } else {
         Vec::new()
@@ -54,6 +60,11 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
     if against.is_some() {
         arms = vec![Arm::Reconnect];
         notes.push("The server is not ours to kill: all clients leave it at once and come again.".to_owned());
+    }
+    if settings.sweep.is_some() && arms.contains(&Arm::Reconnect) {
+        return Err(BenchError::Options(
+            "--sweep follows connections that are kept; leave `reconnect` out of --arms".to_owned(),
+        ));
     }
     if let Some(missing) = arms.iter().find(|arm| !arm.is_available()) {
         notes.push(format!(
@@ -74,6 +85,15 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
     let most = scenarios.iter().map(|s| s.viewers).max().unwrap_or_default();
     crate::server::raise_open_files((4 * most + 256) as u64);
 
+    if settings.sweep.is_some() {
+        let sweep::Swept { result, error } = sweep::measure(settings, &arms, stop);
+        if let Some(error) = &error {
+            notes.push(format!("The sweep ended early: {error}"));
+        }
+        let mut report = Report::new(settings, machine, notes, began);
+        report.sweep = Some(result);
+        return Ok((report, error));
+    }
     let total: u64 = scenarios
         .iter()
         .map(|scenario| {
@@ -121,20 +141,14 @@ fn measure(settings: &Settings) -> Result<Report, BenchError> {
         peers => Some(vault::measure(settings, peers, |what| progress.set_message(what))?),
     };
     progress.finish_and_clear();
-    Ok(Report {
+    let report = Report {
         vault,
         browsers,
-        machine,
-        made_at: SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs(),
-        took: began.elapsed(),
-        conditions: report::RunConditions::of(settings),
         handshake,
         scenarios: results,
-        notes,
-    })
+        ..Report::new(settings, machine, notes, began)
+    };
+    Ok((report, None))
 }
 
 /// A bar on a terminal, nothing elsewhere.

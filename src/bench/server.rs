@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::children;
 use super::error::BenchError;
 use crate::net::timeline::monotonic_us;
 
@@ -78,6 +79,7 @@ impl Server {
         .map_err(BenchError::system("cannot make a temporary folder"))?;
         crate::vault::KeyFile::generate(&folder.path().join("key.txt"))
             .map_err(|error| BenchError::Server(error.to_string()))?;
+        children::keep_folder(folder.path());
         let options = OPTIONS.iter().map(ToString::to_string).chain(more.iter().cloned());
         Ok(Self {
             options: options.collect(),
@@ -129,7 +131,7 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let spawned = Instant::now();
-        let mut child = command.spawn().map_err(BenchError::system("cannot start a server"))?;
+        let mut child = children::spawn(&mut command, false).map_err(BenchError::system("cannot start a server"))?;
         let (ready, readied) = mpsc::channel();
         let (log, logged) = mpsc::channel();
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
@@ -168,8 +170,7 @@ impl Server {
     pub fn kill(&mut self) -> Instant {
         let at = Instant::now();
         if let Some(mut running) = self.running.take() {
-            let _ = running.child.kill();
-            let _ = running.child.wait();
+            children::kill(&mut running.child);
         }
         at
     }
@@ -241,6 +242,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        children::forget_folder(self.folder.path());
     }
 }
 

@@ -21,11 +21,16 @@ pub(crate) struct Target {
 impl Target {
     /// A rekindle server of this benchmark.
     pub fn own(address: SocketAddr) -> Self {
+        Self::channel(address, "bench")
+    }
+
+    /// One channel of it, of several.
+    pub fn channel(address: SocketAddr, name: &str) -> Self {
         Self {
             address,
             host: address.to_string(),
-            whip: "/whip/bench".to_owned(),
-            whep: "/whep/bench".to_owned(),
+            whip: format!("/whip/{name}"),
+            whep: format!("/whep/{name}"),
             token: None,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::bench::{self, Arm, Axes, Browser, DtlsVersions, Settings};
+use crate::bench::{self, Arm, Axes, Browser, DtlsVersions, Grid, Settings, Sweep};
 
 use super::error::CliError;
 
@@ -28,9 +28,8 @@ enum ArmName {
     Reconnect,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum ClientName {
-    #[default]
     Chromium,
     Firefox,
 }
@@ -70,7 +69,21 @@ struct ResumeArgs {
     #[arg(long, value_name = "PERCENT", value_delimiter = ',', value_parser = percent)]
     loss: Option<Vec<f64>>,
 
-    /// Arms, in the order in which they take turns [default: all]
+    /// Sweep over down times FROM..TO:STEP in milliseconds, at round trips of 0, 20, 50 and 100 ms unless --rtt says others
+    ///
+    /// Without a value: 0..1500:25, with real browsers (--browser) 0..1500:250. The same clients, in the manner of Chromium and of Firefox
+    /// unless --client names one, go through a kill at each point; what is told is the gap minus the down time, as a heat map. Points
+    /// that stand out are measured twice more at the end. The order is shuffled by --seed. Ctrl-C cuts it short, and what was measured is
+    /// reported; a second Ctrl-C ends it at once.
+    #[arg(
+        long,
+        value_name = "FROM..TO:STEP",
+        num_args = 0..=1,
+        conflicts_with_all = ["viewers", "down", "loss", "turns", "kills", "against", "vault"]
+    )]
+    sweep: Option<Option<Grid>>,
+
+    /// Arms, in the order in which they take turns [default: all; of a sweep: rehandshake]
     #[arg(long, value_name = "ARM", value_delimiter = ',')]
     arms: Option<Vec<ArmName>>,
 
@@ -86,9 +99,9 @@ struct ResumeArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 1)]
     steady: u64,
 
-    /// Whose way of renewing keys the clients imitate
-    #[arg(long, value_name = "BROWSER", default_value = "chromium")]
-    client: ClientName,
+    /// Whose way of renewing keys the clients imitate [default: chromium; of a sweep: both]
+    #[arg(long, value_name = "BROWSER")]
+    client: Option<ClientName>,
 
     /// DTLS versions that the clients offer
     #[arg(long, value_name = "VERSION", default_value = "both")]
@@ -179,7 +192,13 @@ impl ResumeArgs {
             rtt: self.rtt,
             loss: self.loss,
         };
-        let usual_vault = if axes.is_default() && self.against.is_none() && self.browser.is_empty() {
+        let sweep = self.sweep.map(|grid| grid.map_or(Sweep::Usual, Sweep::Over));
+        let usual_arms = if sweep.is_some() {
+            vec![Arm::Rehandshake]
+        } else {
+            Arm::ALL.to_vec()
+        };
+        let usual_vault = if sweep.is_none() && axes.is_default() && self.against.is_none() && self.browser.is_empty() {
             10_000
         } else {
             0
@@ -187,13 +206,12 @@ impl ResumeArgs {
         Settings {
             vault_peers: self.vault.unwrap_or(usual_vault),
             axes,
-            arms: self
-                .arms
-                .map_or_else(|| Arm::ALL.to_vec(), |arms| arms.iter().map(arm).collect()),
+            arms: self.arms.map_or(usual_arms, |arms| arms.iter().map(arm).collect()),
             turns: self.turns,
             kills: self.kills,
             steady: Duration::from_secs(self.steady),
-            client: self.client.browser(),
+            client: self.client.map(ClientName::browser),
+            sweep,
             dtls: match self.dtls {
                 DtlsName::Both => DtlsVersions::Both,
                 DtlsName::Only12 => DtlsVersions::Only12,

@@ -24,7 +24,7 @@ pub struct Options {
     pub only_12: bool,
     /// Longest datagram in bytes: decides into how many a ClientHello is cut.
     pub mtu: usize,
-    /// First retransmission timeout; it doubles.
+    /// First retransmission timeout; it doubles. ClientHellos are repeated exactly then, as browsers do it.
     pub rto: Duration,
 }
 
@@ -64,6 +64,11 @@ pub struct Association {
     active: bool,
     /// The server has answered the ClientHello.
     answered: bool,
+    /// While it has not: when the ClientHello is repeated next, and how long after the last time that is.
+    repeats: Option<(Instant, Duration)>,
+    /// When the library wants to be called next, by its own clock, and how far that clock is ahead.
+    library_next: Instant,
+    ahead: Duration,
     outgoing: Vec<Bytes>,
 }
 
@@ -119,7 +124,10 @@ impl Association {
             Dtls::new_auto(config, own, now)
         };
         dtls.set_active(true);
-        Self::begun(dtls, true, now)
+        let mut association = Self::begun(dtls, true, now);
+        association.repeats = Some((now + options.rto, options.rto));
+        association.next = now + options.rto;
+        association
     }
 
     /// Waits for the other side's ClientHello.
@@ -144,6 +152,9 @@ impl Association {
             server_certificate: None,
             failed: false,
             answered: false,
+            repeats: None,
+            library_next: now,
+            ahead: Duration::ZERO,
             outgoing: Vec::new(),
         };
         association.drive(now, None);
@@ -164,10 +175,22 @@ impl Association {
                 return;
             }
         }
-        let result = self
-            .dtls
-            .handle_timeout(now)
-            .and_then(|()| datagram.map_or(Ok(()), |d| self.dtls.handle_packet(d)));
+        // The library draws its timeouts, up to a quarter shorter or longer; browsers do not. Until there is an answer its clock stands, and
+        // goes on to the end of its timeout when a repetition is due. The answer itself comes before the time: by then there is no timeout.
+        let answer = datagram.filter(|_| self.repeats.take_if(|_| self.answered).is_some());
+        let rest = datagram.filter(|_| answer.is_none());
+        if let Some((at, pause)) = &mut self.repeats {
+            if now < *at {
+                return;
+            }
+            *pause *= 2;
+            *at += *pause;
+            self.ahead = self.ahead.max(self.library_next.saturating_duration_since(now));
+        }
+        let result = answer
+            .map_or(Ok(()), |data| self.dtls.handle_packet(data))
+            .and_then(|()| self.dtls.handle_timeout(now + self.ahead))
+            .and_then(|()| rest.map_or(Ok(()), |data| self.dtls.handle_packet(data)));
         if result.is_err() {
             self.failed = true;
             return;
@@ -183,7 +206,8 @@ impl Association {
                     self.exported = self.keys.clone();
                 }
                 Output::Timeout(next) => {
-                    self.next = next;
+                    self.library_next = next;
+                    self.next = self.repeats.map_or(next - self.ahead, |(at, _)| at);
                     return;
                 }
                 _ => {}
@@ -232,5 +256,34 @@ impl Association {
             sending: context(usize::from(!self.active)),
             receiving: context(usize::from(self.active)),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_hello_is_repeated_at_the_times_that_browsers_have() {
+        let certificate = Certificate::new();
+        for (only_12, rto_ms) in [(false, 50), (true, 50), (false, 200)] {
+            let options = Options {
+                only_12,
+                mtu: 1200,
+                rto: Duration::from_millis(rto_ms),
+            };
+            let begun = Instant::now();
+            let mut association = Association::new(&certificate, options, None, begun);
+            assert!(!association.outgoing().is_empty(), "the first one");
+            let mut sent = Vec::new();
+            for ms in 1..=(20 * rto_ms) {
+                association.drive(begun + Duration::from_millis(ms), None);
+                if !association.outgoing().is_empty() {
+                    sent.push(ms / rto_ms);
+                    assert_eq!(ms % rto_ms, 0, "{ms} ms");
+                }
+            }
+            assert_eq!(sent, [1, 3, 7, 15], "in first timeouts");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod association;
 mod ice;
 mod offer;
+mod outage;
 pub(crate) mod page;
 mod payload;
 mod publisher;
@@ -23,15 +24,16 @@ use ice::Credentials;
 use offer::{OfferOptions, Transport, offer};
 pub(crate) use publisher::{Camera, CameraSettings, Publisher};
 pub(crate) use random::Random;
-pub(crate) use viewer::{Life, Viewer};
+pub(crate) use viewer::{Gap, Life, Viewer};
 
 use super::Browser;
 use crate::vault::Role;
 
-/// Until the first check was answered, and then (RFC 8445 §14.3; browsers while media flows).
-const CHECK_FAST: Duration = Duration::from_millis(50);
+/// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as STUN retransmits (RFC 8489 §6.2.1); and
+/// then, while media flows.
+const CHECK_FAST: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
 const CHECK_SLOW: Duration = Duration::from_millis(2500);
-/// First retransmission of a ClientHello: at least this, and at least two round trips of ICE, as in Chromium.
+/// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least two round trips of ICE.
 const FIRST_RTO: Duration = Duration::from_millis(50);
 /// Timeouts are multiples of this, so that many clients have the same.
 const RTO_STEP_MS: u128 = 10;
@@ -67,6 +69,13 @@ impl Media {
     }
 
     pub fn viewer(&self) -> Option<&Viewer> {
+        match self {
+            Self::Viewer(viewer) => Some(viewer),
+            _ => None,
+        }
+    }
+
+    pub fn viewer_mut(&mut self) -> Option<&mut Viewer> {
         match self {
             Self::Viewer(viewer) => Some(viewer),
             _ => None,
@@ -165,10 +174,12 @@ impl Offered {
             rtt: None,
             ice_up: false,
             next_check: Some(now),
+            checks: 0,
             transactions: Vec::new(),
             association: None,
             keys: None,
             moves: false,
+            sent_at: None,
             hello_at: None,
             connected_at: None,
             handshakes: 0,
@@ -205,10 +216,13 @@ pub(crate) struct Client {
     rtt: Option<Duration>,
     ice_up: bool,
     next_check: Option<Instant>,
+    /// Checks since the last port was taken.
+    checks: u32,
     transactions: Vec<([u8; 12], Instant)>,
     association: Option<Association>,
     keys: Option<Keys>,
     moves: bool,
+    sent_at: Option<Instant>,
     /// When the present or last handshake began.
     pub hello_at: Option<Instant>,
     /// When the last handshake was complete.
@@ -242,6 +256,7 @@ impl Client {
                 self.moves = true;
                 self.ice_up = false;
                 self.transactions.clear();
+                self.checks = 0;
                 self.next_check = Some(now);
             }
         }
@@ -262,12 +277,28 @@ impl Client {
         self.media.parted()
     }
 
+    /// When something of a handshake was last sent, where this browser says so (Firefox does not, and needs not: see [`Client::mixes`]).
+    pub fn sent_at(&self) -> Option<Instant> {
+        self.sent_at.filter(|_| self.mixes())
+    }
+
+    /// The answer to a ClientHello may reach the attempt after it, since both have the same port.
+    pub fn mixes(&self) -> bool {
+        self.manner.browser == Browser::Chromium
+    }
+
+    /// A handshake has failed, and nothing more comes of it.
+    pub fn is_broken(&self) -> bool {
+        self.keys.is_none() && self.association.as_ref().is_some_and(|association| association.failed)
+    }
+
     fn start_handshake(&mut self, now: Instant) {
         self.hello_at = Some(now);
+        self.sent_at = Some(now);
         let options = Options {
             only_12: self.manner.only_12,
             mtu: MTU,
-            rto: FIRST_RTO.max(rounded(2 * self.rtt.unwrap_or_default())),
+            rto: first_rto(self.manner.browser, self.rtt.unwrap_or_default()),
         };
         let mut association = match self.active {
             true => Association::new(&self.certificate, options, None, now),
@@ -326,7 +357,11 @@ impl Client {
         let Some(association) = &mut self.association else {
             return;
         };
+        let before = self.out.len();
         self.out.extend(association.outgoing());
+        if self.out.len() > before {
+            self.sent_at = Some(now);
+        }
         match association.keys(&self.fingerprint) {
             Some(Ok(keys)) => {
                 self.keys = Some(keys);
@@ -419,7 +454,12 @@ impl Client {
             self.transactions.push((transaction, now));
             let check = ice::check(&self.credentials, &self.credentials.server_pwd, transaction);
             self.out.push(check.into());
-            self.next_check = Some(now + if self.ice_up { CHECK_SLOW } else { CHECK_FAST });
+            let pause = match self.ice_up {
+                true => CHECK_SLOW,
+                false => check_pause(self.manner.browser, self.checks),
+            };
+            self.next_check = Some(now + pause);
+            self.checks += 1;
         }
         if let Some(association) = self.association.as_mut().filter(|a| a.next <= now) {
             association.drive(now, None);
@@ -446,6 +486,22 @@ pub(crate) struct Check {
     credentials: Credentials,
     transaction: [u8; 12],
     request: Vec<u8>,
+}
+
+/// When a ClientHello is first repeated.
+fn first_rto(browser: Browser, rtt: Duration) -> Duration {
+    match browser {
+        Browser::Chromium => FIRST_RTO.max(rounded(2 * rtt)),
+        Browser::Firefox => FIRST_RTO,
+    }
+}
+
+/// How long after a check that is not answered the next one goes out; `before`: how many of this port there were before it.
+fn check_pause(browser: Browser, before: u32) -> Duration {
+    match browser {
+        Browser::Chromium => CHECK_FAST[0],
+        Browser::Firefox => (CHECK_FAST[1] * (1 << before.min(6))).min(CHECK_SLOW),
+    }
 }
 
 /// The next step of timeouts.
@@ -478,5 +534,25 @@ impl Check {
     pub fn is_answered_by(&self, data: &[u8], socket: &std::net::UdpSocket) -> bool {
         let own = socket.local_addr().ok();
         own.and_then(|own| ice::success(&self.credentials, own, data)) == Some(self.transaction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn each_browser_has_its_own_timeouts() {
+        use Browser::{Chromium, Firefox};
+        assert_eq!(
+            [0, 20, 100].map(|rtt| first_rto(Chromium, rtt * MS)),
+            [50 * MS, 50 * MS, 200 * MS]
+        );
+        assert_eq!([0, 20, 100].map(|rtt| first_rto(Firefox, rtt * MS)), [50 * MS; 3]);
+        assert_eq!([0, 1, 2].map(|before| check_pause(Chromium, before)), [50 * MS; 3]);
+        let pauses = [0, 1, 2, 6, 30].map(|before| check_pause(Firefox, before));
+        assert_eq!(pauses, [100 * MS, 200 * MS, 400 * MS, 2500 * MS, 2500 * MS]);
     }
 }

@@ -3,13 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-/// As in `rekindle-session.js`.
-const REAPPLY: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1000)];
-const BLIND: [Duration; 2] = [Duration::from_millis(1000), Duration::from_secs(10)];
-const FAR: Duration = Duration::from_millis(20);
-const HANDSHAKE: Duration = Duration::from_millis(40);
-const HANDSHAKE_RTTS: f64 = 2.5;
-const GIVE_UP: Duration = Duration::from_secs(5);
+use super::outage::{Outage, Present};
+
 /// A client that knows no event stream and makes new sessions gives up on the old one after so long without a packet.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -57,21 +52,12 @@ pub(crate) struct Link {
     pub rtt: Option<Duration>,
     /// When the last packet came, where packets are expected.
     pub heard: Option<Instant>,
-}
-
-/// What is known of an outage.
-#[derive(Debug)]
-struct Outage {
-    began: Instant,
-    /// Handshakes before it, or before the last renewal.
-    base: u64,
-    back: Option<Instant>,
-    /// When the server, since it is back, said that a ClientHello has come.
-    seen: Option<Instant>,
-    /// For how long, says the server, others may be before us.
-    patience: Duration,
-    applied_at: Option<Instant>,
-    applied: u32,
+    /// The answer to a ClientHello may reach the attempt after it.
+    pub mixes: bool,
+    /// When something of a handshake was last sent, where the browser says so.
+    pub sent: Option<Instant>,
+    /// The last handshake has failed.
+    pub broken: bool,
 }
 
 /// See the module.
@@ -115,31 +101,27 @@ impl Page {
     }
 
     /// The first event of a stream.
-    pub fn hello(&mut self, now: Instant, link: Link, hello: Hello) {
+    pub fn hello(&mut self, now: Instant, link: Link, greeting: Hello) {
         self.stream_open = true;
-        self.server_has_keys = hello.connected;
-        let another = self.process.as_ref().is_some_and(|known| *known != hello.process);
-        self.process = Some(hello.process);
+        self.server_has_keys = greeting.connected;
+        let another = self.process.as_ref().is_some_and(|known| *known != greeting.process);
+        self.process = Some(greeting.process.clone());
         if another && self.outage.is_none() {
             self.begin(now, link);
         }
         // A false alarm: only the stream was lost.
-        if !another && self.outage.as_ref().is_some_and(|outage| outage.applied == 0) {
+        if !another && self.outage.as_ref().is_some_and(Outage::is_untouched) {
             self.outage = None;
         }
         if let Some(outage) = &mut self.outage {
-            outage.back = Some(now);
-            outage.patience = hello.patience;
-            if hello.handshaking {
-                outage.seen = Some(now);
-            }
+            outage.greeted(now, &greeting);
         }
     }
 
     /// The server says that a handshake has begun.
     pub fn seen(&mut self, now: Instant) {
         if let Some(outage) = &mut self.outage {
-            outage.seen = Some(now);
+            outage.saw(now);
         }
     }
 
@@ -156,16 +138,22 @@ impl Page {
 
     fn begin(&mut self, now: Instant, link: Link) {
         self.server_has_keys = false;
-        let applied_at = self.outage.as_ref().and_then(|outage| outage.applied_at);
-        self.outage = Some(Outage {
-            began: now,
-            base: link.handshakes,
-            back: None,
-            seen: None,
-            patience: Duration::ZERO,
-            applied_at,
-            applied: 0,
-        });
+        self.outage = Some(Outage::new(now, link, self.outage.as_ref()));
+    }
+
+    /// Nothing is to be done about a restart, or no more.
+    pub fn is_at_rest(&self) -> bool {
+        self.outage.is_none() && !self.leaving
+    }
+
+    fn present(&self, at: Instant) -> Present {
+        Present {
+            at,
+            keeps: self.way == Way::Wait,
+            stream_open: self.stream_open,
+            refused: self.refused,
+            server_has_keys: self.server_has_keys,
+        }
     }
 
     /// Looks at all that is known, and says what to do.
@@ -177,78 +165,49 @@ impl Page {
             self.way = Way::Rejoin;
             self.begin(now, link);
         }
+        let present = self.present(now);
         let outage = self.outage.as_mut()?;
         if self.way == Way::Rejoin {
             self.leaving = true;
             return Some(Act::Rejoin);
         }
-        let up = match self.way {
-            Way::Wait => self.stream_open && self.server_has_keys,
-            _ => link.connected && link.handshakes > outage.base,
-        };
-        if up && (!self.stream_open || self.server_has_keys) {
+        if outage.has_keys(link, present) && (!self.stream_open || self.server_has_keys) {
             if self.stream_open {
                 self.outage = None;
             }
             return None;
         }
-        let back = outage.back.filter(|_| self.stream_open);
-        if back.is_some_and(|back| now >= back + GIVE_UP + outage.patience) {
+        if outage.is_hopeless(present) {
             self.leaving = true;
             return Some(Act::Rejoin);
         }
-        if self.due(link).is_some_and(|due| due <= now) {
-            let outage = self.outage.as_mut()?;
-            outage.applied_at = Some(now);
-            outage.applied += 1;
-            outage.base = link.handshakes;
+        if outage.renewal_at(link, present).is_some_and(|due| due <= now) {
+            outage.renews(now, link);
             return Some(Act::Renew);
         }
         None
     }
 
-    /// When [`Page::assess`] wants to be called next, news aside.
-    pub fn next(&self, link: Link) -> Option<Instant> {
+    /// When [`Page::assess`] wants to be called next, news aside. It has been called at `now`.
+    pub fn next(&self, now: Instant, link: Link) -> Option<Instant> {
         if self.leaving {
             return None;
         }
-        let outage = self.outage.as_ref().filter(|_| self.stream_open);
-        let give_up = outage.and_then(|o| Some(o.back? + GIVE_UP + o.patience));
-        [self.silence_ends(link), self.due(link), give_up]
-            .into_iter()
-            .flatten()
-            .min()
+        let present = self.present(now);
+        let outage = self.outage.as_ref();
+        // Once keys are there, only the news that the server has them ends it.
+        let renewal = outage
+            .and_then(|outage| outage.renewal_at(link, present))
+            .filter(|due| *due > now);
+        let look = outage
+            .and_then(|outage| outage.look_again_at(present))
+            .filter(|at| *at > now);
+        [self.silence_ends(link), renewal, look].into_iter().flatten().min()
     }
 
     fn silence_ends(&self, link: Link) -> Option<Instant> {
         let watches = self.way == Way::Rejoin && !self.has_stream && self.outage.is_none();
         link.heard.filter(|_| watches).map(|at| at + SILENCE)
-    }
-
-    /// When the next renewal is due.
-    fn due(&self, link: Link) -> Option<Instant> {
-        let outage = self.outage.as_ref().filter(|_| self.way == Way::Renew)?;
-        if link.connected && link.handshakes > outage.base && (!self.stream_open || self.server_has_keys) {
-            return None;
-        }
-        let rtt = link.rtt.unwrap_or_default();
-        // A handshake that has begun is given the time that it takes, its wait for its turn included.
-        let handshake = HANDSHAKE + rtt.mul_f64(HANDSHAKE_RTTS) + outage.patience;
-        let earliest = outage.applied_at.max(outage.seen).map(|at| at + handshake);
-        let at_least = |at: Instant| earliest.map_or(at, |earliest| earliest.max(at));
-        let backoff = 1 << outage.applied.saturating_sub(1).min(6);
-        let again = |applied: Instant| at_least(applied + outage.patience + REAPPLY[1].min(REAPPLY[0] * backoff));
-        match (outage.back.filter(|_| self.stream_open), outage.applied_at) {
-            (Some(back), Some(applied)) if applied >= back => Some(again(applied)),
-            (Some(back), _) if !self.server_has_keys => Some(at_least(back)),
-            (Some(back), applied) => Some(again(applied.unwrap_or(back))),
-            (None, Some(applied)) if outage.applied > 0 => Some(at_least(applied + 2 * BLIND[0] * backoff))
-                .filter(|due| !self.refused && *due < outage.began + BLIND[1]),
-            // Hearing of the return takes two round trips; a process that is replaced at once is there when the ClientHello arrives.
-            (None, _) if rtt > FAR => Some(at_least(outage.began)),
-            (None, _) if self.refused => None,
-            (None, _) => Some(at_least(outage.began + BLIND[0])),
-        }
     }
 }
 
@@ -273,6 +232,9 @@ mod tests {
             connected,
             rtt: Some(2 * MS),
             heard: None,
+            mixes: true,
+            sent: None,
+            broken: false,
         }
     }
 
@@ -287,7 +249,7 @@ mod tests {
         page.unreachable(true);
         assert_eq!(page.assess(t, link(1, true)), None);
         assert_eq!(
-            page.next(link(1, true)),
+            page.next(t, link(1, true)),
             None,
             "a refusing port tells when it takes again"
         );
@@ -295,7 +257,7 @@ mod tests {
         page.hello(back, link(1, true), hello("2", false, false));
         assert_eq!(page.assess(back, link(1, true)), Some(Act::Renew));
         assert_eq!(page.assess(back, link(1, false)), None);
-        assert_eq!(page.next(link(1, false)), Some(back + 300 * MS));
+        assert_eq!(page.next(back, link(1, false)), Some(back + 300 * MS));
         assert_eq!(page.assess(back + 300 * MS, link(1, false)), Some(Act::Renew));
         page.keyed();
         assert_eq!(page.assess(back + 310 * MS, link(2, true)), None);
@@ -310,7 +272,7 @@ mod tests {
         page.lost(t, link(1, true));
         page.hello(t, link(1, true), hello("2", false, false));
         assert_eq!(page.assess(t, link(1, true)), Some(Act::Renew));
-        assert_eq!(page.assess(t + 5000 * MS, link(1, false)), Some(Act::Rejoin));
+        assert_eq!(page.assess(t + 5001 * MS, link(1, false)), Some(Act::Rejoin));
         assert_eq!(page.assess(t + 6000 * MS, link(1, false)), None, "it is on its way");
     }
 
@@ -326,7 +288,7 @@ mod tests {
             ..link(1, true)
         };
         assert_eq!(page.assess(t, heard), None);
-        assert_eq!(page.next(heard), Some(t + SILENCE));
+        assert_eq!(page.next(t, heard), Some(t + SILENCE));
         assert_eq!(page.assess(t + SILENCE, heard), Some(Act::Rejoin));
     }
 
@@ -355,7 +317,7 @@ mod tests {
         let back = t + 100 * MS;
         page.hello(back, far(1, false), hello("2", false, true));
         assert_eq!(page.assess(back, far(1, false)), None);
-        assert_eq!(page.next(far(1, false)), Some(back + 165 * MS));
+        assert_eq!(page.next(back, far(1, false)), Some(back + 165 * MS));
         page.keyed();
         assert_eq!(page.assess(back + 20 * MS, far(2, true)), None);
         assert!(page.outage.is_none());

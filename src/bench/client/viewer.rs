@@ -87,6 +87,7 @@ pub(crate) struct Viewer {
     rtt: Duration,
     last: Option<(Life, Instant)>,
     pub gaps: Vec<Gap>,
+    widest: Duration,
     pub packets: u64,
     pub nacks: u64,
     pub plis: u64,
@@ -104,6 +105,7 @@ impl Viewer {
             rtt: Duration::ZERO,
             last: None,
             gaps: Vec::new(),
+            widest: Duration::ZERO,
             packets: 0,
             nacks: 0,
             plis: 0,
@@ -131,6 +133,11 @@ impl Viewer {
     /// When the last packet came, and from which life of the server.
     pub fn last(&self) -> Option<(Life, Instant)> {
         self.last
+    }
+
+    /// The largest gap between two packets since the last call.
+    pub fn take_widest(&mut self) -> Duration {
+        std::mem::take(&mut self.widest)
     }
 
     /// How many packets of these numbers have not come.
@@ -182,6 +189,9 @@ impl Viewer {
         match self.last {
             Some((before, last)) if before != life => self.gaps.push(Gap { life, last, first: now }),
             _ => {}
+        }
+        if let Some((_, last)) = self.last {
+            self.widest = self.widest.max(now.saturating_duration_since(last));
         }
         self.last = Some((life, now));
         match kind {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::svg::{PARTS, colour, distributions, phases};
+use super::sweep_page;
 use super::{ArmResult, BrowserResult, Report, ScenarioResult};
 use crate::bench::disk::Written;
 use crate::bench::scenario::Arm;
@@ -35,6 +36,9 @@ pub(in crate::bench) fn write(report: &Report) -> String {
     }
     for scenario in &report.scenarios {
         section(&mut page, scenario);
+    }
+    if let Some(sweep) = &report.sweep {
+        sweep_page::section(&mut page, sweep);
     }
     for browser in &report.browsers {
         browsers(&mut page, browser);
@@ -291,10 +295,11 @@ fn conditions(page: &mut String, report: &Report) {
         page,
         "Clients",
         &format!(
-            "renew keys as {} does; offer DTLS {}; a new session refused for now is tried again after {:.0} ms",
+            "renew keys as {}; offer DTLS {}; a new session refused for now is tried again after {:.0} ms",
             match run.client {
-                crate::bench::Browser::Chromium => "Chromium",
-                crate::bench::Browser::Firefox => "Firefox",
+                Some(crate::bench::Browser::Chromium) => "Chromium does",
+                Some(crate::bench::Browser::Firefox) => "Firefox does",
+                None => "the browser that each row names",
             },
             match run.dtls {
                 crate::bench::DtlsVersions::Both => "1.3 and 1.2",
@@ -314,7 +319,7 @@ fn row(page: &mut String, name: &str, value: &str) {
     let _ = write!(page, "<dt>{name}</dt><dd>{value}</dd>");
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -1,12 +1,14 @@
 //! What a run has to say.
 
+pub(super) mod heat;
 pub(super) mod html;
 mod svg;
+mod sweep_page;
 pub(super) mod table;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -17,6 +19,7 @@ use super::error::BenchError;
 use super::machine::Machine;
 use super::scenario::{Arm, Scenario};
 use super::stats::{Summary, as_ms, ms};
+use super::sweep::result::SweepResult;
 use super::turn::{Kill, Turn};
 use super::vault::VaultResult;
 use super::{Browser, DtlsVersions, Settings};
@@ -33,8 +36,28 @@ pub(super) struct Report {
     pub handshake: Option<HandshakeCost>,
     pub scenarios: Vec<ScenarioResult>,
     pub browsers: Vec<BrowserResult>,
+    pub sweep: Option<SweepResult>,
     pub vault: Option<VaultResult>,
     pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Of a run that has measured nothing yet, and ends now.
+    pub fn new(settings: &Settings, machine: Machine, notes: Vec<String>, began: Instant) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            machine,
+            made_at: since.unwrap_or_default().as_secs(),
+            took: began.elapsed(),
+            conditions: RunConditions::of(settings),
+            handshake: None,
+            scenarios: Vec::new(),
+            browsers: Vec::new(),
+            sweep: None,
+            vault: None,
+            notes,
+        }
+    }
 }
 
 /// What all measurements of a run have in common.
@@ -43,7 +66,8 @@ pub(super) struct RunConditions {
     /// How to run it again.
     pub command: String,
     pub seed: u64,
-    pub client: Browser,
+    /// `None` in a sweep, where each row says it.
+    pub client: Option<Browser>,
     pub dtls: DtlsVersions,
     #[serde(rename = "retry_ms", serialize_with = "as_ms")]
     pub retry: Duration,
@@ -57,7 +81,10 @@ impl RunConditions {
         Self {
             command: command(std::env::args()),
             seed: settings.seed,
-            client: settings.client,
+            client: match settings.sweep {
+                Some(_) => None,
+                None => Some(settings.client.unwrap_or_default()),
+            },
             dtls: settings.dtls,
             retry: settings.retry,
             steady: settings.steady,
@@ -264,7 +291,7 @@ fn phases(arm: Arm, kills: &[&Kill]) -> Vec<Phase> {
             .flat_map(|(_, times)| times.iter().copied());
         times.collect::<Vec<f64>>()
     };
-    let seen = |pick: fn(&super::turn::Sample) -> Option<Duration>| {
+    let seen = |pick: fn(&super::clients::Sample) -> Option<Duration>| {
         let samples = kills.iter().flat_map(|kill| &kill.samples);
         samples.filter_map(pick).map(ms).collect::<Vec<f64>>()
     };

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::heat::{self, Screen};
 use super::{ArmResult, Report, ScenarioResult};
 use crate::bench::scenario::Arm;
 use crate::bench::stats::{Summary, ms};
 
 /// The whole report as text.
-pub(in crate::bench) fn write(report: &Report) -> String {
+pub(in crate::bench) fn write(report: &Report, screen: Screen) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail, here and below.
     let machine = &report.machine;
@@ -29,6 +30,9 @@ pub(in crate::bench) fn write(report: &Report) -> String {
     }
     for scenario in &report.scenarios {
         one(&mut text, scenario);
+    }
+    if let Some(sweep) = &report.sweep {
+        text += &heat::write(sweep, screen);
     }
     for browser in &report.browsers {
         let _ = writeln!(

@@ -59,7 +59,7 @@ export class Broadcast {
    * @param {number} rttMs
    * @param {Options & { relay?: { loss?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
    */
-  static async openFar(rttMs, { relay = {}, ...options } = {}) {
+  static async openFar(rttMs, { relay = {}, server: { args = [] } = {}, ...options } = {}) {
     const relays = [];
     const own = ownAddress();
     const url = async (server) => {
@@ -72,7 +72,7 @@ export class Broadcast {
     };
     const closeRelays = () => relays.forEach((one) => one.close());
     try {
-      const server = { args: ["--advertise", own], udpHost: "127.0.0.1" };
+      const server = { args: [...args, "--advertise", own], udpHost: "127.0.0.1" };
       const broadcast = await Broadcast.open({ ...options, server, publisherUrl: url, viewerUrl: url });
       broadcast.closeRelays = closeRelays;
       return broadcast;
