@@ -15,7 +15,10 @@ fn resolve(flags: &[&str], config: &str) -> Result<Settings, CliError> {
     let matches = ServeArgs::augment_args(Command::new("test"))
         .try_get_matches_from(line)
         .expect("a command line");
-    Settings::resolve(ServeArgs::from_arg_matches(&matches).expect("args"), &matches)
+    Settings::resolve(
+        ServeArgs::from_arg_matches(&matches, Passed::default()).expect("args"),
+        &matches,
+    )
 }
 
 fn settings(flags: &[&str], config: &str) -> Settings {

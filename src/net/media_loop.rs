@@ -1,7 +1,8 @@
 //! The loop: waits for datagrams, tasks and timers, and drives the core with them.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -24,16 +25,23 @@ const TURN: Duration = Duration::from_millis(2);
 /// Longest wait: nothing is due later than that without a datagram or a task.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// What others have for the loop.
+pub(super) struct Inbox {
+    pub tasks: mpsc::Receiver<Task>,
+    pub loaded: mpsc::Receiver<Loaded>,
+    /// Turns true when the loop is to end.
+    pub stop: Arc<AtomicBool>,
+}
+
 /// See the module.
 pub(super) struct MediaLoop {
     poll: Poll,
     socket: Socket,
     core: Broadcast,
-    tasks: mpsc::Receiver<Task>,
+    inbox: Inbox,
     notices: async_mpsc::UnboundedSender<Notice>,
     resume: Resume,
     turns: Turns,
-    loaded: mpsc::Receiver<Loaded>,
     timeline: Option<Timeline>,
     #[cfg(feature = "full-state")]
     writer: Option<super::full_state::Writer>,
@@ -43,10 +51,9 @@ impl MediaLoop {
     pub fn new(
         mut socket: Socket,
         core: Broadcast,
-        tasks: mpsc::Receiver<Task>,
+        inbox: Inbox,
         notices: async_mpsc::UnboundedSender<Notice>,
         resume: Resume,
-        loaded: mpsc::Receiver<Loaded>,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         poll.registry().register(socket.source(), SOCKET, Interest::READABLE)?;
@@ -56,11 +63,10 @@ impl MediaLoop {
                 poll,
                 socket,
                 core,
-                tasks,
+                inbox,
                 notices,
                 resume,
                 turns: Turns::default(),
-                loaded,
                 timeline: Timeline::new(),
                 #[cfg(feature = "full-state")]
                 writer: None,
@@ -77,7 +83,7 @@ impl MediaLoop {
         self
     }
 
-    /// Runs until the last [`super::Handle`] is gone.
+    /// Runs until it is told to stop, or the last [`super::Handle`] is gone.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(8);
         let mut out = Vec::new();
@@ -98,8 +104,11 @@ impl MediaLoop {
                 tracing::error!(%error, "waiting for datagrams failed; the media loop ends");
                 return;
             }
+            if self.inbox.stop.load(Ordering::Relaxed) {
+                return;
+            }
             let now = Instant::now();
-            while let Ok(loaded) = self.loaded.try_recv() {
+            while let Ok(loaded) = self.inbox.loaded.try_recv() {
                 self.resume.take(now, loaded, &mut self.core, &mut self.turns, &mut out);
                 #[cfg(feature = "full-state")]
                 for (peer, local) in self.resume.sources.drain(..) {
@@ -107,7 +116,7 @@ impl MediaLoop {
                 }
             }
             loop {
-                match self.tasks.try_recv() {
+                match self.inbox.tasks.try_recv() {
                     Ok(task) => task(&mut self.core, now),
                     Err(mpsc::TryRecvError::Empty) => break,
                     Err(mpsc::TryRecvError::Disconnected) => return,

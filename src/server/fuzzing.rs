@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::app::{App, Certificates, router};
 use super::assets::Assets;
+use super::drain::Drain;
 use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::listen;
@@ -116,7 +117,8 @@ pub fn http(data: &[u8]) {
                 .expect("there is room");
             client.shutdown().await.expect("half closed");
             let (_stop, mut stopping) = watch::channel(false);
-            let served = listen::converse(server, Ipv4Addr::LOCALHOST.into(), world.router.clone(), &mut stopping);
+            let (router, talk) = (world.router.clone(), Drain::new().talk());
+            let served = listen::converse(server, Ipv4Addr::LOCALHOST.into(), router, &mut stopping, talk);
             tokio::time::timeout(Duration::from_secs(20), served)
                 .await
                 .expect("the connection ends");
