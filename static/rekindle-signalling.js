@@ -42,13 +42,19 @@ export class EventParser {
 
 /**
  * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before. Resolves with "ended",
- * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no) or "failed".
+ * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no), "silent" (nothing was said in
+ * its time: the server's host is gone, or holds the request for the next server) or "failed".
  *
  * @param {(signal: AbortSignal) => Promise<Response>} request
  * @param {{ attempt: AbortController, tries: number, heard: (session: string | undefined, event: string, data: any) => void }} how
  */
 export async function readEvents(request, { attempt, tries, heard }) {
-  const timer = setTimeout(() => attempt.abort(), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
+  let silent = false;
+  const giveUp = () => {
+    silent = true;
+    attempt.abort();
+  };
+  const timer = setTimeout(giveUp, Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
   const start = performance.now();
   let outcome = "refused";
   try {
@@ -75,6 +81,7 @@ export async function readEvents(request, { attempt, tries, heard }) {
     clearTimeout(timer);
     attempt.abort();
   }
+  if (silent) return "silent";
   return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
 }
 

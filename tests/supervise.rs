@@ -5,6 +5,7 @@ mod running;
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -100,7 +101,9 @@ fn no_connection_is_refused_while_a_server_is_killed_twenty_times() {
     assert!(told.answered > RESTARTS, "{told:?}");
     // A request that a server has taken dies with it; one that begins later does not.
     let under_way = |&(from, to): &(Instant, Instant)| {
-        kills.iter().any(|&kill| from <= kill + Duration::from_millis(20) && kill <= to)
+        kills
+            .iter()
+            .any(|&kill| from <= kill + Duration::from_millis(20) && kill <= to)
     };
     assert!(told.failed.iter().all(under_way), "{told:?}, {kills:?}");
     assert_eq!(supervisor.get("/healthz").status(), 200);
@@ -155,7 +158,10 @@ fn a_configuration_that_forbids_the_first_start_ends_the_supervisor_with_the_sam
     assert_eq!(ended.status.code(), Some(2), "{}", said(&ended));
     assert!(said(&ended).contains("none.txt"), "{}", said(&ended));
     for (arguments, part) in [
-        (&["supervise", "--", "keygen", "-o", "k"][..], "rekindle supervise -- serve"),
+        (
+            &["supervise", "--", "keygen", "-o", "k"][..],
+            "rekindle supervise -- serve",
+        ),
         (&["supervise", "--", "serve", "--http", "nonsense:x"], "--http"),
         (&["supervise", "--", "serve", "--config", "none.toml"], "none.toml"),
     ] {
@@ -216,14 +222,23 @@ fn a_program_that_does_not_start_does_not_take_over_and_one_that_does_takes_over
     assert_eq!(supervisor.get("/healthz").status(), 200);
 }
 
-/// How often a file is opened until a server is up.
-fn openings(folder: &Path, file: &str, start: impl FnOnce() -> Server) -> usize {
+/// The files that the supervisor must leave alone, watched.
+fn watch(folder: &Path) -> OwnedFd {
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify");
-    inotify::add_watch(&watch, folder.join(file), inotify::WatchFlags::OPEN).expect("watched");
-    let server = start();
-    assert_eq!(server.get("/healthz").status(), 200);
-    let mut space = [std::mem::MaybeUninit::uninit(); 64 << 10];
-    let mut events = inotify::Reader::new(&watch, &mut space);
+    for file in [
+        "rekindle-key.txt",
+        "token",
+        "rekindle-state",
+        "rekindle-state/identity.age",
+    ] {
+        inotify::add_watch(&watch, folder.join(file), inotify::WatchFlags::OPEN).expect("watched");
+    }
+    watch
+}
+
+fn openings(watch: &OwnedFd) -> usize {
+    let mut space = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(watch, &mut space);
     let mut count = 0;
     while events.next().is_ok() {
         count += 1;
@@ -235,14 +250,24 @@ fn openings(folder: &Path, file: &str, start: impl FnOnce() -> Server) -> usize 
 fn the_supervisor_opens_neither_key_file_nor_token_file_nor_vault() {
     let folder = folder();
     fs::write(folder.path().join("token"), "0123456789abcdef0123456789abcdef").expect("written");
-    let options = ["--publish-token-file", "token"];
-    Server::start(folder.path(), &options).terminate();
-    for file in ["rekindle-key.txt", "token", "rekindle-state/identity.age"] {
-        let alone = openings(folder.path(), file, || Server::start(folder.path(), &options));
-        let supervised = openings(folder.path(), file, || supervise(folder.path(), &[], &options));
-        assert!(alone > 0, "{file}");
-        assert_eq!(supervised, alone, "{file}");
-    }
+    Server::start(folder.path(), &["--publish-token-file", "token"]).terminate();
+    // A program that takes the server's place and opens nothing, so whoever opens something is the supervisor.
+    let (program, other) = (folder.path().join("rekindle"), folder.path().join("other"));
+    fs::copy(env!("CARGO_BIN_EXE_rekindle"), &program).expect("copied");
+    fs::write(&other, "#!/bin/sh\nexit 1\n").expect("written");
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).expect("set");
+    let mut command = Command::new(&program);
+    command.current_dir(folder.path());
+    // The first start needs the real one: what both open together is what the server opens.
+    let watched = watch(folder.path());
+    let supervisor = supervise_as(&mut command, &[], &["--publish-token-file", "token"]);
+    assert!(openings(&watched) > 0, "the server opens them");
+    fs::rename(&program, folder.path().join("kept")).expect("moved");
+    fs::rename(&other, &program).expect("moved");
+    let watched = watch(folder.path());
+    send("-9", &server_pid(&supervisor));
+    supervisor.wait_for_log("it is started again in 400 ms", 1);
+    assert_eq!(openings(&watched), 0);
 }
 
 #[test]

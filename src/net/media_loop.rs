@@ -79,6 +79,7 @@ impl MediaLoop {
     #[cfg(feature = "full-state")]
     pub fn keep_sessions(mut self, writer: super::full_state::Writer) -> Self {
         self.core.keep_sessions();
+        self.resume.take_media();
         self.writer = Some(writer);
         self
     }
@@ -134,6 +135,7 @@ impl MediaLoop {
                 writer.turn(now, &mut self.core, |peer| socket.source_of(peer), &mut out);
             }
             self.send(now, &mut out);
+            self.resume.tell();
             while let Some(event) = self.core.poll_event() {
                 if let Some(timeline) = &mut self.timeline {
                     timeline.event(now, &event);

@@ -84,7 +84,6 @@ pub(super) fn load(
             Ok(Some(record)) => {
                 read += 1;
                 let record = Arc::new(record);
-                let _ = notices.send(Notice::Resumed(record.clone()));
                 #[cfg(feature = "full-state")]
                 let session = sessions.as_mut().and_then(|sessions| sessions.take(&reader, &ufrag));
                 let next = Loaded::Record {
@@ -132,6 +131,10 @@ pub(super) struct Resume {
     others: HashMap<SocketAddr, Vec<Bytes>>,
     /// How many they are together.
     waiting: usize,
+    /// Full-state mode: media of the last boot has keys.
+    takes_media: bool,
+    /// Taken into the core, and nobody has been told yet.
+    resumed: Vec<Arc<PeerRecord>>,
     /// The session of the peer that is being taken in.
     #[cfg(feature = "full-state")]
     session: Option<Box<full_state::Resumed>>,
@@ -149,10 +152,27 @@ impl Resume {
             checks: HashMap::new(),
             others: HashMap::new(),
             waiting: 0,
+            takes_media: false,
+            resumed: Vec::new(),
             #[cfg(feature = "full-state")]
             session: None,
             #[cfg(feature = "full-state")]
             sources: Vec::new(),
+        }
+    }
+
+    /// Full-state mode: media that comes before its peer's record is kept too.
+    #[cfg(feature = "full-state")]
+    pub fn take_media(&mut self) {
+        self.takes_media = true;
+    }
+
+    /// Tells of those who were taken into the core. To be called once their handshakes that waited have had their turn, and before news
+    /// of them: the greeting of an event stream then says that a ClientHello has come, and no page sends another one on top of it. Where
+    /// somebody holds the ports while no server runs, it often lies there before the page's request for events.
+    pub fn tell(&mut self) {
+        for record in self.resumed.drain(..) {
+            let _ = self.notices.send(Notice::Resumed(record));
         }
     }
 
@@ -168,6 +188,8 @@ impl Resume {
                 let _ = self.demand.send(ufrag.clone());
                 add(self.checks.entry(ufrag).or_default(), (from, data))
             }
+            // Media of the last boot, whose keys are gone. Held ports may be full of it, and it must not take a ClientHello's place.
+            Routed::UnknownAddress if !self.takes_media && !is_dtls(&data) => return,
             // A browser may send its ClientHello before its next STUN check.
             Routed::UnknownAddress => add(self.others.entry(from).or_default(), data),
         };
@@ -210,6 +232,7 @@ impl Resume {
             }
             Loaded::Record { record, .. } => record,
             Loaded::All { unread, unusable } => {
+                self.tell();
                 // Only now, since who is told of it counts on all peers being here.
                 let _ = self.notices.send(Notice::ResumeComplete { unread, unusable });
                 #[cfg(feature = "full-state")]
@@ -221,6 +244,7 @@ impl Resume {
                 return;
             }
         };
+        self.resumed.push(record.clone());
         let negotiated = match sdp::negotiated(record.role, &record.offer, &record.answer) {
             Ok(negotiated) => negotiated,
             Err(error) => {
@@ -260,11 +284,17 @@ impl Resume {
     }
 
     /// A record that leads nowhere: the peer is gone, and its record goes too.
-    fn give_up(&self, record: &PeerRecord, why: Departure) {
+    fn give_up(&mut self, record: &PeerRecord, why: Departure) {
+        self.tell();
         let ufrag = record.ice.ufrag.clone();
         // Without a receiver the process is stopping.
         let _ = self.notices.send(Notice::Event(Event::Gone { ufrag, why }));
     }
+}
+
+/// RFC 7983 §7.
+fn is_dtls(data: &[u8]) -> bool {
+    matches!(data.first(), Some(20..=63))
 }
 
 /// Adds one more, if there is room.
@@ -310,6 +340,30 @@ mod tests {
         let dtls = Dtls::new(identity.certificate_der(), identity.private_key_der()).expect("settings");
         let core = Broadcast::new(Config::default(), Arc::new(dtls), [7; 32], Instant::now());
         (record, core)
+    }
+
+    #[test]
+    fn media_of_the_last_boot_does_not_take_the_place_of_a_client_hello_and_nobody_is_told_before_its_turn() {
+        let from = SocketAddr::from(([192, 0, 2, 1], 5000));
+        let (record, mut core) = last_boot(from);
+        let (demand, _demanded) = mpsc::channel();
+        let (notices, mut noticed) = async_mpsc::unbounded_channel();
+        let mut resume = Resume::new(demand, notices);
+        for _ in 0..2 * MAX_WAITING {
+            resume.keep(from, &[0x80; 1200], Routed::UnknownAddress);
+        }
+        resume.keep(from, &hello(1), Routed::UnknownAddress);
+        let loaded = Loaded::Record {
+            record: Arc::new(record),
+            #[cfg(feature = "full-state")]
+            session: None,
+        };
+        let (mut turns, mut out) = (Turns::default(), Vec::new());
+        resume.take(Instant::now(), loaded, &mut core, &mut turns, &mut out);
+        assert!(noticed.try_recv().is_err(), "its turn is still to come");
+        assert_eq!(turns.next().map(|(turn, parts)| (turn, parts.len())), Some((from, 1)));
+        resume.tell();
+        assert!(matches!(noticed.try_recv(), Ok(Notice::Resumed(_))));
     }
 
     #[test]

@@ -22,9 +22,10 @@ use crate::vault::{KeyFile, Vault};
 use crate::{broadcast, net, peer};
 
 /// A server without a listening port.
-struct World {
-    runtime: Runtime,
-    router: Router,
+pub(super) struct World {
+    pub(super) runtime: Runtime,
+    pub(super) router: Router,
+    pub(super) net: net::Handle,
     folder: PathBuf,
 }
 
@@ -33,7 +34,7 @@ thread_local! {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -53,7 +54,8 @@ impl World {
             consent: Duration::from_secs(1),
             ..broadcast::Config::default()
         };
-        let bound = net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let socket = net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let bound = net::adopt(socket).expect("set up");
         let address = bound.local();
         let (net, notices, _) = bound
             .start(config, Arc::new(dtls), opened.reader, [7; 32])
@@ -95,6 +97,7 @@ impl World {
         Self {
             runtime,
             router: router(&app),
+            net: app.net.clone(),
             folder,
         }
     }

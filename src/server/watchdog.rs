@@ -77,3 +77,21 @@ pub(super) async fn is_alive(router: Router) -> bool {
     let ((), answered) = tokio::join!(served, asked);
     answered.unwrap_or(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fuzzing::World;
+    use super::*;
+
+    #[test]
+    fn a_server_whose_media_loop_does_not_answer_is_not_alive() {
+        let world = World::new();
+        world.runtime.block_on(async {
+            assert!(is_alive(world.router.clone()).await);
+            world.net.stop().await;
+            // What was known a moment ago counts for a moment.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            assert!(!is_alive(world.router.clone()).await);
+        });
+    }
+}

@@ -1,5 +1,7 @@
 //! Clients that ask all the time, each request on a connection of its own or on one that is kept, and what became of their requests.
 
+#![allow(dead_code)] // Not every test file needs all of it.
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -53,7 +55,11 @@ impl Load {
                 told
             })
         };
-        let clients = [false, true].into_iter().flat_map(|kept| [kept; CLIENTS]).map(client).collect();
+        let clients = [false, true]
+            .into_iter()
+            .flat_map(|kept| [kept; CLIENTS])
+            .map(client)
+            .collect();
         Self { over, clients }
     }
 
