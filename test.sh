@@ -78,6 +78,7 @@ if [ ! -x "$python" ]; then
 fi
 export REKINDLE_PYTHON=$python
 apt age age || skip "the vault against the stock age program" "age is not installed"
+apt systemd-socket-activate systemd || skip "sockets that systemd passes" "systemd is not installed"
 cargo_tool cargo-nextest cargo-nextest
 # The recorder and the thief come with the next build, which has their attack on both modes.
 cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_thief)'
@@ -156,7 +157,7 @@ if [ -n "$browsers" ]; then
   fi
   # Short forms: fewer down times, tabs and kills, and the page in one browser.
   [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=8 REKINDLE_ROUNDS=4 REKINDLE_PAGE=chromium
-  for file in kills gaps sweep unseen codecs edges page many plain proxy disk spoofing; do browser_test "$file.test.js"; done
+  for file in kills gaps supervised sweep unseen codecs edges page many plain proxy disk spoofing; do browser_test "$file.test.js"; done
   echo "measured:"
   cat tests/browser/results.json
 fi

@@ -4,12 +4,14 @@
 //! The modules are layers; each one knows only those below it:
 //!
 //! - [`cli`]: the commands.
+//! - [`supervise`]: holds the ports, and starts the server again whenever it ends. Knows no key and no peer.
 //! - [`server`]: HTTP (WHIP, WHEP, events, page, health), start and shutdown.
 //! - [`net`]: the UDP socket and the loop that drives the sans-IO core.
 //! - [`broadcast`]: channels, forwarding, packet history, RTCP. Told the time, never asks.
 //! - [`peer`]: one browser: ICE-lite, DTLS, SRTP. Told the time, never asks.
 //! - [`sdp`]: reads offers, writes answers. Pure functions.
 //! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
+//! - [`service`]: what a service manager hands over, and what it is told.
 //! - `full_state` (only with the feature of that name): the reference mode, which keeps session keys. All of it lies in one folder.
 //! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
@@ -43,5 +45,7 @@ pub mod peer;
 pub mod sdp;
 mod secret_file;
 pub mod server;
+pub mod service;
 mod stack;
+pub mod supervise;
 pub mod vault;

@@ -119,7 +119,7 @@ export class Line {
       this.#current = null;
       this.#failingSince = now();
       // With another one on its way, that one says how things are; but that this one has ended is told at once.
-      this.#fails(true, false);
+      this.#fails(true);
     } else if (attempt === this.#next) {
       this.#next = null;
       if (outcome === "unknown") return this.#told.unknown();
@@ -129,21 +129,23 @@ export class Line {
         this.#current.abort();
         this.#current = null;
         this.#failingSince = now();
-        this.#fails(true, outcome === "refused");
+        this.#fails(true, outcome);
       } else if (this.#current) {
         this.#soon(RETRY_MS[1]);
       } else {
-        this.#fails(this.#tries === 0, outcome === "refused");
+        this.#fails(this.#tries === 0, outcome);
       }
     }
   }
 
-  /** @param {boolean} first @param {boolean} refused */
-  #fails(first, refused) {
-    this.#told.down(first, refused);
+  /** @param {boolean} first @param {import("./rekindle-signalling.js").Outcome} [outcome] */
+  #fails(first, outcome = "ended") {
+    this.#told.down(first, outcome === "refused");
     this.#tries += 1;
-    // The first retry goes out at once: the process may have been replaced already.
-    if (!this.#next && this.#ids.length > 0) this.#soon(retryDelay(now() - this.#failingSince));
+    // The first retry goes out at once: the process may have been replaced already. So does one after silence, which was a wait itself:
+    // where somebody holds the server's port, the request that waits there is the first to be answered.
+    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - this.#failingSince);
+    if (!this.#next && this.#ids.length > 0) this.#soon(wait);
   }
 }
 

@@ -88,18 +88,24 @@ export class EventParser {
   }
 }
 
-/** What became of an attempt to read one. @typedef {"ended" | "unknown" | "refused" | "denied" | "failed"} Outcome */
+/** What became of an attempt to read one. @typedef {"ended" | "unknown" | "refused" | "denied" | "silent" | "failed"} Outcome */
 
 /**
  * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before. Resolves with "ended",
- * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no) or "failed".
+ * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no), "silent" (nothing was said in
+ * its time: the server's host is gone, or holds the request for the next server) or "failed".
  *
  * @param {(signal: AbortSignal) => Promise<Response>} request
  * @param {{ attempt: AbortController, tries: number, heard: Heard }} how
  * @returns {Promise<Outcome>}
  */
 export async function readEvents(request, { attempt, tries, heard }) {
-  const timer = setTimeout(() => attempt.abort(), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
+  let silent = false;
+  const giveUp = () => {
+    silent = true;
+    attempt.abort();
+  };
+  const timer = setTimeout(giveUp, Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
   const start = performance.now();
   /** @type {Outcome} */
   let outcome = "refused";
@@ -127,6 +133,7 @@ export async function readEvents(request, { attempt, tries, heard }) {
     clearTimeout(timer);
     attempt.abort();
   }
+  if (silent) return "silent";
   return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
 }
 

@@ -1,6 +1,7 @@
 //! Addresses as people write them: where to listen, and where browsers reach the server. One way to read them for flags, the environment
 //! and the configuration file. Names are looked up at each start.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -121,6 +122,27 @@ impl Listen {
                 let first = all.iter().find(|address| address.is_ipv4()).unwrap_or(&all[0]);
                 Ok(SocketAddr::new(*first, *port))
             }
+        }
+    }
+}
+
+impl Listen {
+    /// Whether a socket at this address can be the one that is meant. Names are not looked up for that.
+    pub(super) fn may_be(&self, socket: SocketAddr) -> bool {
+        let same = |port: u16| port == 0 || port == socket.port();
+        match self {
+            Self::At(address) => same(address.port()) && address.ip() == socket.ip(),
+            Self::Port(port) | Self::Named(_, port) => same(*port),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Port(port) => port.fmt(f),
+            Self::Named(name, port) => write!(f, "{name}:{port}"),
         }
     }
 }

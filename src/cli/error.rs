@@ -44,6 +44,16 @@ pub(super) enum CliError {
     #[error("--log cannot be read: {0}; give error, warn, info, debug, trace, or a filter such as rekindle::net=debug")]
     Log(String),
     #[error(transparent)]
+    Sockets(#[from] crate::service::SocketsError),
+    #[error(
+        "`rekindle supervise` starts `serve` only; put the server's options behind --, such as `rekindle supervise -- serve --http 8080`"
+    )]
+    NotServe,
+    #[error("cannot tell which program to start ({0}); start `rekindle supervise` by its path")]
+    Program(io::Error),
+    #[error(transparent)]
+    Supervise(#[from] crate::supervise::SuperviseError),
+    #[error(transparent)]
     Key(#[from] crate::vault::KeyError),
     #[error(transparent)]
     Run(#[from] RunError),
@@ -71,7 +81,7 @@ impl CliError {
         match self {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
             // The resolver may know it a moment later, as after the machine's own start: a supervisor should try again.
-            Self::Lookup(_) => EXIT_FAILURE,
+            Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) => EXIT_FAILURE,
             #[cfg(feature = "bench")]
             Self::Bench(_) => EXIT_FAILURE,
             _ => EXIT_CONFIGURATION,

@@ -11,6 +11,7 @@ mod file;
 mod keygen;
 mod log;
 mod settings;
+mod supervise;
 mod vault;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use args::ServeArgs;
 use error::CliError;
 
 use crate::hardening;
+use crate::service::{self, Notifier};
 
 /// Exit code of a start that configuration, key file or vault forbid.
 const EXIT_CONFIGURATION: u8 = 2;
@@ -41,6 +43,8 @@ struct Cli {
 enum Command {
     /// Run the server (this is what `rekindle` alone does).
     Serve(Box<ServeArgs>),
+    /// Hold the ports and keep a server running behind them: what arrives while it is being started again waits, and nobody is refused
+    Supervise(supervise::SuperviseArgs),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
     /// Say what is persisted, byte by byte, and whether any of it should not be
@@ -55,6 +59,10 @@ enum Command {
 /// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key file or vault forbid a
 /// start, 1 otherwise. A usage error ends the process with 2 as well.
 pub fn main() -> ExitCode {
+    // Nothing but the server's program follows, which begins here once more.
+    if let Some(code) = crate::supervise::step() {
+        return code;
+    }
     let hardened = hardening::early();
     let matches = Cli::command().get_matches();
     let result = match Cli::from_arg_matches(&matches) {
@@ -74,6 +82,7 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
     match cli.command {
         Some(Command::Audit(args)) => return Ok(args.run()),
         Some(Command::Rekey(args)) => return Ok(args.run()),
+        Some(Command::Supervise(args)) => return args.run(hardened),
         None => serve(cli.serve, matches, hardened),
         Some(Command::Serve(args)) => serve(*args, matches.subcommand_matches("serve").unwrap_or(matches), hardened),
         Some(Command::Keygen(args)) => keygen::run(&args),
@@ -88,8 +97,10 @@ fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) ->
     crate::canary::start();
     #[cfg(rekindle_kill_points)]
     crate::full_state::kill_points::start();
-    let settings = settings::Settings::resolve(args, matches)?;
+    let passed = service::take()?;
+    let mut settings = settings::Settings::resolve(args, matches, passed)?;
     log::start(&settings.log)?;
+    settings.server.notifier = notifier();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -102,6 +113,14 @@ fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) ->
         announce::print(announce, ready);
     })?;
     Ok(())
+}
+
+/// The way to the service manager, if there is one. Without it the server works as well.
+fn notifier() -> Notifier {
+    Notifier::from_environment().unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        Notifier::default()
+    })
 }
 
 #[cfg(test)]

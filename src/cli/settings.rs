@@ -11,9 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::broadcast;
 use crate::secret_file;
 use crate::server::{self, Mode, Token};
+use crate::service::{Notifier, Passed};
 
 use super::address::{self, Host, Listen};
-use super::args::{Announce, Publisher, ServeArgs};
+use super::args::{Announce, LogFormat, Publisher, ServeArgs};
 use super::error::CliError;
 use super::file::ConfigFile;
 use super::log::LogSettings;
@@ -41,9 +42,72 @@ pub(super) struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// What a supervisor of this server goes by: no secret, and no file but the configuration.
+pub(super) struct Outside {
+    pub http: SocketAddr,
+    pub udp: SocketAddr,
+    pub log: LogSettings,
+    /// To be logged once there is a log.
+    pub warnings: Vec<String>,
+}
+
+impl Outside {
+    /// Takes out of the sources what is needed, as [`Settings::resolve`] does.
+    pub(super) fn resolve(args: ServeArgs, passed: &Passed) -> Result<Self, CliError> {
+        let file = args
+            .config
+            .as_deref()
+            .map_or(Ok(ConfigFile::default()), ConfigFile::load)?;
+        let mut warnings = Vec::new();
+        Ok(Self {
+            http: http(args.http.or(file.http), passed, &mut warnings)?,
+            udp: udp(args.udp.or(file.udp), passed, &mut warnings)?,
+            log: log_settings(args.log.or(file.log), args.log_format.or(file.log_format)),
+            warnings,
+        })
+    }
+}
+
+fn http(given: Option<Listen>, passed: &Passed, warnings: &mut Vec<String>) -> Result<SocketAddr, CliError> {
+    listen("http", given, DEFAULT_HTTP, passed.http_address(), warnings)
+}
+
+fn udp(given: Option<Listen>, passed: &Passed, warnings: &mut Vec<String>) -> Result<SocketAddr, CliError> {
+    listen("udp", given, DEFAULT_UDP, passed.media_address(), warnings)
+}
+
+/// Where a port is: that of the passed socket, if there is one.
+fn listen(
+    option: &str,
+    given: Option<Listen>,
+    default: SocketAddr,
+    passed: Option<SocketAddr>,
+    warnings: &mut Vec<String>,
+) -> Result<SocketAddr, CliError> {
+    match (passed, given) {
+        (Some(passed), given) => {
+            if let Some(given) = given.filter(|given| !given.may_be(passed)) {
+                warnings.push(format!(
+                    "{option} = {given} is not used: the service manager has passed a socket, which is at {passed}; change its socket                      unit, or leave the option out"
+                ));
+            }
+            Ok(passed)
+        }
+        (None, Some(given)) => Ok(given.resolve(default.ip(), &address::system)?),
+        (None, None) => Ok(default),
+    }
+}
+
+fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSettings {
+    LogSettings {
+        filter: filter.unwrap_or_else(|| "info".to_owned()),
+        format: format.unwrap_or_default(),
+    }
+}
+
 impl Settings {
-    /// Puts the sources together. `matches` says which options came from the command line.
-    pub(super) fn resolve(args: ServeArgs, matches: &ArgMatches) -> Result<Self, CliError> {
+    /// Puts the sources together. `matches` says which options came from the command line; `passed` are ports that a service manager holds.
+    pub(super) fn resolve(args: ServeArgs, matches: &ArgMatches, passed: Passed) -> Result<Self, CliError> {
         let mut warnings = Vec::new();
         let file = match &args.config {
             Some(path) => {
@@ -83,12 +147,8 @@ impl Settings {
         if mode == Mode::FullState && !cfg!(feature = "full-state") {
             return Err(CliError::NoFullState);
         }
-        let listen = |given: Option<Listen>, default: SocketAddr| match given {
-            Some(given) => given.resolve(default.ip(), &address::system),
-            None => Ok(default),
-        };
-        let http = listen(args.http.or(file.http), DEFAULT_HTTP)?;
-        let udp = listen(args.udp.or(file.udp), DEFAULT_UDP)?;
+        let http = http(args.http.or(file.http), &passed, &mut warnings)?;
+        let udp = udp(args.udp.or(file.udp), &passed, &mut warnings)?;
         let open = args.open.or(file.open).unwrap_or(false);
         if publish.is_none() && !open && !http.ip().to_canonical().is_loopback() {
             return Err(CliError::NobodyGuards { http });
@@ -122,6 +182,8 @@ impl Settings {
                     .or(file.state_dir)
                     .unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
                 anchor: args.anchor.or(file.anchor),
+                passed,
+                notifier: Notifier::default(),
                 http,
                 udp,
                 advertise,
@@ -140,10 +202,7 @@ impl Settings {
                 sandbox: !args.no_sandbox.or(file.no_sandbox).unwrap_or(false),
                 core,
             },
-            log: LogSettings {
-                filter: args.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
-                format: args.log_format.or(file.log_format).unwrap_or_default(),
-            },
+            log: log_settings(args.log.or(file.log), args.log_format.or(file.log_format)),
             announce: args.announce.or(file.announce).unwrap_or_default(),
             warnings,
         })

@@ -15,7 +15,11 @@ fn resolve(flags: &[&str], config: &str) -> Result<Settings, CliError> {
     let matches = ServeArgs::augment_args(Command::new("test"))
         .try_get_matches_from(line)
         .expect("a command line");
-    Settings::resolve(ServeArgs::from_arg_matches(&matches).expect("args"), &matches)
+    Settings::resolve(
+        ServeArgs::from_arg_matches(&matches).expect("args"),
+        &matches,
+        Passed::default(),
+    )
 }
 
 fn settings(flags: &[&str], config: &str) -> Settings {
@@ -151,4 +155,45 @@ fn an_address_that_no_browser_could_send_to_is_refused() {
         assert!(refusal(&["--advertise", address], "").contains(address));
     }
     assert!(resolve(&["--advertise", "192.0.2.1,2001:db8::1", "--udp", "[::]:8189"], "").is_ok());
+}
+
+#[test]
+fn a_passed_socket_goes_before_an_option_and_one_that_says_otherwise_is_named() {
+    let passed = || Passed {
+        http: Some(std::net::TcpListener::bind("127.0.0.1:0").expect("bound")),
+        media: None,
+    };
+    let at = |passed: &Passed| passed.http_address().expect("an address");
+    let outside = |given: &str, passed: &Passed| {
+        let args = ServeArgs {
+            http: Some(given.parse().expect("an address")),
+            ..ServeArgs::default()
+        };
+        Outside::resolve(args, passed).expect("resolved")
+    };
+    let sockets = passed();
+    let (address, port) = (at(&sockets), at(&sockets).port());
+    for same in [
+        format!("127.0.0.1:{port}"),
+        port.to_string(),
+        "0".to_owned(),
+        format!("localhost:{port}"),
+    ] {
+        let outside = outside(&same, &sockets);
+        assert_eq!((outside.http, outside.warnings), (address, vec![]), "{same}");
+    }
+    for other in ["127.0.0.1:1", "1", "127.0.0.2:0"] {
+        let outside = outside(other, &sockets);
+        assert_eq!(outside.http, address);
+        assert!(
+            outside
+                .warnings
+                .iter()
+                .any(|line| line.contains(other) && line.contains("socket")),
+            "{:?}",
+            outside.warnings
+        );
+    }
+    // Names that nobody knows are not looked up for a port that is passed.
+    assert_eq!(outside("media.invalid:1", &sockets).http, address);
 }

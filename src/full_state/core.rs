@@ -131,6 +131,7 @@ impl Broadcast {
     /// Keeps sessions from now on. Counters are written once [`Broadcast::take_counters`] was called.
     pub(crate) fn keep_sessions(&mut self) {
         self.full_state.on = true;
+        self.admission.takes_media = true;
     }
 
     /// Whether sessions are kept.

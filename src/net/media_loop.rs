@@ -1,7 +1,8 @@
 //! The loop: waits for datagrams, records, tasks and timers, and drives the core with them.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -13,7 +14,7 @@ use super::timeline::Timeline;
 use super::{Notice, Task};
 use crate::broadcast::{Broadcast, Routed};
 use crate::peer::Transmit;
-use crate::vault::Ufrag;
+use crate::vault::{PeerRecord, Ufrag};
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -29,6 +30,8 @@ pub(super) struct Inbox {
     pub tasks: mpsc::Receiver<Task>,
     /// From the thread that reads records.
     pub loaded: mpsc::Receiver<Loaded>,
+    /// Turns true when the loop is to end.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Where the loop tells others what it has.
@@ -45,6 +48,8 @@ pub(super) struct MediaLoop {
     core: Broadcast,
     inbox: Inbox,
     outbox: Outbox,
+    /// Records that the core has taken, of which nobody has been told yet.
+    resumed: Vec<Arc<PeerRecord>>,
     timeline: Option<Timeline>,
     #[cfg(feature = "full-state")]
     writer: Option<super::full_state::Writer>,
@@ -62,6 +67,7 @@ impl MediaLoop {
                 core,
                 inbox,
                 outbox,
+                resumed: Vec::new(),
                 timeline: Timeline::new(),
                 #[cfg(feature = "full-state")]
                 writer: None,
@@ -78,7 +84,7 @@ impl MediaLoop {
         self
     }
 
-    /// Runs until the last [`super::Handle`] is gone.
+    /// Runs until it is told to stop, or the last [`super::Handle`] is gone.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(8);
         let mut out = Vec::new();
@@ -97,6 +103,9 @@ impl MediaLoop {
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "waiting for datagrams failed; the media loop ends");
+                return;
+            }
+            if self.inbox.stop.load(Ordering::Relaxed) {
                 return;
             }
             let now = Instant::now();
@@ -141,6 +150,7 @@ impl MediaLoop {
                     self.core.bring_session(session);
                 }
                 self.core.take_record(now, &record, out);
+                self.resumed.push(record);
                 #[cfg(feature = "full-state")]
                 while let Some((peer, local)) = self.core.poll_source() {
                     self.socket.set_source(peer, local);
@@ -200,8 +210,13 @@ impl MediaLoop {
         self.socket.send(out);
     }
 
-    /// Passes the core's events on.
+    /// Tells of records that were taken, and then of what the core says. The handshakes that waited for such a record have had their turn by
+    /// now: the greeting of an event stream then says that a ClientHello has come, and no page sends another one on top of it. Where somebody
+    /// holds the ports while no server runs, it often lies there before the page's request for events.
     fn tell(&mut self, now: Instant) {
+        for record in self.resumed.drain(..) {
+            let _ = self.outbox.notices.send(Notice::Resumed(record));
+        }
         while let Some(event) = self.core.poll_event() {
             if let Some(timeline) = &mut self.timeline {
                 timeline.event(now, &event);

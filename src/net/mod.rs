@@ -9,7 +9,8 @@ mod socket;
 pub(crate) mod timeline;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -31,6 +32,7 @@ pub struct Handle {
     tasks: mpsc::Sender<Task>,
     demand: mpsc::Sender<Ufrag>,
     waker: Arc<Waker>,
+    stop: Arc<AtomicBool>,
 }
 
 /// The media loop has ended; the process is stopping.
@@ -82,8 +84,20 @@ pub struct Bound {
 ///
 /// # Errors
 /// [`BindError`] with what the system said.
-pub fn bind(address: SocketAddr) -> Result<Bound, BindError> {
-    let socket = socket::Socket::bind(address).map_err(|source| BindError { address, source })?;
+pub fn bind(address: SocketAddr) -> Result<UdpSocket, BindError> {
+    UdpSocket::bind(address).map_err(|source| BindError { address, source })
+}
+
+/// Takes a media port, bound here or passed by a service manager, and sets it up.
+///
+/// # Errors
+/// [`BindError`] with what the system said.
+pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
+    let address = socket.local_addr();
+    let socket = socket::Socket::new(socket).map_err(|source| BindError {
+        address: address.unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into()),
+        source,
+    })?;
     Ok(Bound {
         socket,
         #[cfg(feature = "full-state")]
@@ -121,9 +135,11 @@ impl Bound {
         let (loaded, records) = mpsc::channel();
         let mut core = Broadcast::new(config, identities, seed, Instant::now());
         core.await_records();
+        let stop = Arc::new(AtomicBool::new(false));
         let inbox = media_loop::Inbox {
             tasks: inbox,
             loaded: records,
+            stop: stop.clone(),
         };
         let outbox = media_loop::Outbox {
             notices: notices.clone(),
@@ -145,6 +161,7 @@ impl Bound {
             tasks,
             demand,
             waker: waker.clone(),
+            stop,
         };
         let thread = std::thread::Builder::new()
             .name("media".into())
@@ -213,6 +230,14 @@ impl Handle {
     /// [`Stopped`] where the loop has ended.
     pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
         self.ask(|core, now| core.snapshot(now)).await
+    }
+
+    /// Ends the loop, and waits until it has: from then on no datagram is taken. One that comes waits in the socket's queue for the next
+    /// process, where another one holds the socket. Nothing is sent.
+    pub async fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A loop that has ended drops what it is asked.
+        while self.ask(|_, _| ()).await.is_ok() {}
     }
 
     /// See [`Broadcast::forget_identity`]. Does not wait.

@@ -68,7 +68,6 @@ pub(super) fn load(
             Ok(Some(record)) => {
                 read += 1;
                 let record = Arc::new(record);
-                let _ = notices.send(Notice::Resumed(record.clone()));
                 #[cfg(feature = "full-state")]
                 let session = sessions.as_mut().and_then(|sessions| sessions.take(&reader, &ufrag));
                 let next = Loaded::Record {

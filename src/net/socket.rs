@@ -35,8 +35,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let io = std::net::UdpSocket::bind(address)?;
+    /// Sets a bound socket up, whoever has bound it.
+    pub fn new(io: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&io).into())?;
         // Best effort: smaller buffers work, they only drop sooner under load.
         let _ = state.set_send_buffer_size((&io).into(), KERNEL_BUFFER);

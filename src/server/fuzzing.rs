@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::app::{App, router};
 use super::assets::Assets;
 use super::certificates::Certificates;
+use super::drain::Drain;
 use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::listen;
@@ -22,9 +23,10 @@ use crate::vault::{KeyFile, Vault};
 use crate::{broadcast, net, peer};
 
 /// A server without a listening port.
-struct World {
-    runtime: Runtime,
-    router: Router,
+pub(super) struct World {
+    pub(super) runtime: Runtime,
+    pub(super) router: Router,
+    pub(super) net: net::Handle,
     folder: PathBuf,
 }
 
@@ -33,7 +35,7 @@ thread_local! {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -53,7 +55,8 @@ impl World {
             consent: Duration::from_secs(1),
             ..broadcast::Config::default()
         };
-        let bound = net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let socket = net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let bound = net::adopt(socket).expect("set up");
         let address = bound.local();
         let (net, notices, _) = bound
             .start(config, Arc::new(dtls), opened.reader, [7; 32])
@@ -96,6 +99,7 @@ impl World {
         Self {
             runtime,
             router: router(&app),
+            net: app.net.clone(),
             folder,
         }
     }
@@ -118,7 +122,8 @@ pub fn http(data: &[u8]) {
                 .expect("there is room");
             client.shutdown().await.expect("half closed");
             let (_stop, mut stopping) = watch::channel(false);
-            let served = listen::converse(server, Ipv4Addr::LOCALHOST.into(), world.router.clone(), &mut stopping);
+            let (router, talk) = (world.router.clone(), Drain::new().talk());
+            let served = listen::converse(server, Ipv4Addr::LOCALHOST.into(), router, &mut stopping, talk);
             tokio::time::timeout(Duration::from_secs(20), served)
                 .await
                 .expect("the connection ends");

@@ -1,13 +1,15 @@
 //! Takes connections: HTTP/1.1, with limits on how many, and on how slow a client may be.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -15,17 +17,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::app::ClientAddress;
+use super::drain::{Drain, Talk};
 use super::limit::{Place, Places};
 use super::problem::Problem;
 
 /// Connections that may wait to be taken: after a restart all pages connect at once.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 /// What the kernel keeps for a client that has not read it yet, in bytes; it counts its own bookkeeping in.
-const SEND_BUFFER: u32 = 256 << 10;
+const SEND_BUFFER: usize = 256 << 10;
 /// A connection is closed when for so long, in ms, its client has read nothing of what waits for it (RFC 5482; in Linux also where the
 /// client's receive window is closed).
 const UNREAD_TIME_MS: u32 = 15_000;
@@ -40,20 +43,37 @@ const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// How long to wait when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds the HTTP port. Needs a tokio runtime around it.
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
+/// Binds the HTTP port.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
     } else {
-        TcpSocket::new_v6()?
+        AddressFamily::INET6
     };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // A restart must not wait for connections of the last boot to time out.
-    socket.set_reuseaddr(true)?;
-    // Connections inherit both. A client that does not read holds little, and not for long.
-    socket.set_send_buffer_size(SEND_BUFFER)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    set_up(&socket)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Takes a listening socket, bound here or passed by a service manager, which may have set it up otherwise. Needs a tokio runtime around it.
+pub(super) fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    set_up(&socket)?;
+    // Again, on a socket that listens already: only the length of the queue changes.
+    rustix::net::listen(&socket, BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+/// What connections inherit: a client that does not read holds little, and not for long.
+fn set_up(socket: impl AsFd) -> io::Result<()> {
+    rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
     rustix::net::sockopt::set_tcp_user_timeout(&socket, UNREAD_TIME_MS)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(())
 }
 
 /// How many connections there may be at once.
@@ -71,17 +91,20 @@ struct Held {
     _place: Place,
 }
 
-/// Takes connections until `stop` turns true, and then lets those that are open finish what they are about.
+/// Takes connections until `stop` turns true, and then lets requests under way finish, but not event streams: those last until the end,
+/// so that no page hears of the stop before it must. A connection that the process has not taken yet stays in the socket's queue, for the
+/// next process that listens there.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
-) {
+) -> Streams {
     let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let places = Places::new(limits.per_address);
+    let drain = Drain::new();
     while let Some((stream, client)) = next(&listener, &mut stop).await {
         match held(&permits, &places, client.ip()) {
             Some(held) => drop(tokio::spawn(connection(
@@ -89,6 +112,7 @@ pub(super) async fn serve(
                 client,
                 router.clone(),
                 stop.clone(),
+                drain.talk(),
                 held,
             ))),
             None => {
@@ -99,9 +123,23 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     // Whoever has not finished by then is cut off.
-    let _ = tokio::time::timeout(grace, permits.acquire_many(all)).await;
+    let _ = tokio::time::timeout(grace, drain.finished()).await;
+    Streams { permits, limits }
+}
+
+/// Event streams that are still open after all else is finished.
+pub(super) struct Streams {
+    permits: Arc<Semaphore>,
+    limits: Limits,
+}
+
+impl Streams {
+    /// Waits until they have ended, but no longer than `grace`.
+    pub(super) async fn ended(self, grace: Duration) {
+        let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(grace, self.permits.acquire_many(all)).await;
+    }
 }
 
 /// Room for one more connection of this address, if there is any.
@@ -158,23 +196,31 @@ async fn connection(
     client: SocketAddr,
     router: Router,
     mut stop: watch::Receiver<bool>,
+    talk: Talk,
     _held: Held,
 ) {
     // Events are small and must not wait for each other. An error means that the client is gone already.
     let _ = stream.set_nodelay(true);
-    converse(stream, client.ip(), router, &mut stop).await;
+    converse(stream, client.ip(), router, &mut stop, talk).await;
 }
 
 /// HTTP over anything that carries bytes.
-pub(super) async fn converse<S>(stream: S, client: IpAddr, router: Router, stop: &mut watch::Receiver<bool>)
+pub(super) async fn converse<S>(stream: S, client: IpAddr, router: Router, stop: &mut watch::Receiver<bool>, talk: Talk)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
+    let (stopping, said) = (stop.clone(), talk.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ClientAddress(client.to_canonical()));
-        router.call(request)
+        said.asked();
+        let (stopping, said, answer) = (stopping.clone(), said.clone(), router.call(request));
+        async move {
+            let mut response: Response<Body> = answer.await?;
+            said.answers(&mut response, *stopping.borrow());
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -184,12 +230,16 @@ where
     tokio::pin!(connection);
     // How a connection ends is the client's business.
     tokio::select! {
-        _ = &mut connection => {}
-        () = stopped(stop) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
+        _ = &mut connection => return,
+        () = stopped(stop) => {}
     }
+    // What has been sent already is answered.
+    tokio::select! {
+        _ = &mut connection => return,
+        () = talk.patience() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 /// Raises the limit of open files as far as the system lets us towards `wanted`: every event stream is one. Returns the limit.

@@ -6,6 +6,7 @@ mod assets;
 mod auth;
 mod base_path;
 mod certificates;
+mod drain;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -15,25 +16,31 @@ mod limit;
 mod listen;
 mod metrics;
 mod names;
+mod ports;
 mod problem;
 mod rotation;
+mod run_error;
 mod session;
 mod session_id;
 mod sessions;
 mod start;
 mod status;
+mod watchdog;
 mod whip;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::broadcast;
+use crate::service::{Notifier, Passed};
 
 pub use auth::{Token, TokenError};
 pub use base_path::{BasePath, BasePathError};
 #[cfg(feature = "bench")]
 pub(crate) use listen::raise_open_files;
-pub use start::{Ready, RunError, run};
+pub use ports::Ports;
+pub use run_error::RunError;
+pub use start::{Ready, run};
 
 /// What a restart takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -80,6 +87,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// A file elsewhere that says how far the vault has come; see [`crate::vault::Opened::hold_to`].
     pub anchor: Option<PathBuf>,
+    /// Ports that a service manager holds; what follows is for those that it does not.
+    pub passed: Passed,
+    /// Tells the service manager.
+    pub notifier: Notifier,
     /// Where HTTP listens; port 0 lets the system choose.
     pub http: SocketAddr,
     /// Where media is received; port 0 lets the system choose, and then no restart can be survived without being told it.

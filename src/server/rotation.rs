@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::service::Notifier;
 use crate::vault::{KeyError, KeyFile, VaultError};
 
 use super::app::App;
+use super::watchdog;
 
 /// Why a changed key file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +38,9 @@ enum NotTaken {
 }
 
 /// Takes the key file and the token files anew whenever the signal comes. Never ends.
-pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal) {
+pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal, notifier: Arc<Notifier>) {
     while hangup.recv().await.is_some() {
+        notifier.reloading();
         // The disk may be slow, and media must not wait for it.
         let tokens = app.clone();
         let _ = tokio::task::spawn_blocking(move || take_tokens(&tokens)).await;
@@ -46,6 +49,7 @@ pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal)
         if let Err(error) = take(&app, key_file.clone()).await {
             tracing::warn!("the key file was not taken: {error}");
         }
+        notifier.ready(&watchdog::status(&app));
     }
     // The runtime is shutting down.
     std::future::pending().await

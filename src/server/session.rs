@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -24,9 +23,6 @@ const MAX_SUBSCRIPTION: usize = 1024;
 /// Most sessions that one stream tells of, and longest line that names one.
 const MAX_SESSIONS: usize = 1024;
 const MAX_ID: usize = 128;
-/// How often, and how far apart, a peer that leaves is looked for in the media loop.
-const LEAVE_TRIES: usize = 5;
-const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The peer of a session's id. While the records of the last boot are still being read, waits for this one.
 async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
@@ -54,13 +50,7 @@ pub(super) async fn end(
         Some(Role::Viewer) => auth::require(app.watch.as_ref(), &headers, "watch")?,
         None => return Err(Problem::no_session()),
     }
-    // A record that was read this very moment may still be on its way into the media loop.
-    for _ in 0..LEAVE_TRIES {
-        if app.net.leave(&ufrag).await.map_err(|_| Problem::stopping())? {
-            break;
-        }
-        tokio::time::sleep(LEAVE_PAUSE).await;
-    }
+    app.net.leave(&ufrag).await.map_err(|_| Problem::stopping())?;
     if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
         tracing::info!(peer, "a peer leaves");
     }

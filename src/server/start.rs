@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::hardening;
 use crate::net::{self, Notices, timeline};
 use crate::peer::{Dtls, Identities};
+use crate::service::Notifier;
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
 use super::app::{App, router};
@@ -23,80 +24,18 @@ use super::keeper::{self, Earlier, Ended, Keeper};
 use super::limit::Limiter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{Config, Mode, Token, advertise, listen, rotation};
+use super::{Config, Mode, Ports, RunError, Token, advertise, listen, rotation, watchdog};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
+/// How long event streams may take to end after that: their ends are in the kernel's hands by then.
+const LAST: Duration = Duration::from_millis(100);
 /// Connections besides one event stream a peer.
 const SPARE_CONNECTIONS: usize = 1024;
 /// Connections of one address besides two a session: pages that are being loaded, and sessions that are being started.
 const SPARE_PER_ADDRESS: usize = 64;
 /// Descriptors besides connections.
 const SPARE_FILES: usize = 64 + listen::REFUSALS;
-
-/// Why the server did not start, or ended by itself.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The HTTP port cannot be had.
-    #[error("cannot listen for HTTP on {address}: {source}; is another server running, or the port taken? See --http")]
-    Http {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The media port cannot be had.
-    #[error(transparent)]
-    Media(#[from] net::BindError),
-    /// The key file cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// A vault without the key file that nobody named: it was lost, and a new one would not help.
-    #[error(
-        "the vault {state} is there, but its key file {key} is not: put it back or name it with --key-file; or, to begin anew with \
-         every browser joining again, move the folder away. Nothing was changed",
-        state = state.display(), key = key.display()
-    )]
-    KeyLost {
-        /// The vault.
-        state: PathBuf,
-        /// Where the key file was looked for.
-        key: PathBuf,
-    },
-    /// The vault cannot be opened or written.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// The vault's certificate or key is of no use to DTLS.
-    #[error("the certificate in the vault cannot be used: {0}")]
-    Certificate(#[from] crate::peer::DtlsError),
-    /// The system gives no threads, descriptors or random numbers.
-    #[error("the system does not give what the server needs ({what}): {source}")]
-    System {
-        /// What was asked for.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The sandbox could not be put up.
-    #[error(transparent)]
-    Sandbox(#[from] hardening::SandboxError),
-    /// The media loop ended by itself.
-    #[error(
-        "the media loop has ended by itself; its log says why. Start the server anew: browsers come back by themselves"
-    )]
-    MediaEnded,
-}
-
-impl RunError {
-    /// Whether configuration, key file or vault must change before another start can go better.
-    pub fn is_configuration(&self) -> bool {
-        matches!(
-            self,
-            Self::Key(_) | Self::KeyLost { .. } | Self::Vault(_) | Self::Certificate(_)
-        )
-    }
-}
 
 /// A server that is up.
 #[derive(Debug)]
@@ -133,7 +72,7 @@ pub struct Ready {
 ///
 /// # Errors
 /// A [`RunError`] with the cause.
-pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let started = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -149,17 +88,18 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     };
     let ignored = rotation::ignore_user_signals().map_err(signals)?;
     // Both ports before the disk is touched: another server that runs is noticed first.
+    let ports = Ports::open(std::mem::take(&mut config.passed), config.http, config.udp)?;
     let http = |source| RunError::Http {
         address: config.http,
         source,
     };
-    let listener = listen::bind(config.http).map_err(http)?;
+    let listener = listen::adopt(ports.http).map_err(http)?;
     let http = listener.local_addr().map_err(http)?;
     #[cfg_attr(
         not(feature = "full-state"),
         expect(unused_mut, reason = "full-state mode has something to tell it")
     )]
-    let mut bound = net::bind(config.udp)?;
+    let mut bound = net::adopt(ports.media)?;
     let media = bound.local();
     timeline::mark("run", started);
     timeline::mark("bound", Instant::now());
@@ -186,6 +126,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let process = format!("{:016x}", u64::from_be_bytes(random()?));
     let identities = identities(&identity, &earlier)?;
     let max_peers = config.core.max_peers;
+    let notifier = Arc::new(std::mem::take(&mut config.notifier));
     let limits = listen::Limits {
         connections: connections(max_peers),
         // A proxy's connections are those of all clients.
@@ -264,9 +205,10 @@ pub fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
         watch_token: app.watch.is_some(),
     };
     runtime.spawn(ignored);
-    let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup);
+    let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {
         listener,
+        notifier,
         notices,
         forget,
         limits,
@@ -334,6 +276,7 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
 /// Where news comes from.
 struct Inbox {
     listener: TcpListener,
+    notifier: Arc<Notifier>,
     notices: Notices,
     forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
     limits: listen::Limits,
@@ -350,13 +293,15 @@ async fn serve(
 ) -> Result<(), RunError> {
     let Inbox {
         listener,
+        notifier,
         notices,
         forget,
         limits,
         media,
     } = inbox;
     let (stop, stopping) = watch::channel(false);
-    let http = tokio::spawn(listen::serve(listener, router(app), limits, stopping, GRACE));
+    let router = router(app);
+    let http = tokio::spawn(listen::serve(listener, router.clone(), limits, stopping, GRACE));
     let earlier = Earlier {
         certificates: app.certificates.clone(),
         net: app.net.clone(),
@@ -365,6 +310,8 @@ async fn serve(
     let mut keeper = tokio::spawn(keeper);
     let committed = tokio::spawn(commit(app.clone()));
     ready();
+    notifier.ready(&watchdog::status(app));
+    tokio::spawn(watchdog::keep(app.clone(), router, notifier.clone()));
     let result = tokio::select! {
         () = asked => Ok(()),
         ended = &mut keeper => match ended {
@@ -379,10 +326,17 @@ async fn serve(
         let _ = tokio::time::timeout(GRACE, committed).await;
     }
     tracing::info!("stopping; browsers are awaited by the next start");
-    app.sessions.close();
+    notifier.stopping();
     // An error says that nobody listens any more.
     let _ = stop.send(true);
-    let _ = http.await;
+    // Media goes on while requests are finished.
+    let streams = http.await;
+    // What comes from now on waits for the next process where somebody holds the port: it must not be heard by one that is about to end.
+    let _ = tokio::time::timeout(GRACE, app.net.stop()).await;
+    app.sessions.close();
+    if let Ok(streams) = streams {
+        streams.ended(LAST).await;
+    }
     keeper.abort();
     result
 }

@@ -92,3 +92,42 @@ test("nor does one where ClientHellos and their answers are late, or lost", () =
     assert.ok(at !== null && world.spoiled === 0, words);
   }
 });
+
+// Somebody holds the ports while no server runs (`rekindle supervise`, systemd): nothing is refused, and what was sent meanwhile is answered late.
+// Each bound is the one without held ports.
+for (const [words, more, spoiled, most] of [
+  ["", {}, 0, (rtt) => 40 + 4 * rtt],
+  [", also where the browser does not say what it sent", { tells: false }, 1, (rtt) => 30 + 10 * rtt],
+  [", also where each attempt has a port of its own", { ports: true }, 0, (rtt) => 60 + 5 * rtt],
+]) {
+  test(`where the ports are held, a ClientHello that waited there costs no time${words}`, () => {
+    let [waited, sum, others] = [0, 0, 0];
+    each({ held: true, ...more }, (world, ms, words) => {
+      waited += world.attempts[0].at < world.downMs ? 1 : 0;
+      sum += ms;
+      assert.ok(world.spoiled <= spoiled && world.attempts.length <= 2 + world.spoiled, words);
+      assert.ok(ms <= most(world.rtt), words);
+    });
+    each(more, (_, ms) => (others += ms));
+    assert.ok(waited > 0, "the model has attempts that begin while no server runs");
+    assert.ok(sum < others, `${sum / others} times as long as where nobody holds the ports`);
+  });
+}
+
+test("where the ports are held and the server is near, keys are there as soon as it is up, however long it was away", () => {
+  let [runs, spoiled] = [0, 0];
+  for (const roundTrips of [1, 2]) {
+    for (const rtt of [0.2, 1, 5, 15]) {
+      for (let downMs = 0; downMs <= 9000; downMs += 7) {
+        const world = new World({ rtt, downMs, repeatMs: 50, tryMs: 10, roundTrips, held: true });
+        const at = world.run(20_000);
+        const words = `${rtt} ms of round trip, down ${downMs} ms, ${roundTrips} round trips: keys ${at === null ? "never" : `${at - downMs} ms after it`}, attempts at ${world.attempts.map(({ at, spoiled }) => `${at}${spoiled ? " (spoiled)" : ""}`)}`;
+        assert.ok(at !== null && at - downMs <= (world.spoiled ? 200 : 60) + 5 * rtt, words);
+        runs += 1;
+        spoiled += world.spoiled;
+      }
+    }
+  }
+  // A renewal that the page tries blindly just when the server comes up meets the answer to the one before.
+  assert.ok(spoiled < runs / 200, `${spoiled} of ${runs}`);
+});

@@ -36,6 +36,8 @@ pub(super) struct Admission {
     /// Records that should be read next.
     demand: VecDeque<Ufrag>,
     queue: Queue,
+    /// In full-state mode media of the last boot has keys; else it would only take the place of others.
+    pub(super) takes_media: bool,
 }
 
 impl Admission {
@@ -146,7 +148,8 @@ impl Broadcast {
 
     /// Keeps a datagram of media from an address at which nobody is known to be.
     pub(super) fn keep_media(&mut self, from: SocketAddr, data: &[u8]) {
-        let Some(room) = &mut self.admission.room else {
+        let takes_media = self.admission.takes_media;
+        let Some(room) = self.admission.room.as_mut().filter(|_| takes_media) else {
             tracing::trace!("SRTP is dropped: no peer is at its address");
             return;
         };

@@ -233,6 +233,19 @@ fn once_all_records_were_read_nothing_waits_any_more() {
     assert_eq!(turns(&mut core), []);
 }
 
+/// Ports that somebody holds while no server runs are full of it.
+#[test]
+fn media_of_the_last_boot_takes_nobodys_place() {
+    let (mut core, now) = after_a_start();
+    for n in 0..2 * MAX_WAITING {
+        handle(&mut core, now, n as u16, &[0x80; 40]);
+    }
+    assert_eq!(core.admission.room.as_ref().map(|room| room.len()), Some(0));
+    handle(&mut core, now, 5000, &hello(1));
+    take(&mut core, now, &record(Role::Publisher, 1, Some(5000)));
+    assert_eq!(turns(&mut core), [(5000, vec![hello(1)])]);
+}
+
 #[test]
 fn a_flood_while_records_are_read_has_a_bound_in_memory_and_in_demand() {
     let (mut core, now) = after_a_start();

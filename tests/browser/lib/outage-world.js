@@ -7,6 +7,11 @@ import { Outage } from "../../../static/rekindle-outage.js";
 /** From the start of a process until it answers, and for a handshake's sums, in ms. */
 const START_MS = 10;
 const SUMS_MS = 2;
+/** A server that finds a ClientHello waiting takes it before it greets the page. */
+const TURN_MS = 2;
+/** An attempt to open the event stream is given up after the first of these times, later ones after up to the second; another one follows. */
+const ATTEMPT_MS = [1000, 4000];
+const AGAIN_MS = 10;
 /** A page that asks its browser hears from it after this time. */
 const ASK_MS = 3;
 
@@ -22,6 +27,7 @@ const ASK_MS = 3;
  * @property {number} tryMs the page tries to open the event stream again so long after a failure
  * @property {(attempt: number) => boolean} [lost] whether a ClientHello of an attempt, or the answer to it, is lost on its way
  * @property {() => number} [late] how much longer a way takes than half a round trip
+ * @property {boolean} [held] whether somebody holds the ports while no server runs: datagrams and requests wait there, and the next server finds them
  */
 export class World {
   // The conditions, and what is so where they say nothing else.
@@ -40,6 +46,9 @@ export class World {
   /** @type {(attempt: number) => boolean} */
   lost = () => false;
   late = () => 0;
+  held = false;
+  /** What waits for the next server. @type {(() => void)[]} */
+  waiting = [];
 
   /** @type {{ at: number, number: number, action: () => void }[]} */
   #queue = [];
@@ -108,14 +117,18 @@ export class World {
     return this.rtt / 2 + this.late();
   }
 
+  get #upAt() {
+    return this.downMs + START_MS;
+  }
+
   get #isUp() {
-    return this.at >= this.downMs + START_MS;
+    return this.at >= this.#upAt;
   }
 
   // -- the page, as rekindle-keeper.js has it -----------------------------------------------------------------------------------
 
   #present() {
-    return { at: this.at, mode: "rehandshake", streamOpen: this.streamOpen, refused: true, hidden: false };
+    return { at: this.at, mode: "rehandshake", streamOpen: this.streamOpen, refused: !this.held, hidden: false };
   }
 
   #assess() {
@@ -153,18 +166,29 @@ export class World {
     }
   }
 
-  #try() {
+  #try(tries = 0) {
+    const begun = this.at;
     this.#in(this.#way, () => {
+      if (!this.#isUp && this.held) {
+        // The page gives an attempt up that nobody answers, as rekindle-signalling.js has it, and begins another one.
+        const patience = Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries);
+        if (begun + patience > this.#upAt + this.rtt / 2) return this.#in(this.#upAt + TURN_MS - this.at, () => this.#greet());
+        return this.#in(begun + patience + AGAIN_MS - this.at, () => this.#try(tries + 1));
+      }
       if (!this.#isUp) return this.#in(this.#way + this.tryMs, () => this.#try());
-      const hello = { boot: 2, process: "another", handshaking: this.begun.size > 0 && !this.completed, patience_ms: 0 };
-      const connected = this.completed;
-      this.told = true;
-      this.#in(this.#way, () => {
-        this.streamOpen = true;
-        this.connection.serverHasKeys = connected;
-        this.outage.greeted(hello, this.at);
-        this.#assess();
-      });
+      this.#greet();
+    });
+  }
+
+  #greet() {
+    const hello = { boot: 2, process: "another", handshaking: this.begun.size > 0 && !this.completed, patience_ms: 0 };
+    const connected = this.completed;
+    this.told = true;
+    this.#in(this.#way, () => {
+      this.streamOpen = true;
+      this.connection.serverHasKeys = connected;
+      this.outage.greeted(hello, this.at);
+      this.#assess();
     });
   }
 
@@ -191,7 +215,7 @@ export class World {
         if (!attempt.checked) say(this.repeatMs);
         attempt.checked = true;
       };
-      this.#in(this.#way, () => this.#isUp && this.#in(this.#way, answered));
+      this.#in(this.#way, () => (this.#isUp || this.held) && this.#in(Math.max(0, this.#upAt - this.at) + this.#way, answered));
       this.#in(repeatMs, () => check(2 * repeatMs));
     };
     check(this.repeatMs);
@@ -199,7 +223,14 @@ export class World {
 
   #send(arrives, number) {
     this.lastSentAt = this.at;
-    if (!this.lost(number)) this.#in(this.#way, () => this.#isUp && arrives());
+    if (this.lost(number)) return;
+    this.#in(this.#way, () => {
+      if (this.#isUp) return arrives();
+      if (!this.held) return;
+      // Of all that has waited the server answers the last attempt only (src/net/turns.rs), and that before it greets anybody.
+      if (this.waiting.length === 0) this.#in(this.#upAt - this.at, () => this.waiting.at(-1)());
+      this.waiting.push(arrives);
+    });
   }
 
   /** The answer to the ClientHello of an attempt has come. The browser cannot tell whose it is. */

@@ -54,6 +54,8 @@ export class Server {
   words;
   /** @type {string[]} */
   args;
+  /** `rekindle supervise` holds the ports and starts the server again. */
+  supervised = false;
   /** When each process was started. @type {number[]} */
   starts = [];
   /** The last one. @type {import("node:child_process").ChildProcess} */
@@ -61,7 +63,10 @@ export class Server {
   /** Resolves when that one has ended. @type {Promise<{ code: number | null, signal: string | null }>} */
   exited;
 
-  /** @param {{ args?: string[], udpHost?: string, host?: string, words?: string[] }} [options] `words`: what runs a command on another host */
+  /**
+   * @param {{ args?: string[], udpHost?: string, host?: string, words?: string[], supervised?: boolean }} [options] `words`: what runs a command on
+   *   another host; `supervised`: whether `rekindle supervise` holds the ports and starts the server again
+   */
   static async make(options = {}) {
     const server = new Server();
     server.dir = fs.mkdtempSync(path.join(os.tmpdir(), "rekindle-browser-"));
@@ -70,6 +75,7 @@ export class Server {
     server.udpHost = options.udpHost ?? "0.0.0.0";
     server.host = options.host ?? "127.0.0.1";
     server.words = options.words ?? [];
+    server.supervised = options.supervised ?? false;
     // Options for all servers of a run, such as "--mode full-state".
     const common = (process.env.REKINDLE_SERVE_ARGS ?? "").split(" ").filter(Boolean);
     server.args = [...common, ...(options.args ?? [])];
@@ -86,8 +92,10 @@ export class Server {
 
   /** Starts the process; does not wait until it serves. */
   spawn() {
+    const runs = this.process && this.process.exitCode === null && this.process.signalCode === null;
+    if (this.supervised && runs) return clock();
     const log = fs.openSync(this.logFile, "a");
-    const args = ["serve", "--http", `${this.host}:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
+    const args = [...(this.supervised ? ["supervise", "--"] : []), "serve", "--http", `${this.host}:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
     // State folder and key file are made in the working folder on the first start.
     args.push(...this.args);
     const startedAt = clock();
@@ -118,8 +126,22 @@ export class Server {
     }
   }
 
-  /** SIGKILL, by process id. Resolves when the process is gone. */
+  /** The server behind a supervisor, by the supervisor's log. */
+  #supervisedPid() {
+    const line = fs.readFileSync(this.logFile, "utf8").split("\n").findLast((text) => text.includes("the server is up"));
+    return Number(/pid=(\d+)/.exec(line)[1]);
+  }
+
+  /** SIGKILL, by process id. Resolves when the process is gone; at once where a supervisor starts the next one. */
   async kill() {
+    if (this.supervised) {
+      process.kill(this.#supervisedPid(), "SIGKILL");
+      return clock();
+    }
+    return this.#killProcess();
+  }
+
+  async #killProcess() {
     process.kill(this.process.pid, "SIGKILL");
     const killedAt = clock();
     await this.exited;
@@ -170,7 +192,7 @@ export class Server {
   }
 
   async close() {
-    if (this.process && this.process.exitCode === null && this.process.signalCode === null) await this.kill();
+    if (this.process && this.process.exitCode === null && this.process.signalCode === null) await this.#killProcess();
     if (!process.env.REKINDLE_KEEP) fs.rmSync(this.dir, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,88 @@
+//! `rekindle supervise`: holds the ports of a server and starts it again whenever it ends.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::hardening;
+use crate::server::Ports;
+use crate::service;
+use crate::supervise;
+
+use super::args::{self, ServeArgs};
+use super::error::CliError;
+use super::settings::Outside;
+use super::{Cli, Command, log, notifier};
+
+/// How long a server may be silent unless told otherwise.
+const WATCHDOG: Duration = Duration::from_secs(10);
+
+/// SIGHUP: the running server finishes its requests, and the program that lies at the same path by then takes its place. SIGUSR1: the server
+/// reads its key file and token files again (what SIGHUP is to a server without a supervisor). SIGTERM, SIGINT: the server stops, and the
+/// supervisor with it, with the same exit status. An exit status 2 of the first server, which says that its configuration must change, ends
+/// the supervisor with the same.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct SuperviseArgs {
+    /// End a server that has not said for so long that it is alive: seconds, or like 90s, 2m; 0 for never [default: 10s]
+    #[arg(long, value_name = "TIME", env = "REKINDLE_WATCHDOG", value_parser = args::duration)]
+    watchdog: Option<Duration>,
+
+    /// The server's command: `serve` and its options
+    #[arg(last = true, value_name = "SERVE")]
+    server: Vec<OsString>,
+}
+
+impl SuperviseArgs {
+    pub(super) fn run(self, hardened: &hardening::Report) -> Result<ExitCode, CliError> {
+        let serve = self.serve()?;
+        let passed = service::take()?;
+        let outside = Outside::resolve(serve, &passed)?;
+        log::start(&outside.log)?;
+        for warning in &outside.warnings {
+            tracing::warn!("{warning}");
+        }
+        hardened.log("supervisor");
+        let ports = Ports::open(passed, outside.http, outside.udp)?;
+        let options = supervise::Options {
+            program: program().map_err(CliError::Program)?,
+            arguments: self.server,
+            watchdog: Some(self.watchdog.unwrap_or(WATCHDOG)).filter(|wait| !wait.is_zero()),
+            ports,
+            notifier: notifier(),
+        };
+        Ok(ExitCode::from(supervise::run(options)?))
+    }
+
+    /// The server's options, read as the server itself will read them.
+    fn serve(&self) -> Result<ServeArgs, CliError> {
+        let line = std::iter::once(OsString::from("rekindle")).chain(self.server.iter().cloned());
+        let parsed = Cli::command()
+            .try_get_matches_from(line)
+            .and_then(|matches| Cli::from_arg_matches(&matches));
+        match parsed {
+            Ok(Cli { command: None, serve }) => Ok(serve),
+            Ok(Cli {
+                command: Some(Command::Serve(serve)),
+                ..
+            }) => Ok(*serve),
+            Ok(_) => Err(CliError::NotServe),
+            Err(error) => error.exit(),
+        }
+    }
+}
+
+/// The path of this program, under which a new one may take its place: as it was started, since that may be a link which an upgrade changes.
+fn program() -> io::Result<PathBuf> {
+    let file = std::env::current_exe()?;
+    let named = std::env::args_os().next().map(PathBuf::from);
+    let same = |path: &Path| Some(path.canonicalize().ok()? == file.canonicalize().ok()?);
+    match named {
+        Some(path) if path.components().count() > 1 && same(&path) == Some(true) => std::path::absolute(path),
+        _ => Ok(file),
+    }
+}

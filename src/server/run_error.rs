@@ -1,0 +1,72 @@
+//! Why a server does not run.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::vault::{KeyError, VaultError};
+use crate::{hardening, net};
+
+/// Why the server did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The HTTP port cannot be had.
+    #[error("cannot listen for HTTP on {address}: {source}; is another server running, or the port taken? See --http")]
+    Http {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The media port cannot be had.
+    #[error(transparent)]
+    Media(#[from] net::BindError),
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A vault without the key file that nobody named: it was lost, and a new one would not help.
+    #[error(
+        "the vault {state} is there, but its key file {key} is not: put it back or name it with --key-file; or, to begin anew with \
+         every browser joining again, move the folder away. Nothing was changed",
+        state = state.display(), key = key.display()
+    )]
+    KeyLost {
+        /// The vault.
+        state: PathBuf,
+        /// Where the key file was looked for.
+        key: PathBuf,
+    },
+    /// The vault cannot be opened or written.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The vault's certificate or key is of no use to DTLS.
+    #[error("the certificate in the vault cannot be used: {0}")]
+    Certificate(#[from] crate::peer::DtlsError),
+    /// The system gives no threads, descriptors or random numbers.
+    #[error("the system does not give what the server needs ({what}): {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The sandbox could not be put up.
+    #[error(transparent)]
+    Sandbox(#[from] hardening::SandboxError),
+    /// The media loop ended by itself.
+    #[error(
+        "the media loop has ended by itself; its log says why. Start the server anew: browsers come back by themselves"
+    )]
+    MediaEnded,
+}
+
+impl RunError {
+    /// Whether configuration, key file or vault must change before another start can go better.
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Key(_) | Self::KeyLost { .. } | Self::Vault(_) | Self::Certificate(_)
+        )
+    }
+}

@@ -1,0 +1,150 @@
+//! The server as a child process: with both ports as its descriptors 3 and 4, in systemd's way.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Pid, Signal};
+
+use crate::server::Ports;
+use crate::service::sockets::{FIRST, HTTP, MEDIA};
+
+/// The word that makes `rekindle` the step between fork and server; see [`step`].
+const STEP: &str = "__supervised";
+
+/// The step's exit code where the server's program cannot be started, as a shell's.
+const NOT_STARTED: u8 = 127;
+
+/// What is started.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// The file, looked up anew at each start: after an upgrade it is the new one.
+    pub path: PathBuf,
+    /// `serve` and its options.
+    pub arguments: Vec<OsString>,
+    /// How long the server may be silent.
+    pub watchdog: Option<Duration>,
+}
+
+/// A server that was started.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    pub started: Instant,
+}
+
+impl Program {
+    /// Starts the server. To be called by the main thread, which lives as long as the supervisor: the kernel ends the server with it.
+    pub(super) fn start(&self, ports: &Ports, notify: &str) -> io::Result<Server> {
+        let [http, media]: [OwnedFd; 2] = [ports.http.try_clone()?.into(), ports.media.try_clone()?.into()];
+        let mut command = Command::new(&self.path);
+        command
+            .args([OsStr::new(STEP), OsStr::new(&std::process::id().to_string())])
+            .arg(&self.path)
+            .args(&self.arguments)
+            .env("LISTEN_FDS", "2")
+            .env("LISTEN_FDNAMES", format!("{HTTP}:{MEDIA}"))
+            .env("NOTIFY_SOCKET", notify)
+            .env_remove("LISTEN_PID")
+            .env_remove("WATCHDOG_PID");
+        match self.watchdog {
+            Some(wait) => command.env("WATCHDOG_USEC", wait.as_micros().to_string()),
+            None => command.env_remove("WATCHDOG_USEC"),
+        };
+        let mapping = |(parent_fd, child_fd)| FdMapping { parent_fd, child_fd };
+        command
+            .fd_mappings([(http, FIRST), (media, FIRST + 1)].map(mapping).into())
+            .map_err(io::Error::other)?;
+        let started = Instant::now();
+        Ok(Server {
+            child: command.spawn()?,
+            started,
+        })
+    }
+
+    /// Starts the program just to see whether it can be started at all.
+    pub(super) fn probe(&self) -> io::Result<Child> {
+        let mut command = Command::new(&self.path);
+        command.arg("--version").stdout(std::process::Stdio::null());
+        command.spawn()
+    }
+}
+
+impl Server {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        // A child that has not been waited for keeps its number, so no other process can be meant. One that has ended needs no signal.
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+}
+
+/// A process's end as an exit code, as shells have it.
+pub(super) fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+/// A process's end in words.
+pub(super) fn words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown cause".to_owned(),
+    }
+}
+
+/// The step between fork and server, where this process is one: it tells the kernel to end it with its supervisor, puts its own number
+/// where the protocol wants it (`LISTEN_PID`, which nobody can know before the fork), and becomes the server. `None` where it is no such
+/// step.
+pub fn step() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != *STEP {
+        return None;
+    }
+    Some(match become_server(arguments) {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("rekindle: the supervised server cannot be started: {error}");
+            ExitCode::from(NOT_STARTED)
+        }
+    })
+}
+
+fn become_server(mut arguments: impl Iterator<Item = OsString>) -> io::Result<std::convert::Infallible> {
+    let missing = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "this command is for `rekindle supervise` only",
+        )
+    };
+    let supervisor = arguments.next().ok_or_else(missing)?;
+    let program = arguments.next().ok_or_else(missing)?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have died before the kernel was told.
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
+    if supervisor.to_str() != parent.as_deref() {
+        return Err(io::Error::other("its supervisor is gone"));
+    }
+    let me = std::process::id().to_string();
+    let mut command = Command::new(&program);
+    command.args(arguments).env("LISTEN_PID", &me);
+    if std::env::var_os("WATCHDOG_USEC").is_some() {
+        command.env("WATCHDOG_PID", &me);
+    }
+    Err(command.exec())
+}

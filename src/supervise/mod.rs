@@ -1,0 +1,258 @@
+//! `rekindle supervise`: holds both ports for as long as it lives, and starts the server again whenever it ends. While no server runs,
+//! connections and datagrams wait in the kernel, and the next server answers them: nobody is refused.
+//!
+//! It speaks systemd's protocol to the server (sd_listen_fds(3), sd_notify(3)), so the server knows of no supervisor. It reads nothing that
+//! comes through the ports, opens no key file and no vault, and hears nothing but short messages of its own child.
+
+mod attend;
+mod child;
+mod notices;
+mod pace;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::server::Ports;
+use crate::service::{self, Notifier};
+
+use attend::{Attended, End};
+use child::{Program, Server};
+use notices::Notices;
+use pace::Pace;
+
+pub use child::step;
+
+/// The exit code by which a server says that its configuration must change before another start can go better.
+const CONFIGURATION: u8 = 2;
+
+/// Why nothing is supervised.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SuperviseError {
+    /// The server's program does not start.
+    #[error("cannot start {}: {source}; is the file still there, and may it be run?", path.display())]
+    Program {
+        /// The program.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system does not give what is needed.
+    #[error("the system does not give what the supervisor needs ({what}): {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What is supervised.
+#[derive(Debug)]
+pub struct Options {
+    /// The server's program.
+    pub program: PathBuf,
+    /// Its arguments: `serve` and options.
+    pub arguments: Vec<OsString>,
+    /// A server that is up and has not said for so long that it is alive is ended; `None` for never.
+    pub watchdog: Option<Duration>,
+    /// Both ports.
+    pub ports: Ports,
+    /// This process's own service manager, if it has one.
+    pub notifier: Notifier,
+}
+
+/// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends for its configuration. Returns the exit code: that of
+/// the last server. SIGHUP stops the server and starts the program that lies at the same path by then; SIGUSR1 goes to the server as SIGHUP.
+/// To be called by the main thread.
+///
+/// # Errors
+/// [`SuperviseError`] where the first server cannot even be started.
+pub fn run(options: Options) -> Result<u8, SuperviseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| SuperviseError::System {
+            what: "a runtime",
+            source,
+        })?;
+    runtime.block_on(async {
+        let mut supervisor = Supervisor::new(options).map_err(|source| SuperviseError::System {
+            what: "signals and sockets",
+            source,
+        })?;
+        supervisor.run().await
+    })
+}
+
+struct Supervisor {
+    program: Program,
+    ports: Ports,
+    notices: Notices,
+    /// The supervisor's own manager.
+    notifier: Notifier,
+    signals: Signals,
+    pace: Pace,
+    /// Some server was up.
+    was_ready: bool,
+    /// The supervisor's manager was told that a new server takes over, and waits to hear that it is up.
+    reloading: bool,
+    beat: Beat,
+}
+
+/// What this process is told by signals.
+struct Signals {
+    child: Signal,
+    hangup: Signal,
+    reload: Signal,
+    stop: StopSignals,
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            child: signal(SignalKind::child())?,
+            hangup: signal(SignalKind::hangup())?,
+            reload: signal(SignalKind::user_defined1())?,
+            stop: StopSignals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
+        })
+    }
+}
+
+impl StopSignals {
+    /// Completes when this process is asked to stop.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Supervisor {
+    fn new(options: Options) -> io::Result<Self> {
+        Ok(Self {
+            program: Program {
+                path: options.program,
+                arguments: options.arguments,
+                watchdog: options.watchdog,
+            },
+            ports: options.ports,
+            notices: Notices::open()?,
+            notifier: options.notifier,
+            signals: Signals::new()?,
+            pace: Pace::default(),
+            was_ready: false,
+            reloading: false,
+            beat: Beat(service::watchdog().map(|wait| tokio::time::interval(wait / 2))),
+        })
+    }
+
+    async fn run(&mut self) -> Result<u8, SuperviseError> {
+        let address = self.notices.address();
+        loop {
+            let ended = match self.program.start(&self.ports, &address) {
+                Ok(server) => self.attend(server).await?,
+                Err(source) if self.was_ready => {
+                    tracing::error!("cannot start {}: {source}", self.program.path.display());
+                    Attended {
+                        end: End::NotStarted,
+                        was_ready: false,
+                    }
+                }
+                Err(source) => {
+                    let path = self.program.path.clone();
+                    return Err(SuperviseError::Program { path, source });
+                }
+            };
+            let how = match ended.end {
+                End::Asked(status) => return Ok(child::code(status)),
+                End::Handover => continue,
+                End::NotStarted => "it could not be started".to_owned(),
+                End::ByItself(status) => {
+                    if !self.was_ready && status.code() == Some(CONFIGURATION.into()) {
+                        tracing::error!("the server's configuration does not let it start; its own message is above");
+                        return Ok(CONFIGURATION);
+                    }
+                    child::words(status)
+                }
+            };
+            let pause = self.pace.ended(Instant::now(), ended.was_ready);
+            if pause.is_zero() {
+                tracing::warn!("the server has ended ({how}); it is started again at once, and its ports stay open");
+                continue;
+            }
+            tracing::error!(
+                "the server has ended ({how}), not for the first time; it is started again in {} ms, and its ports stay open",
+                pause.as_millis()
+            );
+            self.notifier.status(&format!("the server goes on ending ({how})"));
+            if self.waits(pause).await == Stopped::Yes {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Waits before the next start; SIGHUP ends that.
+    async fn waits(&mut self, pause: Duration) -> Stopped {
+        let pause = tokio::time::sleep(pause);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return Stopped::No,
+                _ = self.signals.hangup.recv() => return Stopped::No,
+                () = self.signals.stop.next() => {
+                    self.notifier.stopping();
+                    return Stopped::Yes;
+                }
+                () = self.beat.next() => self.notifier.alive(),
+            }
+        }
+    }
+
+    /// The server is up.
+    fn is_up(&mut self, server: &Server, reloaded: bool, status: &str) {
+        tracing::info!(
+            pid = server.pid(),
+            "the server is up after {} ms",
+            server.started.elapsed().as_millis()
+        );
+        if reloaded || !self.was_ready {
+            self.notifier.ready(status);
+        } else {
+            self.notifier.status(status);
+        }
+        self.was_ready = true;
+    }
+}
+
+/// Whether the supervisor was asked to stop.
+#[derive(PartialEq, Eq)]
+enum Stopped {
+    Yes,
+    No,
+}
+
+/// How often the supervisor's own manager wants to hear that it is alive. The server's life is the supervisor's business.
+struct Beat(Option<tokio::time::Interval>);
+
+impl Beat {
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(interval) => drop(interval.tick().await),
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// Under `rekindle supervise` the ports stay open while servers are killed: the same restarts with and without it, side by side.
+import assert from "node:assert/strict";
+import net from "node:net";
+import { test } from "node:test";
+import { Broadcast } from "./lib/broadcast.js";
+import { median } from "./lib/pages.js";
+import { record } from "./lib/report.js";
+import { sleep } from "./lib/server.js";
+
+const KILLS = Number(process.env.REKINDLE_ROUNDS ?? 10);
+/** Machines that tests share with others get more than the aim of 100 ms. */
+const LIMIT_MS = Number(process.env.REKINDLE_GAP_LIMIT ?? 500);
+/** Between two connections of the probe. */
+const PROBE_MS = 2;
+
+/** Makes connections all the time, and counts those that are refused. */
+class Probe {
+  #over = false;
+  made = 0;
+  refused = 0;
+
+  constructor(server) {
+    this.done = this.#run(server);
+  }
+
+  async #run(server) {
+    while (!this.#over) {
+      await new Promise((resolve) => {
+        const socket = net.connect(server.port, server.host, () => {
+          this.made += 1;
+          socket.destroy();
+        });
+        socket.on("error", () => (this.refused += 1));
+        socket.on("close", resolve);
+      });
+      await sleep(PROBE_MS);
+    }
+  }
+
+  async stop() {
+    this.#over = true;
+    await this.done;
+    return { made: this.made, refused: this.refused };
+  }
+}
+
+/** Kills the server some times; what it looked like from outside and from a viewer's page. */
+async function kills(browser, supervised) {
+  const broadcast = await Broadcast.open({ publisher: browser, viewers: [browser], server: { supervised } });
+  try {
+    const [viewer] = broadcast.viewers;
+    const before = await broadcast.identities();
+    const probe = new Probe(broadcast.server);
+    const gaps = [];
+    for (let round = 1; round <= KILLS; round++) {
+      const { killedAt } = await broadcast.restart();
+      // Nobody asks the pages anything while it happens.
+      await sleep(600);
+      await broadcast.survived(round);
+      gaps.push(Math.round((await viewer.gap(killedAt - 30)).ms));
+    }
+    const connections = await probe.stop();
+    assert.deepEqual(await broadcast.identities(), before);
+    broadcast.assertNoProblems();
+    return { median_gap_ms: median(gaps), gaps_ms: gaps, connections };
+  } finally {
+    await broadcast.close();
+  }
+}
+
+for (const browser of ["chromium", "firefox"]) {
+  test(`killed ${KILLS} times under a supervisor, ${browser}: the same connections, none refused, and no longer gaps`, { timeout: 90_000 }, async () => {
+    const held = await kills(browser, true);
+    const alone = await kills(browser, false);
+    record(`kills under a supervisor, ${browser}`, { held, alone });
+    assert.equal(held.connections.refused, 0, JSON.stringify(held));
+    assert.ok(held.connections.made > KILLS && alone.connections.refused > 0, `the probe sees what is refused: ${JSON.stringify(alone)}`);
+    assert.ok(held.median_gap_ms <= LIMIT_MS, JSON.stringify(held));
+    assert.ok(held.median_gap_ms <= 1.5 * alone.median_gap_ms + 50, JSON.stringify({ held, alone }));
+  });
+}
