@@ -190,7 +190,16 @@ impl Handshakes {
             let answered = self.flight.is_open();
             self.list.iter_mut().for_each(|h| h.answered |= answered);
             // A record does not tell its handshake; the wrong one fails on it and falls away, the right one goes on.
-            return self.drive(now, from, out, Some(datagram), |_| true);
+            if is_protected(datagram) {
+                return self.drive(now, from, out, Some(datagram), |_| true);
+            }
+            // One that is complete takes any plaintext for a repetition, and says its last flight again, which spoils a newer attempt that
+            // the plaintext is for. So it comes last: where no other one goes on from it.
+            let done = self.drive(now, from, out, Some(datagram), |h| h.drop_at.is_none());
+            if done.is_some() || self.list.iter().any(|h| h.drop_at.is_none()) {
+                return done;
+            }
+            return self.drive(now, from, out, Some(datagram), |h| h.drop_at.is_some());
         };
         let random = hello.random;
         self.waiting.retain(|waiting| *waiting != random);

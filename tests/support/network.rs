@@ -38,6 +38,12 @@ impl Datagram {
         matches!(self.data.first(), Some(20..=63))
     }
 
+    /// Whether this ClientHello shows a cookie.
+    pub fn has_cookie(&self) -> bool {
+        let session_id = self.data.get(59).map_or(0, |length| usize::from(*length));
+        self.data.get(60 + session_id).is_some_and(|length| *length > 0)
+    }
+
     /// The random of the ClientHello whose first fragment this is: it tells one attempt from another.
     pub fn client_random(&self) -> Option<[u8; 32]> {
         let data = &self.data;

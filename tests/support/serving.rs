@@ -26,6 +26,7 @@ impl World {
         let names = self.records.keys().cloned().collect();
         self.reader = Some(Reader::new(self.reading, names, &mut self.random, self.now));
         self.heard.clear();
+        self.shown.clear();
         self.queued.clear();
         self.note(|| "the server starts".into());
         self.read_records();
@@ -116,6 +117,9 @@ impl World {
             .and_then(|random| self.attempts.get(&random).copied());
         if let Some((id, number)) = attempt {
             self.heard.entry((id, number)).or_insert(now);
+            if datagram.has_cookie() {
+                self.shown.entry((id, number)).or_insert(now);
+            }
             self.note(|| format!("browser {id}: the ClientHello of attempt {number} is at the server"));
         }
         if self.handshake_time.is_zero() {
@@ -156,10 +160,12 @@ impl World {
         for answers in late {
             self.note(|| format!("browser {id}: in attempt {present}, an answer to attempt {answers} comes"));
             let heard = |number| self.heard.get(&(id, number)).copied();
+            let shown = self.shown.get(&(id, answers)).copied();
             let sent = self.sent.get(&datagram.data).copied();
-            // What was sent before the present attempt was heard of cannot be helped, nor that attempts come in another order.
+            // What was sent before the present attempt was heard of cannot be helped, nor that attempts come in another order; and who shows
+            // a cookie is a browser, while the attempt that came meanwhile may be anybody's.
             if let (Some(sent), Some(later), Some(earlier)) = (sent, heard(present), heard(answers))
-                && earlier < later
+                && earlier.max(shown.unwrap_or(earlier)) < later
                 && later <= sent
             {
                 self.spoilings.push(Spoiling {

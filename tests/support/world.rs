@@ -56,6 +56,8 @@ pub struct World {
     /// When this process first heard of each attempt.
     pub(super) attempts: HashMap<[u8; 32], (usize, u64)>,
     pub(super) heard: HashMap<(usize, u64), Instant>,
+    /// The same with a cookie.
+    pub(super) shown: HashMap<(usize, u64), Instant>,
     /// When the server last sent a DTLS datagram.
     pub(super) sent: HashMap<Bytes, Instant>,
     pub spoilings: Vec<Spoiling>,
@@ -96,6 +98,7 @@ impl World {
             busy_until: start,
             attempts: HashMap::new(),
             heard: HashMap::new(),
+            shown: HashMap::new(),
             sent: HashMap::new(),
             spoilings: Vec::new(),
             queued: VecDeque::new(),

@@ -33,14 +33,14 @@ pub(super) struct Attempt<T> {
     /// Of its ClientHello, where that is among the datagrams.
     random: Option<[u8; 32]>,
     datagrams: Vec<Kept<T>>,
-    /// Digests of the ClientHellos of the attempts before, the latest last.
-    over: Vec<u64>,
+    /// Digests and randoms of the ClientHellos of the attempts before, the latest last.
+    over: Vec<(u64, [u8; 32])>,
 }
 
 struct Kept<T> {
     digest: u64,
-    /// It has the first fragment of a ClientHello, and so tells its attempt.
-    is_hello: bool,
+    /// Of a ClientHello, where its first fragment is in it.
+    random: Option<[u8; 32]>,
     datagram: T,
 }
 
@@ -65,7 +65,7 @@ impl<T> Attempt<T> {
         if self.datagrams.iter().any(|kept| kept.digest == digest) {
             return Err(NotKept::Repeated);
         }
-        if self.over.contains(&digest) {
+        if self.over.iter().any(|(known, _)| *known == digest) {
             return Err(NotKept::Over);
         }
         let random = client_random(data);
@@ -81,7 +81,7 @@ impl<T> Attempt<T> {
         self.random = random.or(self.random);
         self.datagrams.push(Kept {
             digest,
-            is_hello: random.is_some(),
+            random,
             datagram: keep(),
         });
         Ok(())
@@ -89,10 +89,16 @@ impl<T> Attempt<T> {
 
     /// The browser has given the attempt up.
     fn end(&mut self) {
-        let hellos = self.datagrams.drain(..).filter(|kept| kept.is_hello);
-        self.over.extend(hellos.map(|kept| kept.digest));
+        let hellos = self.datagrams.drain(..);
+        self.over
+            .extend(hellos.filter_map(|kept| Some((kept.digest, kept.random?))));
         let surplus = self.over.len().saturating_sub(MAX_OVER);
         self.over.drain(..surplus);
+    }
+
+    /// The randoms of the attempts before, the latest last.
+    pub fn over(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.over.iter().map(|(_, random)| *random)
     }
 
     pub fn len(&self) -> usize {

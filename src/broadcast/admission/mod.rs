@@ -202,10 +202,12 @@ impl Broadcast {
         let Some(room) = &mut self.admission.room else { return };
         let Some(key) = self.addresses.find(from) else { return };
         let Some(waiting) = room.take(from) else { return };
-        if waiting.is_doubtful
-            && let Some(place) = self.addresses.get_mut(key)
-        {
-            place.handshakes.doubt();
+        if let Some(place) = self.addresses.get_mut(key) {
+            // Late copies of theirs may come yet.
+            place.handshakes.overtake(waiting.hello.over());
+            if waiting.is_doubtful {
+                place.handshakes.doubt();
+            }
         }
         for data in waiting.hello.into_datagrams() {
             self.admit(now, from, Payload::Kept(data), out);

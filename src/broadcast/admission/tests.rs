@@ -121,6 +121,19 @@ fn where_it_is_not_known_which_attempt_the_browser_is_in_it_is_asked_for_a_cooki
 }
 
 #[test]
+fn an_attempt_that_was_over_before_the_record_came_does_not_come_back_after_it() {
+    let (mut core, now) = after_a_start();
+    for data in [hello(1), hello(2)] {
+        handle(&mut core, now, 5000, &data);
+    }
+    take(&mut core, now, &record(Role::Viewer, 1, Some(5000)));
+    let (routed, out) = handle(&mut core, now, 5000, &numbered(1, 1));
+    assert_eq!((routed, out.len()), (Routed::Answered, 1));
+    assert_eq!(out[0].data[13], 3, "it is asked for a cookie");
+    assert_eq!(turns(&mut core), [(5000, vec![hello(2)])]);
+}
+
+#[test]
 fn publishers_have_their_turn_first_whatever_waited_for_its_record_or_came_before() {
     let (mut core, now) = after_a_start();
     take(&mut core, now, &record(Role::Viewer, 1, Some(1)));

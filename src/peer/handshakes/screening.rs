@@ -122,7 +122,8 @@ impl Handshakes {
         Screened::Pass
     }
 
-    fn overtake(&mut self, randoms: impl IntoIterator<Item = [u8; 32]>) {
+    /// ClientHellos with these randoms were followed by another one.
+    pub fn overtake(&mut self, randoms: impl IntoIterator<Item = [u8; 32]>) {
         for random in randoms {
             if self.overtaken.iter().all(|(known, _)| *known != random) {
                 self.overtaken.push((random, 0));
