@@ -99,7 +99,7 @@ fn map(page: &mut String, sweep: &SweepResult) {
     }
     let label = label_every(sweep.grid.step, cell);
     for (column, down) in downs.iter().enumerate() {
-        if (down - sweep.grid.from) % label == 0 {
+        if (down - sweep.grid.from).is_multiple_of(label) {
             let x = LEFT + cell * (column as f64 + 0.5);
             let _ = write!(
                 page,
