@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::sweep::result::{MEDIAN, Named, Row, RowResult, SweepResult, WORST};
+use crate::bench::sweep::result::{MEDIAN, Named, Point, Row, RowResult, SweepResult, WORST};
 
 /// Columns of a terminal that are used at least and at most.
 const WIDTHS: (usize, usize) = (80, 120);
@@ -69,9 +69,21 @@ pub(super) fn write(sweep: &SweepResult, screen: Screen) -> String {
     }
     map(&mut text, sweep, screen);
     legend(&mut text, screen);
+    if let Some(note) = below_zero(sweep) {
+        let _ = writeln!(text, "{note}");
+    }
     rows(&mut text, sweep);
     worst(&mut text, sweep);
     text
+}
+
+/// What a value below zero means, where there is one.
+pub(super) fn below_zero(sweep: &SweepResult) -> Option<&'static str> {
+    let points = || sweep.rows.iter().flat_map(|one| &one.row.points);
+    let below = points().filter_map(Point::typical).any(|over| over < -30.0);
+    below.then_some(
+        "below zero: the browser still had media in its own buffer, and showed that while the server was down",
+    )
 }
 
 /// That it was cut short, where it was.

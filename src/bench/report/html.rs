@@ -8,6 +8,7 @@ use super::{ArmResult, BrowserResult, Report, ScenarioResult};
 use crate::bench::disk::Written;
 use crate::bench::scenario::Arm;
 use crate::bench::stats::{Summary, ms};
+use crate::bench::sweep::result::SweepResult;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -257,15 +258,23 @@ fn extras(page: &mut String, report: &Report) {
 fn conditions(page: &mut String, report: &Report) {
     let (machine, run) = (&report.machine, &report.conditions);
     page.push_str("<section><h2>How this was measured</h2>");
-    page.push_str(
-        "<p>Native clients join by WHIP and WHEP: ICE, DTLS and SRTP of their own, no decoder. They authenticate every packet, ask \
-         again for what is missing, and follow the event stream as the page does. A gap lasts from the last authentic packet of the \
-         old process to the first of the new one. The arms take turns within one run. A video packet counts as lost if it has not \
-         come by the end of the measurement, by retransmission or otherwise. Delay and loss act between clients and server, in \
-         both directions, on HTTP too (delay only).</p>\
-         <p>Disk changes are what the kernel tells of the state folder, the only place that the server's sandbox lets it write to: \
-         files made, written, renamed or removed.</p><dl>",
-    );
+    let native = |sweep: &SweepResult| sweep.rows.iter().any(|one| one.row.version.is_none());
+    if !report.scenarios.is_empty() || report.sweep.as_ref().is_some_and(native) {
+        page.push_str(
+            "<p>Native clients join by WHIP and WHEP: ICE, DTLS and SRTP of their own, no decoder. They authenticate every packet, ask \
+             again for what is missing, and follow the event stream as the page does. A gap lasts from the last authentic packet of the \
+             old process to the first of the new one. The arms take turns within one run. Delay and loss act between clients and \
+             server, in both directions, on HTTP too (delay only).</p>",
+        );
+    }
+    if !report.scenarios.is_empty() {
+        page.push_str(
+            "<p>A video packet counts as lost if it has not come by the end of the measurement, by retransmission or otherwise. Disk \
+             changes are what the kernel tells of the state folder, the only place that the server's sandbox lets it write to: files \
+             made, written, renamed or removed.</p>",
+        );
+    }
+    page.push_str("<dl>");
     row(page, "Command", &format!("<code>{}</code>", escape(&run.command)));
     row(
         page,

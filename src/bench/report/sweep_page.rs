@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::heat::{SHADES, cut, in_words, shade};
+use super::heat::{SHADES, below_zero, cut, in_words, shade};
 use super::html::escape;
 use crate::bench::sweep::result::{MEDIAN, Row, RowResult, SweepResult, WORST};
 
@@ -19,11 +19,13 @@ pub(super) fn section(page: &mut String, sweep: &SweepResult) {
     let _ = write!(
         page,
         "<section><h2>Down for {} to {} ms, in steps of {} ms</h2><p>How long a viewer was without media beyond the time that the server was \
-         down, in milliseconds, over {} kills. The same clients went through all of them; media was not kept back (cushion {} ms). Order: {}.</p>",
+         down, in milliseconds, over {} kills. {} The same ones went through all kills of a round trip; media was not kept back (cushion {} ms). \
+         Order: {}.</p>",
         sweep.grid.from,
         sweep.grid.to,
         sweep.grid.step,
         sweep.kills,
+        who(sweep),
         sweep.cushion_ms,
         escape(&sweep.order)
     );
@@ -32,6 +34,9 @@ pub(super) fn section(page: &mut String, sweep: &SweepResult) {
     }
     map(page, sweep);
     legend(page);
+    if let Some(note) = below_zero(sweep) {
+        let _ = write!(page, "<p class=\"soft\">{note}.</p>");
+    }
     rows(page, sweep);
     page.push_str("<h3>Worst points, what repeats itself first</h3><ol>");
     for named in &sweep.worst {
@@ -42,6 +47,15 @@ pub(super) fn section(page: &mut String, sweep: &SweepResult) {
         let _ = write!(page, "<p class=\"soft\">{}</p>", escape(version));
     }
     page.push_str("</section>\n");
+}
+
+/// Whose media it was.
+fn who(sweep: &SweepResult) -> &'static str {
+    if versions(sweep).is_empty() {
+        "Publishers and viewers were native clients that renew keys in the manner of the browser that is named."
+    } else {
+        "Publishers and viewers were real browsers, and a gap is the time between two frames that were shown."
+    }
 }
 
 fn versions(sweep: &SweepResult) -> Vec<&str> {
@@ -57,7 +71,7 @@ fn map(page: &mut String, sweep: &SweepResult) {
     let bottom = TOP + ROW * sweep.rows.len() as f64;
     let _ = write!(
         page,
-        "<svg class=\"heat\" viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"Gap minus down time, by down time and by round trip\">",
+        "<div class=\"scroll\"><svg class=\"heat\" viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"Gap minus down time, by down time and by round trip\">",
         bottom + 42.0
     );
     let arms = sweep.has_arms();
@@ -85,7 +99,7 @@ fn map(page: &mut String, sweep: &SweepResult) {
     }
     let label = label_every(sweep.grid.step, cell);
     for (column, down) in downs.iter().enumerate() {
-        if (down - sweep.grid.from) % label == 0 {
+        if (down - sweep.grid.from).is_multiple_of(label) {
             let x = LEFT + cell * (column as f64 + 0.5);
             let _ = write!(
                 page,
@@ -98,7 +112,7 @@ fn map(page: &mut String, sweep: &SweepResult) {
     }
     let _ = write!(
         page,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">down time in milliseconds</text></svg>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">down time in milliseconds</text></svg></div>",
         LEFT + (WIDTH - LEFT) / 2.0,
         bottom + 36.0
     );
@@ -149,7 +163,7 @@ fn point(page: &mut String, row: &Row, down: u64, (x, y, width): (f64, f64, f64)
     } else {
         "lost".to_owned()
     };
-    // Beyond the limit there is a mark besides the colour, and a ring where one reading alone was.
+    // Beyond the limit there is a mark besides the colour, and a dot where one reading alone was.
     if width >= ROOM {
         let _ = write!(
             page,
@@ -185,8 +199,9 @@ fn legend(page: &mut String) {
     let _ = write!(
         page,
         "<span><span class=\"key\" style=\"background:var(--h{})\"></span>! beyond it</span>\
-         <span>○ one reading was beyond it, the others were not</span>\
+         <span><span class=\"key round\" style=\"background:var(--h{})\"></span>one reading was beyond it, the others were not</span>\
          <span><span class=\"key none\"></span>not measured</span></div>",
+        SHADES.len(),
         SHADES.len()
     );
 }
