@@ -135,9 +135,14 @@ class Streams {
     if (!this.up) throw new TypeError("refused");
     let controller;
     const body = new ReadableStream({ start: (given) => (controller = given) });
-    const stream = { ids, ended: false, say: (session, event) => controller.enqueue(new TextEncoder().encode(`session: ${session}\nevent: ${event}\ndata: {}\n\n`)) };
-    stream.end = () => stream.ended || ((stream.ended = true), controller.error(new Error("reset")));
-    signal.addEventListener("abort", () => stream.ended || ((stream.ended = true), controller.error(new Error("aborted"))));
+    const stream = { ids, at: performance.now(), ended: false, say: (session, event) => controller.enqueue(new TextEncoder().encode(`session: ${session}\nevent: ${event}\ndata: {}\n\n`)) };
+    const end = (why) => {
+      if (stream.ended) return;
+      [stream.ended, stream.endedAt] = [true, performance.now()];
+      controller.error(new Error(why));
+    };
+    stream.end = () => end("reset");
+    signal.addEventListener("abort", () => end("aborted"));
     this.requests.push(stream);
     return new Response(body);
   };
@@ -239,4 +244,22 @@ test("what cannot work is refused with what to do", () => {
     delete globalThis.RTCPeerConnection;
     delete globalThis.MediaStream;
   }
+});
+
+test("a request that nobody answers is followed by another one at once, so that one always waits where somebody holds the server's port", async () => {
+  const { streams, told, line } = follows(["a"]);
+  await soon();
+  streams.requests[0].say("a", "hello");
+  await soon();
+  streams.requests[0].end();
+  await soon();
+  const second = streams.requests.length;
+  assert.ok(second > 1);
+  // Given up after a second and some more for what failed before.
+  for (let waited = 0; streams.requests.length === second && waited < 4000; waited += 5) await soon(5);
+  line.stop();
+  const [silent, next] = streams.requests.slice(-2);
+  assert.ok(silent.endedAt - silent.at > 900, "it had its time");
+  assert.ok(next.at - silent.endedAt < 50, `${next.at - silent.endedAt} ms without a request`);
+  assert.deepEqual(told, ["a hello", "down first", "down"]);
 });
