@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
-import { median } from "./lib/pages.js";
+import { median } from "./lib/numbers.js";
 import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 
