@@ -54,6 +54,8 @@ pub struct Client {
     association: Option<Association>,
     /// Attempts that the page gave up, if they are to be remembered: what answers one of them is known by what it makes them do.
     given_up: Vec<(u64, Association)>,
+    /// The server has answered the present one.
+    is_answered: bool,
     pub remembers: bool,
     /// Answers to attempts that had been given up, by the number of the attempt.
     pub late_answers: Vec<(u64, Bytes)>,
@@ -105,6 +107,7 @@ impl Client {
             transactions: Vec::new(),
             association: None,
             given_up: Vec::new(),
+            is_answered: false,
             remembers: false,
             late_answers: Vec::new(),
             keys: None,
@@ -165,7 +168,7 @@ impl Client {
                 old.close(now);
                 self.out.extend(old.outgoing());
             }
-            Some(old) if self.remembers => self.given_up.push((self.handshakes_started, old)),
+            Some(old) if self.remembers && !self.is_answered => self.given_up.push((self.handshakes_started, old)),
             _ => {}
         }
         self.keys = None;
@@ -205,6 +208,7 @@ impl Client {
 
     fn start_handshake(&mut self, now: Instant) {
         self.handshakes_started += 1;
+        self.is_answered = false;
         let seed = self.random.next();
         let mut association = Association::new(&self.certificate, self.options(), Some(seed), now);
         self.out.extend(association.outgoing());
@@ -225,7 +229,11 @@ impl Client {
                 }
                 self.settle(now);
                 // A HelloVerifyRequest says nothing of who it answers.
-                if self.out.len() == before && data.get(13) != Some(&3) {
+                let asks = data.get(13) == Some(&3);
+                if self.out.len() > before {
+                    self.is_answered |= !asks;
+                } else if !asks && !self.is_answered {
+                    // Once it has the answer to its own ClientHello, it takes all others for repetitions.
                     self.look_back(now, data);
                 }
             }
