@@ -232,7 +232,11 @@ fn a_sweep_that_is_interrupted_reports_what_it_has_and_leaves_no_server() {
         .find(|line| line.contains(" of 61 kills"))
         .expect("a line of progress");
     assert!(first.contains("left"), "{first}");
-    assert_eq!(processes_in(&servers), 1, "a server runs");
+    // At times there is none, as at each kill.
+    while processes_in(&servers) == 0 {
+        assert!(child.try_wait().expect("a state").is_none(), "it goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     interrupt(&child);
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{:?}", output.status);
