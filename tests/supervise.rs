@@ -262,8 +262,10 @@ fn the_supervisor_opens_neither_key_file_nor_token_file_nor_vault() {
     assert!(openings(&watched) > 0, "the server opens them");
     fs::rename(&program, folder.path().join("kept")).expect("moved");
     fs::rename(&other, &program).expect("moved");
+    let server = server_pid(&supervisor);
+    send("-9", &server);
+    soon("it is gone", || !runs(&server));
     let watched = watch(folder.path());
-    send("-9", &server_pid(&supervisor));
     supervisor.wait_for_log("it is started again in 400 ms", 1);
     assert_eq!(openings(&watched), 0);
 }

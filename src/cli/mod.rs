@@ -44,6 +44,7 @@ enum Command {
     /// Run the server (this is what `rekindle` alone does).
     Serve(Box<ServeArgs>),
     /// Hold the ports and keep a server running behind them: what arrives while it is being started again waits, and nobody is refused
+    #[command(after_help = supervise::SIGNALS)]
     Supervise(supervise::SuperviseArgs),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),

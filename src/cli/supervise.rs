@@ -21,12 +21,17 @@ use super::{Cli, Command, log, notifier};
 /// How long a server may be silent unless told otherwise.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
-/// SIGHUP: the running server finishes its requests, and the program that lies at the same path by then takes its place. SIGUSR1: the server
-/// reads its key file and token files again (what SIGHUP is to a server without a supervisor). SIGTERM, SIGINT: the server stops, and the
-/// supervisor with it, with the same exit status. An exit status 2 of the first server, which says that its configuration must change, ends
-/// the supervisor with the same.
+/// What follows the options in `--help`.
+pub(super) const SIGNALS: &str = "\
+Signals:
+  SIGHUP           The server finishes its requests, and the program that lies at the same path by then takes over the ports
+  SIGUSR1          The server reads its key file and token files again (SIGHUP to a server without a supervisor)
+  SIGTERM, SIGINT  The server stops, and the supervisor ends with its exit status
+
+A server that ends by itself is started again at once, ever more slowly where it goes on ending. An exit status 2 before the first one was up
+(its configuration must change) ends the supervisor with the same.";
+
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct SuperviseArgs {
     /// End a server that has not said for so long that it is alive: seconds, or like 90s, 2m; 0 for never [default: 10s]
     #[arg(long, value_name = "TIME", env = "REKINDLE_WATCHDOG", value_parser = args::duration)]

@@ -132,6 +132,12 @@ export class Server {
     return Number(/pid=(\d+)/.exec(line)[1]);
   }
 
+  /** Has the supervisor put a new process in the server's place. */
+  async handOver() {
+    this.process.kill("SIGHUP");
+    return clock();
+  }
+
   /** SIGKILL, by process id. Resolves when the process is gone; at once where a supervisor starts the next one. */
   async kill() {
     if (this.supervised) {
