@@ -12,6 +12,7 @@
 //! - [`sdp`]: reads offers, writes answers. Pure functions.
 //! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
 //! - [`service`]: what a service manager hands over, and what it is told.
+//! - [`ids`]: the names of peers and their roles, which all of these share.
 //! - `full_state` (only with the feature of that name): the reference mode, which keeps session keys. All of it lies in one folder.
 //! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
@@ -40,6 +41,7 @@ pub mod full_state;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hardening;
+pub mod ids;
 pub mod net;
 pub mod peer;
 pub mod sdp;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 use live::{Live, broadcast, renew, run_for, run_until_connected, run_until_more_video};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{PATIENCE, Server, rekindle};
 use search::Needles;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use live::{Live, broadcast, offered, path, renew, run_until_connected, run_until_more_video};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{Server, assert_problem, header, rekindle};
 
 /// A file system of 256 KiB as state folder, in a mount namespace that lasts until this is dropped.

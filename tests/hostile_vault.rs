@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, renew, run_for, run_until_more_video};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{PATIENCE, Server, json, output, rekindle, said};
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, offered, path, renew, run_for, run_until_connected};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{PATIENCE, PUBLISH, Server, rekindle, text};
 
 /// The value of a line of `/metrics`.

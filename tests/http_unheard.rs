@@ -8,7 +8,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use live::{Live, run_for, run_until_connected};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{PUBLISH, Server, rekindle, text};
 
 /// Part of the line in the log.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, renew, run_until_connected, run_until_more_video};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{PATIENCE, Server, output, rekindle};
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, offered, path, renew, run_until, run_until_connected, run_until_more_video};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{PATIENCE, Server, assert_problem, header, rekindle};
 
 fn folder() -> tempfile::TempDir {

@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 
 use live::{Live, broadcast, renew, run_until_connected, run_until_more_video};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{Server, rekindle};
 
 #[test]

@@ -7,8 +7,8 @@ mod support;
 use std::time::Duration;
 
 use rekindle::broadcast::Event;
+use rekindle::ids::Role;
 use rekindle::sdp::Kind;
-use rekindle::vault::Role;
 use support::{Browser, Conditions, Id, OfferOptions, Random, Reading, World, ms};
 
 /// After the last record was read everybody who goes on trying has keys within this time, besides some attempts of the page.

@@ -4,8 +4,8 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use rekindle::ids::Role;
 use rekindle::sdp::Kind;
-use rekindle::vault::Role;
 use support::{Conditions, OfferOptions, World, ms};
 
 #[test]

@@ -3,8 +3,8 @@
 mod support;
 
 use rekindle::broadcast::{Departure, Event, Refusal};
+use rekindle::ids::Role;
 use rekindle::sdp::{Codec, Kind};
-use rekindle::vault::Role;
 use support::{Id, OfferOptions, World, ms};
 
 fn broadcast(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {

@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use rekindle::broadcast::{Departure, Event};
+use rekindle::ids::Role;
 use rekindle::sdp::Kind;
-use rekindle::vault::Role;
 use support::{Browser, Conditions, Id, OfferOptions, Random, Reading, World, ms};
 
 fn broadcast(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {

@@ -267,7 +267,7 @@ fn time_to_be_back(flood: Option<(Flood, u64)>, browser: Browser, only_12: bool,
         delay: ms(delay),
         ..Conditions::default()
     };
-    let publisher = world.publish_with("news", OfferOptions::new(rekindle::vault::Role::Publisher), None);
+    let publisher = world.publish_with("news", OfferOptions::new(rekindle::ids::Role::Publisher), None);
     world.client_mut(publisher).only_12 = only_12;
     world.run_until_connected(&[publisher]);
     world.run(ms(300));

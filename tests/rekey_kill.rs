@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault, VaultError};
+use rekindle::ids::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle::vault::{KeyFile, PeerRecord, Vault, VaultError};
 use running::{PATIENCE, output, rekindle, said};
 
 const PEERS: usize = 16;

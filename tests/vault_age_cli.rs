@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault};
+use rekindle::ids::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle::vault::{KeyFile, PeerRecord, Vault};
 
 /// Whether the programs are there; says so if not. CI always has them.
 fn have_age() -> bool {

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rekindle::cli::audit_report::{write_human, write_json};
+use rekindle::ids::{IceCredentials, IcePassword, Role, Ufrag};
 use rekindle::sdp::fingerprint_value;
 use rekindle::vault::audit::{Options, Verdict, audit};
-use rekindle::vault::{IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault};
+use rekindle::vault::{KeyFile, PeerRecord, Vault};
 
 const FILES: [&str; 2] = ["identity.age", "peers/Ab3dEf7h.age"];
 /// Of `example-full-state`, which `tests/audit_full_state.rs` makes. Those that the document shows come first.

@@ -16,7 +16,7 @@ use super::client::page::{Act, Link, Page, Way};
 use super::client::{Client, Life, Manner, Media, Offered, Random, Viewer};
 use super::http::{JoinRequest, News, Order, What};
 use super::path::{Conditions, Parcel, Path};
-use crate::vault::Role;
+use crate::ids::Role;
 
 const WAKE: Token = Token(usize::MAX);
 const IDLE: Duration = Duration::from_millis(500);

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::client::Random;
 use super::client::page::Hello;
 use super::target::Target;
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// As in `rekindle.js`: how long until the next attempt to open the event stream, and how long one may take.
 const RETRY: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(500)];

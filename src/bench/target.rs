@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use axum::http::Uri;
 
 use super::error::BenchError;
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// A WHIP and WHEP server.
 #[derive(Debug, Clone)]

@@ -10,9 +10,10 @@ use super::client::{Check, Random};
 use super::error::BenchError;
 use super::server::Server;
 use super::stats::{Summary, as_ms};
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 use crate::net::timeline::monotonic_us;
 use crate::sdp;
-use crate::vault::{FingerprintHash, IceCredentials, IcePassword, KeyFile, PeerRecord, Role, Ufrag, Vault};
+use crate::vault::{FingerprintHash, KeyFile, PeerRecord, Vault};
 
 /// What browsers offer.
 const PUBLISH: &str = include_str!("../sdp/testdata/chromium-156-publish.sdp");

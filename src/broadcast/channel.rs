@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::ids::Ufrag;
 use crate::sdp::{Kind, Media, Ssrc, Stream};
-use crate::vault::Ufrag;
 
 use super::delivery::Rate;
 use super::egress::Mapping;

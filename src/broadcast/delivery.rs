@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ids::Ufrag;
 use crate::peer::{Failures, Peer, Transmit};
 use crate::sdp::Kind;
-use crate::vault::Ufrag;
 
 use super::channel::Channel;
 use super::egress::{Buffers, Rtx};

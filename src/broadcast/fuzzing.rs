@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Broadcast;
+use crate::ids::Ufrag;
 use crate::peer::{SessionKeys, Transmit};
-use crate::vault::Ufrag;
 
 impl Broadcast {
     /// As if the peer had checked from this address and completed a handshake.

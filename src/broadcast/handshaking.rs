@@ -9,10 +9,10 @@ use bytes::Bytes;
 use super::Event;
 use super::hub::{Broadcast, MIN_TICK};
 use super::timers::Timer;
+use crate::ids::Role;
 use crate::peer::{Begin, Begun, Done, Transmit};
 use crate::sdp::Setup;
 use crate::stack;
-use crate::vault::Role;
 
 /// A browser in whose name somebody sends ClientHellos, and that goes to another port (as Firefox does with each renewal), is asked for a
 /// cookie there for so long: whoever knew the one port may soon know the other.

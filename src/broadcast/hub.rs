@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::ids::{Role, Ufrag};
 use crate::peer::{Cookies, Identities, Peer, PeerEvent, Received, Transmit};
-use crate::vault::{Role, Ufrag};
 
 use super::addresses::Addresses;
 use super::admission::Admission;

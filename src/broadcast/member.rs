@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::ids::{Role, Ufrag};
 use crate::peer::{Dtls, Peer};
-use crate::vault::{Role, Ufrag};
 
 use super::budget::Budget;
 use super::egress::Mapping;

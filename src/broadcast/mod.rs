@@ -53,9 +53,9 @@ pub use admission::ReadingOrder;
 pub use hub::Broadcast;
 pub use liveness::UNHEARD;
 
+use crate::ids::{IceCredentials, Role, Ufrag};
 pub use crate::peer::Failures;
 use crate::sdp::{Negotiated, Stream};
-use crate::vault::{IceCredentials, Role, Ufrag};
 
 /// A peer that joins, or comes back from its record.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ids::{Role, Ufrag};
 use crate::peer::{Peer, PeerSetup};
 use crate::sdp::Source;
-use crate::vault::{Role, Ufrag};
 
 use super::channel::{Channel, SOURCE_SILENCE};
 use super::egress::Mapping;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::ids::{IceCredentials, Ufrag};
 use crate::peer::{self, Transmit};
-use crate::vault::{IceCredentials, Ufrag};
 
 /// For so long.
 const TOLD: Duration = Duration::from_secs(30);

@@ -15,10 +15,10 @@ use super::rtp::Packet;
 use super::track::{MAX_GAP, Track};
 use crate::full_state::ledger::{AUDIO_AHEAD, RTX_AHEAD};
 use crate::full_state::record::{Counters, Resumed, SessionCounters, SessionRecord};
+use crate::ids::{Role, Ufrag};
 use crate::peer::full_state::Wanted;
 use crate::peer::{Peer, Transmit};
 use crate::sdp::Kind;
-use crate::vault::{Role, Ufrag};
 
 /// Keys of an earlier process that no packet of the browser's has proved after so long are dropped where the browser has sent something
 /// that they do not authenticate, or nothing at all: it has others, or is gone. Viewers send receiver reports about once a second.

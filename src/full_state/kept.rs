@@ -15,7 +15,7 @@ use crate::full_state::record::{
     limits,
 };
 use crate::full_state::transform::Transform;
-use crate::vault::Ufrag;
+use crate::ids::Ufrag;
 
 /// Names a set of keys.
 const ID_LABEL: &[u8] = b"rekindle session id v1";

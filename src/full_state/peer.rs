@@ -7,7 +7,7 @@ use super::srtp::Srtp;
 use super::srtp::full_state::{Kept, Unproven};
 use super::{Peer, PeerEvent};
 use crate::full_state::record::{Resumed, SessionCounters, SessionRecord};
-use crate::vault::Ufrag;
+use crate::ids::Ufrag;
 
 pub(crate) use super::srtp::full_state::Wanted;
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::vault::Ufrag;
+use crate::ids::Ufrag;
 
 /// Bounds on what is written and read.
 pub(crate) mod limits {

@@ -10,8 +10,9 @@ use super::files::{Folder, ReadError};
 use super::layout::{COUNTERS, SESSIONS, file_name, session_path, ufrag_of};
 use super::record::{Header, Kind, limits as files};
 use super::seal::{decode_within, seal, unseal};
-use super::{KeyFile, Opened, Reader, Ufrag, Vault};
+use super::{KeyFile, Opened, Reader, Vault};
 use crate::full_state::record::{Counters, SessionCounters, SessionRecord, limits};
+use crate::ids::Ufrag;
 
 impl Vault {
     /// As [`Vault::open`], for full-state mode: `identity.age` says from now on that session keys may be here.

@@ -16,9 +16,10 @@ use crate::broadcast::full_state::Work;
 use crate::full_state::kill_points;
 use crate::full_state::record::SessionCounters;
 pub(super) use crate::full_state::record::{Counters, Resumed};
+use crate::ids::Ufrag;
 use crate::peer::Transmit;
 use crate::vault::full_state::by_peer;
-use crate::vault::{Reader, Ufrag, Vault};
+use crate::vault::{Reader, Vault};
 
 /// How often to look whether all is written.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::input::Input;
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 use crate::sdp::{self, Codec, Local, Source, answer, negotiated, with_address};
-use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
 /// The first byte: role and what the channel's publisher sends. The rest: the offer.
 pub fn sdp(data: &[u8]) {

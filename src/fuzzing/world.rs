@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crate::broadcast::{Broadcast, Config, Join};
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 use crate::peer::fuzzing::Browser;
 use crate::peer::{Dtls, Transmit};
 use crate::sdp::{Kind, Local, Negotiated, answer};
-use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
 /// The server's certificate: making one takes longer than most inputs.
 pub(super) static DTLS: LazyLock<Arc<Dtls>> = LazyLock::new(|| {

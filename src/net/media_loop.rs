@@ -13,8 +13,9 @@ use super::socket::{Answered, Socket};
 use super::timeline::Timeline;
 use super::{Notice, Task};
 use crate::broadcast::{Broadcast, Routed};
+use crate::ids::Ufrag;
 use crate::peer::Transmit;
-use crate::vault::{PeerRecord, Ufrag};
+use crate::vault::PeerRecord;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);

@@ -19,9 +19,10 @@ use mio::Waker;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use crate::broadcast::{self, Broadcast, Event, Join, Refusal, Snapshot};
+use crate::ids::{Role, Ufrag};
 use crate::peer::Identities;
 use crate::sdp::Source;
-use crate::vault::{PeerRecord, Reader, Role, Ufrag, VaultError};
+use crate::vault::{PeerRecord, Reader, VaultError};
 
 /// What runs inside the loop, between two datagrams.
 type Task = Box<dyn FnOnce(&mut Broadcast, Instant) + Send>;

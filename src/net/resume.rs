@@ -10,7 +10,8 @@ use tokio::sync::mpsc as async_mpsc;
 use super::full_state;
 use super::{Notice, timeline};
 use crate::broadcast::ReadingOrder;
-use crate::vault::{PeerRecord, Reader, Ufrag, VaultError};
+use crate::ids::Ufrag;
+use crate::vault::{PeerRecord, Reader, VaultError};
 
 /// What the reading thread sends to the loop.
 pub(super) enum Loaded {

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::broadcast::Event;
+use crate::ids::Role;
 use crate::peer::Transmit;
-use crate::vault::Role;
 
 /// Steps are written to the log when nothing has happened for so long, so that writing them disturbs nothing that is measured.
 const QUIET: Duration = Duration::from_millis(300);

@@ -16,8 +16,8 @@ use super::cookie::COOKIE_LEN;
 use super::handshakes::{Begin, Begun};
 use super::srtp::{Profile, SessionKeys};
 use super::verified;
+use crate::ids::Role;
 use crate::sdp::Setup;
-use crate::vault::Role;
 
 /// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s where the application knows
 /// better: browsers repeat their own flights after 50 ms.

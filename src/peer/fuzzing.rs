@@ -13,7 +13,7 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 
 use super::srtp::Srtp;
 use super::{Peer, PeerEvent, Profile, SessionKeys};
-use crate::vault::IceCredentials;
+use crate::ids::IceCredentials;
 
 impl Peer {
     /// As if a check from this address had passed and a handshake had completed.

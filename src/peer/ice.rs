@@ -15,7 +15,7 @@ use rtc_stun::message::{
 };
 use rtc_stun::xoraddr::XorMappedAddress;
 
-use crate::vault::{IceCredentials, Ufrag};
+use crate::ids::{IceCredentials, Ufrag};
 
 /// A Binding request is at most this long; browsers send about 100 bytes. Keeps parsing cheap.
 const MAX_REQUEST: usize = 600;
@@ -183,7 +183,7 @@ mod tests {
     use rtc_stun::message::Getter;
 
     use super::*;
-    use crate::vault::IcePassword;
+    use crate::ids::IcePassword;
 
     const PWD: &str = "0123456789abcdefghijklmn";
 

@@ -34,9 +34,9 @@ pub(crate) use records::{client_random, is_client_hello};
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 
+use crate::ids::IceCredentials;
 use crate::sdp::{Fingerprint, Setup};
 use crate::stack;
-use crate::vault::IceCredentials;
 
 /// Checks that are known again, the latest first.
 const MAX_CHECKS: usize = 16;

@@ -11,7 +11,7 @@ use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 
 use super::*;
-use crate::vault::{IcePassword, Role, Ufrag};
+use crate::ids::{IcePassword, Role, Ufrag};
 
 const PWD: &str = "0123456789abcdefghijklmn";
 

@@ -9,7 +9,7 @@ use super::offer::{Chosen, Offer};
 use super::{
     Answer, Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address, fingerprint, negotiated,
 };
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing of its channel.
 const STREAM: &str = "rekindle";

@@ -26,7 +26,7 @@ mod tests;
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::vault::IceCredentials;
+use crate::ids::IceCredentials;
 
 pub use address::{recorded_address, with_address};
 pub use answer::answer;

@@ -4,7 +4,7 @@ use super::codecs::{self, CodecLine};
 use super::lines::{Attributes, Description, Section};
 use super::offer::Offer;
 use super::{Media, Negotiated, Payload, SdpError, Setup, Ssrc, address, extensions, fingerprint};
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile offer small.
 const MAX_STREAMS: usize = 8;

@@ -2,7 +2,7 @@
 
 use super::lines::{Description, Section};
 use super::{Fingerprint, Kind, SdpError, Setup, fingerprint};
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// An offer that holds: its chosen sections share one transport with one certificate.
 #[derive(Debug)]

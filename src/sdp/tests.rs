@@ -4,7 +4,7 @@ mod foreign;
 mod hostile;
 
 use super::*;
-use crate::vault::{IcePassword, Role, Ufrag};
+use crate::ids::{IcePassword, Role, Ufrag};
 
 macro_rules! fixtures {
     ($($name:ident = $file:literal;)*) => {

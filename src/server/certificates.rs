@@ -4,8 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
+use crate::ids::Ufrag;
 use crate::sdp;
-use crate::vault::{FingerprintHash, Identity, MacKey, Ufrag};
+use crate::vault::{FingerprintHash, Identity, MacKey};
 
 use super::session_id;
 

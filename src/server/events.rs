@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::broadcast::{Departure, UNHEARD};
+use crate::ids::Role;
 use crate::sdp;
-use crate::vault::Role;
 
 use super::Mode;
 

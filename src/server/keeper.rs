@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::broadcast::{Departure, Event, UNHEARD};
+use crate::ids::Ufrag;
 use crate::net::{Handle, Notice, Notices};
-use crate::vault::{PeerRecord, Ufrag, Vault, VaultError};
+use crate::vault::{PeerRecord, Vault, VaultError};
 
 use super::certificates::Certificates;
 use super::sessions::Sessions;

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::broadcast::Departure;
-use crate::vault::{Role, Ufrag};
+use crate::ids::{Role, Ufrag};
 
 use super::app::App;
 use super::auth;

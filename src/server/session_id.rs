@@ -4,7 +4,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand;
 use zeroize::Zeroize;
 
-use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that is safe in a URL and as a file name.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -9,8 +9,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::oneshot;
 
 use crate::broadcast::Departure;
+use crate::ids::{Role, Ufrag};
 use crate::sdp::{self, Stream};
-use crate::vault::{PeerRecord, Role, Ufrag};
+use crate::vault::PeerRecord;
 
 use super::Mode;
 use super::certificates::Certificates;

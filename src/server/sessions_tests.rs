@@ -1,6 +1,7 @@
 use std::sync::LazyLock;
 
-use crate::vault::{self, IceCredentials, IcePassword};
+use crate::ids::{IceCredentials, IcePassword};
+use crate::vault;
 
 use super::super::events::{BACKLOG, EventStream, Kinds};
 use super::tally::Counts;

@@ -12,8 +12,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use crate::broadcast::{Join, Refusal};
+use crate::ids::Role;
 use crate::sdp::{self, SdpError};
-use crate::vault::{PeerRecord, Role, VaultError};
+use crate::vault::{PeerRecord, VaultError};
 
 use super::app::{App, ClientAddress};
 use super::auth;
@@ -188,7 +189,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
     })
 }
 
-async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::vault::Ufrag) -> Result<sdp::Source, Problem> {
+async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::ids::Ufrag) -> Result<sdp::Source, Problem> {
     // A newcomer that is let in sooner could take the place of a publisher whose record is about to be read; and nothing is written
     // before it is known that no record is ahead of the identity.
     tokio::time::timeout(RECORDS_TIME, app.sessions.loaded())

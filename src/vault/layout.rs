@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::record::Ufrag;
+use crate::ids::Ufrag;
 
 /// The file of the server's identity.
 pub(super) const IDENTITY: &str = "identity.age";

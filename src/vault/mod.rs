@@ -33,6 +33,6 @@ pub use error::{FileFault, KeyError, VaultError};
 pub use identity::{FingerprintHash, Identity};
 pub use key::KeyFile;
 pub use reader::Reader;
-pub use record::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag, UfragError, UnfitRecord};
+pub use record::{PeerRecord, UnfitRecord};
 pub use seal::MacKey;
 pub use store::{Opened, Rotated, Vault};

@@ -10,8 +10,9 @@ use super::files::{Folder, ReadError};
 use super::identity::hex;
 use super::key::KeyFile;
 use super::layout::{PEERS, SET_ASIDE, file_name, is_temporary, path_in_vault, ufrag_of};
-use super::record::{Header, Kind, PeerRecord, Ufrag};
+use super::record::{Header, Kind, PeerRecord};
 use super::seal::{OpeningKey, unseal};
+use crate::ids::Ufrag;
 
 /// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes them, so drop it when
 /// all peers are read or the resume window has ended.

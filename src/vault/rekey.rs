@@ -17,8 +17,9 @@ use super::layout::{
 use super::lock::take_lock;
 use super::opening::{load_identity, open_root};
 use super::reader::open_peer;
-use super::record::{Kind, Ufrag};
+use super::record::Kind;
 use super::seal::{OpeningKey, SealingKey, seal_identity, seal_peer};
+use crate::ids::Ufrag;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

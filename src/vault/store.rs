@@ -17,9 +17,10 @@ use super::layout::{IDENTITY, PEERS, file_name, path_in_vault};
 use super::lock::{Lock, take_lock};
 use super::opening::{load_identity, open_root, refuse_if_not_empty};
 use super::reader::Reader;
-use super::record::{Header, Kind, PeerRecord, Ufrag};
+use super::record::{Header, Kind, PeerRecord};
 use super::rekey;
 use super::seal::{SealingKey, seal_identity, seal_peer};
+use crate::ids::Ufrag;
 
 /// Writes to one peer's file take turns; peers share this many turns.
 const STRIPES: usize = 32;

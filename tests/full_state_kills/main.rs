@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, offered, path, run_until};
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 use running::{Server, output, rekindle};
 use support::Random;
 use told::Told;

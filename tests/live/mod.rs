@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use rekindle::ids::Role;
 use rekindle::sdp::{Kind, answer_certificate, negotiated};
-use rekindle::vault::Role;
 use ureq::Body;
 use ureq::http::Response;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aws_lc_rs::tls_prf;
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 
 use crate::attack::context;
 use crate::live::{Live, broadcast, renew, run_for, run_until_more_video};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 
 use rtc_shared::error::Error;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use rekindle::broadcast::ReadingOrder;
-use rekindle::vault::Ufrag;
+use rekindle::ids::Ufrag;
 
 use super::Random;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rekindle::broadcast::{Broadcast, Event, Routed};
+use rekindle::ids::{Role, Ufrag};
 use rekindle::peer::{Dtls, Transmit};
 use rekindle::sdp;
-use rekindle::vault::{Role, Ufrag};
 
 use super::network::Datagram;
 use super::reading::{Read, Reader};

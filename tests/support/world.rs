@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rekindle::broadcast::{Broadcast, Config, Event, Join, Refusal, Routed, Snapshot};
+use rekindle::ids::{IceCredentials, IcePassword, Role, Ufrag};
 use rekindle::peer::{Dtls, Transmit};
 use rekindle::sdp::{self, Local};
-use rekindle::vault::{IceCredentials, IcePassword, PeerRecord, Role, Ufrag};
+use rekindle::vault::PeerRecord;
 
 use super::association::{Certificate, sha256};
 use super::client::{Browser, Client, Side};

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::ids::Role;
 use crate::sdp::{self, Media};
-use crate::vault::Role;
 
 /// What a client needs of a server's answer.
 #[derive(Debug)]

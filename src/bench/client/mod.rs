@@ -27,7 +27,7 @@ pub(crate) use random::Random;
 pub(crate) use viewer::{Gap, Life, Viewer};
 
 use super::Browser;
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as STUN retransmits (RFC 8489 §6.2.1); and
 /// then, while media flows.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rekindle::vault::Role;
+use rekindle::ids::Role;
 
 /// What an offer is made of.
 #[derive(Debug, Clone)]

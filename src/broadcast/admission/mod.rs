@@ -24,9 +24,10 @@ use self::waiting_room::WaitingRoom;
 use super::handshaking::{Payload, Screened};
 use super::hub::Broadcast;
 use super::{Departure, Event, Join, Refusal, Routed};
+use crate::ids::Ufrag;
 use crate::peer::{Transmit, is_client_hello};
 use crate::sdp;
-use crate::vault::{PeerRecord, Ufrag};
+use crate::vault::PeerRecord;
 
 /// See the module.
 #[derive(Default)]

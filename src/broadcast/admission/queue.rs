@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::attempt::{Attempt, NotKept};
 use crate::broadcast::handshaking::ForHandshake;
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// Addresses that have datagrams waiting. What comes beyond is lost, as on any busy path, and browsers repeat it.
 pub(super) const MAX_ADDRESSES: usize = 16_384;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::vault::Ufrag;
+use crate::ids::Ufrag;
 
 /// Those of peers that are heard or asked for come first, then publishers', then the rest.
 pub struct ReadingOrder {

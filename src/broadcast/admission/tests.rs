@@ -9,9 +9,10 @@ use super::attempt::tests::{hello, numbered};
 use super::waiting_room::MAX_WAITING;
 use crate::broadcast::tests::browser::Browser;
 use crate::broadcast::{Broadcast, Config, Departure, Event, Routed};
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 use crate::peer::{Dtls, Transmit};
 use crate::sdp;
-use crate::vault::{IceCredentials, IcePassword, Identity, PeerRecord, Role, Ufrag};
+use crate::vault::{Identity, PeerRecord};
 
 /// The server's, in each of its lives.
 static IDENTITY: LazyLock<Identity> = LazyLock::new(crate::vault::fuzzing::identity);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::attempt::{Attempt, NotKept};
-use crate::vault::Ufrag;
+use crate::ids::Ufrag;
 
 /// All datagrams that wait: some MB at most, for as long as reading takes.
 pub(super) const MAX_WAITING: usize = 4096;

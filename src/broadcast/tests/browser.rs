@@ -17,9 +17,9 @@ use super::world::{CHANNEL, VIDEO, VIDEO_RTX};
 use crate::broadcast::Join;
 use crate::broadcast::egress::tests::{audio, video};
 use crate::broadcast::rtp::Packet;
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 use crate::peer::tests::certificate;
 use crate::sdp::{Extensions, Fingerprint, Negotiated, Setup, Ssrc};
-use crate::vault::{IceCredentials, IcePassword, Role, Ufrag};
 
 fn copy(certificate: &DtlsCertificate) -> DtlsCertificate {
     DtlsCertificate {

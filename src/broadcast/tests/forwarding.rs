@@ -6,7 +6,7 @@ use rtc_shared::marshal::Marshal;
 use super::world::*;
 use crate::broadcast::rtcp::{self, Item};
 use crate::broadcast::{Event, Routed};
-use crate::vault::Role;
+use crate::ids::Role;
 
 fn plis(world: &World, publisher: usize) -> usize {
     let packets = world.browsers[publisher].rtcp.iter();

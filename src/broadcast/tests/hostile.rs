@@ -3,7 +3,7 @@
 use super::random::Random;
 use super::world::*;
 use crate::broadcast::rtcp;
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// Each SRTP index of a stream protects one packet only, whatever a publisher and a viewer send; and the viewer's SRTP follows.
 #[test]

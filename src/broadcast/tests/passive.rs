@@ -2,8 +2,8 @@
 
 use super::world::*;
 use crate::broadcast::{Departure, Event};
+use crate::ids::Role;
 use crate::peer::Transmit;
-use crate::vault::Role;
 
 impl World {
     /// A passive peer that has joined and has not sent anything.

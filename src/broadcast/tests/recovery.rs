@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::world::*;
 use crate::broadcast::Event;
 use crate::broadcast::rtcp::{self, Item};
-use crate::vault::Role;
+use crate::ids::Role;
 
 /// A publisher that keeps what it sent, and answers NACKs by RTX.
 struct Source {

@@ -3,8 +3,8 @@
 use super::random::Random;
 use super::world::*;
 use crate::broadcast::{Config, Departure, Event, Newcomer, Refusal, rtcp};
+use crate::ids::Role;
 use crate::sdp::Ssrc;
-use crate::vault::Role;
 
 /// The second publisher's streams.
 const OTHER: u32 = 0x2000;

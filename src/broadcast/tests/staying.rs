@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::broadcast::{Config, Departure, Event, Refusal, Routed};
+use crate::ids::{Role, Ufrag};
 use crate::sdp::{Codec, Source};
-use crate::vault::{Role, Ufrag};
 
 const SECOND: Duration = Duration::from_secs(1);
 

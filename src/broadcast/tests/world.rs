@@ -10,10 +10,10 @@ use bytes::BufMut;
 use super::browser::Browser;
 use crate::broadcast::rtp::Packet;
 use crate::broadcast::{Broadcast, Config, Event, Routed};
+use crate::ids::Role;
 use crate::peer::tests::certificate;
 use crate::peer::{Dtls, Transmit};
 use crate::sdp::{Kind, Ssrc, Stream};
-use crate::vault::Role;
 
 pub const MS: Duration = Duration::from_millis(1);
 /// The publisher's video stream and its RTX stream.

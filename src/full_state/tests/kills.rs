@@ -13,8 +13,8 @@ use crate::broadcast::full_state::Work;
 use crate::broadcast::rtcp;
 use crate::full_state::record::{Counters, Resumed, SessionRecord};
 use crate::full_state::tests::recorder;
+use crate::ids::{Role, Ufrag};
 use crate::vault::full_state::by_peer;
-use crate::vault::{Role, Ufrag};
 
 const AUDIO: u32 = 0x2000;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::broadcast::Departure;
-use crate::vault::Ufrag;
+use crate::ids::Ufrag;
 
 use super::super::events::Frame;
 use super::{Session, Sessions};

@@ -8,13 +8,14 @@ use rustix::fs::FileType;
 use super::CouldNotLook;
 use super::report::{Content, Lock, Place, RecipientFacts, Report, VaultFacts};
 use super::sealed::{Look, Named};
+use crate::ids::Ufrag;
 use crate::vault::error::FileFault;
 use crate::vault::files::{Folder, ReadError};
 use crate::vault::layout::{
     COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, REKEY_COMMITTED, REKEY_PREPARED, SESSIONS, SET_ASIDE,
     is_temporary, path_in_vault, ufrag_of,
 };
-use crate::vault::record::{Ufrag, limits};
+use crate::vault::record::limits;
 
 mod entry;
 mod interrupted_rekey;

@@ -7,12 +7,13 @@ use serde::Serialize;
 use super::der;
 use super::report::{Class, Item};
 use super::sdp::{self, Side};
+use crate::ids::IceCredentials;
 use crate::vault::error::FileFault;
 use crate::vault::identity::hex;
 use crate::vault::layout::{COUNTERS, IDENTITY, file_name, path_in_vault};
 use crate::vault::record::{
-    CertificateRecord, FULL_STATE_BIT, Header, IceCredentials, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord,
-    SCHEMA, full_state, limits,
+    CertificateRecord, FULL_STATE_BIT, Header, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord, SCHEMA, full_state,
+    limits,
 };
 use crate::vault::seal::{MacKey, decode, decode_of_any_kind};
 

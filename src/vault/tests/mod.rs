@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 
 /// A folder of its own for every test, with a key file in it.
 struct Place {
