@@ -112,7 +112,8 @@ impl Supervisor {
                         self.program.path.display()
                     ),
                 },
-                _ = self.signals.reload.recv() => server.signal(Signal::HUP),
+                // Before that it would end the server. What it reads at its start is as new.
+                _ = self.signals.reload.recv(), if was_ready => server.signal(Signal::HUP),
                 () = self.signals.stop.next(), if asked != Asked::Stop => {
                     self.notifier.stopping();
                     asked = Asked::Stop;

@@ -9,7 +9,7 @@ import { sleep } from "./lib/server.js";
 
 const KILLS = Number(process.env.REKINDLE_ROUNDS ?? 10);
 /** Kills without a supervisor, for comparison, and handovers to a new process under one. */
-const ALONE = Math.ceil(KILLS / 2);
+const ALONE = Math.ceil(KILLS / 3);
 const HANDOVERS = 3;
 /** Machines that tests share with others get more than the aim of 100 ms. */
 const LIMIT_MS = Number(process.env.REKINDLE_GAP_LIMIT ?? 500);
