@@ -111,6 +111,8 @@ pub(crate) struct Handshakes {
     /// ClientHellos without a cookie that were followed by another one, the latest last: see [`Handshakes::screen_hello`].
     /// With how often each came again.
     overtaken: Vec<([u8; 32], u32)>,
+    /// Since the newest handshake began, another ClientHello was asked for a cookie: its browser may have gone on to that.
+    is_challenged: bool,
     /// Which attempt the browser goes on with is not known.
     doubtful: bool,
     /// A later fragment of a ClientHello that overtook the first one.
@@ -232,6 +234,7 @@ impl Handshakes {
                 handshake,
             };
             self.list.insert(0, started);
+            self.is_challenged = false;
         }
         let is_this = |h: &UnderWay| h.random == random && h.verified == verified;
         let done = self.drive(now, from, out, Some(datagram), is_this);
@@ -314,6 +317,7 @@ impl Handshakes {
             self.failures = Failures::default();
             self.forget_older(now, place + 1);
             self.direct.reset();
+            self.is_challenged = false;
         }
         done
     }
@@ -367,11 +371,15 @@ impl Handshakes {
         next.chain(self.active.next_timeout()).min()
     }
 
-    /// The random of the newest handshake under way; `None` where a newer one waits for its turn.
+    /// The random of the newest handshake under way; `None` where a newer one waits for its turn or for its cookie. The client of this
+    /// one says its ClientHello again where it still waits for the answer.
     fn newest(&self) -> Option<[u8; 32]> {
         let newest = self.list.iter().find(|h| h.drop_at.is_none())?;
-        let is_overtaken = self.overtaken.iter().any(|(random, _)| *random == newest.random);
-        (newest.verified || !is_overtaken).then_some(newest.random)
+        let is_overtaken = match newest.verified {
+            true => self.is_challenged,
+            false => self.overtaken.iter().any(|(random, _)| *random == newest.random),
+        };
+        (!is_overtaken).then_some(newest.random)
     }
 }
 

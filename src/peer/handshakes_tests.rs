@@ -256,3 +256,24 @@ fn a_late_copy_of_a_clienthello_whose_client_has_gone_on_begins_nothing() {
     }
     assert_eq!(world.begun.len(), 3);
 }
+
+#[test]
+fn a_flight_is_not_repeated_unasked_once_another_attempt_was_asked_for_a_cookie() {
+    let mut world = World::new();
+    world.take(&hello(1, &[]));
+    world.take(&hello(2, &[]));
+    let cookie = world.cookie(3);
+    world.take(&hello(3, &cookie));
+    assert_eq!(
+        world.handshakes.next_timeout(),
+        Some(world.now + Duration::from_secs(1))
+    );
+    assert!(is_asked(&world.take(&hello(4, &[])).1));
+    assert_eq!(world.handshakes.next_timeout(), Some(world.now + OVERTAKEN_TIMEOUT));
+    assert_eq!(world.take(&hello(4, &cookie)).1, []);
+    assert_eq!(
+        world.handshakes.next_timeout(),
+        Some(world.now + Duration::from_secs(1)),
+        "the newest one's"
+    );
+}

@@ -41,6 +41,7 @@ impl Handshakes {
             return match self.screen_hello(now, from, hello, cookies) {
                 Screened::Pass => vec![Cow::Borrowed(datagram)],
                 Screened::AskForCookie => {
+                    self.is_challenged |= self.list.first().is_some_and(|newest| newest.random != hello.random);
                     out.push(Transmit {
                         to: from,
                         data: cookies.request(now, from),
