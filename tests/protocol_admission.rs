@@ -223,3 +223,8 @@ fn a_page_that_renews_again_and_again_gets_no_last_flights_of_the_handshakes_bef
 fn what_was_slow_once_is_not() {
     restart_each([120, 154, 180, 194, 215, 291, 633, 675, 1427]);
 }
+
+#[test]
+fn an_attempt_that_comes_to_its_end_late_and_elsewhere_takes_no_newer_keys_away() {
+    restart_each([3300, 3469]);
+}

@@ -304,6 +304,13 @@ impl Broadcast {
     fn give_keys(&mut self, now: Instant, id: usize, done: Done, out: &mut Vec<Transmit>) {
         let member = &mut self.members[id];
         member.heard.get_or_insert(now);
+        // At an address that the browser has left, an attempt may come to its end after a later one has elsewhere.
+        let began = done.at.checked_sub(done.took);
+        if member.peer.is_connected() && began < member.keyed {
+            tracing::debug!("a DTLS handshake is ignored: the keys in use are of one that began later");
+            return;
+        }
+        member.keyed = began;
         let address = done.from;
         member.peer.take_keys(done);
         self.counts.handshakes += 1;

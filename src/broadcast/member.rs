@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub joined: Instant,
     /// When it was first heard in this boot.
     pub heard: Option<Instant>,
+    /// When the handshake began that gave it its keys.
+    pub keyed: Option<Instant>,
     /// The layers above were told that it was not, in time.
     pub unheard: bool,
     /// The server's certificate that it goes by.

@@ -177,6 +177,7 @@ impl Broadcast {
             renews,
             joined: now,
             heard: None,
+            keyed: None,
             unheard: false,
             addresses: Vec::new(),
             pressed: None,
