@@ -32,6 +32,8 @@ extern crate self as rekindle;
 
 #[cfg(feature = "bench")]
 pub mod bench;
+// The core asks for neither time nor randomness. Its tests do.
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod broadcast;
 #[cfg(rekindle_canary)]
 mod canary;
@@ -43,7 +45,9 @@ pub mod fuzzing;
 pub mod hardening;
 pub mod ids;
 pub mod net;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod peer;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod sdp;
 mod secret_file;
 pub mod server;

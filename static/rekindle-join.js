@@ -4,7 +4,7 @@
  * @module
  */
 
-import { retryDelay } from "./rekindle-events.js";
+import { retryDelay } from "./rekindle-line.js";
 
 /** For how long a publisher believes that the publisher in its way is its own lost request. */
 const OWN_GHOST_MS = 40_000;

@@ -9,10 +9,10 @@ use crate::sdp::Kind;
 use super::channel::Channel;
 use super::egress::{Buffers, Rtx};
 use super::history::{Found, Index};
+use super::key_derivation::KeyDerivation;
 use super::member::{Members, Side, Viewer};
 use super::resend::Answer;
 use super::rtp::Packet;
-use super::seed::Seed;
 use super::track::Track;
 use super::translation::Passage;
 
@@ -38,7 +38,7 @@ pub(super) struct Counts {
 /// What sending to viewers needs besides the channel.
 pub(super) struct Egress<'a> {
     pub members: &'a mut Members,
-    pub seed: &'a Seed,
+    pub derivation: &'a KeyDerivation,
     pub buffers: &'a mut Buffers,
     pub counts: &'a mut Counts,
     pub out: &'a mut Vec<Transmit>,
@@ -72,7 +72,7 @@ impl Egress<'_> {
             },
         };
         let ssrc = packet.header.ssrc;
-        let first_rtx = || first_rtx(self.seed, &member.ufrag, &member.peer, track);
+        let first_rtx = || first_rtx(self.derivation, &member.ufrag, &member.peer, track);
         let rtx = rtx.then(|| Rtx {
             ssrc: rtx_ssrc,
             sequence: viewer.next_rtx(ssrc, first_rtx),
@@ -92,7 +92,7 @@ impl Egress<'_> {
 }
 
 /// The first sequence number of an RTX stream is random (RFC 3550 §5.1).
-fn first_rtx(seed: &Seed, ufrag: &Ufrag, peer: &Peer, track: &Track) -> u16 {
+fn first_rtx(derivation: &KeyDerivation, ufrag: &Ufrag, peer: &Peer, track: &Track) -> u16 {
     #[cfg(feature = "full-state")]
     if let Some(start) = peer.start_of(track.rtx_ssrc) {
         return start;
@@ -100,7 +100,7 @@ fn first_rtx(seed: &Seed, ufrag: &Ufrag, peer: &Peer, track: &Track) -> u16 {
     #[cfg(not(feature = "full-state"))]
     let _ = peer;
     let ssrc = track.ssrc;
-    seed.number("rtx", &[ufrag.as_str().as_bytes(), &ssrc.to_be_bytes()]) as u16
+    derivation.number("rtx", &[ufrag.as_str().as_bytes(), &ssrc.to_be_bytes()]) as u16
 }
 
 /// Media bytes a second.
@@ -139,7 +139,7 @@ impl Channel {
         self.last_media = Some(now);
         let Egress {
             members,
-            seed,
+            derivation,
             buffers,
             counts,
             out,
@@ -174,7 +174,7 @@ impl Channel {
                         continue;
                     }
                 }
-                let first_rtx = || first_rtx(seed, &member.ufrag, &member.peer, track);
+                let first_rtx = || first_rtx(derivation, &member.ufrag, &member.peer, track);
                 if !viewer.may_send(track.ssrc, index, first_rtx) {
                     counts.unmapped += 1;
                     continue;

@@ -15,8 +15,8 @@ use super::channel::Channel;
 use super::delivery::{Counts, Egress};
 use super::egress::Buffers;
 use super::handshaking::Payload;
+use super::key_derivation::KeyDerivation;
 use super::member::{Members, Side};
-use super::seed::Seed;
 use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
 use super::{Config, Departure, Event, Routed, Snapshot, liveness};
@@ -28,7 +28,7 @@ pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
 pub struct Broadcast {
     pub(super) config: Config,
     pub(super) identities: Identities,
-    pub(super) seed: Seed,
+    pub(super) derivation: KeyDerivation,
     /// SSRC of the server as a sender of RTCP; one a boot.
     pub(super) sender: u32,
     pub(super) members: Members,
@@ -57,15 +57,15 @@ fn refused(answered: bool) -> Routed {
 impl Broadcast {
     /// An empty core. `seed` feeds what must be unpredictable or distinct (DTLS cookies, RTCP sender SSRC, first RTX sequence numbers).
     pub fn new(config: Config, identities: impl Into<Identities>, seed: [u8; 32], now: Instant) -> Self {
-        let seed = Seed::new(seed);
-        let cookies = Cookies::new(&seed.key("cookies"), now);
+        let derivation = KeyDerivation::new(seed);
+        let cookies = Cookies::new(&derivation.key("cookies"), now);
         let identities = identities.into();
         identities.limit_handshakes(config.max_handshakes);
         let mut this = Self {
             config,
             identities,
-            sender: seed.number("sender", &[]),
-            seed,
+            sender: derivation.number("sender", &[]),
+            derivation,
             members: Slab::new(),
             by_ufrag: HashMap::new(),
             addresses: Addresses::default(),
@@ -281,7 +281,7 @@ impl Broadcast {
     pub(super) fn egress<'a>(&'a mut self, key: usize, out: &'a mut Vec<Transmit>) -> (&'a mut Channel, Egress<'a>) {
         let egress = Egress {
             members: &mut self.members,
-            seed: &self.seed,
+            derivation: &self.derivation,
             buffers: &mut self.buffers,
             counts: &mut self.counts,
             out,

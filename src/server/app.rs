@@ -14,18 +14,18 @@ use crate::vault::Vault;
 use super::assets::{self, Assets};
 use super::auth::Token;
 use super::certificates::Certificates;
-use super::keeper::Keeper;
 use super::limit::Limiter;
+use super::record_writer::RecordWriter;
 use super::sessions::Sessions;
 use super::status::Health;
-use super::{BasePath, Mode, guard, metrics, session, status, whip};
+use super::{BasePath, Mode, metrics, middleware, session, status, whip};
 
 /// What the handlers share.
 pub(super) struct App {
     pub net: Handle,
     pub vault: Arc<Vault>,
     pub sessions: Arc<Sessions>,
-    pub keeper: Keeper,
+    pub record_writer: RecordWriter,
     pub limiter: Limiter,
     pub assets: Assets,
     pub health: Health,
@@ -42,7 +42,7 @@ pub(super) struct App {
     pub addresses: Vec<SocketAddr>,
     pub publish: Option<Token>,
     pub watch: Option<Token>,
-    /// Nothing but the listening address keeps strangers out: see [`guard`].
+    /// Nothing but the listening address keeps strangers out: see [`middleware`].
     pub private: bool,
     /// A client's address is the last entry of `X-Forwarded-For`.
     pub behind_proxy: bool,
@@ -81,6 +81,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/readyz", get(status::readyz).fallback(status::other_method))
         .route("/metrics", get(metrics::metrics).fallback(status::other_method))
         .fallback(assets::serve)
-        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .layer(from_fn_with_state(app.clone(), middleware::check))
         .with_state(app.clone())
 }

@@ -48,6 +48,7 @@ const ASSETS: &[Asset] = &[
     built_in!("rekindle-events.js"),
     built_in!("rekindle-join.js"),
     built_in!("rekindle-keeper.js"),
+    built_in!("rekindle-line.js"),
     built_in!("rekindle-outage.js"),
     built_in!("rekindle-session.js"),
     built_in!("rekindle-signalling.js"),

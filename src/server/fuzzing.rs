@@ -14,9 +14,9 @@ use super::app::{App, router};
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::drain::Drain;
-use super::keeper::{self, Earlier, Keeper};
 use super::limit::Limiter;
 use super::listen;
+use super::record_writer::{self, Earlier, RecordWriter};
 use super::sessions::Sessions;
 use super::status::Health;
 use crate::vault::{KeyFile, Vault};
@@ -61,14 +61,14 @@ impl World {
         let (net, notices, _) = bound
             .start(config, Arc::new(dtls), opened.reader, [7; 32])
             .expect("threads");
-        let (keeper, forget) = Keeper::channel();
+        let (record_writer, forget) = RecordWriter::channel();
         let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::new(0, Instant::now())));
         let certificates = Arc::new(Certificates::new(&identity, []));
         let earlier = Earlier {
             certificates: certificates.clone(),
             net: net.clone(),
         };
-        runtime.spawn(keeper::run(
+        runtime.spawn(record_writer::run(
             sessions.clone(),
             vault.clone(),
             notices,
@@ -80,7 +80,7 @@ impl World {
             net,
             vault,
             sessions,
-            keeper,
+            record_writer,
             limiter: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),

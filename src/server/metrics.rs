@@ -17,7 +17,7 @@ use super::events::reason;
 use super::problem::Problem;
 use super::sessions::{DEPARTURES, Tally, Times};
 use super::status::no_store;
-use super::{auth, guard};
+use super::{auth, middleware};
 
 /// Channels are named in it, so it is for this machine, and for who may publish. Behind a
 /// proxy everybody comes from this machine, and not every proxy says for whom it asks.
@@ -26,7 +26,7 @@ pub(super) async fn metrics(
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let near = !app.behind_proxy && client.to_canonical().is_loopback() && !guard::is_forwarded(&headers);
+    let near = !app.behind_proxy && client.to_canonical().is_loopback() && !middleware::is_forwarded(&headers);
     if !near {
         match &app.publish {
             Some(token) => auth::require(Some(token), &headers, "read metrics")?,

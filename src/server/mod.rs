@@ -10,14 +10,14 @@ mod drain;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod guard;
-mod keeper;
 mod limit;
 mod listen;
 mod metrics;
+mod middleware;
 mod names;
 mod ports;
 mod problem;
+mod record_writer;
 mod rotation;
 mod run_error;
 mod session;

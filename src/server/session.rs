@@ -54,7 +54,7 @@ pub(super) async fn end(
     if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
         tracing::info!(peer, "a peer leaves");
     }
-    app.keeper.forget(&ufrag).await;
+    app.record_writer.forget(&ufrag).await;
     Ok(StatusCode::OK)
 }
 

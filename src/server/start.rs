@@ -20,8 +20,8 @@ use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultErr
 use super::app::{App, router};
 use super::assets::Assets;
 use super::certificates::Certificates;
-use super::keeper::{self, Earlier, Ended, Keeper};
 use super::limit::Limiter;
+use super::record_writer::{self, Earlier, Ended, RecordWriter};
 use super::sessions::Sessions;
 use super::status::Health;
 use super::{Config, Mode, Ports, RunError, Token, advertise, listen, rotation, watchdog};
@@ -168,12 +168,12 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     drop((identity, earlier));
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
     sessions.expect(records);
-    let (keeper, forget) = Keeper::channel();
+    let (record_writer, forget) = RecordWriter::channel();
     let app = Arc::new(App {
         net,
         vault: vault.clone(),
         sessions: sessions.clone(),
-        keeper,
+        record_writer,
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
@@ -278,7 +278,7 @@ struct Inbox {
     listener: TcpListener,
     notifier: Arc<Notifier>,
     notices: Notices,
-    forget: tokio::sync::mpsc::UnboundedReceiver<keeper::Forget>,
+    forget: tokio::sync::mpsc::UnboundedReceiver<record_writer::Forget>,
     limits: listen::Limits,
     /// The media port, for the log.
     media: u16,
@@ -306,15 +306,15 @@ async fn serve(
         certificates: app.certificates.clone(),
         net: app.net.clone(),
     };
-    let keeper = keeper::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier, media);
-    let mut keeper = tokio::spawn(keeper);
+    let record_writer = record_writer::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier, media);
+    let mut record_writer = tokio::spawn(record_writer);
     let committed = tokio::spawn(commit(app.clone()));
     ready();
     notifier.ready(&watchdog::status(app));
     tokio::spawn(watchdog::keep(app.clone(), router, notifier.clone()));
     let result = tokio::select! {
         () = asked => Ok(()),
-        ended = &mut keeper => match ended {
+        ended = &mut record_writer => match ended {
             Ok(Ended::RolledBack(error)) => Err(error.into()),
             _ => Err(RunError::MediaEnded),
         },
@@ -337,7 +337,7 @@ async fn serve(
     if let Ok(streams) = streams {
         streams.ended(LAST).await;
     }
-    keeper.abort();
+    record_writer.abort();
     result
 }
 

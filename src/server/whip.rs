@@ -160,7 +160,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         .and_then(|saved| saved.map_err(not_saved))
     {
         // It may have been written in part; a place that was reserved is free again by itself after a few seconds.
-        app.keeper.forget(&ufrag).await;
+        app.record_writer.forget(&ufrag).await;
         return Err(problem);
     }
     let number = app.sessions.start(record, negotiated.certificate, place);
@@ -178,7 +178,7 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
     };
     if let Err(problem) = joined {
         app.sessions.remove(&ufrag, crate::broadcast::Departure::Left);
-        app.keeper.forget(&ufrag).await;
+        app.record_writer.forget(&ufrag).await;
         return Err(problem);
     }
     tracing::info!(peer = number, ?role, channel, "a peer joins");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
-import { Line } from "../../static/rekindle-events.js";
+import { Line } from "../../static/rekindle-line.js";
 import { EventParser } from "../../static/rekindle-signalling.js";
 import * as module from "../../static/rekindle.js";
 

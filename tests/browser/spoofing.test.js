@@ -32,12 +32,18 @@ class Stage {
     const { server, browsers, attacker } = JSON.parse(process.env.REKINDLE_HOSTS);
     stage.here = browsers.address;
     stage.attacker = new Attacker(attacker.words);
-    stage.broadcast = await Broadcast.open({
-      publisher,
-      viewers: ["chromium", "firefox"],
-      server: { host: server.address, words: server.words, udpHost: server.address, args: ["--open", "--advertise", server.address] },
-      launch: ({ url }) => ({ trusted: url }),
-    });
+    try {
+      stage.broadcast = await Broadcast.open({
+        publisher,
+        viewers: ["chromium", "firefox"],
+        server: { host: server.address, words: server.words, udpHost: server.address, args: ["--open", "--advertise", server.address] },
+        launch: ({ url }) => ({ trusted: url }),
+      });
+    } catch (error) {
+      // A process that is left would keep the whole test from ending.
+      await stage.close();
+      throw error;
+    }
     stage.server = [server.address, stage.broadcast.server.udpPort];
     return stage;
   }

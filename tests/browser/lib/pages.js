@@ -63,7 +63,7 @@ export class Tab {
     const tab = await Tab.open(browser, url);
     tab.role = "publisher";
     await prepare(tab);
-    await until(() => tab.run(() => !document.getElementById("publish").hidden), "the publish button is there");
+    await until(() => tab.run(() => !document.getElementById("publish").hidden), () => tab.describe("the publish button is there"));
     await tab.web.click("#publish");
     await tab.words("Connected");
     await until(async () => (await tab.stats()).encoded > 10, "frames are encoded");

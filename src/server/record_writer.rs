@@ -18,19 +18,19 @@ use super::sessions::Sessions;
 /// Changes written in one go; then newer news is looked at.
 const BATCH: usize = 64;
 
-/// Asks the keeper to take a record out of the vault, and learns when that is done.
+/// Asks the record writer to take a record out of the vault, and learns when that is done.
 pub(super) struct Forget {
     ufrag: Ufrag,
     done: oneshot::Sender<()>,
 }
 
-/// The keeper's ear. Cheap to clone.
+/// Where the record writer is asked. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Keeper {
+pub(super) struct RecordWriter {
     forget: mpsc::UnboundedSender<Forget>,
 }
 
-impl Keeper {
+impl RecordWriter {
     pub(super) fn channel() -> (Self, mpsc::UnboundedReceiver<Forget>) {
         let (forget, receiver) = mpsc::unbounded_channel();
         (Self { forget }, receiver)

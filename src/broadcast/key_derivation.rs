@@ -3,9 +3,9 @@
 use aws_lc_rs::hmac;
 
 /// The source of such numbers. Equal questions have equal answers.
-pub(super) struct Seed(hmac::Key);
+pub(super) struct KeyDerivation(hmac::Key);
 
-impl Seed {
+impl KeyDerivation {
     pub fn new(seed: [u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &seed))
     }
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn numbers_differ_by_seed_purpose_and_matter() {
-        let (a, b) = (Seed::new([1; 32]), Seed::new([2; 32]));
+        let (a, b) = (KeyDerivation::new([1; 32]), KeyDerivation::new([2; 32]));
         let numbers = [
             a.number("x", &[b"1"]),
             a.number("x", &[b"2"]),

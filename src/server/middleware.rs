@@ -33,7 +33,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The layer around all handlers.
-pub(super) async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     if app.behind_proxy
         && let Some(client) = forwarded_for(request.headers())
     {

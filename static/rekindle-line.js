@@ -1,0 +1,145 @@
+/**
+ * One event stream that is kept open.
+ *
+ * @module
+ */
+
+import { readEvents } from "./rekindle-signalling.js";
+
+/**
+ * A retry follows the first failures after this time, later ones ever more slowly, up to the second number.
+ *
+ * @type {[number, number]}
+ */
+const RETRY_MS = [10, 500];
+/** Sessions that begin together are asked for together. */
+const GATHER_MS = 5;
+
+const now = () => performance.now();
+
+/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. @param {number} failingMs */
+export function retryDelay(failingMs) {
+  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 16)) * (0.8 + 0.4 * Math.random());
+}
+
+/**
+ * A stream that is kept open, for as many sessions as are wanted. A change of these opens another one beside it, and the old one ends
+ * when the new one has begun.
+ *
+ * @typedef {object} Told what it tells
+ * @property {import("./rekindle-signalling.js").Heard} heard
+ * @property {(first: boolean, refused: boolean) => void} down there is no stream: `first` where there was one until now or none was tried yet
+ * @property {() => void} unknown the server does not have what was asked for
+ */
+export class Line {
+  #request;
+  #told;
+  /** @type {string[]} */
+  #ids = [];
+  /** Those that the latest attempt asked for. @type {Set<string>} */
+  #asked = new Set();
+  /** The attempt that has begun, and the one that is being made. @type {AbortController | null} */
+  #current = null;
+  /** @type {AbortController | null} */
+  #next = null;
+  #tries = 0;
+  /** Somebody has asked whether the server is there. */
+  #doubts = false;
+  #failingSince = now();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {Told} told */
+  constructor(request, told) {
+    this.#request = request;
+    this.#told = told;
+  }
+
+  /** Follows these sessions from now on; none ends it. @param {string[]} ids */
+  follow(ids) {
+    this.#ids = ids;
+    if (ids.length === 0) return this.stop();
+    if ((this.#current || this.#next) && ids.every((id) => this.#asked.has(id))) return;
+    if (!this.#current && !this.#next && this.#tries === 0) this.#failingSince = now();
+    this.#soon(GATHER_MS);
+  }
+
+  /** Sees whether the server is there: a host that is gone closes no stream. */
+  look() {
+    if (!this.#current) return;
+    this.#doubts = true;
+    if (!this.#next) this.#soon(0);
+  }
+
+  /** Something has happened that makes trying again worth while. */
+  nudge() {
+    if (!this.#current && !this.#next && this.#ids.length > 0) this.#soon(0);
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    const attempts = [this.#current, this.#next];
+    this.#current = this.#next = null;
+    this.#tries = 0;
+    for (const attempt of attempts) attempt?.abort();
+  }
+
+  /** @param {number} ms */
+  #soon(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#open(), ms);
+  }
+
+  async #open() {
+    const attempt = new AbortController();
+    this.#next?.abort();
+    this.#next = attempt;
+    const ids = this.#ids;
+    this.#asked = new Set(ids);
+    const outcome = await readEvents((signal) => this.#request(ids, signal), {
+      attempt,
+      tries: this.#tries,
+      heard: (session, event, data) => {
+        if (this.#next === attempt) {
+          this.#next = null;
+          this.#current?.abort();
+          this.#current = attempt;
+          this.#tries = 0;
+          this.#doubts = false;
+        }
+        if (this.#current === attempt) this.#told.heard(session, event, data);
+      },
+    });
+    if (attempt === this.#current) {
+      this.#current = null;
+      this.#failingSince = now();
+      // With another one on its way, that one says how things are; but that this one has ended is told at once.
+      this.#fails(true);
+    } else if (attempt === this.#next) {
+      this.#next = null;
+      if (outcome === "unknown") return this.#told.unknown();
+      if (this.#current && (outcome === "refused" || (this.#doubts && outcome !== "denied"))) {
+        // A stream does not know that its host is gone.
+        this.#doubts = false;
+        this.#current.abort();
+        this.#current = null;
+        this.#failingSince = now();
+        this.#fails(true, outcome);
+      } else if (this.#current) {
+        this.#soon(RETRY_MS[1]);
+      } else {
+        this.#fails(this.#tries === 0, outcome);
+      }
+    }
+  }
+
+  /** @param {boolean} first @param {import("./rekindle-signalling.js").Outcome} [outcome] */
+  #fails(first, outcome = "ended") {
+    this.#told.down(first, outcome === "refused");
+    this.#tries += 1;
+    // The first retry goes out at once: the process may have been replaced already. So does one after silence, which was a wait itself:
+    // where somebody holds the server's port, the request that waits there is the first to be answered.
+    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - this.#failingSince);
+    if (!this.#next && this.#ids.length > 0) this.#soon(wait);
+  }
+}
