@@ -1,5 +1,6 @@
-//! What it costs the media path that freed memory is overwritten: one publisher, 100 viewers, in memory. The same core takes the same kind of
-//! packets in turns with and without the wiping allocator; what counts is the CPU time of this thread, and the ratio of neighbours.
+//! What it costs the media path that freed memory is overwritten: one publisher, 100 viewers, in
+//! memory. The same core takes the same kind of packets in turns with and without the wiping
+//! allocator; what counts is the CPU time of this thread, and the ratio of neighbours.
 //!
 //!     cargo bench --bench wiping_allocator
 
@@ -22,7 +23,8 @@ struct Either;
 
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
-// SAFETY: both hand every call on to the system's allocator, so what one has allocated the other may free.
+// SAFETY: both hand every call on to the system's allocator, so what one has allocated the other
+// may free.
 unsafe impl GlobalAlloc for Either {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         unsafe { System.alloc(layout) }

@@ -1,8 +1,9 @@
-//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_canary`, see `tests/with_hooks.sh`): tells a
-//! listener every secret that must die with its session, and every byte that goes to disk, so that the test can look for the former everywhere it should not be.
+//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_canary`, see
+//! `tests/with_hooks.sh`): tells a listener every secret that must die with its session, and every
+//! byte that goes to disk, so that the test can look for the former everywhere it should not be.
 //!
-//! The DTLS library does all its cryptography through one table of functions; here it is put behind another one that hears each key,
-//! each shared secret, and whatever is derived from a secret.
+//! The DTLS library does all its cryptography through one table of functions; here it is put behind
+//! another one that hears each key, each shared secret, and whatever is derived from a secret.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -11,8 +12,9 @@ use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use dimpl::CryptoError;
 use dimpl::crypto::aws_lc_rs::default_provider;
 use dimpl::crypto::{
-    ActiveKeyExchange, Buf, Cipher, CryptoProvider, Dtls12CipherSuite, Dtls13CipherSuite, HashAlgorithm, HmacProvider,
-    NamedGroup, SupportedDtls12CipherSuite, SupportedDtls13CipherSuite, SupportedKxGroup,
+    ActiveKeyExchange, Buf, Cipher, CryptoProvider, Dtls12CipherSuite, Dtls13CipherSuite,
+    HashAlgorithm, HmacProvider, NamedGroup, SupportedDtls12CipherSuite,
+    SupportedDtls13CipherSuite, SupportedKxGroup,
 };
 
 /// Names the listener's socket.
@@ -20,13 +22,16 @@ const SOCKET: &str = "REKINDLE_CANARY";
 
 static LISTENER: OnceLock<Mutex<UnixStream>> = OnceLock::new();
 
-/// Connects to the listener, if one is named, and lets processes of the same user look at this one's memory. To be called before the
-/// sandbox is put up.
+/// Connects to the listener, if one is named, and lets processes of the same user look at this
+/// one's memory. To be called before the sandbox is put up.
 pub(crate) fn start() {
-    let Some(path) = std::env::var_os(SOCKET) else { return };
+    let Some(path) = std::env::var_os(SOCKET) else {
+        return;
+    };
     let stream = UnixStream::connect(path).expect("somebody listens");
     LISTENER.set(Mutex::new(stream)).expect("called once");
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable).expect("allowed");
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+        .expect("allowed");
     CryptoProvider::install_default(provider());
 }
 
@@ -42,30 +47,41 @@ pub(crate) fn file(name: &str, bytes: &[u8]) {
 
 /// Kind, length and name, length and bytes. Straight from where they are: no copy is made here.
 fn tell(kind: u8, name: &str, bytes: &[u8]) {
-    let Some(listener) = LISTENER.get() else { return };
+    let Some(listener) = LISTENER.get() else {
+        return;
+    };
     let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
     let mut head = vec![kind];
     head.extend((name.len() as u32).to_be_bytes());
     head.extend(name.as_bytes());
     head.extend((bytes.len() as u32).to_be_bytes());
-    let told = listener.write_all(&head).and_then(|()| listener.write_all(bytes));
+    let told = listener
+        .write_all(&head)
+        .and_then(|()| listener.write_all(bytes));
     told.expect("the listener listens");
 }
 
 fn provider() -> CryptoProvider {
     static INNER: LazyLock<CryptoProvider> = LazyLock::new(default_provider);
     static GROUPS: LazyLock<Vec<&'static dyn SupportedKxGroup>> = LazyLock::new(|| {
-        let tapped = |inner: &&'static dyn SupportedKxGroup| &*Box::leak(Box::new(Group(*inner))) as _;
+        let tapped =
+            |inner: &&'static dyn SupportedKxGroup| &*Box::leak(Box::new(Group(*inner))) as _;
         INNER.kx_groups.iter().map(tapped).collect()
     });
-    static SUITES_12: LazyLock<Vec<&'static dyn SupportedDtls12CipherSuite>> = LazyLock::new(|| {
-        let tapped = |inner: &&'static dyn SupportedDtls12CipherSuite| &*Box::leak(Box::new(Suite12(*inner))) as _;
-        INNER.cipher_suites.iter().map(tapped).collect()
-    });
-    static SUITES_13: LazyLock<Vec<&'static dyn SupportedDtls13CipherSuite>> = LazyLock::new(|| {
-        let tapped = |inner: &&'static dyn SupportedDtls13CipherSuite| &*Box::leak(Box::new(Suite13(*inner))) as _;
-        INNER.dtls13_cipher_suites.iter().map(tapped).collect()
-    });
+    static SUITES_12: LazyLock<Vec<&'static dyn SupportedDtls12CipherSuite>> =
+        LazyLock::new(|| {
+            let tapped = |inner: &&'static dyn SupportedDtls12CipherSuite| {
+                &*Box::leak(Box::new(Suite12(*inner))) as _
+            };
+            INNER.cipher_suites.iter().map(tapped).collect()
+        });
+    static SUITES_13: LazyLock<Vec<&'static dyn SupportedDtls13CipherSuite>> =
+        LazyLock::new(|| {
+            let tapped = |inner: &&'static dyn SupportedDtls13CipherSuite| {
+                &*Box::leak(Box::new(Suite13(*inner))) as _
+            };
+            INNER.dtls13_cipher_suites.iter().map(tapped).collect()
+        });
     static HMAC: LazyLock<Hmac> = LazyLock::new(|| Hmac(INNER.hmac_provider));
     CryptoProvider {
         kx_groups: &GROUPS,
@@ -76,12 +92,19 @@ fn provider() -> CryptoProvider {
     }
 }
 
-/// The master secret, traffic secrets, exporter secrets and what comes of them: all are keys or outputs of HMAC.
+/// The master secret, traffic secrets, exporter secrets and what comes of them: all are keys or
+/// outputs of HMAC.
 #[derive(Debug)]
 struct Hmac(&'static dyn HmacProvider);
 
 impl HmacProvider for Hmac {
-    fn hmac(&self, hash: HashAlgorithm, key: &[u8], data: &[u8], out: &mut [u8]) -> Result<usize, CryptoError> {
+    fn hmac(
+        &self,
+        hash: HashAlgorithm,
+        key: &[u8],
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CryptoError> {
         let length = self.0.hmac(hash, key, data, out)?;
         // The label says what it is, such as "master secret" or "tls13 exp master".
         let text = data.split(|b| !(b.is_ascii_alphanumeric() || *b == b' '));

@@ -1,4 +1,5 @@
-//! What peers are called by, and what they do: the words that the layers share. They are persisted as `vault::record` says.
+//! What peers are called by, and what they do: the words that the layers share. They are persisted
+//! as `vault::record` says.
 
 use std::fmt;
 
@@ -14,8 +15,9 @@ pub enum Role {
     Viewer,
 }
 
-/// An ICE user name fragment made by this server (RFC 8445 §5.3): 8 to 32 ASCII letters and digits, so that it is
-/// safe as a file name and in a URL. It travels in clear in every STUN request, so it is no secret.
+/// An ICE user name fragment made by this server (RFC 8445 §5.3): 8 to 32 ASCII letters and digits,
+/// so that it is safe as a file name and in a URL. It travels in clear in every STUN request, so it
+/// is no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Ufrag(String);
@@ -32,8 +34,13 @@ impl Ufrag {
     /// [`UfragError`] unless it has 8 to 32 ASCII letters and digits.
     pub fn new(text: impl Into<String>) -> Result<Self, UfragError> {
         let text = text.into();
-        let fits = (8..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
-        if fits { Ok(Self(text)) } else { Err(UfragError) }
+        let fits =
+            (8..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        if fits {
+            Ok(Self(text))
+        } else {
+            Err(UfragError)
+        }
     }
 
     /// The fragment as text.
@@ -68,7 +75,8 @@ impl fmt::Display for Ufrag {
     }
 }
 
-/// An ICE password (RFC 8445 §5.3): the key of STUN's MESSAGE-INTEGRITY. Wiped when dropped, never printed.
+/// An ICE password (RFC 8445 §5.3): the key of STUN's MESSAGE-INTEGRITY. Wiped when dropped, never
+/// printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
 pub struct IcePassword(String);
 

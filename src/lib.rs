@@ -1,10 +1,11 @@
-//! rekindle: a WebRTC broadcast server whose process can be killed and started again while every browser keeps its
-//! connection and its picture.
+//! rekindle: a WebRTC broadcast server whose process can be killed and started again while every
+//! browser keeps its connection and its picture.
 //!
 //! The modules are layers; each one knows only those below it:
 //!
 //! - [`cli`]: the commands.
-//! - [`supervise`]: holds the ports, and starts the server again whenever it ends. Knows no key and no peer.
+//! - [`supervise`]: holds the ports, and starts the server again whenever it ends. Knows no key and
+//!   no peer.
 //! - [`server`]: HTTP (WHIP, WHEP, events, page, health), start and shutdown.
 //! - [`net`]: the UDP socket and the loop that drives the sans-IO core.
 //! - [`broadcast`]: channels, forwarding, packet history, RTCP. Told the time, never asks.
@@ -13,7 +14,8 @@
 //! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
 //! - [`service`]: what a service manager hands over, and what it is told.
 //! - [`ids`]: the names of peers and their roles, which all of these share.
-//! - `full_state` (only with the feature of that name): the reference mode, which keeps session keys. All of it lies in one folder.
+//! - `full_state` (only with the feature of that name): the reference mode, which keeps session
+//!   keys. All of it lies in one folder.
 //! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

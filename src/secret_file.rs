@@ -6,25 +6,34 @@ use std::path::Path;
 
 /// Where systemd puts the files of `LoadCredential=`; set for this service alone.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-/// The most that a file there may allow. An ACL entry for the service's user shows as a right of the group's.
+/// The most that a file there may allow. An ACL entry for the service's user shows as a right of
+/// the group's.
 const CREDENTIAL_MODE: u32 = 0o440;
 
 /// Whether users other than the owner can read this file; `meta` is that of the opened file.
 ///
-/// A file that systemd hands to this service is no such file: with `User=` it is root's, mode 0400, and an ACL entry lets the service's
-/// user read it, which shows as 0440. The folder around it lets nobody else in.
+/// A file that systemd hands to this service is no such file: with `User=` it is root's, mode 0400,
+/// and an ACL entry lets the service's user read it, which shows as 0440. The folder around it lets
+/// nobody else in.
 pub(crate) fn is_exposed(path: &Path, meta: &Metadata) -> bool {
-    is_exposed_beside(path, meta, std::env::var_os(CREDENTIALS).as_deref().map(Path::new))
+    is_exposed_beside(
+        path,
+        meta,
+        std::env::var_os(CREDENTIALS).as_deref().map(Path::new),
+    )
 }
 
 fn is_exposed_beside(path: &Path, meta: &Metadata, credentials: Option<&Path>) -> bool {
     let mode = meta.mode() & 0o7777;
-    let handed_over =
-        || mode & !CREDENTIAL_MODE == 0 && credentials.is_some_and(|folder| lies_in(path, meta, folder) == Some(true));
+    let handed_over = || {
+        mode & !CREDENTIAL_MODE == 0
+            && credentials.is_some_and(|folder| lies_in(path, meta, folder) == Some(true))
+    };
     mode & 0o077 != 0 && !handed_over()
 }
 
-/// Whether the file lies in the folder once all links and `..` are followed, and is the one that was opened.
+/// Whether the file lies in the folder once all links and `..` are followed, and is the one that
+/// was opened.
 fn lies_in(path: &Path, meta: &Metadata, folder: &Path) -> Option<bool> {
     let folder = folder.canonicalize().ok()?;
     let path = path.canonicalize().ok()?;
@@ -41,7 +50,10 @@ mod tests {
     #[test]
     fn a_file_that_the_group_can_read_is_exposed_unless_systemd_hands_it_over() {
         let root = tempfile::tempdir().expect("temporary folder");
-        let (credentials, elsewhere) = (root.path().join("credentials"), root.path().join("elsewhere"));
+        let (credentials, elsewhere) = (
+            root.path().join("credentials"),
+            root.path().join("elsewhere"),
+        );
         for folder in [&credentials, &elsewhere] {
             fs::create_dir(folder).expect("made");
             fs::write(folder.join("key"), "x").expect("written");
@@ -50,7 +62,11 @@ mod tests {
         symlink(credentials.join("key"), elsewhere.join("in")).expect("linked");
         let exposed = |path: &Path, mode: u32| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
-            is_exposed_beside(path, &fs::metadata(path).expect("there"), Some(&credentials))
+            is_exposed_beside(
+                path,
+                &fs::metadata(path).expect("there"),
+                Some(&credentials),
+            )
         };
         for mode in [0o600, 0o400] {
             assert!(!exposed(&elsewhere.join("key"), mode));
@@ -66,7 +82,10 @@ mod tests {
             assert!(exposed(&credentials.join("key"), mode), "{mode:o}");
         }
         assert!(exposed(&elsewhere.join("key"), 0o440));
-        assert!(exposed(&credentials.join("out"), 0o440), "a link out of the folder");
+        assert!(
+            exposed(&credentials.join("out"), 0o440),
+            "a link out of the folder"
+        );
         assert!(exposed(&credentials.join("../elsewhere/key"), 0o440));
         let meta = fs::metadata(elsewhere.join("key")).expect("there");
         assert!(is_exposed_beside(&elsewhere.join("key"), &meta, None));

@@ -10,7 +10,12 @@ fn every_file_and_function_that_the_architecture_names_exists() {
     let mut wrong = Vec::new();
     let mut functions = 0;
     // What stands between backticks, every second piece.
-    for name in text.split('`').skip(1).step_by(2).filter(|name| name.contains('/')) {
+    for name in text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.contains('/'))
+    {
         let (path, function) = name
             .split_once(": ")
             .map_or((name, None), |(path, function)| (path, Some(function)));
@@ -25,7 +30,9 @@ fn every_file_and_function_that_the_architecture_names_exists() {
         };
         functions += 1;
         let source = fs::read_to_string(root.join(path)).unwrap_or_default();
-        if !source.contains(&format!("fn {function}(")) && !source.contains(&format!("fn {function}<")) {
+        if !source.contains(&format!("fn {function}("))
+            && !source.contains(&format!("fn {function}<"))
+        {
             wrong.push(format!("there is no {function} in {path}"));
         }
     }

@@ -1,4 +1,5 @@
-//! `rekindle audit` as a reviewer runs it, on the vault of a real server: exit codes, what is shown and what is hidden, colour.
+//! `rekindle audit` as a reviewer runs it, on the vault of a real server: exit codes, what is shown
+//! and what is hidden, colour.
 
 mod running;
 #[path = "schema/mod.rs"]
@@ -51,7 +52,8 @@ impl Scene {
         output(rekindle(self.folder.path()).arg("audit").args(arguments))
     }
 
-    /// Of the vault, with its key file: the exit code, and the report, which must be as its schema says.
+    /// Of the vault, with its key file: the exit code, and the report, which must be as its schema
+    /// says.
     fn report(&self) -> (Option<i32>, Value) {
         let audited = self.audit(&[STATE, "--key-file", KEY, "--json"]);
         let report = serde_json::from_slice(&audited.stdout).expect("JSON");
@@ -97,7 +99,9 @@ fn shown(output: &Output) -> String {
 
 fn codes(report: &Value, list: &str) -> Vec<String> {
     let list = report[list].as_array().expect("a list").iter();
-    let mut codes: Vec<_> = list.map(|one| one["code"].as_str().expect("text").to_owned()).collect();
+    let mut codes: Vec<_> = list
+        .map(|one| one["code"].as_str().expect("text").to_owned())
+        .collect();
     codes.sort();
     codes.dedup();
     codes
@@ -120,7 +124,12 @@ fn a_clean_vault_ends_with_exit_code_0_in_every_form() {
         &[&scene.peers[1]],
     ] {
         let audited = scene.audit(arguments);
-        assert_eq!(audited.status.code(), Some(0), "{arguments:?}: {}", shown(&audited));
+        assert_eq!(
+            audited.status.code(),
+            Some(0),
+            "{arguments:?}: {}",
+            shown(&audited)
+        );
         assert!(said(&audited).is_empty(), "{}", said(&audited));
     }
     for (file, arguments) in [
@@ -147,12 +156,20 @@ fn whatever_is_wrong_with_a_vault_ends_with_exit_code_1_and_is_called_by_its_nam
         let scene = Scene::new();
         spoil(&scene);
         let (exit, report) = scene.report();
-        assert_eq!((exit, &report["verdict"]), (Some(1), &"findings".into()), "{code}");
+        assert_eq!(
+            (exit, &report["verdict"]),
+            (Some(1), &"findings".into()),
+            "{code}"
+        );
         let found = codes(&report, "findings");
         assert!(found.contains(&code.to_owned()), "{code}: {found:?}");
         let text = scene.audit(&[STATE, "--key-file", KEY]);
         assert_eq!(text.status.code(), Some(1));
-        assert!(shown(&text).contains(&format!("[{code}]")), "{}", shown(&text));
+        assert!(
+            shown(&text).contains(&format!("[{code}]")),
+            "{}",
+            shown(&text)
+        );
         assert!(shown(&text).contains("FINDINGS: "), "{}", shown(&text));
     };
     let swap = |scene: &Scene| {
@@ -181,7 +198,11 @@ fn whatever_is_wrong_with_a_vault_ends_with_exit_code_1_and_is_called_by_its_nam
         fs::write(scene.path(&scene.peers[0]), &file[..file.len() - 1]).expect("torn");
     });
     spoil("readable-by-others", &|scene| {
-        fs::set_permissions(scene.path(&scene.peers[0]), fs::Permissions::from_mode(0o644)).expect("a mode");
+        fs::set_permissions(
+            scene.path(&scene.peers[0]),
+            fs::Permissions::from_mode(0o644),
+        )
+        .expect("a mode");
     });
     // identity.age of an earlier boot, and a record of a later one.
     spoil("rolled-back", &|scene| {
@@ -221,7 +242,10 @@ fn where_nothing_can_be_looked_at_the_exit_code_is_2_with_one_line_and_no_report
             assert_eq!(audited.status.code(), Some(2), "{arguments:?}");
             assert_eq!(shown(&audited), "", "no report");
             let said = said(&audited);
-            assert!(said.starts_with("rekindle: ") && said.lines().count() == 1, "{said:?}");
+            assert!(
+                said.starts_with("rekindle: ") && said.lines().count() == 1,
+                "{said:?}"
+            );
             assert!(said.contains(part), "{part:?} is not in {said:?}");
         }
     }
@@ -235,14 +259,20 @@ fn a_file_under_an_old_key_is_told_and_after_a_rekey_the_old_key_opens_nothing()
     let run = |arguments: &[&str]| output(rekindle(scene.folder.path()).args(arguments));
     assert!(run(&["keygen", "-o", "new"]).status.success());
     // Both in one key file, the new one in front.
-    let [new, old] = ["new", KEY].map(|name| fs::read_to_string(scene.path(name)).expect("readable"));
+    let [new, old] =
+        ["new", KEY].map(|name| fs::read_to_string(scene.path(name)).expect("readable"));
     fs::write(scene.path("both"), format!("{new}{old}")).expect("written");
     private(&scene.path("both"));
     let audit = |key: &str| {
         let audited = scene.audit(&[STATE, "--json", "--key-file", key]);
         let report: Value = serde_json::from_slice(&audited.stdout).unwrap_or_default();
-        let files = report["vault"]["recipients"].as_array().into_iter().flatten();
-        let files: Vec<u64> = files.map(|one| one["files"].as_u64().expect("a number")).collect();
+        let files = report["vault"]["recipients"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let files: Vec<u64> = files
+            .map(|one| one["files"].as_u64().expect("a number"))
+            .collect();
         let notes = if report.is_null() {
             vec![]
         } else {
@@ -250,7 +280,10 @@ fn a_file_under_an_old_key_is_told_and_after_a_rekey_the_old_key_opens_nothing()
         };
         (audited.status.code(), files, notes)
     };
-    assert_eq!(audit("both"), (Some(0), vec![0, 3], vec!["old-key".to_owned()]));
+    assert_eq!(
+        audit("both"),
+        (Some(0), vec![0, 3], vec!["old-key".to_owned()])
+    );
     let rekeyed = run(&["rekey", STATE, "--key-file", KEY, "--new-key-file", "new"]);
     assert_eq!(rekeyed.status.code(), Some(0), "{}", said(&rekeyed));
     assert_eq!(audit("both"), (Some(0), vec![3, 0], vec![]));
@@ -263,7 +296,8 @@ fn a_running_server_is_told_by_its_lock_and_what_it_is_writing_is_no_finding() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let server = Server::start(folder.path(), &[]);
     let audit = || {
-        let audited = output(rekindle(folder.path()).args(["audit", STATE, "--key-file", KEY, "--json"]));
+        let audited =
+            output(rekindle(folder.path()).args(["audit", STATE, "--key-file", KEY, "--json"]));
         let report: Value = serde_json::from_slice(&audited.stdout).expect("JSON");
         assert_eq!(report["vault"]["lock"], "held");
         (audited.status.code(), codes(&report, "findings"))
@@ -285,7 +319,11 @@ fn a_running_server_is_told_by_its_lock_and_what_it_is_writing_is_no_finding() {
     let temporary = folder.path().join("rekindle-state/.tmp-1-1");
     fs::write(&temporary, b"").expect("written");
     private(&temporary);
-    assert_eq!(audit(), (Some(1), vec!["temporary".to_owned()]), "nobody is writing it");
+    assert_eq!(
+        audit(),
+        (Some(1), vec!["temporary".to_owned()]),
+        "nobody is writing it"
+    );
     server.kill();
 }
 
@@ -301,12 +339,16 @@ fn files_of_another_user_are_found_and_the_file_systems_own_folder_is_none_of_th
     let give = |path: &Path, user: u32| chown(path, Some(user), None).expect("given");
     give(&scene.path(&scene.peers[0]), 1);
     let (exit, report) = scene.report();
-    assert_eq!((exit, codes(&report, "findings")), (Some(1), vec!["owner".to_owned()]));
+    assert_eq!(
+        (exit, codes(&report, "findings")),
+        (Some(1), vec!["owner".to_owned()])
+    );
 
     // All of it is another user's now, who looks; lost+found is root's, as mkfs makes it.
     const NOBODY: u32 = 65_534;
     fs::create_dir(state.join("lost+found")).expect("made");
-    fs::set_permissions(state.join("lost+found"), fs::Permissions::from_mode(0o700)).expect("a mode");
+    fs::set_permissions(state.join("lost+found"), fs::Permissions::from_mode(0o700))
+        .expect("a mode");
     fs::set_permissions(scene.folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     for path in [
         KEY,
@@ -327,17 +369,27 @@ fn files_of_another_user_are_found_and_the_file_systems_own_folder_is_none_of_th
         let program = scene.path("rekindle");
         fs::copy(env!("CARGO_BIN_EXE_rekindle"), &program).expect("copied");
         let mut command = Command::new(program);
-        command.current_dir(scene.folder.path()).uid(NOBODY).gid(NOBODY);
+        command
+            .current_dir(scene.folder.path())
+            .uid(NOBODY)
+            .gid(NOBODY);
         let audited = output(command.args(["audit", STATE, "--key-file", KEY, "--json"]));
         let report: Value = serde_json::from_slice(&audited.stdout).unwrap_or_default();
         (audited, report)
     };
     let (audited, report) = audit();
-    assert_eq!(audited.status.code(), Some(0), "{} {report:#}", said(&audited));
+    assert_eq!(
+        audited.status.code(),
+        Some(0),
+        "{} {report:#}",
+        said(&audited)
+    );
     assert_eq!(codes(&report, "notes"), ["lost-and-found"]);
-    // A folder that only looks like it, and hides what is in it from its own owner, is not passed over.
+    // A folder that only looks like it, and hides what is in it from its own owner, is not passed
+    // over.
     give(&state.join("lost+found"), NOBODY);
-    fs::set_permissions(state.join("lost+found"), fs::Permissions::from_mode(0o000)).expect("a mode");
+    fs::set_permissions(state.join("lost+found"), fs::Permissions::from_mode(0o000))
+        .expect("a mode");
     let (audited, _) = audit();
     assert_eq!(audited.status.code(), Some(2));
     assert!(said(&audited).contains("lost+found"), "{}", said(&audited));
@@ -374,7 +426,10 @@ fn values_of_a_real_vault_are_hidden_until_they_are_asked_for() {
 fn colours_are_for_terminals_only() {
     let scene = Scene::new();
     let plain = scene.audit(&[STATE, "--key-file", KEY]);
-    assert!(!plain.stdout.contains(&0x1b), "a pipe gets no escape sequences");
+    assert!(
+        !plain.stdout.contains(&0x1b),
+        "a pipe gets no escape sequences"
+    );
     let on_a_terminal = |environment: &str, more: &str| {
         let program = env!("CARGO_BIN_EXE_rekindle");
         let line = format!("{environment} '{program}' audit {STATE} --key-file {KEY} {more}");
@@ -397,13 +452,16 @@ fn colours_are_for_terminals_only() {
             }
         }
     };
-    let Some(coloured) = on_a_terminal("", "") else { return };
+    let Some(coloured) = on_a_terminal("", "") else {
+        return;
+    };
     assert!(coloured.contains("\x1b[1;32mCLEAN"), "{coloured:?}");
     let text = |with_colours: &str| {
         let mut parts = with_colours.split("\x1b[");
         let first = parts.next().unwrap_or_default().to_owned();
         let rest = parts.map(|part| part.split_once('m').map_or(part, |(_, text)| text));
-        rest.fold(first, |all, part| all + part).replace("\r\n", "\n")
+        rest.fold(first, |all, part| all + part)
+            .replace("\r\n", "\n")
     };
     assert_eq!(text(&coloured), shown(&plain), "colours change no word");
     for (environment, more) in [("NO_COLOR=1", ""), ("", "--json")] {

@@ -1,4 +1,5 @@
-//! The auditor on the vault of a server that runs in full-state mode: it finds every session key, and nothing that is not accounted for.
+//! The auditor on the vault of a server that runs in full-state mode: it finds every session key,
+//! and nothing that is not accounted for.
 #![cfg(feature = "full-state")]
 
 mod live;
@@ -19,18 +20,23 @@ use serde_json::Value;
 
 const KEY: &str = "rekindle-key.txt";
 
-/// A broadcast in full-state mode, with every counter written more than once, and what it has left after a kill.
+/// A broadcast in full-state mode, with every counter written more than once, and what it has left
+/// after a kill.
 fn play(folder: &Path, look: impl FnOnce()) {
     let server = Server::start(folder, &["--mode", "full-state"]);
     let (mut publisher, mut viewer) = broadcast(&server, "kept", 0xa0d1);
-    run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(2500));
+    run_for(
+        &mut [&mut publisher, &mut viewer],
+        Duration::from_millis(2500),
+    );
     look();
     server.kill();
 }
 
 fn audit(folder: &Path, options: &[&str]) -> (Output, Value) {
     let audited = output(rekindle(folder).args(["audit", "--json"]).args(options));
-    let report = serde_json::from_slice(&audited.stdout).unwrap_or_else(|_| panic!("{}", said(&audited)));
+    let report =
+        serde_json::from_slice(&audited.stdout).unwrap_or_else(|_| panic!("{}", said(&audited)));
     (audited, report)
 }
 
@@ -42,7 +48,9 @@ fn findings(report: &Value) -> Vec<(String, String)> {
             .map_or(file.clone(), |(folder, _)| format!("{folder}/*"))
     };
     let list = report["findings"].as_array().expect("a list").iter();
-    let mut found: Vec<_> = list.map(|f| (text(&f["code"]), place(text(&f["file"])))).collect();
+    let mut found: Vec<_> = list
+        .map(|f| (text(&f["code"]), place(text(&f["file"]))))
+        .collect();
     found.sort();
     found.dedup();
     found
@@ -126,9 +134,14 @@ fn every_byte_that_a_full_state_server_keeps_is_accounted_for_and_fails_the_audi
         }
         let name = file["path"].as_str().expect("text");
         let code = i32::from(!name.starts_with("peers/"));
-        let (one, _) = audit(path, &[&format!("rekindle-state/{name}"), "--key-file", KEY]);
+        let (one, _) = audit(
+            path,
+            &[&format!("rekindle-state/{name}"), "--key-file", KEY],
+        );
         assert_eq!(one.status.code(), Some(code), "{name}");
-        let Some(plaintext) = plaintext(path, name) else { return };
+        let Some(plaintext) = plaintext(path, name) else {
+            return;
+        };
         let mut command = rekindle(path);
         command
             .args(["audit", "-"])
@@ -141,19 +154,26 @@ fn every_byte_that_a_full_state_server_keeps_is_accounted_for_and_fails_the_audi
         let judged = child.wait_with_output().expect("ends");
         assert_eq!(judged.status.code(), Some(code), "{name}");
         let shown = String::from_utf8_lossy(&judged.stdout);
-        assert_eq!(shown.contains("FINDINGS: 1 finding in 1 file."), code == 1, "{shown}");
+        assert_eq!(
+            shown.contains("FINDINGS: 1 finding in 1 file."),
+            code == 1,
+            "{shown}"
+        );
     }
 
     // The default mode clears it all away before it starts.
     Server::start(path, &["--mode", "rehandshake"]).terminate();
     let (audited, report) = audit(path, &whole);
     assert_eq!(report["totals"]["forbidden"], 0);
-    assert!(!path.join("rekindle-state/sessions").exists() && !path.join("rekindle-state/counters.age").exists());
+    assert!(
+        !path.join("rekindle-state/sessions").exists()
+            && !path.join("rekindle-state/counters.age").exists()
+    );
     assert_eq!(audited.status.code(), Some(0), "{:#}", report["findings"]);
 }
 
-/// Makes `threat-model/example-full-state/` anew:
-/// `cargo test --features full-state --test audit_full_state -- --ignored`. Then put the tables into the document.
+/// Makes `threat-model/example-full-state/` anew: `cargo test --features full-state --test
+/// audit_full_state -- --ignored`. Then put the tables into the document.
 #[test]
 #[ignore = "makes the example of full_state mode anew"]
 fn make_the_full_state_example() {
@@ -163,7 +183,10 @@ fn make_the_full_state_example() {
     fs::copy(model.join("example/key.txt"), &key).expect("copied");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
     play(folder.path(), || {});
-    let (from, to) = (folder.path().join("rekindle-state"), model.join("example-full-state"));
+    let (from, to) = (
+        folder.path().join("rekindle-state"),
+        model.join("example-full-state"),
+    );
     let _ = fs::remove_dir_all(&to);
     for place in ["", "peers", "sessions"] {
         fs::create_dir_all(to.join(place)).expect("made");
@@ -175,7 +198,11 @@ fn make_the_full_state_example() {
                     .file_name()
                     .is_some_and(|name| name.to_string_lossy().starts_with('.'))
             {
-                fs::copy(&path, to.join(place).join(path.file_name().expect("a name"))).expect("copied");
+                fs::copy(
+                    &path,
+                    to.join(place).join(path.file_name().expect("a name")),
+                )
+                .expect("copied");
             }
         }
     }

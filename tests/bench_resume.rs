@@ -77,7 +77,10 @@ fn a_run_tells_what_a_restart_costs_each_arm() {
     );
 
     let naive = arm(&result, "reconnect");
-    assert_eq!(naive["sessions_made"], 6, "publisher and viewers, two kills");
+    assert_eq!(
+        naive["sessions_made"], 6,
+        "publisher and viewers, two kills"
+    );
     assert_eq!(naive["viewers_lost"], 0);
     assert!(result["machine"]["cores"].as_u64() > Some(0));
     assert!(result["handshake"]["server_cpu_ms"].as_f64() > Some(0.0));
@@ -121,8 +124,18 @@ fn another_server_is_measured_by_leaving_it_and_coming_again() {
     let stdout = server.stdout.take().expect("a pipe");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
     let ready: Value = serde_json::from_str(&line).expect("JSON");
-    let url = format!("http://{}/whep/any", ready["http"].as_str().expect("an address"));
-    let (result, _) = bench(&["--against", &url, "--viewers=2", "--turns=1", "--kills=1", "--steady=0"]);
+    let url = format!(
+        "http://{}/whep/any",
+        ready["http"].as_str().expect("an address")
+    );
+    let (result, _) = bench(&[
+        "--against",
+        &url,
+        "--viewers=2",
+        "--turns=1",
+        "--kills=1",
+        "--steady=0",
+    ]);
     server.kill().expect("killed");
     server.wait().expect("ended");
     let arm = arm(&result, "reconnect");
@@ -136,7 +149,14 @@ async fn a_server_of_another_make_is_measured_too() {
     let server = other_server::OtherServer::start().await;
     let url = format!("http://{}/whep", server.address);
     let run = tokio::task::spawn_blocking(move || {
-        bench(&["--against", &url, "--viewers=2", "--turns=1", "--kills=2", "--steady=0"])
+        bench(&[
+            "--against",
+            &url,
+            "--viewers=2",
+            "--turns=1",
+            "--kills=2",
+            "--steady=0",
+        ])
     });
     let (result, _) = run.await.expect("it runs");
     let arm = arm(&result, "reconnect");
@@ -159,9 +179,15 @@ fn a_sweep_tells_the_gap_beyond_the_down_time_at_every_point_in_both_manners() {
     let who: Vec<&Value> = rows.iter().map(|row| &row["client"]).collect();
     assert_eq!(who, ["chromium", "firefox"]);
     for row in rows {
-        assert_eq!((&row["arm"], &row["rtt_ms"]), (&"rehandshake".into(), &20.into()));
+        assert_eq!(
+            (&row["arm"], &row["rtt_ms"]),
+            (&"rehandshake".into(), &20.into())
+        );
         assert!(row["calm_ms"].as_f64() > Some(0.0), "{row}");
-        assert_eq!(row["summary"]["new_sessions"], 0, "every connection was kept: {row}");
+        assert_eq!(
+            row["summary"]["new_sessions"], 0,
+            "every connection was kept: {row}"
+        );
         let downs = row["points"].as_array().expect("points");
         assert_eq!(downs.len(), 2);
         for (point, down) in downs.iter().zip([0.0, 100.0]) {
@@ -172,23 +198,32 @@ fn a_sweep_tells_the_gap_beyond_the_down_time_at_every_point_in_both_manners() {
             assert!((gap - down - over).abs() < 0.01, "{reading}");
             // The way of a ClientHello, of its answer and of media.
             assert!(over > 30.0 && over < 10_000.0, "{reading}");
-            assert!(reading["down_measured_ms"].as_f64() >= Some(down), "{reading}");
+            assert!(
+                reading["down_measured_ms"].as_f64() >= Some(down),
+                "{reading}"
+            );
         }
         let limit = row["calm_ms"].as_f64().expect("a number") + 120.0 + 100.0;
         let said = row["summary"]["worst_limit_ms"].as_f64().expect("a number");
         assert!((limit - said).abs() < 0.01, "{row}");
     }
     assert!(
-        sweep["order"].as_str().is_some_and(|order| order.contains("seed 1")),
+        sweep["order"]
+            .as_str()
+            .is_some_and(|order| order.contains("seed 1")),
         "{sweep}"
     );
-    assert!(table.contains("down, ms") && table.contains("firefox 20 ms"), "{table}");
+    assert!(
+        table.contains("down, ms") && table.contains("firefox 20 ms"),
+        "{table}"
+    );
 }
 
 /// Processes whose working folder is in this one.
 fn processes_in(folder: &Path) -> usize {
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();
-    let places = processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
+    let places =
+        processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
     places.filter(|place| place.starts_with(folder)).count()
 }
 
@@ -227,7 +262,9 @@ fn a_sweep_that_is_interrupted_reports_what_it_has_and_leaves_no_server() {
     ];
     let mut child = start(&servers, &options);
     let stderr = child.stderr.take().expect("a pipe");
-    let mut lines = std::io::BufReader::new(stderr).lines().map_while(Result::ok);
+    let mut lines = std::io::BufReader::new(stderr)
+        .lines()
+        .map_while(Result::ok);
     let first = lines
         .find(|line| line.contains(" of 61 kills"))
         .expect("a line of progress");
@@ -248,16 +285,21 @@ fn a_sweep_that_is_interrupted_reports_what_it_has_and_leaves_no_server() {
     );
 
     let table = String::from_utf8_lossy(&output.stdout);
-    let result: Value = serde_json::from_slice(&std::fs::read(&json).expect("a result")).expect("JSON");
+    let result: Value =
+        serde_json::from_slice(&std::fs::read(&json).expect("a result")).expect("JSON");
     let sweep = &result["sweep"];
     assert_eq!(sweep["cut_short"], true);
-    let [planned, measured, missing] =
-        ["planned", "measured", "missing"].map(|name| sweep[format!("points_{name}")].as_u64().expect("a number"));
+    let [planned, measured, missing] = ["planned", "measured", "missing"]
+        .map(|name| sweep[format!("points_{name}")].as_u64().expect("a number"));
     assert_eq!((planned, planned - missing), (122, measured));
     assert!(measured >= 2 && missing > 0, "{measured} measured");
     let words = format!("CUT SHORT: {missing} of 122 points are missing");
     assert!(table.contains(&words), "{table}");
-    assert!(std::fs::read_to_string(&html).expect("a page").contains(&words));
+    assert!(
+        std::fs::read_to_string(&html)
+            .expect("a page")
+            .contains(&words)
+    );
 }
 
 #[test]

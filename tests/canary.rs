@@ -1,7 +1,8 @@
-//! The canary: a real broadcast with restarts, on a server that tells this test every session key, exporter output and DTLS secret as it
-//! comes to be (`--cfg rekindle_canary`, see `tests/with_hooks.sh`; in no other build). They are then looked for in every file that was ever
-//! written, before and after its encryption, in all that was logged, and in the memory of the process after its peers have left. The same
-//! search finds what was planted.
+//! The canary: a real broadcast with restarts, on a server that tells this test every session key,
+//! exporter output and DTLS secret as it comes to be (`--cfg rekindle_canary`, see
+//! `tests/with_hooks.sh`; in no other build). They are then looked for in every file that was ever
+//! written, before and after its encryption, in all that was logged, and in the memory of the
+//! process after its peers have left. The same search finds what was planted.
 #![cfg(rekindle_canary)]
 
 mod live;
@@ -77,8 +78,11 @@ impl Canary {
             }
         }
         let mut seen = HashSet::new();
-        // What DTLS 1.3 derives from no secret at all is in every implementation, and known to everybody (RFC 8448).
-        let public = |bytes: &[u8]| bytes.iter().all(|&b| b == 0) || early_secrets().iter().any(|known| known == bytes);
+        // What DTLS 1.3 derives from no secret at all is in every implementation, and known to
+        // everybody (RFC 8448).
+        let public = |bytes: &[u8]| {
+            bytes.iter().all(|&b| b == 0) || early_secrets().iter().any(|known| known == bytes)
+        };
         all.retain(|(_, bytes)| bytes.len() >= 12 && !public(bytes) && seen.insert(bytes.clone()));
         all
     }
@@ -92,7 +96,8 @@ fn hear(mut stream: UnixStream, told: &Mutex<Told>) {
     };
     let mut next = || -> Option<(u8, String, Vec<u8>)> {
         let kind = part(1)?[0];
-        let length = |bytes: Vec<u8>| u32::from_be_bytes(bytes.try_into().expect("four bytes")) as usize;
+        let length =
+            |bytes: Vec<u8>| u32::from_be_bytes(bytes.try_into().expect("four bytes")) as usize;
         let name = length(part(4)?);
         let name = String::from_utf8(part(name)?).expect("text");
         let bytes = length(part(4)?);
@@ -112,7 +117,11 @@ fn early_secrets() -> Vec<Vec<u8>> {
     use aws_lc_rs::{digest, hmac};
     let one = |digest_algorithm: &'static digest::Algorithm, hmac_algorithm: hmac::Algorithm| {
         let length = digest_algorithm.output_len();
-        let tag = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(hmac_algorithm, key), data).as_ref().to_vec();
+        let tag = |key: &[u8], data: &[u8]| {
+            hmac::sign(&hmac::Key::new(hmac_algorithm, key), data)
+                .as_ref()
+                .to_vec()
+        };
         let early = tag(&vec![0; length], &vec![0; length]);
         let mut label = vec![0, length as u8];
         label.extend([&[13][..], b"tls13 derived", &[length as u8]].concat());
@@ -128,8 +137,8 @@ fn early_secrets() -> Vec<Vec<u8>> {
     .concat()
 }
 
-/// What becomes of exported keying material: master keys and salts (RFC 5764 §4.2), and the session keys and salts that are derived from
-/// them (RFC 3711 §4.3, RFC 7714 §11).
+/// What becomes of exported keying material: master keys and salts (RFC 5764 §4.2), and the session
+/// keys and salts that are derived from them (RFC 3711 §4.3, RFC 7714 §11).
 fn srtp_secrets(exported: &[u8]) -> Vec<(String, Vec<u8>)> {
     let (key, salt) = match exported.len() {
         88 => (32, 12),
@@ -151,7 +160,8 @@ fn srtp_secrets(exported: &[u8]) -> Vec<(String, Vec<u8>)> {
             (4, "SRTCP authentication key", 20),
             (5, "SRTCP salt", salt),
         ] {
-            // RFC 3711 §4.3.1, §4.3.3: AES in counter mode from (salt XOR label << 48) << 16, for key derivation rate 0.
+            // RFC 3711 §4.3.1, §4.3.3: AES in counter mode from (salt XOR label << 48) << 16, for
+            // key derivation rate 0.
             let mut counter = [0_u8; 16];
             counter[..salt].copy_from_slice(master_salt);
             counter[7] ^= label;
@@ -160,14 +170,17 @@ fn srtp_secrets(exported: &[u8]) -> Vec<(String, Vec<u8>)> {
             let cipher = EncryptingKey::ctr(cipher).expect("counter mode");
             let mut derived = vec![0; length];
             let context = EncryptionContext::Iv128(FixedLength::from(counter));
-            cipher.less_safe_encrypt(&mut derived, context).expect("encrypted");
+            cipher
+                .less_safe_encrypt(&mut derived, context)
+                .expect("encrypted");
             all.push((format!("{name} {side}"), derived));
         }
     }
     all
 }
 
-/// Keeps a copy of every content that any file below a folder is seen with: a second witness beside what the server tells.
+/// Keeps a copy of every content that any file below a folder is seen with: a second witness beside
+/// what the server tells.
 struct Watch {
     seen: Arc<Mutex<HashSet<Vec<u8>>>>,
     stop: Arc<AtomicBool>,
@@ -187,7 +200,11 @@ impl Watch {
                     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                         let path = entry.path();
                         match fs::read(&path) {
-                            Ok(content) => drop(seen.lock().unwrap_or_else(PoisonError::into_inner).insert(content)),
+                            Ok(content) => drop(
+                                seen.lock()
+                                    .unwrap_or_else(PoisonError::into_inner)
+                                    .insert(content),
+                            ),
                             Err(_) if path.is_dir() => folders.push(path),
                             // It went away.
                             Err(_) => {}
@@ -202,7 +219,10 @@ impl Watch {
 
     fn seen(&self) -> HashSet<Vec<u8>> {
         self.stop.store(true, Ordering::Relaxed);
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -213,7 +233,10 @@ fn needles(secrets: &[(String, Vec<u8>)]) -> Needles {
         needles.add(name.clone(), bytes);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         needles.add(format!("{name} in hexadecimal digits"), hex.as_bytes());
-        needles.add(format!("{name} in hexadecimal digits"), hex.to_uppercase().as_bytes());
+        needles.add(
+            format!("{name} in hexadecimal digits"),
+            hex.to_uppercase().as_bytes(),
+        );
         // As Debug prints bytes.
         let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
         needles.add(format!("{name} as a list"), list.join(", ").as_bytes());
@@ -303,15 +326,21 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
     let live = in_memory(&server, &secrets);
     let kinds = ["exported", "SRTP key", "SRTCP key"];
     assert!(
-        kinds.iter().all(|kind| live.iter().any(|name| name.starts_with(kind))),
+        kinds
+            .iter()
+            .all(|kind| live.iter().any(|name| name.starts_with(kind))),
         "{live:?}"
     );
     // False alarms: keys that new ones took the place of.
     renew(&mut [&mut viewer]);
     run_until_more_video(&mut [&mut publisher, &mut viewer, &mut second], 30);
 
-    // A completed handshake stays for 5 s, to repeat its last flight. Then all of DTLS is gone, and what SRTP needs is left.
-    run_for(&mut [&mut publisher, &mut viewer, &mut second], Duration::from_secs(6));
+    // A completed handshake stays for 5 s, to repeat its last flight. Then all of DTLS is gone, and
+    // what SRTP needs is left.
+    run_for(
+        &mut [&mut publisher, &mut viewer, &mut second],
+        Duration::from_secs(6),
+    );
     let secrets = canary.secrets(before_last_boot);
     let exported = secrets
         .iter()
@@ -323,7 +352,11 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
         name.starts_with("SRT") || exported.iter().any(is_part)
     };
     let (of_srtp, of_dtls): (Vec<_>, Vec<_>) = secrets.iter().cloned().partition(is_of_srtp);
-    println!("{} secrets of SRTP, {} of DTLS alone", of_srtp.len(), of_dtls.len());
+    println!(
+        "{} secrets of SRTP, {} of DTLS alone",
+        of_srtp.len(),
+        of_dtls.len()
+    );
     assert!(
         of_srtp.len() > 40 && of_dtls.len() > 40,
         "{} {}",
@@ -332,16 +365,25 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
     );
     assert!(in_memory(&server, &of_srtp).len() > 10);
     let left = in_memory(&server, &of_dtls);
-    assert!(left.is_empty(), "DTLS secrets outlive their handshake: {left:#?}");
+    assert!(
+        left.is_empty(),
+        "DTLS secrets outlive their handshake: {left:#?}"
+    );
 
     // All leave.
     for browser in [&viewer, &second, &publisher] {
         assert_eq!(server.delete(&browser.session).status(), 200);
     }
-    println!("{} secrets of the last boot are looked for in memory", secrets.len());
+    println!(
+        "{} secrets of the last boot are looked for in memory",
+        secrets.len()
+    );
     assert!(secrets.len() > 100, "{}", secrets.len());
     let left = in_memory(&server, &secrets);
-    assert!(left.is_empty(), "still in memory after the peers have left: {left:#?}");
+    assert!(
+        left.is_empty(),
+        "still in memory after the peers have left: {left:#?}"
+    );
 
     let (code, log) = server.terminate();
     assert_eq!(code, Some(0));
@@ -352,13 +394,19 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
     let deadline = Instant::now() + PATIENCE;
     let seen = watch.seen();
     let files: Vec<Vec<u8>> = loop {
-        let told: Vec<_> = canary.told().files.iter().map(|(_, bytes)| bytes.clone()).collect();
+        let told: Vec<_> = canary
+            .told()
+            .files
+            .iter()
+            .map(|(_, bytes)| bytes.clone())
+            .collect();
         // All that was seen is known: nothing else writes there. The lock is empty.
         let unknown = seen
             .iter()
             .filter(|content| !content.is_empty() && !told.contains(content));
         // A file that was looked at while it was written.
-        let unknown = unknown.filter(|content| !told.iter().any(|whole| whole.starts_with(content)));
+        let unknown =
+            unknown.filter(|content| !told.iter().any(|whole| whole.starts_with(content)));
         if unknown.count() == 0 {
             break told;
         }
@@ -367,7 +415,12 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
             "something was written that the vault did not write"
         );
     };
-    assert!(files.len() > 15 && seen.len() > 5, "{} {}", files.len(), seen.len());
+    assert!(
+        files.len() > 15 && seen.len() > 5,
+        "{} {}",
+        files.len(),
+        seen.len()
+    );
     let secrets = canary.secrets(0);
     let needles = needles(&secrets);
     println!(
@@ -395,13 +448,19 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
     for text in [
         format!(
             "{logs} key={}",
-            planted.iter().map(|b| format!("{b:02x}")).collect::<String>()
+            planted
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect::<String>()
         ),
         format!("{logs} key={planted:?}"),
         format!("{logs} key={}", base64(&planted[..planted.len() / 3 * 3])),
     ] {
         let found = needles.find(text.as_bytes());
-        assert!(found.len() == 1 && found[0].starts_with(name.as_str()), "{found:?}");
+        assert!(
+            found.len() == 1 && found[0].starts_with(name.as_str()),
+            "{found:?}"
+        );
     }
 }
 

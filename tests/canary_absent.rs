@@ -1,4 +1,5 @@
-//! The hooks of `tests/canary.rs` and `tests/full_state_kills/`, which tell what a server keeps to itself, are in no build but their own.
+//! The hooks of `tests/canary.rs` and `tests/full_state_kills/`, which tell what a server keeps to
+//! itself, are in no build but their own.
 #![cfg(not(rekindle_canary))]
 
 mod search;

@@ -12,7 +12,8 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("temporary folder")
 }
 
-/// Runs a start that must be refused: exit code 2, one line that says all of `parts`, and nothing on disk touched.
+/// Runs a start that must be refused: exit code 2, one line that says all of `parts`, and nothing
+/// on disk touched.
 #[track_caller]
 fn refused(folder: &Path, options: &[&str], parts: &[&str]) {
     let ports = ["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
@@ -67,7 +68,11 @@ fn a_key_file_that_others_can_read_is_refused() {
     let folder = folder();
     keygen(folder.path(), "key");
     fs::set_permissions(folder.path().join("key"), fs::Permissions::from_mode(0o640)).expect("set");
-    refused(folder.path(), &["--key-file", "key"], &["0640", "chmod 600"]);
+    refused(
+        folder.path(),
+        &["--key-file", "key"],
+        &["0640", "chmod 600"],
+    );
 }
 
 #[test]
@@ -119,7 +124,11 @@ fn keygen_never_overwrites_a_key_file() {
     let before = tree(folder.path());
     let again = output(rekindle(folder.path()).args(["keygen", "-o", "key"]));
     assert_eq!(again.status.code(), Some(2));
-    assert!(said(&again).contains("never overwritten"), "{}", said(&again));
+    assert!(
+        said(&again).contains("never overwritten"),
+        "{}",
+        said(&again)
+    );
     assert!(tree(folder.path()) == before);
 }
 
@@ -148,8 +157,13 @@ fn ports_alone_and_names_are_taken_from_flag_environment_and_file() {
     .expect("written");
     let start = |flags: &[&str], env: &[(&str, &str)]| {
         let mut command = rekindle(folder.path());
-        let server = Server::try_start_as(command.args(flags).envs(env.iter().copied())).expect("it starts");
-        (server.http(), server.media(), server.ready["advertised"][0].clone())
+        let server =
+            Server::try_start_as(command.args(flags).envs(env.iter().copied())).expect("it starts");
+        (
+            server.http(),
+            server.media(),
+            server.ready["advertised"][0].clone(),
+        )
     };
     for (flags, env) in [
         (
@@ -171,30 +185,62 @@ fn ports_alone_and_names_are_taken_from_flag_environment_and_file() {
     ] {
         let (http, media, advertised) = start(flags, env);
         assert_eq!(http.ip().to_string(), "127.0.0.1", "{flags:?}");
-        assert_eq!(advertised, format!("127.0.0.1:{}", media.port()), "{flags:?}");
-        assert!(flags.contains(&"localhost:0") || media.ip().is_unspecified(), "{media}");
+        assert_eq!(
+            advertised,
+            format!("127.0.0.1:{}", media.port()),
+            "{flags:?}"
+        );
+        assert!(
+            flags.contains(&"localhost:0") || media.ip().is_unspecified(),
+            "{media}"
+        );
     }
 }
 
 #[test]
-fn an_address_that_cannot_be_read_is_refused_with_an_example_and_a_name_that_nobody_knows_by_name() {
+fn an_address_that_cannot_be_read_is_refused_with_an_example_and_a_name_that_nobody_knows_by_name()
+{
     let folder = folder();
     for (option, value, parts) in [
         ("--http", "localhost", &["--http", "localhost:8080"]),
-        ("--http", "http://localhost:8080/", &["--http", "localhost:8080"]),
+        (
+            "--http",
+            "http://localhost:8080/",
+            &["--http", "localhost:8080"],
+        ),
         ("--udp", "127.0.0.1:65536", &["--udp", "0 to 65535"]),
-        ("--advertise", "example.org:8189", &["--advertise", "media.example.org"]),
+        (
+            "--advertise",
+            "example.org:8189",
+            &["--advertise", "media.example.org"],
+        ),
     ] {
         let output = output(rekindle(folder.path()).args([option, value]));
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         for part in parts {
-            assert!(said(&output).contains(part), "{part} is not in {}", said(&output));
+            assert!(
+                said(&output).contains(part),
+                "{part} is not in {}",
+                said(&output)
+            );
         }
     }
-    // RFC 6761 §6.4: no such name exists. A supervisor should try again: perhaps the resolver is not up yet.
-    let output = output(rekindle(folder.path()).args(["--http", "0", "--udp", "0", "--advertise", "media.invalid"]));
+    // RFC 6761 §6.4: no such name exists. A supervisor should try again: perhaps the resolver is
+    // not up yet.
+    let output = output(rekindle(folder.path()).args([
+        "--http",
+        "0",
+        "--udp",
+        "0",
+        "--advertise",
+        "media.invalid",
+    ]));
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("\"media.invalid\""), "{}", said(&output));
+    assert!(
+        said(&output).contains("\"media.invalid\""),
+        "{}",
+        said(&output)
+    );
     assert!(tree(folder.path()).is_empty());
 }
 
@@ -203,7 +249,11 @@ fn beyond_loopback_the_server_wants_a_publish_token() {
     let folder = folder();
     let output = output(rekindle(folder.path()).args(["serve", "--http", "0.0.0.0:0"]));
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("--publish-token-file"), "{}", said(&output));
+    assert!(
+        said(&output).contains("--publish-token-file"),
+        "{}",
+        said(&output)
+    );
     assert!(tree(folder.path()).is_empty());
 }
 
@@ -231,7 +281,10 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     let env = [("REKINDLE_STATE_DIR", "from-env")];
     assert_eq!(start(&[], &env), "from-env");
     assert_eq!(start(&["--state-dir", "from-flag"], &env), "from-flag");
-    assert_eq!(start(&["serve", "--state-dir", "from-flag"], &env), "from-flag");
+    assert_eq!(
+        start(&["serve", "--state-dir", "from-flag"], &env),
+        "from-flag"
+    );
 }
 
 #[test]
@@ -252,7 +305,11 @@ fn a_log_at_info_names_no_token_no_address_and_no_peer() {
     let token = "tell-no-one-0123456789";
     let server = Server::start(folder.path(), &["--watch-token", token]);
     let session = server.join("/whip/c", running::PUBLISH);
-    let answer = server.post("/whep/c", &[("authorization", "Bearer wrong-guess-0123")], b"");
+    let answer = server.post(
+        "/whep/c",
+        &[("authorization", "Bearer wrong-guess-0123")],
+        b"",
+    );
     assert_eq!(answer.status(), 401);
     assert_eq!(server.delete(&session).status(), 200);
     let (code, log) = server.terminate();
@@ -267,7 +324,14 @@ fn a_log_at_info_names_no_token_no_address_and_no_peer() {
         .split('-')
         .next()
         .expect("a fragment");
-    for secret in [token, "wrong-guess", ufrag, "127.0.0.1", "ice-pwd", "fingerprint"] {
+    for secret in [
+        token,
+        "wrong-guess",
+        ufrag,
+        "127.0.0.1",
+        "ice-pwd",
+        "fingerprint",
+    ] {
         assert!(!log.contains(secret), "{secret} is in {log}");
     }
 }

@@ -1,4 +1,5 @@
-//! A server whose disk is full: newcomers get a 503, those who are here go on, also across a restart.
+//! A server whose disk is full: newcomers get a 503, those who are here go on, also across a
+//! restart.
 
 mod live;
 mod running;
@@ -84,7 +85,11 @@ impl SmallDisk {
     }
 
     fn sh(&self, script: &str) {
-        let done = self.command("sh").args(["-c", script]).stderr(Stdio::null()).status();
+        let done = self
+            .command("sh")
+            .args(["-c", script])
+            .stderr(Stdio::null())
+            .status();
         done.expect("it runs");
     }
 }
@@ -116,7 +121,10 @@ fn on_a_full_disk_newcomers_get_a_503_and_those_who_are_here_go_on_across_a_rest
     let mut sessions = Vec::new();
     loop {
         assert!(sessions.len() < 100, "the disk is never full");
-        let answer = server.offer("/whep/news", &offered(Role::Viewer, 500 + sessions.len() as u64).sdp);
+        let answer = server.offer(
+            "/whep/news",
+            &offered(Role::Viewer, 500 + sessions.len() as u64).sdp,
+        );
         if answer.status() != 201 {
             assert_problem(answer, 503, "disk-full");
             break;

@@ -1,4 +1,5 @@
-//! A build without the feature `full-state`: it has no code for session keys on disk, says so, and touches none.
+//! A build without the feature `full-state`: it has no code for session keys on disk, says so, and
+//! touches none.
 #![cfg(not(feature = "full-state"))]
 
 mod full_state_vault;
@@ -18,7 +19,11 @@ fn full_state_mode_is_refused_with_what_to_do() {
         "--features full-state",
     ];
     let folder = tempfile::tempdir().expect("temporary folder");
-    refused(folder.path(), &[&PORTS[..], &["--mode", "full-state"]].concat(), &parts);
+    refused(
+        folder.path(),
+        &[&PORTS[..], &["--mode", "full-state"]].concat(),
+        &parts,
+    );
     fs::write(folder.path().join("config.toml"), "mode = \"full-state\"\n").expect("written");
     refused(
         folder.path(),
@@ -31,16 +36,31 @@ fn full_state_mode_is_refused_with_what_to_do() {
 fn a_vault_that_full_state_mode_has_written_is_refused_by_name() {
     let folder = full_state_vault::copy();
     let vault = ["--state-dir", "state", "--key-file", "key"];
-    let parts = ["full-state mode has written the vault state", "Nothing was changed"];
+    let parts = [
+        "full-state mode has written the vault state",
+        "Nothing was changed",
+    ];
     refused(folder.path(), &[&PORTS[..], &vault].concat(), &parts);
     refused(
         folder.path(),
-        &[&PORTS[..], &vault, &["--mode", "rehandshake", "--rotate-identity"]].concat(),
+        &[
+            &PORTS[..],
+            &vault,
+            &["--mode", "rehandshake", "--rotate-identity"],
+        ]
+        .concat(),
         &parts,
     );
     let made = output(rekindle(folder.path()).args(["keygen", "-o", "new"]));
     assert!(made.status.success(), "{}", said(&made));
-    let rekey = ["rekey", "state", "--key-file", "key", "--new-key-file", "new"];
+    let rekey = [
+        "rekey",
+        "state",
+        "--key-file",
+        "key",
+        "--new-key-file",
+        "new",
+    ];
     refused(folder.path(), &rekey, &parts);
 }
 

@@ -1,4 +1,5 @@
-//! Full-state mode of a build that has it: what it says, what becomes of its folder in the default mode, and another key file.
+//! Full-state mode of a build that has it: what it says, what becomes of its folder in the default
+//! mode, and another key file.
 #![cfg(feature = "full-state")]
 
 mod full_state_vault;
@@ -43,7 +44,10 @@ fn broadcast_in(folder: &Path) -> (Server, Live, Live) {
     let server = Server::start_as(&mut in_mode(folder, "full-state"));
     let (mut publisher, mut viewer) = broadcast(&server, "news", 0xf5);
     viewer.client.receiver_mut().renumbers_audio = true;
-    run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(1500));
+    run_for(
+        &mut [&mut publisher, &mut viewer],
+        Duration::from_millis(1500),
+    );
     (server, publisher, viewer)
 }
 
@@ -62,12 +66,18 @@ fn files(state: &Path) -> Vec<PathBuf> {
 
 /// What an age file says, if this key file opens it.
 fn plaintext(path: &Path, key_file: &str) -> Option<Vec<u8>> {
-    let lines = key_file.lines().filter(|line| line.starts_with("AGE-SECRET-KEY-1"));
-    let identities: Vec<age::x25519::Identity> = lines.map(|line| line.parse().expect("an identity")).collect();
+    let lines = key_file
+        .lines()
+        .filter(|line| line.starts_with("AGE-SECRET-KEY-1"));
+    let identities: Vec<age::x25519::Identity> = lines
+        .map(|line| line.parse().expect("an identity"))
+        .collect();
     let file = fs::read(path).ok()?;
     let decryptor = age::Decryptor::new_buffered(&file[..]).expect("an age file");
     let mut plain = Vec::new();
-    let identities = identities.iter().map(|identity| identity as &dyn age::Identity);
+    let identities = identities
+        .iter()
+        .map(|identity| identity as &dyn age::Identity);
     decryptor
         .decrypt(identities)
         .ok()?
@@ -101,13 +111,22 @@ fn at_every_start_and_in_its_health_it_says_what_it_gives_up() {
         let health = json(&mut server.get("/healthz"));
         assert_eq!(health["mode"], "full-state");
         assert!(
-            health["warning"].as_str().expect("a warning").starts_with(WARNING),
+            health["warning"]
+                .as_str()
+                .expect("a warning")
+                .starts_with(WARNING),
             "{health}"
         );
         let (code, log) = server.terminate();
         assert_eq!(code, Some(0));
-        let line = log.lines().find(|line| line.contains(WARNING)).expect("a warning");
-        assert!(line.contains("WARN") && line.contains("no forward secrecy"), "{line}");
+        let line = log
+            .lines()
+            .find(|line| line.contains(WARNING))
+            .expect("a warning");
+        assert!(
+            line.contains("WARN") && line.contains("no forward secrecy"),
+            "{line}"
+        );
     }
     let server = Server::start_as(&mut in_mode(folder.path(), "rehandshake"));
     let health = json(&mut server.get("/healthz"));
@@ -125,7 +144,10 @@ fn in_the_default_mode_the_session_keys_of_its_vault_are_removed_before_anything
     let key = fs::read_to_string(folder.path().join("key")).expect("readable");
     let state = folder.path().join("state");
     assert!(is_marked(folder.path(), &key));
-    assert_eq!(fs::read_dir(state.join("sessions")).expect("there").count(), 2);
+    assert_eq!(
+        fs::read_dir(state.join("sessions")).expect("there").count(),
+        2
+    );
     assert!(state.join("counters.age").exists());
 
     // The start has answered: nothing of them is left.
@@ -133,9 +155,15 @@ fn in_the_default_mode_the_session_keys_of_its_vault_are_removed_before_anything
     assert!(!state.join("sessions").exists() && !state.join("counters.age").exists());
     server.wait_for_log("session keys that full-state mode had kept were removed", 1);
     // Peers are still known, and need a handshake. What was sent before the kill is let in first.
-    run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(100));
+    run_for(
+        &mut [&mut publisher, &mut viewer],
+        Duration::from_millis(100),
+    );
     let before = viewer.video();
-    run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(300));
+    run_for(
+        &mut [&mut publisher, &mut viewer],
+        Duration::from_millis(300),
+    );
     assert_eq!(viewer.video(), before, "no key is left");
     renew(&mut [&mut publisher, &mut viewer]);
     run_until_more_video(&mut [&mut publisher, &mut viewer], 20);
@@ -191,7 +219,11 @@ fn on_sighup_session_keys_and_counters_go_under_the_new_identity_too() {
     let server = server.kill_and_start_again_as(&mut in_mode(folder.path(), "full-state"));
     run_until_more_video(&mut [&mut publisher, &mut viewer], 60);
     assert_eq!(handshakes(&publisher, &viewer), [1, 1]);
-    assert!(files(&state).iter().all(|file| plaintext(file, &first).is_none()));
+    assert!(
+        files(&state)
+            .iter()
+            .all(|file| plaintext(file, &first).is_none())
+    );
     server.kill();
 }
 
@@ -202,7 +234,10 @@ fn the_example_is_a_vault_whose_sessions_it_takes_over() {
     let server = Server::start_as(&mut in_mode(folder.path(), "full-state"));
     server.wait_for_log("peers of the last boot are awaited", 1);
     let log = server.log();
-    assert!(log.contains("peers=2") && !log.contains("cannot be used"), "{log}");
+    assert!(
+        log.contains("peers=2") && !log.contains("cannot be used"),
+        "{log}"
+    );
     let sessions = fs::read_dir(folder.path().join("state/sessions")).expect("there");
     assert_eq!(sessions.count(), 2, "what it cannot use it removes");
 }

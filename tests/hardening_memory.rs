@@ -1,4 +1,5 @@
-//! Freed memory holds nothing: the allocator of the program, searched from inside through /proc/self/mem.
+//! Freed memory holds nothing: the allocator of the program, searched from inside through
+//! /proc/self/mem.
 
 use std::alloc::System;
 use std::fs::File;
@@ -31,7 +32,10 @@ fn bytes(seed: u64) -> impl Iterator<Item = u8> {
 }
 
 fn fill(seed: u64, buffer: &mut [u8]) {
-    buffer.iter_mut().zip(bytes(seed)).for_each(|(to, byte)| *to = byte);
+    buffer
+        .iter_mut()
+        .zip(bytes(seed))
+        .for_each(|(to, byte)| *to = byte);
 }
 
 /// How often the beginning of a pattern, and its middle, are in this process's writable memory.
@@ -50,10 +54,14 @@ fn count(seed: u64, length: usize) -> usize {
             continue;
         }
         let (start, end) = bounds.split_once('-').expect("two bounds");
-        let [mut at, end] = [start, end].map(|text| usize::from_str_radix(text, 16).expect("hexadecimal"));
+        let [mut at, end] =
+            [start, end].map(|text| usize::from_str_radix(text, 16).expect("hexadecimal"));
         while at < end {
             let room = window.len().min(end - at);
-            if memory.read_exact_at(&mut window[..room], at as u64).is_err() {
+            if memory
+                .read_exact_at(&mut window[..room], at as u64)
+                .is_err()
+            {
                 break;
             }
             for needle in &needles {
@@ -61,7 +69,8 @@ fn count(seed: u64, length: usize) -> usize {
                     .filter(|place| !own.iter().any(|r| r.contains(&(at + place))))
                     .count();
             }
-            // Windows overlap, so that nothing hides at a border. What lies there is counted twice, which is no less than once.
+            // Windows overlap, so that nothing hides at a border. What lies there is counted twice,
+            // which is no less than once.
             at += if at + room < end { room - NEEDLE } else { room };
         }
     }
@@ -69,13 +78,19 @@ fn count(seed: u64, length: usize) -> usize {
 }
 
 fn places<'a>(haystack: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    let starts = haystack.iter().enumerate().filter(|(_, byte)| **byte == needle[0]);
+    let starts = haystack
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == needle[0]);
     starts
         .map(|(place, _)| place)
         .filter(|&place| haystack[place..].starts_with(needle))
 }
 
-#[allow(clippy::ptr_arg, reason = "the whole buffer counts, not only what is in use")]
+#[allow(
+    clippy::ptr_arg,
+    reason = "the whole buffer counts, not only what is in use"
+)]
 fn range(buffer: &Vec<u8>) -> Range<usize> {
     let start = buffer.as_ptr().addr();
     start..start + buffer.capacity()
@@ -87,7 +102,10 @@ fn a_freed_buffer_is_gone_from_memory_and_a_live_one_is_found() {
     for (seed, length) in [(1, 64), (2, 1200), (3, 100_000), (4, 1 << 20)] {
         let mut secret = vec![0; length];
         fill(seed, &mut secret);
-        assert!(count(seed, length) >= 2, "the search finds what is there: {length}");
+        assert!(
+            count(seed, length) >= 2,
+            "the search finds what is there: {length}"
+        );
         drop(black_box(secret));
         assert_eq!(
             count(seed, length),

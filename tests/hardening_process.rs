@@ -1,4 +1,5 @@
-//! The process as it serves: what the kernel says it can still do, and that it can still do its work.
+//! The process as it serves: what the kernel says it can still do, and that it can still do its
+//! work.
 
 mod running;
 
@@ -21,7 +22,8 @@ const CAP_IPC_LOCK: u64 = 1 << 14;
 /// The value of a line of `/proc/PID/status` or the like, without blanks around.
 fn field<'a>(text: &'a str, name: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap_or_else(|| panic!("no line {name} in {text}")).trim()
+    line.unwrap_or_else(|| panic!("no line {name} in {text}"))
+        .trim()
 }
 
 /// The states of all threads.
@@ -44,7 +46,10 @@ fn check(socket: &UdpSocket, server: &Server, answer: &str) {
     request.new_transaction_id().expect("random numbers");
     request.set_type(BINDING_REQUEST);
     request.write_header();
-    request.add(ATTR_USERNAME, format!("{}:browser", value("a=ice-ufrag:")).as_bytes());
+    request.add(
+        ATTR_USERNAME,
+        format!("{}:browser", value("a=ice-ufrag:")).as_bytes(),
+    );
     request.add(ATTR_USE_CANDIDATE, &[]);
     MessageIntegrity::new_short_term_integrity_with_provider(value("a=ice-pwd:"), &AwsLcRsCrypto)
         .add_to(&mut request)
@@ -60,7 +65,9 @@ fn check(socket: &UdpSocket, server: &Server, answer: &str) {
 
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.set_read_timeout(Some(running::PATIENCE)).expect("set");
+    socket
+        .set_read_timeout(Some(running::PATIENCE))
+        .expect("set");
     socket
 }
 
@@ -85,7 +92,14 @@ fn every_thread_is_shut_in_and_has_no_rights() {
 fn a_crash_leaves_no_core_dump() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut child = rekindle(folder.path())
-        .args(["--announce", "none", "--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
+        .args([
+            "--announce",
+            "none",
+            "--http",
+            "127.0.0.1:0",
+            "--udp",
+            "127.0.0.1:0",
+        ])
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
@@ -93,14 +107,23 @@ fn a_crash_leaves_no_core_dump() {
     let deadline = std::time::Instant::now() + running::PATIENCE;
     // The vault is made after the process has closed itself.
     while !folder.path().join("rekindle-state/identity.age").exists() {
-        assert!(std::time::Instant::now() < deadline, "the server does not start");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the server does not start"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-    let core: Vec<_> = field(&limits, "Max core file size").split_whitespace().collect();
+    let core: Vec<_> = field(&limits, "Max core file size")
+        .split_whitespace()
+        .collect();
     assert_eq!(core, ["0", "0", "bytes"]);
-    // Not SIGSEGV: the handler that Rust installs for it lets one that was sent by `kill` pass once.
-    let sent = Command::new("kill").args(["-ABRT", &pid]).status().expect("kill runs");
+    // Not SIGSEGV: the handler that Rust installs for it lets one that was sent by `kill` pass
+    // once.
+    let sent = Command::new("kill")
+        .args(["-ABRT", &pid])
+        .status()
+        .expect("kill runs");
     assert!(sent.success());
     let status = child.wait().expect("ended");
     assert_eq!(status.signal(), Some(6));
@@ -113,10 +136,17 @@ fn other_processes_of_the_same_user_cannot_read_its_memory() {
     let server = Server::start(folder.path(), &[]);
     let memory = format!("/proc/{}/mem", pid(&server));
     if rustix::process::geteuid().is_root() {
-        // Root may read all memory; but of a process that is not dumpable, the file is root's, whoever runs it: so look from outside.
+        // Root may read all memory; but of a process that is not dumpable, the file is root's,
+        // whoever runs it: so look from outside.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
         let nobody = Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat", &memory])
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "cat",
+                &memory,
+            ])
             .output();
         let Ok(nobody) = nobody else { return };
         assert!(!nobody.status.success());
@@ -152,7 +182,8 @@ fn a_shut_in_server_does_its_work() {
     for (path, mode, _) in running::tree(&folder.path().join("rekindle-state")) {
         assert_eq!(mode & 0o077, 0, "{} is open to others", path.display());
     }
-    // A file that cannot be used is moved, a link is not followed: by a thread that reads while the server serves.
+    // A file that cannot be used is moved, a link is not followed: by a thread that reads while the
+    // server serves.
     server.kill();
     let peers = folder.path().join("rekindle-state/peers");
     fs::write(peers.join("Vtorn000000.age"), "torn").expect("written");
@@ -162,7 +193,10 @@ fn a_shut_in_server_does_its_work() {
     let aside = folder.path().join("rekindle-state/set-aside");
     let deadline = std::time::Instant::now() + running::PATIENCE;
     while fs::read_dir(&aside).map_or(0, Iterator::count) < 2 {
-        assert!(std::time::Instant::now() < deadline, "nothing was set aside");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "nothing was set aside"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     let (code, log) = server.terminate();
@@ -204,7 +238,10 @@ fn a_log_at_info_has_nothing_that_leads_to_a_person() {
         check(socket, &server, &answer);
     }
     sockets[0]
-        .send_to(&[22; 64], server.ready["media"].as_str().expect("an address"))
+        .send_to(
+            &[22; 64],
+            server.ready["media"].as_str().expect("an address"),
+        )
         .expect("sent");
     let (_, first) = server.terminate();
     let server = Server::start(folder.path(), &options);
@@ -213,7 +250,10 @@ fn a_log_at_info_has_nothing_that_leads_to_a_person() {
     let (_, second) = server.terminate();
 
     let log = first + &second;
-    assert!(log.contains("a peer joins") && log.contains("a peer leaves"), "{log}");
+    assert!(
+        log.contains("a peer joins") && log.contains("a peer leaves"),
+        "{log}"
+    );
     let ports = sockets.map(|socket| socket.local_addr().expect("an address").port().to_string());
     let mut private = vec![
         token,
@@ -263,7 +303,11 @@ fn without_the_sandbox_a_server_says_that_this_is_not_for_production() {
 fn a_state_folder_by_a_link_and_by_a_relative_path_works() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("elsewhere")).expect("made");
-    fs::set_permissions(folder.path().join("elsewhere"), fs::Permissions::from_mode(0o700)).expect("set");
+    fs::set_permissions(
+        folder.path().join("elsewhere"),
+        fs::Permissions::from_mode(0o700),
+    )
+    .expect("set");
     std::os::unix::fs::symlink("elsewhere", folder.path().join("link")).expect("linked");
     let server = Server::start(folder.path(), &["--state-dir", "./link"]);
     server.join("/whip/channel", PUBLISH);

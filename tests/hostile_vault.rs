@@ -1,4 +1,5 @@
-//! Somebody has had their hands in the state folder while the server was dead, or has carried it away.
+//! Somebody has had their hands in the state folder while the server was dead, or has carried it
+//! away.
 
 mod live;
 mod running;
@@ -28,7 +29,8 @@ fn file_of(folder: &Path, session: &str) -> PathBuf {
 /// An age file for this recipient, with this in it: what anybody can make who knows `age1...`.
 fn age_file(recipient: &str, plaintext: &[u8]) -> Vec<u8> {
     let recipient: age::x25519::Recipient = recipient.parse().expect("a recipient");
-    let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
+    let encryptor =
+        age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
     let mut file = Vec::new();
     let mut writer = encryptor
         .expect("one recipient")
@@ -41,14 +43,21 @@ fn age_file(recipient: &str, plaintext: &[u8]) -> Vec<u8> {
 
 fn recipient(folder: &Path) -> String {
     let key = fs::read_to_string(folder.join("rekindle-key.txt")).expect("readable");
-    let line = key.lines().find_map(|line| line.strip_prefix("# public key: "));
+    let line = key
+        .lines()
+        .find_map(|line| line.strip_prefix("# public key: "));
     line.expect("a recipient").to_owned()
 }
 
 /// Exit code and report of an audit.
 fn audit(folder: &Path) -> (Option<i32>, Value) {
-    let audited =
-        output(rekindle(folder).args(["audit", "rekindle-state", "--json", "--key-file", "rekindle-key.txt"]));
+    let audited = output(rekindle(folder).args([
+        "audit",
+        "rekindle-state",
+        "--json",
+        "--key-file",
+        "rekindle-key.txt",
+    ]));
     (
         audited.status.code(),
         serde_json::from_slice(&audited.stdout).expect("JSON"),
@@ -122,9 +131,15 @@ fn forged_swapped_torn_flipped_oversized_linked_and_foreign_files_cost_their_own
     let (code, report) = audit(folder.path());
     assert_eq!(code, Some(1));
     let found = report["findings"].as_array().expect("a list").iter();
-    assert!(found.filter(|finding| finding["code"] == "set-aside").count() == wanted as usize - 1);
+    assert!(
+        found
+            .filter(|finding| finding["code"] == "set-aside")
+            .count()
+            == wanted as usize - 1
+    );
 
-    // A peer leaves, and somebody puts its record back: nothing tells, and nothing is lost by it. Nobody comes, and it goes.
+    // A peer leaves, and somebody puts its record back: nothing tells, and nothing is lost by it.
+    // Nobody comes, and it goes.
     assert_eq!(server.delete(&rolled_back.1).status(), 200);
     fs::write(file(0), &rolled_back.0).expect("put back");
     fs::set_permissions(file(0), fs::Permissions::from_mode(0o600)).expect("set");
@@ -134,7 +149,10 @@ fn forged_swapped_torn_flipped_oversized_linked_and_foreign_files_cost_their_own
     let begin = Instant::now();
     while file(0).exists() {
         assert!(begin.elapsed() < PATIENCE, "the record stays");
-        run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(50));
+        run_for(
+            &mut [&mut publisher, &mut viewer],
+            Duration::from_millis(50),
+        );
     }
     run_until_more_video(&mut [&mut publisher, &mut viewer], 20);
     drop(server);
@@ -167,11 +185,17 @@ fn a_stolen_vault_on_another_machine_disturbs_nobody_and_decrypts_nothing() {
         &away.path().join("rekindle-state"),
     );
     // Without the key file it is of no use: not even a server of ours starts.
-    let refused = output(rekindle(away.path()).args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"]));
+    let refused =
+        output(rekindle(away.path()).args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"]));
     assert_eq!(refused.status.code(), Some(2));
-    assert!(said(&refused).contains("rekindle-key.txt"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("rekindle-key.txt"),
+        "{}",
+        said(&refused)
+    );
 
-    // With it, it is the same server, elsewhere. It speaks to no browser by itself, although it knows where they are.
+    // With it, it is the same server, elsewhere. It speaks to no browser by itself, although it
+    // knows where they are.
     fs::copy(
         folder.path().join("rekindle-key.txt"),
         away.path().join("rekindle-key.txt"),
@@ -188,15 +212,20 @@ fn a_stolen_vault_on_another_machine_disturbs_nobody_and_decrypts_nothing() {
     );
     run_until_more_video(&mut [&mut publisher, &mut viewer], 20);
 
-    // What the browsers send now, copied to the thief: nothing comes of it, since the keys are in the true server's memory alone.
+    // What the browsers send now, copied to the thief: nothing comes of it, since the keys are in
+    // the true server's memory alone.
     publisher.copies_to = Some(thief.media());
     run_until_more_video(&mut [&mut publisher, &mut viewer], 60);
     publisher.copies_to = None;
     let metrics = running::text(&mut thief.get("/metrics"));
-    assert!(metrics.contains("rekindle_rtp_received_total 0\n"), "{metrics}");
+    assert!(
+        metrics.contains("rekindle_rtp_received_total 0\n"),
+        "{metrics}"
+    );
 
-    // The true server is killed. A thief on the network path, to whom the browsers' packets are led, is the server then: that is what the
-    // certificate's key is for. It is accepted, and why the key file and the folder are to be kept apart.
+    // The true server is killed. A thief on the network path, to whom the browsers' packets are
+    // led, is the server then: that is what the certificate's key is for. It is accepted, and why
+    // the key file and the folder are to be kept apart.
     server.kill();
     let media = thief.media();
     for browser in [&mut publisher, &mut viewer] {

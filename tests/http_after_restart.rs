@@ -1,4 +1,5 @@
-//! The first moments after a start: HTTP answers while the records of the last boot are still being read.
+//! The first moments after a start: HTTP answers while the records of the last boot are still being
+//! read.
 
 mod running;
 
@@ -16,7 +17,8 @@ const PUBLISHERS: usize = 40;
 const RESTARTS: usize = 5;
 
 /// The offers of a page that renews its keys, which is waited for.
-static PAGE_PUBLISHES: LazyLock<String> = LazyLock::new(|| PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1));
+static PAGE_PUBLISHES: LazyLock<String> =
+    LazyLock::new(|| PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1));
 
 fn options(command: &mut std::process::Command) -> &mut std::process::Command {
     command.args(["--join-rate", "0", "--max-sessions-per-address", "0"])
@@ -46,11 +48,20 @@ fn get(server: SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
         .new_agent();
     let mut response = agent.get(format!("http://{server}{path}")).call().ok()?;
     let said = response.body_mut().read_to_string().ok()?;
-    Some((response.status().as_u16(), serde_json::from_str(&said).ok()?))
+    Some((
+        response.status().as_u16(),
+        serde_json::from_str(&said).ok()?,
+    ))
 }
 
-/// Kills the server and starts it again; meanwhile some threads post to all channels without a pause. What they were told.
-fn restart_under_posts(folder: &Path, server: Server, path: &'static str, offer: &'static str) -> (Server, [usize; 3]) {
+/// Kills the server and starts it again; meanwhile some threads post to all channels without a
+/// pause. What they were told.
+fn restart_under_posts(
+    folder: &Path,
+    server: Server,
+    path: &'static str,
+    offer: &'static str,
+) -> (Server, [usize; 3]) {
     let http = server.http();
     let over = Arc::new(AtomicBool::new(false));
     let told: Arc<[AtomicUsize; 3]> = Arc::default();
@@ -97,11 +108,15 @@ fn nobody_takes_the_place_of_a_publisher_whose_record_is_about_to_be_read() {
     let mut server = publishers(folder.path());
     for _ in 0..RESTARTS {
         let [taken, refused, _];
-        (server, [taken, refused, _]) = restart_under_posts(folder.path(), server, "/whip", PUBLISH);
+        (server, [taken, refused, _]) =
+            restart_under_posts(folder.path(), server, "/whip", PUBLISH);
         assert_eq!(taken, 0, "{refused} were refused");
         assert!(refused > 0);
         let health = text(&mut server.get("/healthz"));
-        assert!(health.contains(&format!("\"awaited\":{PUBLISHERS}")), "{health}");
+        assert!(
+            health.contains(&format!("\"awaited\":{PUBLISHERS}")),
+            "{health}"
+        );
     }
 }
 
@@ -139,7 +154,10 @@ fn clients_that_do_not_read_are_cut_off_and_make_room_for_others() {
     };
     assert!(!ask(), "the address has as many connections as it may have");
     while !ask() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "they are still there");
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "they are still there"
+        );
         thread::sleep(Duration::from_millis(500));
     }
     drop(silent);
@@ -151,12 +169,15 @@ fn a_server_says_that_it_is_ready_only_once_all_records_are_read() {
     let mut server = publishers(folder.path());
     for _ in 0..RESTARTS {
         let http = server.http();
-        let process = |health: &serde_json::Value| health["process"].as_str().expect("a name").to_owned();
+        let process =
+            |health: &serde_json::Value| health["process"].as_str().expect("a name").to_owned();
         let before = process(&get(http, "/healthz").expect("an answer").1);
         let asking = thread::spawn(move || {
             let begin = Instant::now();
-            // The pause between the two processes can be too short to be seen, so its name tells which one it is.
-            let is_next = || get(http, "/healthz").is_some_and(|(_, health)| process(&health) != before);
+            // The pause between the two processes can be too short to be seen, so its name tells
+            // which one it is.
+            let is_next =
+                || get(http, "/healthz").is_some_and(|(_, health)| process(&health) != before);
             while !is_next() {
                 assert!(begin.elapsed() < running::PATIENCE, "it is never back");
             }

@@ -78,9 +78,16 @@ fn a_subscription_as_in_the_whep_drafts_carries_what_it_names() {
     let json_type = [("content-type", "application/json")];
     let answer = server.post(&path, &json_type, br#"["active","inactive","layers"]"#);
     assert_eq!(answer.status(), 201);
-    let (name, _) = server.events(header(&answer, "location")).next().expect("an event");
+    let (name, _) = server
+        .events(header(&answer, "location"))
+        .next()
+        .expect("an event");
     assert_eq!(name, "inactive");
-    assert_problem(server.post(&path, &json_type, br#"["layers"]"#), 400, "body");
+    assert_problem(
+        server.post(&path, &json_type, br#"["layers"]"#),
+        400,
+        "body",
+    );
     assert_problem(server.post(&path, &json_type, b"active"), 400, "body");
     assert_problem(
         server.post(&path, &[("content-type", "text/plain")], b"[]"),
@@ -129,7 +136,10 @@ fn one_stream_tells_of_several_sessions_and_ends_with_the_last() {
             .map(|(session, name, _)| (&session[..], &name[..]))
             .collect();
         let (p, v) = (id(&publisher), id(&viewer));
-        assert_eq!(names, [(&unknown[..], "gone"), (&p, "hello"), (&v, "hello")]);
+        assert_eq!(
+            names,
+            [(&unknown[..], "gone"), (&p, "hello"), (&v, "hello")]
+        );
         assert_eq!(first[0].2["reason"], "unknown-session");
         let roles = [&first[1].2["role"], &first[2].2["role"]];
         assert_eq!(roles, ["publisher", "viewer"]);
@@ -156,10 +166,18 @@ fn a_list_of_sessions_that_cannot_be_read_is_refused() {
     let text = [("content-type", "text/plain; charset=utf-8")];
     assert_problem(server.post("/events", &text, b" \n\n"), 400, "body");
     assert_problem(server.post("/events", &text, b"\xff"), 400, "body");
-    assert_problem(server.post("/events", &text, "x".repeat(200).as_bytes()), 400, "body");
+    assert_problem(
+        server.post("/events", &text, "x".repeat(200).as_bytes()),
+        400,
+        "body",
+    );
     let many: String = (0..1025).map(|n| format!("{n}\n")).collect();
     assert_problem(server.post("/events", &text, many.as_bytes()), 400, "body");
-    assert_problem(server.post("/events", &text, &[b'x'; 200_000]), 413, "too-large");
+    assert_problem(
+        server.post("/events", &text, &[b'x'; 200_000]),
+        413,
+        "too-large",
+    );
     assert_problem(
         server.post("/events", &[("content-type", "application/json")], b"[]"),
         415,

@@ -1,4 +1,5 @@
-//! What `/metrics` says of restarts: who came back and when, who did not and why, and which handshakes failed.
+//! What `/metrics` says of restarts: who came back and when, who did not and why, and which
+//! handshakes failed.
 
 mod live;
 mod running;
@@ -14,9 +15,11 @@ use running::{PATIENCE, PUBLISH, Server, rekindle, text};
 /// The value of a line of `/metrics`.
 #[track_caller]
 fn value(metrics: &str, name: &str) -> f64 {
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("rekindle_")?.strip_prefix(name)?.strip_prefix(' '));
+    let line = metrics.lines().find_map(|line| {
+        line.strip_prefix("rekindle_")?
+            .strip_prefix(name)?
+            .strip_prefix(' ')
+    });
     let line = line.unwrap_or_else(|| panic!("{name} is not in {metrics}"));
     line.parse().expect("a number")
 }
@@ -30,7 +33,10 @@ fn wait_for(server: &Server, name: &str, expected: f64) -> String {
         if value(&metrics, name) == expected {
             return metrics;
         }
-        assert!(Instant::now() < deadline, "{name} is not {expected} in {metrics}");
+        assert!(
+            Instant::now() < deadline,
+            "{name} is not {expected} in {metrics}"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -64,14 +70,18 @@ fn browsers_that_come_back_after_a_kill_are_counted_with_the_time_that_it_took()
     assert_eq!(value(&metrics, "handshakes_total"), 2.0);
     assert_eq!(value(&metrics, "resume_seconds_count"), 2.0);
     assert_eq!(value(&metrics, "resume_seconds_bucket{le=\"+Inf\"}"), 2.0);
-    // The process was started before it had announced itself, so at most by the slack more than was measured here.
+    // The process was started before it had announced itself, so at most by the slack more than was
+    // measured here.
     let most = begin.elapsed().as_secs_f64() + 5.0;
     let (sum, last) = (
         value(&metrics, "resume_seconds_sum"),
         value(&metrics, "resume_last_seconds"),
     );
     assert!(0.0 < last && last <= sum && last < most, "{last} of {sum}");
-    assert!(value(&metrics, "resume_seconds_bucket{le=\"30\"}") == 2.0, "{metrics}");
+    assert!(
+        value(&metrics, "resume_seconds_bucket{le=\"30\"}") == 2.0,
+        "{metrics}"
+    );
     let ready = value(&metrics, "ready_seconds");
     assert!(0.0 < ready && ready < most, "{ready}");
 
@@ -92,8 +102,14 @@ fn browsers_that_do_not_come_back_after_a_kill_are_counted_by_reason() {
     let mut page = Live::join(&server, Role::Publisher, "page", 911);
     run_until_connected(&mut [&mut plain, &mut page]);
     // One that stays away, and one that says goodbye.
-    server.join("/whip/away", &PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1));
-    let leaves = server.join("/whip/leaves", &PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1));
+    server.join(
+        "/whip/away",
+        &PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1),
+    );
+    let leaves = server.join(
+        "/whip/leaves",
+        &PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1),
+    );
     let torn = folder.path().join("rekindle-state/peers/Vtorn000000.age");
     fs::write(torn, "torn").expect("written");
 
@@ -125,7 +141,11 @@ fn handshakes_that_fail_are_counted_by_cause() {
     let mut stranger = Live::join(&server, Role::Publisher, "main", 920);
     stranger.client.certificate = support::Certificate::new();
     run_for(&mut [&mut stranger], Duration::from_secs(4));
-    let metrics = wait_for(&server, "sessions_ended_total{reason=\"no-handshake\"}", 1.0);
+    let metrics = wait_for(
+        &server,
+        "sessions_ended_total{reason=\"no-handshake\"}",
+        1.0,
+    );
     assert!(
         value(&metrics, "handshakes_failed_total{cause=\"certificate\"}") >= 1.0,
         "{metrics}"
@@ -146,7 +166,10 @@ fn each_metric_is_described_once_and_each_line_can_be_read() {
             let mut words = rest.split(' ');
             if words.next() == Some("TYPE") {
                 let (name, kind) = (words.next().expect("a name"), words.next().expect("a kind"));
-                assert!(!described.iter().any(|(known, _)| *known == name), "{name} twice");
+                assert!(
+                    !described.iter().any(|(known, _)| *known == name),
+                    "{name} twice"
+                );
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
                 described.push((name, kind));
             }
@@ -166,8 +189,12 @@ fn each_metric_is_described_once_and_each_line_can_be_read() {
     }
     assert!(described.len() >= 18, "{described:?}");
     // README.md lists them all.
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("readable");
+    let readme =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("readable");
     for (name, _) in described {
-        assert!(readme.contains(&format!("`{name}`")), "{name} is not in README.md");
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "{name} is not in README.md"
+        );
     }
 }

@@ -34,7 +34,9 @@ fn a_publisher_gets_an_answer_and_its_record_is_on_disk_by_then() {
     assert!(session.starts_with("/session/"), "{session}");
     let link = header(&answer, "link").to_owned();
     assert!(
-        link.starts_with(&format!("<{session}/events>; rel=\"urn:ietf:params:whep:ext:")),
+        link.starts_with(&format!(
+            "<{session}/events>; rel=\"urn:ietf:params:whep:ext:"
+        )),
         "{link}"
     );
     let (hash, digits) = header(&answer, "rekindle-fingerprint")
@@ -145,7 +147,11 @@ fn a_viewer_of_a_channel_that_nobody_publishes_on_may_try_again() {
 fn a_channel_has_one_publisher() {
     let (folder, server) = start(&[]);
     server.join("/whip/lobby", PUBLISH);
-    assert_problem(server.offer("/whip/lobby", PUBLISH), 409, "publisher-present");
+    assert_problem(
+        server.offer("/whip/lobby", PUBLISH),
+        409,
+        "publisher-present",
+    );
     server.join("/whip/another", PUBLISH);
     assert_eq!(records(folder.path()), 2);
 }
@@ -155,11 +161,17 @@ fn where_the_operator_says_so_a_newcomer_replaces_a_publisher() {
     let (folder, server) = start(&["--publisher", "replace"]);
     let first = server.join("/whip/lobby", PUBLISH);
     let mut events = server.events(&format!("{first}/events"));
-    assert_eq!(events.next().map(|(kind, _)| kind).as_deref(), Some("hello"));
+    assert_eq!(
+        events.next().map(|(kind, _)| kind).as_deref(),
+        Some("hello")
+    );
     // For a moment the place is kept for the one who is about to come.
     let second = server.join("/whip/lobby", PUBLISH);
     let gone = std::iter::from_fn(|| events.next()).find(|(kind, _)| kind == "gone");
-    assert_eq!(gone.map(|(_, data)| data["reason"].clone()), Some("replaced".into()));
+    assert_eq!(
+        gone.map(|(_, data)| data["reason"].clone()),
+        Some("replaced".into())
+    );
     assert_problem(server.delete(&first), 404, "no-session");
     assert_eq!(server.delete(&second).status(), 200);
     assert_eq!(records(folder.path()), 0);
@@ -186,7 +198,11 @@ fn an_offer_that_cannot_be_taken_is_refused_with_a_reason() {
         .replace("PCMA/", "G722/");
     assert_problem(server.offer("/whip/lobby", &other_codecs), 406, "codec");
     let sdp = [("content-type", "application/sdp")];
-    assert_problem(server.post("/whip/lobby", &sdp, b"v=0\r\n\xff\r\n"), 400, "body");
+    assert_problem(
+        server.post("/whip/lobby", &sdp, b"v=0\r\n\xff\r\n"),
+        400,
+        "body",
+    );
     assert_problem(
         server.post("/whip/lobby", &sdp, &[b'x'; 64 * 1024 + 1]),
         413,
@@ -215,12 +231,18 @@ fn an_offer_that_cannot_be_taken_is_refused_with_a_reason() {
         &long,
         "k%C3%A4se",
     ] {
-        assert_problem(server.offer(&format!("/whip/{name}"), PUBLISH), 400, "channel-name");
+        assert_problem(
+            server.offer(&format!("/whip/{name}"), PUBLISH),
+            400,
+            "channel-name",
+        );
     }
     assert_eq!(records(folder.path()), 0);
     let with_charset = [("content-type", "Application/SDP; charset=utf-8")];
     assert_eq!(
-        server.post("/whip/lobby", &with_charset, PUBLISH.as_bytes()).status(),
+        server
+            .post("/whip/lobby", &with_charset, PUBLISH.as_bytes())
+            .status(),
         201
     );
 }
@@ -270,8 +292,9 @@ fn methods_without_a_meaning_are_refused_by_name() {
     let answer = server.get("/whip/lobby");
     assert_eq!(header(&answer, "allow"), "POST, OPTIONS");
     assert_problem(answer, 405, "method");
-    let patch =
-        format!("PATCH {session} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let patch = format!(
+        "PATCH {session} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
     let answer = server.raw(&patch);
     assert!(
         answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: DELETE, OPTIONS\r\n"),
@@ -299,7 +322,10 @@ fn tokens_are_asked_for_and_looked_at() {
         assert_problem(answer, 401, "token");
     }
     assert_eq!(records(folder.path()), 0);
-    assert_eq!(server.offer_as("/whip/lobby", PUBLISH, publish).status(), 201);
+    assert_eq!(
+        server.offer_as("/whip/lobby", PUBLISH, publish).status(),
+        201
+    );
     assert_problem(server.offer("/whep/lobby", WATCH), 401, "token");
     assert_problem(server.get("/channel/lobby"), 401, "token");
     assert_eq!(server.offer_as("/whep/lobby", WATCH, watch).status(), 201);
@@ -337,7 +363,10 @@ fn a_full_disk_keeps_newcomers_out_and_nobody_else() {
 /// Makes a file immutable, or mutable again; false where this system or user cannot.
 fn immutable(path: &Path, on: bool) -> bool {
     let flag = if on { "+i" } else { "-i" };
-    let done = std::process::Command::new("chattr").arg(flag).arg(path).output();
+    let done = std::process::Command::new("chattr")
+        .arg(flag)
+        .arg(path)
+        .output();
     done.is_ok_and(|output| output.status.success())
 }
 

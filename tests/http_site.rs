@@ -14,7 +14,8 @@ fn start(options: &[&str]) -> (tempfile::TempDir, Server) {
     (folder, server)
 }
 
-/// A request as a browser or a proxy would write it; the status line and headers of the answer, in small letters.
+/// A request as a browser or a proxy would write it; the status line and headers of the answer, in
+/// small letters.
 fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let headers: String = headers
         .iter()
@@ -23,7 +24,11 @@ fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> S
     let answer = server.raw(&format!(
         "{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
     ));
-    answer.split("\r\n\r\n").next().expect("a head").to_ascii_lowercase()
+    answer
+        .split("\r\n\r\n")
+        .next()
+        .expect("a head")
+        .to_ascii_lowercase()
 }
 
 const LOCAL: (&str, &str) = ("Host", "localhost");
@@ -86,14 +91,20 @@ fn health_and_metrics_count() {
     assert_eq!(health["mode"], "rehandshake");
     assert_eq!(health["channels"]["total"], 1);
     let channel = json(&mut server.get("/channel/lobby"));
-    assert_eq!(channel, serde_json::json!({ "live": false, "viewers": 0, "boot": 1 }));
+    assert_eq!(
+        channel,
+        serde_json::json!({ "live": false, "viewers": 0, "boot": 1 })
+    );
     let metrics = text(&mut server.get("/metrics"));
     for line in [
         "rekindle_boot 1",
         "rekindle_peers{state=\"joining\"} 1",
         "rekindle_channel_live{channel=\"lobby\"} 0",
     ] {
-        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} is not in {metrics}"
+        );
     }
 }
 
@@ -105,7 +116,15 @@ fn metrics_are_for_this_machine_or_for_who_may_publish() {
     assert!(ask(&server, "GET", "/metrics", &[LOCAL]).starts_with("http/1.1 200 "));
     assert!(ask(&server, "GET", "/metrics", &[LOCAL, proxied]).starts_with("http/1.1 401 "));
     let shown = format!("Bearer {token}");
-    assert!(ask(&server, "GET", "/metrics", &[LOCAL, proxied, ("Authorization", &shown)]).starts_with("http/1.1 200 "));
+    assert!(
+        ask(
+            &server,
+            "GET",
+            "/metrics",
+            &[LOCAL, proxied, ("Authorization", &shown)]
+        )
+        .starts_with("http/1.1 200 ")
+    );
 }
 
 #[test]
@@ -117,7 +136,15 @@ fn behind_a_proxy_nobody_is_taken_for_local() {
     let (_folder, server) = start(&["--behind-proxy", "--publish-token", token]);
     assert!(ask(&server, "GET", "/metrics", &[LOCAL]).starts_with("http/1.1 401 "));
     let shown = format!("Bearer {token}");
-    assert!(ask(&server, "GET", "/metrics", &[LOCAL, ("Authorization", &shown)]).starts_with("http/1.1 200 "));
+    assert!(
+        ask(
+            &server,
+            "GET",
+            "/metrics",
+            &[LOCAL, ("Authorization", &shown)]
+        )
+        .starts_with("http/1.1 200 ")
+    );
 }
 
 #[test]
@@ -134,7 +161,12 @@ fn a_server_without_a_token_answers_only_pages_of_this_machine() {
         "{answer}"
     );
     // A name that a stranger makes point here.
-    let rebound = ask(&server, "GET", "/channel/lobby", &[("Host", "rebind.example:8080")]);
+    let rebound = ask(
+        &server,
+        "GET",
+        "/channel/lobby",
+        &[("Host", "rebind.example:8080")],
+    );
     assert!(rebound.starts_with("http/1.1 403 "), "{rebound}");
     let local = ask(
         &server,
@@ -156,7 +188,10 @@ fn a_server_with_a_token_may_be_used_from_any_page() {
     let page = [("Host", "media.example"), ("Origin", "https://example.com")];
     let answer = ask(&server, "OPTIONS", "/whep/lobby", &page);
     assert!(answer.starts_with("http/1.1 204 "), "{answer}");
-    assert!(answer.contains("access-control-allow-origin: *\r\n"), "{answer}");
+    assert!(
+        answer.contains("access-control-allow-origin: *\r\n"),
+        "{answer}"
+    );
     assert!(
         answer.contains("access-control-allow-headers: authorization, content-type"),
         "{answer}"
@@ -178,7 +213,10 @@ fn a_page_of_another_origin_sees_that_patch_has_no_meaning_and_learns_it_at_the_
         let line = answer
             .lines()
             .find_map(|line| line.strip_prefix("access-control-allow-methods: "));
-        line.expect("a list").split(", ").map(str::to_owned).collect::<Vec<_>>()
+        line.expect("a list")
+            .split(", ")
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     // What a preflight does not allow, a page sees as a failure of the network, without a status.
     assert!(methods("/session/x").contains(&"patch".to_owned()));
@@ -199,7 +237,10 @@ fn a_head_that_has_no_end_is_cut_off() {
         "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}",
         "x".repeat(64 * 1024)
     ));
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -211,7 +252,9 @@ fn a_client_that_dawdles_is_cut_off() {
     let [head, body] = [half_a_head, half_a_body]
         .map(|half| {
             let mut stream = TcpStream::connect(server.http()).expect("connected");
-            stream.set_read_timeout(Some(running::PATIENCE)).expect("set");
+            stream
+                .set_read_timeout(Some(running::PATIENCE))
+                .expect("set");
             stream.write_all(half.as_bytes()).expect("sent");
             stream
         })
@@ -220,8 +263,15 @@ fn a_client_that_dawdles_is_cut_off() {
             stream.read_to_string(&mut answer).expect("closed in time");
             answer
         });
-    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
-    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408 "), "{head}");
+    assert!(
+        begin.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert!(
+        head.is_empty() || head.starts_with("HTTP/1.1 408 "),
+        "{head}"
+    );
     assert!(body.starts_with("HTTP/1.1 408 "), "{body}");
     assert_eq!(server.get("/healthz").status(), 200);
 }

@@ -1,5 +1,5 @@
-//! A server that answers a POST and then hears nothing says so: in the log, to the page, in the metrics. And at its start, where the addresses
-//! that it gives out cannot be reached.
+//! A server that answers a POST and then hears nothing says so: in the log, to the page, in the
+//! metrics. And at its start, where the addresses that it gives out cannot be reached.
 
 mod live;
 mod running;
@@ -39,9 +39,15 @@ fn a_peer_that_is_never_heard_is_told_so_once_and_one_that_is_heard_is_not() {
 
     let (name, data) = events.next().expect("an event");
     assert_eq!(name, "unheard");
-    assert_eq!(data, serde_json::json!({ "unheard": true, "after_ms": 8000 }));
+    assert_eq!(
+        data,
+        serde_json::json!({ "unheard": true, "after_ms": 8000 })
+    );
     assert!(begin.elapsed() >= Duration::from_secs(8));
-    let (_, hello) = server.events(&format!("{session}/events")).next().expect("an event");
+    let (_, hello) = server
+        .events(&format!("{session}/events"))
+        .next()
+        .expect("an event");
     assert_eq!(hello["unheard"], true);
     let (_, hello) = server
         .events(&format!("{}/events", heard.session))
@@ -54,7 +60,9 @@ fn a_peer_that_is_never_heard_is_told_so_once_and_one_that_is_heard_is_not() {
     let port = server.media().port().to_string();
     let (_, log) = server.terminate();
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(MISSED)).collect();
-    let [warning] = warnings[..] else { panic!("{log}") };
+    let [warning] = warnings[..] else {
+        panic!("{log}")
+    };
     for part in ["WARN", "UDP port", &port, "firewall", "--advertise"] {
         assert!(warning.contains(part), "{part} is not in {warning}");
     }
@@ -70,7 +78,10 @@ fn a_peer_that_is_never_heard_is_told_so_once_and_one_that_is_heard_is_not() {
 fn who_is_awaited_after_a_restart_is_not_said_to_be_unheard() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let server = Server::start(folder.path(), &[]);
-    let session = server.join("/whip/main", &PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1));
+    let session = server.join(
+        "/whip/main",
+        &PUBLISH.replacen("m=", "a=tool:rekindle\r\nm=", 1),
+    );
     let server = server.kill_and_start_again_as(&mut rekindle(folder.path()));
     std::thread::sleep(LATE);
     let (_, hello) = server
@@ -95,7 +106,10 @@ fn a_server_for_others_warns_at_its_start_where_the_address_it_gives_out_is_this
     let line = warned
         .lines()
         .find(|line| line.contains("WARN") && line.contains("loopback"));
-    assert!(line.is_some_and(|line| line.contains("--advertise")), "{warned}");
+    assert!(
+        line.is_some_and(|line| line.contains("--advertise")),
+        "{warned}"
+    );
     for fine in [
         [&any[..], &["--advertise", "203.0.113.7"]].concat(),
         vec!["--http", "0", "--udp", "127.0.0.1:0"],

@@ -1,4 +1,5 @@
-//! `--rotate-identity`: new peers get a new certificate, peers of earlier boots keep theirs, until none of them is left.
+//! `--rotate-identity`: new peers get a new certificate, peers of earlier boots keep theirs, until
+//! none of them is left.
 
 mod live;
 mod running;
@@ -12,10 +13,16 @@ use rekindle::ids::Role;
 use running::{PATIENCE, Server, output, rekindle};
 use serde_json::Value;
 
-/// What the audit says: it must be clean. The certificates in `identity.age`, the present one first, and the notes.
+/// What the audit says: it must be clean. The certificates in `identity.age`, the present one
+/// first, and the notes.
 fn audit(folder: &Path) -> (Vec<String>, Vec<String>) {
-    let audited =
-        output(rekindle(folder).args(["audit", "rekindle-state", "--json", "--key-file", "rekindle-key.txt"]));
+    let audited = output(rekindle(folder).args([
+        "audit",
+        "rekindle-state",
+        "--json",
+        "--key-file",
+        "rekindle-key.txt",
+    ]));
     let report: Value = serde_json::from_slice(&audited.stdout).expect("JSON");
     assert_eq!(report["verdict"], "clean", "{}", report["findings"]);
     let files = report["files"].as_array().expect("a list");
@@ -25,10 +32,14 @@ fn audit(folder: &Path) -> (Vec<String>, Vec<String>) {
         .expect("the identity");
     let texts = |list: &Value, pick: &dyn Fn(&Value) -> Value| -> Vec<String> {
         let list = list.as_array().expect("a list").iter();
-        list.map(|one| pick(one).as_str().expect("text").to_owned()).collect()
+        list.map(|one| pick(one).as_str().expect("text").to_owned())
+            .collect()
     };
     let notes = texts(&report["notes"], &|note| note["code"].clone());
-    (texts(&identity["content"]["certificates"], &Value::clone), notes)
+    (
+        texts(&identity["content"]["certificates"], &Value::clone),
+        notes,
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -66,7 +77,10 @@ fn old_peers_come_back_under_the_certificate_they_know_and_new_ones_get_the_new_
     assert_ne!(newcomer.fingerprint, viewer.fingerprint);
     assert_eq!(hello(&server, &viewer), viewer.fingerprint);
     assert_eq!(hello(&server, &newcomer), newcomer.fingerprint);
-    assert_eq!(audit(folder.path()), (vec![new.clone(), old.clone()], vec![]));
+    assert_eq!(
+        audit(folder.path()),
+        (vec![new.clone(), old.clone()], vec![])
+    );
 
     // Both stay through a restart.
     let server = server.kill_and_start_again_as(&mut rekindle(folder.path()));
@@ -77,11 +91,18 @@ fn old_peers_come_back_under_the_certificate_they_know_and_new_ones_get_the_new_
 
     // The last peer that knows the old one leaves, and it goes too.
     assert_eq!(server.delete(&viewer.session).status(), 200);
-    assert_eq!(audit(folder.path()).0.len(), 2, "the publisher knows it still");
+    assert_eq!(
+        audit(folder.path()).0.len(),
+        2,
+        "the publisher knows it still"
+    );
     assert_eq!(server.delete(&publisher.session).status(), 200);
     let deadline = Instant::now() + PATIENCE;
     while audit(folder.path()) != (vec![new.clone()], vec![]) {
-        assert!(Instant::now() < deadline, "the old certificate is still there");
+        assert!(
+            Instant::now() < deadline,
+            "the old certificate is still there"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     let server = server.kill_and_start_again_as(&mut rekindle(folder.path()));
@@ -96,7 +117,10 @@ fn a_certificate_that_nobody_knows_goes_at_once() {
     let before = audit(folder.path()).0;
     let server = Server::start(folder.path(), &["--rotate-identity"]);
     server.wait_for_log("a new certificate", 1);
-    server.wait_for_log("earlier certificates that no peer goes by any more are gone", 1);
+    server.wait_for_log(
+        "earlier certificates that no peer goes by any more are gone",
+        1,
+    );
     server.terminate();
     let after = audit(folder.path()).0;
     assert_eq!((before.len(), after.len()), (1, 1));

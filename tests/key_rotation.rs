@@ -26,9 +26,18 @@ fn keygen(folder: &Path, name: &str) -> String {
 
 /// The audit under this key file: its exit code, and for each identity how many files are under it.
 fn audit(folder: &Path, key_file: &str) -> (Option<i32>, Vec<u64>) {
-    let audited = output(rekindle(folder).args(["audit", "rekindle-state", "--json", "--key-file", key_file]));
+    let audited = output(rekindle(folder).args([
+        "audit",
+        "rekindle-state",
+        "--json",
+        "--key-file",
+        key_file,
+    ]));
     let report: Value = serde_json::from_slice(&audited.stdout).unwrap_or(Value::Null);
-    let files = report["vault"]["recipients"].as_array().into_iter().flatten();
+    let files = report["vault"]["recipients"]
+        .as_array()
+        .into_iter()
+        .flatten();
     let files = files.map(|recipient| recipient["files"].as_u64().expect("a number"));
     (audited.status.code(), files.collect())
 }
@@ -41,7 +50,8 @@ fn secret(key_file: &str) -> &str {
         .expect("an identity")
 }
 
-/// The X25519 private key in an identity: Bech32 (BIP 173), whose last six characters are a checksum.
+/// The X25519 private key in an identity: Bech32 (BIP 173), whose last six characters are a
+/// checksum.
 fn scalar(identity: &str) -> Vec<u8> {
     let digits = identity.trim_start_matches("AGE-SECRET-KEY-1");
     let digits = &digits[..digits.len() - 6];
@@ -109,7 +119,10 @@ fn on_sighup_a_running_server_puts_the_vault_under_the_new_identity() {
         needles.add("new identity", secret(&second).as_bytes());
         needles.add("old private key", &scalar(secret(&first)));
         needles.add("new private key", &scalar(secret(&second)));
-        let mut found: Vec<_> = memory.iter().flat_map(|(_, part)| needles.find(part)).collect();
+        let mut found: Vec<_> = memory
+            .iter()
+            .flat_map(|(_, part)| needles.find(part))
+            .collect();
         found.dedup();
         assert_eq!(
             found,
@@ -148,7 +161,10 @@ fn a_bad_key_file_costs_one_warning_and_the_old_recipient_stays() {
         warnings += 1;
         server.wait_for_log(NOT_TAKEN, warnings);
         let log = server.log();
-        let line = log.lines().rfind(|line| line.contains(NOT_TAKEN)).expect("a line");
+        let line = log
+            .lines()
+            .rfind(|line| line.contains(NOT_TAKEN))
+            .expect("a line");
         assert!(
             line.contains("WARN") && line.contains(part),
             "{part:?} is not in {line:?}"
@@ -158,9 +174,15 @@ fn a_bad_key_file_costs_one_warning_and_the_old_recipient_stays() {
         }
         // Peers come as before, and all files are under the old identity.
         server.join("/whep/channel", WATCH);
-        assert_eq!(audit(folder.path(), "old"), (Some(0), vec![2 + warnings as u64]));
+        assert_eq!(
+            audit(folder.path(), "old"),
+            (Some(0), vec![2 + warnings as u64])
+        );
     };
-    refused(&|path| fs::write(path, "no key file\n").expect("written"), "line 1");
+    refused(
+        &|path| fs::write(path, "no key file\n").expect("written"),
+        "line 1",
+    );
     refused(
         &|path| fs::write(path, "# nothing\n").expect("written"),
         "holds no identity",
@@ -174,11 +196,15 @@ fn a_bad_key_file_costs_one_warning_and_the_old_recipient_stays() {
         "chmod 600",
     );
     refused(
-        // In a folder with other things in it, only the file that was there at the start can be read.
+        // In a folder with other things in it, only the file that was there at the start can be
+        // read.
         &|path| fs::rename(folder.path().join("stranger"), path).expect("renamed"),
         "can be read only if",
     );
-    refused(&|path| fs::remove_file(path).expect("removed"), "there is no key file");
+    refused(
+        &|path| fs::remove_file(path).expect("removed"),
+        "there is no key file",
+    );
 }
 
 #[test]
@@ -194,10 +220,18 @@ fn on_sighup_a_running_server_takes_the_token_of_its_file_and_keeps_the_old_one_
     let (old, new) = ("0123456789-old-token", "0123456789-new-token");
     write(old);
     let server = Server::start(folder.path(), &["--publish-token-file", "token"]);
-    let publishes = |channel: &str, token: &str| server.offer_as(&format!("/whip/{channel}"), PUBLISH, token).status();
+    let publishes = |channel: &str, token: &str| {
+        server
+            .offer_as(&format!("/whip/{channel}"), PUBLISH, token)
+            .status()
+    };
     assert_eq!(publishes("a", old), 201);
     write(new);
-    assert_eq!(publishes("b", old), 201, "nothing changes before the signal");
+    assert_eq!(
+        publishes("b", old),
+        201,
+        "nothing changes before the signal"
+    );
     server.signal("HUP");
     server.wait_for_log(ANEW, 1);
     assert_eq!(publishes("c", old), 401);
@@ -211,7 +245,10 @@ fn on_sighup_a_running_server_takes_the_token_of_its_file_and_keeps_the_old_one_
     server.wait_for_log(STAYS, 2);
     assert_eq!(publishes("e", new), 201);
     let log = server.log();
-    assert!(!log.contains(old) && !log.contains(new), "a token is in {log}");
+    assert!(
+        !log.contains(old) && !log.contains(new),
+        "a token is in {log}"
+    );
 }
 
 #[test]
@@ -231,14 +268,23 @@ fn a_key_file_that_systemd_hands_over_is_taken_and_the_same_elsewhere_is_not() {
     let credentials = folder.path().join("credentials");
     fs::create_dir(&credentials).expect("made");
     keygen(folder.path(), "credentials/key");
-    // What `LoadCredential=` with `User=` looks like: an ACL entry of the user shows as a right of the group.
+    // What `LoadCredential=` with `User=` looks like: an ACL entry of the user shows as a right of
+    // the group.
     fs::set_permissions(credentials.join("key"), fs::Permissions::from_mode(0o440)).expect("set");
     let arguments = ["--key-file", "credentials/key"];
     let refused = output(rekindle(folder.path()).args(arguments));
     assert_eq!(refused.status.code(), Some(2));
-    assert!(said(&refused).contains("can be read by others"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("can be read by others"),
+        "{}",
+        said(&refused)
+    );
     let mut command = rekindle(folder.path());
-    let server = Server::start_as(command.args(arguments).env("CREDENTIALS_DIRECTORY", &credentials));
+    let server = Server::start_as(
+        command
+            .args(arguments)
+            .env("CREDENTIALS_DIRECTORY", &credentials),
+    );
     server.join("/whip/channel", PUBLISH);
 }
 

@@ -9,7 +9,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use live::{Live, broadcast, offered, path, renew, run_until, run_until_connected, run_until_more_video};
+use live::{
+    Live, broadcast, offered, path, renew, run_until, run_until_connected, run_until_more_video,
+};
 use rekindle::ids::Role;
 use running::{PATIENCE, Server, assert_problem, header, rekindle};
 
@@ -83,7 +85,11 @@ fn a_full_server_says_so_and_its_peers_go_on() {
         refused(&server, Role::Publisher, "other", "full");
         run_until_more_video(&mut [&mut publisher, &mut viewer], 2);
     }
-    assert_eq!(records(folder.path()), 2, "nothing is kept of who was turned away");
+    assert_eq!(
+        records(folder.path()),
+        2,
+        "nothing is kept of who was turned away"
+    );
 }
 
 fn records(folder: &Path) -> usize {
@@ -106,7 +112,9 @@ fn an_address_with_too_many_connections_is_told_so_and_what_is_open_goes_on() {
     let said = loop {
         assert!(open.len() < 100 && Instant::now() < deadline, "no limit");
         let mut stream = TcpStream::connect(server.http()).expect("connected");
-        stream.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
+        stream
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("set");
         let mut said = Vec::new();
         // One that is served says nothing until it is asked.
         if stream.read_to_end(&mut said).is_ok() {
@@ -119,7 +127,10 @@ fn an_address_with_too_many_connections_is_told_so_and_what_is_open_goes_on() {
         said.starts_with("HTTP/1.1 503 ") && said.contains("retry-after: 10"),
         "{said}"
     );
-    assert!(said.contains("urn:rekindle:problem:too-many-connections"), "{said}");
+    assert!(
+        said.contains("urn:rekindle:problem:too-many-connections"),
+        "{said}"
+    );
     run_until_more_video(&mut [&mut publisher, &mut viewer], 30);
 
     // What is open is served, events still come, and with room again all is as before.
@@ -138,6 +149,8 @@ fn an_address_with_too_many_connections_is_told_so_and_what_is_open_goes_on() {
             .starts_with("HTTP/1.1 200")
     });
     assert_eq!(server.delete(&viewer.session).status(), 200);
-    let rest: Vec<String> = std::iter::from_fn(|| events.next()).map(|(name, _)| name).collect();
+    let rest: Vec<String> = std::iter::from_fn(|| events.next())
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(rest.last().map(String::as_str), Some("gone"), "{rest:?}");
 }

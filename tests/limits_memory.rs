@@ -1,5 +1,5 @@
-//! What a peer costs in memory (of Rust's heap; the cryptography library's own is not counted), and that none of what it can send makes it
-//! cost much more.
+//! What a peer costs in memory (of Rust's heap; the cryptography library's own is not counted), and
+//! that none of what it can send makes it cost much more.
 
 mod support;
 
@@ -14,7 +14,8 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Counts the bytes that are allocated.
 struct Counting;
 
-// SAFETY: every call is handed on to the system's allocator as it came; the counter touches none of the memory.
+// SAFETY: every call is handed on to the system's allocator as it came; the counter touches none of
+// the memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
@@ -86,7 +87,9 @@ fn a_handshake_under_way_costs_less_than_what_the_limit_reckons_with() {
         .collect();
     let grown = growth(&mut world, |world| {
         for (address, hello) in &hellos {
-            hello.iter().for_each(|datagram| drop(world.attack(*address, datagram)));
+            hello
+                .iter()
+                .for_each(|datagram| drop(world.attack(*address, datagram)));
         }
     });
     let each = grown / hellos.len();
@@ -96,7 +99,10 @@ fn a_handshake_under_way_costs_less_than_what_the_limit_reckons_with() {
     drop(hellos);
     let (before, _) = (live(), world.run(ms(12_000)));
     let freed = before.saturating_sub(live());
-    assert!(freed + 64 * KIB > grown, "{freed} of {grown} bytes were freed");
+    assert!(
+        freed + 64 * KIB > grown,
+        "{freed} of {grown} bytes were freed"
+    );
 }
 
 #[test]
@@ -154,7 +160,10 @@ fn nothing_a_peer_sends_makes_it_cost_much_more() {
                 datagram.truncate(40);
                 world.attack(address, &datagram);
             }
-            world.attack(address, &[&[23, 0xfe, 0xfd, 0, 1][..], &random.bytes::<200>()].concat());
+            world.attack(
+                address,
+                &[&[23, 0xfe, 0xfd, 0, 1][..], &random.bytes::<200>()].concat(),
+            );
         }
     });
     println!("handshakes: {grown} bytes");

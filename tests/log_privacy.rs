@@ -1,4 +1,5 @@
-//! A whole broadcast, with a restart and with mishaps of all kinds: what the log says of it at the level "info" leads to nobody.
+//! A whole broadcast, with a restart and with mishaps of all kinds: what the log says of it at the
+//! level "info" leads to nobody.
 
 mod live;
 mod running;
@@ -64,7 +65,11 @@ fn the_log_of_a_broadcast_at_info_has_no_address_no_sdp_no_credential_and_no_tok
         b"v=0\r\nnonsense-offer\r\n",
     );
     assert_eq!(bad.status(), 400);
-    fs::write(folder.path().join("rekindle-key.txt"), "AGE-SECRET-KEY-1NONSENSE\n").expect("written");
+    fs::write(
+        folder.path().join("rekindle-key.txt"),
+        "AGE-SECRET-KEY-1NONSENSE\n",
+    )
+    .expect("written");
     server.signal("HUP");
     server.wait_for_log("the key file was not taken", 1);
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");

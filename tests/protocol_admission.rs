@@ -1,4 +1,5 @@
-//! Restarts by the thousand, each drawn from a seed: what comes before its record, twice, late or in another order, and who is next.
+//! Restarts by the thousand, each drawn from a seed: what comes before its record, twice, late or
+//! in another order, and who is next.
 //!
 //! `REKINDLE_SEEDS=2000:8000` runs another range of seeds than the one that is always run.
 
@@ -11,9 +12,11 @@ use rekindle::ids::Role;
 use rekindle::sdp::Kind;
 use support::{Browser, Conditions, Id, OfferOptions, Random, Reading, World, ms};
 
-/// After the last record was read everybody who goes on trying has keys within this time, besides some attempts of the page.
+/// After the last record was read everybody who goes on trying has keys within this time, besides
+/// some attempts of the page.
 const BACK: Duration = Duration::from_secs(2);
-/// The same on a network that loses nothing, besides three attempts: an answer that is on its way when the next attempt begins spoils it.
+/// The same on a network that loses nothing, besides three attempts: an answer that is on its way
+/// when the next attempt begins spoils it.
 const BACK_WITHOUT_LOSS: Duration = Duration::from_millis(600);
 
 /// What a seed makes of a restart.
@@ -32,7 +35,9 @@ struct Plan {
 
 impl Plan {
     fn new(random: &mut Random) -> Self {
-        let one_of = |random: &mut Random, choices: &[u64]| ms(choices[random.below(choices.len() as u64) as usize]);
+        let one_of = |random: &mut Random, choices: &[u64]| {
+            ms(choices[random.below(choices.len() as u64) as usize])
+        };
         let lossy = random.chance(0.5);
         let delay = one_of(random, &[0, 1, 5, 20, 50, 80]);
         let records = one_of(random, &[0, 1, 5, 20, 100, 400]);
@@ -73,7 +78,8 @@ impl Plan {
         }
     }
 
-    /// How long a page waits for an attempt: some round trips, the first of them for ICE where the browser goes to another port.
+    /// How long a page waits for an attempt: some round trips, the first of them for ICE where the
+    /// browser goes to another port.
     fn patience(&self) -> Duration {
         let round_trip = 2 * (self.network.delay + self.network.jitter);
         (4 * round_trip).max(ms(500))
@@ -133,9 +139,11 @@ fn restart(seed: u64) {
     let all = world.all();
     world.run_until("all records are read", World::has_read_all);
     let read = world.now;
-    // The last answer of the process before may be on its way still, so that the browser alone does not know.
+    // The last answer of the process before may be on its way still, so that the browser alone does
+    // not know.
     world.run_until("all have keys of this process", |world| {
-        world.snapshot().connected == all.len() && all.iter().all(|id| world.client(*id).is_connected())
+        world.snapshot().connected == all.len()
+            && all.iter().all(|id| world.client(*id).is_connected())
     });
     let took = world.now - read;
     let patience = plan.patience();
@@ -144,7 +152,10 @@ fn restart(seed: u64) {
     } else {
         BACK + 5 * patience
     };
-    assert!(took <= limit, "all are back only {took:?} after the records were read");
+    assert!(
+        took <= limit,
+        "all are back only {took:?} after the records were read"
+    );
     world.note(|| "all are back".into());
     // What is still on its way spoils nothing either.
     world.network.default.loss = 0.0;
@@ -165,7 +176,11 @@ fn restart(seed: u64) {
     let gone = world.count(|event| matches!(event, Event::Gone { .. }));
     assert_eq!(gone, 0, "nobody is let go");
     assert_eq!(world.spoilings, [], "no attempt spoils a later one");
-    assert_eq!(world.served_before_publishers, [], "publishers are served first");
+    assert_eq!(
+        world.served_before_publishers,
+        [],
+        "publishers are served first"
+    );
 }
 
 /// The seeds to run: those of the environment, or these.

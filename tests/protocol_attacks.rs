@@ -8,7 +8,9 @@ use std::rc::Rc;
 
 use rekindle::broadcast::{Departure, Event, Routed};
 use rekindle::sdp::Kind;
-use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
 use support::{Browser, Certificate, Datagram, Id, Random, World, ms};
 
 fn broadcast(seed: u64) -> (World, Id, Id) {
@@ -39,21 +41,30 @@ fn overheard_check(world: &mut World, client: Id) -> Datagram {
     world.run(ms(3000));
     world.network.filter = None;
     let own = world.client(client).address;
-    let check = seen.borrow().iter().rfind(|d| d.from == own && d.data[0] == 0).cloned();
+    let check = seen
+        .borrow()
+        .iter()
+        .rfind(|d| d.from == own && d.data[0] == 0)
+        .cloned();
     check.unwrap()
 }
 
 /// For a second, media comes without a gap, and nobody has to do anything for it.
 fn assert_undisturbed(world: &mut World, publisher: Id, viewer: Id) {
     let (since, events) = (world.now, world.events.len());
-    let handshakes = |world: &World| [publisher, viewer].map(|id| world.client(id).handshakes_started);
+    let handshakes =
+        |world: &World| [publisher, viewer].map(|id| world.client(id).handshakes_started);
     let before = handshakes(world);
     world.run(ms(1000));
     assert!(world.largest_gap(viewer, Kind::Video, since) <= ms(40));
     world.assert_nothing_missing(viewer, publisher, Kind::Video, ms(200));
     world.assert_exact(viewer, publisher);
     assert_eq!(handshakes(world), before);
-    assert!(world.events[events..].is_empty(), "{:?}", &world.events[events..]);
+    assert!(
+        world.events[events..].is_empty(),
+        "{:?}",
+        &world.events[events..]
+    );
     assert!(world.stray.is_empty(), "nothing goes to a stranger");
 }
 
@@ -83,11 +94,17 @@ fn a_flood_of_spoofed_client_hellos_leaves_live_keys_alone_and_is_not_amplified(
         for datagram in world.client_mut(viewer).client_hello(&thief, now) {
             bytes_in += datagram.len();
             let (_, out) = world.attack(address, &datagram);
-            bytes_out += out.iter().map(|transmit| transmit.data.len()).sum::<usize>();
+            bytes_out += out
+                .iter()
+                .map(|transmit| transmit.data.len())
+                .sum::<usize>();
         }
         world.run(ms(3));
     }
-    assert!(bytes_out < bytes_in, "{bytes_out} bytes out for {bytes_in} in");
+    assert!(
+        bytes_out < bytes_in,
+        "{bytes_out} bytes out for {bytes_in} in"
+    );
     assert_undisturbed(&mut world, publisher, viewer);
     // And the viewer itself can still renew its keys, soon.
     world.run(ms(2000));
@@ -102,7 +119,10 @@ fn a_client_hello_from_an_unproven_address_is_not_answered() {
     let now = world.now;
     let thief = Certificate::new();
     for datagram in world.client_mut(viewer).client_hello(&thief, now) {
-        assert_eq!(world.attack(stranger(), &datagram), (Routed::UnknownAddress, vec![]));
+        assert_eq!(
+            world.attack(stranger(), &datagram),
+            (Routed::UnknownAddress, vec![])
+        );
     }
     assert_undisturbed(&mut world, publisher, viewer);
 }
@@ -117,16 +137,26 @@ fn a_certificate_that_the_offer_does_not_name_never_gets_keys() {
             // In DTLS 1.3 the client is done first; the server shortly after.
             world.run(ms(100));
         }
-        let thief = if viewer_too { world.watch("news") } else { publisher };
+        let thief = if viewer_too {
+            world.watch("news")
+        } else {
+            publisher
+        };
         let before = world.count(|event| matches!(event, Event::Connected { .. }));
         world.client_mut(thief).certificate = Certificate::new();
         world.run(ms(5000));
         assert!(world.client(thief).handshakes_started > 0, "ICE came up");
-        assert_eq!(world.count(|event| matches!(event, Event::Connected { .. })), before);
+        assert_eq!(
+            world.count(|event| matches!(event, Event::Connected { .. })),
+            before
+        );
         let connected = usize::from(viewer_too);
         assert_eq!(world.snapshot().connected, connected);
         if viewer_too {
-            assert!(world.client(thief).receiver().streams.is_empty(), "no media");
+            assert!(
+                world.client(thief).receiver().streams.is_empty(),
+                "no media"
+            );
         } else {
             assert_eq!(world.snapshot().packets_in, 0, "nothing it sends is taken");
         }
@@ -144,8 +174,9 @@ fn a_newcomer_whose_certificate_is_not_the_one_that_it_offered_is_turned_away_an
         let alerts = Rc::new(RefCell::new(0));
         let (count, server) = (alerts.clone(), world.server_address);
         world.network.filter = Some(Box::new(move |datagram| {
-            *count.borrow_mut() +=
-                usize::from(datagram.from == server && datagram.data.starts_with(&[21, 0xfe, 0xfd, 0, 0]));
+            *count.borrow_mut() += usize::from(
+                datagram.from == server && datagram.data.starts_with(&[21, 0xfe, 0xfd, 0, 0]),
+            );
             true
         }));
         world.run(ms(within));
@@ -153,7 +184,11 @@ fn a_newcomer_whose_certificate_is_not_the_one_that_it_offered_is_turned_away_an
             ufrag: world.ufrag(publisher),
             why: Departure::NoHandshake,
         };
-        assert_eq!(world.count(|event| *event == gone), 1, "DTLS 1.2 only: {only_12}");
+        assert_eq!(
+            world.count(|event| *event == gone),
+            1,
+            "DTLS 1.2 only: {only_12}"
+        );
         assert_eq!(*alerts.borrow(), 1);
         // The channel is free again.
         let next = world.publish("news");
@@ -164,7 +199,10 @@ fn a_newcomer_whose_certificate_is_not_the_one_that_it_offered_is_turned_away_an
 #[test]
 fn a_wrong_certificate_after_a_restart_gets_nothing_and_the_right_one_does() {
     let (mut world, publisher, viewer) = broadcast(504);
-    let right = std::mem::replace(&mut world.client_mut(viewer).certificate, Certificate::new());
+    let right = std::mem::replace(
+        &mut world.client_mut(viewer).certificate,
+        Certificate::new(),
+    );
     world.restart(ms(20));
     world.run_until_connected(&[publisher]);
     let got = world.got(viewer, publisher, Kind::Video);
@@ -183,7 +221,9 @@ fn a_wrong_certificate_after_a_restart_gets_nothing_and_the_right_one_does() {
 fn a_check_with_a_wrong_mac_gets_no_answer_and_changes_nothing() {
     let (mut world, publisher, viewer) = broadcast(505);
     for id in [viewer, publisher] {
-        let forged = world.client_mut(id).forged_check("another-password-24-long");
+        let forged = world
+            .client_mut(id)
+            .forged_check("another-password-24-long");
         let own = world.client(id).address;
         for from in [stranger(), own] {
             let (routed, out) = world.attack(from, &forged);
@@ -214,7 +254,12 @@ fn random_and_mutated_datagrams_disturb_nobody() {
     let seen = tap(&mut world);
     world.run(ms(500));
     // Checks are left to the tests about them.
-    let captured: Vec<Datagram> = seen.borrow().iter().filter(|d| d.data[0] >= 20).cloned().collect();
+    let captured: Vec<Datagram> = seen
+        .borrow()
+        .iter()
+        .filter(|d| d.data[0] >= 20)
+        .cloned()
+        .collect();
     world.network.filter = None;
     let mut random = Random::new(508);
     let addresses = [
@@ -224,8 +269,12 @@ fn random_and_mutated_datagrams_disturb_nobody() {
     ];
     for _ in 0..4000 {
         let mut data = match random.below(2) {
-            0 => (0..random.below(1400)).map(|_| random.next() as u8).collect(),
-            _ => captured[random.below(captured.len() as u64) as usize].data.to_vec(),
+            0 => (0..random.below(1400))
+                .map(|_| random.next() as u8)
+                .collect(),
+            _ => captured[random.below(captured.len() as u64) as usize]
+                .data
+                .to_vec(),
         };
         for _ in 0..=random.below(3) {
             if !data.is_empty() {
@@ -285,7 +334,12 @@ fn captured_handshakes_replayed_after_a_restart_give_nobody_keys() {
         world.run(ms(500));
         world.all_browsers(browser);
         world.network.filter = None;
-        let captured: Vec<Datagram> = seen.borrow().iter().filter(|d| d.is_dtls()).cloned().collect();
+        let captured: Vec<Datagram> = seen
+            .borrow()
+            .iter()
+            .filter(|d| d.is_dtls())
+            .cloned()
+            .collect();
         world.restart(ms(20));
         for datagram in &captured {
             world.attack(datagram.from, &datagram.data);
@@ -305,10 +359,15 @@ fn captured_handshakes_replayed_after_a_restart_give_nobody_keys() {
 fn nothing_at_all_is_said_to_a_stranger() {
     let (mut world, _, viewer) = broadcast(511);
     let credentials = world.client(viewer).credentials.clone();
-    let mut datagrams: Vec<Vec<u8>> = vec![vec![], vec![0], vec![22; 40], vec![0x80; 40], vec![0; 20]];
+    let mut datagrams: Vec<Vec<u8>> =
+        vec![vec![], vec![0], vec![22; 40], vec![0x80; 40], vec![0; 20]];
     datagrams.push(world.client_mut(viewer).forged_check("wrong"));
     world.client_mut(viewer).credentials.server_ufrag = "nobodyhere12".into();
-    datagrams.push(world.client_mut(viewer).forged_check(&credentials.server_pwd));
+    datagrams.push(
+        world
+            .client_mut(viewer)
+            .forged_check(&credentials.server_pwd),
+    );
     for datagram in datagrams {
         assert!(world.attack(stranger(), &datagram).1.is_empty());
     }
@@ -344,14 +403,20 @@ fn a_viewer_turned_bad_harms_no_other_viewer() {
     assert!(world.largest_gap(good, Kind::Video, since) <= ms(40));
     world.assert_exact(good, publisher);
     assert_eq!(
-        world.client(good).receiver().stream(Kind::Video).unwrap().again,
+        world
+            .client(good)
+            .receiver()
+            .stream(Kind::Video)
+            .unwrap()
+            .again,
         0,
         "answers go to who asked"
     );
     let video = world.client(publisher).sender().stream(Kind::Video);
     assert!(video.plis.len() <= 6, "{} PLIs", video.plis.len());
     let nacks = video.nacks.len() - nacks_before;
-    // The few hundred places before the first packet, each a few times: never what the viewer makes up.
+    // The few hundred places before the first packet, each a few times: never what the viewer makes
+    // up.
     assert!(nacks < 6000, "the publisher was asked {nacks} times");
     let resent = world.snapshot().retransmitted;
     assert!(resent < 4000, "{resent} packets sent again to the bad one");
@@ -359,7 +424,8 @@ fn a_viewer_turned_bad_harms_no_other_viewer() {
 
 #[test]
 fn a_replayed_check_diverts_no_media() {
-    // Whoever has seen a check on its way may send it again from elsewhere, and its MAC stays valid. What that gains is an answer.
+    // Whoever has seen a check on its way may send it again from elsewhere, and its MAC stays
+    // valid. What that gains is an answer.
     let (mut world, publisher, viewer) = broadcast(513);
     let check = overheard_check(&mut world, viewer);
     world.attack(stranger(), &check.data);
@@ -378,8 +444,8 @@ fn a_replayed_check_diverts_no_media() {
 
 #[test]
 fn a_replayed_check_and_a_hello_from_there_bring_a_stranger_little() {
-    // Whoever sees a check on its way can make a stranger's address count as proven, by sending it again in the stranger's name, and then
-    // have handshakes begun with it.
+    // Whoever sees a check on its way can make a stranger's address count as proven, by sending it
+    // again in the stranger's name, and then have handshakes begun with it.
     let (mut world, _, viewer) = broadcast(514);
     let check = overheard_check(&mut world, viewer);
     let thief = Certificate::new();
@@ -389,11 +455,21 @@ fn a_replayed_check_and_a_hello_from_there_bring_a_stranger_little() {
     for datagram in std::iter::once(&check.data).chain(&hello) {
         bytes_in += datagram.len();
         let (_, out) = world.attack(stranger(), datagram);
-        bytes_out += out.iter().map(|transmit| transmit.data.len()).sum::<usize>();
+        bytes_out += out
+            .iter()
+            .map(|transmit| transmit.data.len())
+            .sum::<usize>();
     }
     // What it repeats by itself.
     world.run(ms(15_000));
-    bytes_out += world.stray.iter().map(|datagram| datagram.data.len()).sum::<usize>();
+    bytes_out += world
+        .stray
+        .iter()
+        .map(|datagram| datagram.data.len())
+        .sum::<usize>();
     println!("{bytes_out} bytes out for {bytes_in} in");
-    assert!(bytes_out <= 2 * bytes_in, "{bytes_out} bytes out for {bytes_in} in");
+    assert!(
+        bytes_out <= 2 * bytes_in,
+        "{bytes_out} bytes out for {bytes_in} in"
+    );
 }

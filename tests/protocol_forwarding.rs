@@ -1,4 +1,5 @@
-//! What a publisher sends comes to every viewer as it was sent, and what the server adds helps both sides.
+//! What a publisher sends comes to every viewer as it was sent, and what the server adds helps both
+//! sides.
 
 mod support;
 
@@ -86,13 +87,22 @@ fn header_extensions_keep_their_values_under_the_viewers_ids() {
     world.run_until_connected(&[viewer]);
     world.run(ms(500));
     let receiver = world.client(viewer).receiver();
-    assert_eq!(receiver.strange, 0, "every packet names the viewer's own MID");
+    assert_eq!(
+        receiver.strange, 0,
+        "every packet names the viewer's own MID"
+    );
     for got in receiver.stream(Kind::Audio).unwrap().got.values() {
         assert_eq!(got.audio_level.as_deref(), Some(&[0x80 | 42][..]));
-        assert_eq!(got.abs_send_time.as_deref(), Some(&got.timestamp.to_be_bytes()[1..]));
+        assert_eq!(
+            got.abs_send_time.as_deref(),
+            Some(&got.timestamp.to_be_bytes()[1..])
+        );
     }
     for got in receiver.stream(Kind::Video).unwrap().got.values() {
-        assert_eq!(got.abs_send_time.as_deref(), Some(&got.timestamp.to_be_bytes()[1..]));
+        assert_eq!(
+            got.abs_send_time.as_deref(),
+            Some(&got.timestamp.to_be_bytes()[1..])
+        );
         assert_eq!(got.audio_level, None);
     }
 }
@@ -136,7 +146,11 @@ fn transport_feedback_tells_the_publisher_of_every_packet() {
     world.run_until_connected(&[publisher]);
     world.run(ms(3000));
     let sender = world.client(publisher).sender();
-    let told: BTreeSet<u16> = sender.acknowledged.iter().map(|(_, sequence)| *sequence).collect();
+    let told: BTreeSet<u16> = sender
+        .acknowledged
+        .iter()
+        .map(|(_, sequence)| *sequence)
+        .collect();
     // All but the last few, whose feedback is still to come.
     assert!(sender.transport_sent > 400);
     assert!(
@@ -145,9 +159,17 @@ fn transport_feedback_tells_the_publisher_of_every_packet() {
         told.len(),
         sender.transport_sent
     );
-    assert_eq!(told.len(), sender.acknowledged.len(), "each packet is told of once");
+    assert_eq!(
+        told.len(),
+        sender.acknowledged.len(),
+        "each packet is told of once"
+    );
     let times: Vec<_> = sender.feedback.iter().map(|(at, _)| *at).collect();
-    let pause = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    let pause = times
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap();
     assert!(pause <= ms(250), "{pause:?} without feedback");
     let counts: Vec<u8> = sender
         .feedback
@@ -155,7 +177,9 @@ fn transport_feedback_tells_the_publisher_of_every_packet() {
         .map(|(_, feedback)| feedback.fb_pkt_count)
         .collect();
     assert!(
-        counts.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)),
+        counts
+            .windows(2)
+            .all(|pair| pair[1] == pair[0].wrapping_add(1)),
         "feedback is counted without a gap"
     );
 }
@@ -204,7 +228,11 @@ fn a_publisher_without_transport_feedback_gets_remb() {
     world.run(ms(5000));
     let sender = world.client(publisher).sender();
     assert!(sender.feedback.is_empty());
-    assert!(sender.remb.len() >= 4 && sender.remb.is_sorted(), "{:?}", sender.remb);
+    assert!(
+        sender.remb.len() >= 4 && sender.remb.is_sorted(),
+        "{:?}",
+        sender.remb
+    );
 }
 
 #[test]
@@ -215,7 +243,11 @@ fn receiver_reports_tell_the_publisher_loss_and_round_trip() {
     world.run(ms(3000));
     let sender = world.client(publisher).sender();
     let video = sender.stream(Kind::Video).ssrc;
-    let of_video: Vec<_> = sender.reports.iter().filter(|report| report.ssrc == video).collect();
+    let of_video: Vec<_> = sender
+        .reports
+        .iter()
+        .filter(|report| report.ssrc == video)
+        .collect();
     assert!(of_video.len() >= 2);
     assert!(
         of_video
@@ -228,7 +260,10 @@ fn receiver_reports_tell_the_publisher_loss_and_round_trip() {
         .map(|report| (report.ntp_time >> 16) as u32)
         .collect();
     let last = of_video.last().unwrap();
-    assert!(known.contains(&last.last_sender_report), "it answers a sender report");
+    assert!(
+        known.contains(&last.last_sender_report),
+        "it answers a sender report"
+    );
     assert!(last.delay > 0 && last.delay < 2 * 65_536, "{}", last.delay);
     assert_eq!(
         last.last_sequence_number & 0xffff,
@@ -257,7 +292,10 @@ fn receiver_reports_tell_the_publisher_loss_and_round_trip() {
 /// The sequence number, if the publisher has sent it.
 fn highest_known(world: &World, publisher: support::Id, extended: u32) -> u32 {
     let sent = &world.client(publisher).sender().stream(Kind::Video).sent;
-    let known = sent.keys().rev().find(|index| **index as u16 == extended as u16);
+    let known = sent
+        .keys()
+        .rev()
+        .find(|index| **index as u16 == extended as u16);
     u32::from(*known.expect("a sequence number that was sent") as u16)
 }
 

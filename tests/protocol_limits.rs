@@ -64,7 +64,10 @@ fn handshakes_that_stand_still_keep_nobody_out_for_long() {
     while !world.client(newcomer).is_connected() {
         begin_handshakes(&mut world, &viewers);
         world.run(ms(20));
-        assert!(world.now - begin < ms(20_000), "the newcomer never gets a place");
+        assert!(
+            world.now - begin < ms(20_000),
+            "the newcomer never gets a place"
+        );
     }
 }
 
@@ -77,7 +80,9 @@ fn more_peers_than_places_all_come_back_after_a_restart() {
     let took = world.run_until_connected(&all);
     assert!(took < ms(5000), "{took:?}");
     world.run(ms(1000));
-    viewers.iter().for_each(|id| world.assert_exact(*id, publisher));
+    viewers
+        .iter()
+        .for_each(|id| world.assert_exact(*id, publisher));
 }
 
 #[test]

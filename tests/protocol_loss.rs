@@ -1,4 +1,5 @@
-//! Loss on either side of the server is healed, and keyframes are asked for no more often than they help.
+//! Loss on either side of the server is healed, and keyframes are asked for no more often than they
+//! help.
 
 mod support;
 
@@ -111,7 +112,10 @@ fn connections_come_about_in_spite_of_loss() {
         world.run_until_connected(&[viewer]);
         world.run(ms(1000));
         world.assert_exact(viewer, publisher);
-        assert!(world.got(viewer, publisher, Kind::Video) > 30, "seed {seed}");
+        assert!(
+            world.got(viewer, publisher, Kind::Video) > 30,
+            "seed {seed}"
+        );
     }
 }
 
@@ -120,12 +124,19 @@ fn what_the_publisher_no_longer_sends_costs_a_keyframe() {
     let (mut world, publisher, viewers) = broadcast(23, 1);
     world.client_mut(publisher).sender_mut().answers_nacks = false;
     world.client_mut(viewers[0]).receiver_mut().automatic = false;
-    let plis = world.client(publisher).sender().stream(Kind::Video).plis.len();
+    let plis = world
+        .client(publisher)
+        .sender()
+        .stream(Kind::Video)
+        .plis
+        .len();
     let video = world.client(publisher).sender().stream(Kind::Video).ssrc;
     let mut to_lose = 3;
     let server = world.server_address;
     world.network.filter = Some(Box::new(move |datagram| {
-        let lose = to_lose > 0 && datagram.to == server && datagram.rtp().is_some_and(|(ssrc, _)| ssrc == video);
+        let lose = to_lose > 0
+            && datagram.to == server
+            && datagram.rtp().is_some_and(|(ssrc, _)| ssrc == video);
         to_lose -= u32::from(lose);
         !lose
     }));
@@ -142,7 +153,12 @@ fn what_the_publisher_no_longer_sends_costs_a_keyframe() {
 #[test]
 fn plis_are_merged_and_rate_limited() {
     let (mut world, publisher, viewers) = broadcast(24, 6);
-    let before = world.client(publisher).sender().stream(Kind::Video).plis.len();
+    let before = world
+        .client(publisher)
+        .sender()
+        .stream(Kind::Video)
+        .plis
+        .len();
     let begin = world.now;
     // Six viewers, each five times a second, for four seconds.
     for _ in 0..20 {
@@ -165,7 +181,12 @@ fn plis_are_merged_and_rate_limited() {
 #[test]
 fn a_lost_pli_is_sent_again() {
     let (mut world, publisher, viewers) = broadcast(25, 1);
-    let before = world.client(publisher).sender().stream(Kind::Video).plis.len();
+    let before = world
+        .client(publisher)
+        .sender()
+        .stream(Kind::Video)
+        .plis
+        .len();
     let host = world.client(publisher).address.ip();
     world.network.set(host, false, lossy(1.0));
     let client = world.client_mut(viewers[0]);
@@ -174,6 +195,15 @@ fn a_lost_pli_is_sent_again() {
     world.run(ms(500));
     world.network.set(host, false, lossy(0.0));
     world.run(ms(2500));
-    let plis = world.client(publisher).sender().stream(Kind::Video).plis.len() - before;
-    assert_eq!(plis, 1, "it came in the end, and the keyframe ended the requests");
+    let plis = world
+        .client(publisher)
+        .sender()
+        .stream(Kind::Video)
+        .plis
+        .len()
+        - before;
+    assert_eq!(
+        plis, 1,
+        "it came in the end, and the keyframe ended the requests"
+    );
 }

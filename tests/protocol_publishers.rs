@@ -71,7 +71,12 @@ fn another_codec_follows_without_a_new_offer_of_the_viewers() {
 #[test]
 fn a_second_publisher_is_refused_while_the_first_is_there() {
     let (mut world, _, viewers) = broadcast(420, 1);
-    let refused = world.join(Role::Publisher, "news", OfferOptions::new(Role::Publisher), None);
+    let refused = world.join(
+        Role::Publisher,
+        "news",
+        OfferOptions::new(Role::Publisher),
+        None,
+    );
     assert_eq!(refused, Err(Refusal::PublisherPresent));
     let before = world
         .client(viewers[0])
@@ -98,7 +103,12 @@ fn a_publisher_that_fell_silent_is_replaced_by_a_newcomer() {
     let (mut world, publisher, viewers) = broadcast(430, 2);
     world.close(publisher);
     world.run(ms(1000));
-    let early = world.join(Role::Publisher, "news", OfferOptions::new(Role::Publisher), None);
+    let early = world.join(
+        Role::Publisher,
+        "news",
+        OfferOptions::new(Role::Publisher),
+        None,
+    );
     assert_eq!(early, Err(Refusal::PublisherPresent), "it may yet be heard");
     world.run(ms(5000));
     let next = world.publish("news");
@@ -150,7 +160,12 @@ fn the_source_is_reported_as_it_comes_and_goes() {
     // It is told again with every stream that begins.
     lives.dedup();
     assert_eq!(lives, [true, false, true]);
-    let told: Vec<u32> = streams.last().unwrap().iter().map(|stream| stream.ssrc.media).collect();
+    let told: Vec<u32> = streams
+        .last()
+        .unwrap()
+        .iter()
+        .map(|stream| stream.ssrc.media)
+        .collect();
     let sender = world.client(next).sender();
     let sent: Vec<u32> = sender.streams.iter().map(|stream| stream.ssrc).collect();
     assert_eq!(told, sent);

@@ -21,7 +21,10 @@ fn assert_healed(world: &mut World, publisher: Id, viewers: &[Id]) {
     for viewer in viewers {
         let before = world.got(*viewer, publisher, Kind::Video);
         world.run(ms(200));
-        assert!(world.got(*viewer, publisher, Kind::Video) > before, "media flows");
+        assert!(
+            world.got(*viewer, publisher, Kind::Video) > before,
+            "media flows"
+        );
         world.assert_exact(*viewer, publisher);
         world.assert_nothing_missing(*viewer, publisher, Kind::Video, ms(1000));
     }
@@ -37,11 +40,21 @@ fn after_a_restart_every_browser_goes_on_and_nothing_is_lost() {
         for down in [0, 1, 20, 100, 300] {
             let (mut world, publisher, viewers) = broadcast(200 + down, 3);
             world.all_browsers(browser);
-            let keyframes = world.client(publisher).sender().stream(Kind::Video).plis.len();
+            let keyframes = world
+                .client(publisher)
+                .sender()
+                .stream(Kind::Video)
+                .plis
+                .len();
             world.restart(ms(down));
             assert_healed(&mut world, publisher, &viewers);
             assert_eq!(resumed(&world), 4, "{browser:?}, {down} ms");
-            let now = world.client(publisher).sender().stream(Kind::Video).plis.len();
+            let now = world
+                .client(publisher)
+                .sender()
+                .stream(Kind::Video)
+                .plis
+                .len();
             assert_eq!(now, keyframes, "no keyframe was needed");
         }
     }
@@ -61,8 +74,9 @@ fn the_gap_of_an_instant_restart_is_two_round_trips_and_a_few_frames() {
         assert_healed(&mut world, publisher, &viewers);
         for viewer in viewers {
             let gap = world.largest_gap(viewer, Kind::Video, killed);
-            // The page knows one way later, DTLS 1.2 takes two round trips, and what was lost comes back behind that; at no
-            // delay the first ClientHello is lost and costs 63 ms at the most.
+            // The page knows one way later, DTLS 1.2 takes two round trips, and what was lost comes
+            // back behind that; at no delay the first ClientHello is lost and costs 63 ms at the
+            // most.
             let bound = ms(4 * delay) + ms(133);
             assert!(gap <= bound, "{gap:?} at a round trip of {} ms", 2 * delay);
         }
@@ -137,14 +151,17 @@ fn twenty_kills_at_random_moments_with_loss_lose_nobody() {
     }
     world.network.default = Conditions::default();
     world.run(ms(2000));
-    viewers.iter().for_each(|viewer| world.assert_exact(*viewer, publisher));
+    viewers
+        .iter()
+        .for_each(|viewer| world.assert_exact(*viewer, publisher));
 }
 
 #[test]
 fn records_that_are_read_when_a_packet_names_them_are_as_good() {
     let (mut world, publisher, viewers) = broadcast(260, 2);
     world.reading = Reading::OnDemand;
-    // Firefox checks at once from a new port; Chromium's next check is due within 2.5 s, and its page goes on trying.
+    // Firefox checks at once from a new port; Chromium's next check is due within 2.5 s, and its
+    // page goes on trying.
     world.all_browsers(Browser::Firefox);
     world.restart(ms(20));
     assert_healed(&mut world, publisher, &viewers);
@@ -201,24 +218,38 @@ fn the_server_itself_asks_for_what_was_lost_while_it_was_away() {
 #[test]
 fn what_lies_further_back_than_the_server_guesses_comes_on_the_viewers_word() {
     let (mut world, publisher, viewers) = broadcast(350, 2);
-    let before = world.client(publisher).sender().stream(Kind::Video).next_index;
+    let before = world
+        .client(publisher)
+        .sender()
+        .stream(Kind::Video)
+        .next_index;
     world.restart(ms(1500));
-    let lost = world.client(publisher).sender().stream(Kind::Video).next_index - before;
+    let lost = world
+        .client(publisher)
+        .sender()
+        .stream(Kind::Video)
+        .next_index
+        - before;
     assert!(lost > 100);
     assert_healed(&mut world, publisher, &viewers);
 }
 
 #[test]
 fn the_sequence_numbers_wrap_around_a_restart() {
-    // The kill comes when about 60 video packets (and 33 audio packets) were sent; the wrap lies before, in and after the gap.
+    // The kill comes when about 60 video packets (and 33 audio packets) were sent; the wrap lies
+    // before, in and after the gap.
     for wrap_after in [40, 58, 66, 74, 90, 150] {
         for down in [0, 200] {
             let first = 0_u16.wrapping_sub(wrap_after);
-            let (mut world, publisher, viewers) = World::broadcast(280 + u64::from(wrap_after), 2, Some(first));
+            let (mut world, publisher, viewers) =
+                World::broadcast(280 + u64::from(wrap_after), 2, Some(first));
             world.restart(ms(down));
             assert_healed(&mut world, publisher, &viewers);
             let sender = world.client(publisher).sender();
-            assert!(sender.stream(Kind::Video).next_index > 0x2_0000, "it wrapped");
+            assert!(
+                sender.stream(Kind::Video).next_index > 0x2_0000,
+                "it wrapped"
+            );
             for viewer in &viewers {
                 assert_eq!(
                     world.client(*viewer).undecryptable,
@@ -256,14 +287,18 @@ fn a_page_that_does_not_renew_is_let_go_in_the_end_and_told_so() {
     assert_eq!(world.snapshot().connected, 2);
 }
 
-/// It is gone, its record too, and its checks are answered with an error for a while: its own logic begins anew at once.
+/// It is gone, its record too, and its checks are answered with an error for a while: its own logic
+/// begins anew at once.
 fn assert_let_go(world: &mut World, id: Id) {
     let gone = Event::Gone {
         ufrag: world.ufrag(id),
         why: Departure::NoRehandshake,
     };
     assert_eq!(world.count(|event| *event == gone), 1);
-    let (answered, refused) = (world.client(id).checks_answered, world.client(id).checks_refused);
+    let (answered, refused) = (
+        world.client(id).checks_answered,
+        world.client(id).checks_refused,
+    );
     world.run(ms(6000));
     assert_eq!(
         world.client(id).checks_answered,
@@ -371,7 +406,11 @@ fn a_server_that_is_away_for_long_is_found_again() {
         world.run(ms(2000));
         for viewer in &viewers {
             world.assert_exact(*viewer, publisher);
-            let last = world.client(*viewer).receiver().stream(Kind::Video).unwrap();
+            let last = world
+                .client(*viewer)
+                .receiver()
+                .stream(Kind::Video)
+                .unwrap();
             let sent = world.client(publisher).sender().stream(Kind::Video);
             assert!(
                 last.got.keys().next_back().unwrap() + 10 > sent.next_index,
@@ -388,7 +427,11 @@ fn only_what_was_lost_is_asked_for_again() {
     assert_healed(&mut world, publisher, &viewers);
     let video = world.client(publisher).sender().stream(Kind::Video);
     // 68 guesses at the most, each at most twice, and a few more that viewers name.
-    assert!(video.nacks.len() <= 2 * 68 + 32, "{} NACKs", video.nacks.len());
+    assert!(
+        video.nacks.len() <= 2 * 68 + 32,
+        "{} NACKs",
+        video.nacks.len()
+    );
     for viewer in viewers {
         assert_eq!(world.client(viewer).receiver().strange, 0);
     }

@@ -1,4 +1,5 @@
-//! Somebody sends datagrams in a browser's name: from its own address, as far as the server can see. It costs the browser nothing.
+//! Somebody sends datagrams in a browser's name: from its own address, as far as the server can
+//! see. It costs the browser nothing.
 
 mod support;
 
@@ -8,7 +9,8 @@ use std::time::Duration;
 use rekindle::sdp::Kind;
 use support::{Browser, Certificate, Conditions, Id, OfferOptions, Reading, World, ms};
 
-/// Datagrams a second of a flood. Few ClientHellos are another attack than many; of all else many are the worst.
+/// Datagrams a second of a flood. Few ClientHellos are another attack than many; of all else many
+/// are the worst.
 fn rates(flood: Flood) -> &'static [u64] {
     match flood {
         Flood::Hellos | Flood::OneHello => &[10, 50, 500],
@@ -29,7 +31,12 @@ fn check_of(world: &mut World, id: Id) -> Vec<u8> {
 }
 
 /// What the viewer got in so long, while somebody does this every few ms.
-fn got_under(world: &mut World, time: Duration, every: Duration, mut attack: impl FnMut(&mut World)) {
+fn got_under(
+    world: &mut World,
+    time: Duration,
+    every: Duration,
+    mut attack: impl FnMut(&mut World),
+) {
     let end = world.now + time;
     while world.now < end {
         attack(world);
@@ -62,7 +69,11 @@ fn a_viewer_who_sends_checks_in_anothers_name_takes_nothing_from_anybody() {
         let bad = intruder(&mut world);
         let since = world.now;
         got_under(&mut world, ms(5000), ms(20), |world| {
-            for victim in [publisher, viewer].into_iter().zip(victims).filter(|(_, is)| *is) {
+            for victim in [publisher, viewer]
+                .into_iter()
+                .zip(victims)
+                .filter(|(_, is)| *is)
+            {
                 let check = check_of(world, bad);
                 world.spoof(victim.0, &check);
             }
@@ -108,7 +119,8 @@ fn a_sweep_over_all_ports_takes_no_address_from_its_owner() {
     assert_untouched(&mut world, publisher, viewers[0], since);
 }
 
-/// A kill and a start, until both browsers are back; `attacked` by checks in their names from before anybody else has sent a thing.
+/// A kill and a start, until both browsers are back; `attacked` by checks in their names from
+/// before anybody else has sent a thing.
 fn back_after(browser: Browser, lazy: bool, attacked: bool) -> Duration {
     let (mut world, publisher, viewers) = World::broadcast(704, 1, None);
     if lazy {
@@ -142,8 +154,10 @@ fn back_after(browser: Browser, lazy: bool, attacked: bool) -> Duration {
 fn over_a_restart_a_recorded_address_is_not_given_away_to_a_check() {
     for browser in [Browser::Chromium, Browser::Firefox] {
         for lazy in [false, true] {
-            let [calm, attacked] = [false, true].map(|attacked| back_after(browser, lazy, attacked));
-            // The first repetition of a ClientHello comes after 50 ms: in the calm, one that waits for its record is answered before.
+            let [calm, attacked] =
+                [false, true].map(|attacked| back_after(browser, lazy, attacked));
+            // The first repetition of a ClientHello comes after 50 ms: in the calm, one that waits
+            // for its record is answered before.
             assert!(
                 attacked <= calm + ms(50),
                 "{browser:?}, lazy {lazy}: {attacked:?}, calm {calm:?}"
@@ -163,7 +177,8 @@ enum Flood {
     Halves,
     /// Fatal alerts in plaintext.
     Alerts,
-    /// A Certificate, a ClientKeyExchange, a ChangeCipherSpec and a Finished that belong to nothing.
+    /// A Certificate, a ClientKeyExchange, a ChangeCipherSpec and a Finished that belong to
+    /// nothing.
     Flights,
     /// Records that seem to be encrypted.
     Junk,
@@ -230,7 +245,10 @@ impl Attacker {
                 half[22..25].copy_from_slice(&(rest.len() as u32).to_be_bytes()[1..]);
                 world.spoof(victim, &[half, rest].concat());
             }
-            Flood::Alerts => world.spoof(victim, &record(21, 0, 7, &[2, [10, 40, 42, 0][self.sent % 4]])),
+            Flood::Alerts => world.spoof(
+                victim,
+                &record(21, 0, 7, &[2, [10, 40, 42, 0][self.sent % 4]]),
+            ),
             Flood::Flights => {
                 let flight = [
                     message(11, 1, &[0, 0, 6, 0, 0, 3, 1, 2, 3]),
@@ -247,7 +265,8 @@ impl Attacker {
                 world.spoof(
                     victim,
                     &[
-                        0x2e, 0, 1, 0, 20, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5,
+                        0x2e, 0, 1, 0, 20, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5,
+                        5,
                     ],
                 );
             }
@@ -259,15 +278,24 @@ impl Attacker {
     }
 }
 
-/// A kill and an instant restart, with a round trip, while both browsers' addresses are flooded from before the kill on: how long
-/// until both are back.
-fn time_to_be_back(flood: Option<(Flood, u64)>, browser: Browser, only_12: bool, delay: u64) -> Duration {
+/// A kill and an instant restart, with a round trip, while both browsers' addresses are flooded
+/// from before the kill on: how long until both are back.
+fn time_to_be_back(
+    flood: Option<(Flood, u64)>,
+    browser: Browser,
+    only_12: bool,
+    delay: u64,
+) -> Duration {
     let mut world = World::new(710);
     world.network.default = Conditions {
         delay: ms(delay),
         ..Conditions::default()
     };
-    let publisher = world.publish_with("news", OfferOptions::new(rekindle::ids::Role::Publisher), None);
+    let publisher = world.publish_with(
+        "news",
+        OfferOptions::new(rekindle::ids::Role::Publisher),
+        None,
+    );
     world.client_mut(publisher).only_12 = only_12;
     world.run_until_connected(&[publisher]);
     world.run(ms(300));
@@ -294,25 +322,37 @@ fn time_to_be_back(flood: Option<(Flood, u64)>, browser: Browser, only_12: bool,
         if let Some((attacker, _)) = &mut attacker
             && world.is_up()
         {
-            both.iter().for_each(|victim| attacker.strike(&mut world, *victim));
+            both.iter()
+                .for_each(|victim| attacker.strike(&mut world, *victim));
         }
         world.run(attacker.as_ref().map_or(ms(2), |(_, every)| *every));
         match killed {
             None if world.now - begin >= ms(500) => {
-                let restarted = both.iter().all(|id| world.client(*id).connected_at.len() == 1);
+                let restarted = both
+                    .iter()
+                    .all(|id| world.client(*id).connected_at.len() == 1);
                 assert!(restarted, "live keys stay as they are under {flood:?}");
                 killed = Some(world.now);
                 world.restart(ms(5));
             }
-            Some(at) if both.iter().all(|id| world.client(*id).connected_at.last() > Some(&at)) => {
-                let last = both.iter().filter_map(|id| world.client(*id).connected_at.last());
+            Some(at)
+                if both
+                    .iter()
+                    .all(|id| world.client(*id).connected_at.last() > Some(&at)) =>
+            {
+                let last = both
+                    .iter()
+                    .filter_map(|id| world.client(*id).connected_at.last());
                 let took = *last.max().expect("both are connected") - at;
                 world.run(ms(1000));
                 world.assert_exact(viewer, publisher);
                 assert!(world.got(viewer, publisher, Kind::Video) > 30);
                 return took;
             }
-            Some(at) => assert!(world.now - at < ms(10_000), "not within 10 s under {flood:?}"),
+            Some(at) => assert!(
+                world.now - at < ms(10_000),
+                "not within 10 s under {flood:?}"
+            ),
             None => {}
         }
     }
@@ -331,7 +371,9 @@ fn whoever_floods_a_browsers_address_over_a_restart_hardly_delays_its_return() {
             for flood in ALL {
                 for rate in rates(flood).iter().copied() {
                     let took = time_to_be_back(Some((flood, rate)), browser, only_12, delay);
-                    println!("{browser:?} 1.2 only {only_12} {delay} ms {flood:?} {rate}/s: {took:?}, calm {calm:?}");
+                    println!(
+                        "{browser:?} 1.2 only {only_12} {delay} ms {flood:?} {rate}/s: {took:?}, calm {calm:?}"
+                    );
                     assert!(
                         took <= ms(1000),
                         "{took:?} under {flood:?} at {rate} a second, calm {calm:?}"
@@ -367,11 +409,17 @@ fn a_newcomer_connects_while_its_address_is_flooded() {
                 }
                 attacker.strike(&mut world, late);
                 world.run(Duration::from_micros(1_000_000 / rate));
-                assert!(world.now - begin < ms(10_000), "{flood:?} at {rate} a second");
+                assert!(
+                    world.now - begin < ms(10_000),
+                    "{flood:?} at {rate} a second"
+                );
             }
             let took = world.now - begin;
 
-            assert!(took < ms(1500), "{took:?} under {flood:?} at {rate} a second");
+            assert!(
+                took < ms(1500),
+                "{took:?} under {flood:?} at {rate} a second"
+            );
         }
     }
 }

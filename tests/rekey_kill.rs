@@ -41,7 +41,10 @@ fn place() -> tempfile::TempDir {
     KeyFile::generate(&dir.path().join(NEW)).expect("made");
     let opened = Vault::open(&dir.path().join("vault"), old, SystemTime::now()).expect("made");
     for n in 0..PEERS {
-        opened.vault.save(&record(n), SystemTime::now()).expect("saved");
+        opened
+            .vault
+            .save(&record(n), SystemTime::now())
+            .expect("saved");
     }
     dir
 }
@@ -81,7 +84,10 @@ fn opens(place: &Path, key_file: &str) -> bool {
     };
     assert_eq!(opened.reader.len(), PEERS);
     for n in 0..PEERS {
-        assert_eq!(opened.reader.read(&ufrag(n)).expect("read"), Some(record(n)));
+        assert_eq!(
+            opened.reader.read(&ufrag(n)).expect("read"),
+            Some(record(n))
+        );
     }
     true
 }
@@ -118,13 +124,15 @@ fn a_rekey_that_is_killed_at_any_moment_leaves_a_vault_that_one_key_file_opens_w
         match moment {
             Moment::After(time) => std::thread::sleep(*time),
             Moment::Prepared(peers) => {
-                while entries(&vault.join(".tmp-rekey/peers")) < *peers && child.try_wait().expect("a child").is_none()
+                while entries(&vault.join(".tmp-rekey/peers")) < *peers
+                    && child.try_wait().expect("a child").is_none()
                 {
                     assert!(Instant::now() < deadline);
                 }
             }
             Moment::Committed => {
-                while !vault.join("rekey").exists() && child.try_wait().expect("a child").is_none() {
+                while !vault.join("rekey").exists() && child.try_wait().expect("a child").is_none()
+                {
                     assert!(Instant::now() < deadline);
                 }
             }
@@ -137,14 +145,16 @@ fn a_rekey_that_is_killed_at_any_moment_leaves_a_vault_that_one_key_file_opens_w
         if half_done {
             // With either key file there is a report, and it says what is the matter.
             for key_file in [OLD, NEW] {
-                let audited = output(rekindle(place.path()).args(["audit", "vault", "--key-file", key_file]));
+                let audited =
+                    output(rekindle(place.path()).args(["audit", "vault", "--key-file", key_file]));
                 let text = String::from_utf8_lossy(&audited.stdout);
                 assert_eq!(audited.status.code(), Some(1), "{}", said(&audited));
                 assert!(text.contains("[interrupted-rekey]"), "{text}");
             }
         }
 
-        // What comes next is a server, with the one key file or the other; or the same command again.
+        // What comes next is a server, with the one key file or the other; or the same command
+        // again.
         let again = copy_of(place.path());
         let done = output(rekindle(again.path()).args(ARGUMENTS));
         assert!(done.status.success(), "{}", said(&done));
@@ -155,9 +165,13 @@ fn a_rekey_that_is_killed_at_any_moment_leaves_a_vault_that_one_key_file_opens_w
             !old,
             "round {round}: one of them, and not both"
         );
-        (under_the_old, under_the_new) = (under_the_old + usize::from(old), under_the_new + usize::from(!old));
+        (under_the_old, under_the_new) = (
+            under_the_old + usize::from(old),
+            under_the_new + usize::from(!old),
+        );
         let key_file = if old { OLD } else { NEW };
-        let audited = output(rekindle(place.path()).args(["audit", "vault", "--key-file", key_file]));
+        let audited =
+            output(rekindle(place.path()).args(["audit", "vault", "--key-file", key_file]));
         assert_eq!(
             audited.status.code(),
             Some(0),
@@ -177,16 +191,31 @@ fn a_rekey_that_is_killed_at_any_moment_leaves_a_vault_that_one_key_file_opens_w
 }
 
 #[test]
-fn the_command_ends_with_exit_code_0_where_all_is_done_1_where_files_are_set_aside_and_2_where_nothing_is() {
+fn the_command_ends_with_exit_code_0_where_all_is_done_1_where_files_are_set_aside_and_2_where_nothing_is()
+ {
     let place = place();
     let run = || output(rekindle(place.path()).args(ARGUMENTS));
-    let missing = output(rekindle(place.path()).args(["rekey", "vault", "--key-file", OLD, "--new-key-file", "none"]));
+    let missing = output(rekindle(place.path()).args([
+        "rekey",
+        "vault",
+        "--key-file",
+        OLD,
+        "--new-key-file",
+        "none",
+    ]));
     assert_eq!(missing.status.code(), Some(2));
-    assert!(said(&missing).contains("there is no key file"), "{}", said(&missing));
+    assert!(
+        said(&missing).contains("there is no key file"),
+        "{}",
+        said(&missing)
+    );
     let done = run();
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(text.contains("16 peers are now encrypted to age1"), "{text}");
+    assert!(
+        text.contains("16 peers are now encrypted to age1"),
+        "{text}"
+    );
     fs::write(place.path().join("vault/peers/peernumber0.age"), b"").expect("written");
     let again = run();
     assert_eq!(again.status.code(), Some(1), "{}", said(&again));

@@ -102,7 +102,11 @@ fn an_anchor_elsewhere_tells_an_old_copy_of_the_whole_folder() {
 
     fs::rename(state(folder.path()), elsewhere.path().join("new")).expect("moved");
     copy(&old, &state(folder.path()));
-    let parts = ["last written in boot 1", "knows of boot 2", "Restore the newest copy"];
+    let parts = [
+        "last written in boot 1",
+        "knows of boot 2",
+        "Restore the newest copy",
+    ];
     refused(folder.path(), &options, &parts);
     // Without it nobody would notice.
     let unanchored = tempfile::tempdir().expect("temporary folder");

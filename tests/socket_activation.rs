@@ -1,4 +1,5 @@
-//! Sockets that a service manager holds, and what it is told. The partner is systemd's own `systemd-socket-activate`, where it is installed.
+//! Sockets that a service manager holds, and what it is told. The partner is systemd's own
+//! `systemd-socket-activate`, where it is installed.
 
 mod load;
 mod running;
@@ -32,7 +33,8 @@ fn free_port() -> u16 {
     socket.local_addr().expect("an address").port()
 }
 
-/// systemd's program with these options, that starts the server at the first datagram or connection.
+/// systemd's program with these options, that starts the server at the first datagram or
+/// connection.
 fn activate(folder: &Path, options: &[&str], serve: &[&str]) -> Command {
     let mut command = Command::new(ACTIVATE);
     command
@@ -59,7 +61,14 @@ fn the_http_socket_that_systemd_passes_is_used_and_an_address_beside_it_is_not()
         let mut command = activate(
             folder.path(),
             &options,
-            &["--http", &other, "--udp", "127.0.0.1:0", "--announce", "none"],
+            &[
+                "--http",
+                &other,
+                "--udp",
+                "127.0.0.1:0",
+                "--announce",
+                "none",
+            ],
         );
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let deadline = Instant::now() + PATIENCE;
@@ -75,7 +84,10 @@ fn the_http_socket_that_systemd_passes_is_used_and_an_address_beside_it_is_not()
         assert!(TcpStream::connect(format!("127.0.0.1:{other}")).is_err());
         child.kill().expect("killed");
         let log = said(&child.wait_with_output().expect("ended"));
-        assert!(log.contains("is not used") && log.contains(&listen), "{log}");
+        assert!(
+            log.contains("is not used") && log.contains(&listen),
+            "{log}"
+        );
     }
 }
 
@@ -153,7 +165,10 @@ fn sockets_that_are_of_no_use_are_refused_by_what_they_are_and_nothing_is_touche
                 std::thread::sleep(Duration::from_millis(20));
             }
             // With -a systemd's program stays, and starts one server a connection.
-            let _ = Command::new("kill").arg(&pid).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .arg(&pid)
+                .stderr(Stdio::null())
+                .status();
         });
         let ended = if options.contains(&"-a") {
             comes.join().expect("over");
@@ -166,7 +181,11 @@ fn sockets_that_are_of_no_use_are_refused_by_what_they_are_and_nothing_is_touche
             ended
         };
         for part in *parts {
-            assert!(said(&ended).contains(part), "{part:?} is not in {}", said(&ended));
+            assert!(
+                said(&ended).contains(part),
+                "{part:?} is not in {}",
+                said(&ended)
+            );
         }
         let _ = fs::remove_file(&path);
         assert!(tree(folder.path()).is_empty());
@@ -211,7 +230,11 @@ fn a_server_without_a_publish_token_does_not_take_a_socket_that_others_can_reach
     }
     let ended = child.wait_with_output().expect("ended");
     assert_eq!(ended.status.code(), Some(2), "{}", said(&ended));
-    assert!(said(&ended).contains("--publish-token-file"), "{}", said(&ended));
+    assert!(
+        said(&ended).contains("--publish-token-file"),
+        "{}",
+        said(&ended)
+    );
 }
 
 /// A manager that hears what it is told.

@@ -30,7 +30,11 @@ fn supervise(folder: &Path, options: &[&str], serve: &[&str]) -> Server {
 }
 
 fn supervise_as(command: &mut Command, options: &[&str], serve: &[&str]) -> Server {
-    command.arg("supervise").args(options).args(["--", "serve"]).args(serve);
+    command
+        .arg("supervise")
+        .args(options)
+        .args(["--", "serve"])
+        .args(serve);
     let server = Server::start_as(command);
     server.wait_for_log(UP, 1);
     server
@@ -39,19 +43,27 @@ fn supervise_as(command: &mut Command, options: &[&str], serve: &[&str]) -> Serv
 /// The process of the server that was up last.
 fn server_pid(supervisor: &Server) -> String {
     let log = supervisor.log();
-    let line = log.lines().rfind(|line| line.contains(UP)).expect("a server was up");
+    let line = log
+        .lines()
+        .rfind(|line| line.contains(UP))
+        .expect("a server was up");
     let (_, pid) = line.rsplit_once("pid=").expect("its number");
     pid.trim().to_owned()
 }
 
 fn send(signal: &str, pid: &str) {
-    let sent = Command::new("kill").args([signal, pid]).status().expect("kill runs");
+    let sent = Command::new("kill")
+        .args([signal, pid])
+        .status()
+        .expect("kill runs");
     assert!(sent.success(), "{signal} {pid}");
 }
 
 fn runs(pid: &str) -> bool {
     let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    state
+        .rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 #[track_caller]
@@ -77,7 +89,10 @@ fn no_request_fails_while_a_server_hands_over_twenty_times() {
     let told = load.stop();
     println!("{told:?}");
     assert!(told.failed.is_empty() && told.refused == 0, "{told:?}");
-    assert!(told.answered > RESTARTS && told.kept_answered > RESTARTS, "{told:?}");
+    assert!(
+        told.answered > RESTARTS && told.kept_answered > RESTARTS,
+        "{told:?}"
+    );
     let (code, log) = supervisor.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains(" ERROR ") && !log.contains(" WARN "), "{log}");
@@ -102,7 +117,11 @@ fn no_connection_is_refused_while_a_server_is_killed_twenty_times() {
     assert_eq!(told.refused, 0, "{told:?}");
     assert!(told.answered > RESTARTS, "{told:?}");
     // A request that a server has taken dies with it; one that begins later does not.
-    let under_way = |&(from, to): &(Instant, Instant)| kills.iter().any(|&(alive, gone)| from <= gone && alive <= to);
+    let under_way = |&(from, to): &(Instant, Instant)| {
+        kills
+            .iter()
+            .any(|&(alive, gone)| from <= gone && alive <= to)
+    };
     assert!(told.failed.iter().all(under_way), "{told:?}, {kills:?}");
     assert_eq!(supervisor.get("/healthz").status(), 200);
 }
@@ -139,10 +158,21 @@ fn a_server_that_hangs_is_ended_and_the_next_one_answers() {
     // It is alive, and says so, for longer than that.
     sleep(Duration::from_millis(1500));
     let hung = server_pid(&supervisor);
-    assert_eq!(supervisor.log().lines().filter(|line| line.contains(UP)).count(), 1);
+    assert_eq!(
+        supervisor
+            .log()
+            .lines()
+            .filter(|line| line.contains(UP))
+            .count(),
+        1
+    );
     send("-STOP", &hung);
     supervisor.wait_for_log(UP, 2);
-    assert!(supervisor.log().contains("it has not said that it is alive for"));
+    assert!(
+        supervisor
+            .log()
+            .contains("it has not said that it is alive for")
+    );
     assert_eq!(supervisor.get("/healthz").status(), 200);
     assert!(!runs(&hung));
 }
@@ -160,8 +190,14 @@ fn a_configuration_that_forbids_the_first_start_ends_the_supervisor_with_the_sam
             &["supervise", "--", "keygen", "-o", "k"][..],
             "rekindle supervise -- serve",
         ),
-        (&["supervise", "--", "serve", "--http", "nonsense:x"], "--http"),
-        (&["supervise", "--", "serve", "--config", "none.toml"], "none.toml"),
+        (
+            &["supervise", "--", "serve", "--http", "nonsense:x"],
+            "--http",
+        ),
+        (
+            &["supervise", "--", "serve", "--config", "none.toml"],
+            "none.toml",
+        ),
     ] {
         let ended = output(rekindle(folder.path()).args(arguments));
         assert_eq!(ended.status.code(), Some(2), "{}", said(&ended));
@@ -174,11 +210,19 @@ fn a_server_that_goes_on_ending_is_started_ever_more_slowly_and_its_port_stays_o
     let folder = folder();
     let supervisor = supervise(folder.path(), &[], &[]);
     // Once it was up, the configuration may be mended at any time.
-    fs::rename(folder.path().join("rekindle-key.txt"), folder.path().join("away")).expect("moved");
+    fs::rename(
+        folder.path().join("rekindle-key.txt"),
+        folder.path().join("away"),
+    )
+    .expect("moved");
     send("-9", &server_pid(&supervisor));
     supervisor.wait_for_log("it is started again in 200 ms", 1);
     let waiting = TcpStream::connect(supervisor.http()).expect("the port is open");
-    fs::rename(folder.path().join("away"), folder.path().join("rekindle-key.txt")).expect("moved back");
+    fs::rename(
+        folder.path().join("away"),
+        folder.path().join("rekindle-key.txt"),
+    )
+    .expect("moved back");
     assert!(load::ask(&waiting, true).is_ok());
 }
 
@@ -222,7 +266,8 @@ fn a_program_that_does_not_start_does_not_take_over_and_one_that_does_takes_over
 
 /// The files that the supervisor must leave alone, watched.
 fn watch(folder: &Path) -> OwnedFd {
-    let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify");
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)
+        .expect("inotify");
     for file in [
         "rekindle-key.txt",
         "token",
@@ -247,9 +292,14 @@ fn openings(watch: &OwnedFd) -> usize {
 #[test]
 fn the_supervisor_opens_neither_key_file_nor_token_file_nor_vault() {
     let folder = folder();
-    fs::write(folder.path().join("token"), "0123456789abcdef0123456789abcdef").expect("written");
+    fs::write(
+        folder.path().join("token"),
+        "0123456789abcdef0123456789abcdef",
+    )
+    .expect("written");
     Server::start(folder.path(), &["--publish-token-file", "token"]).terminate();
-    // A program that takes the server's place and opens nothing, so whoever opens something is the supervisor.
+    // A program that takes the server's place and opens nothing, so whoever opens something is the
+    // supervisor.
     let (program, other) = (folder.path().join("rekindle"), folder.path().join("other"));
     fs::copy(env!("CARGO_BIN_EXE_rekindle"), &program).expect("copied");
     fs::write(&other, "#!/bin/sh\nexit 1\n").expect("written");
@@ -282,12 +332,21 @@ fn datagrams_of_other_processes_do_not_make_a_server_look_alive() {
         .split('\0')
         .find_map(|line| line.strip_prefix("NOTIFY_SOCKET=@"))
         .expect("a socket");
-    let address = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name);
+    let address =
+        <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(
+            name,
+        );
     let address = address.expect("an address");
     let socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
     send("-STOP", &server);
     let deadline = Instant::now() + PATIENCE;
-    while supervisor.log().lines().filter(|line| line.contains(UP)).count() < 2 {
+    while supervisor
+        .log()
+        .lines()
+        .filter(|line| line.contains(UP))
+        .count()
+        < 2
+    {
         assert!(Instant::now() < deadline, "a stranger keeps it alive");
         let _ = socket.send_to_addr(b"READY=1\nWATCHDOG=1\n", &address);
         sleep(Duration::from_millis(20));

@@ -93,7 +93,8 @@ fn faults(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
             continue;
         }
         let evidence = quoted(shown_by);
-        let exists = |name: &&str| tests.contains(*name) || name.contains('/') && root().join(name).exists();
+        let exists =
+            |name: &&str| tests.contains(*name) || name.contains('/') && root().join(name).exists();
         if evidence.is_empty() || !evidence.iter().all(exists) {
             faults.push(format!("nothing that exists shows this: {line}"));
         }
@@ -108,7 +109,9 @@ fn every_claim_names_a_test_that_exists() {
     let mut pages = vec![root().join("SECURITY.md")];
     for entry in fs::read_dir(root().join("threat-model")).expect("a folder") {
         let path = entry.expect("an entry").path();
-        pages.extend(Some(path).filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+        pages.extend(
+            Some(path).filter(|path| path.extension().is_some_and(|extension| extension == "md")),
+        );
     }
     assert!(pages.len() >= 4, "{pages:?}");
     for page in pages {
@@ -121,10 +124,18 @@ fn every_claim_names_a_test_that_exists() {
 fn every_crate_that_the_program_is_built_on_is_accounted_for() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("readable");
     let page = fs::read_to_string(root().join("threat-model/dependencies.md")).expect("readable");
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
-    let first_cells = rows.iter().filter_map(|row| row.trim_matches('|').split('|').next());
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let first_cells = rows
+        .iter()
+        .filter_map(|row| row.trim_matches('|').split('|').next());
     let named: BTreeSet<&str> = first_cells.flat_map(quoted).collect();
-    let section = manifest.split("\n[dependencies]\n").nth(1).expect("a section");
+    let section = manifest
+        .split("\n[dependencies]\n")
+        .nth(1)
+        .expect("a section");
     let section = section.split("\n[").next().expect("a section");
     let crates: BTreeSet<&str> = section
         .lines()
@@ -133,20 +144,32 @@ fn every_crate_that_the_program_is_built_on_is_accounted_for() {
         .collect();
     assert!(crates.len() > 25, "{crates:?}");
     let missing: Vec<_> = crates.difference(&named).collect();
-    assert!(missing.is_empty(), "not in threat-model/dependencies.md: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "not in threat-model/dependencies.md: {missing:?}"
+    );
 }
 
 /// The words after `--test`, and all that looks like a file of this tree.
 #[test]
 fn what_the_commands_of_the_security_page_name_is_there() {
     let page = fs::read_to_string(root().join("SECURITY.md")).expect("readable");
-    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    let commands: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .collect();
     assert!(commands.len() > 10, "{commands:?}");
     let words: Vec<&str> = commands.iter().flat_map(|line| line.split(' ')).collect();
     let mut named = 0;
     for pair in words.windows(2).filter(|pair| pair[0] == "--test") {
-        let (file, folder) = (format!("tests/{}.rs", pair[1]), format!("tests/{}/main.rs", pair[1]));
-        assert!(root().join(&file).exists() || root().join(&folder).exists(), "{file}");
+        let (file, folder) = (
+            format!("tests/{}.rs", pair[1]),
+            format!("tests/{}/main.rs", pair[1]),
+        );
+        assert!(
+            root().join(&file).exists() || root().join(&folder).exists(),
+            "{file}"
+        );
         // Without their hooks these two are empty, and would pass.
         let hooks = commands
             .iter()
@@ -185,12 +208,14 @@ fn a_claim_without_a_test_is_noticed() {
     for bad in [
         good.replace("a_test_that_is_there", "a_test_that_is_not_there"),
         good.replace("threat_model.rs", "none.rs"),
-        good.replace("`a_test_that_is_there`, `tests/threat_model.rs`", "it is so"),
+        good.replace(
+            "`a_test_that_is_there`, `tests/threat_model.rs`",
+            "it is so",
+        ),
         "As `a_test_of_another_name` shows.".to_owned(),
     ] {
         assert!(!faults(&bad, &tests).is_empty(), "{bad}");
     }
-    let source =
-        "#[test]\nfn one() {}\n#[test]\n#[ignore]\nfn two() {}\n#[tokio::test]\nasync fn three() {}\nfn four() {}\n";
+    let source = "#[test]\nfn one() {}\n#[test]\n#[ignore]\nfn two() {}\n#[tokio::test]\nasync fn three() {}\nfn four() {}\n";
     assert_eq!(names_of_tests(source), ["one", "three"]);
 }

@@ -1,4 +1,5 @@
-//! The stock `age` program opens every file of a vault with the key file, and makes key files that we take.
+//! The stock `age` program opens every file of a vault with the key file, and makes key files that
+//! we take.
 
 use std::fs;
 use std::path::Path;
@@ -18,13 +19,18 @@ fn have_age() -> bool {
         "CI needs the Debian package age"
     );
     if !found {
-        println!("skipped: the programs age and age-keygen are not installed (Debian package: age)");
+        println!(
+            "skipped: the programs age and age-keygen are not installed (Debian package: age)"
+        );
     }
     found
 }
 
 fn save_two_peers(vault: &Vault) {
-    for (name, role) in [("publisher1", Role::Publisher), ("viewer0001", Role::Viewer)] {
+    for (name, role) in [
+        ("publisher1", Role::Publisher),
+        ("viewer0001", Role::Viewer),
+    ] {
         let record = PeerRecord {
             role,
             channel: "lobby".into(),
@@ -48,7 +54,11 @@ fn decrypt(key: &Path, file: &Path) -> Vec<u8> {
         .arg(file)
         .output()
         .expect("age runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 
@@ -63,7 +73,12 @@ fn the_age_program_opens_every_file_of_a_vault() {
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (key, vault) = (dir.path().join("key.txt"), dir.path().join("vault"));
-    let opened = Vault::open(&vault, KeyFile::generate(&key).expect("made"), SystemTime::now()).expect("opened");
+    let opened = Vault::open(
+        &vault,
+        KeyFile::generate(&key).expect("made"),
+        SystemTime::now(),
+    )
+    .expect("opened");
     save_two_peers(&opened.vault);
 
     let identity = decrypt(&key, &vault.join("identity.age"));

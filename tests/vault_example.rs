@@ -1,5 +1,5 @@
-//! The worked example of `threat-model/persisted-format.md` is a real vault, in `threat-model/example/`. What the
-//! document shows of it must be what the programs say.
+//! The worked example of `threat-model/persisted-format.md` is a real vault, in
+//! `threat-model/example/`. What the document shows of it must be what the programs say.
 
 #[path = "schema/mod.rs"]
 mod schema;
@@ -16,7 +16,8 @@ use rekindle::vault::audit::{Options, Verdict, audit};
 use rekindle::vault::{KeyFile, PeerRecord, Vault};
 
 const FILES: [&str; 2] = ["identity.age", "peers/Ab3dEf7h.age"];
-/// Of `example-full-state`, which `tests/audit_full_state.rs` makes. Those that the document shows come first.
+/// Of `example-full-state`, which `tests/audit_full_state.rs` makes. Those that the document shows
+/// come first.
 const KEPT: [&str; 6] = [
     "sessions/Pwu9BhAi07IFgP4Z.age",
     "counters.age",
@@ -41,7 +42,9 @@ fn copy_of_the_example() -> tempfile::TempDir {
 
 fn copy_of(example: &str, files: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode")
+    };
     let vault = dir.path().join("vault");
     for file in files {
         let (from, to) = (root().join(example).join(file), vault.join(file));
@@ -74,7 +77,12 @@ fn items(dir: &Path, file: &str, verdict: Verdict) -> String {
     let table = &table[..table.find("\n\n").expect("its end") + 1];
     table
         .lines()
-        .map(|line| format!("{}\n", line.strip_prefix("     ").unwrap_or(line).trim_end()))
+        .map(|line| {
+            format!(
+                "{}\n",
+                line.strip_prefix("     ").unwrap_or(line).trim_end()
+            )
+        })
         .collect()
 }
 
@@ -115,18 +123,28 @@ fn a_vault_that_a_full_state_server_left_fails_the_audit_of_any_build() {
         ]
     );
     // 107 bytes of each session, 142 of the counters: all between header and MAC.
-    assert_eq!((report.totals["forbidden"], report.totals["unaccounted"]), (356, 0));
+    assert_eq!(
+        (report.totals["forbidden"], report.totals["unaccounted"]),
+        (356, 0)
+    );
     for file in report.files.iter().filter(|file| file.age.is_some()) {
-        let (age, content) = (file.age.as_ref().expect("age"), file.content.as_ref().expect("content"));
+        let (age, content) = (
+            file.age.as_ref().expect("age"),
+            file.content.as_ref().expect("content"),
+        );
         let items: usize = content.items.iter().map(|item| item.length).sum();
         assert_eq!(items, age.plaintext_bytes, "{}", file.path);
     }
-    // The server of a build without that mode does not start on it; that of one with it removes the keys.
+    // The server of a build without that mode does not start on it; that of one with it removes the
+    // keys.
     let keys = KeyFile::load(&options.key_file.expect("named above")).expect("the key file");
     let opened = Vault::open(&options.target, keys, now());
     if cfg!(feature = "full-state") {
         opened.expect("opens").vault.commit_boot().expect("written");
-        assert!(!dir.path().join("vault/sessions").exists() && !dir.path().join("vault/counters.age").exists());
+        assert!(
+            !dir.path().join("vault/sessions").exists()
+                && !dir.path().join("vault/counters.age").exists()
+        );
     } else {
         let error = opened.expect_err("refused").to_string();
         assert!(error.contains("full-state"), "{error}");
@@ -162,7 +180,10 @@ fn the_example_is_a_clean_vault_that_a_server_opens() {
     let mut opened = Vault::open(&vault, keys, now()).expect("opens");
     assert_eq!(opened.boot, 2);
     let example = example(opened.identity.sha256());
-    assert_eq!(opened.reader.read(&example.ice.ufrag).expect("read"), Some(example));
+    assert_eq!(
+        opened.reader.read(&example.ice.ufrag).expect("read"),
+        Some(example)
+    );
 }
 
 /// The values of a schema that are one of a few, and the names of its properties.
@@ -198,16 +219,36 @@ fn the_schema_of_the_json_report_refuses_what_is_not_in_it() {
         spoil(&mut report);
         schema::faults(&schema::schema(), &report)
     };
-    assert_eq!(spoiled(&|r| r["more"] = 1.into()), ["report: additionalProperties"]);
-    assert_eq!(spoiled(&|r| r["version"] = 2.into()), ["report.version: const"]);
-    assert_eq!(spoiled(&|r| r["verdict"] = "good".into()), ["report.verdict: enum"]);
+    assert_eq!(
+        spoiled(&|r| r["more"] = 1.into()),
+        ["report: additionalProperties"]
+    );
+    assert_eq!(
+        spoiled(&|r| r["version"] = 2.into()),
+        ["report.version: const"]
+    );
+    assert_eq!(
+        spoiled(&|r| r["verdict"] = "good".into()),
+        ["report.verdict: enum"]
+    );
     assert_eq!(
         spoiled(&|r| r["files"][1]["size"] = (-1).into()),
         ["report.files[1].size: minimum"]
     );
-    let item = |r: &mut serde_json::Value| r["files"][1]["content"]["items"][3]["class"] = "secret".into();
-    assert_eq!(spoiled(&item), ["report.files[1].content.items[3].class: enum"]);
-    let without = |r: &mut serde_json::Value| drop(r["vault"].as_object_mut().expect("an object").remove("lock"));
+    let item =
+        |r: &mut serde_json::Value| r["files"][1]["content"]["items"][3]["class"] = "secret".into();
+    assert_eq!(
+        spoiled(&item),
+        ["report.files[1].content.items[3].class: enum"]
+    );
+    let without = |r: &mut serde_json::Value| {
+        drop(
+            r["vault"]
+                .as_object_mut()
+                .expect("an object")
+                .remove("lock"),
+        )
+    };
     assert_eq!(spoiled(&without), ["report.vault: required"]);
 }
 
@@ -284,7 +325,8 @@ fn example(certificate: [u8; 32]) -> PeerRecord {
     }
 }
 
-/// Makes the example anew: `cargo test --test vault_example -- --ignored`. Then put the tables into the document.
+/// Makes the example anew: `cargo test --test vault_example -- --ignored`. Then put the tables into
+/// the document.
 #[test]
 #[ignore = "makes the example anew"]
 fn make_the_example() {
@@ -293,7 +335,8 @@ fn make_the_example() {
     fs::copy(root().join("example/key.txt"), &key).expect("copied");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
     let vault = dir.path().join("vault");
-    let opened = Vault::open(&vault, KeyFile::load(&key).expect("the key file"), now()).expect("made");
+    let opened =
+        Vault::open(&vault, KeyFile::load(&key).expect("the key file"), now()).expect("made");
     let example = example(opened.identity.sha256());
     opened.vault.save(&example, now()).expect("saved");
     fs::create_dir_all(root().join("example/peers")).expect("made");

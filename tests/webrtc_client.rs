@@ -1,6 +1,7 @@
-//! Another implementation as the client: the crate `webrtc`, an independent WebRTC stack (its own ICE, DTLS 1.2 and SRTP), publishes and
-//! watches. It cannot run DTLS again on a live connection, so after a restart it does what plain WHIP and WHEP clients do: it notices
-//! that nothing comes any more, and makes a new session.
+//! Another implementation as the client: the crate `webrtc`, an independent WebRTC stack (its own
+//! ICE, DTLS 1.2 and SRTP), publishes and watches. It cannot run DTLS again on a live connection,
+//! so after a restart it does what plain WHIP and WHEP clients do: it notices that nothing comes
+//! any more, and makes a new session.
 
 mod other_stack;
 mod running;
@@ -18,7 +19,8 @@ use tokio::time::{sleep, timeout};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription,
+    PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState,
+    RTCSessionDescription,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 
@@ -89,19 +91,32 @@ impl Client {
             .expect("the connection lives")
     }
 
-    /// Joins by WHIP or WHEP and waits until keys are there. A channel without a publisher is asked for again, as its answer says.
+    /// Joins by WHIP or WHEP and waits until keys are there. A channel without a publisher is asked
+    /// for again, as its answer says.
     async fn join(&mut self, server: &Server, path: &str) {
         let offer = self.connection.create_offer(None).await.expect("an offer");
-        self.connection.set_local_description(offer).await.expect("taken");
+        self.connection
+            .set_local_description(offer)
+            .await
+            .expect("taken");
         while !matches!(self.next("all candidates").await, Said::Gathered) {}
-        let offer = self.connection.local_description().await.expect("an offer").sdp;
+        let offer = self
+            .connection
+            .local_description()
+            .await
+            .expect("an offer")
+            .sdp;
         let deadline = Instant::now() + PATIENCE;
         let mut answer = loop {
             let mut answer = server.offer(path, &offer);
             match answer.status().as_u16() {
                 201 => break answer,
                 409 if Instant::now() < deadline => {
-                    assert!(header(&answer, "retry-after").parse::<u64>().is_ok_and(|wait| wait > 0));
+                    assert!(
+                        header(&answer, "retry-after")
+                            .parse::<u64>()
+                            .is_ok_and(|wait| wait > 0)
+                    );
                     sleep(Duration::from_millis(200)).await;
                 }
                 status => panic!("{path}: {status} {}", text(&mut answer)),
@@ -109,7 +124,10 @@ impl Client {
         };
         self.session = header(&answer, "location").to_owned();
         let answer = RTCSessionDescription::answer(text(&mut answer)).expect("an answer");
-        self.connection.set_remote_description(answer).await.expect("taken");
+        self.connection
+            .set_remote_description(answer)
+            .await
+            .expect("taken");
         while !matches!(self.next("connected").await, Said::Connected) {}
     }
 }
@@ -148,7 +166,8 @@ impl Publisher {
                 packet.header.sequence_number = 65_500_u16.wrapping_add(number as u16);
                 packet.header.timestamp = number.wrapping_mul(3000);
                 packet.header.ssrc = SSRC;
-                // A VP8 payload descriptor, and a payload header that says key frame (RFC 7741 §4.2, §4.3).
+                // A VP8 payload descriptor, and a payload header that says key frame (RFC 7741
+                // §4.2, §4.3).
                 packet.payload = [&[0x10, 0x00], MARK].concat().into();
                 if track.write_rtp(packet).await.is_err() {
                     return;
@@ -183,7 +202,8 @@ impl Viewer {
         Self(client)
     }
 
-    /// Waits for so many packets, which are the publisher's own, each with the number after the one before.
+    /// Waits for so many packets, which are the publisher's own, each with the number after the one
+    /// before.
     async fn watch(&mut self, packets: usize) {
         let mut last: Option<u16> = None;
         let mut seen = 0;
@@ -224,8 +244,9 @@ async fn an_independent_client_publishes_watches_and_comes_back_with_new_session
     let server = server.kill_and_start_again_as(&mut rekindle(folder.path()));
     assert_eq!(server.ready["boot"], 2);
     viewer.notices_silence().await;
-    // It leaves the old session before it makes a new one, as RFC 9725 has it, unless the server has let go of it already, which cannot be
-    // renewed by such a client; the channel is free at once.
+    // It leaves the old session before it makes a new one, as RFC 9725 has it, unless the server
+    // has let go of it already, which cannot be renewed by such a client; the channel is free at
+    // once.
     let old = publisher.client.session.clone();
     publisher.stop().await;
     let left = server.delete(&old).status().as_u16();

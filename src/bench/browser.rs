@@ -1,4 +1,5 @@
-//! Real browsers as publisher and viewer, driven by the scripts of `tests/browser`: the largest gap between frames that were shown.
+//! Real browsers as publisher and viewer, driven by the scripts of `tests/browser`: the largest gap
+//! between frames that were shown.
 
 use std::io;
 use std::path::Path;
@@ -51,7 +52,8 @@ struct Said {
 
 /// How many kills there will be.
 pub(super) fn kills(settings: &Settings, arms: usize) -> u64 {
-    let each = u64::from(settings.turns.unwrap_or(TURNS)) * u64::from(settings.kills.unwrap_or(KILLS));
+    let each =
+        u64::from(settings.turns.unwrap_or(TURNS)) * u64::from(settings.kills.unwrap_or(KILLS));
     each * (arms * settings.browsers.len() * ways(settings).len()) as u64
 }
 
@@ -129,7 +131,8 @@ fn run(
         "loss": way.conditions.loss,
         "seed": settings.seed.wrapping_add(turn.into()),
     });
-    let program = std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
+    let program =
+        std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
     let mut command = Command::new("node");
     command
         .current_dir(folder)
@@ -139,7 +142,10 @@ fn run(
         .stdin(Stdio::null());
     let output = children::output(&mut command).map_err(|error| node_error(&error))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let said = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+    let said = text
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str(line).ok());
     said.ok_or_else(|| {
         let error = String::from_utf8_lossy(&output.stderr);
         let why = reason(&error).unwrap_or("no result");
@@ -157,8 +163,15 @@ pub(super) fn node_error(error: &io::Error) -> BenchError {
 
 /// The line of a script's complaints that says most.
 pub(super) fn reason(complaints: &str) -> Option<&str> {
-    let lines = || complaints.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines().find(|line| line.contains("Error")).or_else(|| lines().next())
+    let lines = || {
+        complaints
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
+    lines()
+        .find(|line| line.contains("Error"))
+        .or_else(|| lines().next())
 }
 
 /// The scripts and what they need are there.

@@ -1,6 +1,7 @@
 //! The processes that a benchmark has started: none of them outlives it, however it is ended.
 //!
-//! Each has a process group of its own, so that Ctrl-C on a terminal reaches the benchmark alone, which then decides.
+//! Each has a process group of its own, so that Ctrl-C on a terminal reaches the benchmark alone,
+//! which then decides.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -118,15 +119,23 @@ mod tests {
     #[test]
     fn a_process_that_is_killed_takes_along_what_it_has_started() {
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped());
+        command
+            .args(["-c", "sleep 600 & echo $!; wait"])
+            .stdout(Stdio::piped());
         let mut child = spawn(&mut command, false).expect("it starts");
         let mut line = String::new();
         let out = child.stdout.take().expect("a pipe");
         io::BufRead::read_line(&mut io::BufReader::new(out), &mut line).expect("a line");
-        let inner = line.trim().parse().ok().and_then(Pid::from_raw).expect("a number");
+        let inner = line
+            .trim()
+            .parse()
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a number");
         kill(&mut child);
         let ends = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", inner.as_raw_nonzero())).unwrap_or_default();
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", inner.as_raw_nonzero()))
+                .unwrap_or_default();
             stat.is_empty() || stat.contains(") Z ")
         };
         let over = (0..500).any(|_| {

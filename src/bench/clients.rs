@@ -44,7 +44,8 @@ pub(super) struct Look {
 pub(super) struct Sample {
     /// From the last packet before to the first after; `None` where none came.
     pub gap: Option<Duration>,
-    /// Since the kill: when the viewer began its handshake, had it complete, and authenticated the first packet.
+    /// Since the kill: when the viewer began its handshake, had it complete, and authenticated the
+    /// first packet.
     pub hello: Option<Duration>,
     pub connected: Option<Duration>,
     pub first: Option<Duration>,
@@ -84,7 +85,10 @@ impl Clients {
                 // Without it no client joins, and that is told.
                 let _ = http::serve(http_settings, ordered, news, Arc::clone(&waker));
             };
-            http = std::thread::Builder::new().name("http".into()).spawn(serve).ok();
+            http = std::thread::Builder::new()
+                .name("http".into())
+                .spawn(serve)
+                .ok();
         })
         .map_err(BenchError::system("cannot start the clients"))?;
         let mut clients = Self {
@@ -115,7 +119,8 @@ impl Clients {
         }
         let viewers = clients.viewers.clone();
         clients.wait("not all viewers get media", JOIN_TIME, move |crowd| {
-            let has_media = |viewer: &usize| crowd.viewer(*viewer).is_some_and(|v| v.last().is_some());
+            let has_media =
+                |viewer: &usize| crowd.viewer(*viewer).is_some_and(|v| v.last().is_some());
             viewers.iter().all(has_media)
         })?;
         Ok(clients)
@@ -136,15 +141,23 @@ impl Clients {
         holds: impl Fn(&Crowd) -> bool + Clone + Send + 'static,
     ) -> Result<(), BenchError> {
         let deadline = Instant::now() + patience;
-        let everyone: Vec<usize> = self.viewers.iter().copied().chain([self.publisher]).collect();
+        let everyone: Vec<usize> = self
+            .viewers
+            .iter()
+            .copied()
+            .chain([self.publisher])
+            .collect();
         loop {
             let holds = holds.clone();
             if self.ask(move |crowd, _| holds(crowd))? {
                 return Ok(());
             }
             let seats = everyone.clone();
-            let failed = self.ask(move |crowd, _| seats.iter().find_map(|seat| crowd.sight(*seat).failed))?;
-            if let Some(why) = failed.or_else(|| (Instant::now() > deadline).then(|| what.to_owned())) {
+            let failed =
+                self.ask(move |crowd, _| seats.iter().find_map(|seat| crowd.sight(*seat).failed))?;
+            if let Some(why) =
+                failed.or_else(|| (Instant::now() > deadline).then(|| what.to_owned()))
+            {
                 return Err(BenchError::Clients(format!("{what}: {why}")));
             }
             std::thread::sleep(LOOK);
@@ -156,11 +169,14 @@ impl Clients {
         let publisher = self.publisher;
         self.ask(move |crowd, _| {
             let camera = crowd.media(publisher).and_then(|media| media.camera());
-            camera.map_or((0, 0), |c| (c.next_index(Kind::Audio), c.next_index(Kind::Video)))
+            camera.map_or((0, 0), |c| {
+                (c.next_index(Kind::Audio), c.next_index(Kind::Video))
+            })
         })
     }
 
-    /// What a viewer of ours saw of the kill at `killed`, and whether all clients have done with it.
+    /// What a viewer of ours saw of the kill at `killed`, and whether all clients have done with
+    /// it.
     pub fn look(&self, life: Life, killed: Instant) -> Result<Look, BenchError> {
         let (publisher, viewer) = (self.publisher, self.viewers[0]);
         self.ask(move |crowd, _| {
@@ -170,7 +186,10 @@ impl Clients {
                     .client(seat)
                     .map_or((None, None), |c| (c.hello_at, c.connected_at))
             };
-            let gaps = crowd.viewer(viewer).map(|v| v.gaps.as_slice()).unwrap_or_default();
+            let gaps = crowd
+                .viewer(viewer)
+                .map(|v| v.gaps.as_slice())
+                .unwrap_or_default();
             Look {
                 gap: gaps
                     .iter()
@@ -194,7 +213,12 @@ impl Clients {
     /// The largest gap between media of the first viewer since the last call.
     pub fn widest(&self) -> Result<Duration, BenchError> {
         let viewer = self.viewers[0];
-        self.ask(move |crowd, _| crowd.viewer_mut(viewer).map(Viewer::take_widest).unwrap_or_default())
+        self.ask(move |crowd, _| {
+            crowd
+                .viewer_mut(viewer)
+                .map(Viewer::take_widest)
+                .unwrap_or_default()
+        })
     }
 
     /// Renews one viewer's keys, and waits until the handshake is complete.
@@ -205,9 +229,14 @@ impl Clients {
             crowd.client(viewer).map_or(0, |client| client.handshakes)
         })?;
         let deadline = Instant::now() + JOIN_TIME;
-        while self.ask(move |crowd, _| crowd.client(viewer).map_or(0, |client| client.handshakes))? == before {
+        while self
+            .ask(move |crowd, _| crowd.client(viewer).map_or(0, |client| client.handshakes))?
+            == before
+        {
             if Instant::now() > deadline {
-                return Err(BenchError::Clients("a handshake does not complete".to_owned()));
+                return Err(BenchError::Clients(
+                    "a handshake does not complete".to_owned(),
+                ));
             }
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -227,7 +256,8 @@ impl Clients {
         let repeated = repeated.to_vec();
         self.ask(move |crowd, _| {
             let sample = |(place, seat): (usize, &usize)| {
-                let since = |at: Option<Instant>| at.and_then(|at| at.checked_duration_since(killed));
+                let since =
+                    |at: Option<Instant>| at.and_then(|at| at.checked_duration_since(killed));
                 let viewer = crowd.viewer(*seat);
                 let client = crowd.client(*seat);
                 let gap = viewer.and_then(|v| {
@@ -248,7 +278,8 @@ impl Clients {
                     connected: since(client.and_then(|c| c.connected_at)),
                     first: since(gap.map(|gap| gap.first)),
                     missing,
-                    repeated: viewer.map_or(0, |v| v.repeated()) - repeated.get(place).copied().unwrap_or_default(),
+                    repeated: viewer.map_or(0, |v| v.repeated())
+                        - repeated.get(place).copied().unwrap_or_default(),
                 }
             };
             viewers.iter().enumerate().map(sample).collect()
@@ -267,7 +298,12 @@ impl Clients {
 
     /// Adds up what went wrong on the clients' side.
     pub fn finish(&self, turn: &mut Turn) -> Result<(), BenchError> {
-        let seats: Vec<usize> = self.viewers.iter().copied().chain([self.publisher]).collect();
+        let seats: Vec<usize> = self
+            .viewers
+            .iter()
+            .copied()
+            .chain([self.publisher])
+            .collect();
         let (rejoined, undecryptable, replayed, dropped) = self.ask(move |crowd, _| {
             let mut sums = (0, 0, 0, crowd.dropped);
             for seat in seats {

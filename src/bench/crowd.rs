@@ -1,4 +1,5 @@
-//! All clients of a run, in one thread: their sockets, the way to the server, their pages, and one clock.
+//! All clients of a run, in one thread: their sockets, the way to the server, their pages, and one
+//! clock.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -34,7 +35,8 @@ pub(crate) struct CrowdSettings {
     pub conditions: Conditions,
     pub manner: Manner,
     pub way: Way,
-    /// A life of the server is told by the session in which a packet comes, since nobody says when the server is killed.
+    /// A life of the server is told by the session in which a packet comes, since nobody says when
+    /// the server is killed.
     pub by_session: bool,
     pub seed: u64,
 }
@@ -125,8 +127,8 @@ pub(crate) struct Handle {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// Starts a crowd's thread. `orders` leads to the HTTP side, whose news comes back through the sender and the waker that `with_news`
-/// is given.
+/// Starts a crowd's thread. `orders` leads to the HTTP side, whose news comes back through the
+/// sender and the waker that `with_news` is given.
 pub(crate) fn start(
     settings: CrowdSettings,
     orders: tokio::sync::mpsc::UnboundedSender<Order>,
@@ -165,7 +167,10 @@ pub(crate) fn start(
 
 impl Handle {
     /// Runs `task` inside the loop and returns what it returns. `None` once the loop has ended.
-    pub fn ask<T: Send + 'static>(&self, task: impl FnOnce(&mut Crowd, Instant) -> T + Send + 'static) -> Option<T> {
+    pub fn ask<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Crowd, Instant) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = mpsc::channel();
         let task: Task = Box::new(move |crowd, now| {
             let _ = reply.send(task(crowd, now));
@@ -194,7 +199,12 @@ impl Drop for Handle {
 }
 
 impl Crowd {
-    fn run(mut self, mut poll: Poll, tasks: &mpsc::Receiver<Task>, incoming: &mpsc::Receiver<News>) {
+    fn run(
+        mut self,
+        mut poll: Poll,
+        tasks: &mpsc::Receiver<Task>,
+        incoming: &mpsc::Receiver<News>,
+    ) {
         let mut events = Events::with_capacity(1024);
         loop {
             let wait = self
@@ -212,9 +222,13 @@ impl Crowd {
                 .map(|t| t.0)
                 .collect();
             for (number, seat) in ready.into_iter().enumerate() {
-                // A publisher has a machine of its own: it does not wait until all viewers have done their sums.
+                // A publisher has a machine of its own: it does not wait until all viewers have
+                // done their sums.
                 if number % 4 == 0 {
-                    self.publishers.clone().into_iter().for_each(|seat| self.receive(seat));
+                    self.publishers
+                        .clone()
+                        .into_iter()
+                        .for_each(|seat| self.receive(seat));
                 }
                 self.receive(seat);
             }
@@ -245,7 +259,11 @@ impl Crowd {
         while let Some(parcel) = self.path.arrive(now) {
             self.deliver(now, parcel);
         }
-        while self.later.peek().is_some_and(|Reverse(later)| later.at <= now) {
+        while self
+            .later
+            .peek()
+            .is_some_and(|Reverse(later)| later.at <= now)
+        {
             if let Some(Reverse(later)) = self.later.pop() {
                 self.hear(now, later.news);
             }
@@ -269,9 +287,15 @@ impl Crowd {
         let mut buffers = std::mem::take(&mut self.buffers);
         loop {
             let mut metas = [RecvMeta::default(); BATCH];
-            let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
-            let Some(place) = self.seats.get(seat) else { break };
-            let count = match place.state.recv((&place.socket).into(), &mut slices, &mut metas) {
+            let mut slices: Vec<IoSliceMut<'_>> =
+                buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+            let Some(place) = self.seats.get(seat) else {
+                break;
+            };
+            let count = match place
+                .state
+                .recv((&place.socket).into(), &mut slices, &mut metas)
+            {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
@@ -314,7 +338,9 @@ impl Crowd {
 
     fn put_on_wire(&mut self, seat: usize, data: &[u8]) {
         let place = &mut self.seats[seat];
-        let Stage::In(client) = &place.stage else { return };
+        let Stage::In(client) = &place.stage else {
+            return;
+        };
         let transmit = quinn_udp::Transmit {
             destination: client.server,
             ecn: None,
@@ -322,7 +348,11 @@ impl Crowd {
             segment_size: None,
             src_ip: None,
         };
-        if place.state.try_send((&place.socket).into(), &transmit).is_err() {
+        if place
+            .state
+            .try_send((&place.socket).into(), &transmit)
+            .is_err()
+        {
             self.dropped += 1;
         }
     }
@@ -331,7 +361,9 @@ impl Crowd {
     fn settle(&mut self, now: Instant, seat: usize) {
         loop {
             let place = &mut self.seats[seat];
-            let Stage::In(client) = &mut place.stage else { return };
+            let Stage::In(client) = &mut place.stage else {
+                return;
+            };
             if client.wants_to_move() {
                 self.move_seat(seat);
                 continue;
@@ -349,7 +381,9 @@ impl Crowd {
             }
         }
         let place = &mut self.seats[seat];
-        let Stage::In(client) = &mut place.stage else { return };
+        let Stage::In(client) = &mut place.stage else {
+            return;
+        };
         let outgoing: Vec<Bytes> = client.outgoing().collect();
         let link = link(client);
         let next = [client.next_timeout(), place.page.next(now, link)]
@@ -378,7 +412,9 @@ impl Crowd {
 
     fn move_seat(&mut self, seat: usize) {
         let place = &mut self.seats[seat];
-        let Stage::In(client) = &mut place.stage else { return };
+        let Stage::In(client) = &mut place.stage else {
+            return;
+        };
         let ip = client.server.ip();
         let _ = self.registry.deregister(&mut place.socket);
         // Without a new port the client keeps the old one, and ICE goes on from there.
@@ -463,7 +499,8 @@ impl Crowd {
     pub fn add(&mut self, now: Instant, media: Media, server: IpAddr) -> io::Result<usize> {
         let (mut socket, state, own) = bind(server)?;
         let seat = self.seats.len();
-        self.registry.register(&mut socket, Token(seat), Interest::READABLE)?;
+        self.registry
+            .register(&mut socket, Token(seat), Interest::READABLE)?;
         if media.role() == Role::Publisher {
             self.publishers.push(seat);
         }
@@ -482,7 +519,8 @@ impl Crowd {
         Ok(seat)
     }
 
-    /// The server was killed: what is read from now on is from its next life. Whatever it sent before has been read.
+    /// The server was killed: what is read from now on is from its next life. Whatever it sent
+    /// before has been read.
     pub fn next_life(&mut self) -> Life {
         for seat in 0..self.seats.len() {
             self.receive(seat);

@@ -1,4 +1,5 @@
-//! What a server writes to its disk. It may write nowhere but in its state folder (the sandbox sees to that), so that folder is watched.
+//! What a server writes to its disk. It may write nowhere but in its state folder (the sandbox sees
+//! to that), so that folder is watched.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -42,7 +43,9 @@ impl Watch {
     pub fn new(state: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let inside = fs::read_dir(state)?.flatten().map(|entry| entry.path());
-        let folders = inside.filter(|path| path.is_dir()).chain([state.to_owned()]);
+        let folders = inside
+            .filter(|path| path.is_dir())
+            .chain([state.to_owned()]);
         let flags = WatchFlags::CREATE
             | WatchFlags::MODIFY
             | WatchFlags::MOVED_TO
@@ -69,7 +72,9 @@ impl Watch {
                     .iter()
                     .find(|(wd, _)| *wd == event.wd())
                     .map(|(_, path)| path);
-                let name = event.file_name().map(|name| ffi::OsStr::from_bytes(name.to_bytes()));
+                let name = event
+                    .file_name()
+                    .map(|name| ffi::OsStr::from_bytes(name.to_bytes()));
                 let size = folder
                     .zip(name)
                     .and_then(|(folder, name)| fs::metadata(folder.join(name)).ok());

@@ -1,5 +1,5 @@
-//! The HTTP side of all clients: sessions by WHIP and WHEP, and their event streams, with the delay of the way to the server. The rhythm
-//! of attempts is that of `rekindle.js`.
+//! The HTTP side of all clients: sessions by WHIP and WHEP, and their event streams, with the delay
+//! of the way to the server. The rhythm of attempts is that of `rekindle.js`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,8 @@ use super::client::page::Hello;
 use super::target::Target;
 use crate::ids::Role;
 
-/// As in `rekindle.js`: how long until the next attempt to open the event stream, and how long one may take.
+/// As in `rekindle.js`: how long until the next attempt to open the event stream, and how long one
+/// may take.
 const RETRY: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(500)];
 const ATTEMPT: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(4000)];
 /// How long a POST may take.
@@ -64,7 +65,8 @@ pub(crate) enum What {
     Joined(Joined),
     /// It cannot be had.
     Failed(String),
-    /// First event of a stream: which process answers, whether it has keys, and whether a handshake is under way.
+    /// First event of a stream: which process answers, whether it has keys, and whether a handshake
+    /// is under way.
     Hello(Hello),
     /// A handshake has begun.
     Seen,
@@ -104,7 +106,9 @@ pub(crate) fn serve(
     news: mpsc::Sender<News>,
     waker: Arc<Waker>,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let settings = Arc::new(settings);
     runtime.block_on(async {
         let mut tasks: Vec<Option<JoinHandle<()>>> = Vec::new();
@@ -114,7 +118,9 @@ pub(crate) fn serve(
                 tasks.resize_with(seat + 1, || None);
             }
             let visitor = Visitor {
-                random: Random::new(settings.seed ^ ((seat as u64) << 32) ^ u64::from(join.session)),
+                random: Random::new(
+                    settings.seed ^ ((seat as u64) << 32) ^ u64::from(join.session),
+                ),
                 settings: settings.clone(),
                 seat,
                 session: join.session,
@@ -148,13 +154,20 @@ enum Failure {
 impl Visitor {
     async fn run(mut self, join: JoinRequest) {
         if let Some(old) = &join.leave {
-            let _ = timeout(ATTEMPT[0], self.request(Method::DELETE, old, Body::empty(), &[])).await;
+            let _ = timeout(
+                ATTEMPT[0],
+                self.request(Method::DELETE, old, Body::empty(), &[]),
+            )
+            .await;
         }
         let Some((answer, events)) = self.join(&join).await else {
             return;
         };
         let has_stream = events.is_some();
-        self.tell(What::Joined(Joined { has_stream, ..answer }));
+        self.tell(What::Joined(Joined {
+            has_stream,
+            ..answer
+        }));
         if let Some(events) = events {
             self.listen(&events).await;
         }
@@ -179,7 +192,11 @@ impl Visitor {
         loop {
             let headers = [(CONTENT_TYPE.as_str(), "application/sdp")];
             let offer = Body::from(join.offer.clone());
-            let response = timeout(POST_TIME, self.request(Method::POST, &endpoint, offer, &headers)).await;
+            let response = timeout(
+                POST_TIME,
+                self.request(Method::POST, &endpoint, offer, &headers),
+            )
+            .await;
             tries += 1;
             let Ok(Ok(response)) = response else {
                 sleep(self.retry_delay(tries * Duration::from_millis(50))).await;
@@ -190,7 +207,8 @@ impl Visitor {
             let header = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
             let later = header(RETRY_AFTER.as_str()).is_some() || status.is_server_error();
             if status == StatusCode::CREATED {
-                let location = header(LOCATION.as_str()).map(|l| self.settings.target.resolve(&endpoint, &l));
+                let location =
+                    header(LOCATION.as_str()).map(|l| self.settings.target.resolve(&endpoint, &l));
                 let events = header(LINK.as_str())
                     .filter(|link| link.contains("server-sent-events"))
                     .and_then(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()))
@@ -209,7 +227,9 @@ impl Visitor {
                 sleep(self.settings.retry.mul_f64(jitter)).await;
                 continue;
             }
-            self.tell(What::Failed(format!("the server answered {status} to a new session")));
+            self.tell(What::Failed(format!(
+                "the server answered {status} to a new session"
+            )));
             return None;
         }
     }
@@ -256,7 +276,9 @@ impl Visitor {
     async fn read_events(&self, events: &str, attempt: Duration) -> Result<Option<()>, Failure> {
         let headers = [(ACCEPT.as_str(), "text/event-stream")];
         let request = self.request(Method::GET, events, Body::empty(), &headers);
-        let response = timeout(attempt, request).await.map_err(|_| Failure::Other)??;
+        let response = timeout(attempt, request)
+            .await
+            .map_err(|_| Failure::Other)??;
         match response.status().as_u16() {
             200 => {}
             404 | 410 => return Ok(None),
@@ -272,13 +294,21 @@ impl Visitor {
                 heard |= self.event(&block);
             }
         }
-        if heard { Ok(Some(())) } else { Err(Failure::Other) }
+        if heard {
+            Ok(Some(()))
+        } else {
+            Err(Failure::Other)
+        }
     }
 
     /// One event; whether it was the first of a stream.
     fn event(&self, block: &[u8]) -> bool {
         let text = String::from_utf8_lossy(block);
-        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+        };
         let data: Value = field("data:")
             .and_then(|data| serde_json::from_str(data).ok())
             .unwrap_or_default();
@@ -289,7 +319,9 @@ impl Visitor {
                     process: data.get("process").unwrap_or(&data["boot"]).to_string(),
                     connected: data["connected"] == true,
                     handshaking: data["handshaking"] == true,
-                    patience: Duration::from_millis(data["patience_ms"].as_u64().unwrap_or_default()),
+                    patience: Duration::from_millis(
+                        data["patience_ms"].as_u64().unwrap_or_default(),
+                    ),
                 }));
                 true
             }
@@ -309,7 +341,8 @@ impl Visitor {
         }
     }
 
-    /// One request on a connection of its own. The answer's head has come one way before this returns; what follows it has not.
+    /// One request on a connection of its own. The answer's head has come one way before this
+    /// returns; what follows it has not.
     async fn request(
         &self,
         method: Method,
@@ -320,7 +353,10 @@ impl Visitor {
         let target = &self.settings.target;
         let one_way = self.settings.one_way;
         let stream = connect(target.address, one_way).await?;
-        let mut request = Request::builder().method(method).uri(url).header(HOST, &target.host);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(HOST, &target.host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -333,13 +369,18 @@ impl Visitor {
             .map_err(|_| Failure::Other)?;
         tokio::spawn(connection);
         delay(one_way).await;
-        let response = sender.send_request(request).await.map_err(|_| Failure::Other)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|_| Failure::Other)?;
         // Keeps the connection open for as long as the body is read.
         let (head, body) = response.into_parts();
-        let kept = Body::new(body).into_data_stream().map(move |part: Result<Bytes, _>| {
-            let _ = &sender;
-            part
-        });
+        let kept = Body::new(body)
+            .into_data_stream()
+            .map(move |part: Result<Bytes, _>| {
+                let _ = &sender;
+                part
+            });
         if head.status != StatusCode::OK {
             delay(one_way).await;
         }

@@ -30,10 +30,17 @@ impl Machine {
             value.unwrap_or_default()
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
-        let memory = memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok());
+        let memory = memory
+            .split(' ')
+            .next()
+            .and_then(|kib| kib.parse::<u64>().ok());
         Self {
             rekindle: env!("CARGO_PKG_VERSION"),
-            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+            profile: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            },
             features: if cfg!(feature = "full-state") {
                 "bench,full-state"
             } else {
@@ -45,7 +52,11 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: memory.unwrap_or_default() / 1024,
             architecture: std::env::consts::ARCH,
-            load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
+            load: read("/proc/loadavg")
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 }

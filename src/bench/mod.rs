@@ -1,9 +1,11 @@
 //! `rekindle bench resume`: what a restart costs those who watch.
 //!
-//! Servers run as child processes, are killed with SIGKILL and started again; clients of our own join them by WHIP and WHEP, and tell
-//! from authentic packets what was lost and for how long. Every arm takes its turn in one run, so that a machine's mood hits all alike.
+//! Servers run as child processes, are killed with SIGKILL and started again; clients of our own
+//! join them by WHIP and WHEP, and tell from authentic packets what was lost and for how long.
+//! Every arm takes its turn in one run, so that a machine's mood hits all alike.
 //!
-//! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets), `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
+//! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets),
+//!   `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
 //! - Real browsers: `browser`.
 //! - The servers: `server`, `disk`, `target`.
 //! - The run: `scenario`, `turn`, `vault`, `sweep`, `run`; how it ends: `stop`, `children`.

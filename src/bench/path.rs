@@ -1,4 +1,5 @@
-//! The way between a client and the server: delay and loss in both directions, as a relay between them would make them.
+//! The way between a client and the server: delay and loss in both directions, as a relay between
+//! them would make them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -120,13 +121,18 @@ mod tests {
         let arrival = t + Duration::from_millis(25);
         assert_eq!(path.next(), Some(arrival));
         assert!(path.arrive(arrival - Duration::from_micros(1)).is_none());
-        let order: Vec<u8> = std::iter::from_fn(|| path.arrive(arrival)).map(|p| p.data[0]).collect();
+        let order: Vec<u8> = std::iter::from_fn(|| path.arrive(arrival))
+            .map(|p| p.data[0])
+            .collect();
         assert_eq!(order, [0, 1, 2]);
     }
 
     #[test]
     fn a_clear_way_keeps_nothing() {
-        assert_eq!(path(0, 0.0).send(Instant::now(), parcel(7)), Some(parcel(7)));
+        assert_eq!(
+            path(0, 0.0).send(Instant::now(), parcel(7)),
+            Some(parcel(7))
+        );
     }
 
     #[test]

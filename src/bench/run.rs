@@ -26,8 +26,8 @@ const COST_ROUNDS: usize = 4;
 /// Runs a benchmark, prints its table, and writes what was asked for.
 ///
 /// # Errors
-/// [`BenchError`], with the cause. A viewer that gets no media again is no error but a result. What a sweep has measured before an error
-/// is reported all the same.
+/// [`BenchError`], with the cause. A viewer that gets no media again is no error but a result. What
+/// a sweep has measured before an error is reported all the same.
 pub fn run(settings: &Settings) -> Result<(), BenchError> {
     let reports = settings.sweep.is_some();
     let stop = Stop::listen(reports).map_err(BenchError::system("cannot listen to signals"))?;
@@ -59,7 +59,10 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
     let mut arms = settings.arms.clone();
     if against.is_some() {
         arms = vec![Arm::Reconnect];
-        notes.push("The server is not ours to kill: all clients leave it at once and come again.".to_owned());
+        notes.push(
+            "The server is not ours to kill: all clients leave it at once and come again."
+                .to_owned(),
+        );
     }
     if settings.sweep.is_some() && arms.contains(&Arm::Reconnect) {
         return Err(BenchError::Options(
@@ -79,10 +82,16 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
     }
     let machine = Machine::here();
     if machine.profile == "debug" {
-        notes.push("This is a debug build: its figures say little. Build with --release.".to_owned());
+        notes.push(
+            "This is a debug build: its figures say little. Build with --release.".to_owned(),
+        );
     }
     // Every client is a socket and an event stream.
-    let most = scenarios.iter().map(|s| s.viewers).max().unwrap_or_default();
+    let most = scenarios
+        .iter()
+        .map(|s| s.viewers)
+        .max()
+        .unwrap_or_default();
     crate::server::raise_open_files((4 * most + 256) as u64);
 
     if settings.sweep.is_some() {
@@ -102,12 +111,13 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
         })
         .sum();
     let progress = progress(total + browser::kills(settings, arms.len()));
-    let handshake = if against.is_none() && settings.browsers.is_empty() && arms.contains(&Arm::Rehandshake) {
-        progress.set_message("what one handshake costs");
-        Some(handshake_cost(settings)?)
-    } else {
-        None
-    };
+    let handshake =
+        if against.is_none() && settings.browsers.is_empty() && arms.contains(&Arm::Rehandshake) {
+            progress.set_message("what one handshake costs");
+            Some(handshake_cost(settings)?)
+        } else {
+            None
+        };
     let mut results = Vec::new();
     for scenario in &scenarios {
         let (turns, kills) = scenario.plan(settings.turns, settings.kills);
@@ -118,7 +128,9 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
                 let seed = settings.seed.wrapping_mul(1000).wrapping_add(u64::from(n));
                 let mut told = || progress.inc(1);
                 turns.push(match &against {
-                    Some(target) => turn::run_against(settings, scenario, target, kills, seed, &mut told)?,
+                    Some(target) => {
+                        turn::run_against(settings, scenario, target, kills, seed, &mut told)?
+                    }
                     None => turn::run(settings, scenario, *arm, kills, seed, &mut told)?,
                 });
             }
@@ -138,7 +150,9 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
     })?;
     let vault = match settings.vault_peers {
         0 => None,
-        peers => Some(vault::measure(settings, peers, |what| progress.set_message(what))?),
+        peers => Some(vault::measure(settings, peers, |what| {
+            progress.set_message(what)
+        })?),
     };
     progress.finish_and_clear();
     let report = Report {
@@ -159,20 +173,23 @@ fn progress(total: u64) -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(total), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} kills, {elapsed}  {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} kills, {elapsed}  {msg}")
+    {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 
-/// What one handshake costs a server, all in, with hardly any media beside it: renewals one after another.
+/// What one handshake costs a server, all in, with hardly any media beside it: renewals one after
+/// another.
 fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
     let mut server = Server::new(settings.folder.as_deref(), &[])?;
     server.spawn()?;
     server.wait_until_up()?;
     let target = server.http().map(Target::own);
-    let target = target.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
+    let target =
+        target.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
     let scenario = Scenario {
         viewers: COST_VIEWERS,
         down: Duration::ZERO,
@@ -185,7 +202,14 @@ fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
         fps: 1,
         video_bitrate: 8_000,
     };
-    let clients = Clients::join(settings, &scenario, Arm::Rehandshake, &target, slow, settings.seed)?;
+    let clients = Clients::join(
+        settings,
+        &scenario,
+        Arm::Rehandshake,
+        &target,
+        slow,
+        settings.seed,
+    )?;
     std::thread::sleep(Duration::from_millis(500));
     // What goes on besides.
     let (began, before) = (Instant::now(), server.used());
@@ -197,7 +221,10 @@ fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
             clients.renew(place)?;
         }
     }
-    let (took, spent) = (began.elapsed(), server.used().cpu.saturating_sub(before.cpu));
+    let (took, spent) = (
+        began.elapsed(),
+        server.used().cpu.saturating_sub(before.cpu),
+    );
     let handshakes = COST_ROUNDS * COST_VIEWERS;
     let cpu = spent.saturating_sub(took.mul_f64(idle)) / handshakes as u32;
     Ok(HandshakeCost {

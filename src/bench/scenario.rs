@@ -132,8 +132,9 @@ impl Scenario {
         (turns.unwrap_or(usual_turns), kills.unwrap_or(usual_kills))
     }
 
-    /// What the publisher sends: what is wished, else no more than this machine passes on to all viewers with time left for other things.
-    /// Where that is little there are fewer frames, so that packets are full as they are elsewhere.
+    /// What the publisher sends: what is wished, else no more than this machine passes on to all
+    /// viewers with time left for other things. Where that is little there are fewer frames, so
+    /// that packets are full as they are elsewhere.
     pub fn camera(&self, fps: Option<u32>, video_bitrate: Option<u32>) -> CameraSettings {
         const USUAL: u32 = 1_500_000;
         const USUAL_FPS: u32 = 30;
@@ -181,8 +182,15 @@ mod tests {
         };
         let scenarios = axes.scenarios();
         assert_eq!(scenarios.len(), 6);
-        assert!(scenarios.iter().all(|s| s.down.is_zero() && s.conditions.loss == 0.0));
-        assert_eq!(scenarios[5].title(), "10 viewers, round trip 100 ms, instant restart");
+        assert!(
+            scenarios
+                .iter()
+                .all(|s| s.down.is_zero() && s.conditions.loss == 0.0)
+        );
+        assert_eq!(
+            scenarios[5].title(),
+            "10 viewers, round trip 100 ms, instant restart"
+        );
     }
 
     #[test]
@@ -191,8 +199,13 @@ mod tests {
             viewers: Some(vec![1, 1000]),
             ..Axes::default()
         };
-        let cameras = axes.scenarios().into_iter().map(|scenario| scenario.camera(None, None));
-        let sent: Vec<_> = cameras.map(|camera| (camera.fps, camera.video_bitrate)).collect();
+        let cameras = axes
+            .scenarios()
+            .into_iter()
+            .map(|scenario| scenario.camera(None, None));
+        let sent: Vec<_> = cameras
+            .map(|camera| (camera.fps, camera.video_bitrate))
+            .collect();
         assert_eq!(sent, [(30, 1_500_000), (10, 100_000)]);
     }
 }

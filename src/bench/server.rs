@@ -34,7 +34,8 @@ const OPTIONS: [&str; 10] = [
     "--resume-window=60s",
 ];
 
-/// The steps of one life of the server: when each was reached, in microseconds of the monotonic clock.
+/// The steps of one life of the server: when each was reached, in microseconds of the monotonic
+/// clock.
 pub(crate) type Steps = BTreeMap<String, Vec<u64>>;
 
 /// See the module.
@@ -80,7 +81,10 @@ impl Server {
         crate::vault::KeyFile::generate(&folder.path().join("key.txt"))
             .map_err(|error| BenchError::Server(error.to_string()))?;
         children::keep_folder(folder.path());
-        let options = OPTIONS.iter().map(ToString::to_string).chain(more.iter().cloned());
+        let options = OPTIONS
+            .iter()
+            .map(ToString::to_string)
+            .chain(more.iter().cloned());
         Ok(Self {
             options: options.collect(),
             folder,
@@ -114,7 +118,8 @@ impl Server {
     /// # Errors
     /// Where the program cannot be run.
     pub fn spawn(&mut self) -> Result<Instant, BenchError> {
-        let program = std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
+        let program =
+            std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).args(&self.options);
         // What the environment would set is not part of the run.
@@ -131,7 +136,8 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let spawned = Instant::now();
-        let mut child = children::spawn(&mut command, false).map_err(BenchError::system("cannot start a server"))?;
+        let mut child = children::spawn(&mut command, false)
+            .map_err(BenchError::system("cannot start a server"))?;
         let (ready, readied) = mpsc::channel();
         let (log, logged) = mpsc::channel();
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
@@ -211,7 +217,10 @@ impl Server {
             return Used::default();
         };
         let folder = PathBuf::from(format!("/proc/{}", running.child.id()));
-        let threads = fs::read_dir(folder.join("task")).into_iter().flatten().flatten();
+        let threads = fs::read_dir(folder.join("task"))
+            .into_iter()
+            .flatten()
+            .flatten();
         let nanoseconds = threads
             .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
             .filter_map(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok());
@@ -234,7 +243,9 @@ impl Server {
 
     /// How many threads the process runs.
     pub fn threads(&self) -> usize {
-        let Some(running) = &self.running else { return 0 };
+        let Some(running) = &self.running else {
+            return 0;
+        };
         fs::read_dir(format!("/proc/{}/task", running.child.id())).map_or(0, Iterator::count)
     }
 }

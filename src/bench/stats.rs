@@ -41,8 +41,8 @@ impl Summary {
     }
 }
 
-/// A percentile of sorted samples, by nearest rank: always one that was measured. The median of an even number is the mean of the two
-/// in the middle.
+/// A percentile of sorted samples, by nearest rank: always one that was measured. The median of an
+/// even number is the mean of the two in the middle.
 fn percentile(sorted: &[f64], percent: f64) -> Option<f64> {
     let n = sorted.len();
     if percent == 50.0 && n > 0 && n.is_multiple_of(2) {
@@ -62,7 +62,10 @@ mod tests {
         assert_eq!((all.n, all.min, all.max), (100, 1.0, 100.0));
         assert_eq!((all.median, all.p90, all.p99), (50.5, 90.0, 99.0));
         let one = Summary::of([7.0]).expect("a sample");
-        assert_eq!((one.median, one.p90, one.p99, one.max), (7.0, 7.0, 7.0, 7.0));
+        assert_eq!(
+            (one.median, one.p90, one.p99, one.max),
+            (7.0, 7.0, 7.0, 7.0)
+        );
         assert_eq!(Summary::of([]), None);
         assert_eq!(Summary::of([1.0, 4.0]).expect("samples").median, 2.5);
     }

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first one asks a run to come to an end and report what it has, the next one ends everything at once.
+//! Ctrl-C: the first one asks a run to come to an end and report what it has, the next one ends
+//! everything at once.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Listens to SIGINT, SIGTERM and SIGHUP from now on. `reports`: the run can come to an end of its own; else the first signal ends it.
+    /// Listens to SIGINT, SIGTERM and SIGHUP from now on. `reports`: the run can come to an end of
+    /// its own; else the first signal ends it.
     ///
     /// # Errors
     /// Where the system lets nobody listen.
@@ -28,35 +30,48 @@ impl Stop {
         let stop = Self::default();
         let asked = stop.0.clone();
         let (ready, readied) = mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            runtime.block_on(async {
-                let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-                let (mut interrupt, mut terminate, mut hangup) = match kinds.map(signal) {
-                    [Ok(a), Ok(b), Ok(c)] => {
-                        let _ = ready.send(Ok(()));
-                        (a, b, c)
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let kinds = [
+                        SignalKind::interrupt(),
+                        SignalKind::terminate(),
+                        SignalKind::hangup(),
+                    ];
+                    let (mut interrupt, mut terminate, mut hangup) = match kinds.map(signal) {
+                        [Ok(a), Ok(b), Ok(c)] => {
+                            let _ = ready.send(Ok(()));
+                            (a, b, c)
+                        }
+                        [a, b, c] => {
+                            let error = [a, b, c].into_iter().find_map(Result::err);
+                            let _ = ready
+                                .send(Err(error.unwrap_or_else(|| io::ErrorKind::Other.into())));
+                            return;
+                        }
+                    };
+                    loop {
+                        tokio::select! {
+                            _ = interrupt.recv() => {}
+                            _ = terminate.recv() => {}
+                            _ = hangup.recv() => {}
+                        }
+                        if asked.swap(true, Ordering::Relaxed) || !reports {
+                            children::end_all(CODE);
+                        }
+                        eprintln!(
+                            "\nstopping, and reporting what was measured; Ctrl-C again ends at once"
+                        );
                     }
-                    [a, b, c] => {
-                        let error = [a, b, c].into_iter().find_map(Result::err);
-                        let _ = ready.send(Err(error.unwrap_or_else(|| io::ErrorKind::Other.into())));
-                        return;
-                    }
-                };
-                loop {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                        _ = hangup.recv() => {}
-                    }
-                    if asked.swap(true, Ordering::Relaxed) || !reports {
-                        children::end_all(CODE);
-                    }
-                    eprintln!("\nstopping, and reporting what was measured; Ctrl-C again ends at once");
-                }
-            });
-        })?;
-        readied.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+                });
+            })?;
+        readied
+            .recv()
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
         Ok(stop)
     }
 

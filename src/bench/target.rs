@@ -35,7 +35,8 @@ impl Target {
         }
     }
 
-    /// Another server. The URL is that of the WHEP endpoint or of the WHIP endpoint; the other one differs in that word alone.
+    /// Another server. The URL is that of the WHEP endpoint or of the WHIP endpoint; the other one
+    /// differs in that word alone.
     ///
     /// # Errors
     /// [`BenchError::Against`] where the URL says no such thing.
@@ -84,7 +85,9 @@ impl Target {
     /// A reference in an answer as a path of this server (RFC 3986 §5.2, as far as servers use it).
     pub fn resolve(&self, endpoint: &str, reference: &str) -> String {
         if let Some((_, rest)) = reference.split_once("://") {
-            return rest.find('/').map_or("/".to_owned(), |at| rest[at..].to_owned());
+            return rest
+                .find('/')
+                .map_or("/".to_owned(), |at| rest[at..].to_owned());
         }
         if reference.starts_with('/') {
             return reference.to_owned();

@@ -33,7 +33,8 @@ pub(super) struct Kill {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub kills: Vec<Kill>,
-    /// How long the broadcast was watched undisturbed, and what the server used and wrote meanwhile.
+    /// How long the broadcast was watched undisturbed, and what the server used and wrote
+    /// meanwhile.
     pub steady: Duration,
     pub steady_cpu: Duration,
     pub steady_written: Option<Written>,
@@ -65,8 +66,16 @@ pub(super) fn run(
     server.spawn()?;
     server.wait_until_up()?;
     let target = server.http().map(Target::own);
-    let target = target.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
-    let clients = Clients::join(settings, scenario, arm, &target, settings.camera(scenario), seed)?;
+    let target =
+        target.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
+    let clients = Clients::join(
+        settings,
+        scenario,
+        arm,
+        &target,
+        settings.camera(scenario),
+        seed,
+    )?;
     let mut watch = Watch::new(&server.state()).ok();
     let mut turn = Turn::default();
     watch_steady(settings, &mut server, watch.as_mut(), &mut turn);
@@ -87,7 +96,8 @@ pub(super) fn run(
     Ok(turn)
 }
 
-/// Runs a turn against another server, which is not ours to kill: all clients leave it at once and come again.
+/// Runs a turn against another server, which is not ours to kill: all clients leave it at once and
+/// come again.
 pub(super) fn run_against(
     settings: &Settings,
     scenario: &Scenario,
@@ -107,15 +117,25 @@ pub(super) fn run_against(
     let mut turn = Turn::default();
     std::thread::sleep(settings.steady);
     for _ in 0..kills {
-        turn.kills
-            .push(kill(scenario, Arm::Reconnect, &clients, &mut Victim::Other, None)?);
+        turn.kills.push(kill(
+            scenario,
+            Arm::Reconnect,
+            &clients,
+            &mut Victim::Other,
+            None,
+        )?);
         told();
     }
     clients.finish(&mut turn)?;
     Ok(turn)
 }
 
-fn watch_steady(settings: &Settings, server: &mut Server, watch: Option<&mut Watch>, turn: &mut Turn) {
+fn watch_steady(
+    settings: &Settings,
+    server: &mut Server,
+    watch: Option<&mut Watch>,
+    turn: &mut Turn,
+) {
     // What joining has set in motion comes to rest.
     std::thread::sleep(SETTLE);
     let began = Instant::now();
@@ -176,7 +196,11 @@ fn kill(
         };
         viewers.iter().all(is_back)
     };
-    let all_back = clients.wait("not all viewers get media again", LOST_AFTER + scenario.down, back);
+    let all_back = clients.wait(
+        "not all viewers get media again",
+        LOST_AFTER + scenario.down,
+        back,
+    );
     let used = match victim {
         Victim::Own(server) => server.used(),
         Victim::Other => Used::default(),

@@ -34,7 +34,8 @@ pub(super) struct VaultResult {
     /// How long it took to write the records, each durably.
     #[serde(rename = "written_ms", serialize_with = "as_ms")]
     pub written: Duration,
-    /// From the start of the process to its first answer to a STUN check, which names a peer in the middle of the vault.
+    /// From the start of the process to its first answer to a STUN check, which names a peer in the
+    /// middle of the vault.
     pub first_stun_ms: Summary,
     /// From the start of the process until all records had been read.
     pub all_read_ms: Option<Summary>,
@@ -46,14 +47,18 @@ pub(super) fn measure(
     peers: usize,
     mut told: impl FnMut(String),
 ) -> Result<VaultResult, BenchError> {
-    let mut server = Server::new(settings.folder.as_deref(), &[format!("--max-peers={}", peers + 16)])?;
+    let mut server = Server::new(
+        settings.folder.as_deref(),
+        &[format!("--max-peers={}", peers + 16)],
+    )?;
     // Once, so that its ports are known.
     server.spawn()?;
     server.wait_until_up()?;
     server.kill();
     told(format!("writing {peers} records"));
     let began = Instant::now();
-    let socket = UdpSocket::bind(("127.0.0.1", 0)).map_err(BenchError::system("no socket for the checks"))?;
+    let socket = UdpSocket::bind(("127.0.0.1", 0))
+        .map_err(BenchError::system("no socket for the checks"))?;
     socket
         .set_nonblocking(true)
         .map_err(BenchError::system("no socket for the checks"))?;
@@ -95,7 +100,11 @@ pub(super) fn measure(
         server.wait_until_up()?;
         let spawned = monotonic_us(spawned);
         while Instant::now() < deadline {
-            if let Some(at) = server.steps().get("records").and_then(|times| times.first().copied()) {
+            if let Some(at) = server
+                .steps()
+                .get("records")
+                .and_then(|times| times.first().copied())
+            {
                 all.push(at.saturating_sub(spawned) as f64 / 1000.0);
                 break;
             }
@@ -105,7 +114,8 @@ pub(super) fn measure(
         // Answers to checks that are on their way still.
         while socket.recv_from(&mut answer).is_ok() {}
     }
-    let first_stun_ms = Summary::of(first).ok_or_else(|| BenchError::Server("it did not start".to_owned()))?;
+    let first_stun_ms =
+        Summary::of(first).ok_or_else(|| BenchError::Server("it did not start".to_owned()))?;
     Ok(VaultResult {
         peers,
         starts: STARTS,
@@ -172,14 +182,20 @@ fn fill(server: &Server, peers: usize) -> Result<(), BenchError> {
         let write = |first: usize| {
             let (vault, record) = (&opened.vault, &record);
             move || {
-                (first..peers)
-                    .step_by(WRITERS)
-                    .try_for_each(|n| vault.save(&record(n)?, SystemTime::now()).map_err(|e| bad(&e)))
+                (first..peers).step_by(WRITERS).try_for_each(|n| {
+                    vault
+                        .save(&record(n)?, SystemTime::now())
+                        .map_err(|e| bad(&e))
+                })
             }
         };
-        let writers: Vec<_> = (0..WRITERS).map(|first| scope.spawn(write(first))).collect();
-        writers
-            .into_iter()
-            .try_for_each(|writer| writer.join().unwrap_or_else(|_| Err(bad(&"a writer ended"))))
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|first| scope.spawn(write(first)))
+            .collect();
+        writers.into_iter().try_for_each(|writer| {
+            writer
+                .join()
+                .unwrap_or_else(|_| Err(bad(&"a writer ended")))
+        })
     })
 }

@@ -1,14 +1,15 @@
 //! Which address is whose.
 //!
-//! A STUN check shows that its sender knows a peer's credentials. It does not show that the sender is where the datagram says: anybody
-//! with a session of their own can send a check in the name of another browser's address, and whoever has seen a check can send it again
-//! from anywhere. So a check is a *claim*, and several peers may claim one address. The address *belongs* to the peer
+//! A STUN check shows that its sender knows a peer's credentials. It does not show that the sender
+//! is where the datagram says: anybody with a session of their own can send a check in the name of
+//! another browser's address, and whoever has seen a check can send it again from anywhere. So a
+//! check is a *claim*, and several peers may claim one address. The address *belongs* to the peer
 //!
 //! - that ran a DTLS handshake from there, or sent SRTP from there that its keys authenticate, or
 //! - whose record names it, until one of these happens.
 //!
-//! What comes from an address is tried for its owner first and then for those who claim it. Nobody loses an address by what another peer
-//! claims; each keeps a few, and gives up its own oldest.
+//! What comes from an address is tried for its owner first and then for those who claim it. Nobody
+//! loses an address by what another peer claims; each keeps a few, and gives up its own oldest.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,8 +24,8 @@ use crate::peer::{Done, Handshakes};
 const MAX_ADDRESSES: usize = 4;
 /// Peers that claim one address. One more, and the oldest claim goes.
 const MAX_CLAIMS: usize = 16;
-/// How long a claim lasts: a ClientHello is taken for so long after a check. Browsers check every 2.5 s at the least while media
-/// flows; 30 s is the consent of RFC 7675 §5.1.
+/// How long a claim lasts: a ClientHello is taken for so long after a check. Browsers check every
+/// 2.5 s at the least while media flows; 30 s is the consent of RFC 7675 §5.1.
 const PROOF: Duration = Duration::from_secs(30);
 
 /// An address from which some peer sends, or says that it does.
@@ -38,7 +39,8 @@ pub(super) struct Place {
     pub handshakes: Handshakes,
     /// When their timer goes off.
     pub armed: Option<Instant>,
-    /// A handshake that is complete and nobody's: after a start, the record of whose it is may not have been read yet.
+    /// A handshake that is complete and nobody's: after a start, the record of whose it is may not
+    /// have been read yet.
     pub orphan: Option<Done>,
 }
 
@@ -62,7 +64,10 @@ impl Place {
         self.claims.retain(|(known, _)| *known != id);
         self.claims.push((id, now));
         if self.claims.len() > MAX_CLAIMS {
-            let oldest = self.claims.iter().position(|(known, _)| Some(*known) != self.owner);
+            let oldest = self
+                .claims
+                .iter()
+                .position(|(known, _)| Some(*known) != self.owner);
             oldest.map(|oldest| self.claims.remove(oldest));
         }
     }
@@ -108,7 +113,8 @@ impl Addresses {
         place.claim(now, id);
     }
 
-    /// A peer's record names this address. Where two do, it is the first one's, and the other claims it.
+    /// A peer's record names this address. Where two do, it is the first one's, and the other
+    /// claims it.
     pub fn record(&mut self, now: Instant, id: usize, address: SocketAddr, members: &mut Members) {
         let key = self.enter(id, address, members);
         let place = &mut self.places[key];
@@ -116,7 +122,8 @@ impl Addresses {
         place.claim(now, id);
     }
 
-    /// Puts an address among a peer's own, as the latest; where they are too many, another one goes: first what it only claims.
+    /// Puts an address among a peer's own, as the latest; where they are too many, another one
+    /// goes: first what it only claims.
     fn enter(&mut self, id: usize, address: SocketAddr, members: &mut Members) -> usize {
         if let Some(member) = members.get_mut(id)
             && member.addresses.last() != Some(&address)
@@ -154,8 +161,12 @@ impl Addresses {
 
     /// A peer is not at this address any more, or has left.
     pub fn leave(&mut self, id: usize, address: SocketAddr) {
-        let Some(key) = self.find(address) else { return };
-        let Some(place) = self.places.get_mut(key) else { return };
+        let Some(key) = self.find(address) else {
+            return;
+        };
+        let Some(place) = self.places.get_mut(key) else {
+            return;
+        };
         place.claims.retain(|(known, _)| *known != id);
         place.owner.take_if(|owner| *owner == id);
         if place.owner.is_none() && place.claims.is_empty() {

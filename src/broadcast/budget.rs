@@ -12,7 +12,10 @@ pub(super) struct Budget {
 impl Budget {
     /// A budget that starts with `tokens`.
     pub fn new(now: Instant, tokens: u64) -> Self {
-        Self { tokens, refilled: now }
+        Self {
+            tokens,
+            refilled: now,
+        }
     }
 
     /// Takes tokens, if so many are there; `rate` of them come back each second, up to `burst`.

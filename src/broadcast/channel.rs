@@ -16,7 +16,8 @@ use super::track::Track;
 
 /// Most streams of one publisher at a time.
 const MAX_TRACKS: usize = 8;
-/// So many ended streams are remembered while viewers from before their end are there; beyond that, new streams are refused.
+/// So many ended streams are remembered while viewers from before their end are there; beyond that,
+/// new streams are refused.
 const MAX_ENDED: usize = 1024;
 /// Without media for so long, a channel's source counts as gone.
 pub(super) const SOURCE_SILENCE: Duration = Duration::from_secs(2);
@@ -85,7 +86,11 @@ impl Channel {
 
     /// Adds a viewer, whose mapping may be one that others share.
     pub fn add_viewer(&mut self, id: usize, mapping: Mapping) -> Arc<Mapping> {
-        if let Some(group) = self.groups.iter_mut().find(|group| *group.mapping == mapping) {
+        if let Some(group) = self
+            .groups
+            .iter_mut()
+            .find(|group| *group.mapping == mapping)
+        {
             group.viewers.push(id);
             return group.mapping.clone();
         }
@@ -108,7 +113,8 @@ impl Channel {
         }
     }
 
-    /// Takes the publisher out. Its streams are remembered as ended while viewers are there, since their SRTP indices must not be used twice.
+    /// Takes the publisher out. Its streams are remembered as ended while viewers are there, since
+    /// their SRTP indices must not be used twice.
     pub fn remove_publisher(&mut self, now: Instant, members: &Members) {
         self.publisher = None;
         self.keyframe_owed = false;
@@ -146,7 +152,8 @@ impl Channel {
             && self.ended.values().all(|ended| ended.rtx_ssrc != ssrc)
     }
 
-    /// The publisher's stream with this SSRC, made if need be; `None` where there are too many, or the SSRC serves retransmissions.
+    /// The publisher's stream with this SSRC, made if need be; `None` where there are too many, or
+    /// the SSRC serves retransmissions.
     pub fn track_or_new(
         &mut self,
         now: Instant,
@@ -175,9 +182,13 @@ impl Channel {
         Some(self.tracks.len() - 1)
     }
 
-    /// The announced RTX stream where that is free, else one derived from the media stream, so that it is the same after a restart.
+    /// The announced RTX stream where that is free, else one derived from the media stream, so that
+    /// it is the same after a restart.
     fn rtx_ssrc(&self, ssrc: u32, ingress: &Ingress) -> u32 {
-        if let Some(announced) = ingress.rtx_of(ssrc).filter(|announced| self.is_free(*announced)) {
+        if let Some(announced) = ingress
+            .rtx_of(ssrc)
+            .filter(|announced| self.is_free(*announced))
+        {
             return announced;
         }
         let mut derived = ssrc;
@@ -194,7 +205,10 @@ impl Channel {
         let stream = |(kind, media)| {
             let track = self.tracks.iter().find(|track| track.ssrc == media);
             let rtx = track.map_or_else(|| self.rtx_ssrc(media, ingress), |track| track.rtx_ssrc);
-            let ssrc = Ssrc { media, rtx: Some(rtx) };
+            let ssrc = Ssrc {
+                media,
+                rtx: Some(rtx),
+            };
             Stream { kind, ssrc }
         };
         ingress.media().map(stream).collect()

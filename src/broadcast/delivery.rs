@@ -1,4 +1,5 @@
-//! From a channel's streams to its viewers: forwarding, answers to NACKs, catching up after a restart.
+//! From a channel's streams to its viewers: forwarding, answers to NACKs, catching up after a
+//! restart.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use super::rtp::Packet;
 use super::track::Track;
 use super::translation::Passage;
 
-/// After a restart, a viewer that is back sooner than this after its publisher gets all that it missed; later, a keyframe.
+/// After a restart, a viewer that is back sooner than this after its publisher gets all that it
+/// missed; later, a keyframe.
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// Most bytes of a stream that such a viewer gets at once.
 const MAX_CATCH_UP: usize = 512 * 1024;
@@ -52,7 +54,8 @@ impl Egress<'_> {
         }
     }
 
-    /// Rewrites a packet of a stream for one viewer and sends it, on its own SSRC or as a retransmission. Whether it could be sent.
+    /// Rewrites a packet of a stream for one viewer and sends it, on its own SSRC or as a
+    /// retransmission. Whether it could be sent.
     fn send(&mut self, id: usize, track: &Track, index: Index, packet: &Packet, rtx: bool) -> bool {
         let Some(member) = self.members.get_mut(id) else {
             return false;
@@ -77,7 +80,9 @@ impl Egress<'_> {
             ssrc: rtx_ssrc,
             sequence: viewer.next_rtx(ssrc, first_rtx),
         });
-        if !viewer.mapping.rewrite(&track.section, packet, rtx, self.buffers)
+        if !viewer
+            .mapping
+            .rewrite(&track.section, packet, rtx, self.buffers)
             || (rtx.is_none() && !viewer.may_send(ssrc, index, first_rtx))
         {
             return false;
@@ -125,7 +130,8 @@ impl Rate {
 }
 
 impl Channel {
-    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come, or become another, by it.
+    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come,
+    /// or become another, by it.
     pub fn forward(
         &mut self,
         now: Instant,
@@ -153,7 +159,10 @@ impl Channel {
                 continue;
             }
             for &id in &group.viewers {
-                let Some(member) = members.get_mut(id).filter(|member| member.peer.is_connected()) else {
+                let Some(member) = members
+                    .get_mut(id)
+                    .filter(|member| member.peer.is_connected())
+                else {
                     continue;
                 };
                 let Side::Viewer(viewer) = &mut member.side else {
@@ -191,7 +200,8 @@ impl Channel {
         for id in translated {
             egress.send(id, track, index, packet, false);
         }
-        // From before the sequence number's wrap, with keys from after it: RTX has numbers of its own.
+        // From before the sequence number's wrap, with keys from after it: RTX has numbers of its
+        // own.
         for id in refused {
             egress.send(id, track, index, packet, true);
         }
@@ -199,9 +209,18 @@ impl Channel {
     }
 
     /// Answers a viewer's NACK out of the history, or asks the publisher.
-    pub fn answer_nack(&mut self, now: Instant, id: usize, ssrc: u32, sequence: u16, egress: &mut Egress<'_>) {
+    pub fn answer_nack(
+        &mut self,
+        now: Instant,
+        id: usize,
+        ssrc: u32,
+        sequence: u16,
+        egress: &mut Egress<'_>,
+    ) {
         let rate = self.rate.rate;
-        let Some(viewer) = egress.viewer(id) else { return };
+        let Some(viewer) = egress.viewer(id) else {
+            return;
+        };
         if !viewer.resends.may_look(now) {
             return;
         }
@@ -209,7 +228,9 @@ impl Channel {
             None => Some((ssrc, sequence)),
             Some(translation) => translation.packet(ssrc, sequence),
         };
-        let Some((ssrc, sequence)) = named else { return };
+        let Some((ssrc, sequence)) = named else {
+            return;
+        };
         let Some(track) = self.tracks.iter_mut().find(|track| track.ssrc == ssrc) else {
             return;
         };
@@ -219,9 +240,14 @@ impl Channel {
             Found::Before => return track.viewer_is_behind(now),
             Found::Ahead => return,
         };
-        let Some(viewer) = egress.viewer(id) else { return };
+        let Some(viewer) = egress.viewer(id) else {
+            return;
+        };
         let has_rtx = viewer.mapping.has_rtx(&track.section, &packet);
-        let sent = match viewer.resends.answer(now, ssrc, index, packet.len(), rate, has_rtx) {
+        let sent = match viewer
+            .resends
+            .answer(now, ssrc, index, packet.len(), rate, has_rtx)
+        {
             Answer::Nothing => false,
             Answer::Rtx => egress.send(id, track, index, &packet, true),
             // Where these keys may not protect it under its own index, RTX has one of its own.
@@ -234,16 +260,31 @@ impl Channel {
 
     /// Asks the publisher for a keyframe on a viewer's request.
     pub fn answer_pli(&mut self, now: Instant, id: usize, ssrc: u32, egress: &mut Egress<'_>) {
-        let Some(viewer) = egress.viewer(id) else { return };
-        let source = viewer.translation.as_ref().map_or(ssrc, |known| known.source(ssrc));
-        let Some(track) = self.track_mut(source) else { return };
+        let Some(viewer) = egress.viewer(id) else {
+            return;
+        };
+        let source = viewer
+            .translation
+            .as_ref()
+            .map_or(ssrc, |known| known.source(ssrc));
+        let Some(track) = self.track_mut(source) else {
+            return;
+        };
         if viewer.may_request_keyframe(now) {
             track.request_keyframe(now);
         }
     }
 
-    /// A viewer has fresh keys. One that was here before a restart gets all that came since; a new one needs a keyframe.
-    pub fn viewer_connected(&mut self, now: Instant, id: usize, resumed: bool, renewed: bool, egress: &mut Egress<'_>) {
+    /// A viewer has fresh keys. One that was here before a restart gets all that came since; a new
+    /// one needs a keyframe.
+    pub fn viewer_connected(
+        &mut self,
+        now: Instant,
+        id: usize,
+        resumed: bool,
+        renewed: bool,
+        egress: &mut Egress<'_>,
+    ) {
         if renewed {
             return;
         }
@@ -261,12 +302,16 @@ impl Channel {
                 track.request_keyframe(now);
             }
         }
-        let has_video = self.tracks.iter().any(|track| track.section.kind == Kind::Video);
+        let has_video = self
+            .tracks
+            .iter()
+            .any(|track| track.section.kind == Kind::Video);
         self.keyframe_owed |= !has_video && !resumed;
     }
 }
 
-/// Sends a viewer all that is remembered of a stream, the oldest first; where that is too much, the newest of it.
+/// Sends a viewer all that is remembered of a stream, the oldest first; where that is too much, the
+/// newest of it.
 pub(super) fn catch_up(id: usize, track: &Track, egress: &mut Egress<'_>) {
     let mut excess = track
         .history

@@ -1,7 +1,9 @@
-//! How a publisher's packets look to a viewer: payload types, header extension ids and MID as the viewer's own SDP has them.
+//! How a publisher's packets look to a viewer: payload types, header extension ids and MID as the
+//! viewer's own SDP has them.
 //!
-//! The same packet always gives the same bytes for the same viewer: a retransmission on the original SSRC is protected under an SRTP index
-//! that was used before, and two different plaintexts under one index would break AES-GCM.
+//! The same packet always gives the same bytes for the same viewer: a retransmission on the
+//! original SSRC is protected under an SRTP index that was used before, and two different
+//! plaintexts under one index would break AES-GCM.
 
 use crate::sdp::{Codec, Media, Negotiated, Payload};
 
@@ -50,7 +52,10 @@ impl Mapping {
 
     fn target(&self, source: &Media, packet: &Packet) -> Option<(&Media, &Payload)> {
         let codec = codec(source, packet.header.payload_type)?;
-        let sections = self.sections.iter().filter(|section| section.kind == source.kind);
+        let sections = self
+            .sections
+            .iter()
+            .filter(|section| section.kind == source.kind);
         sections
             .flat_map(|section| section.payloads.iter().map(move |p| (section, p)))
             .filter_map(|(section, p)| Some((p.codec.serves(codec)?, section, p)))
@@ -64,8 +69,15 @@ impl Mapping {
             .is_some_and(|(_, payload)| payload.rtx.is_some())
     }
 
-    /// Rewrites a packet, or wraps it for retransmission; false where the viewer did not agree on its codec, or on RTX for it.
-    pub fn rewrite(&self, source: &Media, packet: &Packet, rtx: Option<Rtx>, buffers: &mut Buffers) -> bool {
+    /// Rewrites a packet, or wraps it for retransmission; false where the viewer did not agree on
+    /// its codec, or on RTX for it.
+    pub fn rewrite(
+        &self,
+        source: &Media,
+        packet: &Packet,
+        rtx: Option<Rtx>,
+        buffers: &mut Buffers,
+    ) -> bool {
         let Some((section, payload)) = self.target(source, packet) else {
             return false;
         };
@@ -81,13 +93,17 @@ impl Mapping {
             (theirs.audio_level, ours.audio_level),
         ];
         for (from, to) in pairs {
-            let Some((from, to)) = from.zip(to) else { continue };
+            let Some((from, to)) = from.zip(to) else {
+                continue;
+            };
             if let Some(value) = packet.extension(from) {
                 elements.put(to, value);
             }
         }
         // It was agreed on with those only who take elements of both forms.
-        let descriptor = theirs.dependency_descriptor.and_then(|id| packet.extension(id));
+        let descriptor = theirs
+            .dependency_descriptor
+            .and_then(|id| packet.extension(id));
         if let Some((id, value)) = ours.dependency_descriptor.zip(descriptor) {
             elements.put_any(id, value);
         }
@@ -95,7 +111,9 @@ impl Mapping {
         let (payload_type, ssrc, sequence) = match rtx {
             None => (payload.pt, header.ssrc, header.sequence),
             Some(rtx) => {
-                let Some(payload_type) = payload.rtx else { return false };
+                let Some(payload_type) = payload.rtx else {
+                    return false;
+                };
                 (payload_type, rtx.ssrc, rtx.sequence)
             }
         };
@@ -190,7 +208,10 @@ pub(super) mod tests {
         let mut buffers = Buffers::default();
         assert!(mapping(ids).rewrite(&publisher(), &original, None, &mut buffers));
         let header = Header::parse(&buffers.packet).unwrap();
-        assert_eq!((header.payload_type, header.ssrc, header.sequence), (120, 77, 5));
+        assert_eq!(
+            (header.payload_type, header.ssrc, header.sequence),
+            (120, 77, 5)
+        );
         assert_eq!(header.timestamp, original.header.timestamp);
         let elements: Vec<_> = header.extensions(&buffers.packet).collect();
         assert_eq!(
@@ -212,7 +233,9 @@ pub(super) mod tests {
             ..Default::default()
         };
         let descriptor = [0x55; 30];
-        let mut wire = vec![0x90, 96, 0, 5, 0, 0, 0, 0, 0, 0, 0, 77, 0x10, 0, 0, 8, 8, 30];
+        let mut wire = vec![
+            0x90, 96, 0, 5, 0, 0, 0, 0, 0, 0, 0, 77, 0x10, 0, 0, 8, 8, 30,
+        ];
         wire.extend(descriptor);
         wire.extend(b"media");
         let original = Packet::parse(wire.into()).unwrap();
@@ -237,7 +260,12 @@ pub(super) mod tests {
     fn a_viewer_without_extensions_gets_a_packet_without() {
         let mut buffers = Buffers::default();
         let original = packet(77, 96, 5, &ELEMENTS, b"media");
-        assert!(mapping(Extensions::default()).rewrite(&publisher(), &original, None, &mut buffers));
+        assert!(mapping(Extensions::default()).rewrite(
+            &publisher(),
+            &original,
+            None,
+            &mut buffers
+        ));
         assert_eq!(buffers.packet[0], 0x80);
         assert_eq!(buffers.packet.len(), 12 + 5);
     }
@@ -250,7 +278,12 @@ pub(super) mod tests {
         let original = packet(77, 96, 5, &[], b"media");
         assert!(!mapping(Extensions::default()).rewrite(&source, &original, None, &mut buffers));
         let unknown = packet(77, 99, 5, &[], b"media");
-        assert!(!mapping(Extensions::default()).rewrite(&publisher(), &unknown, None, &mut buffers));
+        assert!(!mapping(Extensions::default()).rewrite(
+            &publisher(),
+            &unknown,
+            None,
+            &mut buffers
+        ));
     }
 
     #[test]
@@ -261,11 +294,18 @@ pub(super) mod tests {
         };
         let original = packet(77, 96, 500, &ELEMENTS, b"media");
         let mut buffers = Buffers::default();
-        let rtx = Rtx { ssrc: 78, sequence: 3 };
+        let rtx = Rtx {
+            ssrc: 78,
+            sequence: 3,
+        };
         assert!(mapping(ids).rewrite(&publisher(), &original, Some(rtx), &mut buffers));
         let sent = Packet::parse(buffers.packet.clone().into()).unwrap();
         assert_eq!(
-            (sent.header.payload_type, sent.header.ssrc, sent.header.sequence),
+            (
+                sent.header.payload_type,
+                sent.header.ssrc,
+                sent.header.sequence
+            ),
             (121, 78, 3)
         );
         assert_eq!(sent.extension(9), Some(&b"vid"[..]));

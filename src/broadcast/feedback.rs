@@ -51,11 +51,19 @@ impl Channel {
                 .iter_mut()
                 .filter_map(|track| track.reception.report(now))
                 .collect();
-            let worst = reports.iter().map(|report| report.fraction_lost).max().unwrap_or(0);
+            let worst = reports
+                .iter()
+                .map(|report| report.fraction_lost)
+                .max()
+                .unwrap_or(0);
             let remb = ingress.remb(worst);
             packets.extend(rtcp::receiver_report(sender, reports, remb));
         }
-        out.extend(packets.iter().filter_map(|packet| member.peer.protect_rtcp(packet)));
+        out.extend(
+            packets
+                .iter()
+                .filter_map(|packet| member.peer.protect_rtcp(packet)),
+        );
     }
 
     /// When [`Channel::send_feedback`] wants to be called next.

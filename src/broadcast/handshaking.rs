@@ -1,4 +1,5 @@
-//! DTLS at an address: which datagrams are worth a handshake's time, and whose a completed handshake is.
+//! DTLS at an address: which datagrams are worth a handshake's time, and whose a completed
+//! handshake is.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -14,8 +15,9 @@ use crate::peer::{Begin, Begun, Done, Transmit};
 use crate::sdp::Setup;
 use crate::stack;
 
-/// A browser in whose name somebody sends ClientHellos, and that goes to another port (as Firefox does with each renewal), is asked for a
-/// cookie there for so long: whoever knew the one port may soon know the other.
+/// A browser in whose name somebody sends ClientHellos, and that goes to another port (as Firefox
+/// does with each renewal), is asked for a cookie there for so long: whoever knew the one port may
+/// soon know the other.
 const PRESSED: Duration = Duration::from_secs(5);
 /// For so long a completed handshake waits for the peer whose it is.
 const ORPHANED: Duration = Duration::from_secs(5);
@@ -54,7 +56,8 @@ pub(super) enum Screened {
     Dropped,
     /// Its sender was asked to show that he is where it says.
     Asked,
-    /// It is, or sets free, what should be handed to [`Broadcast::shake`], in this order, now or when its turn comes.
+    /// It is, or sets free, what should be handed to [`Broadcast::shake`], in this order, now or
+    /// when its turn comes.
     Handshake {
         /// A publisher's, or one of somebody who may be one.
         role: Role,
@@ -96,7 +99,11 @@ impl Broadcast {
         let candidates: Vec<usize> = place.candidates().collect();
         let members = &self.members;
         let is_expected = |certificate: &[u8]| {
-            let of = |id: &usize| members.get(*id).is_some_and(|member| member.peer.is_of(certificate));
+            let of = |id: &usize| {
+                members
+                    .get(*id)
+                    .is_some_and(|member| member.peer.is_of(certificate))
+            };
             candidates.iter().any(of)
         };
         let was_pressed = |id: &usize| {
@@ -151,7 +158,11 @@ impl Broadcast {
 
     /// A publisher's, where one of these is one: all its viewers wait for it.
     fn role_at(&self, candidates: &[usize]) -> Role {
-        let publishes = |id: &usize| self.members.get(*id).is_some_and(|m| m.role() == Role::Publisher);
+        let publishes = |id: &usize| {
+            self.members
+                .get(*id)
+                .is_some_and(|m| m.role() == Role::Publisher)
+        };
         match candidates.iter().any(publishes) {
             true => Role::Publisher,
             false => Role::Viewer,
@@ -159,9 +170,17 @@ impl Broadcast {
     }
 
     /// Takes a datagram that was [screened](Broadcast::screen).
-    pub(super) fn shake(&mut self, now: Instant, from: SocketAddr, part: &ForHandshake, out: &mut Vec<Transmit>) {
+    pub(super) fn shake(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        part: &ForHandshake,
+        out: &mut Vec<Transmit>,
+    ) {
         let Some(key) = self.addresses.find(from) else {
-            tracing::trace!("DTLS is dropped: who was at its address has left before its turn came");
+            tracing::trace!(
+                "DTLS is dropped: who was at its address has left before its turn came"
+            );
             return;
         };
         let ForHandshake { data, setup } = part;
@@ -173,14 +192,21 @@ impl Broadcast {
             stack::wipe();
             return self.after_handshakes(now, key, done, out);
         }
-        let Some(place) = self.addresses.get(key) else { return };
+        let Some(place) = self.addresses.get(key) else {
+            return;
+        };
         let candidates: Vec<usize> = place.candidates().collect();
         let role = self.role_at(&candidates);
-        // The certificate that this server shows is the owner's, or of who waits for keys, or of who came last. New peers all have the
-        // same; others are there after it was changed.
+        // The certificate that this server shows is the owner's, or of who waits for keys, or of
+        // who came last. New peers all have the same; others are there after it was changed.
         let shows = place
             .owner
-            .or_else(|| candidates.iter().copied().find(|id| self.members[*id].is_awaited()))
+            .or_else(|| {
+                candidates
+                    .iter()
+                    .copied()
+                    .find(|id| self.members[*id].is_awaited())
+            })
             .or_else(|| candidates.first().copied());
         let Some(dtls) = shows.map(|id| self.members[id].dtls.clone()) else {
             tracing::trace!("DTLS is dropped: nobody is at its address any more");
@@ -197,7 +223,9 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return;
         };
-        let done = place.handshakes.handle(now, from, data, &self.cookies, start, out);
+        let done = place
+            .handshakes
+            .handle(now, from, data, &self.cookies, start, out);
         stack::wipe();
         if begun {
             self.tell_begun(&candidates);
@@ -205,10 +233,20 @@ impl Broadcast {
         self.after_handshakes(now, key, done, out);
     }
 
-    /// A peer that wants to be the DTLS server has nominated this address: the server says its ClientHello. Not where others are too: what
-    /// answers there could be anybody's.
-    pub(super) fn begin_active(&mut self, now: Instant, id: usize, address: SocketAddr, out: &mut Vec<Transmit>) {
-        let Some(member) = self.members.get(id).filter(|member| member.peer.awaits_hello()) else {
+    /// A peer that wants to be the DTLS server has nominated this address: the server says its
+    /// ClientHello. Not where others are too: what answers there could be anybody's.
+    pub(super) fn begin_active(
+        &mut self,
+        now: Instant,
+        id: usize,
+        address: SocketAddr,
+        out: &mut Vec<Transmit>,
+    ) {
+        let Some(member) = self
+            .members
+            .get(id)
+            .filter(|member| member.peer.awaits_hello())
+        else {
             return;
         };
         let Some(key) = self.addresses.find(address) else {
@@ -233,7 +271,8 @@ impl Broadcast {
         self.after_handshakes(now, key, None, out);
     }
 
-    /// Those who wait for keys hear that a ClientHello has come; where nobody does, it is the owner who begins anew.
+    /// Those who wait for keys hear that a ClientHello has come; where nobody does, it is the owner
+    /// who begins anew.
     fn tell_begun(&mut self, candidates: &[usize]) {
         let keyless = candidates
             .iter()
@@ -249,24 +288,46 @@ impl Broadcast {
         }
     }
 
-    pub(super) fn handshakes_timeout(&mut self, now: Instant, at: Instant, key: usize, out: &mut Vec<Transmit>) {
-        let Some(place) = self.addresses.get_mut(key).filter(|place| place.armed == Some(at)) else {
+    pub(super) fn handshakes_timeout(
+        &mut self,
+        now: Instant,
+        at: Instant,
+        key: usize,
+        out: &mut Vec<Transmit>,
+    ) {
+        let Some(place) = self
+            .addresses
+            .get_mut(key)
+            .filter(|place| place.armed == Some(at))
+        else {
             return;
         };
         place.armed = None;
         let done = place.handshakes.handle_timeout(now, place.address, out);
         let done = done.or_else(|| place.orphan.take());
         stack::wipe();
-        let next = place.handshakes.next_timeout().map(|next| next.max(now + MIN_TICK));
-        self.timers.arm(Timer::Handshakes(key), next, &mut place.armed);
+        let next = place
+            .handshakes
+            .next_timeout()
+            .map(|next| next.max(now + MIN_TICK));
+        self.timers
+            .arm(Timer::Handshakes(key), next, &mut place.armed);
         self.after_handshakes(now, key, done, out);
     }
 
-    /// Gives a completed handshake's keys to the peer whose certificate it showed, and sets the timer.
-    fn after_handshakes(&mut self, now: Instant, key: usize, done: Option<Done>, out: &mut Vec<Transmit>) {
+    /// Gives a completed handshake's keys to the peer whose certificate it showed, and sets the
+    /// timer.
+    fn after_handshakes(
+        &mut self,
+        now: Instant,
+        key: usize,
+        done: Option<Done>,
+        out: &mut Vec<Transmit>,
+    ) {
         if let Some(place) = self.addresses.get_mut(key) {
             let next = place.handshakes.next_timeout();
-            self.timers.arm(Timer::Handshakes(key), next, &mut place.armed);
+            self.timers
+                .arm(Timer::Handshakes(key), next, &mut place.armed);
             self.counts.failures += place.handshakes.take_failures();
         }
         let Some(done) = done else { return };
@@ -282,32 +343,40 @@ impl Broadcast {
             None if now.saturating_duration_since(done.at) < ORPHANED => {
                 let until = done.at + ORPHANED;
                 place.orphan = Some(done);
-                self.timers.arm(Timer::Handshakes(key), Some(until), &mut place.armed);
+                self.timers
+                    .arm(Timer::Handshakes(key), Some(until), &mut place.armed);
             }
             None => {
-                tracing::warn!("a DTLS handshake ended with a certificate that no offer of its address names; ignored");
+                tracing::warn!(
+                    "a DTLS handshake ended with a certificate that no offer of its address names; ignored"
+                );
                 place.handshakes.is_foreign(now);
                 self.counts.failures += place.handshakes.take_failures();
             }
         }
     }
 
-    /// A peer has come to this address, or says so: a handshake that was completed there may be its own.
+    /// A peer has come to this address, or says so: a handshake that was completed there may be its
+    /// own.
     pub(super) fn look_for_keys(&mut self, now: Instant, address: SocketAddr) {
         let key = self.addresses.find(address);
         let place = key.and_then(|key| self.addresses.get_mut(key));
         if let Some((key, place)) = key.zip(place).filter(|(_, place)| place.orphan.is_some()) {
-            self.timers.arm(Timer::Handshakes(key), Some(now), &mut place.armed);
+            self.timers
+                .arm(Timer::Handshakes(key), Some(now), &mut place.armed);
         }
     }
 
     fn give_keys(&mut self, now: Instant, id: usize, done: Done, out: &mut Vec<Transmit>) {
         let member = &mut self.members[id];
         member.heard.get_or_insert(now);
-        // At an address that the browser has left, an attempt may come to its end after a later one has elsewhere.
+        // At an address that the browser has left, an attempt may come to its end after a later one
+        // has elsewhere.
         let began = done.at.checked_sub(done.took);
         if member.peer.is_connected() && began < member.keyed {
-            tracing::debug!("a DTLS handshake is ignored: the keys in use are of one that began later");
+            tracing::debug!(
+                "a DTLS handshake is ignored: the keys in use are of one that began later"
+            );
             return;
         }
         member.keyed = began;

@@ -1,15 +1,17 @@
-//! The packets of one stream that were forwarded lately, shared by all viewers: what NACKs are answered from, and what tells a packet
-//! that was seen before from a new one.
+//! The packets of one stream that were forwarded lately, shared by all viewers: what NACKs are
+//! answered from, and what tells a packet that was seen before from a new one.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::rtp::Packet;
 
-/// A sequence number extended beyond 16 bits (RFC 3550 §A.1). It starts above zero, so that packets from before the first one have one too.
+/// A sequence number extended beyond 16 bits (RFC 3550 §A.1). It starts above zero, so that packets
+/// from before the first one have one too.
 pub(super) type Index = u64;
 
-/// How far before the first packet ever seen a late one may lie. After a restart the packets that were lost come back behind the first.
+/// How far before the first packet ever seen a late one may lie. After a restart the packets that
+/// were lost come back behind the first.
 pub(super) const BACK: u64 = 512;
 
 /// What became of a packet.
@@ -38,7 +40,8 @@ pub(super) enum Found<'a> {
     Ahead,
 }
 
-/// A window over one stream. Each place in it is filled at most once, and never again after it fell out.
+/// A window over one stream. Each place in it is filled at most once, and never again after it fell
+/// out.
 #[derive(Debug)]
 pub(super) struct History {
     base: Index,
@@ -90,7 +93,10 @@ impl History {
         let Some(offset) = index.checked_sub(self.base) else {
             return Found::Before;
         };
-        match usize::try_from(offset).ok().and_then(|offset| self.slots.get(offset)) {
+        match usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.slots.get(offset))
+        {
             Some(Some(packet)) => Found::Kept(index, packet),
             Some(None) => Found::Missing,
             None => Found::Ahead,
@@ -149,7 +155,9 @@ impl History {
     }
 
     fn evict(&mut self) {
-        while self.slots.len() > self.max_packets || (self.bytes > self.max_bytes && self.slots.len() > 1) {
+        while self.slots.len() > self.max_packets
+            || (self.bytes > self.max_bytes && self.slots.len() > 1)
+        {
             if let Some(Some(packet)) = self.slots.pop_front() {
                 self.bytes -= packet.len();
             }
@@ -212,7 +220,10 @@ mod tests {
         history.insert(p(10));
         assert!(matches!(history.insert(p(65_530)), Insert::Late { .. }));
         assert_eq!(history.insert(p(65_530)), Insert::Duplicate);
-        assert_eq!(history.insert(p(10u16.wrapping_sub(BACK as u16 + 1))), Insert::TooOld);
+        assert_eq!(
+            history.insert(p(10u16.wrapping_sub(BACK as u16 + 1))),
+            Insert::TooOld
+        );
     }
 
     #[test]

@@ -48,15 +48,25 @@ pub struct Broadcast {
     pub(super) full_state: super::full_state::State,
 }
 
-/// What a check was for that a refusal answers, or nothing. The refusal has to leave from the address that the check came to: clients with
-/// several paths take no other.
+/// What a check was for that a refusal answers, or nothing. The refusal has to leave from the
+/// address that the check came to: clients with several paths take no other.
 fn refused(answered: bool) -> Routed {
-    if answered { Routed::Authentic } else { Routed::Done }
+    if answered {
+        Routed::Authentic
+    } else {
+        Routed::Done
+    }
 }
 
 impl Broadcast {
-    /// An empty core. `seed` feeds what must be unpredictable or distinct (DTLS cookies, RTCP sender SSRC, first RTX sequence numbers).
-    pub fn new(config: Config, identities: impl Into<Identities>, seed: [u8; 32], now: Instant) -> Self {
+    /// An empty core. `seed` feeds what must be unpredictable or distinct (DTLS cookies, RTCP
+    /// sender SSRC, first RTX sequence numbers).
+    pub fn new(
+        config: Config,
+        identities: impl Into<Identities>,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
         let derivation = KeyDerivation::new(seed);
         let cookies = Cookies::new(&derivation.key("cookies"), now);
         let identities = identities.into();
@@ -82,12 +92,16 @@ impl Broadcast {
             #[cfg(feature = "full-state")]
             full_state: Default::default(),
         };
-        this.timers
-            .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut this.liveness);
+        this.timers.arm(
+            Timer::Liveness,
+            Some(now + liveness::INTERVAL),
+            &mut this.liveness,
+        );
         this
     }
 
-    /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by it keep it.
+    /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by
+    /// it keep it.
     pub fn forget_identity(&mut self, certificate: &[u8; 32]) {
         self.identities.forget(certificate);
     }
@@ -99,15 +113,24 @@ impl Broadcast {
             member.renews = true;
             // It hears of other streams, and goes by what it hears.
             if let Side::Viewer(viewer) = &mut member.side {
-                viewer.translation.take_if(|translation| translation.is_idle());
+                viewer
+                    .translation
+                    .take_if(|translation| translation.is_idle());
             }
         }
     }
 
-    /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names, all else to those who are at the
-    /// address it comes from. Only what a peer has authenticated changes anything. DTLS that is worth a handshake's time waits for its
-    /// turn: see [`Broadcast::handle_timeout`].
-    pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Routed {
+    /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names,
+    /// all else to those who are at the address it comes from. Only what a peer has authenticated
+    /// changes anything. DTLS that is worth a handshake's time waits for its turn: see
+    /// [`Broadcast::handle_timeout`].
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Routed {
         match data.first() {
             // RFC 7983 §7.
             Some(0..=3) => self.handle_stun(now, from, data, out),
@@ -134,7 +157,9 @@ impl Broadcast {
                 return refused(out.len() > before);
             }
             let Ok(ufrag) = Ufrag::new(text) else {
-                tracing::trace!("a STUN check is dropped: it names nobody whom this server could have named");
+                tracing::trace!(
+                    "a STUN check is dropped: it names nobody whom this server could have named"
+                );
                 return Routed::Done;
             };
             self.keep_check(ufrag, from, data);
@@ -144,7 +169,8 @@ impl Broadcast {
             return Routed::Done;
         };
         let before = out.len();
-        let Received::Answered { claims, nominates } = member.peer.handle(now, from, data, out) else {
+        let Received::Answered { claims, nominates } = member.peer.handle(now, from, data, out)
+        else {
             tracing::trace!("a STUN check is dropped: its integrity is not its peer's");
             return Routed::Done;
         };
@@ -159,7 +185,10 @@ impl Broadcast {
             member.heard = Some(now);
             if std::mem::take(&mut member.unheard) {
                 let ufrag = member.ufrag.clone();
-                self.events.push_back(Event::Unheard { ufrag, unheard: false });
+                self.events.push_back(Event::Unheard {
+                    ufrag,
+                    unheard: false,
+                });
             }
         }
         if claims {
@@ -179,8 +208,8 @@ impl Broadcast {
         }
     }
 
-    /// SRTP is its owner's whose keys authenticate it: the address's owner, or else somebody who claims the address and owns it from
-    /// then on.
+    /// SRTP is its owner's whose keys authenticate it: the address's owner, or else somebody who
+    /// claims the address and owns it from then on.
     pub(super) fn handle_srtp(
         &mut self,
         now: Instant,
@@ -188,14 +217,21 @@ impl Broadcast {
         data: &[u8],
         out: &mut Vec<Transmit>,
     ) -> Routed {
-        let Some(place) = self.addresses.find(from).and_then(|key| self.addresses.get(key)) else {
+        let Some(place) = self
+            .addresses
+            .find(from)
+            .and_then(|key| self.addresses.get(key))
+        else {
             self.keep_media(from, data);
             return Routed::UnknownAddress;
         };
         let owner = place.owner;
         let members = &mut self.members;
         let opened = place.candidates().find_map(|id| {
-            let peer = &mut members.get_mut(id).filter(|member| member.peer.is_connected())?.peer;
+            let peer = &mut members
+                .get_mut(id)
+                .filter(|member| member.peer.is_connected())?
+                .peer;
             match peer.handle(now, from, data, out) {
                 Received::Nothing => None,
                 received => Some((id, received)),
@@ -203,7 +239,8 @@ impl Broadcast {
         });
         let Some((id, received)) = opened else {
             tracing::trace!("SRTP is dropped: no key of its address's peers opens it");
-            // A plain client goes on sending, and may send no check. Anybody can forge this, but it takes nothing that such a client has.
+            // A plain client goes on sending, and may send no check. Anybody can forge this, but it
+            // takes nothing that such a client has.
             if let Some(member) = owner
                 .and_then(|id| self.members.get_mut(id))
                 .filter(|m| m.is_awaited() && !m.renews)
@@ -231,13 +268,21 @@ impl Broadcast {
 
     /// Passes on a peer's events and sets the timers that may have changed.
     pub(super) fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
-        while let Some(event) = self.members.get_mut(id).and_then(|member| member.peer.poll_event()) {
+        while let Some(event) = self
+            .members
+            .get_mut(id)
+            .and_then(|member| member.peer.poll_event())
+        {
             match event {
-                PeerEvent::Connected { renewed, took } => self.connected(now, id, renewed, took, out),
+                PeerEvent::Connected { renewed, took } => {
+                    self.connected(now, id, renewed, took, out)
+                }
                 PeerEvent::Address(address) => self.members[id].moved = Some(address),
             }
         }
-        let Some(member) = self.members.get_mut(id) else { return };
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
         if let Some(address) = member.take_move(now) {
             let ufrag = member.ufrag.clone();
             self.events.push_back(Event::Address { ufrag, address });
@@ -253,10 +298,18 @@ impl Broadcast {
             return;
         };
         let next = channel.next_feedback(&self.members);
-        self.timers.arm(Timer::Channel(key), next, &mut channel.armed);
+        self.timers
+            .arm(Timer::Channel(key), next, &mut channel.armed);
     }
 
-    fn connected(&mut self, now: Instant, id: usize, renewed: bool, took: Duration, out: &mut Vec<Transmit>) {
+    fn connected(
+        &mut self,
+        now: Instant,
+        id: usize,
+        renewed: bool,
+        took: Duration,
+        out: &mut Vec<Transmit>,
+    ) {
         let member = &mut self.members[id];
         let (role, key, resumed) = (member.role(), member.channel, member.resumed && !renewed);
         self.events.push_back(Event::Connected {
@@ -278,7 +331,11 @@ impl Broadcast {
     }
 
     /// A channel, and all that sending to its viewers needs.
-    pub(super) fn egress<'a>(&'a mut self, key: usize, out: &'a mut Vec<Transmit>) -> (&'a mut Channel, Egress<'a>) {
+    pub(super) fn egress<'a>(
+        &'a mut self,
+        key: usize,
+        out: &'a mut Vec<Transmit>,
+    ) -> (&'a mut Channel, Egress<'a>) {
         let egress = Egress {
             members: &mut self.members,
             derivation: &self.derivation,
@@ -295,21 +352,28 @@ impl Broadcast {
         }
     }
 
-    /// Does what is due, and works on one handshake: it costs as much as a thousand packets, so that the caller may want to look at its
-    /// clock and its socket before the next one.
+    /// Does what is due, and works on one handshake: it costs as much as a thousand packets, so
+    /// that the caller may want to look at its clock and its socket before the next one.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         for (at, timer) in self.timers.due(now) {
             match timer {
                 Timer::Liveness => {
                     self.liveness = None;
                     self.look_after(now, out);
-                    self.timers
-                        .arm(Timer::Liveness, Some(now + liveness::INTERVAL), &mut self.liveness);
+                    self.timers.arm(
+                        Timer::Liveness,
+                        Some(now + liveness::INTERVAL),
+                        &mut self.liveness,
+                    );
                 }
                 Timer::Move(id) => self.tell_move(now, at, id, out),
                 Timer::Handshakes(key) => self.handshakes_timeout(now, at, key, out),
                 Timer::Channel(key) => {
-                    let Some(channel) = self.channels.get_mut(key).filter(|channel| channel.armed == Some(at)) else {
+                    let Some(channel) = self
+                        .channels
+                        .get_mut(key)
+                        .filter(|channel| channel.armed == Some(at))
+                    else {
                         continue;
                     };
                     channel.armed = None;
@@ -320,7 +384,8 @@ impl Broadcast {
                     let next = channel
                         .next_feedback(&self.members)
                         .map(|next| next.max(now + MIN_TICK));
-                    self.timers.arm(Timer::Channel(key), next, &mut channel.armed);
+                    self.timers
+                        .arm(Timer::Channel(key), next, &mut channel.armed);
                 }
             }
         }
@@ -328,16 +393,25 @@ impl Broadcast {
     }
 
     fn tell_move(&mut self, now: Instant, at: Instant, id: usize, out: &mut Vec<Transmit>) {
-        let Some(member) = self.members.get_mut(id).filter(|member| member.armed == Some(at)) else {
+        let Some(member) = self
+            .members
+            .get_mut(id)
+            .filter(|member| member.armed == Some(at))
+        else {
             return;
         };
         member.armed = None;
         self.settle(now, id, out);
     }
 
-    /// When [`Broadcast::handle_timeout`] wants to be called next: a time that has passed while handshakes wait for their turn.
+    /// When [`Broadcast::handle_timeout`] wants to be called next: a time that has passed while
+    /// handshakes wait for their turn.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next().into_iter().chain(self.admission.since()).min()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.admission.since())
+            .min()
     }
 
     /// The next event, if any.
@@ -348,7 +422,11 @@ impl Broadcast {
     /// Counts for health, metrics and the page; channels by name.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let _ = now;
-        let connected = |id: &usize| self.members.get(*id).is_some_and(|member| member.peer.is_connected());
+        let connected = |id: &usize| {
+            self.members
+                .get(*id)
+                .is_some_and(|member| member.peer.is_connected())
+        };
         let channel = |channel: &Channel| {
             let viewers = channel.viewers().filter(connected).count();
             (channel.name.clone(), channel.live, viewers)
@@ -361,7 +439,11 @@ impl Broadcast {
                 .iter()
                 .filter(|(_, member)| member.peer.is_connected())
                 .count(),
-            awaited: self.members.iter().filter(|(_, member)| member.is_awaited()).count(),
+            awaited: self
+                .members
+                .iter()
+                .filter(|(_, member)| member.is_awaited())
+                .count(),
             channels,
             packets_in: self.counts.packets_in,
             packets_out: self.counts.packets_out,

@@ -53,20 +53,31 @@ impl Ingress {
         let mut streams: Vec<Stream> = Vec::new();
         for (section, media) in sections.iter().enumerate() {
             for announced in &media.ssrcs {
-                let both = [(Some(announced.media), None), (announced.rtx, Some(announced.media))];
+                let both = [
+                    (Some(announced.media), None),
+                    (announced.rtx, Some(announced.media)),
+                ];
                 for (ssrc, mends) in both {
                     // An SSRC means one thing only; the first section that names it has it.
-                    let Some(ssrc) = ssrc.filter(|ssrc| streams.iter().all(|stream| stream.ssrc != *ssrc)) else {
+                    let Some(ssrc) =
+                        ssrc.filter(|ssrc| streams.iter().all(|stream| stream.ssrc != *ssrc))
+                    else {
                         continue;
                     };
                     if streams.len() < MAX_STREAMS {
-                        streams.push(Stream { ssrc, section, mends });
+                        streams.push(Stream {
+                            ssrc,
+                            section,
+                            mends,
+                        });
                     }
                 }
             }
         }
         let payloads = || sections.iter().flat_map(|section| &section.payloads);
-        let twcc_id = sections.iter().find_map(|section| section.extensions.transport_cc);
+        let twcc_id = sections
+            .iter()
+            .find_map(|section| section.extensions.transport_cc);
         let twcc = twcc_id.filter(|_| payloads().any(|payload| payload.transport_cc));
         let remb = (twcc.is_none() && payloads().any(|payload| payload.remb)).then_some(REMB_START);
         Self {
@@ -108,28 +119,40 @@ impl Ingress {
         self.streams.iter().any(|stream| stream.ssrc == ssrc)
     }
 
-    /// Notes a packet for congestion feedback; to be called with every authentic packet, known or not.
+    /// Notes a packet for congestion feedback; to be called with every authentic packet, known or
+    /// not.
     pub fn arrived(&mut self, now: Instant, header: &Header, packet: &[u8]) {
         self.next_report.get_or_insert(now + REPORT_INTERVAL);
-        let Some((id, twcc)) = &mut self.twcc else { return };
+        let Some((id, twcc)) = &mut self.twcc else {
+            return;
+        };
         if let Some(&[high, low]) = header.extension(packet, *id) {
             twcc.packet(now, u16::from_be_bytes([high, low]));
         }
     }
 
-    /// What a packet is; `None` for one that was neither announced nor can be told by its payload type.
+    /// What a packet is; `None` for one that was neither announced nor can be told by its payload
+    /// type.
     pub fn classify(&mut self, header: &Header) -> Option<Arrival> {
         let pt = header.payload_type;
-        let found = self.sections.iter().enumerate().find_map(|(index, section)| {
-            let payload = section
-                .payloads
-                .iter()
-                .find(|payload| payload.pt == pt || payload.rtx == Some(pt))?;
-            Some((index, section.clone(), payload.pt))
-        });
+        let found = self
+            .sections
+            .iter()
+            .enumerate()
+            .find_map(|(index, section)| {
+                let payload = section
+                    .payloads
+                    .iter()
+                    .find(|payload| payload.pt == pt || payload.rtx == Some(pt))?;
+                Some((index, section.clone(), payload.pt))
+            });
         let (index, section, original) = found?;
         let is_rtx = original != pt;
-        let known = self.streams.iter().find(|stream| stream.ssrc == header.ssrc).copied();
+        let known = self
+            .streams
+            .iter()
+            .find(|stream| stream.ssrc == header.ssrc)
+            .copied();
         let stream = match known {
             Some(stream) => stream,
             None => self.latch(header.ssrc, index, is_rtx)?,
@@ -167,7 +190,11 @@ impl Ingress {
             }
             None
         };
-        let stream = Stream { ssrc, section, mends };
+        let stream = Stream {
+            ssrc,
+            section,
+            mends,
+        };
         self.streams.push(stream);
         Some(stream)
     }
@@ -186,7 +213,8 @@ impl Ingress {
         true
     }
 
-    /// The bitrate to allow by REMB, in bit/s, where only that was agreed; `worst` is the largest fraction lost of a stream (RFC 3550 §6.4.1).
+    /// The bitrate to allow by REMB, in bit/s, where only that was agreed; `worst` is the largest
+    /// fraction lost of a stream (RFC 3550 §6.4.1).
     pub fn remb(&mut self, worst: u8) -> Option<u64> {
         let bitrate = self.remb?;
         // More than a tenth lost: a step down; less than a fiftieth: a step up.
@@ -218,7 +246,10 @@ mod tests {
             transport_cc: Some(3),
             ..Default::default()
         };
-        let media = vec![audio("0", Extensions::default(), vec![]), video("1", 96, ids, ssrcs)];
+        let media = vec![
+            audio("0", Extensions::default(), vec![]),
+            video("1", 96, ids, ssrcs),
+        ];
         Ingress::new(
             &Negotiated {
                 fingerprints: vec![],
@@ -237,7 +268,9 @@ mod tests {
                 assert_eq!(section.payloads[0].pt, pt);
                 Some(None)
             }
-            Arrival::Rtx { ssrc, payload_type, .. } => {
+            Arrival::Rtx {
+                ssrc, payload_type, ..
+            } => {
                 assert_eq!(payload_type, 96);
                 Some(Some(ssrc))
             }
@@ -254,8 +287,16 @@ mod tests {
         assert_eq!(classify(&mut ingress, 11, 97), Some(Some(10)));
         assert_eq!(classify(&mut ingress, 12, 96), None, "not announced");
         assert_eq!(classify(&mut ingress, 12, 97), None, "not announced");
-        assert_eq!(classify(&mut ingress, 10, 97), None, "RTX payload on a media stream");
-        assert_eq!(classify(&mut ingress, 10, 111), None, "audio on a video stream");
+        assert_eq!(
+            classify(&mut ingress, 10, 97),
+            None,
+            "RTX payload on a media stream"
+        );
+        assert_eq!(
+            classify(&mut ingress, 10, 111),
+            None,
+            "audio on a video stream"
+        );
         assert_eq!(classify(&mut ingress, 10, 50), None, "unknown payload type");
     }
 

@@ -1,4 +1,5 @@
-//! Numbers that must be unpredictable or distinct, derived from the one seed that the core is given.
+//! Numbers that must be unpredictable or distinct, derived from the one seed that the core is
+//! given.
 
 use aws_lc_rs::hmac;
 
@@ -19,7 +20,10 @@ impl KeyDerivation {
     /// A key for a purpose.
     pub fn key(&self, purpose: &str) -> [u8; 32] {
         let tag = self.tag(purpose, &[]);
-        tag.as_ref().first_chunk().copied().expect("HMAC-SHA256 has 32 bytes")
+        tag.as_ref()
+            .first_chunk()
+            .copied()
+            .expect("HMAC-SHA256 has 32 bytes")
     }
 
     fn tag(&self, purpose: &str, about: &[&[u8]]) -> hmac::Tag {

@@ -1,4 +1,5 @@
-//! Whether an RTP payload starts a keyframe. A wrong guess costs one PLI too many or too few, never more.
+//! Whether an RTP payload starts a keyframe. A wrong guess costs one PLI too many or too few, never
+//! more.
 
 use crate::sdp::Codec;
 
@@ -35,10 +36,12 @@ fn vp8(payload: &[u8]) -> Option<bool> {
     Some(start_of_first_partition && rest.first()? & 0x01 == 0)
 }
 
-/// RFC 9628 §4.2: not predicted from another picture, and the start of a frame; of the lowest spatial layer where layers are told.
+/// RFC 9628 §4.2: not predicted from another picture, and the start of a frame; of the lowest
+/// spatial layer where layers are told.
 fn vp9(payload: &[u8]) -> Option<bool> {
     let (&first, mut rest) = payload.split_first()?;
-    let (picture_id, predicted, layers, start) = (first & 0x80, first & 0x40, first & 0x20, first & 0x08);
+    let (picture_id, predicted, layers, start) =
+        (first & 0x80, first & 0x40, first & 0x20, first & 0x08);
     if picture_id != 0 {
         let long = *rest.first()? & 0x80 != 0;
         rest = rest.get(if long { 2 } else { 1 }..)?;
@@ -47,7 +50,8 @@ fn vp9(payload: &[u8]) -> Option<bool> {
     Some(predicted == 0 && start != 0 && base_layer)
 }
 
-/// RFC 6184 §5.4: an IDR slice or a sequence parameter set, alone, in a STAP-A, or as the start of a FU-A.
+/// RFC 6184 §5.4: an IDR slice or a sequence parameter set, alone, in a STAP-A, or as the start of
+/// a FU-A.
 fn h264(payload: &[u8]) -> Option<bool> {
     const IDR: u8 = 5;
     const SPS: u8 = 7;
@@ -65,8 +69,8 @@ fn h264(payload: &[u8]) -> Option<bool> {
     }
 }
 
-/// RFC 7798 §4.4: an intra random access point or a video or sequence parameter set, alone, in an aggregation packet, or as the start of a
-/// fragmentation unit.
+/// RFC 7798 §4.4: an intra random access point or a video or sequence parameter set, alone, in an
+/// aggregation packet, or as the start of a fragmentation unit.
 fn h265(payload: &[u8]) -> Option<bool> {
     const AGGREGATION: u8 = 48;
     const FRAGMENTATION: u8 = 49;
@@ -84,7 +88,8 @@ fn h265(payload: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether one of these NAL units, each behind its length in two bytes, is of this kind by its first byte.
+/// Whether one of these NAL units, each behind its length in two bytes, is of this kind by its
+/// first byte.
 fn any_unit(mut units: &[u8], key: impl Fn(u8) -> bool) -> Option<bool> {
     loop {
         let (size, after) = units.split_first_chunk::<2>()?;
@@ -95,7 +100,8 @@ fn any_unit(mut units: &[u8], key: impl Fn(u8) -> bool) -> Option<bool> {
     }
 }
 
-/// RTP Payload Format for AV1, §4.4: N, the first packet of a coded video sequence; Z, a part of the packet before.
+/// RTP Payload Format for AV1, §4.4: N, the first packet of a coded video sequence; Z, a part of
+/// the packet before.
 fn av1(payload: &[u8]) -> bool {
     payload.first().is_some_and(|first| first & 0x88 == 0x08)
 }
@@ -117,13 +123,22 @@ mod tests {
         assert!(starts(&Codec::Vp8, &[0x10, 0x00]));
         assert!(!starts(&Codec::Vp8, &[0x10, 0x01]), "an interframe");
         assert!(!starts(&Codec::Vp8, &[0x00, 0x00]), "not the start");
-        assert!(!starts(&Codec::Vp8, &[0x11, 0x00]), "not the first partition");
-        assert!(starts(&Codec::Vp8, &[0x90, 0x80, 0x05, 0x50]), "short picture id");
+        assert!(
+            !starts(&Codec::Vp8, &[0x11, 0x00]),
+            "not the first partition"
+        );
+        assert!(
+            starts(&Codec::Vp8, &[0x90, 0x80, 0x05, 0x50]),
+            "short picture id"
+        );
         assert!(
             starts(&Codec::Vp8, &[0x90, 0xF0, 0x85, 0x05, 0x01, 0x20, 0x50]),
             "all extensions"
         );
-        assert!(!starts(&Codec::Vp8, &[0x90, 0xF0, 0x85, 0x05, 0x01, 0x20, 0x51]));
+        assert!(!starts(
+            &Codec::Vp8,
+            &[0x90, 0xF0, 0x85, 0x05, 0x01, 0x20, 0x51]
+        ));
     }
 
     #[test]
@@ -152,13 +167,22 @@ mod tests {
     fn h265_keyframes_are_random_access_points_or_parameter_sets() {
         assert!(starts(&H265, &[0x26, 1, 0xAF]), "IDR_W_RADL");
         assert!(starts(&H265, &[0x2A, 1]), "CRA");
-        assert!(starts(&H265, &[0x40, 1]) && starts(&H265, &[0x42, 1]), "VPS, SPS");
+        assert!(
+            starts(&H265, &[0x40, 1]) && starts(&H265, &[0x42, 1]),
+            "VPS, SPS"
+        );
         assert!(!starts(&H265, &[0x02, 1]), "TRAIL_R");
-        assert!(!starts(&H265, &[0x44, 1]), "PPS, which comes before other pictures too");
+        assert!(
+            !starts(&H265, &[0x44, 1]),
+            "PPS, which comes before other pictures too"
+        );
         assert!(starts(&H265, &[0x60, 1, 0, 2, 0x46, 1, 0, 2, 0x40, 1]));
         assert!(!starts(&H265, &[0x60, 1, 0, 2, 0x46, 1, 0, 2, 0x02, 1]));
         assert!(starts(&H265, &[0x62, 1, 0x93]));
-        assert!(!starts(&H265, &[0x62, 1, 0x13]), "the middle of an IDR slice");
+        assert!(
+            !starts(&H265, &[0x62, 1, 0x13]),
+            "the middle of an IDR slice"
+        );
     }
 
     #[test]

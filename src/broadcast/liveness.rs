@@ -1,4 +1,5 @@
-//! Who is still there: consent, the resume window, sources that fall silent. A look at all once a second.
+//! Who is still there: consent, the resume window, sources that fall silent. A look at all once a
+//! second.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,14 +13,14 @@ use crate::peer::{ALERT, Fault, Transmit};
 
 /// So often all peers are looked at.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
-/// A plain client that was heard after a restart is let go after so long: it does not know that it should run DTLS again. A page has opened
-/// its event stream by then, or has begun.
+/// A plain client that was heard after a restart is let go after so long: it does not know that it
+/// should run DTLS again. A page has opened its event stream by then, or has begun.
 const PLAIN: Duration = Duration::from_millis(900);
 /// A new peer that has no keys after so long is gone.
 const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
 
-/// A new peer that has sent no STUN check for so long cannot reach the media port, or is gone: browsers begin with one every 50 ms (RFC 8445
-/// §14.2), as soon as they have the answer.
+/// A new peer that has sent no STUN check for so long cannot reach the media port, or is gone:
+/// browsers begin with one every 50 ms (RFC 8445 §14.2), as soon as they have the answer.
 pub const UNHEARD: Duration = Duration::from_secs(8);
 
 /// Whether a peer from an earlier boot is known by now to be a plain client.
@@ -31,7 +32,11 @@ pub(super) fn is_plain(now: Instant, member: &Member) -> bool {
 fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> {
     let since = |then: Instant| now.saturating_duration_since(then);
     if member.peer.is_connected() {
-        let last = member.peer.last_check().or(member.heard).unwrap_or(member.joined);
+        let last = member
+            .peer
+            .last_check()
+            .or(member.heard)
+            .unwrap_or(member.joined);
         return (since(last) >= config.consent).then_some(Departure::Silent);
     }
     if !member.resumed {
@@ -40,7 +45,11 @@ fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> 
     match member.heard {
         None => (since(member.joined) >= config.resume_window).then_some(Departure::Silent),
         Some(heard) => {
-            let limit = if member.renews { config.rehandshake_limit } else { PLAIN };
+            let limit = if member.renews {
+                config.rehandshake_limit
+            } else {
+                PLAIN
+            };
             (since(heard) >= limit).then_some(Departure::NoRehandshake)
         }
     }
@@ -62,7 +71,11 @@ impl Broadcast {
         self.miss_the_unheard(now);
         for (id, address, fault) in self.faults(now) {
             tracing::warn!("a new peer is turned away, since {fault}");
-            if let Some(place) = self.addresses.find(address).and_then(|key| self.addresses.get_mut(key)) {
+            if let Some(place) = self
+                .addresses
+                .find(address)
+                .and_then(|key| self.addresses.get_mut(key))
+            {
                 self.counts.failures += place.handshakes.give_up(fault);
             }
             out.push(Transmit {
@@ -78,18 +91,27 @@ impl Broadcast {
         }
     }
 
-    /// Says once of each new peer that no check of its has come. One from an earlier boot may be away, and is awaited for longer.
+    /// Says once of each new peer that no check of its has come. One from an earlier boot may be
+    /// away, and is awaited for longer.
     fn miss_the_unheard(&mut self, now: Instant) {
         for (_, member) in self.members.iter_mut() {
             let late = now.saturating_duration_since(member.joined) >= UNHEARD;
-            if late && !member.resumed && member.heard.is_none() && !std::mem::replace(&mut member.unheard, true) {
+            if late
+                && !member.resumed
+                && member.heard.is_none()
+                && !std::mem::replace(&mut member.unheard, true)
+            {
                 let ufrag = member.ufrag.clone();
-                self.events.push_back(Event::Unheard { ufrag, unheard: true });
+                self.events.push_back(Event::Unheard {
+                    ufrag,
+                    unheard: true,
+                });
             }
         }
     }
 
-    /// New peers whose handshakes cannot be completed. One from an earlier boot has completed one before, and gets its time.
+    /// New peers whose handshakes cannot be completed. One from an earlier boot has completed one
+    /// before, and gets its time.
     fn faults(&self, now: Instant) -> Vec<(usize, SocketAddr, Fault)> {
         let new = self
             .members

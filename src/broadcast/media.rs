@@ -19,8 +19,16 @@ const MAX_NACKED: usize = 1024;
 
 impl Broadcast {
     /// An RTP packet of a publisher.
-    pub(super) fn publisher_rtp(&mut self, now: Instant, id: usize, data: BytesMut, out: &mut Vec<Transmit>) {
-        let Some(member) = self.members.get_mut(id) else { return };
+    pub(super) fn publisher_rtp(
+        &mut self,
+        now: Instant,
+        id: usize,
+        data: BytesMut,
+        out: &mut Vec<Transmit>,
+    ) {
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
         let Side::Publisher(ingress) = &mut member.side else {
             return;
         };
@@ -52,12 +60,16 @@ impl Broadcast {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
-        let Some(at) = channel.track_or_new(now, packet.header.ssrc, &section, ingress, member.resumed) else {
+        let Some(at) =
+            channel.track_or_new(now, packet.header.ssrc, &section, ingress, member.resumed)
+        else {
             self.counts.unknown += 1;
             return;
         };
         #[cfg(feature = "full-state")]
-        let packet = self.full_state.shifted(&mut self.members, channel, at, packet);
+        let packet = self
+            .full_state
+            .shifted(&mut self.members, channel, at, packet);
         let Taken::Forward(index) = channel.tracks[at].take(now, &packet, mended) else {
             self.counts.duplicates += 1;
             return;
@@ -82,9 +94,15 @@ impl Broadcast {
         });
     }
 
-    /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip sync. A BYE does not: the publisher may
-    /// come back, and the viewers stay.
-    pub(super) fn publisher_rtcp(&mut self, now: Instant, id: usize, data: &[u8], out: &mut Vec<Transmit>) {
+    /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip
+    /// sync. A BYE does not: the publisher may come back, and the viewers stay.
+    pub(super) fn publisher_rtcp(
+        &mut self,
+        now: Instant,
+        id: usize,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) {
         let Some(key) = self.members.get(id).map(|member| member.channel) else {
             return;
         };
@@ -96,7 +114,9 @@ impl Broadcast {
         for item in rtcp::read(data) {
             match item {
                 Item::SenderReport { ssrc, info } => {
-                    let Some(track) = channel.track_mut(ssrc) else { continue };
+                    let Some(track) = channel.track_mut(ssrc) else {
+                        continue;
+                    };
                     track.reception.sender_report(now, info.ntp_time);
                     track.report = Some(info);
                     if !updated.contains(&ssrc) {
@@ -116,7 +136,9 @@ impl Broadcast {
             let Some(track) = channel.tracks.iter().find(|track| track.ssrc == ssrc) else {
                 continue;
             };
-            let Some(packet) = track.sender_report() else { continue };
+            let Some(packet) = track.sender_report() else {
+                continue;
+            };
             for viewer in channel.viewers() {
                 let Some(member) = self.members.get_mut(viewer) else {
                     continue;
@@ -125,25 +147,43 @@ impl Broadcast {
                     Side::Viewer(viewer) => viewer.translation.as_ref(),
                     Side::Publisher(_) => None,
                 };
-                let translated = translated.and_then(|translation| track.translated_report(translation));
-                out.extend(member.peer.protect_rtcp(translated.as_ref().unwrap_or(&packet)));
+                let translated =
+                    translated.and_then(|translation| track.translated_report(translation));
+                out.extend(
+                    member
+                        .peer
+                        .protect_rtcp(translated.as_ref().unwrap_or(&packet)),
+                );
             }
         }
     }
 
     /// Sends a viewer the latest sender report of each stream.
     pub(super) fn send_last_reports(&mut self, id: usize, out: &mut Vec<Transmit>) {
-        let Some(member) = self.members.get_mut(id) else { return };
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
         let Some(channel) = self.channels.get(member.channel) else {
             return;
         };
-        for packet in channel.tracks.iter().filter_map(|track| track.sender_report()) {
+        for packet in channel
+            .tracks
+            .iter()
+            .filter_map(|track| track.sender_report())
+        {
             out.extend(member.peer.protect_rtcp(&packet));
         }
     }
 
-    /// A compound RTCP packet of a viewer: its requests are met from the history or passed on, within its budgets.
-    pub(super) fn viewer_rtcp(&mut self, now: Instant, id: usize, data: &[u8], out: &mut Vec<Transmit>) {
+    /// A compound RTCP packet of a viewer: its requests are met from the history or passed on,
+    /// within its budgets.
+    pub(super) fn viewer_rtcp(
+        &mut self,
+        now: Instant,
+        id: usize,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) {
         let Some(key) = self.members.get(id).map(|member| member.channel) else {
             return;
         };

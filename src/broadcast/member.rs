@@ -16,7 +16,8 @@ use super::ingress::Ingress;
 use super::resend::Resends;
 use super::translation::Translation;
 
-/// All peers. A key is used again after its peer has left, so nothing may keep the key of a peer that is no more.
+/// All peers. A key is used again after its peer has left, so nothing may keep the key of a peer
+/// that is no more.
 pub(super) type Members = Slab<Member>;
 
 /// A peer and its place.
@@ -41,7 +42,8 @@ pub(super) struct Member {
     pub addresses: Vec<SocketAddr>,
     /// When more ClientHellos last came from one of its addresses than are answered at once.
     pub pressed: Option<Instant>,
-    /// Where it has moved, if the layers above do not know it yet, and when they were last told of a move.
+    /// Where it has moved, if the layers above do not know it yet, and when they were last told of
+    /// a move.
     pub moved: Option<SocketAddr>,
     pub told: Option<Instant>,
     /// When its timer goes off.
@@ -87,12 +89,13 @@ impl Member {
 /// A browser that moves to and fro is told of so often.
 const MOVES_APART: Duration = Duration::from_secs(1);
 
-/// A viewer's keyframe requests, in thousandths: five at once and one every 3 s, since each costs all viewers picture quality.
+/// A viewer's keyframe requests, in thousandths: five at once and one every 3 s, since each costs
+/// all viewers picture quality.
 const KEYFRAME_BURST: u64 = 5000;
 const KEYFRAME_RATE: u64 = 333;
 
-/// Longest step between two packets sent on one SSRC: half the sequence space, less the history's length, since the step is taken from a
-/// packet that was sent again.
+/// Longest step between two packets sent on one SSRC: half the sequence space, less the history's
+/// length, since the step is taken from a packet that was sent again.
 const MAX_STEP: u64 = 0x8000 - 0x1000;
 
 /// State of a viewer as a receiver.
@@ -133,7 +136,8 @@ impl Viewer {
 
     /// Whether one more of its keyframe requests is heeded.
     pub fn may_request_keyframe(&mut self, now: Instant) -> bool {
-        self.keyframes.take(now, 1000, KEYFRAME_RATE, KEYFRAME_BURST)
+        self.keyframes
+            .take(now, 1000, KEYFRAME_RATE, KEYFRAME_BURST)
     }
 
     fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut Stream {
@@ -151,8 +155,9 @@ impl Viewer {
         }
     }
 
-    /// Whether a packet may go out on its own SSRC. After a gap near half the sequence space neither side's SRTP would extend the sequence
-    /// number as the publisher meant it, and an index could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
+    /// Whether a packet may go out on its own SSRC. After a gap near half the sequence space
+    /// neither side's SRTP would extend the sequence number as the publisher meant it, and an index
+    /// could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
     pub fn may_send(&mut self, ssrc: u32, index: Index, first_rtx: impl FnOnce() -> u16) -> bool {
         let top = &mut self.stream(ssrc, first_rtx).top;
         if top.is_some_and(|top| top.abs_diff(index) >= MAX_STEP) {
@@ -206,7 +211,8 @@ mod tests {
     fn keyframe_requests_of_one_viewer_are_limited() {
         let t = Instant::now();
         let mut viewer = viewer();
-        let heeded = (0..60_000u64).filter(|ms| viewer.may_request_keyframe(t + std::time::Duration::from_millis(*ms)));
+        let heeded = (0..60_000u64)
+            .filter(|ms| viewer.may_request_keyframe(t + std::time::Duration::from_millis(*ms)));
         assert!((20..=25).contains(&heeded.count()));
     }
 

@@ -1,16 +1,21 @@
-//! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the time, never asks.
+//! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the
+//! time, never asks.
 //!
-//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose), `handshaking` (DTLS at an address),
-//!   `admission` (after a start: what waits for its record, and whose handshake is next), `places` (join and leave), `liveness` (who is
-//!   gone), `member`, `channel`.
-//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with `history`, `nack`, `pli`, `keyframe`,
-//!   `reception` and `twcc`; `feedback` sends what they have to say.
-//! - To the viewers: `delivery`, `egress` (rewriting), `translation` (plain viewers of another publisher), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
+//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
+//!   `handshaking` (DTLS at an address), `admission` (after a start: what waits for its record, and
+//!   whose handshake is next), `places` (join and leave), `liveness` (who is gone), `member`,
+//!   `channel`.
+//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
+//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
+//!   to say.
+//! - To the viewers: `delivery`, `egress` (rewriting), `translation` (plain viewers of another
+//!   publisher), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
 //! - On the wire: `rtp`, `rtcp`.
 //!
-//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no state that viewers depend on; but for plain
-//! viewers once their publisher was replaced, which no restart keeps anyway. What a viewer
-//! gets under one SSRC and sequence number is always the same bytes, since its SRTP keys must not protect two packets under one index.
+//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no
+//! state that viewers depend on; but for plain viewers once their publisher was replaced, which no
+//! restart keeps anyway. What a viewer gets under one SSRC and sequence number is always the same
+//! bytes, since its SRTP keys must not protect two packets under one index.
 
 mod addresses;
 mod admission;
@@ -70,7 +75,8 @@ pub struct Join {
     pub negotiated: Negotiated,
     /// It comes from a record of an earlier boot and has to re-handshake.
     pub resumed: bool,
-    /// It is known to be a page that can: see [`crate::sdp::renews`]. Of others, see [`Broadcast::has_page`].
+    /// It is known to be a page that can: see [`crate::sdp::renews`]. Of others, see
+    /// [`Broadcast::has_page`].
     pub renews: bool,
 }
 
@@ -100,11 +106,13 @@ pub enum Departure {
     Left,
     /// No STUN check for 30 s (RFC 7675), or the resume window ended.
     Silent,
-    /// It was heard after a restart but ran no new DTLS handshake in time; a plain client (no page of ours) cannot, and is let go soon.
+    /// It was heard after a restart but ran no new DTLS handshake in time; a plain client (no page
+    /// of ours) cannot, and is let go soon.
     NoRehandshake,
     /// A newcomer took the place of a publisher that had fallen silent.
     Replaced,
-    /// Its DTLS handshake cannot be completed: the log says why (RFC 5763 §6.3 has the session torn down).
+    /// Its DTLS handshake cannot be completed: the log says why (RFC 5763 §6.3 has the session torn
+    /// down).
     NoHandshake,
 }
 
@@ -125,7 +133,8 @@ pub enum Event {
         role: Role,
         /// From a record of an earlier boot, and this is its first handshake in this one.
         resumed: bool,
-        /// From the ClientHello; zero where keys of an earlier process were taken over (full-state mode).
+        /// From the ClientHello; zero where keys of an earlier process were taken over (full-state
+        /// mode).
         took: Duration,
     },
     /// Keys that were in use are not any more: the browser has to run a handshake.
@@ -147,7 +156,8 @@ pub enum Event {
         /// Why.
         why: Departure,
     },
-    /// No STUN check of a new peer's has come for [`UNHEARD`] since it joined (true), or one has come after all (false).
+    /// No STUN check of a new peer's has come for [`UNHEARD`] since it joined (true), or one has
+    /// come after all (false).
     Unheard {
         /// Who.
         ufrag: Ufrag,
@@ -190,7 +200,8 @@ pub struct Config {
     pub publisher: Newcomer,
     /// How long without any packet until a publisher may be replaced by a newcomer.
     pub publisher_silence: Duration,
-    /// How long after a boot a publisher that is awaited cannot be replaced by a newcomer: many times what a page takes to come back.
+    /// How long after a boot a publisher that is awaited cannot be replaced by a newcomer: many
+    /// times what a page takes to come back.
     pub publisher_grace: Duration,
     /// Consent (RFC 7675): a peer without a valid STUN check for so long is gone.
     pub consent: Duration,
@@ -216,15 +227,17 @@ impl Default for Config {
 pub enum Routed {
     /// Handled (or dropped).
     Done,
-    /// Handled, and it came from who is at its address, as far as that is known: answers reach him the way that it came.
+    /// Handled, and it came from who is at its address, as far as that is known: answers reach him
+    /// the way that it came.
     Authentic,
     /// DTLS that is answered, now or when its turn comes. It may be forged.
     Answered,
-    /// A STUN Binding request for a user name fragment that no peer here has. While records of earlier boots are being read it waits, and
-    /// the record is demanded: see [`Broadcast::poll_demand`].
+    /// A STUN Binding request for a user name fragment that no peer here has. While records of
+    /// earlier boots are being read it waits, and the record is demanded: see
+    /// [`Broadcast::poll_demand`].
     UnknownUfrag,
-    /// A datagram that is not STUN from an address that belongs to no peer. While records of earlier boots are being read it waits, if its
-    /// peer's record can make it of use.
+    /// A datagram that is not STUN from an address that belongs to no peer. While records of
+    /// earlier boots are being read it waits, if its peer's record can make it of use.
     UnknownAddress,
 }
 

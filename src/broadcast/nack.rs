@@ -1,4 +1,5 @@
-//! What the server asks the publisher to send again (RFC 4585 §6.2.1): the gaps it sees itself and what viewers miss, merged.
+//! What the server asks the publisher to send again (RFC 4585 §6.2.1): the gaps it sees itself and
+//! what viewers miss, merged.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 pub(super) const MAX_OPEN: usize = 1024;
 /// A packet is asked for so often at most.
 const MAX_TRIES: u8 = 10;
-/// A guess is asked for so often at most: the publisher may well never have sent it, or the viewers may have it.
+/// A guess is asked for so often at most: the publisher may well never have sent it, or the viewers
+/// may have it.
 const MAX_GUESSES: u8 = 2;
 /// A packet that has not come after so long is given up.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -79,7 +81,8 @@ impl Asks {
         self.rtt().max(MIN_INTERVAL)
     }
 
-    /// Asks for a packet, unless that is under way or was given up. Whether it is asked for from now on.
+    /// Asks for a packet, unless that is under way or was given up. Whether it is asked for from
+    /// now on.
     pub fn want(&mut self, now: Instant, sequence: u16, why: Why) -> bool {
         if let Some(ask) = self.open.get_mut(&sequence) {
             ask.why = ask.why.max(why);
@@ -106,13 +109,15 @@ impl Asks {
 
     /// A packet has come, by whatever way.
     pub fn got(&mut self, now: Instant, sequence: u16) {
-        let Some(ask) = self.open.remove(&sequence) else { return };
+        let Some(ask) = self.open.remove(&sequence) else {
+            return;
+        };
         // The answers to a burst of guesses come at the publisher's pace and measure that.
         let Some(first) = ask.first.filter(|_| ask.why != Why::Guess) else {
             return;
         };
-        // Which request was answered is not known. Counting from the first errs on the long side, so a round trip that has
-        // grown is noticed.
+        // Which request was answered is not known. Counting from the first errs on the long side,
+        // so a round trip that has grown is noticed.
         let sample = now.saturating_duration_since(first).min(MAX_RTT);
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
     }
@@ -126,8 +131,11 @@ impl Asks {
 
     /// Whether a viewer has been waiting for something for so long, and it was not given up yet.
     pub fn viewer_waits(&self, now: Instant, long: Duration) -> bool {
-        let waits = |ask: &Ask| ask.why == Why::Viewer && now.saturating_duration_since(ask.since) >= long;
-        self.open.values().any(|ask| waits(ask) && ask.needed && !ask.given_up)
+        let waits =
+            |ask: &Ask| ask.why == Why::Viewer && now.saturating_duration_since(ask.since) >= long;
+        self.open
+            .values()
+            .any(|ask| waits(ask) && ask.needed && !ask.given_up)
     }
 
     /// When [`Asks::due`] wants to be called.
@@ -149,7 +157,11 @@ impl Asks {
                 return age < MEMORY;
             }
             if ask.next <= now {
-                let tries = if ask.why == Why::Guess { MAX_GUESSES } else { MAX_TRIES };
+                let tries = if ask.why == Why::Guess {
+                    MAX_GUESSES
+                } else {
+                    MAX_TRIES
+                };
                 if ask.tries >= tries || age >= PATIENCE {
                     ask.given_up = true;
                     due.gave_up |= ask.needed && ask.why != Why::Guess;
@@ -194,7 +206,10 @@ mod tests {
         let mut asks = Asks::new();
         assert!(asks.want(t, 7, Why::Gap));
         let (asked, gave_up) = run(&mut asks, t, t + 5000 * MS);
-        assert_eq!(asked, [0, 50, 125, 225, 350, 500, 675, 875].map(|ms| (ms, 7)));
+        assert_eq!(
+            asked,
+            [0, 50, 125, 225, 350, 500, 675, 875].map(|ms| (ms, 7))
+        );
         assert_eq!(gave_up, Some(1100));
         assert_eq!(asks.next(), None);
     }

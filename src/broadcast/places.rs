@@ -20,17 +20,26 @@ const HELD: Duration = Duration::from_secs(5);
 const PLAIN_GRACE: Duration = Duration::from_secs(1);
 
 impl Broadcast {
-    /// Whether a peer could join now; for viewers, what the channel's publisher sends. A publisher's place is held for a few seconds for `ufrag`.
+    /// Whether a peer could join now; for viewers, what the channel's publisher sends. A
+    /// publisher's place is held for a few seconds for `ufrag`.
     ///
     /// # Errors
     /// A [`Refusal`] with the cause.
-    pub fn reserve(&mut self, now: Instant, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Source, Refusal> {
+    pub fn reserve(
+        &mut self,
+        now: Instant,
+        role: Role,
+        channel: &str,
+        ufrag: &Ufrag,
+    ) -> Result<Source, Refusal> {
         if self.members.len() >= self.config.max_peers {
             return Err(Refusal::Full);
         }
         let key = self.by_name.get(channel).copied();
         if role == Role::Viewer {
-            return key.and_then(|key| self.source(key)).ok_or(Refusal::NoPublisher);
+            return key
+                .and_then(|key| self.source(key))
+                .ok_or(Refusal::NoPublisher);
         }
         if key.is_some_and(|key| !self.is_vacant(now, key, ufrag, false)) {
             return Err(Refusal::PublisherPresent);
@@ -53,9 +62,10 @@ impl Broadcast {
         })
     }
 
-    /// Whether this publisher may take the channel's place: nobody has it, or somebody who has fallen silent or sends no media any more. One
-    /// who is awaited after a restart keeps it for longer, unless it is a plain client, but not against another from an earlier boot: only
-    /// one of the two can be the present one.
+    /// Whether this publisher may take the channel's place: nobody has it, or somebody who has
+    /// fallen silent or sends no media any more. One who is awaited after a restart keeps it for
+    /// longer, unless it is a plain client, but not against another from an earlier boot: only one
+    /// of the two can be the present one.
     fn is_vacant(&self, now: Instant, key: usize, ufrag: &Ufrag, resumed: bool) -> bool {
         let Some(channel) = self.channels.get(key) else {
             return true;
@@ -77,7 +87,11 @@ impl Broadcast {
             return true;
         }
         // Its viewers have been told already that nothing comes.
-        if member.peer.is_connected() && channel.last_media.is_some_and(|last| since(last) >= SOURCE_SILENCE) {
+        if member.peer.is_connected()
+            && channel
+                .last_media
+                .is_some_and(|last| since(last) >= SOURCE_SILENCE)
+        {
             return true;
         }
         if member.is_awaited() && !resumed && since(member.joined) < self.config.publisher_grace {
@@ -99,13 +113,15 @@ impl Broadcast {
         key
     }
 
-    /// Whether sessions go on under the same keys after a restart: then what a viewer was sent must be known to the next process too.
+    /// Whether sessions go on under the same keys after a restart: then what a viewer was sent must
+    /// be known to the next process too.
     #[cfg(not(feature = "full-state"))]
     const fn keeps_sessions(&self) -> bool {
         false
     }
 
-    /// Takes a peer in (after [`Broadcast::reserve`], or from a record). A peer that is in already stays as it is.
+    /// Takes a peer in (after [`Broadcast::reserve`], or from a record). A peer that is in already
+    /// stays as it is.
     ///
     /// # Errors
     /// A [`Refusal`] with the cause.
@@ -139,7 +155,9 @@ impl Broadcast {
             }
             // A viewer from an earlier boot waits for its publisher, whatever became of that.
             Role::Viewer if !resumed => {
-                known.and_then(|key| self.source(key)).ok_or(Refusal::NoPublisher)?;
+                known
+                    .and_then(|key| self.source(key))
+                    .ok_or(Refusal::NoPublisher)?;
             }
             Role::Viewer => {}
         }

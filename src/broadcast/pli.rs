@@ -1,4 +1,5 @@
-//! When to ask the publisher for a keyframe (PLI, RFC 4585 §6.3.1): requests merged, repeated until one came.
+//! When to ask the publisher for a keyframe (PLI, RFC 4585 §6.3.1): requests merged, repeated until
+//! one came.
 
 use std::time::{Duration, Instant};
 
@@ -96,7 +97,10 @@ mod tests {
         let t = Instant::now();
         let mut keyframes = Keyframes::default();
         keyframes.request(t);
-        assert_eq!(sent(&mut keyframes, t, 60_000 * MS), [0, 1000, 2000, 3000, 4000]);
+        assert_eq!(
+            sent(&mut keyframes, t, 60_000 * MS),
+            [0, 1000, 2000, 3000, 4000]
+        );
         keyframes.request(t + 60_000 * MS);
         assert!(keyframes.due(t + 60_000 * MS));
     }

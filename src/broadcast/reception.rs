@@ -53,7 +53,8 @@ impl Reception {
         self.highest = index;
         if let Some((then, before)) = self.last {
             let elapsed = now.saturating_duration_since(then).as_micros();
-            let units = i64::try_from(elapsed * u128::from(self.clock_rate) / 1_000_000).unwrap_or(i64::MAX);
+            let units = i64::try_from(elapsed * u128::from(self.clock_rate) / 1_000_000)
+                .unwrap_or(i64::MAX);
             let sent = i64::from(timestamp.wrapping_sub(before) as i32);
             // A jump of the time stamp is no jitter.
             let d = units.abs_diff(sent).min(u64::from(self.clock_rate));
@@ -67,7 +68,8 @@ impl Reception {
         self.sender_report = Some(((ntp_time >> 16) as u32, now));
     }
 
-    /// The report block, once a packet came since the last but one report; starts the next interval.
+    /// The report block, once a packet came since the last but one report; starts the next
+    /// interval.
     pub fn report(&mut self, now: Instant) -> Option<ReceptionReport> {
         let expected = self.highest - self.base? + 1;
         let lost = expected as i64 - self.received as i64;
@@ -113,7 +115,11 @@ mod tests {
         }
         let report = r.report(t).unwrap();
         assert_eq!((report.fraction_lost, report.total_lost), (64, 25));
-        assert_eq!(report.last_sequence_number, 65_530 + 99, "extended by one cycle");
+        assert_eq!(
+            report.last_sequence_number,
+            65_530 + 99,
+            "extended by one cycle"
+        );
         for i in 100..200 {
             r.packet(t, START + i, 0);
         }
@@ -140,7 +146,10 @@ mod tests {
         r.packet(t, START, 0);
         r.sender_report(t, 0xB44D_B705_2000_0000);
         let report = r.report(t + Duration::from_millis(5250)).unwrap();
-        assert_eq!((report.last_sender_report, report.delay), (0xB705_2000, 0x0005_4000));
+        assert_eq!(
+            (report.last_sender_report, report.delay),
+            (0xB705_2000, 0x0005_4000)
+        );
     }
 
     #[test]
@@ -150,7 +159,11 @@ mod tests {
         // Sent every 10 ms; every second packet arrives 2 ms late: |D| = 180 units each time.
         for i in 0..200u64 {
             let late = if i % 2 == 1 { 2 } else { 0 };
-            r.packet(t + Duration::from_millis(10 * i + late), START + i, 900 * i as u32);
+            r.packet(
+                t + Duration::from_millis(10 * i + late),
+                START + i,
+                900 * i as u32,
+            );
         }
         let jitter = r.report(t).unwrap().jitter;
         assert!((170..=180).contains(&jitter), "{jitter}");

@@ -1,7 +1,7 @@
 //! How a viewer's NACKs are answered: by RTX or on the original SSRC, and within what bounds.
 //!
-//! Some receivers cannot use RTX whose SSRC no SDP announced (Firefox). They ask again, and the second answer goes out on the original SSRC,
-//! byte for byte as it was sent first.
+//! Some receivers cannot use RTX whose SSRC no SDP announced (Firefox). They ask again, and the
+//! second answer goes out on the original SSRC, byte for byte as it was sent first.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ const MIN_BURST: u64 = 256 * 1024;
 const MIN_RATE: u64 = 64 * 1024;
 /// Most sequence numbers of NACKs that are looked at, a second.
 const MAX_LOOKED_AT: u64 = 4096;
-/// So long after it came back from an earlier boot a viewer gets plain answers: whether RTX helps it is not known any more, and finding out
-/// costs a round trip just when it matters.
+/// So long after it came back from an earlier boot a viewer gets plain answers: whether RTX helps
+/// it is not known any more, and finding out costs a round trip just when it matters.
 const PLAIN_AFTER_RESUME: Duration = Duration::from_secs(3);
 
 /// The answer to a NACK.
@@ -87,8 +87,17 @@ impl Resends {
         self.looks.take(now, 1, MAX_LOOKED_AT, MAX_LOOKED_AT)
     }
 
-    /// How to answer a request for a packet of `size` bytes, on a channel with `rate` bytes a second.
-    pub fn answer(&mut self, now: Instant, ssrc: u32, index: Index, size: usize, rate: u64, has_rtx: bool) -> Answer {
+    /// How to answer a request for a packet of `size` bytes, on a channel with `rate` bytes a
+    /// second.
+    pub fn answer(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        index: Index,
+        size: usize,
+        rate: u64,
+        has_rtx: bool,
+    ) -> Answer {
         if self.sent.is_empty() {
             self.sent = vec![Sent::default(); REMEMBERED];
         }
@@ -96,15 +105,19 @@ impl Resends {
         let slot = (index as usize ^ ssrc as usize) % REMEMBERED;
         let before = self.sent[slot];
         let age = Duration::from_millis(at.wrapping_sub(before.at).into());
-        let repeated = before.answers > 0 && (before.ssrc, before.index) == (ssrc, index as u32) && age < FORGET;
+        let repeated = before.answers > 0
+            && (before.ssrc, before.index) == (ssrc, index as u32)
+            && age < FORGET;
         if repeated && (age < MIN_REPEAT || before.answers >= MAX_ANSWERS) {
             return Answer::Nothing;
         }
         // Half of the media rate, and a burst of a second's media.
-        if !self
-            .bytes
-            .take(now, size as u64, (rate / 2).max(MIN_RATE), rate.max(MIN_BURST))
-        {
+        if !self.bytes.take(
+            now,
+            size as u64,
+            (rate / 2).max(MIN_RATE),
+            rate.max(MIN_BURST),
+        ) {
             return Answer::Nothing;
         }
         if before.answers == 1 && before.rtx {
@@ -146,8 +159,14 @@ mod tests {
             Answer::Nothing,
             "too soon"
         );
-        assert_eq!(resends.answer(t + 20 * MS, 1, 70_000, 1200, RATE, true), Answer::Plain);
-        assert_eq!(resends.answer(t + 20 * MS, 1, 70_001, 1200, RATE, true), Answer::Rtx);
+        assert_eq!(
+            resends.answer(t + 20 * MS, 1, 70_000, 1200, RATE, true),
+            Answer::Plain
+        );
+        assert_eq!(
+            resends.answer(t + 20 * MS, 1, 70_001, 1200, RATE, true),
+            Answer::Rtx
+        );
         assert_eq!(
             resends.answer(t + 20 * MS, 1, 70_002, 1200, RATE, false),
             Answer::Plain,
@@ -161,9 +180,15 @@ mod tests {
         let mut resends = Resends::new(t);
         for index in 70_000..70_003 {
             assert_eq!(resends.answer(t, 1, index, 1200, RATE, true), Answer::Rtx);
-            assert_eq!(resends.answer(t + 30 * MS, 1, index, 1200, RATE, true), Answer::Plain);
+            assert_eq!(
+                resends.answer(t + 30 * MS, 1, index, 1200, RATE, true),
+                Answer::Plain
+            );
         }
-        assert_eq!(resends.answer(t + 40 * MS, 1, 70_010, 1200, RATE, true), Answer::Plain);
+        assert_eq!(
+            resends.answer(t + 40 * MS, 1, 70_010, 1200, RATE, true),
+            Answer::Plain
+        );
     }
 
     #[test]
@@ -175,7 +200,10 @@ mod tests {
             resends.answer(t + 2999 * MS, 1, 70_000, 1200, RATE, true),
             Answer::Plain
         );
-        assert_eq!(resends.answer(t + 3000 * MS, 1, 70_001, 1200, RATE, true), Answer::Rtx);
+        assert_eq!(
+            resends.answer(t + 3000 * MS, 1, 70_001, 1200, RATE, true),
+            Answer::Rtx
+        );
     }
 
     #[test]
@@ -184,7 +212,11 @@ mod tests {
         let mut resends = Resends::new(t);
         for i in 0..2000u64 {
             let now = t + i as u32 * 20 * MS;
-            assert_eq!(resends.answer(now, 1, 70_000 + i, 100, RATE, true), Answer::Rtx, "{i}");
+            assert_eq!(
+                resends.answer(now, 1, 70_000 + i, 100, RATE, true),
+                Answer::Rtx,
+                "{i}"
+            );
             // Of the packets of the second round on, every tenth answer is lost.
             if i > 256 && i % 10 == 0 {
                 assert_eq!(
@@ -199,7 +231,9 @@ mod tests {
     fn one_packet_is_sent_again_a_few_times_only() {
         let t = Instant::now();
         let mut resends = Resends::new(t);
-        let sent = (0..50).filter(|i| resends.answer(t + 20 * MS * *i, 1, 70_000, 10, RATE, true) != Answer::Nothing);
+        let sent = (0..50).filter(|i| {
+            resends.answer(t + 20 * MS * *i, 1, 70_000, 10, RATE, true) != Answer::Nothing
+        });
         assert_eq!(sent.count(), usize::from(MAX_ANSWERS));
     }
 

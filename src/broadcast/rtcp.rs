@@ -1,7 +1,9 @@
-//! RTCP (RFC 3550 §6, RFC 4585): the parts of a compound packet that the server acts on, and the packets it writes.
+//! RTCP (RFC 3550 §6, RFC 4585): the parts of a compound packet that the server acts on, and the
+//! packets it writes.
 //!
-//! What comes in is read in place, so that a hostile packet can claim no memory; what goes out is written by `rtc-rtcp`. Feedback goes
-//! out in packets of reduced size (RFC 5506), which every browser takes.
+//! What comes in is read in place, so that a hostile packet can claim no memory; what goes out is
+//! written by `rtc-rtcp`. Feedback goes out in packets of reduced size (RFC 5506), which every
+//! browser takes.
 
 use bytes::{Bytes, BytesMut};
 use rtc_rtcp::Packet;
@@ -10,7 +12,9 @@ use rtc_rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEst
 use rtc_rtcp::receiver_report::ReceiverReport;
 use rtc_rtcp::reception_report::ReceptionReport;
 use rtc_rtcp::sender_report::SenderReport;
-use rtc_rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
+use rtc_rtcp::source_description::{
+    SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
+};
 use rtc_rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
     NackPair, TransportLayerNack, nack_pairs_from_sequence_numbers,
@@ -102,7 +106,9 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 impl<'a> Part<'a> {
     fn items(self) -> Box<dyn Iterator<Item = Item<'a>> + 'a> {
         let body = self.body;
-        let one = |item: Option<Item<'a>>| -> Box<dyn Iterator<Item = Item<'a>> + 'a> { Box::new(item.into_iter()) };
+        let one = |item: Option<Item<'a>>| -> Box<dyn Iterator<Item = Item<'a>> + 'a> {
+            Box::new(item.into_iter())
+        };
         match (self.kind, self.count) {
             (200, _) => one(sender_report(body)),
             (202, 1..) => one(cname(body)),
@@ -115,7 +121,11 @@ impl<'a> Part<'a> {
             (206, 1) => one(word(body, 4).map(|ssrc| Item::KeyframeRequest { ssrc })),
             (206, 4) => {
                 let entries = body.get(8..).unwrap_or_default().chunks_exact(8);
-                Box::new(entries.filter_map(|entry| Some(Item::KeyframeRequest { ssrc: word(entry, 0)? })))
+                Box::new(entries.filter_map(|entry| {
+                    Some(Item::KeyframeRequest {
+                        ssrc: word(entry, 0)?,
+                    })
+                }))
             }
             _ => one(None),
         }
@@ -167,8 +177,13 @@ fn description(ssrc: u32, name: &[u8]) -> Box<dyn Packet> {
     })
 }
 
-/// A receiver report with the server's description, and REMB (draft-alvestrand-rmcat-remb-03) where a bitrate in bit/s is told.
-pub(super) fn receiver_report(sender: u32, mut reports: Vec<ReceptionReport>, remb: Option<u64>) -> Option<BytesMut> {
+/// A receiver report with the server's description, and REMB (draft-alvestrand-rmcat-remb-03) where
+/// a bitrate in bit/s is told.
+pub(super) fn receiver_report(
+    sender: u32,
+    mut reports: Vec<ReceptionReport>,
+    remb: Option<u64>,
+) -> Option<BytesMut> {
     reports.truncate(31);
     let ssrcs = reports.iter().map(|report| report.ssrc).collect();
     let mut packets: Vec<Box<dyn Packet>> = vec![
@@ -190,8 +205,13 @@ pub(super) fn receiver_report(sender: u32, mut reports: Vec<ReceptionReport>, re
     write(&packets)
 }
 
-/// A publisher's sender report as viewers get it: without the publisher's own reception reports, with its CNAME if that is known.
-pub(super) fn sender_report_for_viewers(ssrc: u32, info: &SenderInfo, cname: Option<&[u8]>) -> Option<BytesMut> {
+/// A publisher's sender report as viewers get it: without the publisher's own reception reports,
+/// with its CNAME if that is known.
+pub(super) fn sender_report_for_viewers(
+    ssrc: u32,
+    info: &SenderInfo,
+    cname: Option<&[u8]>,
+) -> Option<BytesMut> {
     let report = SenderReport {
         ssrc,
         ntp_time: info.ntp_time,
@@ -205,8 +225,8 @@ pub(super) fn sender_report_for_viewers(ssrc: u32, info: &SenderInfo, cname: Opt
     write(&packets)
 }
 
-/// NACKs for these sequence numbers, in as few packets as they fit. The last ones come first: where the publisher may not send all again,
-/// as right after a restart, the latest were surely lost.
+/// NACKs for these sequence numbers, in as few packets as they fit. The last ones come first: where
+/// the publisher may not send all again, as right after a restart, the latest were surely lost.
 pub(super) fn nacks(sender: u32, media: u32, sequences: &[u16]) -> Vec<BytesMut> {
     let mut pairs = nack_pairs_from_sequence_numbers(sequences);
     pairs.reverse();
@@ -300,7 +320,13 @@ mod tests {
             panic!("{items:?}")
         };
         assert_eq!(*a, Item::SenderReport { ssrc: 7, info });
-        assert_eq!(*b, Item::Cname { ssrc: 7, name: b"abc" });
+        assert_eq!(
+            *b,
+            Item::Cname {
+                ssrc: 7,
+                name: b"abc"
+            }
+        );
         assert_eq!(nacked(pairs).collect::<Vec<_>>(), [65_535, 0, 2]);
         assert_eq!(rest, [7, 8, 9].map(|ssrc| Item::KeyframeRequest { ssrc }));
     }
@@ -315,7 +341,10 @@ mod tests {
         let wire = receiver_report(1, vec![report], Some(5_000_000)).unwrap();
         let packets = rtc_rtcp::packet::unmarshal(&mut wire.freeze()).unwrap();
         assert_eq!(packets.len(), 3);
-        let rr = packets[0].as_any().downcast_ref::<ReceiverReport>().unwrap();
+        let rr = packets[0]
+            .as_any()
+            .downcast_ref::<ReceiverReport>()
+            .unwrap();
         assert_eq!(
             (rr.ssrc, rr.reports[0].ssrc, rr.reports[0].total_lost),
             (1, 7, 0xFF_FFFE)

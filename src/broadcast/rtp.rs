@@ -1,4 +1,5 @@
-//! RTP packets (RFC 3550 §5.1): where each part lies, and the rewriting of one header into another. Nothing is copied to read.
+//! RTP packets (RFC 3550 §5.1): where each part lies, and the rewriting of one header into another.
+//! Nothing is copied to read.
 
 use std::ops::Range;
 
@@ -27,7 +28,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header; `None` for anything that is not a whole RTP packet. Padding is left out of the payload.
+    /// Reads a header; `None` for anything that is not a whole RTP packet. Padding is left out of
+    /// the payload.
     pub fn parse(packet: &[u8]) -> Option<Self> {
         let total = u16::try_from(packet.len()).ok()?;
         let fixed: &[u8; FIXED] = packet.first_chunk()?;
@@ -41,7 +43,10 @@ impl Header {
             profile = u16::from_be_bytes([head[0], head[1]]);
             let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
             start = csrcs_end + 4 + 4 * words;
-            extension = (u16::try_from(csrcs_end + 4).ok()?, u16::try_from(start).ok()?);
+            extension = (
+                u16::try_from(csrcs_end + 4).ok()?,
+                u16::try_from(start).ok()?,
+            );
         }
         let payload = packet.get(start..)?;
         let padding = if fixed[0] & 0x20 != 0 {
@@ -74,8 +79,14 @@ impl Header {
         let range = usize::from(self.extension.0)..usize::from(self.extension.1);
         let rest = packet.get(range).unwrap_or_default();
         match self.profile {
-            ONE_BYTE => Elements { rest, two_byte: false },
-            profile if profile & 0xFFF0 == TWO_BYTE => Elements { rest, two_byte: true },
+            ONE_BYTE => Elements {
+                rest,
+                two_byte: false,
+            },
+            profile if profile & 0xFFF0 == TWO_BYTE => Elements {
+                rest,
+                two_byte: true,
+            },
             _ => Elements {
                 rest: &[],
                 two_byte: false,
@@ -145,7 +156,9 @@ impl Packet {
 
     /// The payload without padding.
     pub fn payload(&self) -> &[u8] {
-        self.data.get(self.header.payload_range()).unwrap_or_default()
+        self.data
+            .get(self.header.payload_range())
+            .unwrap_or_default()
     }
 
     /// The element with this id, if the packet has it.
@@ -159,8 +172,9 @@ impl Packet {
             .unwrap_or_default()
     }
 
-    /// The original packet out of an RTX packet (RFC 4588 §4): the original sequence number stands before the payload. `None` where
-    /// there is nothing to take out, as in the padding that browsers send to probe the path.
+    /// The original packet out of an RTX packet (RFC 4588 §4): the original sequence number stands
+    /// before the payload. `None` where there is nothing to take out, as in the padding that
+    /// browsers send to probe the path.
     pub fn unwrap_rtx(&self, ssrc: u32, payload_type: u8) -> Option<Self> {
         let (sequence, payload) = self.payload().split_first_chunk::<2>()?;
         if payload.is_empty() {
@@ -205,12 +219,13 @@ pub(super) struct Head<'a> {
     pub sequence: u16,
     pub ssrc: u32,
     pub extensions: &'a NewElements,
-    /// The packet becomes an RTX packet (RFC 4588 §4): its own sequence number goes before the payload.
+    /// The packet becomes an RTX packet (RFC 4588 §4): its own sequence number goes before the
+    /// payload.
     pub retransmission: bool,
 }
 
-/// Header extension elements to be written: of the one-byte form (RFC 8285 §4.2), or of the two-byte form (§4.3) where one of them is
-/// too long for it.
+/// Header extension elements to be written: of the one-byte form (RFC 8285 §4.2), or of the
+/// two-byte form (§4.3) where one of them is too long for it.
 #[derive(Debug, Default)]
 pub(super) struct NewElements {
     bytes: Vec<u8>,
@@ -227,17 +242,20 @@ impl NewElements {
         self.bytes.is_empty()
     }
 
-    /// Appends an element that fits the one-byte form: an id of 1 to 14, 1 to 16 bytes. Others are left out.
+    /// Appends an element that fits the one-byte form: an id of 1 to 14, 1 to 16 bytes. Others are
+    /// left out.
     pub fn put(&mut self, id: u8, value: &[u8]) {
         if (1..=16).contains(&value.len()) {
             self.put_any(id, value);
         }
     }
 
-    /// Appends an element of 0 to 255 bytes, for who has agreed to take both forms (RFC 8285 §6). Its id is of the one-byte form too,
-    /// since the next packet's may be short.
+    /// Appends an element of 0 to 255 bytes, for who has agreed to take both forms (RFC 8285 §6).
+    /// Its id is of the one-byte form too, since the next packet's may be short.
     pub fn put_any(&mut self, id: u8, value: &[u8]) {
-        let Ok(length) = u8::try_from(value.len()) else { return };
+        let Ok(length) = u8::try_from(value.len()) else {
+            return;
+        };
         if !(1..=14).contains(&id) {
             return;
         }
@@ -277,7 +295,13 @@ impl NewElements {
 
 /// Builds a packet for tests.
 #[cfg(test)]
-pub(super) fn packet(ssrc: u32, payload_type: u8, sequence: u16, extensions: &[u8], payload: &[u8]) -> Packet {
+pub(super) fn packet(
+    ssrc: u32,
+    payload_type: u8,
+    sequence: u16,
+    extensions: &[u8],
+    payload: &[u8],
+) -> Packet {
     let mut data = vec![0x80 | (u8::from(!extensions.is_empty()) << 4), payload_type];
     data.put_u16(sequence);
     data.put_u32(u32::from(sequence) * 3000);
@@ -301,13 +325,16 @@ mod tests {
     #[test]
     fn reads_all_parts_of_a_header() {
         let data = [
-            0xB1, 0xE0, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0xBE, 0xDE, 0, 2, 0x31, 5, 6, 0, 0x40, 7, 0, 0,
-            b'a', b'b', 0, 2,
+            0xB1, 0xE0, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0xBE, 0xDE, 0, 2, 0x31, 5,
+            6, 0, 0x40, 7, 0, 0, b'a', b'b', 0, 2,
         ];
         let packet = Packet::parse(Bytes::copy_from_slice(&data)).unwrap();
         let h = packet.header;
         assert!(h.marker);
-        assert_eq!((h.payload_type, h.sequence, h.timestamp, h.ssrc), (96, 0x1234, 9, 7));
+        assert_eq!(
+            (h.payload_type, h.sequence, h.timestamp, h.ssrc),
+            (96, 0x1234, 9, 7)
+        );
         assert_eq!(packet.csrcs(), [1, 2, 3, 4]);
         assert_eq!(
             h.extensions(&data).collect::<Vec<_>>(),
@@ -344,7 +371,10 @@ mod tests {
             };
             original.write(&head, &mut wire);
             let header = Header::parse(&wire).unwrap();
-            let found: Vec<_> = header.extensions(&wire).map(|(id, v)| (id, v.to_vec())).collect();
+            let found: Vec<_> = header
+                .extensions(&wire)
+                .map(|(id, v)| (id, v.to_vec()))
+                .collect();
             assert!(wire.ends_with(b"payload"));
             (header.profile, found)
         };
@@ -411,7 +441,11 @@ mod tests {
         original.write(&head, &mut wire);
         let rtx = Packet::parse(wire.into()).unwrap();
         assert_eq!(
-            (rtx.header.ssrc, rtx.header.sequence, rtx.header.payload_type),
+            (
+                rtx.header.ssrc,
+                rtx.header.sequence,
+                rtx.header.payload_type
+            ),
             (8, 3, 97)
         );
         let unwrapped = rtx.unwrap_rtx(7, 96).unwrap();

@@ -1,5 +1,5 @@
-//! What is due when. Entries are never taken back: one that came too early is recognised by its owner, so that a packet costs a look at one
-//! time, not a search.
+//! What is due when. Entries are never taken back: one that came too early is recognised by its
+//! owner, so that a packet costs a look at one time, not a search.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

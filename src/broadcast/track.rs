@@ -20,12 +20,14 @@ use super::translation::Translation;
 const VIDEO_HISTORY: (usize, usize) = (4096, 8 << 20);
 /// The same of an audio stream.
 const AUDIO_HISTORY: (usize, usize) = (1024, 1 << 20);
-/// So many packets before the first one after a restart are asked for at once: as many as four entries of a NACK name. They were lost
-/// while the server was away, and asking before the viewers do saves a round trip.
+/// So many packets before the first one after a restart are asked for at once: as many as four
+/// entries of a NACK name. They were lost while the server was away, and asking before the viewers
+/// do saves a round trip.
 const ASK_BACK: u16 = 68;
 /// A longer gap is left to a keyframe.
 pub(super) const MAX_GAP: u64 = 512;
-/// Where viewers wait so long after a resume for something that the publisher does not send again, a keyframe is asked for.
+/// Where viewers wait so long after a resume for something that the publisher does not send again,
+/// a keyframe is asked for.
 const CHECK_BACK: Duration = Duration::from_millis(500);
 const WAITED: Duration = Duration::from_millis(250);
 
@@ -56,8 +58,8 @@ pub(super) struct Track {
     asks: Asks,
     keyframes: Keyframes,
     resumed: bool,
-    /// How many packets before the first one are asked for, where the publisher comes from an earlier boot; and whether they are known to
-    /// be missing.
+    /// How many packets before the first one are asked for, where the publisher comes from an
+    /// earlier boot; and whether they are known to be missing.
     pub ask_back: (u16, Why),
     check_back: Option<Instant>,
     /// What was added to the publisher's sequence numbers.
@@ -75,9 +77,15 @@ pub(super) struct Requests {
 }
 
 impl Track {
-    /// A stream of which nothing has come yet. `resumed`: its publisher comes from an earlier boot. `after`: a stream with this SSRC
-    /// ended there before, and its indices must not be used twice.
-    pub fn new(ssrc: u32, rtx_ssrc: u32, section: Arc<Media>, resumed: bool, after: Option<Index>) -> Self {
+    /// A stream of which nothing has come yet. `resumed`: its publisher comes from an earlier boot.
+    /// `after`: a stream with this SSRC ended there before, and its indices must not be used twice.
+    pub fn new(
+        ssrc: u32,
+        rtx_ssrc: u32,
+        section: Arc<Media>,
+        resumed: bool,
+        after: Option<Index>,
+    ) -> Self {
         let (packets, bytes) = match section.kind {
             Kind::Audio => AUDIO_HISTORY,
             Kind::Video => VIDEO_HISTORY,
@@ -130,11 +138,19 @@ impl Track {
         rtcp::sender_report_for_viewers(self.ssrc, self.report.as_ref()?, self.cname.as_deref())
     }
 
-    /// The same as a viewer gets it whose streams are translated; `None` where this one is not, or nothing was reported.
+    /// The same as a viewer gets it whose streams are translated; `None` where this one is not, or
+    /// nothing was reported.
     pub fn translated_report(&self, translation: &Translation) -> Option<BytesMut> {
         let report = self.report.as_ref()?;
         let (ssrc, rtp_time) = translation.report(self.ssrc, report.rtp_time)?;
-        rtcp::sender_report_for_viewers(ssrc, &SenderInfo { rtp_time, ..*report }, self.cname.as_deref())
+        rtcp::sender_report_for_viewers(
+            ssrc,
+            &SenderInfo {
+                rtp_time,
+                ..*report
+            },
+            self.cname.as_deref(),
+        )
     }
 
     pub fn has_nack(&self) -> bool {
@@ -195,7 +211,8 @@ impl Track {
         }
     }
 
-    /// A viewer misses a packet from before all that the publisher is asked for. If that is since a restart, only a keyframe helps.
+    /// A viewer misses a packet from before all that the publisher is asked for. If that is since a
+    /// restart, only a keyframe helps.
     pub fn viewer_is_behind(&mut self, now: Instant) {
         // With the first check after a resume still to come, this stands in for it.
         if self.check_back.take().is_some() {
@@ -281,7 +298,10 @@ mod tests {
         let asked = track.due(t).nack;
         assert_eq!(asked.len(), 68);
         assert!(asked.contains(&9) && asked.contains(&65_478));
-        assert!(matches!(take(&mut track, t + 5 * MS, 9, DELTA), Taken::Forward(_)));
+        assert!(matches!(
+            take(&mut track, t + 5 * MS, 9, DELTA),
+            Taken::Forward(_)
+        ));
         assert_eq!(take(&mut track, t + 6 * MS, 9, DELTA), Taken::Duplicate);
         let (again, plis) = run(&mut track, t, 5000 * MS);
         assert!(!again.contains(&9) && again.contains(&8));

@@ -1,8 +1,10 @@
 //! How a plain viewer's streams go on when another publisher takes the channel over.
 //!
-//! The answer told the viewer of the first publisher's SSRCs. A page of ours hears of others by its event stream; a plain client never does,
-//! and most of them show nothing of a stream that they were not told of. So each of its streams keeps the SSRC, and sequence numbers and time
-//! stamps go on, as a translator does it (RFC 3550 §7.1). All of it dies with the process, as such viewers' sessions do.
+//! The answer told the viewer of the first publisher's SSRCs. A page of ours hears of others by its
+//! event stream; a plain client never does, and most of them show nothing of a stream that they
+//! were not told of. So each of its streams keeps the SSRC, and sequence numbers and time stamps go
+//! on, as a translator does it (RFC 3550 §7.1). All of it dies with the process, as such viewers'
+//! sessions do.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,8 @@ struct Translated {
     /// What is added to the publisher's numbers and time stamps.
     index: i64,
     timestamp: u32,
-    /// The publisher's index that it began with. What lies before could take the place of a packet of the publisher before.
+    /// The publisher's index that it began with. What lies before could take the place of a packet
+    /// of the publisher before.
     first: Index,
     /// The latest packet as the viewer got it: its index, its time stamp, and when it went out.
     latest: (Index, u32, Instant),
@@ -37,7 +40,8 @@ pub(super) enum Passage {
     AsItIs,
     /// The packet as [`Translation::of`] has it.
     Translated,
-    /// Nothing: its SSRC is that of another stream of this viewer's, whose SRTP indices must not be used twice.
+    /// Nothing: its SSRC is that of another stream of this viewer's, whose SRTP indices must not be
+    /// used twice.
     Nothing,
 }
 
@@ -63,7 +67,8 @@ impl Translation {
         self.streams.iter().all(Translated::is_identity)
     }
 
-    /// Takes note of a packet that is about to be forwarded. `is_there` knows the publisher's streams that have not ended.
+    /// Takes note of a packet that is about to be forwarded. `is_there` knows the publisher's
+    /// streams that have not ended.
     pub fn pass(
         &mut self,
         now: Instant,
@@ -73,12 +78,17 @@ impl Translation {
         is_there: impl Fn(u32) -> bool,
     ) -> Passage {
         let kind = track.section.kind;
-        let at = match self.streams.iter().position(|stream| stream.source == track.ssrc) {
+        let at = match self
+            .streams
+            .iter()
+            .position(|stream| stream.source == track.ssrc)
+        {
             Some(at) => at,
             None => {
                 let before = self.streams.iter().position(|stream| stream.kind == kind);
                 match before {
-                    // A second stream of the same publisher, as of simulcast: there is none that it could go on.
+                    // A second stream of the same publisher, as of simulcast: there is none that it
+                    // could go on.
                     Some(at) if is_there(self.streams[at].source) => {
                         return if self.is_taken(track) {
                             Passage::Nothing
@@ -112,7 +122,11 @@ impl Translation {
         let stream = &mut self.streams[at];
         let sent = stream.index_of(index);
         if sent >= stream.latest.0 {
-            stream.latest = (sent, packet.header.timestamp.wrapping_add(stream.timestamp), now);
+            stream.latest = (
+                sent,
+                packet.header.timestamp.wrapping_add(stream.timestamp),
+                now,
+            );
         }
         if stream.is_identity() {
             Passage::AsItIs
@@ -121,12 +135,21 @@ impl Translation {
         }
     }
 
-    /// A packet of this stream as the viewer gets it, with its index there and the SSRC of its retransmission. `None` for a packet from
-    /// before the stream began for this viewer.
-    pub fn of(&self, track: &Track, index: Index, packet: &Packet) -> Option<(Index, Packet, Option<u32>)> {
+    /// A packet of this stream as the viewer gets it, with its index there and the SSRC of its
+    /// retransmission. `None` for a packet from before the stream began for this viewer.
+    pub fn of(
+        &self,
+        track: &Track,
+        index: Index,
+        packet: &Packet,
+    ) -> Option<(Index, Packet, Option<u32>)> {
         let Some(stream) = self.find(track.ssrc) else {
             // What is kept from the viewer is not sent on its request either.
-            let passes = self.streams.iter().any(|stream| stream.source == track.ssrc) || !self.is_taken(track);
+            let passes = self
+                .streams
+                .iter()
+                .any(|stream| stream.source == track.ssrc)
+                || !self.is_taken(track);
             return passes.then(|| (index, packet.clone(), None));
         };
         if index < stream.first {
@@ -164,7 +187,8 @@ impl Translation {
         named.map_or(ssrc, |stream| stream.source)
     }
 
-    /// The publisher's SSRC and sequence number of a packet that the viewer names; `None` for one of a publisher before.
+    /// The publisher's SSRC and sequence number of a packet that the viewer names; `None` for one
+    /// of a publisher before.
     pub fn packet(&self, ssrc: u32, sequence: u16) -> Option<(u32, u16)> {
         let Some(stream) = self.streams.iter().find(|stream| stream.ssrc.media == ssrc) else {
             return Some((ssrc, sequence));
@@ -192,16 +216,22 @@ impl Translated {
         index.saturating_add_signed(self.index)
     }
 
-    /// The same stream of the viewer's, with another publisher's behind it: the next number, and a time stamp as late as it is.
+    /// The same stream of the viewer's, with another publisher's behind it: the next number, and a
+    /// time stamp as late as it is.
     fn goes_on(&self, now: Instant, track: &Track, index: Index, packet: &Packet) -> Self {
         let (latest, timestamp, at) = self.latest;
-        let rate = egress::codec(&track.section, packet.header.payload_type).map_or(90_000, |codec| codec.clock_rate());
-        let passed = now.saturating_duration_since(at).max(Duration::from_millis(1));
+        let rate = egress::codec(&track.section, packet.header.payload_type)
+            .map_or(90_000, |codec| codec.clock_rate());
+        let passed = now
+            .saturating_duration_since(at)
+            .max(Duration::from_millis(1));
         let ticks = (passed.as_micros() * u128::from(rate) / 1_000_000) as u32;
         Self {
             source: track.ssrc,
             index: (latest + 1).wrapping_sub(index) as i64,
-            timestamp: timestamp.wrapping_add(ticks).wrapping_sub(packet.header.timestamp),
+            timestamp: timestamp
+                .wrapping_add(ticks)
+                .wrapping_sub(packet.header.timestamp),
             first: index,
             ..self.clone()
         }

@@ -1,5 +1,6 @@
-//! Peers that are no more and may not know it: their checks are answered with an error for a while, so that they begin anew at once. Left
-//! without an answer, browsers wait for half a minute (RFC 7675 §5.1).
+//! Peers that are no more and may not know it: their checks are answered with an error for a while,
+//! so that they begin anew at once. Left without an answer, browsers wait for half a minute (RFC
+//! 7675 §5.1).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,7 +26,13 @@ impl TurnedAway {
     }
 
     /// Answers a check that names such a peer, if its password is right. Whether it names one.
-    pub fn refuse(&self, ufrag: &str, from: SocketAddr, check: &[u8], out: &mut Vec<Transmit>) -> bool {
+    pub fn refuse(
+        &self,
+        ufrag: &str,
+        from: SocketAddr,
+        check: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> bool {
         let Some((ice, _)) = self.0.get(ufrag) else {
             return false;
         };

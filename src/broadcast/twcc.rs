@@ -1,12 +1,13 @@
-//! Transport-wide congestion feedback to the publisher (draft-holmer-rmcat-transport-wide-cc-extensions-01): which of its packets came, and
-//! when. The browser's encoder finds its bitrate by it.
+//! Transport-wide congestion feedback to the publisher
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01): which of its packets came, and when. The
+//! browser's encoder finds its bitrate by it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
-    PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk, SymbolSizeTypeTcc,
-    SymbolTypeTcc, TransportLayerCc,
+    PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk,
+    SymbolSizeTypeTcc, SymbolTypeTcc, TransportLayerCc,
 };
 
 /// Feedback goes out so often.
@@ -19,7 +20,8 @@ const BUSY: usize = 20;
 const REMEMBER: Duration = Duration::from_millis(500);
 /// Most packets that are remembered.
 const MAX_ARRIVALS: usize = 8192;
-/// Most received packets that one feedback message tells about, so that it fits a datagram: each takes at most 2 bytes and two chunks.
+/// Most received packets that one feedback message tells about, so that it fits a datagram: each
+/// takes at most 2 bytes and two chunks.
 const MAX_RECEIVED: usize = 180;
 /// After so many packets, received or missing, a new message starts: the count has 16 bits.
 const MAX_STATUSES: usize = 10_000;
@@ -70,7 +72,8 @@ impl Twcc {
                 (self.first, self.base) = (index, index);
                 index
             }
-            Some(highest) => highest.saturating_add_signed(i64::from(sequence.wrapping_sub(highest as u16) as i16)),
+            Some(highest) => highest
+                .saturating_add_signed(i64::from(sequence.wrapping_sub(highest as u16) as i16)),
         };
         if index < self.first || self.arrivals.len() >= MAX_ARRIVALS {
             return;
@@ -91,9 +94,17 @@ impl Twcc {
     }
 
     /// The feedback that is due now.
-    pub fn due(&mut self, now: Instant, sender_ssrc: u32, media_ssrc: u32) -> Vec<TransportLayerCc> {
+    pub fn due(
+        &mut self,
+        now: Instant,
+        sender_ssrc: u32,
+        media_ssrc: u32,
+    ) -> Vec<TransportLayerCc> {
         let mut messages = Vec::new();
-        let Some(highest) = self.highest.filter(|_| self.next.is_some_and(|next| next <= now)) else {
+        let Some(highest) = self
+            .highest
+            .filter(|_| self.next.is_some_and(|next| next <= now))
+        else {
             return messages;
         };
         self.busy = self.fresh >= BUSY;
@@ -169,7 +180,10 @@ impl Message {
             return false;
         };
         let missing = index - self.end;
-        if missing > MAX_GAP || self.deltas.len() >= MAX_RECEIVED || self.symbols.len() >= MAX_STATUSES {
+        if missing > MAX_GAP
+            || self.deltas.len() >= MAX_RECEIVED
+            || self.symbols.len() >= MAX_STATUSES
+        {
             return false;
         }
         let symbol = match delta {
@@ -197,7 +211,11 @@ fn chunks(symbols: &[SymbolTypeTcc]) -> Vec<PacketStatusChunk> {
     let mut chunks = Vec::new();
     let mut rest = symbols;
     while let Some(&first) = rest.first() {
-        let run = rest.iter().take(MAX_RUN).take_while(|symbol| **symbol == first).count();
+        let run = rest
+            .iter()
+            .take(MAX_RUN)
+            .take_while(|symbol| **symbol == first)
+            .count();
         let window = &rest[..rest.len().min(ONE_BIT)];
         let one_bit = !window.contains(&SymbolTypeTcc::PacketReceivedLargeDelta);
         let size = if one_bit { ONE_BIT } else { TWO_BIT };
@@ -233,14 +251,17 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Sends a message over the wire and reads it as the publisher would: sequence numbers with µs since the epoch.
+    /// Sends a message over the wire and reads it as the publisher would: sequence numbers with µs
+    /// since the epoch.
     fn received(message: &TransportLayerCc) -> (Vec<(u16, i64)>, Vec<u16>) {
         let wire = message.marshal().unwrap();
         assert_eq!(wire.len() % 4, 0);
         assert!(wire.len() <= 1200, "{} bytes", wire.len());
         let message = TransportLayerCc::unmarshal(&mut wire.freeze()).unwrap();
         let symbols = message.packet_chunks.iter().flat_map(|chunk| match chunk {
-            PacketStatusChunk::RunLengthChunk(c) => vec![c.packet_status_symbol; c.run_length.into()],
+            PacketStatusChunk::RunLengthChunk(c) => {
+                vec![c.packet_status_symbol; c.run_length.into()]
+            }
             PacketStatusChunk::StatusVectorChunk(c) => c.symbol_list.clone(),
         });
         let mut deltas = message.recv_deltas.iter();
@@ -292,7 +313,10 @@ mod tests {
         assert_eq!(twcc.next(), None);
         twcc.packet(t + 120 * MS, 13);
         let messages = twcc.due(t + 220 * MS, 1, 2);
-        assert_eq!((messages[0].base_sequence_number, messages[0].fb_pkt_count), (11, 1));
+        assert_eq!(
+            (messages[0].base_sequence_number, messages[0].fb_pkt_count),
+            (11, 1)
+        );
         assert_eq!(received(&messages[0]), (vec![(13, 120_000)], vec![11, 12]));
     }
 
@@ -336,7 +360,10 @@ mod tests {
                 (vec![(20_000, 20_001_000)], vec![])
             ]
         );
-        assert_eq!(messages.iter().map(|m| m.fb_pkt_count).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(
+            messages.iter().map(|m| m.fb_pkt_count).collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
     }
 
     #[test]
@@ -357,7 +384,10 @@ mod tests {
             twcc.packet(t + Duration::from_micros(time), sequence as u16);
         }
         let messages = twcc.due(t + Duration::from_secs(3600), 1, 2);
-        let told: Vec<_> = messages.iter().flat_map(|message| received(message).0).collect();
+        let told: Vec<_> = messages
+            .iter()
+            .flat_map(|message| received(message).0)
+            .collect();
         assert_eq!(told, expected);
     }
 }

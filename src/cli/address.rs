@@ -1,5 +1,6 @@
-//! Addresses as people write them: where to listen, and where browsers reach the server. One way to read them for flags, the environment
-//! and the configuration file. Names are looked up at each start.
+//! Addresses as people write them: where to listen, and where browsers reach the server. One way to
+//! read them for flags, the environment and the configuration file. Names are looked up at each
+//! start.
 
 use std::fmt;
 use std::io;
@@ -24,7 +25,9 @@ pub(super) enum AddressError {
     NoBrackets(String),
     #[error("{0:?} has no port from 0 to 65535; give one such as 127.0.0.1:8080")]
     BadPort(String),
-    #[error("{0:?} is no address of a host; give one such as 203.0.113.7, 2001:db8::7 or media.example.org")]
+    #[error(
+        "{0:?} is no address of a host; give one such as 203.0.113.7, 2001:db8::7 or media.example.org"
+    )]
     Host(String),
     #[error(
         "{0:?} has a port, which is always that of --udp; give the host alone, such as 203.0.113.7 or media.example.org"
@@ -34,7 +37,9 @@ pub(super) enum AddressError {
 
 /// A name that leads to no address.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot find an address of the host {name:?}: {source}; check the name, or give an IP address")]
+#[error(
+    "cannot find an address of the host {name:?}: {source}; check the name, or give an IP address"
+)]
 pub(super) struct LookupError {
     /// The name.
     pub name: String,
@@ -68,7 +73,10 @@ pub(super) type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>>;
 /// # Errors
 /// What the resolver said, which may be temporary.
 pub(super) fn system(name: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+    Ok((name, 0)
+        .to_socket_addrs()?
+        .map(|address| address.ip())
+        .collect())
 }
 
 /// The addresses of a name, each once, in the resolver's order; never none.
@@ -84,18 +92,25 @@ fn look_up(name: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, LookupError> {
         }
     }
     if addresses.is_empty() {
-        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "it has none")));
+        return Err(failed(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it has none",
+        )));
     }
     Ok(addresses)
 }
 
-/// Whether a text can be the name of a host: letters, digits, `-` and `_` in labels with dots between them. One whose last label is a
-/// number is an address with a mistake (WHATWG URL §3.5), which the system's resolver may take for another address.
+/// Whether a text can be the name of a host: letters, digits, `-` and `_` in labels with dots
+/// between them. One whose last label is a number is an address with a mistake (WHATWG URL §3.5),
+/// which the system's resolver may take for another address.
 fn is_name(text: &str) -> bool {
     let labels = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {
         let byte = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(byte) && !label.starts_with('-') && !label.ends_with('-')
+        (1..=63).contains(&label.len())
+            && label.bytes().all(byte)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
     let last = labels.rsplit('.').next().unwrap_or_default();
     let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
@@ -111,15 +126,23 @@ fn port(text: &str) -> Option<u16> {
 }
 
 impl Listen {
-    /// The address to listen on; `default` is the host of a port alone. Of a name's addresses the first in IPv4 is taken, or else the
-    /// first: `localhost` has both kinds, and the media port is in IPv4 by default.
-    pub(super) fn resolve(&self, default: IpAddr, lookup: &Lookup) -> Result<SocketAddr, LookupError> {
+    /// The address to listen on; `default` is the host of a port alone. Of a name's addresses the
+    /// first in IPv4 is taken, or else the first: `localhost` has both kinds, and the media port is
+    /// in IPv4 by default.
+    pub(super) fn resolve(
+        &self,
+        default: IpAddr,
+        lookup: &Lookup,
+    ) -> Result<SocketAddr, LookupError> {
         match self {
             Self::At(address) => Ok(*address),
             Self::Port(port) => Ok(SocketAddr::new(default, *port)),
             Self::Named(name, port) => {
                 let all = look_up(name, lookup)?;
-                let first = all.iter().find(|address| address.is_ipv4()).unwrap_or(&all[0]);
+                let first = all
+                    .iter()
+                    .find(|address| address.is_ipv4())
+                    .unwrap_or(&all[0]);
                 Ok(SocketAddr::new(*first, *port))
             }
         }
@@ -127,7 +150,8 @@ impl Listen {
 }
 
 impl Listen {
-    /// Whether a socket at this address can be the one that is meant. Names are not looked up for that.
+    /// Whether a socket at this address can be the one that is meant. Names are not looked up for
+    /// that.
     pub(super) fn may_be(&self, socket: SocketAddr) -> bool {
         let same = |port: u16| port == 0 || port == socket.port();
         match self {
@@ -165,7 +189,11 @@ impl FromStr for Listen {
         if text.parse::<Ipv6Addr>().is_ok() {
             return Err(AddressError::NoBrackets(told()));
         }
-        if is_name(text) || text.parse::<Host>().is_ok_and(|host| matches!(host, Host::Ip(_))) {
+        if is_name(text)
+            || text
+                .parse::<Host>()
+                .is_ok_and(|host| matches!(host, Host::Ip(_)))
+        {
             return Err(AddressError::NoPort(told()));
         }
         let Some((host, number)) = text.rsplit_once(':') else {
@@ -186,8 +214,13 @@ impl FromStr for Listen {
 }
 
 impl Host {
-    /// Its addresses; of a name only those that a socket of this family can send from, and that a browser can send to.
-    pub(super) fn resolve(&self, ipv6_too: bool, lookup: &Lookup) -> Result<Vec<IpAddr>, LookupError> {
+    /// Its addresses; of a name only those that a socket of this family can send from, and that a
+    /// browser can send to.
+    pub(super) fn resolve(
+        &self,
+        ipv6_too: bool,
+        lookup: &Lookup,
+    ) -> Result<Vec<IpAddr>, LookupError> {
         let name = match self {
             Self::Ip(address) => return Ok(vec![*address]),
             Self::Name(name) => name,
@@ -209,7 +242,9 @@ impl FromStr for Host {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
-        let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let bracketed = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'));
         if let Some(address) = bracketed.and_then(|inside| inside.parse::<Ipv6Addr>().ok()) {
             return Ok(Self::Ip(address.into()));
         }
@@ -255,7 +290,9 @@ impl<'de> Deserialize<'de> for Listen {
 
 impl<'de> Deserialize<'de> for Host {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 

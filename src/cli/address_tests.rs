@@ -81,14 +81,22 @@ fn what_is_no_place_to_listen_is_refused_with_an_example() {
 fn a_host_is_an_address_or_a_name_and_has_no_port() {
     let resolved = |text: &str, ipv6_too| {
         let host = text.parse::<Host>().expect(text);
-        host.resolve(ipv6_too, &lookup).map_err(|error| error.to_string())
+        host.resolve(ipv6_too, &lookup)
+            .map_err(|error| error.to_string())
     };
     assert_eq!(resolved("192.0.2.7", false), Ok(vec![ip("192.0.2.7")]));
-    assert_eq!(resolved(" [2001:db8::7] ", true), Ok(vec![ip("2001:db8::7")]));
+    assert_eq!(
+        resolved(" [2001:db8::7] ", true),
+        Ok(vec![ip("2001:db8::7")])
+    );
     let all = [ip("2001:db8::1"), ip("192.0.2.1"), ip("192.0.2.2")];
     assert_eq!(resolved("both.example.org", true), Ok(all.to_vec()));
     assert_eq!(resolved("both.example.org", false), Ok(all[1..].to_vec()));
-    for name in ["six.example.org", "useless.example.org", "empty.example.org"] {
+    for name in [
+        "six.example.org",
+        "useless.example.org",
+        "empty.example.org",
+    ] {
         let error = resolved(name, false).expect_err(name);
         assert!(error.contains(name), "{error}");
     }

@@ -34,7 +34,11 @@ fn block(ready: &Ready) -> String {
     let advertised: Vec<String> = ready.advertised.iter().map(ToString::to_string).collect();
     row(
         "media",
-        format!("udp {}, reached at {}", ready.media, advertised.join(" and ")),
+        format!(
+            "udp {}, reached at {}",
+            ready.media,
+            advertised.join(" and ")
+        ),
     );
     row("boot", ready.boot.to_string());
     row(

@@ -1,4 +1,5 @@
-//! The options of `serve`: each is a flag, an environment variable and a key of the configuration file.
+//! The options of `serve`: each is a flag, an environment variable and a key of the configuration
+//! file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,7 +55,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "REKINDLE_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Key file (age identities) that opens the state folder [default: rekindle-key.txt, made on first run]
+    /// Key file (age identities) that opens the state folder [default: rekindle-key.txt, made on
+    /// first run]
     #[arg(long, value_name = "FILE", env = "REKINDLE_KEY_FILE")]
     pub key_file: Option<PathBuf>,
 
@@ -62,33 +64,38 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// A file outside the state folder that tells at each start whether an old copy of the folder was put back; an empty one for a
-    /// folder that has none yet
+    /// A file outside the state folder that tells at each start whether an old copy of the folder
+    /// was put back; an empty one for a folder that has none yet
     #[arg(long, value_name = "FILE", env = "REKINDLE_ANCHOR")]
     pub anchor: Option<PathBuf>,
 
-    /// What a restart takes: rehandshake (a fresh DTLS handshake), or full-state (session keys are kept on disk: no forward
-    /// secrecy, for comparison only) [default: rehandshake]
+    /// What a restart takes: rehandshake (a fresh DTLS handshake), or full-state (session keys are
+    /// kept on disk: no forward secrecy, for comparison only) [default: rehandshake]
     #[arg(long, value_name = "MODE", env = "REKINDLE_MODE")]
     pub mode: Option<Mode>,
 
-    /// Where HTTP listens: an address or a name of this machine, with a port; or a port alone, for this machine only
-    /// [default: 127.0.0.1:8080]
+    /// Where HTTP listens: an address or a name of this machine, with a port; or a port alone, for
+    /// this machine only [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]
     pub http: Option<Listen>,
 
-    /// Where media is received, over UDP, or the port alone, for all addresses in IPv4; the port must stay the same across restarts
-    /// [default: 0.0.0.0:8189]
+    /// Where media is received, over UDP, or the port alone, for all addresses in IPv4; the port
+    /// must stay the same across restarts [default: 0.0.0.0:8189]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_UDP")]
     pub udp: Option<Listen>,
 
-    /// Addresses at which browsers reach the media port, the first preferred; names are looked up at each start, which waits for it
-    /// [default: found from --udp and --http]
-    #[arg(long, value_name = "HOST", env = "REKINDLE_ADVERTISE", value_delimiter = ',')]
+    /// Addresses at which browsers reach the media port, the first preferred; names are looked up
+    /// at each start, which waits for it [default: found from --udp and --http]
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "REKINDLE_ADVERTISE",
+        value_delimiter = ','
+    )]
     pub advertise: Option<Vec<Host>>,
 
-    /// Bearer token that a publisher must show; other users of this machine can see it in the process list, so prefer the
-    /// file or the environment
+    /// Bearer token that a publisher must show; other users of this machine can see it in the
+    /// process list, so prefer the file or the environment
     #[arg(long, value_name = "TOKEN", env = "REKINDLE_PUBLISH_TOKEN", hide_env_values = true, value_parser = secret)]
     pub publish_token: Option<SecretString>,
 
@@ -104,7 +111,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "REKINDLE_WATCH_TOKEN_FILE")]
     pub watch_token_file: Option<PathBuf>,
 
-    /// What becomes of a newcomer on a channel whose publisher is live: refuse it, or let it replace that one [default: refuse]
+    /// What becomes of a newcomer on a channel whose publisher is live: refuse it, or let it
+    /// replace that one [default: refuse]
     #[arg(long, value_name = "POLICY", env = "REKINDLE_PUBLISHER")]
     pub publisher: Option<Publisher>,
 
@@ -113,16 +121,19 @@ pub(super) struct ServeArgs {
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub open: Option<bool>,
 
-    /// Take a client's address from the last entry of X-Forwarded-For: set it behind one reverse proxy, and only there
+    /// Take a client's address from the last entry of X-Forwarded-For: set it behind one reverse
+    /// proxy, and only there
     #[arg(long, value_name = "BOOL", env = "REKINDLE_BEHIND_PROXY", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub behind_proxy: Option<bool>,
 
-    /// The path, such as /media, that a reverse proxy takes off before it passes requests on [default: /]
+    /// The path, such as /media, that a reverse proxy takes off before it passes requests on
+    /// [default: /]
     #[arg(long, value_name = "PATH", env = "REKINDLE_BASE_PATH")]
     pub base_path: Option<BasePath>,
 
-    /// How long after a start a browser that stays silent is waited for: seconds, or like 90s, 2m, 1h [default: 2m]
+    /// How long after a start a browser that stays silent is waited for: seconds, or like 90s, 2m,
+    /// 1h [default: 2m]
     #[arg(long, value_name = "TIME", env = "REKINDLE_RESUME_WINDOW", value_parser = duration)]
     pub resume_window: Option<Duration>,
 
@@ -130,11 +141,13 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", env = "REKINDLE_MAX_PEERS")]
     pub max_peers: Option<usize>,
 
-    /// Sessions that one client address may start per second, in bursts of ten times as many; 0 for no limit [default: 20]
+    /// Sessions that one client address may start per second, in bursts of ten times as many; 0 for
+    /// no limit [default: 20]
     #[arg(long, value_name = "N", env = "REKINDLE_JOIN_RATE")]
     pub join_rate: Option<u32>,
 
-    /// Most sessions of one client address at once (of one /64 in IPv6); 0 for no limit [default: 1000]
+    /// Most sessions of one client address at once (of one /64 in IPv6); 0 for no limit [default:
+    /// 1000]
     #[arg(long, value_name = "N", env = "REKINDLE_MAX_SESSIONS_PER_ADDRESS")]
     pub max_sessions_per_address: Option<usize>,
 
@@ -152,8 +165,8 @@ pub(super) struct ServeArgs {
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub no_sandbox: Option<bool>,
 
-    /// What to log: error, warn, info, debug, trace, or a filter such as rekindle::net=debug. Below info, a log holds
-    /// personal data [default: info]
+    /// What to log: error, warn, info, debug, trace, or a filter such as rekindle::net=debug. Below
+    /// info, a log holds personal data [default: info]
     #[arg(long, value_name = "LEVEL", env = "REKINDLE_LOG")]
     pub log: Option<String>,
 
@@ -186,7 +199,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .then(|| digits.parse::<u32>().ok()?.checked_mul(scale))
         .flatten()
         .map(|seconds| Duration::from_secs(seconds.into()))
-        .ok_or_else(|| "give whole seconds, or a whole number with s, m or h behind it, such as 90s or 2m".to_owned())
+        .ok_or_else(|| {
+            "give whole seconds, or a whole number with s, m or h behind it, such as 90s or 2m"
+                .to_owned()
+        })
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crate::vault::audit::{Class, Content, FileReport, Finding, Lock, MacVerdict, Place, Report, Verdict};
+use crate::vault::audit::{
+    Class, Content, FileReport, Finding, Lock, MacVerdict, Place, Report, Verdict,
+};
 use crate::vault::rfc3339;
 
 /// Of files that have the same finding, so many are named.
@@ -59,25 +61,50 @@ pub fn write_json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Writes the report for people; `detail`: every field of every file, as of a single file anyway; `colour` puts in ANSI escape sequences.
+/// Writes the report for people; `detail`: every field of every file, as of a single file anyway;
+/// `colour` puts in ANSI escape sequences.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write_human(report: &Report, detail: bool, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+pub fn write_human(
+    report: &Report,
+    detail: bool,
+    colour: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let paint = Paint(colour);
-    writeln!(out, "{}  {}", paint.bold("rekindle audit"), safe(&report.target))?;
+    writeln!(
+        out,
+        "{}  {}",
+        paint.bold("rekindle audit"),
+        safe(&report.target)
+    )?;
     if let Some(vault) = &report.vault {
         let lock = match vault.lock {
             Lock::Held => "in use",
             Lock::Free => "not in use",
             Lock::Unknown => "no lock",
         };
-        let boot = vault.boot.map_or(String::new(), |boot| format!("boot {boot}, "));
-        let owner = report.files.iter().find(|file| file.path == ".").map(|file| file.owner);
+        let boot = vault
+            .boot
+            .map_or(String::new(), |boot| format!("boot {boot}, "));
+        let owner = report
+            .files
+            .iter()
+            .find(|file| file.path == ".")
+            .map(|file| file.owner);
         let owner = owner.map_or(String::new(), |owner| format!(", of user {owner}"));
-        writeln!(out, "{boot}{}, {lock}{owner}", count(vault.peers as u64, "peer"))?;
+        writeln!(
+            out,
+            "{boot}{}, {lock}{owner}",
+            count(vault.peers as u64, "peer")
+        )?;
         for (index, recipient) in vault.recipients.iter().enumerate() {
-            let which = if index == 0 { "current key" } else { "old key    " };
+            let which = if index == 0 {
+                "current key"
+            } else {
+                "old key    "
+            };
             writeln!(
                 out,
                 "{which}  {}  {}",
@@ -110,7 +137,12 @@ pub fn write_human(report: &Report, detail: bool, colour: bool, out: &mut dyn Wr
     write_findings(report, &paint, out)
 }
 
-fn write_file(file: &FileReport, paint: &Paint, detail: bool, out: &mut dyn Write) -> io::Result<()> {
+fn write_file(
+    file: &FileReport,
+    paint: &Paint,
+    detail: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let path = match file.place {
         Place::Folder if file.path != "." => format!("{}/", safe(&file.path)),
         _ => safe(&file.path),
@@ -132,7 +164,9 @@ fn write_file(file: &FileReport, paint: &Paint, detail: bool, out: &mut dyn Writ
             MacVerdict::Wrong => paint.with("1;31", "MAC WRONG"),
             MacVerdict::Unchecked => "MAC unchecked".to_owned(),
         };
-        let boot = content.boot.map_or(String::new(), |boot| format!("boot {boot}  "));
+        let boot = content
+            .boot
+            .map_or(String::new(), |boot| format!("boot {boot}  "));
         let time = content
             .written_at
             .map_or(String::new(), |t| format!("{}  ", rfc3339(t)));
@@ -164,7 +198,12 @@ fn write_file(file: &FileReport, paint: &Paint, detail: bool, out: &mut dyn Writ
     }
 }
 
-fn write_items(file: &FileReport, content: &Content, paint: &Paint, out: &mut dyn Write) -> io::Result<()> {
+fn write_items(
+    file: &FileReport,
+    content: &Content,
+    paint: &Paint,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     if let Some(age) = &file.age {
         let filler = age
             .stanzas
@@ -179,9 +218,17 @@ fn write_items(file: &FileReport, content: &Content, paint: &Paint, out: &mut dy
         writeln!(out, "{}", paint.dim(&line))?;
     }
     if let Some(opened_by) = &content.opened_by {
-        writeln!(out, "{}", paint.dim(&format!("     to {}", opened_by.recipient)))?;
+        writeln!(
+            out,
+            "{}",
+            paint.dim(&format!("     to {}", opened_by.recipient))
+        )?;
     }
-    writeln!(out, "{}", paint.dim("     offset  length  class              field"))?;
+    writeln!(
+        out,
+        "{}",
+        paint.dim("     offset  length  class              field")
+    )?;
     for item in &content.items {
         let class = paint.class(item.class, 17);
         let value = paint.dim(&item.value);
@@ -224,8 +271,15 @@ fn write_fields(report: &Report, paint: &Paint, out: &mut dyn Write) -> io::Resu
             shown.push(("the format's own".to_owned(), structure.0, structure.1));
         }
         for (field, items, bytes) in shown {
-            let (items, bytes) = (format!("{}×", grouped(items)), format!("{} bytes", grouped(bytes)));
-            writeln!(out, "  {}  {field:<40} {items:>9} {bytes:>16}", paint.class(*class, 17))?;
+            let (items, bytes) = (
+                format!("{}×", grouped(items)),
+                format!("{} bytes", grouped(bytes)),
+            );
+            writeln!(
+                out,
+                "  {}  {field:<40} {items:>9} {bytes:>16}",
+                paint.class(*class, 17)
+            )?;
         }
     }
     writeln!(out)
@@ -236,10 +290,23 @@ fn write_totals(report: &Report, paint: &Paint, out: &mut dyn Write) -> io::Resu
     let all: u64 = report.totals.values().sum();
     writeln!(out, "{}", paint.bold("Bytes by class"))?;
     for class in Class::ALL.iter().rev() {
-        let bytes = report.totals.get(class.as_str()).copied().unwrap_or_default();
+        let bytes = report
+            .totals
+            .get(class.as_str())
+            .copied()
+            .unwrap_or_default();
         let bar = (bytes * WIDTH).div_ceil(all.max(1));
-        let bar = format!("{}{}", "█".repeat(bar as usize), " ".repeat((WIDTH - bar) as usize));
-        writeln!(out, "  {}  {bar} {:>12}", paint.class(*class, 17), grouped(bytes))?;
+        let bar = format!(
+            "{}{}",
+            "█".repeat(bar as usize),
+            " ".repeat((WIDTH - bar) as usize)
+        );
+        writeln!(
+            out,
+            "  {}  {bar} {:>12}",
+            paint.class(*class, 17),
+            grouped(bytes)
+        )?;
     }
     writeln!(out, "  {:<17}  {:32} {:>12}", "all", "", grouped(all))?;
     writeln!(out)
@@ -286,7 +353,10 @@ fn write_findings(report: &Report, paint: &Paint, out: &mut dyn Write) -> io::Re
             writeln!(
                 out,
                 "{}",
-                paint.with("1;31", &format!("FINDINGS: {findings} in {}.", count(files, "file")))
+                paint.with(
+                    "1;31",
+                    &format!("FINDINGS: {findings} in {}.", count(files, "file"))
+                )
             )
         }
         Verdict::Clean if opened == files && opened > 0 => {
@@ -323,10 +393,12 @@ fn without_index(field: &str) -> String {
     })
 }
 
-/// Characters that nobody sees and that change how those around them are shown: joiners, and what turns the direction of writing.
+/// Characters that nobody sees and that change how those around them are shown: joiners, and what
+/// turns the direction of writing.
 const INVISIBLE: [char; 18] = [
-    '\u{61c}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}',
-    '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}', '\u{feff}',
+    '\u{61c}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}',
+    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
+    '\u{2069}', '\u{feff}',
 ];
 
 /// What came from the disk, without anything that a terminal would obey.
@@ -356,7 +428,11 @@ fn grouped(number: u64) -> String {
 }
 
 fn count(number: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {what}{}",
+        grouped(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 #[cfg(test)]
@@ -378,7 +454,10 @@ mod tests {
             ["0", "999", "1,000", "1,234,567"]
         );
         assert_eq!(without_index("offer[12] a=ice-pwd"), "offer a=ice-pwd");
-        assert_eq!(without_index("sessions[3] sent[12] ssrc"), "sessions sent ssrc");
+        assert_eq!(
+            without_index("sessions[3] sent[12] ssrc"),
+            "sessions sent ssrc"
+        );
         assert_eq!(without_index("ice.pwd"), "ice.pwd");
         assert_eq!(without_index("]a[b"), "]a[b");
     }

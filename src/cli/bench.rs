@@ -53,7 +53,8 @@ enum DtlsName {
 
 #[derive(Args)]
 struct ResumeArgs {
-    /// Numbers of viewers; with any of --viewers, --down, --rtt, --loss every combination of them is measured, else a default set
+    /// Numbers of viewers; with any of --viewers, --down, --rtt, --loss every combination of them
+    /// is measured, else a default set
     #[arg(long, value_name = "N", value_delimiter = ',')]
     viewers: Option<Vec<usize>>,
 
@@ -69,12 +70,14 @@ struct ResumeArgs {
     #[arg(long, value_name = "PERCENT", value_delimiter = ',', value_parser = percent)]
     loss: Option<Vec<f64>>,
 
-    /// Sweep over down times FROM..TO:STEP in milliseconds, at round trips of 0, 20, 50 and 100 ms unless --rtt says others
+    /// Sweep over down times FROM..TO:STEP in milliseconds, at round trips of 0, 20, 50 and 100 ms
+    /// unless --rtt says others
     ///
-    /// Without a value: 0..1500:25, with real browsers (--browser) 0..1500:250. The same clients, in the manner of Chromium and of Firefox
-    /// unless --client names one, go through a kill at each point; what is told is the gap minus the down time, as a heat map. Points
-    /// that stand out are measured twice more at the end. The order is shuffled by --seed. Ctrl-C cuts it short, and what was measured is
-    /// reported; a second Ctrl-C ends it at once.
+    /// Without a value: 0..1500:25, with real browsers (--browser) 0..1500:250. The same clients,
+    /// in the manner of Chromium and of Firefox unless --client names one, go through a kill at
+    /// each point; what is told is the gap minus the down time, as a heat map. Points that stand
+    /// out are measured twice more at the end. The order is shuffled by --seed. Ctrl-C cuts it
+    /// short, and what was measured is reported; a second Ctrl-C ends it at once.
     #[arg(
         long,
         value_name = "FROM..TO:STEP",
@@ -123,7 +126,8 @@ struct ResumeArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Folder in which the servers' folders are made [default: the system's place for temporary files]
+    /// Folder in which the servers' folders are made [default: the system's place for temporary
+    /// files]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 
@@ -141,7 +145,8 @@ struct ResumeArgs {
     )]
     token: Option<String>,
 
-    /// Real browsers that publish and watch, in place of the native clients; needs Node.js and the packages of tests/browser
+    /// Real browsers that publish and watch, in place of the native clients; needs Node.js and the
+    /// packages of tests/browser
     #[arg(long, value_name = "BROWSER", value_delimiter = ',', conflicts_with_all = ["against", "viewers"])]
     browser: Vec<ClientName>,
 
@@ -149,7 +154,8 @@ struct ResumeArgs {
     #[arg(long, value_name = "DIR", default_value = "tests/browser")]
     browser_scripts: PathBuf,
 
-    /// Measure the start of a server whose vault has so many peers; 0 for none [default: 10000 in the default set, else none]
+    /// Measure the start of a server whose vault has so many peers; 0 for none [default: 10000 in
+    /// the default set, else none]
     #[arg(long, value_name = "N")]
     vault: Option<usize>,
 
@@ -192,13 +198,19 @@ impl ResumeArgs {
             rtt: self.rtt,
             loss: self.loss,
         };
-        let sweep = self.sweep.map(|grid| grid.map_or(Sweep::Usual, Sweep::Over));
+        let sweep = self
+            .sweep
+            .map(|grid| grid.map_or(Sweep::Usual, Sweep::Over));
         let usual_arms = if sweep.is_some() {
             vec![Arm::Rehandshake]
         } else {
             Arm::ALL.to_vec()
         };
-        let usual_vault = if sweep.is_none() && axes.is_default() && self.against.is_none() && self.browser.is_empty() {
+        let usual_vault = if sweep.is_none()
+            && axes.is_default()
+            && self.against.is_none()
+            && self.browser.is_empty()
+        {
             10_000
         } else {
             0
@@ -206,7 +218,9 @@ impl ResumeArgs {
         Settings {
             vault_peers: self.vault.unwrap_or(usual_vault),
             axes,
-            arms: self.arms.map_or(usual_arms, |arms| arms.iter().map(arm).collect()),
+            arms: self
+                .arms
+                .map_or(usual_arms, |arms| arms.iter().map(arm).collect()),
             turns: self.turns,
             kills: self.kills,
             steady: Duration::from_secs(self.steady),

@@ -18,11 +18,18 @@ pub(super) enum CliError {
     #[error("the configuration file {path} is larger than 64 KiB; is it the right file?", path = path.display())]
     ConfigTooLarge { path: PathBuf },
     #[error("{path}, line {line}: {what}", path = path.display())]
-    ConfigInvalid { path: PathBuf, line: usize, what: String },
+    ConfigInvalid {
+        path: PathBuf,
+        line: usize,
+        what: String,
+    },
     #[error("{what} is given as text and as a file at once; give one of them")]
     TokenTwice { what: &'static str },
     #[error("the {what} cannot be used: {source}")]
-    Token { what: &'static str, source: TokenError },
+    Token {
+        what: &'static str,
+        source: TokenError,
+    },
     #[error(
         "HTTP would listen on {http}, where others can reach it, and nothing would keep them from publishing; give \
          --publish-token-file, or --open if that is what you want, or listen on 127.0.0.1"
@@ -35,13 +42,19 @@ pub(super) enum CliError {
     NoFullState,
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    #[error("browsers cannot send to {address}; give --advertise an address at which they reach this machine")]
+    #[error(
+        "browsers cannot send to {address}; give --advertise an address at which they reach this machine"
+    )]
     Unreachable { address: std::net::IpAddr },
-    #[error("--advertise has more than {most} addresses; every one of them goes into every answer, so give fewer")]
+    #[error(
+        "--advertise has more than {most} addresses; every one of them goes into every answer, so give fewer"
+    )]
     TooManyAddresses { most: usize },
     #[error("the folder {path} given with --static-dir cannot be used: {source}", path = path.display())]
     StaticDir { path: PathBuf, source: io::Error },
-    #[error("--log cannot be read: {0}; give error, warn, info, debug, trace, or a filter such as rekindle::net=debug")]
+    #[error(
+        "--log cannot be read: {0}; give error, warn, info, debug, trace, or a filter such as rekindle::net=debug"
+    )]
     Log(String),
     #[error(transparent)]
     Sockets(#[from] crate::service::SocketsError),
@@ -63,7 +76,8 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// The whole story in one line: what happened, and what was behind it where that is not said yet.
+    /// The whole story in one line: what happened, and what was behind it where that is not said
+    /// yet.
     pub(super) fn story(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -80,7 +94,8 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
-            // The resolver may know it a moment later, as after the machine's own start: a supervisor should try again.
+            // The resolver may know it a moment later, as after the machine's own start: a
+            // supervisor should try again.
             Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) => EXIT_FAILURE,
             #[cfg(feature = "bench")]
             Self::Bench(_) => EXIT_FAILURE,
@@ -101,6 +116,9 @@ mod tests {
             source,
         }
         .story();
-        assert_eq!(story, "the folder d given with --static-dir cannot be used: no luck");
+        assert_eq!(
+            story,
+            "the folder d given with --static-dir cannot be used: no luck"
+        );
     }
 }

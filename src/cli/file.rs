@@ -17,7 +17,8 @@ use super::error::CliError;
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The configuration file: the same names as the flags. Paths in it are taken from the working directory, as those of flags are.
+/// The configuration file: the same names as the flags. Paths in it are taken from the working
+/// directory, as those of flags are.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ConfigFile {
@@ -60,9 +61,13 @@ impl ConfigFile {
         };
         let mut text = String::new();
         let file = fs::File::open(path).map_err(unreadable)?;
-        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(MAX_FILE + 1)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
         if text.len() as u64 > MAX_FILE {
-            return Err(CliError::ConfigTooLarge { path: path.to_owned() });
+            return Err(CliError::ConfigTooLarge {
+                path: path.to_owned(),
+            });
         }
         Self::parse(&text).map_err(|(line, what)| CliError::ConfigInvalid {
             path: path.to_owned(),
@@ -75,7 +80,11 @@ impl ConfigFile {
     fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start).min(text.len());
-            let line = text.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+            let line = text.as_bytes()[..at]
+                .iter()
+                .filter(|&&b| b == b'\n')
+                .count()
+                + 1;
             (line, error.message().lines().collect::<Vec<_>>().join(" "))
         })
     }
@@ -163,7 +172,9 @@ mod tests {
             announce = "none"
             "#,
         );
-        let file = file.map_err(|(line, what)| format!("{line}: {what}")).expect("parses");
+        let file = file
+            .map_err(|(line, what)| format!("{line}: {what}"))
+            .expect("parses");
         assert_eq!(file.advertise.as_deref().map(<[_]>::len), Some(2));
         assert_eq!(file.resume_window, Some(Duration::from_secs(120)));
         assert_eq!(file.publisher, Some(Publisher::Replace));
@@ -183,9 +194,10 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_on_the_command_line() {
-        let file =
-            ConfigFile::parse("http = 8080\nudp = \":8189\"\nadvertise = [\"media.example.org\", \"192.0.2.1\"]")
-                .unwrap_or_else(|(line, what)| panic!("{line}: {what}"));
+        let file = ConfigFile::parse(
+            "http = 8080\nudp = \":8189\"\nadvertise = [\"media.example.org\", \"192.0.2.1\"]",
+        )
+        .unwrap_or_else(|(line, what)| panic!("{line}: {what}"));
         assert_eq!(file.http, Some(Listen::Port(8080)));
         assert_eq!(file.udp, Some(Listen::Port(8189)));
         let named = Host::Name("media.example.org".to_owned());
@@ -214,7 +226,9 @@ mod tests {
 
     #[test]
     fn a_token_of_the_wrong_type_is_not_quoted() {
-        let (_, what) = ConfigFile::parse("publish-token = 12345678").err().expect("refused");
+        let (_, what) = ConfigFile::parse("publish-token = 12345678")
+            .err()
+            .expect("refused");
         assert!(!what.contains("12345678"), "{what}");
     }
 }

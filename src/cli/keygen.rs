@@ -31,14 +31,18 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Makes a folder that is missing, and those above it, for its owner only, and durable: a key in a folder that a crash takes away is lost.
+/// Makes a folder that is missing, and those above it, for its owner only, and durable: a key in a
+/// folder that a crash takes away is lost.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.exists() {
         return Ok(());
     }
     let above = folder.parent().unwrap_or(Path::new(""));
     make_folder(above)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
     let above = match above.as_os_str().is_empty() {
         true => Path::new("."),
         false => above,

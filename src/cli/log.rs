@@ -34,13 +34,15 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Whether lines are coloured: on a terminal, unless NO_COLOR (<https://no-color.org>) says otherwise.
+/// Whether lines are coloured: on a terminal, unless NO_COLOR (<https://no-color.org>) says
+/// otherwise.
 fn colours(terminal: bool, no_color: Option<&OsStr>) -> bool {
     terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
-/// A bare level speaks of this crate's own lines; other crates stay at warnings, since what they print at lower levels (packets,
-/// addresses, key material) is not ours to judge. A filter is taken as it is.
+/// A bare level speaks of this crate's own lines; other crates stay at warnings, since what they
+/// print at lower levels (packets, addresses, key material) is not ours to judge. A filter is taken
+/// as it is.
 fn parse(text: &str) -> Result<EnvFilter, CliError> {
     let is_level = text.parse::<tracing::Level>().is_ok();
     let directives = if is_level {
@@ -64,7 +66,10 @@ mod tests {
     #[test]
     fn a_level_is_for_this_program_only() {
         let filter = parse("debug").expect("a level").to_string();
-        assert!(filter.contains("rekindle=debug") && filter.contains("warn"), "{filter}");
+        assert!(
+            filter.contains("rekindle=debug") && filter.contains("warn"),
+            "{filter}"
+        );
     }
 
     #[test]

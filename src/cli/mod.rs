@@ -1,4 +1,5 @@
-//! The commands: what is on the command line, in the environment and in the configuration file, and how a run ends.
+//! The commands: what is on the command line, in the environment and in the configuration file, and
+//! how a run ends.
 
 mod address;
 mod announce;
@@ -29,7 +30,8 @@ const EXIT_CONFIGURATION: u8 = 2;
 /// Exit code of everything else that went wrong.
 const EXIT_FAILURE: u8 = 1;
 
-/// A WebRTC broadcast server that can be killed and started again while every browser keeps its connection and its picture.
+/// A WebRTC broadcast server that can be killed and started again while every browser keeps its
+/// connection and its picture.
 #[derive(Parser)]
 #[command(name = "rekindle", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -43,7 +45,8 @@ struct Cli {
 enum Command {
     /// Run the server (this is what `rekindle` alone does).
     Serve(Box<ServeArgs>),
-    /// Hold the ports and keep a server running behind them: what arrives while it is being started again waits, and nobody is refused
+    /// Hold the ports and keep a server running behind them: what arrives while it is being started
+    /// again waits, and nobody is refused
     #[command(after_help = supervise::SIGNALS)]
     Supervise(supervise::SuperviseArgs),
     /// Make a new key file; never overwrites one.
@@ -57,8 +60,8 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
-/// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key file or vault forbid a
-/// start, 1 otherwise. A usage error ends the process with 2 as well.
+/// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key
+/// file or vault forbid a start, 1 otherwise. A usage error ends the process with 2 as well.
 pub fn main() -> ExitCode {
     // Nothing but the server's program follows, which begins here once more.
     if let Some(code) = crate::supervise::step() {
@@ -85,7 +88,11 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
         Some(Command::Rekey(args)) => return Ok(args.run()),
         Some(Command::Supervise(args)) => return args.run(hardened),
         None => serve(cli.serve, matches, hardened),
-        Some(Command::Serve(args)) => serve(*args, matches.subcommand_matches("serve").unwrap_or(matches), hardened),
+        Some(Command::Serve(args)) => serve(
+            *args,
+            matches.subcommand_matches("serve").unwrap_or(matches),
+            hardened,
+        ),
         Some(Command::Keygen(args)) => keygen::run(&args),
         #[cfg(feature = "bench")]
         Some(Command::Bench(args)) => args.run(),
@@ -93,7 +100,11 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(args: ServeArgs, matches: &ArgMatches, hardened: &hardening::Report) -> Result<(), CliError> {
+fn serve(
+    args: ServeArgs,
+    matches: &ArgMatches,
+    hardened: &hardening::Report,
+) -> Result<(), CliError> {
     #[cfg(rekindle_canary)]
     crate::canary::start();
     #[cfg(rekindle_kill_points)]
@@ -137,8 +148,12 @@ mod tests {
     fn serve_is_what_rekindle_alone_does() {
         let alone = Cli::try_parse_from(["rekindle", "--http", "127.0.0.1:9"]).expect("parses");
         assert!(alone.command.is_none());
-        assert_eq!(alone.serve.http, Some("127.0.0.1:9".parse().expect("address")));
-        let named = Cli::try_parse_from(["rekindle", "serve", "--http", "127.0.0.1:9"]).expect("parses");
+        assert_eq!(
+            alone.serve.http,
+            Some("127.0.0.1:9".parse().expect("address"))
+        );
+        let named =
+            Cli::try_parse_from(["rekindle", "serve", "--http", "127.0.0.1:9"]).expect("parses");
         assert!(matches!(named.command, Some(Command::Serve(args)) if args.http.is_some()));
     }
 

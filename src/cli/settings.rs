@@ -1,4 +1,5 @@
-//! Puts flags, environment and configuration file together: flag before environment before file before default.
+//! Puts flags, environment and configuration file together: flag before environment before file
+//! before default.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,9 +22,10 @@ use super::log::LogSettings;
 
 /// Where HTTP listens unless told otherwise: this machine only.
 const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// Where media is received unless told otherwise. All interfaces, even where HTTP is for this machine only: Firefox offers no
-/// loopback address and reaches the server by the machine's own one. Nothing is answered there without valid ICE credentials,
-/// which only HTTP gives out. The port is fixed, since browsers come back to it after a restart.
+/// Where media is received unless told otherwise. All interfaces, even where HTTP is for this
+/// machine only: Firefox offers no loopback address and reaches the server by the machine's own
+/// one. Nothing is answered there without valid ICE credentials, which only HTTP gives out. The
+/// port is fixed, since browsers come back to it after a restart.
 const DEFAULT_UDP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8189);
 const DEFAULT_KEY_FILE: &str = "rekindle-key.txt";
 const DEFAULT_STATE_DIR: &str = "rekindle-state";
@@ -68,11 +70,19 @@ impl Outside {
     }
 }
 
-fn http(given: Option<Listen>, passed: &Passed, warnings: &mut Vec<String>) -> Result<SocketAddr, CliError> {
+fn http(
+    given: Option<Listen>,
+    passed: &Passed,
+    warnings: &mut Vec<String>,
+) -> Result<SocketAddr, CliError> {
     listen("http", given, DEFAULT_HTTP, passed.http_address(), warnings)
 }
 
-fn udp(given: Option<Listen>, passed: &Passed, warnings: &mut Vec<String>) -> Result<SocketAddr, CliError> {
+fn udp(
+    given: Option<Listen>,
+    passed: &Passed,
+    warnings: &mut Vec<String>,
+) -> Result<SocketAddr, CliError> {
     listen("udp", given, DEFAULT_UDP, passed.media_address(), warnings)
 }
 
@@ -106,14 +116,22 @@ fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSetting
 }
 
 impl Settings {
-    /// Puts the sources together. `matches` says which options came from the command line; `passed` are ports that a service manager holds.
-    pub(super) fn resolve(args: ServeArgs, matches: &ArgMatches, passed: Passed) -> Result<Self, CliError> {
+    /// Puts the sources together. `matches` says which options came from the command line; `passed`
+    /// are ports that a service manager holds.
+    pub(super) fn resolve(
+        args: ServeArgs,
+        matches: &ArgMatches,
+        passed: Passed,
+    ) -> Result<Self, CliError> {
         let mut warnings = Vec::new();
         let file = match &args.config {
             Some(path) => {
                 let file = ConfigFile::load(path)?;
                 if file.holds_token() && others_can_read(path) {
-                    warnings.push(readable_by_others("configuration file, which holds a token,", path));
+                    warnings.push(readable_by_others(
+                        "configuration file, which holds a token,",
+                        path,
+                    ));
                 }
                 file
             }
@@ -165,7 +183,10 @@ impl Settings {
         let core = broadcast::Config::default();
         let core = broadcast::Config {
             max_peers: args.max_peers.or(file.max_peers).unwrap_or(core.max_peers),
-            resume_window: args.resume_window.or(file.resume_window).unwrap_or(core.resume_window),
+            resume_window: args
+                .resume_window
+                .or(file.resume_window)
+                .unwrap_or(core.resume_window),
             publisher: match args.publisher.or(file.publisher).unwrap_or_default() {
                 Publisher::Refuse => broadcast::Newcomer::Refused,
                 Publisher::Replace => broadcast::Newcomer::Replaces,
@@ -192,13 +213,19 @@ impl Settings {
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
                 base_path: args.base_path.or(file.base_path).unwrap_or_default(),
-                join_rate: args.join_rate.or(file.join_rate).unwrap_or(DEFAULT_JOIN_RATE),
+                join_rate: args
+                    .join_rate
+                    .or(file.join_rate)
+                    .unwrap_or(DEFAULT_JOIN_RATE),
                 max_sessions_per_address: args
                     .max_sessions_per_address
                     .or(file.max_sessions_per_address)
                     .unwrap_or(DEFAULT_SESSIONS_PER_ADDRESS),
                 static_dir,
-                rotate_identity: args.rotate_identity.or(file.rotate_identity).unwrap_or(false),
+                rotate_identity: args
+                    .rotate_identity
+                    .or(file.rotate_identity)
+                    .unwrap_or(false),
                 sandbox: !args.no_sandbox.or(file.no_sandbox).unwrap_or(false),
                 core,
             },
@@ -247,7 +274,8 @@ impl TokenSources {
     }
 }
 
-/// The token that the foremost source names, as text or as a file; both in one source contradict each other.
+/// The token that the foremost source names, as text or as a file; both in one source contradict
+/// each other.
 fn token(
     given: TokenSources,
     file: TokenSources,
@@ -299,7 +327,9 @@ fn token(
 
 fn readable_by_others(what: &str, path: &Path) -> String {
     let path = path.display();
-    format!("the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it to you")
+    format!(
+        "the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it to you"
+    )
 }
 
 fn others_can_read(path: &Path) -> bool {
@@ -313,7 +343,9 @@ fn advertised(hosts: &[Host], udp: SocketAddr) -> Result<Vec<IpAddr>, CliError> 
         addresses.extend(host.resolve(udp.is_ipv6(), &address::system)?);
     }
     if addresses.len() > MAX_ADVERTISE {
-        return Err(CliError::TooManyAddresses { most: MAX_ADVERTISE });
+        return Err(CliError::TooManyAddresses {
+            most: MAX_ADVERTISE,
+        });
     }
     for &address in &addresses {
         let wrong_family = udp.is_ipv4() && address.is_ipv6();

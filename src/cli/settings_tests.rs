@@ -5,13 +5,15 @@ use clap::{Args, Command, FromArgMatches};
 
 use super::*;
 
-/// Resolves a command line, with a configuration file of this text. The environment's place between the two is clap's doing
-/// and is tested on the real program.
+/// Resolves a command line, with a configuration file of this text. The environment's place between
+/// the two is clap's doing and is tested on the real program.
 fn resolve(flags: &[&str], config: &str) -> Result<Settings, CliError> {
     let mut file = tempfile::NamedTempFile::new().expect("temporary file");
     file.write_all(config.as_bytes()).expect("written");
     let path = file.path().to_str().expect("text").to_owned();
-    let line = ["test", "--config", &path].into_iter().chain(flags.iter().copied());
+    let line = ["test", "--config", &path]
+        .into_iter()
+        .chain(flags.iter().copied());
     let matches = ServeArgs::augment_args(Command::new("test"))
         .try_get_matches_from(line)
         .expect("a command line");
@@ -42,7 +44,12 @@ fn without_options_all_stays_on_this_machine() {
     assert_eq!(s.server.http, DEFAULT_HTTP);
     assert_eq!(s.server.udp, DEFAULT_UDP);
     assert_eq!(s.server.key_file, Path::new(DEFAULT_KEY_FILE));
-    assert!(s.server.may_make_key && s.server.publish.is_none() && s.server.watch.is_none() && !s.server.open);
+    assert!(
+        s.server.may_make_key
+            && s.server.publish.is_none()
+            && s.server.watch.is_none()
+            && !s.server.open
+    );
     assert!(s.warnings.is_empty());
 }
 
@@ -55,7 +62,10 @@ fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
     assert_eq!(s.server.http.port(), 1);
     assert_eq!(s.server.udp.port(), 3);
     assert_eq!(s.server.core.resume_window, Duration::from_secs(7));
-    assert_eq!(s.server.core.max_peers, broadcast::Config::default().max_peers);
+    assert_eq!(
+        s.server.core.max_peers,
+        broadcast::Config::default().max_peers
+    );
     assert!(!settings(&["--open=false"], "open = true").server.open);
 }
 
@@ -73,10 +83,19 @@ fn a_port_alone_keeps_the_host_that_is_the_default() {
 
 #[test]
 fn names_are_looked_up_and_what_they_lead_to_is_judged() {
-    let s = settings(&["--http", "localhost:8090", "--advertise", "localhost,192.0.2.1"], "");
+    let s = settings(
+        &[
+            "--http",
+            "localhost:8090",
+            "--advertise",
+            "localhost,192.0.2.1",
+        ],
+        "",
+    );
     assert!(s.server.http.ip().is_loopback(), "{}", s.server.http);
     assert_eq!(s.server.http.port(), 8090);
-    let addresses = ["127.0.0.1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    let addresses =
+        ["127.0.0.1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().expect("an address"));
     assert_eq!(s.server.advertise, addresses);
     let nine = ["localhost"; 9].join(",");
     assert!(refusal(&["--advertise", &nine], "").contains("more than 8"));
@@ -90,7 +109,12 @@ fn a_key_file_that_was_named_anywhere_is_never_made() {
 
 #[test]
 fn beyond_loopback_somebody_must_guard_publishing() {
-    for http in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
+    for http in [
+        "0.0.0.0:80",
+        "[::]:80",
+        "192.0.2.1:80",
+        "[::ffff:192.0.2.1]:80",
+    ] {
         let text = refusal(&["--http", http], "");
         assert!(
             text.contains("--publish-token-file") && text.contains("--open"),
@@ -99,7 +123,12 @@ fn beyond_loopback_somebody_must_guard_publishing() {
         assert!(resolve(&["--http", http, "--open"], "").is_ok());
         assert!(resolve(&["--http", http], "publish-token = \"0123456789abcdef\"").is_ok());
     }
-    for http in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+    for http in [
+        "127.0.0.1:80",
+        "127.9.9.9:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+    ] {
         assert!(resolve(&["--http", http], "").is_ok(), "{http}");
     }
 }
@@ -107,8 +136,12 @@ fn beyond_loopback_somebody_must_guard_publishing() {
 #[test]
 fn a_token_comes_from_the_first_line_of_its_file() {
     let mut file = tempfile::NamedTempFile::new().expect("temporary file");
-    file.write_all(b"0123456789abcdef\r\nnot this\n").expect("written");
-    let s = settings(&["--publish-token-file", file.path().to_str().expect("text")], "");
+    file.write_all(b"0123456789abcdef\r\nnot this\n")
+        .expect("written");
+    let s = settings(
+        &["--publish-token-file", file.path().to_str().expect("text")],
+        "",
+    );
     let token = s.server.publish.expect("a token");
     assert!(token.matches("0123456789abcdef"));
     assert!(s.warnings.is_empty(), "{:?}", s.warnings);
@@ -122,24 +155,40 @@ fn a_token_file_of_the_command_line_goes_before_a_token_in_the_configuration() {
         &["--watch-token-file", file.path().to_str().expect("text")],
         "watch-token = \"from-the-config-file\"",
     );
-    assert!(s.server.watch.expect("a token").matches("from-the-token-file"));
+    assert!(
+        s.server
+            .watch
+            .expect("a token")
+            .matches("from-the-token-file")
+    );
 }
 
 #[test]
 fn a_token_given_twice_in_one_place_is_refused() {
     let text = refusal(
-        &["--publish-token", "0123456789abcdef", "--publish-token-file", "f"],
+        &[
+            "--publish-token",
+            "0123456789abcdef",
+            "--publish-token-file",
+            "f",
+        ],
         "",
     );
     assert!(text.contains("publish token"), "{text}");
-    refusal(&[], "watch-token = \"0123456789abcdef\"\nwatch-token-file = \"f\"");
+    refusal(
+        &[],
+        "watch-token = \"0123456789abcdef\"\nwatch-token-file = \"f\"",
+    );
 }
 
 #[test]
 fn an_empty_token_is_no_token_that_lets_everybody_in() {
     refusal(&[], "publish-token = \"\"");
     let file = tempfile::NamedTempFile::new().expect("temporary file");
-    refusal(&["--publish-token-file", file.path().to_str().expect("text")], "");
+    refusal(
+        &["--publish-token-file", file.path().to_str().expect("text")],
+        "",
+    );
 }
 
 #[test]
@@ -154,7 +203,13 @@ fn an_address_that_no_browser_could_send_to_is_refused() {
     for address in ["0.0.0.0", "224.0.0.1", "2001:db8::1"] {
         assert!(refusal(&["--advertise", address], "").contains(address));
     }
-    assert!(resolve(&["--advertise", "192.0.2.1,2001:db8::1", "--udp", "[::]:8189"], "").is_ok());
+    assert!(
+        resolve(
+            &["--advertise", "192.0.2.1,2001:db8::1", "--udp", "[::]:8189"],
+            ""
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -180,7 +235,11 @@ fn a_passed_socket_goes_before_an_option_and_one_that_says_otherwise_is_named() 
         format!("localhost:{port}"),
     ] {
         let outside = outside(&same, &sockets);
-        assert_eq!((outside.http, outside.warnings), (address, vec![]), "{same}");
+        assert_eq!(
+            (outside.http, outside.warnings),
+            (address, vec![]),
+            "{same}"
+        );
     }
     for other in ["127.0.0.1:1", "1", "127.0.0.2:0"] {
         let outside = outside(other, &sockets);

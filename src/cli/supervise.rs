@@ -33,7 +33,8 @@ A server that ends by itself is started again at once, ever more slowly where it
 
 #[derive(clap::Args)]
 pub(super) struct SuperviseArgs {
-    /// End a server that has not said for so long that it is alive: seconds, or like 90s, 2m; 0 for never [default: 10s]
+    /// End a server that has not said for so long that it is alive: seconds, or like 90s, 2m; 0 for
+    /// never [default: 10s]
     #[arg(long, value_name = "TIME", env = "REKINDLE_WATCHDOG", value_parser = args::duration)]
     watchdog: Option<Duration>,
 
@@ -70,7 +71,10 @@ impl SuperviseArgs {
             .try_get_matches_from(line)
             .and_then(|matches| Cli::from_arg_matches(&matches));
         match parsed {
-            Ok(Cli { command: None, serve }) => Ok(serve),
+            Ok(Cli {
+                command: None,
+                serve,
+            }) => Ok(serve),
             Ok(Cli {
                 command: Some(Command::Serve(serve)),
                 ..
@@ -81,13 +85,16 @@ impl SuperviseArgs {
     }
 }
 
-/// The path of this program, under which a new one may take its place: as it was started, since that may be a link which an upgrade changes.
+/// The path of this program, under which a new one may take its place: as it was started, since
+/// that may be a link which an upgrade changes.
 fn program() -> io::Result<PathBuf> {
     let file = std::env::current_exe()?;
     let named = std::env::args_os().next().map(PathBuf::from);
     let same = |path: &Path| Some(path.canonicalize().ok()? == file.canonicalize().ok()?);
     match named {
-        Some(path) if path.components().count() > 1 && same(&path) == Some(true) => std::path::absolute(path),
+        Some(path) if path.components().count() > 1 && same(&path) == Some(true) => {
+            std::path::absolute(path)
+        }
         _ => Ok(file),
     }
 }

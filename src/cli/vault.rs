@@ -15,12 +15,14 @@ use crate::vault::{KeyError, KeyFile, VaultError, audit};
 /// `rekindle audit`. Exit code 0: clean; 1: findings; 2: could not look.
 #[derive(Args, Debug)]
 pub(super) struct AuditArgs {
-    /// A state folder, one of its files, or `-` for what `age -d` made of a file, on the standard input
+    /// A state folder, one of its files, or `-` for what `age -d` made of a file, on the standard
+    /// input
     target: PathBuf,
     /// Key file that opens it; without one, only what shows from outside is looked at
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Path inside the state folder that a single file had, such as peers/NAME.age, where it cannot be told
+    /// Path inside the state folder that a single file had, such as peers/NAME.age, where it cannot
+    /// be told
     #[arg(long, value_name = "PATH")]
     name: Option<String>,
     /// Show values instead of short hashes of them
@@ -67,7 +69,8 @@ impl AuditArgs {
     }
 }
 
-/// `rekindle rekey`. Exit code 0: all done; 1: done, but some files could not be used and were set aside; 2: nothing was done.
+/// `rekindle rekey`. Exit code 0: all done; 1: done, but some files could not be used and were set
+/// aside; 2: nothing was done.
 #[derive(Args, Debug)]
 pub(super) struct RekeyArgs {
     /// The state folder
@@ -115,7 +118,10 @@ impl RekeyArgs {
             set_aside,
             ..
         } = outcome;
-        writeln!(out, "identity.age and {peers} peers are now encrypted to {recipient}.")?;
+        writeln!(
+            out,
+            "identity.age and {peers} peers are now encrypted to {recipient}."
+        )?;
         if unusable > 0 {
             writeln!(
                 out,

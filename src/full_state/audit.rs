@@ -1,9 +1,12 @@
 //! The fields of full-state mode's files, for the auditor. A part of `vault::audit::inventory`.
 //!
-//! All are of class forbidden, also those that are no secret in themselves: they are there for the keys' sake.
+//! All are of class forbidden, also those that are no secret in themselves: they are there for the
+//! keys' sake.
 
 use super::{Builder, Class, encoded};
-use crate::full_state::record::{Counters, ReceivedCounter, SentCounter, SessionCounters, SessionRecord};
+use crate::full_state::record::{
+    Counters, ReceivedCounter, SentCounter, SessionCounters, SessionRecord,
+};
 use crate::vault::layout::{file_name, session_path};
 use crate::vault::record::full_state::{COUNTERS, SESSION};
 use crate::vault::record::limits;
@@ -75,7 +78,10 @@ impl Builder<'_> {
             self.counters_of(&format!("sessions[{index}]"), session);
         }
         if !counters.fits() {
-            self.finding("unfit", "counters that full-state mode could not have written");
+            self.finding(
+                "unfit",
+                "counters that full-state mode could not have written",
+            );
         }
     }
 
@@ -89,7 +95,11 @@ impl Builder<'_> {
             received,
         } = session;
         self.forbidden(&format!("{at} ufrag.length"), &ufrag.as_str().len());
-        self.put(&format!("{at} ufrag"), Class::Forbidden, ufrag.as_str().as_bytes());
+        self.put(
+            &format!("{at} ufrag"),
+            Class::Forbidden,
+            ufrag.as_str().as_bytes(),
+        );
         self.put(&format!("{at} id"), Class::Forbidden, id);
         self.put(&format!("{at} local"), Class::Forbidden, &encoded(local));
         self.forbidden(&format!("{at} rtcp_ceiling"), rtcp_ceiling);

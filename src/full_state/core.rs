@@ -1,4 +1,5 @@
-//! What the core does besides in full-state mode: has sessions and counters written, and takes sessions over. A part of `broadcast`.
+//! What the core does besides in full-state mode: has sessions and counters written, and takes
+//! sessions over. A part of `broadcast`.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -20,8 +21,9 @@ use crate::peer::full_state::Wanted;
 use crate::peer::{Peer, Transmit};
 use crate::sdp::Kind;
 
-/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped where the browser has sent something
-/// that they do not authenticate, or nothing at all: it has others, or is gone. Viewers send receiver reports about once a second.
+/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped
+/// where the browser has sent something that they do not authenticate, or nothing at all: it has
+/// others, or is gone. Viewers send receiver reports about once a second.
 const PROOF: Duration = Duration::from_secs(5);
 /// A sequence number that lies so far ahead of a stream's ceiling needs no shift.
 const AHEAD: u16 = 0x4000;
@@ -86,17 +88,23 @@ fn may_shift(track: &Track) -> bool {
 }
 
 impl State {
-    /// A packet of a publisher's, with its sequence number as viewers get it. What is to be added is decided by a stream's first
-    /// packet, and its viewers' counters are wanted then.
-    pub fn shifted(&self, members: &mut Members, channel: &mut Channel, at: usize, mut packet: Packet) -> Packet {
+    /// A packet of a publisher's, with its sequence number as viewers get it. What is to be added
+    /// is decided by a stream's first packet, and its viewers' counters are wanted then.
+    pub fn shifted(
+        &self,
+        members: &mut Members,
+        channel: &mut Channel,
+        at: usize,
+        mut packet: Packet,
+    ) -> Packet {
         if !self.on {
             return packet;
         }
         let track = &mut channel.tracks[at];
         if track.started.is_none() {
             track.shift = self.shift(track, packet.header.sequence);
-            // What was lost while the server was away is known better here than in the default mode. A viewer that gets RTX alone does
-            // not notice that it misses something.
+            // What was lost while the server was away is known better here than in the default
+            // mode. A viewer that gets RTX alone does not notice that it misses something.
             let gap = self
                 .heard
                 .get(&track.ssrc)
@@ -111,7 +119,10 @@ impl State {
                 }
             }
         }
-        packet.header.sequence = packet.header.sequence.wrapping_add(channel.tracks[at].shift);
+        packet.header.sequence = packet
+            .header
+            .sequence
+            .wrapping_add(channel.tracks[at].shift);
         packet
     }
 
@@ -128,7 +139,8 @@ impl State {
 }
 
 impl Broadcast {
-    /// Keeps sessions from now on. Counters are written once [`Broadcast::take_counters`] was called.
+    /// Keeps sessions from now on. Counters are written once [`Broadcast::take_counters`] was
+    /// called.
     pub(crate) fn keep_sessions(&mut self) {
         self.full_state.on = true;
         self.admission.takes_media = true;
@@ -139,7 +151,8 @@ impl Broadcast {
         self.full_state.on
     }
 
-    /// The counters of the last process, after what this one needs at once was reserved, durably. Before any peer is taken in.
+    /// The counters of the last process, after what this one needs at once was reserved, durably.
+    /// Before any peer is taken in.
     pub(crate) fn take_counters(&mut self, counters: Counters) {
         let state = &mut self.full_state;
         state.ready = true;
@@ -163,10 +176,13 @@ impl Broadcast {
             }
         }
         let sessions = counters.sessions.into_iter();
-        state.awaited = sessions.map(|session| (session.ufrag.clone(), session)).collect();
+        state.awaited = sessions
+            .map(|session| (session.ufrag.clone(), session))
+            .collect();
     }
 
-    /// All records of earlier boots have been read: counters of sessions that were not taken over mean nothing any more.
+    /// All records of earlier boots have been read: counters of sessions that were not taken over
+    /// mean nothing any more.
     pub(crate) fn all_taken_over(&mut self) {
         self.full_state.awaited.clear();
         self.full_state.brought = None;
@@ -194,12 +210,20 @@ impl Broadcast {
     /// A new peer's sessions are kept.
     pub(super) fn keep_sessions_of(&mut self, id: usize) {
         if self.full_state.on {
-            self.members[id].peer.keep_sessions(self.full_state.wanted.clone());
+            self.members[id]
+                .peer
+                .keep_sessions(self.full_state.wanted.clone());
         }
     }
 
-    /// Takes over the session of a peer that has joined from its record. Where its media goes; `None` if it could not be taken over.
-    pub(crate) fn resume(&mut self, now: Instant, resumed: &Resumed, out: &mut Vec<Transmit>) -> Option<SocketAddr> {
+    /// Takes over the session of a peer that has joined from its record. Where its media goes;
+    /// `None` if it could not be taken over.
+    pub(crate) fn resume(
+        &mut self,
+        now: Instant,
+        resumed: &Resumed,
+        out: &mut Vec<Transmit>,
+    ) -> Option<SocketAddr> {
         let ufrag = &resumed.session.ufrag;
         self.full_state.awaited.remove(ufrag);
         let id = self.by_ufrag.get(ufrag).copied()?;
@@ -229,13 +253,20 @@ impl Broadcast {
 
     /// What the vault's writer is to do next.
     /// `local` tells the address of this machine that a peer sends to.
-    pub(crate) fn poll_work(&mut self, now: Instant, local: impl Fn(SocketAddr) -> Option<IpAddr>) -> Option<Work> {
+    pub(crate) fn poll_work(
+        &mut self,
+        now: Instant,
+        local: impl Fn(SocketAddr) -> Option<IpAddr>,
+    ) -> Option<Work> {
         let state = &mut self.full_state;
         if let Some(ufrag) = state.dropped.pop_front() {
             return Some(Work::Forget(ufrag));
         }
         while let Some(ufrag) = state.fresh.pop_front() {
-            let member = self.by_ufrag.get(&ufrag).and_then(|id| self.members.get(*id));
+            let member = self
+                .by_ufrag
+                .get(&ufrag)
+                .and_then(|id| self.members.get(*id));
             if let Some(session) = member.and_then(|member| member.peer.session()) {
                 return Some(Work::Session(session));
             }
@@ -279,7 +310,11 @@ impl Broadcast {
             }
             let key = member.channel;
             let (channel, mut egress) = self.egress(key, out);
-            for track in channel.tracks.iter().filter(|track| ready.contains(&track.ssrc)) {
+            for track in channel
+                .tracks
+                .iter()
+                .filter(|track| ready.contains(&track.ssrc))
+            {
                 catch_up(id, track, &mut egress);
             }
         }
@@ -292,7 +327,11 @@ impl Broadcast {
         if !state.on {
             return;
         }
-        state.fresh = self.members.iter().map(|(_, member)| member.ufrag.clone()).collect();
+        state.fresh = self
+            .members
+            .iter()
+            .map(|(_, member)| member.ufrag.clone())
+            .collect();
         state.anew = Anew::Wanted;
         state.wanted.store(true, Ordering::Relaxed);
     }
@@ -310,7 +349,8 @@ impl Broadcast {
         for (_, member) in self.members.iter_mut() {
             let heard = member.heard.is_some();
             let useless = member.peer.unproven().is_some_and(|unproven| {
-                now.saturating_duration_since(unproven.since) >= PROOF && (unproven.doubted || !heard)
+                now.saturating_duration_since(unproven.since) >= PROOF
+                    && (unproven.doubted || !heard)
             });
             if useless || member.peer.is_lost() {
                 member.peer.forget_keys();

@@ -1,4 +1,5 @@
-//! Session keys whose use is bounded by what is durable. A part of `peer::srtp`, so that nothing outside can reach the keys.
+//! Session keys whose use is bounded by what is durable. A part of `peer::srtp`, so that nothing
+//! outside can reach the keys.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use bytes::BytesMut;
 use super::{Profile, SessionKeys, Srtp};
 use crate::full_state::ledger::{Sent, Verdict, Window};
 use crate::full_state::record::{
-    Material, RTCP_AHEAD, RTCP_LAST, ReceivedCounter, Resumed, SentCounter, SessionCounters, SessionId, SessionRecord,
-    limits,
+    Material, RTCP_AHEAD, RTCP_LAST, ReceivedCounter, Resumed, SentCounter, SessionCounters,
+    SessionId, SessionRecord, limits,
 };
 use crate::full_state::transform::Transform;
 use crate::ids::Ufrag;
@@ -36,7 +37,8 @@ pub(crate) struct Kept {
     received: Vec<(u32, Received)>,
     /// These keys are in the vault, or on their way there.
     reserved: bool,
-    /// Since when these keys, which are an earlier process's, wait for a packet that proves that the browser has them too.
+    /// Since when these keys, which are an earlier process's, wait for a packet that proves that
+    /// the browser has them too.
     unproven: Option<Unproven>,
     /// A stream cannot go on under these keys.
     lost: bool,
@@ -65,7 +67,11 @@ impl SessionKeys {
         context.update(ID_LABEL);
         context.update(&number(self.profile).to_be_bytes());
         context.update(&self.material);
-        *context.finish().as_ref().first_chunk().expect("SHA-256 has 32 bytes")
+        *context
+            .finish()
+            .as_ref()
+            .first_chunk()
+            .expect("SHA-256 has 32 bytes")
     }
 
     /// What is persisted of these keys.
@@ -79,9 +85,13 @@ impl SessionKeys {
 
     /// Keys from the vault; `None` if they do not fit their profile.
     fn from_record(record: &SessionRecord) -> Option<Self> {
-        let profile = [Profile::AeadAes256Gcm, Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80]
-            .into_iter()
-            .find(|profile| number(*profile) == record.profile)?;
+        let profile = [
+            Profile::AeadAes256Gcm,
+            Profile::AeadAes128Gcm,
+            Profile::Aes128CmSha1_80,
+        ]
+        .into_iter()
+        .find(|profile| number(*profile) == record.profile)?;
         let exact = record.material.0.len() == profile.material_len();
         exact.then(|| Self::new(profile, &record.material.0))?
     }
@@ -97,14 +107,19 @@ fn number(profile: Profile) -> u16 {
 }
 
 impl Srtp {
-    /// Accounts for every index from now on. Right after a handshake, before anything was protected.
+    /// Accounts for every index from now on. Right after a handshake, before anything was
+    /// protected.
     pub(in crate::peer) fn keep(&mut self, wanted: &Wanted) {
         self.kept = Kept::new(&self.keys, wanted.clone()).map(Box::new);
         wanted.store(true, Ordering::Relaxed);
     }
 
     /// Takes over keys and counters of an earlier process; `None` if they do not belong together.
-    pub(in crate::peer) fn resumed(resumed: &Resumed, now: Instant, wanted: &Wanted) -> Option<Self> {
+    pub(in crate::peer) fn resumed(
+        resumed: &Resumed,
+        now: Instant,
+        wanted: &Wanted,
+    ) -> Option<Self> {
         let keys = SessionKeys::from_record(&resumed.session)?;
         let kept = Kept::resumed(&keys, resumed, now, wanted.clone())?;
         let mut srtp = Self::new(keys)?;
@@ -112,7 +127,8 @@ impl Srtp {
         Some(srtp)
     }
 
-    /// What is persisted of the keys in use; `None` for keys that are not kept, or that the vault has already.
+    /// What is persisted of the keys in use; `None` for keys that are not kept, or that the vault
+    /// has already.
     pub(in crate::peer) fn session(&self, ufrag: &Ufrag) -> Option<SessionRecord> {
         self.kept.as_ref().map(|_| self.keys.record(ufrag))
     }
@@ -139,8 +155,15 @@ impl Kept {
         })
     }
 
-    fn resumed(keys: &SessionKeys, resumed: &Resumed, now: Instant, wanted: Wanted) -> Option<Self> {
-        let Resumed { left, now: durable, .. } = resumed;
+    fn resumed(
+        keys: &SessionKeys,
+        resumed: &Resumed,
+        now: Instant,
+        wanted: Wanted,
+    ) -> Option<Self> {
+        let Resumed {
+            left, now: durable, ..
+        } = resumed;
         let mut kept = Self::new(keys, wanted)?;
         if left.id != kept.id || durable.id != kept.id {
             return None;
@@ -179,7 +202,8 @@ impl Kept {
         self.sent.last_mut().map(|(_, sent)| sent)
     }
 
-    /// A stream that will be sent, so that its counter is written with the next ones; `ahead`: see [`SentCounter::ahead`].
+    /// A stream that will be sent, so that its counter is written with the next ones; `ahead`: see
+    /// [`SentCounter::ahead`].
     pub fn announce(&mut self, ssrc: u32, ahead: u16) {
         let known = self.sent.iter().any(|(known, _)| *known == ssrc);
         if !known && self.sent(ssrc, ahead).is_some() {
@@ -191,9 +215,14 @@ impl Kept {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// The sequence number at which the server's numbering of a stream goes on, if an earlier process has numbered it.
+    /// The sequence number at which the server's numbering of a stream goes on, if an earlier
+    /// process has numbered it.
     pub fn start(&self, ssrc: u32) -> Option<u16> {
-        self.sent.iter().find(|(known, _)| *known == ssrc)?.1.start()
+        self.sent
+            .iter()
+            .find(|(known, _)| *known == ssrc)?
+            .1
+            .start()
     }
 
     pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
@@ -262,7 +291,9 @@ impl Kept {
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
         let window = self.window(ssrc).and_then(|received| received.rtp.as_ref());
         let index = match window {
-            Some(window) => window.index(sequence).filter(|index| window.is_new(*index))?,
+            Some(window) => window
+                .index(sequence)
+                .filter(|index| window.is_new(*index))?,
             None => sequence.into(),
         };
         let Some(plain) = self.receiving.unprotect_rtp(packet, index) else {
@@ -295,22 +326,35 @@ impl Kept {
         Some(plain)
     }
 
-    /// The counters to write now. What they reserve may be used once [`Kept::reserved`] says that they are durable.
-    pub fn reserve(&mut self, now: Instant, ufrag: &Ufrag, local: Option<IpAddr>) -> SessionCounters {
+    /// The counters to write now. What they reserve may be used once [`Kept::reserved`] says that
+    /// they are durable.
+    pub fn reserve(
+        &mut self,
+        now: Instant,
+        ufrag: &Ufrag,
+        local: Option<IpAddr>,
+    ) -> SessionCounters {
         let first = !std::mem::replace(&mut self.reserved, true);
         let known = if first { 0 } else { self.rtcp_limit };
-        let ceiling = known.max(self.rtcp.saturating_add(RTCP_AHEAD)).min(RTCP_LAST);
+        let ceiling = known
+            .max(self.rtcp.saturating_add(RTCP_AHEAD))
+            .min(RTCP_LAST);
         if first {
             self.rtcp_limit = ceiling;
         }
         self.rtcp_pending = Some(ceiling);
         let sent = self.sent.iter_mut();
-        let sent: Vec<SentCounter> = sent.map(|(ssrc, sent)| sent.reserve(now, *ssrc, first)).collect();
-        let received = self.received.iter().map(|(ssrc, received)| ReceivedCounter {
-            ssrc: *ssrc,
-            rtp: received.rtp.as_ref().map(Window::highest),
-            rtcp: received.rtcp.as_ref().map(|window| window.highest() as u32),
-        });
+        let sent: Vec<SentCounter> = sent
+            .map(|(ssrc, sent)| sent.reserve(now, *ssrc, first))
+            .collect();
+        let received = self
+            .received
+            .iter()
+            .map(|(ssrc, received)| ReceivedCounter {
+                ssrc: *ssrc,
+                rtp: received.rtp.as_ref().map(Window::highest),
+                rtcp: received.rtcp.as_ref().map(|window| window.highest() as u32),
+            });
         SessionCounters {
             ufrag: ufrag.clone(),
             id: self.id,
@@ -321,17 +365,22 @@ impl Kept {
         }
     }
 
-    /// The counters of the last [`Kept::reserve`] are durable, or may not be. Gives the streams whose first packets could not be sent
-    /// before, and now can.
+    /// The counters of the last [`Kept::reserve`] are durable, or may not be. Gives the streams
+    /// whose first packets could not be sent before, and now can.
     pub fn reserved(&mut self, durable: bool) -> Vec<u32> {
         if let Some(ceiling) = self.rtcp_pending.take().filter(|_| durable) {
             self.rtcp_limit = self.rtcp_limit.max(ceiling);
         }
-        self.sent.iter_mut().for_each(|(_, sent)| sent.reserved(durable));
+        self.sent
+            .iter_mut()
+            .for_each(|(_, sent)| sent.reserved(durable));
         let sent = &self.sent;
         let (ready, waiting) = std::mem::take(&mut self.missed)
             .into_iter()
-            .partition(|ssrc| sent.iter().any(|(known, sent)| known == ssrc && !sent.is_new()));
+            .partition(|ssrc| {
+                sent.iter()
+                    .any(|(known, sent)| known == ssrc && !sent.is_new())
+            });
         self.missed = waiting;
         ready
     }

@@ -1,7 +1,9 @@
-//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_kill_points`, see `tests/with_hooks.sh`): the
-//! process tells of every packet before it is protected, and ends itself at a step of the way that keys and counters take to the disk and back.
+//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_kill_points`,
+//! see `tests/with_hooks.sh`): the process tells of every packet before it is protected, and ends
+//! itself at a step of the way that keys and counters take to the disk and back.
 //!
-//! It tells by appending to a file. What `write` has taken the kernel keeps, whatever becomes of the process.
+//! It tells by appending to a file. What `write` has taken the kernel keeps, whatever becomes of
+//! the process.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -46,8 +48,14 @@ thread_local! {
 
 /// Takes its orders from the environment. To be called before the sandbox is put up.
 pub(crate) fn start() {
-    let Some(path) = std::env::var_os(TELL) else { return };
-    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let Some(path) = std::env::var_os(TELL) else {
+        return;
+    };
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse().expect("a number"))
+    };
     let file = File::options().create(true).append(true).open(path);
     let hook = Hook {
         told: Mutex::new(Told {
@@ -97,7 +105,8 @@ pub(crate) fn step(what: &str) {
     }
 }
 
-/// A packet will be protected under these keys and this index; `ssrc`: none for SRTCP, whose indices are counted for all SSRCs together.
+/// A packet will be protected under these keys and this index; `ssrc`: none for SRTCP, whose
+/// indices are counted for all SSRCs together.
 pub(crate) fn protects(id: SessionId, ssrc: Option<u32>, index: u64, packet: &[u8]) {
     let Some(hook) = HOOK.get() else { return };
     let mut line = vec![b'P', u8::from(ssrc.is_some())];

@@ -1,9 +1,11 @@
-//! Which packet indices may be used: the arithmetic behind "a ceiling is durable before it is used".
+//! Which packet indices may be used: the arithmetic behind "a ceiling is durable before it is
+//! used".
 //!
-//! An index is used for one packet only, under one key. In one life of the process the core sees to that; over a kill this does.
-//! For every stream the vault holds a *ceiling*: all indices below it may have been used. While it runs, a process uses only
-//! indices below the ceiling that is durable (the *limit*); the next process uses only indices from the ceiling on (its *floor*). A
-//! ceiling that is being written does not count in either direction before the writing has ended.
+//! An index is used for one packet only, under one key. In one life of the process the core sees to
+//! that; over a kill this does. For every stream the vault holds a *ceiling*: all indices below it
+//! may have been used. While it runs, a process uses only indices below the ceiling that is durable
+//! (the *limit*); the next process uses only indices from the ceiling on (its *floor*). A ceiling
+//! that is being written does not count in either direction before the writing has ended.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +16,17 @@ const FIRST_MARGIN: u64 = 64;
 const MARGINS: std::ops::RangeInclusive<u64> = 32..=2048;
 /// A stream's pace is measured over this time at the least.
 const PACE: Duration = Duration::from_millis(500);
-/// What a stream uses in this time is reserved ahead, in ms, and half of it is left when the next counters are written. So long, at
-/// the most, nothing goes out on a stream's own SSRC after a restart; and so often, at the most, there is a write: four times a second.
+/// What a stream uses in this time is reserved ahead, in ms, and half of it is left when the next
+/// counters are written. So long, at the most, nothing goes out on a stream's own SSRC after a
+/// restart; and so often, at the most, there is a write: four times a second.
 const AHEAD_MS: u128 = 500;
-/// What is reserved at a start, before anybody asks, of streams that may jump: of RTX, which the server numbers itself, as much as may have
-/// been lost meanwhile; of audio, whose numbers it can shift, as much as passes until the next ceiling is durable.
+/// What is reserved at a start, before anybody asks, of streams that may jump: of RTX, which the
+/// server numbers itself, as much as may have been lost meanwhile; of audio, whose numbers it can
+/// shift, as much as passes until the next ceiling is durable.
 pub(crate) const RTX_AHEAD: u16 = 512;
 pub(crate) const AUDIO_AHEAD: u16 = 32;
-/// Longest step between two packets of a stream: beyond half the sequence space a receiver takes the wrong rollover counter (RFC 3711
-/// §3.3.1).
+/// Longest step between two packets of a stream: beyond half the sequence space a receiver takes
+/// the wrong rollover counter (RFC 3711 §3.3.1).
 const MAX_STEP: u64 = 0x7000;
 
 /// What is to be done with a packet.
@@ -41,7 +45,8 @@ pub(crate) enum Verdict {
 /// The indices of one outgoing SRTP stream.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    /// The highest index used. Of a stream from an earlier process: what is known of it, so a lower bound.
+    /// The highest index used. Of a stream from an earlier process: what is known of it, so a lower
+    /// bound.
     last: Option<u64>,
     /// The highest index asked for.
     wanted: Option<u64>,
@@ -61,7 +66,8 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// A stream of keys that no process had before. `reserved`: a ceiling for these keys is in the vault, or on its way there.
+    /// A stream of keys that no process had before. `reserved`: a ceiling for these keys is in the
+    /// vault, or on its way there.
     pub fn new(ahead: u16, reserved: bool) -> Self {
         Self {
             last: None,
@@ -76,7 +82,8 @@ impl Sent {
         }
     }
 
-    /// A stream of an earlier process: the counter that it left, and the one that has been made durable since.
+    /// A stream of an earlier process: the counter that it left, and the one that has been made
+    /// durable since.
     pub fn resumed(left: &SentCounter, now: &SentCounter) -> Self {
         Self {
             last: left.last,
@@ -87,8 +94,8 @@ impl Sent {
         }
     }
 
-    /// The index of a sequence number: the one nearest to where the stream is (RFC 3711 §3.3.1). The first packet under these keys has a
-    /// rollover counter of zero.
+    /// The index of a sequence number: the one nearest to where the stream is (RFC 3711 §3.3.1).
+    /// The first packet under these keys has a rollover counter of zero.
     fn index(&self, sequence: u16) -> Option<u64> {
         let near = match (self.last, self.floor) {
             (Some(last), floor) => last.max(floor),
@@ -101,14 +108,18 @@ impl Sent {
 
     /// What is to be done with a packet of this sequence number.
     pub fn judge(&mut self, sequence: u16) -> Verdict {
-        // From before the wrap, while the first packet under these keys lies after it: its rollover counter would be -1.
+        // From before the wrap, while the first packet under these keys lies after it: its rollover
+        // counter would be -1.
         let Some(index) = self.index(sequence) else {
             return Verdict::Spent;
         };
         if index < self.floor {
             return Verdict::Spent;
         }
-        if self.last.is_some_and(|last| index > last && index - last >= MAX_STEP) {
+        if self
+            .last
+            .is_some_and(|last| index > last && index - last >= MAX_STEP)
+        {
             return Verdict::Lost;
         }
         self.wanted = self.wanted.max(Some(index));
@@ -121,8 +132,9 @@ impl Sent {
 
     /// Whether a higher ceiling should be written soon.
     pub fn is_low(&self) -> bool {
-        self.wanted
-            .is_some_and(|wanted| self.pending.unwrap_or(self.limit).saturating_sub(wanted) <= self.margin / 2)
+        self.wanted.is_some_and(|wanted| {
+            self.pending.unwrap_or(self.limit).saturating_sub(wanted) <= self.margin / 2
+        })
     }
 
     /// A stream that was announced and never let a packet through.
@@ -130,7 +142,8 @@ impl Sent {
         self.limit == 0
     }
 
-    /// The sequence number with which the server's own numbering of a stream from an earlier process goes on.
+    /// The sequence number with which the server's own numbering of a stream from an earlier
+    /// process goes on.
     pub fn start(&self) -> Option<u16> {
         self.resumed
             .then(|| self.floor.max(self.last.map_or(0, |last| last + 1)) as u16)
@@ -143,9 +156,12 @@ impl Sent {
             (Some((at, before)), Some(place)) => {
                 let elapsed = now.saturating_duration_since(at);
                 if elapsed >= PACE {
-                    let pace = u128::from(place.saturating_sub(before)) * AHEAD_MS / elapsed.as_millis();
+                    let pace =
+                        u128::from(place.saturating_sub(before)) * AHEAD_MS / elapsed.as_millis();
                     let least = u64::from(self.ahead).max(*MARGINS.start());
-                    self.margin = u64::try_from(pace).unwrap_or(u64::MAX).clamp(least, *MARGINS.end());
+                    self.margin = u64::try_from(pace)
+                        .unwrap_or(u64::MAX)
+                        .clamp(least, *MARGINS.end());
                     self.mark = Some((now, place));
                 }
             }
@@ -155,11 +171,13 @@ impl Sent {
         let known = if first { 0 } else { self.limit.max(self.floor) };
         let ceiling = match place {
             Some(place) if self.wanted.is_some() => known.max(place + 1 + self.margin),
-            // Nothing was asked for in this process: what was left stands, and the stream's place is where it goes on.
+            // Nothing was asked for in this process: what was left stands, and the stream's place
+            // is where it goes on.
             _ => known,
         };
         if first {
-            // If this is never written, nobody can go on with these keys; if it is, all below may have been used.
+            // If this is never written, nobody can go on with these keys; if it is, all below may
+            // have been used.
             self.limit = ceiling;
         }
         self.pending = Some(ceiling);
@@ -171,7 +189,8 @@ impl Sent {
         }
     }
 
-    /// The counter was written, or not: then either of the two may be what is on the disk, and the lower one holds.
+    /// The counter was written, or not: then either of the two may be what is on the disk, and the
+    /// lower one holds.
     pub fn reserved(&mut self, durable: bool) {
         if let Some(ceiling) = self.pending.take().filter(|_| durable) {
             self.limit = self.limit.max(ceiling);
@@ -186,7 +205,8 @@ impl SentCounter {
     }
 }
 
-/// Bits of the replay window (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to seconds late.
+/// Bits of the replay window (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to
+/// seconds late.
 const WINDOW: u64 = 2048;
 
 /// What has been received of a stream.
@@ -208,7 +228,8 @@ impl Window {
         window
     }
 
-    /// After an earlier process that had received this index, and nobody knows what besides: all up to it counts as seen.
+    /// After an earlier process that had received this index, and nobody knows what besides: all up
+    /// to it counts as seen.
     pub fn resumed(highest: u64) -> Self {
         Self {
             highest,

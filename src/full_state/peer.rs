@@ -20,14 +20,18 @@ pub(super) fn kept(mut srtp: Srtp, wanted: Option<&Wanted>) -> Srtp {
 }
 
 impl Peer {
-    /// The keys of this peer's handshakes are kept; `wanted` is set when its counters should be written.
+    /// The keys of this peer's handshakes are kept; `wanted` is set when its counters should be
+    /// written.
     pub(crate) fn keep_sessions(&mut self, wanted: Wanted) {
         self.keeps = Some(wanted);
     }
 
-    /// Takes over the session of an earlier process, if keys and counters belong together. Whether they did.
+    /// Takes over the session of an earlier process, if keys and counters belong together. Whether
+    /// they did.
     pub(crate) fn resume(&mut self, now: Instant, resumed: &Resumed) -> bool {
-        let Some(wanted) = &self.keeps else { return false };
+        let Some(wanted) = &self.keeps else {
+            return false;
+        };
         if self.srtp.is_some() {
             // The browser was quicker, and has run a handshake.
             return false;
@@ -85,7 +89,8 @@ impl Peer {
 
     /// See [`Kept::reserved`].
     pub(crate) fn reserved(&mut self, durable: bool) -> Vec<u32> {
-        self.kept_mut().map_or_else(Vec::new, |kept| kept.reserved(durable))
+        self.kept_mut()
+            .map_or_else(Vec::new, |kept| kept.reserved(durable))
     }
 
     /// See [`Kept::unproven`].

@@ -1,4 +1,5 @@
-//! What full-state mode persists besides the records of the default mode: session keys, and the counters that go with them.
+//! What full-state mode persists besides the records of the default mode: session keys, and the
+//! counters that go with them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,13 +11,15 @@ use crate::ids::Ufrag;
 
 /// Bounds on what is written and read.
 pub(crate) mod limits {
-    /// Master keys and salts of both directions, in bytes: what the largest profile takes (RFC 5764 §4.1.2, RFC 7714 §14.2).
+    /// Master keys and salts of both directions, in bytes: what the largest profile takes (RFC 5764
+    /// §4.1.2, RFC 7714 §14.2).
     pub const MATERIAL: usize = 88;
     /// Streams of one session, in each direction.
     pub const STREAMS: usize = 64;
 }
 
-/// Which keys a counter is for: a hash of them, so that a counter can never be taken for another key's.
+/// Which keys a counter is for: a hash of them, so that a counter can never be taken for another
+/// key's.
 pub(crate) type SessionId = [u8; 16];
 
 /// Keying material as exported by DTLS (RFC 5764 §4.2). Wiped when dropped, never printed.
@@ -55,7 +58,8 @@ pub(crate) struct SessionCounters {
     pub ufrag: Ufrag,
     /// Of which keys.
     pub id: SessionId,
-    /// The address of this machine that the browser sends to, where the media port has all addresses: from there, it expects what comes.
+    /// The address of this machine that the browser sends to, where the media port has all
+    /// addresses: from there, it expects what comes.
     pub local: Option<IpAddr>,
     /// All SRTCP indices below may have been used for sending, whatever the SSRC.
     pub rtcp_ceiling: u32,
@@ -73,7 +77,8 @@ pub(crate) struct SentCounter {
     pub last: Option<u64>,
     /// All indices below may have been used.
     pub ceiling: u64,
-    /// So many more are reserved when a process starts, before anybody asks: of streams whose numbers the server can let jump.
+    /// So many more are reserved when a process starts, before anybody asks: of streams whose
+    /// numbers the server can let jump.
     pub ahead: u16,
 }
 
@@ -93,10 +98,14 @@ pub(crate) const RTCP_AHEAD: u32 = 4096;
 pub(crate) const RTCP_LAST: u32 = (1 << 31) - 1;
 
 impl Counters {
-    /// What a new process makes durable before it uses any of these keys: what it needs at once is reserved.
+    /// What a new process makes durable before it uses any of these keys: what it needs at once is
+    /// reserved.
     pub fn raise(&mut self) {
         for session in &mut self.sessions {
-            session.rtcp_ceiling = session.rtcp_ceiling.saturating_add(RTCP_AHEAD).min(RTCP_LAST);
+            session.rtcp_ceiling = session
+                .rtcp_ceiling
+                .saturating_add(RTCP_AHEAD)
+                .min(RTCP_LAST);
             session.sent.iter_mut().for_each(SentCounter::raise);
         }
     }
@@ -108,14 +117,12 @@ impl Counters {
             session.sent.len() <= limits::STREAMS
                 && session.received.len() <= limits::STREAMS
                 && session.rtcp_ceiling <= RTCP_LAST
-                && session
-                    .sent
-                    .iter()
-                    .all(|sent| index(sent.ceiling) && sent.last.is_none_or(|last| last < sent.ceiling))
-                && session
-                    .received
-                    .iter()
-                    .all(|got| got.rtp.is_none_or(index) && got.rtcp.is_none_or(|rtcp| rtcp <= RTCP_LAST))
+                && session.sent.iter().all(|sent| {
+                    index(sent.ceiling) && sent.last.is_none_or(|last| last < sent.ceiling)
+                })
+                && session.received.iter().all(|got| {
+                    got.rtp.is_none_or(index) && got.rtcp.is_none_or(|rtcp| rtcp <= RTCP_LAST)
+                })
         })
     }
 }

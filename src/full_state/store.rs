@@ -15,16 +15,25 @@ use crate::full_state::record::{Counters, SessionCounters, SessionRecord, limits
 use crate::ids::Ufrag;
 
 impl Vault {
-    /// As [`Vault::open`], for full-state mode: `identity.age` says from now on that session keys may be here.
+    /// As [`Vault::open`], for full-state mode: `identity.age` says from now on that session keys
+    /// may be here.
     ///
     /// # Errors
     /// Those of [`Vault::open`].
-    pub fn open_full_state(dir: &std::path::Path, keys: KeyFile, now: SystemTime) -> Result<Opened, VaultError> {
+    pub fn open_full_state(
+        dir: &std::path::Path,
+        keys: KeyFile,
+        now: SystemTime,
+    ) -> Result<Opened, VaultError> {
         Self::open_as(dir, keys, now, Kind::FullStateIdentity)
     }
 
     /// Writes a peer's session keys, durably, if the peer still has a record.
-    pub(crate) fn save_session(&self, session: &SessionRecord, now: SystemTime) -> Result<(), VaultError> {
+    pub(crate) fn save_session(
+        &self,
+        session: &SessionRecord,
+        now: SystemTime,
+    ) -> Result<(), VaultError> {
         // Only then does identity.age say what is here.
         self.commit_boot()?;
         let file = file_name(&session.ufrag);
@@ -39,14 +48,24 @@ impl Vault {
             return Ok(());
         }
         let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
-        let sealed = seal(&key, &session_path(&file), &header, session, 2 * limits::MATERIAL);
+        let sealed = seal(
+            &key,
+            &session_path(&file),
+            &header,
+            session,
+            2 * limits::MATERIAL,
+        );
         folder
             .replace(&file, &sealed)
             .map_err(|e| folder.write_error("a session", e))
     }
 
     /// Writes the counters of all sessions, durably.
-    pub(crate) fn save_counters(&self, counters: &Counters, now: SystemTime) -> Result<(), VaultError> {
+    pub(crate) fn save_counters(
+        &self,
+        counters: &Counters,
+        now: SystemTime,
+    ) -> Result<(), VaultError> {
         #[cfg(rekindle_kill_points)]
         if crate::full_state::kill_points::lies() {
             return Ok(());
@@ -88,8 +107,9 @@ impl Vault {
     }
 }
 
-/// Under the lock, once the key file has proved to open the vault: full-state mode clears away what a killed process was writing; the
-/// default mode clears away all session keys before it starts, and then says in `identity.age` that there are none.
+/// Under the lock, once the key file has proved to open the vault: full-state mode clears away what
+/// a killed process was writing; the default mode clears away all session keys before it starts,
+/// and then says in `identity.age` that there are none.
 pub(super) fn prepare(root: &Folder, identity: Kind) -> Result<(), VaultError> {
     if identity == Kind::Identity {
         return wipe(root);
@@ -127,14 +147,18 @@ impl Reader {
         names.iter().filter_map(ufrag_of).collect()
     }
 
-    /// Reads a peer's session keys. `None` if there are none, or if they cannot be used; the log says why.
+    /// Reads a peer's session keys. `None` if there are none, or if they cannot be used; the log
+    /// says why.
     pub(crate) fn read_session(&self, ufrag: &Ufrag) -> Option<SessionRecord> {
         let file = file_name(ufrag);
         let folder = self.root.sub(SESSIONS).ok()?;
         let bytes = read(&folder, &file, Kind::Session)?;
         let opened = unseal(&self.keys.keys, &session_path(&file), &bytes)
             .and_then(|unsealed| {
-                decode_within::<SessionRecord, { files::SESSION_FILE }>(Kind::Session, unsealed.content())
+                decode_within::<SessionRecord, { files::SESSION_FILE }>(
+                    Kind::Session,
+                    unsealed.content(),
+                )
             })
             .and_then(|(header, session)| match header.boot {
                 boot if boot > self.last_boot => Err(FileFault::FutureBoot(boot)),
@@ -157,7 +181,10 @@ impl Reader {
         };
         let opened = unseal(&self.keys.keys, COUNTERS, &bytes)
             .and_then(|unsealed| {
-                decode_within::<Counters, { files::COUNTERS_FILE }>(Kind::Counters, unsealed.content())
+                decode_within::<Counters, { files::COUNTERS_FILE }>(
+                    Kind::Counters,
+                    unsealed.content(),
+                )
             })
             .and_then(|(header, counters)| match header.boot {
                 // They are written at a start before the boot's number is.
@@ -190,5 +217,7 @@ fn read(folder: &Folder, file: &str, kind: Kind) -> Option<Vec<u8>> {
 /// The counters by peer.
 pub(crate) fn by_peer(counters: &Counters) -> HashMap<Ufrag, SessionCounters> {
     let sessions = counters.sessions.iter().cloned();
-    sessions.map(|session| (session.ufrag.clone(), session)).collect()
+    sessions
+        .map(|session| (session.ufrag.clone(), session))
+        .collect()
 }

@@ -1,7 +1,8 @@
 //! SRTP and SRTCP (RFC 3711, RFC 7714) with the packet index given from outside.
 //!
-//! The crate that the default mode uses keeps its indices to itself, and a context of it cannot be set to where another process left
-//! off. Here nothing is kept but the derived keys: who calls decides on the index, and that no index is used for two packets.
+//! The crate that the default mode uses keeps its indices to itself, and a context of it cannot be
+//! set to where another process left off. Here nothing is kept but the derived keys: who calls
+//! decides on the index, and that no index is used for two packets.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
@@ -52,7 +53,8 @@ impl Transform {
         })
     }
 
-    /// Encrypts an RTP packet under this 48-bit index, whose low half is the packet's sequence number.
+    /// Encrypts an RTP packet under this 48-bit index, whose low half is the packet's sequence
+    /// number.
     pub fn protect_rtp(&self, packet: &[u8], index: u64) -> Option<BytesMut> {
         let header = rtp_header(packet)?;
         let ssrc = ssrc(packet, 8)?;
@@ -61,7 +63,9 @@ impl Transform {
             Half::Gcm { key, salt } => {
                 let (aad, payload) = out.split_at_mut(header);
                 let nonce = nonce(salt, ssrc, index);
-                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&*aad), payload).ok()?;
+                let tag = key
+                    .seal_in_place_separate_tag(nonce, Aad::from(&*aad), payload)
+                    .ok()?;
                 out.extend_from_slice(tag.as_ref());
             }
             Half::Counter { key, salt, tag } => {
@@ -88,7 +92,10 @@ impl Transform {
                 Some(out)
             }
             Half::Counter { key, salt, tag } => {
-                let end = packet.len().checked_sub(HMAC_TAG).filter(|end| *end >= header)?;
+                let end = packet
+                    .len()
+                    .checked_sub(HMAC_TAG)
+                    .filter(|end| *end >= header)?;
                 let (body, given) = packet.split_at(end);
                 let right = mac(tag, &[body, &roc(index)]);
                 constant_time::verify_slices_are_equal(&right, given).ok()?;
@@ -109,7 +116,11 @@ impl Transform {
                 let (head, payload) = out.split_at_mut(RTCP_HEADER);
                 let aad = rtcp_aad(head, word);
                 let tag = key
-                    .seal_in_place_separate_tag(nonce(salt, ssrc, index.into()), Aad::from(aad), payload)
+                    .seal_in_place_separate_tag(
+                        nonce(salt, ssrc, index.into()),
+                        Aad::from(aad),
+                        payload,
+                    )
                     .ok()?;
                 out.extend_from_slice(tag.as_ref());
                 out.extend_from_slice(&word);
@@ -142,7 +153,10 @@ impl Transform {
         let mut out = BytesMut::from(encrypted);
         match &self.rtcp {
             Half::Gcm { key, salt } => {
-                let length = encrypted.len().checked_sub(GCM_TAG).filter(|l| *l >= RTCP_HEADER)?;
+                let length = encrypted
+                    .len()
+                    .checked_sub(GCM_TAG)
+                    .filter(|l| *l >= RTCP_HEADER)?;
                 let (head, payload) = out.split_at_mut(RTCP_HEADER);
                 let aad = rtcp_aad(head, *word);
                 key.open_in_place(nonce(salt, ssrc, index.into()), Aad::from(aad), payload)
@@ -160,7 +174,12 @@ impl Transform {
 }
 
 impl Half {
-    fn new(profile: Profile, key: &[u8], salt: &[u8], [encryption, authentication, salting]: [u8; 3]) -> Option<Self> {
+    fn new(
+        profile: Profile,
+        key: &[u8],
+        salt: &[u8],
+        [encryption, authentication, salting]: [u8; 3],
+    ) -> Option<Self> {
         let length = match profile {
             Profile::AeadAes256Gcm => 32,
             Profile::AeadAes128Gcm | Profile::Aes128CmSha1_80 => 16,
@@ -186,7 +205,11 @@ impl Half {
                 )),
             });
         }
-        let algorithm = if length == 32 { &AES_256_GCM } else { &AES_128_GCM };
+        let algorithm = if length == 32 {
+            &AES_256_GCM
+        } else {
+            &AES_128_GCM
+        };
         let mut session_salt = [0; 12];
         derive(key, salt, salting, &mut session_salt)?;
         Some(Self::Gcm {
@@ -196,8 +219,8 @@ impl Half {
     }
 }
 
-/// The key derivation of RFC 3711 §4.3 with a derivation rate of zero: AES in counter mode over zeros. A salt of 96 bits is filled up
-/// with zeros (RFC 7714 §11).
+/// The key derivation of RFC 3711 §4.3 with a derivation rate of zero: AES in counter mode over
+/// zeros. A salt of 96 bits is filled up with zeros (RFC 7714 §11).
 pub(super) fn derive(key: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Option<()> {
     let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
     let mut iv = [0; 16];
@@ -213,7 +236,13 @@ pub(super) fn derive(key: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Opti
 }
 
 /// RFC 3711 §4.1.1.
-fn counter_mode(key: &EncryptingKey, salt: &[u8; 14], ssrc: u32, index: u64, data: &mut [u8]) -> Option<()> {
+fn counter_mode(
+    key: &EncryptingKey,
+    salt: &[u8; 14],
+    ssrc: u32,
+    index: u64,
+    data: &mut [u8],
+) -> Option<()> {
     let mut iv = [0; 16];
     iv[..14].copy_from_slice(salt);
     for (byte, more) in iv[4..8].iter_mut().zip(ssrc.to_be_bytes()) {
@@ -258,7 +287,11 @@ fn roc(index: u64) -> [u8; 4] {
 fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; HMAC_TAG] {
     let mut context = hmac::Context::with_key(key);
     parts.iter().for_each(|part| context.update(part));
-    *context.sign().as_ref().first_chunk().expect("HMAC-SHA-1 has 20 bytes")
+    *context
+        .sign()
+        .as_ref()
+        .first_chunk()
+        .expect("HMAC-SHA-1 has 20 bytes")
 }
 
 fn room(packet: &[u8], more: usize) -> BytesMut {

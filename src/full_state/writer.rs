@@ -1,5 +1,5 @@
-//! Full-state mode's threads: one that writes sessions and counters while the media loop goes on, and what the thread that reads records
-//! does besides. A part of `net`.
+//! Full-state mode's threads: one that writes sessions and counters while the media loop goes on,
+//! and what the thread that reads records does besides. A part of `net`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -25,8 +25,8 @@ use crate::vault::{Reader, Vault};
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Handle {
-    /// Has all session keys and counters written anew, if they are kept, and waits until they are on the disk: the vault is under another
-    /// key.
+    /// Has all session keys and counters written anew, if they are kept, and waits until they are
+    /// on the disk: the vault is under another key.
     ///
     /// # Errors
     /// [`Stopped`] where the loop has ended.

@@ -1,4 +1,5 @@
-//! Takes values off the front of an input. What is not there is zero, so that every input means something.
+//! Takes values off the front of an input. What is not there is zero, so that every input means
+//! something.
 
 /// An input that is being read.
 pub(super) struct Input<'a>(pub &'a [u8]);

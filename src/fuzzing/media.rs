@@ -9,7 +9,14 @@ use super::world::World;
 const MOST: usize = 128;
 
 /// An RTP packet of a track.
-fn packet(ssrc: u32, payload_type: u8, sequence: u16, time: u32, marker: bool, payload: &[u8]) -> Vec<u8> {
+fn packet(
+    ssrc: u32,
+    payload_type: u8,
+    sequence: u16,
+    time: u32,
+    marker: bool,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut packet = vec![0x80, payload_type | u8::from(marker) << 7];
     packet.extend(sequence.to_be_bytes());
     packet.extend(time.to_be_bytes());
@@ -18,8 +25,9 @@ fn packet(ssrc: u32, payload_type: u8, sequence: u16, time: u32, marker: bool, p
     packet
 }
 
-/// A publisher's packets. Each step is a byte that says what comes, and the bytes it takes: a packet as it is; one of the video, of the
-/// audio, or a retransmission, with a sequence number and a payload; or time.
+/// A publisher's packets. Each step is a byte that says what comes, and the bytes it takes: a
+/// packet as it is; one of the video, of the audio, or a retransmission, with a sequence number and
+/// a payload; or time.
 pub fn rtp(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(1);
@@ -72,7 +80,8 @@ pub fn rtp(data: &[u8]) {
     world.deliver();
 }
 
-/// Both sides' RTCP, after some packets have flowed. Each step is a byte that says who sends, a compound packet, and time.
+/// Both sides' RTCP, after some packets have flowed. Each step is a byte that says who sends, a
+/// compound packet, and time.
 pub fn rtcp(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(1);
@@ -86,7 +95,9 @@ pub fn rtcp(data: &[u8]) {
                 false,
                 &[0x10, 0, 1, 2],
             );
-            let datagram = world.browsers[0].protect_rtp(&plain).expect("an RTP packet");
+            let datagram = world.browsers[0]
+                .protect_rtp(&plain)
+                .expect("an RTP packet");
             world.from(0, &datagram);
         }
     }

@@ -1,8 +1,9 @@
-//! What the fuzz targets run: every way in for bytes from outside, each a function that takes any bytes and panics only where
-//! something promised does not hold. Built for `cargo fuzz` (see `fuzz/`) and for tests, which run the same over the committed seeds
-//! and their mutations.
+//! What the fuzz targets run: every way in for bytes from outside, each a function that takes any
+//! bytes and panics only where something promised does not hold. Built for `cargo fuzz` (see
+//! `fuzz/`) and for tests, which run the same over the committed seeds and their mutations.
 //!
-//! Each function starts from the same state and tells its own time, so that an input that fails fails again.
+//! Each function starts from the same state and tells its own time, so that an input that fails
+//! fails again.
 
 mod input;
 mod media;

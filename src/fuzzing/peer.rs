@@ -1,4 +1,5 @@
-//! Datagrams: STUN, DTLS and SRTP from anybody who can reach the port, before and after there are keys.
+//! Datagrams: STUN, DTLS and SRTP from anybody who can reach the port, before and after there are
+//! keys.
 
 use std::time::{Duration, Instant};
 
@@ -44,15 +45,20 @@ pub fn stun(data: &[u8]) {
     while !input.is_empty() && attributes.len() < 8 {
         attributes.push((input.number(), input.chunk()));
     }
-    let request = check(&credentials("Vabcdefgh0123456"), choice & 2 != 0, &attributes);
+    let request = check(
+        &credentials("Vabcdefgh0123456"),
+        choice & 2 != 0,
+        &attributes,
+    );
     peer.handle(now, address(0), &request, &mut out);
     assert!(out.len() <= 1 && out.iter().all(|t| t.to == address(0)));
-    // A response has a header, an error or an address, MESSAGE-INTEGRITY and FINGERPRINT, and repeats nothing but unknown types.
+    // A response has a header, an error or an address, MESSAGE-INTEGRITY and FINGERPRINT, and
+    // repeats nothing but unknown types.
     assert!(out.iter().all(|t| t.data.len() <= 96 + 2 * request.len()));
 }
 
-/// Datagrams to a broadcast that no peer has keys of. Each step is a byte that says where from, whether a check from there comes first,
-/// and whether time passes; then the datagram.
+/// Datagrams to a broadcast that no peer has keys of. Each step is a byte that says where from,
+/// whether a check from there comes first, and whether time passes; then the datagram.
 pub fn datagrams_new(data: &[u8]) {
     let mut input = Input(data);
     let (mut world, ice) = World::keyless();
@@ -85,8 +91,8 @@ pub fn datagrams_new(data: &[u8]) {
     assert_eq!(world.core.snapshot(world.now).connected, 0);
 }
 
-/// Datagrams to a broadcast that is under way. Each step is a byte that says where from, and a datagram; or bytes that change a genuine
-/// packet on its way.
+/// Datagrams to a broadcast that is under way. Each step is a byte that says where from, and a
+/// datagram; or bytes that change a genuine packet on its way.
 pub fn datagrams_connected(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(1);
@@ -105,7 +111,10 @@ pub fn datagrams_connected(data: &[u8]) {
             plain.extend([0, 0, 0, 1]);
             plain.extend(video.ssrc.to_be_bytes());
             plain.extend([0x10; 40]);
-            let mut datagram = world.browsers[0].protect_rtp(&plain).expect("an RTP packet").to_vec();
+            let mut datagram = world.browsers[0]
+                .protect_rtp(&plain)
+                .expect("an RTP packet")
+                .to_vec();
             let at = usize::from(input.byte());
             for (byte, change) in datagram.iter_mut().skip(at).zip(input.chunk()) {
                 *byte ^= change;

@@ -10,13 +10,19 @@ use crate::sdp::{self, Codec, Local, Source, answer, negotiated, with_address};
 pub fn sdp(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
-    let role = if choice & 1 == 0 { Role::Publisher } else { Role::Viewer };
+    let role = if choice & 1 == 0 {
+        Role::Publisher
+    } else {
+        Role::Viewer
+    };
     let source = Source {
         codecs: vec![Codec::Vp8, Codec::Opus],
         streams: Vec::new(),
     };
     let source = (choice & 2 != 0).then_some(source);
-    let Ok(offer) = sdp::from_bytes(input.0) else { return };
+    let Ok(offer) = sdp::from_bytes(input.0) else {
+        return;
+    };
     let ice = IceCredentials {
         ufrag: Ufrag::new("Vabcdefgh0123456").expect("letters and digits"),
         pwd: IcePassword::new("0123456789abcdefghijklmnopqrstuv".into()),
@@ -27,15 +33,26 @@ pub fn sdp(data: &[u8]) {
         addresses: &[SocketAddr::from(([192, 0, 2, 1], 8189))],
         session_id: 1,
     };
-    let Ok(sdp::Answer { text, negotiated: made }) = answer(role, offer, source.as_ref(), &local) else {
+    let Ok(sdp::Answer {
+        text,
+        negotiated: made,
+    }) = answer(role, offer, source.as_ref(), &local)
+    else {
         return;
     };
-    assert!(text.len() <= sdp::MAX_SDP, "an answer of {} bytes", text.len());
+    assert!(
+        text.len() <= sdp::MAX_SDP,
+        "an answer of {} bytes",
+        text.len()
+    );
     let agreed = negotiated(role, offer, &text).expect("what was answered can be read");
     assert_eq!(agreed, made);
     assert!(!agreed.fingerprints.is_empty() && agreed.address.is_none());
-    // As it goes into the record when the browser's address is known, and comes back after a restart.
-    for address in ["192.0.2.7:5000", "[2001:db8::7]:5000"].map(|a| a.parse::<SocketAddr>().expect("an address")) {
+    // As it goes into the record when the browser's address is known, and comes back after a
+    // restart.
+    for address in ["192.0.2.7:5000", "[2001:db8::7]:5000"]
+        .map(|a| a.parse::<SocketAddr>().expect("an address"))
+    {
         let recorded = with_address(
             &with_address(offer, "198.51.100.1:1".parse().expect("an address")),
             address,

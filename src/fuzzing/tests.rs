@@ -1,5 +1,5 @@
-//! The seeds of the fuzz targets, the corpus that fuzzing has found, and mutations of both that are the same in every run: what
-//! `cargo fuzz` does for hours, for a moment.
+//! The seeds of the fuzz targets, the corpus that fuzzing has found, and mutations of both that are
+//! the same in every run: what `cargo fuzz` does for hours, for a moment.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +25,8 @@ impl Random {
     }
 }
 
-/// Some changes: bits, bytes that are special, pieces that go, come twice, or come from another seed.
+/// Some changes: bits, bytes that are special, pieces that go, come twice, or come from another
+/// seed.
 fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut data = seeds[random.below(seeds.len())].clone();
     for _ in 0..=random.below(6) {
@@ -33,7 +34,9 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         let length = random.below(1 + (data.len() - at.min(data.len())).min(32));
         match random.below(6) {
             0 if !data.is_empty() => data[at] ^= 1 << random.below(8),
-            1 if !data.is_empty() => data[at] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b' ', b':'][random.below(8)],
+            1 if !data.is_empty() => {
+                data[at] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b' ', b':'][random.below(8)]
+            }
             2 => drop(data.drain(at..at + length)),
             3 => {
                 let piece = data[at..at + length].to_vec();
@@ -58,21 +61,31 @@ fn inputs(folder: &Path) -> Vec<Vec<u8>> {
         .map(|entry| entry.expect("an entry").path())
         .collect();
     files.sort();
-    files.iter().map(|path| fs::read(path).expect("an input")).collect()
+    files
+        .iter()
+        .map(|path| fs::read(path).expect("an input"))
+        .collect()
 }
 
 /// What hours of `cargo fuzz` have found to reach code that nothing else reaches.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/minimised/{name}.tar.gz"));
+    let archive =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/minimised/{name}.tar.gz"));
     let folder = tempfile::tempdir().expect("a folder");
     let mut tar = Command::new("tar");
     tar.arg("-xzf").arg(&archive).arg("-C").arg(folder.path());
-    assert!(tar.status().expect("tar runs").success(), "{}", archive.display());
+    assert!(
+        tar.status().expect("tar runs").success(),
+        "{}",
+        archive.display()
+    );
     inputs(folder.path())
 }
 
 fn run(name: &str, target: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(name);
     let mut seeds = inputs(&folder);
     assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
     let found = corpus(name);
@@ -80,7 +93,10 @@ fn run(name: &str, target: fn(&[u8])) {
     seeds.extend(found);
     let check = |data: &[u8]| {
         if catch_unwind(AssertUnwindSafe(|| target(data))).is_err() {
-            panic!("{name} fails with the input {:?}", data.escape_ascii().to_string());
+            panic!(
+                "{name} fails with the input {:?}",
+                data.escape_ascii().to_string()
+            );
         }
     };
     check(&[]);

@@ -13,7 +13,9 @@ use crate::sdp::{Kind, Local, Negotiated, answer};
 /// The server's certificate: making one takes longer than most inputs.
 pub(super) static DTLS: LazyLock<Arc<Dtls>> = LazyLock::new(|| {
     let identity = crate::vault::fuzzing::identity();
-    Arc::new(Dtls::new(identity.certificate_der(), identity.private_key_der()).expect("DTLS takes it"))
+    Arc::new(
+        Dtls::new(identity.certificate_der(), identity.private_key_der()).expect("DTLS takes it"),
+    )
 });
 
 static PUBLISHER: LazyLock<Negotiated> = LazyLock::new(|| {
@@ -22,8 +24,12 @@ static PUBLISHER: LazyLock<Negotiated> = LazyLock::new(|| {
         include_str!("../sdp/testdata/chromium-156-publish.sdp"),
     )
 });
-static VIEWER: LazyLock<Negotiated> =
-    LazyLock::new(|| agreed(Role::Viewer, include_str!("../sdp/testdata/chromium-156-watch.sdp")));
+static VIEWER: LazyLock<Negotiated> = LazyLock::new(|| {
+    agreed(
+        Role::Viewer,
+        include_str!("../sdp/testdata/chromium-156-watch.sdp"),
+    )
+});
 
 fn agreed(role: Role, offer: &str) -> Negotiated {
     let local = Local {
@@ -32,7 +38,9 @@ fn agreed(role: Role, offer: &str) -> Negotiated {
         addresses: &[address(0)],
         session_id: 1,
     };
-    answer(role, offer, None, &local).expect("a browser's offer").negotiated
+    answer(role, offer, None, &local)
+        .expect("a browser's offer")
+        .negotiated
 }
 
 /// The server's half for a peer of this name.
@@ -104,7 +112,9 @@ impl World {
             };
             let ice = credentials(&format!("{letter}{n:015}"));
             let ufrag = ice.ufrag.clone();
-            this.core.reserve(now, role, "channel", &ufrag).expect("a place");
+            this.core
+                .reserve(now, role, "channel", &ufrag)
+                .expect("a place");
             let join = Join {
                 role,
                 channel: "channel".into(),
@@ -116,7 +126,8 @@ impl World {
             this.core.join(now, join).expect("a place");
             let (browser, keys) = Browser::new(n.to_be_bytes()[1]);
             this.browsers.push(browser);
-            this.core.take_keys(now, &ufrag, address(n), keys, &mut this.out);
+            this.core
+                .take_keys(now, &ufrag, address(n), keys, &mut this.out);
         }
         this
     }
@@ -140,7 +151,8 @@ impl World {
 
     /// A datagram from a peer, by its number; from a stranger where there is none of that number.
     pub fn from(&mut self, n: u16, datagram: &[u8]) {
-        self.core.handle(self.now, address(n), datagram, &mut self.out);
+        self.core
+            .handle(self.now, address(n), datagram, &mut self.out);
         // Handshakes wait for their turn.
         if matches!(datagram.first(), Some(20..=63)) {
             self.core.handle_timeout(self.now, &mut self.out);
@@ -155,11 +167,15 @@ impl World {
         }
     }
 
-    /// What was sent goes to the browsers: each must be able to read what it gets, and nobody else gets anything.
+    /// What was sent goes to the browsers: each must be able to read what it gets, and nobody else
+    /// gets anything.
     pub fn deliver(&mut self) {
         for transmit in self.out.drain(..) {
             let n = transmit.to.port().wrapping_sub(40_000);
-            let browser = self.browsers.get_mut(usize::from(n)).expect("only peers are sent to");
+            let browser = self
+                .browsers
+                .get_mut(usize::from(n))
+                .expect("only peers are sent to");
             if transmit.data[0] >= 128 {
                 assert!(
                     browser.unprotect(&transmit.data).is_some(),

@@ -3,17 +3,20 @@
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    make_bitflags,
 };
 
 use super::{Options, Report, SandboxError};
 
-/// The newest Landlock that the rules were tested with (Linux 6.15). Older kernels enforce what they know of it.
+/// The newest Landlock that the rules were tested with (Linux 6.15). Older kernels enforce what
+/// they know of it.
 const TESTED: ABI = ABI::V7;
 
-/// What the vault does in its folder. Kinds of entries that it never makes itself are there because it moves whatever is in the way
-/// into `set-aside/`; making them takes a system call that the filter forbids.
+/// What the vault does in its folder. Kinds of entries that it never makes itself are there because
+/// it moves whatever is in the way into `set-aside/`; making them takes a system call that the
+/// filter forbids.
 fn vault_access() -> BitFlags<AccessFs> {
     make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile | Refer
@@ -21,7 +24,8 @@ fn vault_access() -> BitFlags<AccessFs> {
     })
 }
 
-/// Shuts this thread, and those it will start, out of all other files, of TCP, and away from other processes.
+/// Shuts this thread, and those it will start, out of all other files, of TCP, and away from other
+/// processes.
 pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), SandboxError> {
     let refused = |e: RulesetError| SandboxError::Landlock(e.to_string());
     let rules = Ruleset::default()
@@ -32,10 +36,18 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
         .map_err(refused)?;
     let mut rules = allow(rules, options.state_dir, vault_access())?;
     if let Some(folder) = options.static_dir {
-        rules = allow(rules, folder, make_bitflags!(AccessFs::{ReadFile | ReadDir}))?;
+        rules = allow(
+            rules,
+            folder,
+            make_bitflags!(AccessFs::{ReadFile | ReadDir}),
+        )?;
     }
     // A pipe that a shell has made cannot be read again, and Landlock knows no rule for it.
-    let tokens = options.token_files.iter().copied().filter(|path| path.is_file());
+    let tokens = options
+        .token_files
+        .iter()
+        .copied()
+        .filter(|path| path.is_file());
     let secrets: Vec<&Path> = options.key_file.into_iter().chain(tokens).collect();
     for path in &secrets {
         let readable = own_folder(path, &secrets).unwrap_or(path);
@@ -45,7 +57,8 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => report.held("no files but the vault's, no TCP connections (Landlock)"),
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
-            // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes calls that the filter forbids.
+            // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes
+            // calls that the filter forbids.
             report.held("no files but the vault's (Landlock, an older one)");
             if effective_abi < ABI::V2 {
                 report.lacking(
@@ -63,11 +76,15 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-/// The folder of a secret's file, if it holds nothing but such files, copies of them by their names (`key.txt~`, `key.txt.new`), and hidden
-/// entries (editors' and Kubernetes's own).
+/// The folder of a secret's file, if it holds nothing but such files, copies of them by their names
+/// (`key.txt~`, `key.txt.new`), and hidden entries (editors' and Kubernetes's own).
 fn own_folder<'a>(file: &'a Path, secrets: &[&Path]) -> Option<&'a Path> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
-    let here = secrets.iter().filter(|secret| secret.parent() == Some(folder));
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())?;
+    let here = secrets
+        .iter()
+        .filter(|secret| secret.parent() == Some(folder));
     let names: Vec<&[u8]> = here
         .filter_map(|secret| Some(secret.file_name()?.as_encoded_bytes()))
         .collect();
@@ -81,7 +98,11 @@ fn own_folder<'a>(file: &'a Path, secrets: &[&Path]) -> Option<&'a Path> {
     all.then_some(folder)
 }
 
-fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, SandboxError> {
+fn allow(
+    rules: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, SandboxError> {
     let folder = PathFd::new(path).map_err(|e| SandboxError::Folder {
         path: path.into(),
         source: std::io::Error::other(e),

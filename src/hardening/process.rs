@@ -8,8 +8,9 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::{Report, SandboxError};
 
-/// No core dump, by two means: a limit that does not hold for dumps piped into a program (core(5)), and the dumpable flag, which does,
-/// and which also closes `/proc/PID/mem` and ptrace(2) to other processes of the same user (proc(5)).
+/// No core dump, by two means: a limit that does not hold for dumps piped into a program (core(5)),
+/// and the dumpable flag, which does, and which also closes `/proc/PID/mem` and ptrace(2) to other
+/// processes of the same user (proc(5)).
 pub(super) fn no_core_dumps(report: &mut Report) {
     let none = Rlimit {
         current: Some(0),
@@ -38,7 +39,8 @@ pub(super) fn own_files_only() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Keeps all memory, now and later, out of swap, if no limit can make a later allocation fail for it.
+/// Keeps all memory, now and later, out of swap, if no limit can make a later allocation fail for
+/// it.
 pub(super) fn lock_memory(report: &mut Report) {
     // Root may raise the limit, and needs no capability for locked memory then.
     let unlimited = Rlimit {
@@ -56,7 +58,9 @@ pub(super) fn lock_memory(report: &mut Report) {
         );
         match has_swap() {
             Some(false) => report.held("no swap on this system"),
-            Some(true) => report.lacking(format!("{limit}; this system has swap, which session keys may reach")),
+            Some(true) => report.lacking(format!(
+                "{limit}; this system has swap, which session keys may reach"
+            )),
             None => report.lacking(format!("{limit}; session keys may reach swap")),
         }
         return;
@@ -75,7 +79,8 @@ fn memlock_limit() -> Option<u64> {
 }
 
 fn may_lock_beyond_limit() -> bool {
-    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
 }
 
 /// Whether any swap is in use; `None` if that cannot be told.
@@ -84,8 +89,9 @@ fn has_swap() -> Option<bool> {
     Some(swaps.lines().count() > 1)
 }
 
-/// Gives up all capabilities of this thread and of those it will start. The vault and the sockets are open; root's right to
-/// override file modes and the like would only serve an intruder. The right to lock memory stays where allocations need it.
+/// Gives up all capabilities of this thread and of those it will start. The vault and the sockets
+/// are open; root's right to override file modes and the like would only serve an intruder. The
+/// right to lock memory stays where allocations need it.
 pub(super) fn give_up_capabilities(report: &mut Report) -> Result<(), SandboxError> {
     let left = if memlock_limit().is_some() && may_lock_beyond_limit() {
         CapabilitySet::IPC_LOCK

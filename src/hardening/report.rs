@@ -27,7 +27,8 @@ impl Report {
         self.lacking.iter().map(String::as_str)
     }
 
-    /// Writes one line for all that holds, and a warning for each thing that does not. `part` says which report this is.
+    /// Writes one line for all that holds, and a warning for each thing that does not. `part` says
+    /// which report this is.
     pub fn log(&self, part: &str) {
         if !self.held.is_empty() {
             tracing::info!("{part}: {}", self.held.join("; "));

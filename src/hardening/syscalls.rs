@@ -1,19 +1,22 @@
 //! Seccomp: the system calls that a server at work makes. All others end the process.
 //!
-//! The list was measured with strace under HTTP, joins and a stop, on Debian's glibc, and completed with what tokio, mio, quinn-udp, the
-//! allocator, thread starts and a panic may call on other versions. The tests of whole servers run under it: media, restarts, SIGHUP, a
-//! rotated certificate, a full disk, limits, browsers. Calls that reach far (memory protection, thread creation, socket options, signals) are allowed for the arguments in use only.
+//! The list was measured with strace under HTTP, joins and a stop, on Debian's glibc, and completed
+//! with what tokio, mio, quinn-udp, the allocator, thread starts and a panic may call on other
+//! versions. The tests of whole servers run under it: media, restarts, SIGHUP, a rotated
+//! certificate, a full disk, limits, browsers. Calls that reach far (memory protection, thread
+//! creation, socket options, signals) are allowed for the arguments in use only.
 //!
-//! Why end the process, and not answer with an error: an error would leave an intruder running and trying, and a library that meets an
-//! error where it never had one in a state that nobody tested. The end is what this server is built for; its supervisor sees SIGSYS
-//! (systemd: `status=31/SYS`, a shell: `Bad system call`), the kernel's audit log has the number of the call, and browsers are
+//! Why end the process, and not answer with an error: an error would leave an intruder running and
+//! trying, and a library that meets an error where it never had one in a state that nobody tested.
+//! The end is what this server is built for; its supervisor sees SIGSYS (systemd: `status=31/SYS`,
+//! a shell: `Bad system call`), the kernel's audit log has the number of the call, and browsers are
 //! back within a second.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
 };
 
 use super::{Report, SandboxError};
@@ -141,7 +144,9 @@ pub(super) fn confine(report: &mut Report) -> Result<(), SandboxError> {
     for program in &programs {
         match seccompiler::apply_filter_all_threads(program) {
             Ok(()) => {}
-            Err(seccompiler::Error::Seccomp(e)) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+            Err(seccompiler::Error::Seccomp(e))
+                if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
+            {
                 report.lacking("the filter of system calls: this kernel has no seccomp");
                 return Ok(());
             }
@@ -154,19 +159,29 @@ pub(super) fn confine(report: &mut Report) -> Result<(), SandboxError> {
 
 /// The filters; where they disagree, the kernel takes the stricter answer.
 pub(super) fn programs(arch: TargetArch) -> Result<[BpfProgram; 2], BackendError> {
-    // The flags of clone3 lie in memory, where no filter can see them. Told that there is no such call, the C library takes clone.
+    // The flags of clone3 lie in memory, where no filter can see them. Told that there is no such
+    // call, the C library takes clone.
     let no_clone3 = SeccompFilter::new(
         BTreeMap::from([(libc::SYS_clone3, vec![])]),
         SeccompAction::Allow,
         SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
         arch,
     )?;
-    let known = SeccompFilter::new(allowed()?, SeccompAction::KillProcess, SeccompAction::Allow, arch)?;
+    let known = SeccompFilter::new(
+        allowed()?,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        arch,
+    )?;
     Ok([no_clone3.try_into()?, known.try_into()?])
 }
 
 fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
-    let mut calls: BTreeMap<i64, Vec<SeccompRule>> = PLAIN.iter().chain(OLDER).map(|&call| (call, vec![])).collect();
+    let mut calls: BTreeMap<i64, Vec<SeccompRule>> = PLAIN
+        .iter()
+        .chain(OLDER)
+        .map(|&call| (call, vec![]))
+        .collect();
     let mut when = |call, rules: Result<Vec<SeccompRule>, BackendError>| {
         calls.insert(call, rules?);
         Ok::<(), BackendError>(())
@@ -174,13 +189,19 @@ fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     // Answered by the other filter.
     when(libc::SYS_clone3, Ok(vec![]))?;
     // Threads, no processes.
-    when(libc::SYS_clone, Ok(vec![rule(&[has(0, libc::CLONE_THREAD)?])?]))?;
+    when(
+        libc::SYS_clone,
+        Ok(vec![rule(&[has(0, libc::CLONE_THREAD)?])?]),
+    )?;
     // Memory never becomes executable.
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         when(call, Ok(vec![rule(&[has_not(2, libc::PROT_EXEC)?])?]))?;
     }
     // Names of threads.
-    when(libc::SYS_prctl, Ok(vec![rule(&[is(0, libc::PR_SET_NAME)?])?]))?;
+    when(
+        libc::SYS_prctl,
+        Ok(vec![rule(&[is(0, libc::PR_SET_NAME)?])?]),
+    )?;
     // Limits of this process are read (pthread_getattr_np, when a thread starts), never set.
     when(libc::SYS_prlimit64, Ok(vec![rule(&[is(0, 0)?, null(2)?])?]))?;
     // abort(): signals to this process only.
@@ -189,9 +210,15 @@ fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     // Descriptors' flags.
     when(
         libc::SYS_fcntl,
-        FILE_COMMANDS.iter().map(|&command| rule(&[is(1, command)?])).collect(),
+        FILE_COMMANDS
+            .iter()
+            .map(|&command| rule(&[is(1, command)?]))
+            .collect(),
     )?;
-    when(libc::SYS_ioctl, Ok(vec![rule(&[request(1, libc::FIONBIO)?])?]))?;
+    when(
+        libc::SYS_ioctl,
+        Ok(vec![rule(&[request(1, libc::FIONBIO)?])?]),
+    )?;
     // Of connections that were taken.
     let nodelay = rule(&[is(1, libc::IPPROTO_TCP)?, is(2, libc::TCP_NODELAY)?])?;
     when(libc::SYS_setsockopt, Ok(vec![nodelay]))?;
@@ -220,11 +247,21 @@ fn null(argument: u8) -> Result<SeccompCondition, BackendError> {
 /// The argument has this flag among others.
 fn has(argument: u8, flag: i32) -> Result<SeccompCondition, BackendError> {
     let flag = flag.cast_unsigned().into();
-    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag)
+    SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(flag),
+        flag,
+    )
 }
 
 /// The argument does not have this flag.
 fn has_not(argument: u8, flag: i32) -> Result<SeccompCondition, BackendError> {
     let flag = flag.cast_unsigned().into();
-    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), 0)
+    SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(flag),
+        0,
+    )
 }

@@ -1,5 +1,5 @@
-//! Landlock and capabilities belong to a thread, so those tests run in one of their own. A filter of system calls that ends the
-//! process needs a process: the tests start themselves again as one.
+//! Landlock and capabilities belong to a thread, so those tests run in one of their own. A filter
+//! of system calls that ends the process needs a process: the tests start themselves again as one.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -17,13 +17,20 @@ use super::*;
 const PART: &str = "REKINDLE_TEST_PART";
 
 fn alone<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
-    thread::spawn(test).join().expect("the thread's own message says more")
+    thread::spawn(test)
+        .join()
+        .expect("the thread's own message says more")
 }
 
 /// Runs [`child`] in a process of its own.
 fn run_child(part: &str) -> Output {
     Command::new(std::env::current_exe().expect("own path"))
-        .args(["--exact", "hardening::tests::child", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "hardening::tests::child",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(PART, part)
         .output()
         .expect("the test program starts")
@@ -37,10 +44,19 @@ fn child() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
     let mut report = early();
     if part == "early" {
-        print!("{}", fs::read_to_string("/proc/thread-self/status").expect("status"));
-        print!("{}", fs::read_to_string("/proc/self/limits").expect("limits"));
+        print!(
+            "{}",
+            fs::read_to_string("/proc/thread-self/status").expect("status")
+        );
+        print!(
+            "{}",
+            fs::read_to_string("/proc/self/limits").expect("limits")
+        );
         println!("{:?}", rustix::process::dumpable_behavior());
-        println!("umask {:o}", rustix::process::umask(rustix::fs::Mode::empty()).bits());
+        println!(
+            "umask {:o}",
+            rustix::process::umask(rustix::fs::Mode::empty()).bits()
+        );
         return;
     }
     syscalls::confine(&mut report).expect("a filter");
@@ -86,7 +102,10 @@ fn work(folder: &TempDir, socket: &UdpSocket) {
             let socket = socket.try_clone().expect("dup");
             thread::spawn(move || {
                 socket.send_to(b"x", own).expect("send");
-                vec![1_u8; 1 << 22].iter().map(|&b| usize::from(b)).sum::<usize>()
+                vec![1_u8; 1 << 22]
+                    .iter()
+                    .map(|&b| usize::from(b))
+                    .sum::<usize>()
             })
         })
         .map(|t| t.join().expect("thread"))
@@ -117,7 +136,11 @@ fn a_forbidden_call_ends_the_process_with_sigsys() {
         "descriptors",
     ] {
         let output = run_child(part);
-        assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{part}: {output:?}");
+        assert_eq!(
+            output.status.signal(),
+            Some(libc::SIGSYS),
+            "{part}: {output:?}"
+        );
         assert!(!output.status.core_dumped(), "{part}");
         assert!(
             !String::from_utf8_lossy(&output.stdout).contains("still here"),
@@ -152,13 +175,17 @@ fn early_closes_the_process() {
     // Either no allocation can fail for a limit, or nothing is locked.
     const CAP_IPC_LOCK: u64 = 1 << 14;
     let capabilities = u64::from_str_radix(fields("CapEff:")[0], 16).expect("hexadecimal");
-    let unlimited = fields("Max locked memory")[0] == "unlimited" || capabilities & CAP_IPC_LOCK != 0;
+    let unlimited =
+        fields("Max locked memory")[0] == "unlimited" || capabilities & CAP_IPC_LOCK != 0;
     assert_eq!(fields("VmLck:")[0] != "0", unlimited);
 }
 
 #[test]
 fn the_filter_can_be_made_for_both_processors() {
-    for arch in [seccompiler::TargetArch::x86_64, seccompiler::TargetArch::aarch64] {
+    for arch in [
+        seccompiler::TargetArch::x86_64,
+        seccompiler::TargetArch::aarch64,
+    ] {
         for program in syscalls::programs(arch).expect("a filter") {
             // The kernel takes no longer ones (BPF_MAXINSNS).
             assert!((5..4096).contains(&program.len()));
@@ -170,7 +197,10 @@ fn the_filter_can_be_made_for_both_processors() {
 fn a_sandbox_around_some_of_the_threads_is_refused() {
     // The test harness has threads.
     let result = alone(|| sandbox(&nowhere()).map(drop));
-    assert!(matches!(result, Err(SandboxError::Threads(2..))), "{result:?}");
+    assert!(
+        matches!(result, Err(SandboxError::Threads(2..))),
+        "{result:?}"
+    );
 }
 
 fn nowhere() -> Options<'static> {
@@ -209,7 +239,12 @@ impl World {
     fn new(root: &Path) -> Self {
         let [state, page] = ["state", "static"].map(|n| root.join(n));
         let outside = root.join("rekindle-key.txt");
-        for folder in [&state, &page, &state.join("peers"), &state.join("set-aside")] {
+        for folder in [
+            &state,
+            &page,
+            &state.join("peers"),
+            &state.join("set-aside"),
+        ] {
             fs::create_dir(folder).expect("mkdir");
         }
         fs::create_dir(root.join("keys")).expect("mkdir");
@@ -275,25 +310,45 @@ fn the_vault_stays_usable() {
             .and_then(|f| f.sync_all())
             .expect("sync the folder");
         assert_eq!(fs::read_to_string(&file).expect("read"), "record");
-        assert_eq!(fs::read_dir(world.state.join("peers")).expect("list").count(), 1);
+        assert_eq!(
+            fs::read_dir(world.state.join("peers"))
+                .expect("list")
+                .count(),
+            1
+        );
         fs::rename(&file, world.state.join("set-aside/a.age")).expect("set aside");
         fs::remove_file(world.state.join("set-aside/a.age")).expect("remove");
         // A link and a folder in the way can be set aside too.
         symlink("/etc/passwd", world.state.join("peers/b.age")).expect("link");
-        fs::rename(world.state.join("peers/b.age"), world.state.join("set-aside/b.age")).expect("set aside");
+        fs::rename(
+            world.state.join("peers/b.age"),
+            world.state.join("set-aside/b.age"),
+        )
+        .expect("set aside");
         fs::create_dir(world.state.join("peers/c.age")).expect("mkdir");
-        fs::rename(world.state.join("peers/c.age"), world.state.join("set-aside/c.age")).expect("set aside");
+        fs::rename(
+            world.state.join("peers/c.age"),
+            world.state.join("set-aside/c.age"),
+        )
+        .expect("set aside");
     });
 }
 
 #[test]
 fn no_file_outside_the_vault_can_be_reached() {
     World::confined(|world| {
-        for path in [&world.outside, Path::new("/etc/passwd"), Path::new("/proc/self/mem")] {
+        for path in [
+            &world.outside,
+            Path::new("/etc/passwd"),
+            Path::new("/proc/self/mem"),
+        ] {
             assert!(denied(fs::File::open(path)), "{path:?}");
         }
         assert!(denied(
-            fs::OpenOptions::new().write(true).truncate(true).open(&world.outside)
+            fs::OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(&world.outside)
         ));
         assert!(denied(fs::read_dir(&world.root)));
         assert!(denied(fs::remove_file(&world.outside)));
@@ -345,7 +400,8 @@ fn a_key_file_in_a_folder_of_its_own_can_be_replaced_by_another() {
     World::confined_with(Some("keys/key"), move |world| {
         let key = world.root.join("keys/key");
         assert_eq!(fs::read_to_string(&key).expect("read"), "secret");
-        go.send(world.root.join("keys")).expect("the operator is there");
+        go.send(world.root.join("keys"))
+            .expect("the operator is there");
         replaced.recv().expect("replaced");
         assert_eq!(fs::read_to_string(&key).expect("read"), "another");
         assert!(denied(fs::write(&key, "mine")));
@@ -369,5 +425,8 @@ fn no_program_can_be_started_and_no_tcp_connection_made() {
 #[test]
 fn a_state_folder_that_is_not_there_is_an_error() {
     let result = alone(|| files::confine(&nowhere(), &mut Report::default()));
-    assert!(matches!(result, Err(SandboxError::Folder { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(SandboxError::Folder { .. })),
+        "{result:?}"
+    );
 }

@@ -21,7 +21,8 @@ const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 /// Batches taken in one turn, before answers go out and timers run.
 const BATCHES: usize = 4;
-/// Time spent on what is due, which is handshakes above all, before newly received datagrams are read: some handshakes.
+/// Time spent on what is due, which is handshakes above all, before newly received datagrams are
+/// read: some handshakes.
 const TURN: Duration = Duration::from_millis(2);
 /// Longest wait: nothing is due later than that without a datagram or a task.
 const IDLE: Duration = Duration::from_secs(1);
@@ -57,9 +58,15 @@ pub(super) struct MediaLoop {
 }
 
 impl MediaLoop {
-    pub fn new(mut socket: Socket, core: Broadcast, inbox: Inbox, outbox: Outbox) -> io::Result<(Self, Waker)> {
+    pub fn new(
+        mut socket: Socket,
+        core: Broadcast,
+        inbox: Inbox,
+        outbox: Outbox,
+    ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
-        poll.registry().register(socket.source(), SOCKET, Interest::READABLE)?;
+        poll.registry()
+            .register(socket.source(), SOCKET, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         Ok((
             Self {
@@ -160,9 +167,13 @@ impl MediaLoop {
             Loaded::Unreadable(ufrag) => self.core.skip_record(&ufrag),
             Loaded::All { unread, unusable } => {
                 self.core.all_records_read();
-                // What became of the records is told first, since who is told of the end counts on all peers being here.
+                // What became of the records is told first, since who is told of the end counts on
+                // all peers being here.
                 self.tell(now);
-                let _ = self.outbox.notices.send(Notice::ResumeComplete { unread, unusable });
+                let _ = self
+                    .outbox
+                    .notices
+                    .send(Notice::ResumeComplete { unread, unusable });
             }
         }
     }
@@ -211,9 +222,10 @@ impl MediaLoop {
         self.socket.send(out);
     }
 
-    /// Tells of records that were taken, and then of what the core says. The handshakes that waited for such a record have had their turn by
-    /// now: the greeting of an event stream then says that a ClientHello has come, and no page sends another one on top of it. Where somebody
-    /// holds the ports while no server runs, it often lies there before the page's request for events.
+    /// Tells of records that were taken, and then of what the core says. The handshakes that waited
+    /// for such a record have had their turn by now: the greeting of an event stream then says that
+    /// a ClientHello has come, and no page sends another one on top of it. Where somebody holds the
+    /// ports while no server runs, it often lies there before the page's request for events.
     fn tell(&mut self, now: Instant) {
         for record in self.resumed.drain(..) {
             let _ = self.outbox.notices.send(Notice::Resumed(record));

@@ -48,9 +48,11 @@ pub enum Notice {
     Resumed(Arc<PeerRecord>),
     /// A record is ahead of the identity: no server should go on with this vault.
     RolledBack(VaultError),
-    /// All records of earlier boots have been looked at and their peers are here; the key of the records is wiped.
+    /// All records of earlier boots have been looked at and their peers are here; the key of the
+    /// records is wiped.
     ResumeComplete {
-        /// Records that the system would not read: they are still there, and a later boot may read them.
+        /// Records that the system would not read: they are still there, and a later boot may read
+        /// them.
         unread: usize,
         /// Records of which nothing can be made: the log says why.
         unusable: usize,
@@ -64,7 +66,9 @@ pub type Notices = async_mpsc::UnboundedReceiver<Notice>;
 
 /// The media port cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for media on UDP {address}: {source}; is another server running, or the port taken?")]
+#[error(
+    "cannot listen for media on UDP {address}: {source}; is another server running, or the port taken?"
+)]
 pub struct BindError {
     /// The address asked for.
     pub address: SocketAddr,
@@ -118,8 +122,8 @@ impl Bound {
         self.vault = Some(vault);
     }
 
-    /// Starts the loop, and the thread that reads the records of earlier boots: those of peers that are heard first, then publishers,
-    /// then the rest. `seed` is for [`Broadcast::new`].
+    /// Starts the loop, and the thread that reads the records of earlier boots: those of peers that
+    /// are heard first, then publishers, then the rest. `seed` is for [`Broadcast::new`].
     ///
     /// # Errors
     /// What the system said where it has no threads or descriptors left.
@@ -150,7 +154,9 @@ impl Bound {
         let waker = Arc::new(waker);
         #[cfg(feature = "full-state")]
         let media = match &self.vault {
-            Some(vault) => media.keep_sessions(full_state::Writer::start(vault.clone(), waker.clone())?),
+            Some(vault) => {
+                media.keep_sessions(full_state::Writer::start(vault.clone(), waker.clone())?)
+            }
             None => media,
         };
         let source = resume::Source {
@@ -194,7 +200,12 @@ impl Handle {
     ///
     /// # Errors
     /// The outer one where the loop has ended, the inner one where the peer cannot join now.
-    pub async fn reserve(&self, role: Role, channel: &str, ufrag: &Ufrag) -> Result<Result<Source, Refusal>, Stopped> {
+    pub async fn reserve(
+        &self,
+        role: Role,
+        channel: &str,
+        ufrag: &Ufrag,
+    ) -> Result<Result<Source, Refusal>, Stopped> {
         let (channel, ufrag) = (channel.to_owned(), ufrag.clone());
         self.ask(move |core, now| core.reserve(now, role, &channel, &ufrag))
             .await
@@ -221,7 +232,9 @@ impl Handle {
     pub fn has_page(&self, ufrag: &Ufrag) {
         let ufrag = ufrag.clone();
         // Without a loop there are no peers.
-        let _ = self.tasks.send(Box::new(move |core, _| core.has_page(&ufrag)));
+        let _ = self
+            .tasks
+            .send(Box::new(move |core, _| core.has_page(&ufrag)));
         let _ = self.waker.wake();
     }
 
@@ -233,8 +246,9 @@ impl Handle {
         self.ask(|core, now| core.snapshot(now)).await
     }
 
-    /// Ends the loop, and waits until it has: from then on no datagram is taken. One that comes waits in the socket's queue for the next
-    /// process, where another one holds the socket. Nothing is sent.
+    /// Ends the loop, and waits until it has: from then on no datagram is taken. One that comes
+    /// waits in the socket's queue for the next process, where another one holds the socket.
+    /// Nothing is sent.
     pub async fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         // A loop that has ended drops what it is asked.
@@ -251,7 +265,8 @@ impl Handle {
         let _ = self.waker.wake();
     }
 
-    /// Somebody asks for this peer of an earlier boot: its record is read next, if it has not been read yet.
+    /// Somebody asks for this peer of an earlier boot: its record is read next, if it has not been
+    /// read yet.
     pub fn want(&self, ufrag: &Ufrag) {
         // Without a reader all records have been read.
         let _ = self.demand.send(ufrag.clone());

@@ -22,8 +22,8 @@ pub(super) enum Loaded {
         #[cfg(feature = "full-state")]
         session: Option<Box<full_state::Resumed>>,
     },
-    /// This peer's record is there and cannot be read. What is demanded and not there is told of nobody: a flood of made-up names costs
-    /// the loop nothing more.
+    /// This peer's record is there and cannot be read. What is demanded and not there is told of
+    /// nobody: a flood of made-up names costs the loop nothing more.
     Unreadable(Ufrag),
     /// In full-state mode, before all records: the counters of the last process.
     #[cfg(feature = "full-state")]
@@ -45,7 +45,8 @@ pub(super) struct Source {
     pub vault: Option<Arc<crate::vault::Vault>>,
 }
 
-/// Reads records until there are no more, in [`ReadingOrder`]. Dropping the reader wipes the identities of the key file.
+/// Reads records until there are no more, in [`ReadingOrder`]. Dropping the reader wipes the
+/// identities of the key file.
 pub(super) fn load(
     source: Source,
     demanded: &mpsc::Receiver<Ufrag>,
@@ -70,7 +71,9 @@ pub(super) fn load(
                 read += 1;
                 let record = Arc::new(record);
                 #[cfg(feature = "full-state")]
-                let session = sessions.as_mut().and_then(|sessions| sessions.take(&reader, &ufrag));
+                let session = sessions
+                    .as_mut()
+                    .and_then(|sessions| sessions.take(&reader, &ufrag));
                 let next = Loaded::Record {
                     record,
                     #[cfg(feature = "full-state")]

@@ -9,9 +9,11 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 
 use crate::peer::Transmit;
 
-/// Longest datagram that is taken: a UDP datagram on an Ethernet is shorter, DTLS and RTP keep below it.
+/// Longest datagram that is taken: a UDP datagram on an Ethernet is shorter, DTLS and RTP keep
+/// below it.
 const MAX_DATAGRAM: usize = 2048;
-/// Most bytes that the kernel hands over in one receive buffer, however many datagrams it has put together (GRO).
+/// Most bytes that the kernel hands over in one receive buffer, however many datagrams it has put
+/// together (GRO).
 const MAX_RECEIVED: usize = 64 << 10;
 /// Kernel buffers, in bytes: several frames for many viewers. The kernel may give less.
 const KERNEL_BUFFER: usize = 4 << 20;
@@ -66,9 +68,16 @@ impl Socket {
 
     /// Hands one batch of datagrams to `take`. False where there was none.
     pub fn receive(&mut self, mut take: impl FnMut(SocketAddr, &[u8]) -> Answered) -> bool {
-        let mut slices: Vec<IoSliceMut<'_>> = self.buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+        let mut slices: Vec<IoSliceMut<'_>> = self
+            .buffers
+            .iter_mut()
+            .map(|b| IoSliceMut::new(b))
+            .collect();
         let count = loop {
-            match self.state.recv((&self.io).into(), &mut slices, &mut self.metas) {
+            match self
+                .state
+                .recv((&self.io).into(), &mut slices, &mut self.metas)
+            {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // A peer's port is closed (ICMP); the error is not about this socket.
@@ -92,7 +101,9 @@ impl Socket {
                 };
                 match answered {
                     Answered::Yes => set_source(sources, meta.addr, local),
-                    Answered::FirstTime if !sources.contains_key(&meta.addr) => set_source(sources, meta.addr, local),
+                    Answered::FirstTime if !sources.contains_key(&meta.addr) => {
+                        set_source(sources, meta.addr, local)
+                    }
                     Answered::FirstTime | Answered::No => {}
                 }
             }
@@ -100,7 +111,8 @@ impl Socket {
         true
     }
 
-    /// The address of this machine that a peer sends to, as far as that is known and not the only one.
+    /// The address of this machine that a peer sends to, as far as that is known and not the only
+    /// one.
     #[cfg(feature = "full-state")]
     pub fn source_of(&self, peer: SocketAddr) -> Option<IpAddr> {
         self.sources.as_ref()?.get(&peer).copied()
@@ -114,8 +126,8 @@ impl Socket {
         }
     }
 
-    /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one system call. Order is kept within an
-    /// address. Leaves `datagrams` empty.
+    /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one
+    /// system call. Order is kept within an address. Leaves `datagrams` empty.
     pub fn send(&mut self, datagrams: &mut Vec<Transmit>) {
         if datagrams.len() > 1 {
             datagrams.sort_by_key(|d| d.to);
@@ -136,12 +148,16 @@ impl Socket {
                 .is_some_and(|d| d.to == first.to && d.data.len() < size && equal < fits);
             let (run, tail) = rest.split_at(equal + usize::from(shorter));
             rest = tail;
-            let source = self.sources.as_ref().and_then(|s| s.get(&first.to).copied());
+            let source = self
+                .sources
+                .as_ref()
+                .and_then(|s| s.get(&first.to).copied());
             let contents = if let [one] = run {
                 &one.data[..]
             } else {
                 self.segments.clear();
-                run.iter().for_each(|d| self.segments.extend_from_slice(&d.data));
+                run.iter()
+                    .for_each(|d| self.segments.extend_from_slice(&d.data));
                 &self.segments[..]
             };
             let transmit = quinn_udp::Transmit {
@@ -167,7 +183,8 @@ fn set_source(sources: &mut HashMap<SocketAddr, IpAddr>, peer: SocketAddr, local
     sources.insert(peer, local);
 }
 
-/// Whether a datagram is answered, and the answers to its sender leave from the address that it was sent to.
+/// Whether a datagram is answered, and the answers to its sender leave from the address that it was
+/// sent to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answered {
     /// It came from a peer who proved to be one.

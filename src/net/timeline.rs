@@ -1,5 +1,6 @@
-//! When a server that comes back reached which step, for whoever measures it: `--log rekindle::timeline=debug`. Times are those of the
-//! system's monotonic clock, which all processes of a machine share, in microseconds; there is no personal data in them.
+//! When a server that comes back reached which step, for whoever measures it: `--log
+//! rekindle::timeline=debug`. Times are those of the system's monotonic clock, which all processes
+//! of a machine share, in microseconds; there is no personal data in them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -10,7 +11,8 @@ use crate::broadcast::Event;
 use crate::ids::Role;
 use crate::peer::Transmit;
 
-/// Steps are written to the log when nothing has happened for so long, so that writing them disturbs nothing that is measured.
+/// Steps are written to the log when nothing has happened for so long, so that writing them
+/// disturbs nothing that is measured.
 const QUIET: Duration = Duration::from_millis(300);
 /// First packets to addresses are looked for until so long after the last handshake.
 const LOOKED_FOR: Duration = Duration::from_secs(5);
@@ -32,7 +34,12 @@ fn write(step: &str, times: &[Instant]) {
     let mut text = String::new();
     for at in times {
         // Writing to a String cannot fail.
-        let _ = write!(text, "{}{}", if text.is_empty() { "" } else { "," }, monotonic_us(*at));
+        let _ = write!(
+            text,
+            "{}{}",
+            if text.is_empty() { "" } else { "," },
+            monotonic_us(*at)
+        );
     }
     tracing::debug!(target: "rekindle::timeline", step, at_us = text);
 }
@@ -88,9 +95,14 @@ impl Timeline {
         if self.looks_until.is_none_or(|until| now > until) {
             return;
         }
-        let is_rtp =
-            |t: &&Transmit| matches!(t.data.first(), Some(128..=191)) && !matches!(t.data.get(1), Some(192..=223));
-        let fresh = out.iter().filter(is_rtp).filter(|t| self.served.insert(t.to)).count();
+        let is_rtp = |t: &&Transmit| {
+            matches!(t.data.first(), Some(128..=191)) && !matches!(t.data.get(1), Some(192..=223))
+        };
+        let fresh = out
+            .iter()
+            .filter(is_rtp)
+            .filter(|t| self.served.insert(t.to))
+            .count();
         for _ in 0..fresh {
             self.reached("media", now);
         }
@@ -132,6 +144,10 @@ mod tests {
         let now = Instant::now();
         let later = monotonic_us(now);
         let sooner = monotonic_us(now - Duration::from_millis(20));
-        assert!((19_000..=21_000).contains(&(later - sooner)), "{} us", later - sooner);
+        assert!(
+            (19_000..=21_000).contains(&(later - sooner)),
+            "{} us",
+            later - sooner
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! The handshake that the server begins itself, as the DTLS client of a peer whose offer says `a=setup:passive` (RFC 8842 §5.3).
+//! The handshake that the server begins itself, as the DTLS client of a peer whose offer says
+//! `a=setup:passive` (RFC 8842 §5.3).
 //!
-//! Such a peer cannot begin anew after a restart, so this is the start of its session only. All that it answers before its Finished is
-//! plaintext, and whoever can send with its address can spoil an attempt; its next check begins another one.
+//! Such a peer cannot begin anew after a restart, so this is the start of its session only. All
+//! that it answers before its Finished is plaintext, and whoever can send with its address can
+//! spoil an attempt; its next check begins another one.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +17,8 @@ use super::flight::{Fault, PATIENCE};
 use super::handshakes::{Begun, Done, LINGER};
 use super::records::{Record, client_hello, records};
 
-/// A ClientHello that nothing has answered is repeated so often: its address may be that of somebody who knows nothing of it.
+/// A ClientHello that nothing has answered is repeated so often: its address may be that of
+/// somebody who knows nothing of it.
 const UNHEARD_REPEATS: u32 = 2;
 /// It is given up after so long; the next check begins another one.
 const UNHEARD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,11 +48,19 @@ pub(crate) struct Active {
 impl Active {
     /// Whether one is under way.
     pub fn is_under_way(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.drop_at.is_none())
+        self.attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.drop_at.is_none())
     }
 
     /// Begins one.
-    pub fn begin(&mut self, now: Instant, from: SocketAddr, (handshake, admitted): Begun, out: &mut Vec<Transmit>) {
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        (handshake, admitted): Begun,
+        out: &mut Vec<Transmit>,
+    ) {
         self.attempt = Some(Attempt {
             started: now,
             drop_at: None,
@@ -62,7 +73,8 @@ impl Active {
         self.drive(now, from, None, out);
     }
 
-    /// Whether a datagram may be an answer to it. Alerts in plaintext are anybody's, and are not taken (RFC 6347 §4.1.2.7).
+    /// Whether a datagram may be an answer to it. Alerts in plaintext are anybody's, and are not
+    /// taken (RFC 6347 §4.1.2.7).
     pub fn takes(&mut self, now: Instant, datagram: &[u8]) -> bool {
         if self.attempt.is_none() || client_hello(datagram).is_some() {
             return false;

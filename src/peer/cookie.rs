@@ -1,7 +1,9 @@
-//! The cookie of RFC 6347 §4.2.1, without state: who shows it receives what is sent to the address that it was made for.
+//! The cookie of RFC 6347 §4.2.1, without state: who shows it receives what is sent to the address
+//! that it was made for.
 //!
-//! It is made from the address alone, not from the ClientHello: where somebody sends ClientHellos in a browser's name, the browser may get
-//! the answer to one of those first, and must be able to go on from it.
+//! It is made from the address alone, not from the ClientHello: where somebody sends ClientHellos
+//! in a browser's name, the browser may get the answer to one of those first, and must be able to
+//! go on from it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -52,12 +54,16 @@ impl Cookies {
                 .into_iter()
                 .flatten()
                 .any(|period| {
-                    aws_lc_rs::constant_time::verify_slices_are_equal(self.tag(address, period).as_ref(), cookie)
-                        .is_ok()
+                    aws_lc_rs::constant_time::verify_slices_are_equal(
+                        self.tag(address, period).as_ref(),
+                        cookie,
+                    )
+                    .is_ok()
                 })
     }
 
-    /// A HelloVerifyRequest (RFC 6347 §4.2.1) for this address: 60 bytes, and no ClientHello is shorter.
+    /// A HelloVerifyRequest (RFC 6347 §4.2.1) for this address: 60 bytes, and no ClientHello is
+    /// shorter.
     pub fn request(&self, now: Instant, address: SocketAddr) -> Bytes {
         const HELLO_VERIFY_REQUEST: u8 = 3;
         let tag = self.tag(address, self.period(now));
@@ -66,7 +72,8 @@ impl Cookies {
         body.extend(tag.as_ref());
         let length = [0, 0, body.len() as u8];
         let mut datagram = vec![22, 0xfe, 0xfd];
-        // Epoch and sequence number 0: the library's first record after a cookie has number 1, and a client takes a number once.
+        // Epoch and sequence number 0: the library's first record after a cookie has number 1, and
+        // a client takes a number once.
         datagram.extend([0; 8]);
         datagram.extend([0, 12 + body.len() as u8, HELLO_VERIFY_REQUEST]);
         datagram.extend(length);

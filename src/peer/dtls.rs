@@ -1,5 +1,5 @@
-//! DTLS (RFC 9147, RFC 6347) of DTLS-SRTP (RFC 5764): a transient handshake that ends in session keys. The server is the DTLS server, but
-//! for peers that want to be that themselves.
+//! DTLS (RFC 9147, RFC 6347) of DTLS-SRTP (RFC 5764): a transient handshake that ends in session
+//! keys. The server is the DTLS server, but for peers that want to be that themselves.
 //!
 //! The library stands behind [`Handshake`], so that another one can take its place.
 
@@ -19,10 +19,11 @@ use super::verified;
 use crate::ids::Role;
 use crate::sdp::Setup;
 
-/// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s where the application knows
-/// better: browsers repeat their own flights after 50 ms.
+/// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s
+/// where the application knows better: browsers repeat their own flights after 50 ms.
 const FLIGHT_RTO: Duration = Duration::from_millis(200);
-/// Retransmissions of one flight. A ClientHello that comes again counts too, and Firefox sends it seven times in 3 s.
+/// Retransmissions of one flight. A ClientHello that comes again counts too, and Firefox sends it
+/// seven times in 3 s.
 const FLIGHT_RETRIES: usize = 8;
 /// A handshake that takes longer is given up; the browser's page starts another one much sooner.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,8 +53,8 @@ pub(crate) struct Completed {
 
 /// One DTLS handshake without I/O.
 pub(crate) trait Handshake: Send {
-    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields the keys once. After an error the
-    /// handshake is dead and must be dropped.
+    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields
+    /// the keys once. After an error the handshake is dead and must be dropped.
     fn drive(
         &mut self,
         now: Instant,
@@ -65,8 +66,8 @@ pub(crate) trait Handshake: Send {
     fn next_timeout(&self) -> Instant;
 }
 
-/// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's heap) until it is over, and time of the
-/// thread that also forwards media.
+/// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's
+/// heap) until it is over, and time of the thread that also forwards media.
 pub(super) struct Load {
     under_way: AtomicUsize,
     most: AtomicUsize,
@@ -83,7 +84,8 @@ impl Load {
         load.admit(Role::Viewer).expect("room")
     }
 
-    /// Lets one more begin, if there is room. Publishers have room of their own, as much again: all their viewers wait for them.
+    /// Lets one more begin, if there is room. Publishers have room of their own, as much again: all
+    /// their viewers wait for them.
     fn admit(self: &Arc<Self>, role: Role) -> Option<Admitted> {
         let most = self.most.load(Ordering::Relaxed);
         let room = match role {
@@ -139,8 +141,12 @@ impl Dtls {
                 .flight_retries(FLIGHT_RETRIES)
                 .handshake_timeout(HANDSHAKE_TIMEOUT)
         };
-        // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round trip more.
-        let config = settings().use_server_cookie(false).build().map_err(DtlsError::Config)?;
+        // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round
+        // trip more.
+        let config = settings()
+            .use_server_cookie(false)
+            .build()
+            .map_err(DtlsError::Config)?;
         let verified = settings()
             .use_server_cookie(true)
             .with_crypto_provider(verified::provider())
@@ -152,7 +158,12 @@ impl Dtls {
             most: AtomicUsize::new(usize::MAX),
         };
         let configs = (Arc::new(config), Arc::new(verified));
-        Ok(Self::with(configs, Arc::new(load), certificate, private_key))
+        Ok(Self::with(
+            configs,
+            Arc::new(load),
+            certificate,
+            private_key,
+        ))
     }
 
     /// Another identity of the same server: handshakes of both count together.
@@ -185,14 +196,16 @@ impl Dtls {
         self.sha256
     }
 
-    /// A handshake for a peer of this role, and its place among those under way; `None` where as many are under way as there may be.
+    /// A handshake for a peer of this role, and its place among those under way; `None` where as
+    /// many are under way as there may be.
     ///
-    /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which matters for what is
-    /// encrypted once per viewer. It costs them nothing at a restart, since the server may send one round trip after the
-    /// ClientHello in both versions. Publishers get DTLS 1.3 (1.2 where they cannot): they may send a round trip earlier.
+    /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which
+    /// matters for what is encrypted once per viewer. It costs them nothing at a restart, since the
+    /// server may send one round trip after the ClientHello in both versions. Publishers get DTLS
+    /// 1.3 (1.2 where they cannot): they may send a round trip earlier.
     ///
-    /// Who has shown a cookie gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so that answers to forged ones would spoil
-    /// the browser's own.
+    /// Who has shown a cookie gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so
+    /// that answers to forged ones would spoil the browser's own.
     pub(crate) fn begin(&self, role: Role, begin: Begin, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
         let (config, certificate) = (self.config.clone(), self.certificate());
@@ -203,18 +216,27 @@ impl Dtls {
                 (dtls, Some(cookie))
             }
             (Begin::Direct, Role::Viewer) => (dimpl::Dtls::new_12(config, certificate, now), None),
-            (Begin::Direct, Role::Publisher) => (dimpl::Dtls::new_auto(config, certificate, now), None),
+            (Begin::Direct, Role::Publisher) => {
+                (dimpl::Dtls::new_auto(config, certificate, now), None)
+            }
         };
-        Some((Box::new(Dimpl::new(dtls, Setup::Passive, cookie, now)), admitted))
+        Some((
+            Box::new(Dimpl::new(dtls, Setup::Passive, cookie, now)),
+            admitted,
+        ))
     }
 
-    /// The same with a peer that is the DTLS server itself. It gets DTLS 1.2: whoever cannot be the client has nothing newer either, and a
-    /// ClientHello of DTLS 1.2 is the smaller one, should it go to a stranger.
+    /// The same with a peer that is the DTLS server itself. It gets DTLS 1.2: whoever cannot be the
+    /// client has nothing newer either, and a ClientHello of DTLS 1.2 is the smaller one, should it
+    /// go to a stranger.
     pub(crate) fn begin_active(&self, role: Role, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
         let mut dtls = dimpl::Dtls::new_12(self.config.clone(), self.certificate(), now);
         dtls.set_active(true);
-        Some((Box::new(Dimpl::new(dtls, Setup::Active, None, now)), admitted))
+        Some((
+            Box::new(Dimpl::new(dtls, Setup::Active, None, now)),
+            admitted,
+        ))
     }
 
     fn certificate(&self) -> DtlsCertificate {
@@ -225,7 +247,8 @@ impl Dtls {
     }
 }
 
-/// The server's identities: the one that new peers get, and those that peers of earlier boots go by.
+/// The server's identities: the one that new peers get, and those that peers of earlier boots go
+/// by.
 #[derive(Clone)]
 pub struct Identities {
     current: Arc<Dtls>,
@@ -273,7 +296,12 @@ struct Dimpl {
 }
 
 impl Dimpl {
-    fn new(dtls: dimpl::Dtls, setup: Setup, cookie: Option<[u8; COOKIE_LEN]>, now: Instant) -> Self {
+    fn new(
+        dtls: dimpl::Dtls,
+        setup: Setup,
+        cookie: Option<[u8; COOKIE_LEN]>,
+        now: Instant,
+    ) -> Self {
         Self {
             dtls,
             setup,
@@ -292,7 +320,9 @@ impl Handshake for Dimpl {
         datagram: Option<&[u8]>,
         out: &mut Vec<Bytes>,
     ) -> Result<Option<Completed>, DtlsError> {
-        self.dtls.handle_timeout(now).map_err(DtlsError::Handshake)?;
+        self.dtls
+            .handle_timeout(now)
+            .map_err(DtlsError::Handshake)?;
         if let Some(datagram) = datagram {
             let dtls = &mut self.dtls;
             let taken = verified::with_cookie(self.cookie, || dtls.handle_packet(datagram));
@@ -305,7 +335,8 @@ impl Handshake for Dimpl {
                 Output::BufferTooSmall { needed } => self.buffer.resize(needed, 0),
                 Output::PeerCert(der) => self.certificate = Some(der.to_vec()),
                 Output::KeyingMaterial(material, profile) => {
-                    keys = profile_of(profile).and_then(|p| SessionKeys::exported(p, &material, self.setup));
+                    keys = profile_of(profile)
+                        .and_then(|p| SessionKeys::exported(p, &material, self.setup));
                     if keys.is_none() {
                         return Err(DtlsError::NoKeys);
                     }
@@ -314,7 +345,8 @@ impl Handshake for Dimpl {
                     self.next = next;
                     break;
                 }
-                // Application data has no meaning here; close_notify belongs to an association that is being left.
+                // Application data has no meaning here; close_notify belongs to an association that
+                // is being left.
                 _ => {}
             }
         }

@@ -2,8 +2,8 @@
 
 use super::flight::Fault;
 
-/// DTLS handshakes that gave nobody keys, by cause. One beside which another was completed at the same address does not count: a page that
-/// renews its keys begins several.
+/// DTLS handshakes that gave nobody keys, by cause. One beside which another was completed at the
+/// same address does not count: a page that renews its keys begins several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failures {
     /// The client showed no certificate, one that its offer does not name, or one of no use.

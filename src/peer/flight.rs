@@ -1,9 +1,11 @@
 //! What of a client's second flight is handed to a handshake.
 //!
-//! In DTLS 1.2 the client's Certificate and what follows it come in plaintext, so that anybody who can send with the browser's address can
-//! slip in messages of his own, and the library takes the first that comes. But the offer names the browser's certificate, and who only
-//! knows an address does not know that certificate: nothing of this flight is taken before it is here. Alerts in plaintext are never
-//! taken (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). In DTLS 1.3 no plaintext follows a ClientHello, and none is taken.
+//! In DTLS 1.2 the client's Certificate and what follows it come in plaintext, so that anybody who
+//! can send with the browser's address can slip in messages of his own, and the library takes the
+//! first that comes. But the offer names the browser's certificate, and who only knows an address
+//! does not know that certificate: nothing of this flight is taken before it is here. Alerts in
+//! plaintext are never taken (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). In DTLS 1.3 no plaintext follows
+//! a ClientHello, and none is taken.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -12,19 +14,24 @@ use bytes::Bytes;
 
 use super::records::{Fragment, Record, leaf, records};
 
-/// Longest Certificate message in bytes: certificates of browsers have 300, with RSA and a chain some thousand.
+/// Longest Certificate message in bytes: certificates of browsers have 300, with RSA and a chain
+/// some thousand.
 const MAX_MESSAGE: usize = 16 << 10;
 /// Datagrams that wait for the rest of a certificate.
 const MAX_HELD: usize = 16;
 
-/// A fault counts when for so long nothing came that mends it: what shows it is plaintext, which anybody may have sent.
+/// A fault counts when for so long nothing came that mends it: what shows it is plaintext, which
+/// anybody may have sent.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why no handshake of a client's can be completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// Its Certificate message is empty: by RFC 5246 §7.4.6 it has none of the kind that the server asks for.
-    #[error("it shows no certificate, as clients do whose own has an RSA key; give it one with a P-256 key")]
+    /// Its Certificate message is empty: by RFC 5246 §7.4.6 it has none of the kind that the server
+    /// asks for.
+    #[error(
+        "it shows no certificate, as clients do whose own has an RSA key; give it one with a P-256 key"
+    )]
     NoCertificate,
     /// Another one than its offer names.
     #[error(
@@ -32,14 +39,17 @@ pub(crate) enum Fault {
     )]
     Foreign,
     /// Its own, and of no use.
-    #[error("its certificate has a key of a kind that the DTLS library cannot check; give it one with a P-256 key")]
+    #[error(
+        "its certificate has a key of a kind that the DTLS library cannot check; give it one with a P-256 key"
+    )]
     Unsupported,
     /// It has ended the handshake itself, and begins no other one.
     #[error(
         "it has ended its DTLS handshake with an alert, as browsers do whose certificate has an RSA key; give it one with a P-256 key"
     )]
     Alert,
-    /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate is among them).
+    /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate
+    /// is among them).
     #[error(
         "its DTLS handshake went wrong, as with a certificate whose key is not P-256; give it one with a P-256 key"
     )]
@@ -76,8 +86,8 @@ impl Flight {
         self.open
     }
 
-    /// What of this datagram may be handed in now, and what has waited for it. `is_expected` knows the certificate (DER) that the offer
-    /// names.
+    /// What of this datagram may be handed in now, and what has waited for it. `is_expected` knows
+    /// the certificate (DER) that the offer names.
     pub fn admit<'a>(
         &mut self,
         now: Instant,
@@ -128,9 +138,12 @@ impl Flight {
         (now.saturating_duration_since(since) >= PATIENCE).then_some(fault)
     }
 
-    /// A handshake was completed with another certificate than the offer names: that is certain at once.
+    /// A handshake was completed with another certificate than the offer names: that is certain at
+    /// once.
     pub fn is_foreign(&mut self, now: Instant) {
-        self.fault = now.checked_sub(PATIENCE).map(|since| (Fault::Foreign, since));
+        self.fault = now
+            .checked_sub(PATIENCE)
+            .map(|since| (Fault::Foreign, since));
     }
 
     /// An encrypted message of a handshake was wrong.
@@ -172,9 +185,14 @@ impl Flight {
         }
     }
 
-    /// Puts a part where it belongs; the message, once it is whole. Parts come in order but for loss, and then the flight comes again.
+    /// Puts a part where it belongs; the message, once it is whole. Parts come in order but for
+    /// loss, and then the flight comes again.
     fn collect(&mut self, fragment: Fragment<'_>) -> Option<&[u8]> {
-        let Fragment { total, offset, data } = fragment;
+        let Fragment {
+            total,
+            offset,
+            data,
+        } = fragment;
         if total > MAX_MESSAGE {
             return None;
         }
@@ -186,13 +204,16 @@ impl Flight {
         if offset != self.there {
             return None;
         }
-        self.parts.get_mut(offset..offset + data.len())?.copy_from_slice(data);
+        self.parts
+            .get_mut(offset..offset + data.len())?
+            .copy_from_slice(data);
         self.there += data.len();
         (self.there == total).then_some(&self.parts[..])
     }
 }
 
-/// Whether the DTLS library can check a signature made with this certificate's key (DER, RFC 5480 §2.1.1.1): P-256 and P-384.
+/// Whether the DTLS library can check a signature made with this certificate's key (DER, RFC 5480
+/// §2.1.1.1): P-256 and P-384.
 fn has_usable_key(certificate: &[u8]) -> bool {
     const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
     const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
@@ -248,7 +269,11 @@ mod tests {
         }
         let genuine = [certificate(DER, 0, 100), key_exchange.clone(), spec.clone()].concat();
         assert_eq!(admit(&mut flight, &genuine), std::slice::from_ref(&genuine));
-        assert_eq!(admit(&mut flight, &spec), std::slice::from_ref(&spec), "from then on");
+        assert_eq!(
+            admit(&mut flight, &spec),
+            std::slice::from_ref(&spec),
+            "from then on"
+        );
         flight.begin();
         assert!(admit(&mut flight, &spec).is_empty(), "a new handshake");
     }
@@ -266,7 +291,10 @@ mod tests {
             std::slice::from_ref(&finished)
         );
         let encrypted = record(21, 1, &[0; 18]);
-        assert_eq!(admit(&mut flight, &encrypted), std::slice::from_ref(&encrypted));
+        assert_eq!(
+            admit(&mut flight, &encrypted),
+            std::slice::from_ref(&encrypted)
+        );
     }
 
     #[test]

@@ -40,8 +40,8 @@ impl Browser {
     pub(crate) fn new(fill: u8) -> (Self, SessionKeys) {
         let profile = Profile::AeadAes128Gcm;
         let material = vec![fill; profile.material_len()];
-        // All bytes are the same, so both directions have one key and one salt. No window against replays: a packet that is sent again
-        // on a NACK is no fault.
+        // All bytes are the same, so both directions have one key and one salt. No window against
+        // replays: a packet that is sent again on a NACK is no fault.
         let context = || {
             Context::new(
                 &[fill; 16],
@@ -92,8 +92,10 @@ pub(crate) fn check(ice: &IceCredentials, nominate: bool, attributes: &[(u16, &[
     for (kind, value) in attributes {
         request.add(AttrType(*kind), value);
     }
-    let integrity =
-        MessageIntegrity::new_short_term_integrity_with_provider(ice.pwd.expose().to_owned(), &AwsLcRsCrypto);
+    let integrity = MessageIntegrity::new_short_term_integrity_with_provider(
+        ice.pwd.expose().to_owned(),
+        &AwsLcRsCrypto,
+    );
     // Fails where an attribute may not stand before it: then there is none.
     let _ = integrity.add_to(&mut request);
     request.raw

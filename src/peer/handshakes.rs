@@ -1,12 +1,15 @@
 //! The handshakes that are under way at one address, beside whatever keys are live there.
 //!
-//! A handshake belongs to an address; whose it is, its certificate says once it is complete. A page that renews its keys starts again
-//! and again until one completes, and anybody who can send with the browser's address may send ClientHellos too: so several may be under
-//! way at once, and none touches live keys before it has completed. What a stranger can do to them:
+//! A handshake belongs to an address; whose it is, its certificate says once it is complete. A page
+//! that renews its keys starts again and again until one completes, and anybody who can send with
+//! the browser's address may send ClientHellos too: so several may be under way at once, and none
+//! touches live keys before it has completed. What a stranger can do to them:
 //!
-//! - A browser takes the first ServerHello that reaches it, and fails where that answers somebody else's ClientHello. Two ClientHellos are
-//!   answered at once ([`Direct`]); while more come, each is asked for a cookie first, which only who receives at the address can show.
-//! - Plaintext after the ClientHello is taken only with the certificate that the offer names ([`Flight`]).
+//! - A browser takes the first ServerHello that reaches it, and fails where that answers somebody
+//!   else's ClientHello. Two ClientHellos are answered at once ([`Direct`]); while more come, each
+//!   is asked for a cookie first, which only who receives at the address can show.
+//! - Plaintext after the ClientHello is taken only with the certificate that the offer names
+//!   ([`Flight`]).
 
 mod screening;
 
@@ -24,22 +27,27 @@ use super::flight::{Fault, Flight};
 use super::pressure::{Budget, Direct};
 use super::records::{client_hello, is_client_hello_rest, is_protected};
 
-/// Handshakes under way at one address, but for those in which the browser has gone on from its ClientHello.
+/// Handshakes under way at one address, but for those in which the browser has gone on from its
+/// ClientHello.
 const MAX_UNDER_WAY: usize = 2;
 /// The same, with those.
 const MAX_ADVANCED: usize = 4;
 /// How long a completed handshake stays to repeat its last flight, should that have been lost.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
-/// Until the browser has answered, the first flight is repeated so often by itself. A browser that did not get it says its ClientHello
-/// again, and is answered again; a stranger whose address somebody used is left alone.
+/// Until the browser has answered, the first flight is repeated so often by itself. A browser that
+/// did not get it says its ClientHello again, and is answered again; a stranger whose address
+/// somebody used is left alone.
 const UNASKED_REPEATS: u32 = 2;
-/// For so long a ClientHello is known again whose handshake a newer one was completed before: browsers repeat one for some seconds.
+/// For so long a ClientHello is known again whose handshake a newer one was completed before:
+/// browsers repeat one for some seconds.
 const STALE: Duration = Duration::from_secs(20);
 /// As many are remembered.
 const MAX_STALE: usize = 16;
-/// A handshake that a newer one has overtaken is given up after this: a true one needs a few round trips.
+/// A handshake that a newer one has overtaken is given up after this: a true one needs a few round
+/// trips.
 const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for every handshake while all places are taken: one that stands still must not keep others out.
+/// The same for every handshake while all places are taken: one that stands still must not keep
+/// others out.
 const CONTESTED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A handshake that has just completed.
@@ -83,7 +91,8 @@ struct UnderWay {
     heard: u32,
     /// The server has answered.
     spoke: bool,
-    /// The browser has gone on: its certificate came in plaintext (DTLS 1.2). In DTLS 1.3 this shows only when all is complete.
+    /// The browser has gone on: its certificate came in plaintext (DTLS 1.2). In DTLS 1.3 this
+    /// shows only when all is complete.
     answered: bool,
     /// How often a flight was repeated before that.
     repeated: u32,
@@ -99,19 +108,22 @@ pub(crate) struct Handshakes {
     list: Vec<UnderWay>,
     /// ClientHellos that may begin a handshake, and have not been handed in yet.
     waiting: Vec<[u8; 32]>,
-    /// ClientHellos from before the last completed handshake, and until when they are remembered. One that comes again must not begin
-    /// anew: its keys would take the place of newer ones, which the browser uses.
+    /// ClientHellos from before the last completed handshake, and until when they are remembered.
+    /// One that comes again must not begin anew: its keys would take the place of newer ones, which
+    /// the browser uses.
     stale: Vec<([u8; 32], Instant)>,
     direct: Direct,
     /// For those that have shown a cookie.
     verified: Budget,
     flight: Flight,
-    /// Those that failed since one was last completed or [`Handshakes::take_failures`] gave them away.
+    /// Those that failed since one was last completed or [`Handshakes::take_failures`] gave them
+    /// away.
     failures: Failures,
-    /// ClientHellos without a cookie that were followed by another one, the latest last: see [`Handshakes::screen_hello`].
-    /// With how often each came again.
+    /// ClientHellos without a cookie that were followed by another one, the latest last: see
+    /// [`Handshakes::screen_hello`]. With how often each came again.
     overtaken: Vec<([u8; 32], u32)>,
-    /// Since the newest handshake began, another ClientHello was asked for a cookie: its browser may have gone on to that.
+    /// Since the newest handshake began, another ClientHello was asked for a cookie: its browser
+    /// may have gone on to that.
     is_challenged: bool,
     /// Which attempt the browser goes on with is not known.
     doubtful: bool,
@@ -128,7 +140,8 @@ impl Handshakes {
         self.failures.certificate += 1;
     }
 
-    /// No handshake can be completed here, for this cause: those under way are over. How they count.
+    /// No handshake can be completed here, for this cause: those under way are over. How they
+    /// count.
     pub fn give_up(&mut self, fault: Fault) -> Failures {
         let before = self.list.len();
         self.list.retain(|h| h.drop_at.is_some());
@@ -181,8 +194,11 @@ impl Handshakes {
         let Some(hello) = client_hello(datagram) else {
             if is_client_hello_rest(datagram) {
                 if self.list.iter().all(|h| h.spoke) {
-                    // Where the ClientHello was answered, this is a part of its repetition, and the first part is enough.
-                    tracing::trace!("a later fragment of a ClientHello is dropped, unless the first one comes next");
+                    // Where the ClientHello was answered, this is a part of its repetition, and the
+                    // first part is enough.
+                    tracing::trace!(
+                        "a later fragment of a ClientHello is dropped, unless the first one comes next"
+                    );
                     if !self.direct.is_pressed() {
                         self.early = Some(datagram.clone());
                     }
@@ -191,12 +207,14 @@ impl Handshakes {
             }
             let answered = self.flight.is_open();
             self.list.iter_mut().for_each(|h| h.answered |= answered);
-            // A record does not tell its handshake; the wrong one fails on it and falls away, the right one goes on.
+            // A record does not tell its handshake; the wrong one fails on it and falls away, the
+            // right one goes on.
             if is_protected(datagram) {
                 return self.drive(now, from, out, Some(datagram), |_| true);
             }
-            // One that is complete takes any plaintext for a repetition, and says its last flight again, which spoils a newer attempt that
-            // the plaintext is for. So it comes last: where no other one goes on from it.
+            // One that is complete takes any plaintext for a repetition, and says its last flight
+            // again, which spoils a newer attempt that the plaintext is for. So it comes last:
+            // where no other one goes on from it.
             let done = self.drive(now, from, out, Some(datagram), |h| h.drop_at.is_none());
             if done.is_some() || self.list.iter().any(|h| h.drop_at.is_none()) {
                 return done;
@@ -210,14 +228,21 @@ impl Handshakes {
             _ => Begin::Direct,
         };
         let verified = begin != Begin::Direct;
-        if !self.list.iter().any(|h| h.random == random && h.verified == verified) {
+        if !self
+            .list
+            .iter()
+            .any(|h| h.random == random && h.verified == verified)
+        {
             if verified {
                 // The client has gone on to its second ClientHello.
-                self.list.retain(|h| h.random != random || h.drop_at.is_some());
+                self.list
+                    .retain(|h| h.random != random || h.drop_at.is_some());
             }
             self.make_room();
             let Some((handshake, admitted)) = start(begin) else {
-                tracing::debug!("as many handshakes are under way as there may be: a ClientHello is dropped");
+                tracing::debug!(
+                    "as many handshakes are under way as there may be: a ClientHello is dropped"
+                );
                 return None;
             };
             self.flight.begin();
@@ -239,20 +264,28 @@ impl Handshakes {
         let is_this = |h: &UnderWay| h.random == random && h.verified == verified;
         let done = self.drive(now, from, out, Some(datagram), is_this);
         match self.early.take() {
-            Some(fragment) if done.is_none() => self.drive(now, from, out, Some(&fragment), is_this),
+            Some(fragment) if done.is_none() => {
+                self.drive(now, from, out, Some(&fragment), is_this)
+            }
             _ => done,
         }
     }
 
-    /// Makes room for one more. One in which the browser has answered is not pushed out by one that has not, and one that has shown a
-    /// cookie stays longer than one that has not.
+    /// Makes room for one more. One in which the browser has answered is not pushed out by one that
+    /// has not, and one that has shown a cookie stays longer than one that has not.
     fn make_room(&mut self) {
         let under_way = |h: &UnderWay| h.drop_at.is_none();
         let place = |list: &[UnderWay], which: fn(&UnderWay) -> bool| list.iter().rposition(which);
-        let fresh = self.list.iter().filter(|h| under_way(h) && !h.answered).count();
+        let fresh = self
+            .list
+            .iter()
+            .filter(|h| under_way(h) && !h.answered)
+            .count();
         if fresh >= MAX_UNDER_WAY {
-            let last = place(&self.list, |h| h.drop_at.is_none() && !h.answered && !h.verified)
-                .or_else(|| place(&self.list, |h| h.drop_at.is_none() && !h.answered));
+            let last = place(&self.list, |h| {
+                h.drop_at.is_none() && !h.answered && !h.verified
+            })
+            .or_else(|| place(&self.list, |h| h.drop_at.is_none() && !h.answered));
             last.map(|last| self.list.remove(last));
         }
         if self.list.iter().filter(|h| under_way(h)).count() >= MAX_ADVANCED {
@@ -312,7 +345,10 @@ impl Handshakes {
         if failed {
             self.flight.failed(now);
         }
-        let place = self.list.iter().position(|h| Some((h.random, h.started)) == finished);
+        let place = self
+            .list
+            .iter()
+            .position(|h| Some((h.random, h.started)) == finished);
         if let Some(place) = place {
             self.failures = Failures::default();
             self.forget_older(now, place + 1);
@@ -322,7 +358,8 @@ impl Handshakes {
         done
     }
 
-    /// The browser has gone on from the attempts that began before: those from this place on. One that began later is what it goes on to.
+    /// The browser has gone on from the attempts that began before: those from this place on. One
+    /// that began later is what it goes on to.
     fn forget_older(&mut self, now: Instant, place: usize) {
         let older = self.list.split_off(place);
         for attempt in older {
@@ -336,7 +373,10 @@ impl Handshakes {
         let completed = self.list[place - 1].random;
         self.is_stale(now, completed);
         // Some of those that came before never had their turn.
-        let known = self.overtaken.iter().position(|(random, _)| *random == completed);
+        let known = self
+            .overtaken
+            .iter()
+            .position(|(random, _)| *random == completed);
         let later = self
             .overtaken
             .split_off(known.map_or(self.overtaken.len(), |known| known + 1));
@@ -354,11 +394,18 @@ impl Handshakes {
     }
 
     /// Retransmits what is due and drops what has lingered long enough.
-    pub fn handle_timeout(&mut self, now: Instant, from: SocketAddr, out: &mut Vec<Transmit>) -> Option<Done> {
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        out: &mut Vec<Transmit>,
+    ) -> Option<Done> {
         let newest = self.newest();
         let pressed = self.direct.is_pressed();
         let active = self.active.next_timeout().is_some_and(|next| next <= now);
-        let ours = active.then(|| self.active.drive(now, from, None, out)).flatten();
+        let ours = active
+            .then(|| self.active.drive(now, from, None, out))
+            .flatten();
         self.drive(now, from, out, None, |h| h.next(newest, pressed) <= now)
             .or(ours)
     }
@@ -371,29 +418,35 @@ impl Handshakes {
         next.chain(self.active.next_timeout()).min()
     }
 
-    /// The random of the newest handshake under way; `None` where a newer one waits for its turn or for its cookie. The client of this
-    /// one says its ClientHello again where it still waits for the answer.
+    /// The random of the newest handshake under way; `None` where a newer one waits for its turn or
+    /// for its cookie. The client of this one says its ClientHello again where it still waits for
+    /// the answer.
     fn newest(&self) -> Option<[u8; 32]> {
         let newest = self.list.iter().find(|h| h.drop_at.is_none())?;
         let is_overtaken = match newest.verified {
             true => self.is_challenged,
-            false => self.overtaken.iter().any(|(random, _)| *random == newest.random),
+            false => self
+                .overtaken
+                .iter()
+                .any(|(random, _)| *random == newest.random),
         };
         (!is_overtaken).then_some(newest.random)
     }
 }
 
-/// What tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2, `unsupported_certificate`), with a record
-/// number that no flight has used.
+/// What tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2,
+/// `unsupported_certificate`), with a record number that no flight has used.
 pub(crate) const ALERT: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 2, 43];
 
 impl UnderWay {
-    /// When it has something to do. Only the newest handshake repeats its flights by itself: a browser that has begun another one would
-    /// take an older one's ServerHello for its own, and fail. Where somebody sends ClientHellos in the browser's name (`pressed`), one
-    /// that has shown no cookie is answered only when its client asks again.
+    /// When it has something to do. Only the newest handshake repeats its flights by itself: a
+    /// browser that has begun another one would take an older one's ServerHello for its own, and
+    /// fail. Where somebody sends ClientHellos in the browser's name (`pressed`), one that has
+    /// shown no cookie is answered only when its client asks again.
     fn next(&self, newest: Option<[u8; 32]>, pressed: bool) -> Instant {
         let end = self.ends(newest);
-        let may_repeat = (self.verified || !pressed) && (self.answered || self.repeated < UNASKED_REPEATS);
+        let may_repeat =
+            (self.verified || !pressed) && (self.answered || self.repeated < UNASKED_REPEATS);
         if self.drop_at.is_some() || Some(self.random) == newest && may_repeat {
             end.min(self.handshake.next_timeout())
         } else {

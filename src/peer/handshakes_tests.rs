@@ -82,7 +82,14 @@ impl World {
             };
             let handshakes = &mut self.handshakes;
             done |= handshakes
-                .handle(now, here(), &datagram.into_owned().into(), cookies, start, &mut out)
+                .handle(
+                    now,
+                    here(),
+                    &datagram.into_owned().into(),
+                    cookies,
+                    start,
+                    &mut out,
+                )
                 .is_some();
         }
         (done, out)
@@ -146,7 +153,12 @@ fn a_failure_counts_only_where_no_other_handshake_is_completed() {
     let expire = |world: &mut World| {
         world.now += HANDSHAKE_TIMEOUT;
         let (now, mut out) = (world.now, Vec::new());
-        assert!(world.handshakes.handle_timeout(now, here(), &mut out).is_none());
+        assert!(
+            world
+                .handshakes
+                .handle_timeout(now, here(), &mut out)
+                .is_none()
+        );
         world.handshakes.take_failures()
     };
     world.take(&hello(1, &[]));
@@ -167,7 +179,11 @@ fn a_failure_counts_only_where_no_other_handshake_is_completed() {
         ..Failures::default()
     };
     assert_eq!(expire(&mut world), timeout);
-    assert_eq!(world.handshakes.take_failures(), Failures::default(), "told once");
+    assert_eq!(
+        world.handshakes.take_failures(),
+        Failures::default(),
+        "told once"
+    );
 
     world.take(&hello(4, &[]));
     let certificate = Failures {
@@ -221,7 +237,8 @@ fn an_attempt_that_comes_again_after_the_next_one_is_asked_for_a_cookie_and_the_
     let (_, out) = world.take(&hello(2, &[]));
     assert_eq!(out, [], "it goes on");
     assert_eq!(world.begun, [Begin::Direct, Begin::Direct]);
-    // Where the next one was a stranger's, the browser is in the first, and goes on with its cookie.
+    // Where the next one was a stranger's, the browser is in the first, and goes on with its
+    // cookie.
     world.take(&hello(1, &cookie));
     assert_eq!(world.begun.len(), 3);
     assert!(world.take(&finished(3)).0);
@@ -232,13 +249,20 @@ fn a_flight_is_not_repeated_while_a_newer_attempt_waits_for_its_turn() {
     let mut world = World::new();
     world.take(&hello(1, &[]));
     let soon = world.now + Duration::from_secs(1);
-    assert_eq!(world.handshakes.next_timeout(), Some(soon), "it is repeated");
+    assert_eq!(
+        world.handshakes.next_timeout(),
+        Some(soon),
+        "it is repeated"
+    );
     let (now, cookies, next) = (world.now, &world.cookies, hello(2, &[]));
     let passed = world
         .handshakes
         .screen(now, here(), &next, cookies, |_| true, &mut Vec::new());
     assert_eq!(passed.len(), 1, "and waits");
-    assert_eq!(world.handshakes.next_timeout(), Some(now + OVERTAKEN_TIMEOUT));
+    assert_eq!(
+        world.handshakes.next_timeout(),
+        Some(now + OVERTAKEN_TIMEOUT)
+    );
 }
 
 #[test]
@@ -249,7 +273,11 @@ fn a_late_copy_of_a_clienthello_whose_client_has_gone_on_begins_nothing() {
     let cookie = world.cookie(3);
     world.take(&hello(3, &cookie));
     assert_eq!(world.begun.len(), 3);
-    assert_eq!(world.take(&hello(3, &[])), (false, vec![]), "it has shown a cookie");
+    assert_eq!(
+        world.take(&hello(3, &[])),
+        (false, vec![]),
+        "it has shown a cookie"
+    );
     assert!(world.take(&finished(3)).0);
     for hello in [hello(3, &[]), hello(3, &cookie), hello(2, &[])] {
         assert_eq!(world.take(&hello), (false, vec![]), "it has completed");
@@ -269,7 +297,10 @@ fn a_flight_is_not_repeated_unasked_once_another_attempt_was_asked_for_a_cookie(
         Some(world.now + Duration::from_secs(1))
     );
     assert!(is_asked(&world.take(&hello(4, &[])).1));
-    assert_eq!(world.handshakes.next_timeout(), Some(world.now + OVERTAKEN_TIMEOUT));
+    assert_eq!(
+        world.handshakes.next_timeout(),
+        Some(world.now + OVERTAKEN_TIMEOUT)
+    );
     assert_eq!(world.take(&hello(4, &cookie)).1, []);
     assert_eq!(
         world.handshakes.next_timeout(),

@@ -1,17 +1,21 @@
-//! ICE-lite (RFC 8445 §2.5): answers connectivity checks, and believes nothing before MESSAGE-INTEGRITY has been checked.
+//! ICE-lite (RFC 8445 §2.5): answers connectivity checks, and believes nothing before
+//! MESSAGE-INTEGRITY has been checked.
 
 use std::net::SocketAddr;
 
 use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_stun::attributes::{
-    ATTR_ICE_CONTROLLED, ATTR_MESSAGE_INTEGRITY, ATTR_PRIORITY, ATTR_UNKNOWN_ATTRIBUTES, ATTR_USE_CANDIDATE,
-    ATTR_USERNAME, AttrType,
+    ATTR_ICE_CONTROLLED, ATTR_MESSAGE_INTEGRITY, ATTR_PRIORITY, ATTR_UNKNOWN_ATTRIBUTES,
+    ATTR_USE_CANDIDATE, ATTR_USERNAME, AttrType,
 };
-use rtc_stun::error_code::{CODE_ROLE_CONFLICT, CODE_UNKNOWN_ATTRIBUTE, ErrorCode, ErrorCodeAttribute};
+use rtc_stun::error_code::{
+    CODE_ROLE_CONFLICT, CODE_UNKNOWN_ATTRIBUTE, ErrorCode, ErrorCodeAttribute,
+};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{
-    BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, MESSAGE_HEADER_SIZE, Message, MessageType, Setter,
+    BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, MESSAGE_HEADER_SIZE, Message, MessageType,
+    Setter,
 };
 use rtc_stun::xoraddr::XorMappedAddress;
 
@@ -35,7 +39,8 @@ pub(super) struct Checked {
     pub refused: bool,
 }
 
-/// The server's half of USERNAME in a Binding request (RFC 8445 §7.2.2: `server:browser`). Authenticates nothing.
+/// The server's half of USERNAME in a Binding request (RFC 8445 §7.2.2: `server:browser`).
+/// Authenticates nothing.
 pub(super) fn request_ufrag(datagram: &[u8]) -> Option<&str> {
     if datagram.len() < MESSAGE_HEADER_SIZE
         || datagram.len() > MAX_REQUEST
@@ -61,8 +66,9 @@ pub(super) fn request_ufrag(datagram: &[u8]) -> Option<&str> {
     None
 }
 
-/// Checks a Binding request and makes its response; `None` for anything that is not a valid, authentic request, which gets
-/// no answer at all: an answer would tell a stranger something, or make this server a reflector.
+/// Checks a Binding request and makes its response; `None` for anything that is not a valid,
+/// authentic request, which gets no answer at all: an answer would tell a stranger something, or
+/// make this server a reflector.
 pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Checked> {
     let request = authenticate(datagram, ice)?;
     let mut nominated = false;
@@ -76,7 +82,8 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
     {
         match attribute.typ {
             ATTR_USE_CANDIDATE => nominated = true,
-            // A lite agent is always controlled (RFC 8445 §6.1.1), so the other side has to change its role.
+            // A lite agent is always controlled (RFC 8445 §6.1.1), so the other side has to change
+            // its role.
             ATTR_ICE_CONTROLLED => conflict = true,
             ATTR_USERNAME | ATTR_PRIORITY => {}
             other if other.required() => unknown.push(other.0),
@@ -118,8 +125,8 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
     })
 }
 
-/// The response to an authentic request of a peer that is no more: 403, Forbidden (RFC 8489 §14.8). RFC 7675 §5.2 has consent end where the
-/// other side says so.
+/// The response to an authentic request of a peer that is no more: 403, Forbidden (RFC 8489 §14.8).
+/// RFC 7675 §5.2 has consent end where the other side says so.
 pub(super) fn refuse(datagram: &[u8], ice: &IceCredentials) -> Option<Vec<u8>> {
     let request = authenticate(datagram, ice)?;
     let body = ErrorBody {
@@ -136,7 +143,9 @@ fn authenticate(datagram: &[u8], ice: &IceCredentials) -> Option<Message> {
     }
     let mut request = Message::new();
     request.unmarshal_binary(datagram).ok()?;
-    if request.typ != BINDING_REQUEST || datagram.len() != MESSAGE_HEADER_SIZE + request.length as usize {
+    if request.typ != BINDING_REQUEST
+        || datagram.len() != MESSAGE_HEADER_SIZE + request.length as usize
+    {
         return None;
     }
     MessageIntegrity::check(&mut request, ice.pwd.expose().as_bytes(), &AwsLcRsCrypto).ok()?;
@@ -163,15 +172,23 @@ impl Setter for ErrorBody<'_> {
     }
 }
 
-fn respond(request: &Message, typ: MessageType, ice: &IceCredentials, body: &dyn Setter) -> Option<Vec<u8>> {
+fn respond(
+    request: &Message,
+    typ: MessageType,
+    ice: &IceCredentials,
+    body: &dyn Setter,
+) -> Option<Vec<u8>> {
     let mut response = Message::new();
     response.transaction_id = request.transaction_id;
     response.set_type(typ);
     response.write_header();
     body.add_to(&mut response).ok()?;
-    MessageIntegrity::new_short_term_integrity_with_provider(ice.pwd.expose().to_owned(), &AwsLcRsCrypto)
-        .add_to(&mut response)
-        .ok()?;
+    MessageIntegrity::new_short_term_integrity_with_provider(
+        ice.pwd.expose().to_owned(),
+        &AwsLcRsCrypto,
+    )
+    .add_to(&mut response)
+    .ok()?;
     FINGERPRINT.add_to(&mut response).ok()?;
     Some(response.raw)
 }
@@ -257,7 +274,12 @@ mod tests {
 
     #[test]
     fn an_unknown_required_attribute_is_refused_by_name() {
-        let checked = check(&request("serverUF:b", PWD, &[(AttrType(0x7abc), b"x")]), from(), &ice()).unwrap();
+        let checked = check(
+            &request("serverUF:b", PWD, &[(AttrType(0x7abc), b"x")]),
+            from(),
+            &ice(),
+        )
+        .unwrap();
         let mut m = Message::new();
         m.unmarshal_binary(&checked.response).unwrap();
         assert_eq!(m.get(ATTR_UNKNOWN_ATTRIBUTES).unwrap(), [0x7a, 0xbc]);
@@ -266,7 +288,8 @@ mod tests {
     #[test]
     fn use_candidate_behind_the_integrity_attribute_does_not_count() {
         let mut m = Message::new();
-        m.unmarshal_binary(&request("serverUF:b", PWD, &[])).unwrap();
+        m.unmarshal_binary(&request("serverUF:b", PWD, &[]))
+            .unwrap();
         m.add(ATTR_USE_CANDIDATE, &[]);
         m.write_header();
         let checked = check(&m.raw, from(), &ice()).unwrap();
@@ -287,7 +310,8 @@ mod tests {
     #[test]
     fn every_truncation_and_every_flipped_byte_is_refused_without_panic() {
         let data = request("serverUF:browser", PWD, &[(ATTR_PRIORITY, &[1, 2, 3, 4])]);
-        // The last 8 bytes are FINGERPRINT, which integrity does not cover and ICE needs only for demultiplexing.
+        // The last 8 bytes are FINGERPRINT, which integrity does not cover and ICE needs only for
+        // demultiplexing.
         for i in 0..data.len() - 8 {
             assert!(check(&data[..i], from(), &ice()).is_none(), "cut at {i}");
             let mut bad = data.clone();
@@ -298,7 +322,8 @@ mod tests {
 
     #[test]
     fn the_response_is_no_longer_than_the_request_of_a_browser() {
-        // What Chromium sends: user name, network cost, controlling, use-candidate, priority, integrity, fingerprint.
+        // What Chromium sends: user name, network cost, controlling, use-candidate, priority,
+        // integrity, fingerprint.
         let data = request(
             "serverUFserverUF:abcd",
             PWD,

@@ -70,7 +70,8 @@ pub struct Transmit {
 pub enum Received {
     /// Nothing for the layer above: answered, swallowed or dropped.
     Nothing,
-    /// A STUN check was answered. Its source may be forged: whose the address is, only DTLS or SRTP from there tells.
+    /// A STUN check was answered. Its source may be forged: whose the address is, only DTLS or SRTP
+    /// from there tells.
     Answered {
         /// It passed, and did not come before from another address: the peer may be there.
         claims: bool,
@@ -89,7 +90,8 @@ pub enum Received {
 pub enum PeerEvent {
     /// A DTLS handshake completed and fresh SRTP keys are in use, in both directions.
     Connected {
-        /// The peer had keys of this boot already: a false alarm of the page, or a second restart of its own.
+        /// The peer had keys of this boot already: a false alarm of the page, or a second restart
+        /// of its own.
         renewed: bool,
         /// From the first ClientHello of this handshake.
         took: Duration,
@@ -103,7 +105,8 @@ pub struct Peer {
     setup: PeerSetup,
     /// Transactions of the last checks, and where each came from first.
     checks: VecDeque<([u8; 12], SocketAddr)>,
-    /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from such a one, the latest last.
+    /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from such a
+    /// one, the latest last.
     nominated: Vec<SocketAddr>,
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
@@ -132,8 +135,15 @@ impl Peer {
         }
     }
 
-    /// Takes a STUN or SRTP datagram. Answers are appended to `out`. The first byte tells the protocol (RFC 7983 §7).
-    pub fn handle(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Received {
+    /// Takes a STUN or SRTP datagram. Answers are appended to `out`. The first byte tells the
+    /// protocol (RFC 7983 §7).
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Received {
         match data.first() {
             Some(0..=3) => self.handle_stun(now, from, data, out),
             Some(128..=191) => self.handle_srtp(now, from, data),
@@ -141,7 +151,13 @@ impl Peer {
         }
     }
 
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Received {
+    fn handle_stun(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Received {
         let Some(checked) = ice::check(data, from, &self.setup.ice) else {
             return Received::Nothing;
         };
@@ -158,7 +174,9 @@ impl Peer {
         self.last_heard = Some(now);
         self.last_check = Some(now);
         if !self.is_first(checked.transaction, from) {
-            tracing::trace!("a STUN check came before from another address: answered, nothing else");
+            tracing::trace!(
+                "a STUN check came before from another address: answered, nothing else"
+            );
             return Received::Answered {
                 claims: false,
                 nominates: false,
@@ -177,8 +195,8 @@ impl Peer {
         }
     }
 
-    /// Whether a check is not a copy of another one, sent in the name of another address: STUN has no protection against replays
-    /// (RFC 8489 §16.2.2).
+    /// Whether a check is not a copy of another one, sent in the name of another address: STUN has
+    /// no protection against replays (RFC 8489 §16.2.2).
     fn is_first(&mut self, transaction: [u8; 12], from: SocketAddr) -> bool {
         if let Some((_, first)) = self.checks.iter().find(|(known, _)| *known == transaction) {
             return *first == from;
@@ -198,7 +216,8 @@ impl Peer {
         matches(certificate, &self.setup.fingerprints)
     }
 
-    /// Puts a completed handshake's keys to use. The caller has seen that the certificate [is the browser's](Peer::is_of).
+    /// Puts a completed handshake's keys to use. The caller has seen that the certificate [is the
+    /// browser's](Peer::is_of).
     pub(crate) fn take_keys(&mut self, done: Done) {
         let Done {
             completed,
@@ -218,8 +237,8 @@ impl Peer {
         self.connected = Some(PeerEvent::Connected { renewed, took });
     }
 
-    /// Live media moves to a nominated address only once an authentic packet comes from there: a check alone can be replayed from
-    /// anywhere, and has no replay protection (RFC 8489 §16.2.2).
+    /// Live media moves to a nominated address only once an authentic packet comes from there: a
+    /// check alone can be replayed from anywhere, and has no replay protection (RFC 8489 §16.2.2).
     fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Received {
         let Some(srtp) = &mut self.srtp else {
             return Received::Nothing;
@@ -231,7 +250,9 @@ impl Peer {
         } else {
             srtp.unprotect_rtp(data)
         };
-        let Some(plain) = plain else { return Received::Nothing };
+        let Some(plain) = plain else {
+            return Received::Nothing;
+        };
         self.last_heard = Some(now);
         if let Some(place) = self.nominated.iter().position(|address| *address == from) {
             // What was nominated before is left.
@@ -257,8 +278,9 @@ impl Peer {
         self.moved.take().or_else(|| self.connected.take())
     }
 
-    /// Encrypts an RTP packet; `None` without keys, and for a packet that these keys must not protect (one from before the
-    /// sequence number's wrap that lies before the first packet under these keys).
+    /// Encrypts an RTP packet; `None` without keys, and for a packet that these keys must not
+    /// protect (one from before the sequence number's wrap that lies before the first packet under
+    /// these keys).
     pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<Transmit> {
         let data = self.srtp.as_mut()?.protect_rtp(packet)?.freeze();
         Some(Transmit {
@@ -306,7 +328,8 @@ impl Peer {
         self.last_check
     }
 
-    /// The user name fragment of the server in a STUN Binding request, if the datagram is one; nothing is authenticated yet.
+    /// The user name fragment of the server in a STUN Binding request, if the datagram is one;
+    /// nothing is authenticated yet.
     pub fn stun_ufrag(data: &[u8]) -> Option<&str> {
         ice::request_ufrag(data)
     }
@@ -325,8 +348,8 @@ impl Drop for Peer {
     }
 }
 
-/// Whether a certificate is one that these fingerprints name (RFC 8122 §5): of each hash that there is, one must be its own. False for an
-/// empty list.
+/// Whether a certificate is one that these fingerprints name (RFC 8122 §5): of each hash that there
+/// is, one must be its own. False for an empty list.
 fn matches(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
     use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
     let is_own = |f: &Fingerprint| {
@@ -338,7 +361,11 @@ fn matches(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
         };
         digest(algorithm, certificate).as_ref() == f.digest
     };
-    let of_its_hash = |f: &Fingerprint| fingerprints.iter().any(|other| other.hash == f.hash && is_own(other));
+    let of_its_hash = |f: &Fingerprint| {
+        fingerprints
+            .iter()
+            .any(|other| other.hash == f.hash && is_own(other))
+    };
     !fingerprints.is_empty() && fingerprints.iter().all(of_its_hash)
 }
 

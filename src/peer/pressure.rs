@@ -23,9 +23,12 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Whether one that has no cookie is answered at once; never while a client that has shown one is at it.
+    /// Whether one that has no cookie is answered at once; never while a client that has shown one
+    /// is at it.
     pub fn take(&mut self, now: Instant, verified: bool) -> bool {
-        let since = |then: Option<Instant>| then.map_or(Duration::MAX, |then| now.saturating_duration_since(then));
+        let since = |then: Option<Instant>| {
+            then.map_or(Duration::MAX, |then| now.saturating_duration_since(then))
+        };
         if since(self.refused) >= QUIET && since(self.changed) >= ANOTHER && self.spent > 0 {
             self.spent -= 1;
         }
@@ -113,7 +116,10 @@ mod tests {
         direct.reset();
         assert!(direct.take(now, false) && direct.take(now, false));
         assert!(!direct.take(now, false));
-        assert!(!direct.take(now + ANOTHER, false), "somebody sends more of them");
+        assert!(
+            !direct.take(now + ANOTHER, false),
+            "somebody sends more of them"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! What a DTLS datagram shows before anything of it is authenticated: its records (RFC 6347 §4.1, RFC 9147 §4), and the ClientHello.
+//! What a DTLS datagram shows before anything of it is authenticated: its records (RFC 6347 §4.1,
+//! RFC 9147 §4), and the ClientHello.
 //!
-//! Whoever can send with a browser's address writes such datagrams too, so they decide only what is worth a handshake's time.
+//! Whoever can send with a browser's address writes such datagrams too, so they decide only what is
+//! worth a handshake's time.
 
 use std::ops::Range;
 
@@ -24,7 +26,8 @@ const HANDSHAKE_HEADER: usize = 12;
 pub(super) struct Hello<'a> {
     /// Tells one attempt from another: a repetition has the same.
     pub random: [u8; 32],
-    /// What a HelloVerifyRequest gave to the client (RFC 6347 §4.2.1); empty in its first ClientHello.
+    /// What a HelloVerifyRequest gave to the client (RFC 6347 §4.2.1); empty in its first
+    /// ClientHello.
     pub cookie: &'a [u8],
 }
 
@@ -47,7 +50,8 @@ pub(super) fn client_hello(datagram: &[u8]) -> Option<Hello<'_>> {
     })
 }
 
-/// The random of a ClientHello, in an epoch 0 handshake record with its first fragment. A new one means a new handshake.
+/// The random of a ClientHello, in an epoch 0 handshake record with its first fragment. A new one
+/// means a new handshake.
 pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
     client_hello(datagram).map(|hello| hello.random)
 }
@@ -65,7 +69,9 @@ pub(super) fn is_client_hello_rest(datagram: &[u8]) -> bool {
 /// The fragment offset of a ClientHello record of epoch 0.
 fn client_hello_offset(datagram: &[u8]) -> Option<u32> {
     let headers = datagram.get(..RECORD_HEADER + HANDSHAKE_HEADER)?;
-    let fits = headers[0] == HANDSHAKE && headers[3..5] == [0, 0] && headers[RECORD_HEADER] == CLIENT_HELLO;
+    let fits = headers[0] == HANDSHAKE
+        && headers[3..5] == [0, 0]
+        && headers[RECORD_HEADER] == CLIENT_HELLO;
     fits.then(|| number(&headers[19..22]))
 }
 
@@ -79,7 +85,8 @@ pub(super) fn is_protected(datagram: &[u8]) -> bool {
 pub(super) enum Record<'a> {
     /// Encrypted, or at least it claims to be.
     Protected,
-    /// Plaintext that says nothing which anybody could believe, acknowledgements and alerts that are only warnings.
+    /// Plaintext that says nothing which anybody could believe, acknowledgements and alerts that
+    /// are only warnings.
     Worthless,
     /// A fatal alert in plaintext. It ends nothing (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2).
     FatalAlert,
@@ -106,7 +113,8 @@ pub(super) fn records(datagram: &[u8]) -> impl Iterator<Item = (Range<usize>, Re
     std::iter::from_fn(move || {
         let rest = datagram.get(at..)?;
         let first = *rest.first()?;
-        // The unified header of DTLS 1.3: its records may leave out their length, and all of them are protected.
+        // The unified header of DTLS 1.3: its records may leave out their length, and all of them
+        // are protected.
         if first & 0b1110_0000 == 0b0010_0000 {
             let range = at..datagram.len();
             at = datagram.len();
@@ -145,12 +153,16 @@ fn certificate(body: &[u8]) -> Option<Fragment<'_>> {
 /// The first certificate, DER, of a Certificate message of DTLS 1.2 (RFC 5246 §7.4.2).
 pub(super) fn leaf(message: &[u8]) -> Option<&[u8]> {
     let length = number(message.get(3..6)?) as usize;
-    message.get(6..6 + length).filter(|certificate| !certificate.is_empty())
+    message
+        .get(6..6 + length)
+        .filter(|certificate| !certificate.is_empty())
 }
 
 /// A big-endian number of three bytes.
 fn number(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 #[cfg(test)]
@@ -206,6 +218,9 @@ mod tests {
         );
         datagram.truncate(datagram.len() - 1);
         assert_eq!(records(&datagram).count(), 3, "a torn record is none");
-        assert_eq!(records(&[0x2f, 1, 2]).next(), Some((0..3, Record::Protected)));
+        assert_eq!(
+            records(&[0x2f, 1, 2]).next(),
+            Some((0..3, Record::Protected))
+        );
     }
 }

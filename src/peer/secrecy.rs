@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use super::dtls::{Completed, Handshake};
 use super::srtp::{SessionKeys, Srtp};
 
-/// Does not compile if the type has one of the traits: which of two implementations is meant would not be clear then.
+/// Does not compile if the type has one of the traits: which of two implementations is meant would
+/// not be clear then.
 macro_rules! has_not {
     ($type:ty: $($trait:path),+) => {
         $({

@@ -17,15 +17,18 @@ use crate::sdp::Setup;
 #[path = "../full_state/kept.rs"]
 pub(super) mod full_state;
 
-/// Replay window in packets (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to seconds late.
+/// Replay window in packets (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to
+/// seconds late.
 const REPLAY_WINDOW: usize = 2048;
 /// Most SSRCs that one peer may use under one set of keys.
 const MAX_SSRCS: usize = 32;
-/// After so many packets of unknown SSRCs that fail authentication, the scratch context is made anew. It bounds the memory that
-/// unauthenticated packets can claim, since `rtc-srtp` allocates state for an SSRC before it has authenticated it.
+/// After so many packets of unknown SSRCs that fail authentication, the scratch context is made
+/// anew. It bounds the memory that unauthenticated packets can claim, since `rtc-srtp` allocates
+/// state for an SSRC before it has authenticated it.
 const MAX_FAILURES: u32 = 64;
 
-/// The SRTP protection profiles of DTLS-SRTP (RFC 5764 §4.1.2, RFC 7714 §14.2) that rekindle speaks.
+/// The SRTP protection profiles of DTLS-SRTP (RFC 5764 §4.1.2, RFC 7714 §14.2) that rekindle
+/// speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// `SRTP_AEAD_AES_256_GCM`
@@ -67,8 +70,9 @@ impl Profile {
     }
 }
 
-/// SRTP keys of one DTLS handshake, in the order in which they are exported (RFC 5764 §4.2) where the server is the DTLS server: the peer's
-/// key, the server's, the peer's salt, the server's. A session key: no `Clone`, no `Serialize`, no `Debug`, wiped when dropped.
+/// SRTP keys of one DTLS handshake, in the order in which they are exported (RFC 5764 §4.2) where
+/// the server is the DTLS server: the peer's key, the server's, the peer's salt, the server's. A
+/// session key: no `Clone`, no `Serialize`, no `Debug`, wiped when dropped.
 pub struct SessionKeys {
     profile: Profile,
     material: Zeroizing<Vec<u8>>,
@@ -86,7 +90,8 @@ impl SessionKeys {
         })
     }
 
-    /// Takes exported keying material of a handshake in which the server had this part; `None` where its length does not fit the profile.
+    /// Takes exported keying material of a handshake in which the server had this part; `None`
+    /// where its length does not fit the profile.
     pub(super) fn exported(profile: Profile, exported: &[u8], setup: Setup) -> Option<Self> {
         let mut keys = Self::new(profile, exported)?;
         if setup == Setup::Active {
@@ -107,7 +112,10 @@ impl SessionKeys {
     /// (key, salt) of what the server sends.
     fn local(&self) -> (&[u8], &[u8]) {
         let (k, s) = (self.profile.key_len(), self.profile.salt_len());
-        (&self.material[k..2 * k], &self.material[2 * k + s..2 * k + 2 * s])
+        (
+            &self.material[k..2 * k],
+            &self.material[2 * k + s..2 * k + 2 * s],
+        )
     }
 
     pub(super) fn receiving(&self) -> Option<Context> {
@@ -131,8 +139,8 @@ impl SessionKeys {
     }
 }
 
-/// Encrypts an RTP packet. `rtc-srtp` cuts a packet where the header ends as it would write it, without a look at the packet's length, and
-/// would panic on one that is shorter.
+/// Encrypts an RTP packet. `rtc-srtp` cuts a packet where the header ends as it would write it,
+/// without a look at the packet's length, and would panic on one that is shorter.
 pub(super) fn encrypt_rtp(context: &mut Context, packet: &[u8]) -> Option<BytesMut> {
     let header = Header::unmarshal(&mut &packet[..]).ok()?;
     if header.marshal_size() > packet.len() {
@@ -230,8 +238,8 @@ impl Srtp {
         decrypt(&mut incoming.context, packet).ok()
     }
 
-    /// Encrypts an RTP packet. `None` for one that lies before the sequence number's wrap while the first packet under
-    /// these keys lies after it: its rollover counter would be -1.
+    /// Encrypts an RTP packet. `None` for one that lies before the sequence number's wrap while the
+    /// first packet under these keys lies after it: its rollover counter would be -1.
     pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         #[cfg(feature = "full-state")]
         if let Some(kept) = &mut self.kept {

@@ -127,7 +127,10 @@ impl Pair {
             role,
             dtls: Dtls::new(&server.certificate, &server.private_key).unwrap(),
             cookies: Cookies::new(&[3; 32], now),
-            handshakes: known.into_iter().map(|known| (known, Handshakes::default())).collect(),
+            handshakes: known
+                .into_iter()
+                .map(|known| (known, Handshakes::default()))
+                .collect(),
             certificate: browser,
         }
     }
@@ -144,7 +147,14 @@ impl Pair {
         let is_expected = |certificate: &[u8]| self.peer.is_of(certificate);
         for datagram in handshakes.screen(now, from, data, cookies, is_expected, out) {
             let start = |begin| self.dtls.begin(self.role, begin, now);
-            let done = handshakes.handle(now, from, &datagram.into_owned().into(), cookies, start, out);
+            let done = handshakes.handle(
+                now,
+                from,
+                &datagram.into_owned().into(),
+                cookies,
+                start,
+                out,
+            );
             if let Some(done) = done.filter(|done| self.peer.is_of(done.certificate())) {
                 self.peer.take_keys(done);
             }
@@ -200,7 +210,10 @@ impl Pair {
             let handshakes = self.handshakes.get_mut(&from).expect("a known address");
             if handshakes.next_timeout().is_some_and(|at| at <= self.now) {
                 let done = handshakes.handle_timeout(self.now, from, &mut out);
-                assert!(done.is_none(), "a handshake does not complete by time alone");
+                assert!(
+                    done.is_none(),
+                    "a handshake does not complete by time alone"
+                );
             }
             for transmit in out {
                 client.take(self.now, &transmit.data);
@@ -227,7 +240,8 @@ impl Pair {
         // `receiving` is keyed with the client's half: what a client sends with.
         let encrypted = keys.receiving().unwrap().encrypt_rtp(&packet).unwrap();
         let mut out = Vec::new();
-        let arrived = matches!(self.handle(from, &encrypted, &mut out), Received::Rtp(p) if p == packet);
+        let arrived =
+            matches!(self.handle(from, &encrypted, &mut out), Received::Rtp(p) if p == packet);
         let Some(sent) = self.peer.protect_rtp(&packet) else {
             return false;
         };
@@ -320,14 +334,20 @@ fn a_second_handshake_renews_the_keys_only_once_it_is_complete() {
         pair.handle(address(1), datagram, &mut out);
     }
     assert!(!out.is_empty());
-    assert!(pair.media_flows(&old, address(1), 2), "a hello alone changes nothing");
+    assert!(
+        pair.media_flows(&old, address(1), 2),
+        "a hello alone changes nothing"
+    );
     for transmit in out {
         new.take(pair.now, &transmit.data);
     }
     pair.shake(&mut new, address(1), None);
     assert_eq!(pair.connected(), Some(true));
     assert!(pair.media_flows(&new, address(1), 3));
-    assert!(!pair.media_flows(&old, address(1), 4), "the old keys are gone");
+    assert!(
+        !pair.media_flows(&old, address(1), 4),
+        "the old keys are gone"
+    );
 }
 
 #[test]
@@ -346,7 +366,10 @@ fn each_lost_flight_of_the_server_is_repeated() {
             let mut client = Client::new(&pair.certificate, true, pair.now);
             pair.shake(&mut client, address(1), Some(lose));
             pair.wait(&mut client, address(1), Duration::from_secs(4));
-            assert!(client.keys.is_some(), "{role:?}, server datagram {lose} lost");
+            assert!(
+                client.keys.is_some(),
+                "{role:?}, server datagram {lose} lost"
+            );
             assert!(pair.peer.is_connected());
             assert!(pair.media_flows(&client, address(1), 5));
         }
@@ -380,7 +403,11 @@ fn the_two_halves_of_a_client_hello_may_arrive_in_either_order() {
 
 #[test]
 fn a_flood_of_client_hellos_is_cut_short_and_the_browser_still_gets_through() {
-    for (role, auto) in [(Role::Viewer, true), (Role::Publisher, true), (Role::Publisher, false)] {
+    for (role, auto) in [
+        (Role::Viewer, true),
+        (Role::Publisher, true),
+        (Role::Publisher, false),
+    ] {
         let mut pair = Pair::new(role, Some(address(1)));
         let (mut bytes_in, mut out) = (0, Vec::new());
         for _ in 0..100 {
@@ -392,11 +419,18 @@ fn a_flood_of_client_hellos_is_cut_short_and_the_browser_still_gets_through() {
             pair.now += Duration::from_millis(2);
         }
         let bytes_out: usize = out.iter().map(|transmit| transmit.data.len()).sum();
-        assert!(bytes_out < bytes_in, "{bytes_out} bytes out for {bytes_in} in");
-        // At once, since its cookie shows that it is where it says; whichever of the answers it takes for its own.
+        assert!(
+            bytes_out < bytes_in,
+            "{bytes_out} bytes out for {bytes_in} in"
+        );
+        // At once, since its cookie shows that it is where it says; whichever of the answers it
+        // takes for its own.
         let mut client = Client::new(&pair.certificate, auto, pair.now);
         let hello = client.poll();
-        client.take(pair.now, &out.last().expect("an answer to somebody else").data);
+        client.take(
+            pair.now,
+            &out.last().expect("an answer to somebody else").data,
+        );
         for datagram in hello {
             pair.handle(address(1), &datagram, &mut out);
         }
@@ -435,7 +469,11 @@ fn forged_alerts_and_forged_parts_of_a_flight_cost_a_handshake_nothing() {
         vec![22; 13],
         vec![23; 700],
     ];
-    for (role, auto) in [(Role::Viewer, true), (Role::Publisher, true), (Role::Publisher, false)] {
+    for (role, auto) in [
+        (Role::Viewer, true),
+        (Role::Publisher, true),
+        (Role::Publisher, false),
+    ] {
         let mut pair = Pair::new(role, Some(address(1)));
         let mut client = Client::new(&pair.certificate, auto, pair.now);
         let mut to_server = client.poll();

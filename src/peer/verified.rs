@@ -1,8 +1,11 @@
-//! Handshakes that begin with a client's second ClientHello, the one with the cookie (RFC 6347 §4.2.1).
+//! Handshakes that begin with a client's second ClientHello, the one with the cookie (RFC 6347
+//! §4.2.1).
 //!
-//! The first one was answered without state, by [`super::cookie`]. The DTLS library wants to see both, and it makes a cookie of its own
-//! from the ClientHello; so it is shown a first one, whose answer nobody gets, and where it asks what the cookie should have been, it is
-//! told the one that the client has shown and that has been checked. In DTLS 1.2 the library computes no other HMAC by this interface.
+//! The first one was answered without state, by [`super::cookie`]. The DTLS library wants to see
+//! both, and it makes a cookie of its own from the ClientHello; so it is shown a first one, whose
+//! answer nobody gets, and where it asks what the cookie should have been, it is told the one that
+//! the client has shown and that has been checked. In DTLS 1.2 the library computes no other HMAC
+//! by this interface.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -29,7 +32,13 @@ impl HmacProvider for Checked {
         }
     }
 
-    fn hmac(&self, hash: HashAlgorithm, key: &[u8], data: &[u8], out: &mut [u8]) -> Result<usize, CryptoError> {
+    fn hmac(
+        &self,
+        hash: HashAlgorithm,
+        key: &[u8],
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CryptoError> {
         library().hmac_provider.hmac(hash, key, data, out)
     }
 }
@@ -54,8 +63,9 @@ pub(super) fn with_cookie<T>(cookie: Option<[u8; COOKIE_LEN]>, work: impl FnOnce
     done
 }
 
-/// A first ClientHello. A record of epoch 0 with number 0; message 0, in one piece; DTLS 1.2, a random, no session, no cookie,
-/// `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`, no compression, no extensions.
+/// A first ClientHello. A record of epoch 0 with number 0; message 0, in one piece; DTLS 1.2, a
+/// random, no session, no cookie, `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`, no compression, no
+/// extensions.
 #[rustfmt::skip]
 const FIRST_HELLO: [u8; 67] = [
     22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 54,

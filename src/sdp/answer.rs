@@ -7,31 +7,42 @@ use super::extensions::{self, Extension};
 use super::lines::{Description, Section};
 use super::offer::{Chosen, Offer};
 use super::{
-    Answer, Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address, fingerprint, negotiated,
+    Answer, Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address,
+    fingerprint, negotiated,
 };
 use crate::ids::Role;
 
-/// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing of its channel.
+/// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing
+/// of its channel.
 const STREAM: &str = "rekindle";
 /// RFC 8285 §6: elements of the two-byte form may come as well.
 const ALLOW_MIXED: &str = "extmap-allow-mixed";
 
-/// Answers an offer: ICE-lite, DTLS server where the offer allows it, one transport for all (BUNDLE, rtcp-mux).
+/// Answers an offer: ICE-lite, DTLS server where the offer allows it, one transport for all
+/// (BUNDLE, rtcp-mux).
 ///
-/// At most one audio and one video section are taken, in the offer's order with the offer's mids; all other sections are
-/// rejected. From a publisher one codec a kind is taken, the first of its offer that the server forwards (H.265 last). A viewer is answered
-/// all of its codecs that the server forwards, so that a later publisher's codec needs no new offer; those of `source`, the
-/// channel's present publisher, or else those that serve them best ([`Codec::serves`]), come first, and an offer that can take none of a
-/// kind's codecs is refused.
+/// At most one audio and one video section are taken, in the offer's order with the offer's mids;
+/// all other sections are rejected. From a publisher one codec a kind is taken, the first of its
+/// offer that the server forwards (H.265 last). A viewer is answered all of its codecs that the
+/// server forwards, so that a later publisher's codec needs no new offer; those of `source`, the
+/// channel's present publisher, or else those that serve them best ([`Codec::serves`]), come first,
+/// and an offer that can take none of a kind's codecs is refused.
 ///
-/// The publisher's SSRCs pass through, and a viewer is told them: a browser throws its decoder away when a stream that it was not told of
-/// is still untold in the description that a page applies after a restart.
+/// The publisher's SSRCs pass through, and a viewer is told them: a browser throws its decoder away
+/// when a stream that it was not told of is still untold in the description that a page applies
+/// after a restart.
 ///
-/// What was agreed on is read out of the answer's own text, as a later boot will read it: one owner of that fact.
+/// What was agreed on is read out of the answer's own text, as a later boot will read it: one owner
+/// of that fact.
 ///
 /// # Errors
 /// An [`SdpError`] with the cause.
-pub fn answer(role: Role, offer: &str, source: Option<&Source>, local: &Local<'_>) -> Result<Answer, SdpError> {
+pub fn answer(
+    role: Role,
+    offer: &str,
+    source: Option<&Source>,
+    local: &Local<'_>,
+) -> Result<Answer, SdpError> {
     if offer.len() > MAX_SDP {
         return Err(SdpError::TooLong);
     }
@@ -64,7 +75,12 @@ struct Agreed<'a> {
     extensions: Extensions,
 }
 
-fn agree<'a>(role: Role, offer: &Offer<'a>, chosen: Chosen<'a>, source: &[Codec]) -> Result<Agreed<'a>, SdpError> {
+fn agree<'a>(
+    role: Role,
+    offer: &Offer<'a>,
+    chosen: Chosen<'a>,
+    source: &[Codec],
+) -> Result<Agreed<'a>, SdpError> {
     let section = offer.section(&chosen);
     let kind = chosen.kind;
     let mut codecs = codecs::read(section, kind);
@@ -73,13 +89,17 @@ fn agree<'a>(role: Role, offer: &Offer<'a>, chosen: Chosen<'a>, source: &[Codec]
     }
     let mut extensions = extensions::read(section, kind);
     // A one-byte header extension has room for 16 bytes (RFC 8285 §4.2).
-    extensions.mid = extensions.mid.filter(|_| (1..=16).contains(&chosen.mid.len()));
+    extensions.mid = extensions
+        .mid
+        .filter(|_| (1..=16).contains(&chosen.mid.len()));
     let mixed = section.attributes.has(ALLOW_MIXED) || offer.description.session.has(ALLOW_MIXED);
     extensions.dependency_descriptor = extensions.dependency_descriptor.filter(|_| mixed);
     match role {
         Role::Publisher => {
             // Few viewers can decode H.265, so it is taken where there is nothing else.
-            let first = codecs.iter().position(|line| !matches!(line.codec, Codec::H265 { .. }));
+            let first = codecs
+                .iter()
+                .position(|line| !matches!(line.codec, Codec::H265 { .. }));
             codecs.swap(0, first.unwrap_or(0));
             codecs.truncate(1);
             // Transport-wide feedback needs both lines; goog-remb is the older way to the same end.
@@ -123,10 +143,15 @@ fn agree<'a>(role: Role, offer: &Offer<'a>, chosen: Chosen<'a>, source: &[Codec]
     })
 }
 
-/// Bundled sections share one space of payload types and one of extension ids (RFC 9143 §9): packets could not be told apart.
+/// Bundled sections share one space of payload types and one of extension ids (RFC 9143 §9):
+/// packets could not be told apart.
 fn check_shared_numbers(agreed: &[Agreed<'_>]) -> Result<(), SdpError> {
     let mut taken = [false; 128];
-    for pt in agreed.iter().flat_map(|a| &a.codecs).flat_map(payload_types) {
+    for pt in agreed
+        .iter()
+        .flat_map(|a| &a.codecs)
+        .flat_map(payload_types)
+    {
         if std::mem::replace(&mut taken[usize::from(pt)], true) {
             return Err(SdpError::PayloadTypeConflict { pt });
         }
@@ -157,15 +182,20 @@ fn write_answer(
     streams: &[Stream],
     local: &Local<'_>,
 ) -> fmt::Result {
-    // RFC 9429 §5.2.1: the session id has its highest bit clear. The version starts at 1; the page counts it up.
+    // RFC 9429 §5.2.1: the session id has its highest bit clear. The version starts at 1; the page
+    // counts it up.
     let session_id = local.session_id & (u64::MAX >> 1);
-    write!(out, "v=0\r\no=- {session_id} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n")?;
+    write!(
+        out,
+        "v=0\r\no=- {session_id} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+    )?;
     let bundled = |mid: &&&str| agreed.iter().any(|a| a.chosen.mid == **mid);
     let mids: Vec<&str> = offer.bundle.iter().filter(bundled).copied().collect();
     if !mids.is_empty() {
         write!(out, "a=group:BUNDLE {}\r\n", mids.join(" "))?;
     }
-    // "ice2": this agent follows RFC 8445 (§10 there). "trickle" is absent: all candidates are in the answer.
+    // "ice2": this agent follows RFC 8445 (§10 there). "trickle" is absent: all candidates are in
+    // the answer.
     out.write_str("a=ice-lite\r\na=ice-options:ice2\r\n")?;
     if offer.description.session.has(ALLOW_MIXED) {
         write!(out, "a={ALLOW_MIXED}\r\n")?;
@@ -231,7 +261,11 @@ fn write_section(
     match (chosen.active, role) {
         (false, _) => out.write_str("a=inactive\r\n")?,
         (true, Role::Publisher) => out.write_str("a=recvonly\r\n")?,
-        (true, Role::Viewer) => write!(out, "a=sendonly\r\na=msid:{STREAM} {STREAM}-{}\r\n", chosen.kind)?,
+        (true, Role::Viewer) => write!(
+            out,
+            "a=sendonly\r\na=msid:{STREAM} {STREAM}-{}\r\n",
+            chosen.kind
+        )?,
     }
     out.write_str("a=rtcp-mux\r\n")?;
     if section.attributes.has("rtcp-rsize") {
@@ -243,7 +277,10 @@ fn write_section(
 /// The publisher's streams of this section's kind (RFC 5576 §4.1, and §4.2 with RFC 4588 §8.6).
 fn write_streams(out: &mut String, agreed: &Agreed<'_>, streams: &[Stream]) -> fmt::Result {
     let with_rtx = agreed.codecs.iter().any(|line| line.rtx.is_some());
-    for Stream { ssrc, .. } in streams.iter().filter(|stream| stream.kind == agreed.chosen.kind) {
+    for Stream { ssrc, .. } in streams
+        .iter()
+        .filter(|stream| stream.kind == agreed.chosen.kind)
+    {
         let rtx = ssrc.rtx.filter(|_| with_rtx);
         if let Some(rtx) = rtx {
             write!(out, "a=ssrc-group:FID {} {rtx}\r\n", ssrc.media)?;
@@ -255,8 +292,8 @@ fn write_streams(out: &mut String, agreed: &Agreed<'_>, streams: &[Stream]) -> f
     Ok(())
 }
 
-/// The transport stands in every section, not only in the one that BUNDLE tags: the page moves the tag to make Firefox run
-/// DTLS again.
+/// The transport stands in every section, not only in the one that BUNDLE tags: the page moves the
+/// tag to make Firefox run DTLS again.
 fn write_transport(out: &mut String, local: &Local<'_>, setup: Setup) -> fmt::Result {
     let setup = match setup {
         Setup::Passive => "passive",
@@ -273,8 +310,11 @@ fn write_transport(out: &mut String, local: &Local<'_>, setup: Setup) -> fmt::Re
         "a=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n",
         fingerprint::write(local.fingerprint_sha256)
     )?;
-    // RFC 8445 §5.1.2.1: type preference 126 for host, a local preference of its own for each address, component 1.
-    for (preference, (number, address)) in (0..=u16::MAX).rev().zip(local.addresses.iter().enumerate()) {
+    // RFC 8445 §5.1.2.1: type preference 126 for host, a local preference of its own for each
+    // address, component 1.
+    for (preference, (number, address)) in
+        (0..=u16::MAX).rev().zip(local.addresses.iter().enumerate())
+    {
         let priority = (126_u32 << 24) | (u32::from(preference) << 8) | 255;
         let (ip, port) = (address.ip().to_canonical(), address.port());
         write!(

@@ -22,8 +22,9 @@ pub enum Codec {
     },
     /// H.264 (RFC 6184).
     H264 {
-        /// profile_idc and profile-iop of `profile-level-id`: its first two bytes, of several spellings of one profile
-        /// (RFC 6184 §8.1, table 5) always the same one. The level does not count.
+        /// profile_idc and profile-iop of `profile-level-id`: its first two bytes, of several
+        /// spellings of one profile (RFC 6184 §8.1, table 5) always the same one. The level does
+        /// not count.
         profile: u16,
         /// `packetization-mode`.
         packetization_mode: u8,
@@ -41,10 +42,12 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// How well a decoder for this codec serves a stream of another: 0 for the very same, more for worse; `None` where it cannot.
+    /// How well a decoder for this codec serves a stream of another: 0 for the very same, more for
+    /// worse; `None` where it cannot.
     ///
-    /// Profiles are what encoders may use, and say little of what a decoder can do: browsers that offer Constrained Baseline alone play
-    /// High. So a profile whose decoders must be able to is preferred (RFC 6184 §8.1; H.264 §A.2), and any other is tried.
+    /// Profiles are what encoders may use, and say little of what a decoder can do: browsers that
+    /// offer Constrained Baseline alone play High. So a profile whose decoders must be able to is
+    /// preferred (RFC 6184 §8.1; H.264 §A.2), and any other is tried.
     pub fn serves(&self, sent: &Self) -> Option<u8> {
         match (self, sent) {
             (own, sent) if own == sent => Some(0),
@@ -68,8 +71,12 @@ impl Codec {
                 })
             }
             // AV1 §A.2: a decoder of a higher profile decodes the lower ones.
-            (Self::Av1 { profile: own }, Self::Av1 { profile: sent }) => Some(if own > sent { 1 } else { 3 }),
-            (Self::Vp9 { .. }, Self::Vp9 { .. }) | (Self::H265 { .. }, Self::H265 { .. }) => Some(3),
+            (Self::Av1 { profile: own }, Self::Av1 { profile: sent }) => {
+                Some(if own > sent { 1 } else { 3 })
+            }
+            (Self::Vp9 { .. }, Self::Vp9 { .. }) | (Self::H265 { .. }, Self::H265 { .. }) => {
+                Some(3)
+            }
             _ => None,
         }
     }
@@ -78,7 +85,11 @@ impl Codec {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Opus | Self::Pcmu | Self::Pcma => Kind::Audio,
-            Self::Vp8 | Self::Vp9 { .. } | Self::H264 { .. } | Self::H265 { .. } | Self::Av1 { .. } => Kind::Video,
+            Self::Vp8
+            | Self::Vp9 { .. }
+            | Self::H264 { .. }
+            | Self::H265 { .. }
+            | Self::Av1 { .. } => Kind::Video,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Payload types: which of the codecs that the server forwards a section has, and with what feedback.
+//! Payload types: which of the codecs that the server forwards a section has, and with what
+//! feedback.
 
 use super::lines::Section;
 use super::{Codec, Kind};
@@ -96,12 +97,17 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The codecs of a section that the server forwards, in the section's order. Of two payload types for one codec the first counts.
+/// The codecs of a section that the server forwards, in the section's order. Of two payload types
+/// for one codec the first counts.
 pub(super) fn read<'a>(section: &Section<'a>, kind: Kind) -> Vec<CodecLine<'a>> {
     let table = Table::read(section);
     let mut listed = [false; 128];
     let mut order = Vec::new();
-    for pt in section.formats.split_ascii_whitespace().filter_map(payload_type) {
+    for pt in section
+        .formats
+        .split_ascii_whitespace()
+        .filter_map(payload_type)
+    {
         if !std::mem::replace(&mut listed[usize::from(pt)], true) {
             order.push(pt);
         }
@@ -110,10 +116,13 @@ pub(super) fn read<'a>(section: &Section<'a>, kind: Kind) -> Vec<CodecLine<'a>> 
     let mut rtx_of: [Option<(u8, &str)>; 128] = [None; 128];
     for &pt in &order {
         let at = usize::from(pt);
-        let Some(rtpmap) = table.rtpmap[at].filter(|r| encoding(r).0.eq_ignore_ascii_case("rtx")) else {
+        let Some(rtpmap) = table.rtpmap[at].filter(|r| encoding(r).0.eq_ignore_ascii_case("rtx"))
+        else {
             continue;
         };
-        let apt = table.fmtp[at].and_then(|f| parameter(f, "apt")).and_then(payload_type);
+        let apt = table.fmtp[at]
+            .and_then(|f| parameter(f, "apt"))
+            .and_then(payload_type);
         if let Some(apt) = apt.map(usize::from) {
             rtx_of[apt] = rtx_of[apt].or(Some((pt, rtpmap)));
         }
@@ -122,7 +131,9 @@ pub(super) fn read<'a>(section: &Section<'a>, kind: Kind) -> Vec<CodecLine<'a>> 
     let mut found: Vec<CodecLine<'a>> = Vec::new();
     for pt in order {
         let at = usize::from(pt);
-        let Some(rtpmap) = table.rtpmap[at] else { continue };
+        let Some(rtpmap) = table.rtpmap[at] else {
+            continue;
+        };
         let fmtp = table.fmtp[at];
         let Some(codec) = codec(rtpmap, fmtp.unwrap_or("")).filter(|c| c.kind() == kind) else {
             continue;
@@ -141,7 +152,8 @@ pub(super) fn read<'a>(section: &Section<'a>, kind: Kind) -> Vec<CodecLine<'a>> 
     found
 }
 
-/// A payload type that may be used beside multiplexed RTCP: 64 to 95 would be taken for RTCP (RFC 5761 §4).
+/// A payload type that may be used beside multiplexed RTCP: 64 to 95 would be taken for RTCP (RFC
+/// 5761 §4).
 fn payload_type(text: &str) -> Option<u8> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let pt: u8 = text.parse().ok().filter(|_| digits)?;
@@ -153,11 +165,14 @@ fn encoding(rtpmap: &str) -> (&str, &str) {
     rtpmap.split_once('/').unwrap_or((rtpmap, ""))
 }
 
-/// One `key=value` of a format's parameters (RFC 8866 §6.15, the `;` form that all codecs here use).
+/// One `key=value` of a format's parameters (RFC 8866 §6.15, the `;` form that all codecs here
+/// use).
 fn parameter<'a>(fmtp: &'a str, key: &str) -> Option<&'a str> {
     fmtp.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case(key).then_some(value.trim())
+        name.trim()
+            .eq_ignore_ascii_case(key)
+            .then_some(value.trim())
     })
 }
 
@@ -174,7 +189,8 @@ fn codec(rtpmap: &str, fmtp: &str) -> Option<Codec> {
         let profile = number(fmtp, "profile-id", 0).filter(|p| *p <= 3)?;
         video.then_some(Codec::Vp9 { profile })
     } else if name.eq_ignore_ascii_case("H264") {
-        // RFC 6184 §8.1: absent means single NAL unit mode. Interleaved mode (2) is not for real time.
+        // RFC 6184 §8.1: absent means single NAL unit mode. Interleaved mode (2) is not for real
+        // time.
         let packetization_mode = number(fmtp, "packetization-mode", 0).filter(|m| *m <= 1)?;
         let profile = h264_profile(parameter(fmtp, "profile-level-id"))?;
         video.then_some(Codec::H264 {
@@ -184,7 +200,8 @@ fn codec(rtpmap: &str, fmtp: &str) -> Option<Codec> {
     } else if name.eq_ignore_ascii_case("H265") {
         // RFC 7798 §7.1: only all in one stream (SRST, the default) can be forwarded as one.
         let profile = number(fmtp, "profile-id", 1).filter(|p| *p <= 31)?;
-        let single = parameter(fmtp, "tx-mode").is_none_or(|mode| mode.eq_ignore_ascii_case("SRST"));
+        let single =
+            parameter(fmtp, "tx-mode").is_none_or(|mode| mode.eq_ignore_ascii_case("SRST"));
         (video && single).then_some(Codec::H265 { profile })
     } else if name.eq_ignore_ascii_case("AV1") {
         let profile = number(fmtp, "profile", 0).filter(|p| *p <= 2)?;
@@ -199,13 +216,15 @@ fn codec(rtpmap: &str, fmtp: &str) -> Option<Codec> {
     }
 }
 
-/// A number among a format's parameters; `absent` where it is not given, `None` where it is no number.
+/// A number among a format's parameters; `absent` where it is not given, `None` where it is no
+/// number.
 fn number(fmtp: &str, key: &str, absent: u8) -> Option<u8> {
     parameter(fmtp, key).map_or(Some(absent), |value| value.parse().ok())
 }
 
-/// profile_idc and profile-iop; absent means Baseline (RFC 6184 §8.1). Table 5 there lists several pairs for one profile
-/// (GStreamer says 42c0 where browsers say 42e0); they become one. A pair that is not in the table stands for itself.
+/// profile_idc and profile-iop; absent means Baseline (RFC 6184 §8.1). Table 5 there lists several
+/// pairs for one profile (GStreamer says 42c0 where browsers say 42e0); they become one. A pair
+/// that is not in the table stands for itself.
 fn h264_profile(profile_level_id: Option<&str>) -> Option<u16> {
     let Some(text) = profile_level_id else {
         return Some(0x4200);
@@ -259,7 +278,10 @@ mod tests {
             "rtpmap:45 AV1/90000",
             "fmtp:45 profile=9",
         ];
-        let expected = vec![(98, Codec::Vp9 { profile: 0 }, Some(99)), (96, Codec::Vp8, Some(97))];
+        let expected = vec![
+            (98, Codec::Vp9 { profile: 0 }, Some(99)),
+            (96, Codec::Vp8, Some(97)),
+        ];
         assert_eq!(video("45 98 96 97 99", &lines), expected);
         // An RTX payload type that the m-line does not list is not there.
         assert_eq!(video("96", &lines), vec![(96, Codec::Vp8, None)]);
@@ -302,9 +324,15 @@ mod tests {
             profile: 0x4200,
             packetization_mode: 0,
         };
-        assert_eq!(video("96", &["rtpmap:96 H264/90000"]), vec![(96, expected, None)]);
         assert_eq!(
-            video("96", &["rtpmap:96 H264/90000", "fmtp:96 packetization-mode=2"]),
+            video("96", &["rtpmap:96 H264/90000"]),
+            vec![(96, expected, None)]
+        );
+        assert_eq!(
+            video(
+                "96",
+                &["rtpmap:96 H264/90000", "fmtp:96 packetization-mode=2"]
+            ),
             vec![]
         );
     }
@@ -338,7 +366,9 @@ mod tests {
             let text = format!("v=0\nm=audio 9 UDP/TLS/RTP/SAVPF {formats}\n{lines}");
             let description = Description::parse(&text).unwrap();
             let found = read(&description.media[0], Kind::Audio).into_iter();
-            found.map(|c| (c.pt, c.codec, c.rtpmap.to_owned())).collect::<Vec<_>>()
+            found
+                .map(|c| (c.pt, c.codec, c.rtpmap.to_owned()))
+                .collect::<Vec<_>>()
         };
         let expected = vec![
             (8, Codec::Pcma, "PCMA/8000".to_owned()),
@@ -353,8 +383,7 @@ mod tests {
 
     #[test]
     fn wildcard_feedback_counts_for_all() {
-        let text =
-            "v=0\nm=video 9 UDP/TLS/RTP/SAVPF 96\na=rtpmap:96 VP8/90000\na=rtcp-fb:* nack\na=rtcp-fb:96 nack pli\n";
+        let text = "v=0\nm=video 9 UDP/TLS/RTP/SAVPF 96\na=rtpmap:96 VP8/90000\na=rtcp-fb:* nack\na=rtcp-fb:96 nack pli\n";
         let description = Description::parse(text).unwrap();
         let feedback = read(&description.media[0], Kind::Video)[0].feedback;
         assert_eq!(

@@ -2,7 +2,8 @@
 
 use super::{Kind, MAX_SDP};
 
-/// Why an offer was not taken. One cause per variant; the text says what to do. It never quotes the offer.
+/// Why an offer was not taken. One cause per variant; the text says what to do. It never quotes the
+/// offer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
@@ -25,7 +26,9 @@ pub enum SdpError {
         max: usize,
     },
     /// No audio and no video section that could be used.
-    #[error("the offer has no usable audio or video section; offer at least one over UDP/TLS/RTP/SAVPF")]
+    #[error(
+        "the offer has no usable audio or video section; offer at least one over UDP/TLS/RTP/SAVPF"
+    )]
     NoMedia,
     /// A publisher that sends nothing.
     #[error("a publisher's offer must send: make audio or video sendonly")]
@@ -42,25 +45,33 @@ pub enum SdpError {
     #[error("a viewer's offer must receive: make audio or video recvonly")]
     NothingReceived,
     /// No BUNDLE group with the media in it (RFC 9143).
-    #[error("the offer does not bundle its media; set bundlePolicy to \"max-bundle\" (a=group:BUNDLE)")]
+    #[error(
+        "the offer does not bundle its media; set bundlePolicy to \"max-bundle\" (a=group:BUNDLE)"
+    )]
     NoBundle,
     /// A section without a usable `a=mid` (RFC 5888 §4), or two with the same.
     #[error("every m-section needs an a=mid of its own, of 1 to 64 letters, digits and the like")]
     BadMid,
     /// No `a=rtcp-mux` (RFC 5761).
-    #[error("the {kind} section does not multiplex RTCP with RTP; set rtcpMuxPolicy to \"require\" (a=rtcp-mux)")]
+    #[error(
+        "the {kind} section does not multiplex RTCP with RTP; set rtcpMuxPolicy to \"require\" (a=rtcp-mux)"
+    )]
     NoRtcpMux {
         /// Which section.
         kind: Kind,
     },
     /// No, or unusable, ICE credentials (RFC 8839 §5.4).
-    #[error("the offer needs a=ice-ufrag (4 to 256 characters) and a=ice-pwd (22 to 256 characters)")]
+    #[error(
+        "the offer needs a=ice-ufrag (4 to 256 characters) and a=ice-pwd (22 to 256 characters)"
+    )]
     BadIceCredentials,
     /// No certificate fingerprint (RFC 8122).
     #[error("the offer has no a=fingerprint, so the media could not be protected; offer DTLS-SRTP")]
     NoFingerprint,
     /// Only fingerprints of hashes that can be forged.
-    #[error("the offer's fingerprints use weak or unknown hashes; add an a=fingerprint with sha-256")]
+    #[error(
+        "the offer's fingerprints use weak or unknown hashes; add an a=fingerprint with sha-256"
+    )]
     WeakFingerprint,
     /// A fingerprint that is no digest of its hash, or too many of them.
     #[error("an a=fingerprint line is damaged, or there are too many; send one with sha-256")]
@@ -92,21 +103,29 @@ pub enum SdpError {
         sent: String,
     },
     /// One payload type for two things in one BUNDLE group (RFC 9143 §9.2).
-    #[error("payload type {pt} means two things in the bundled sections; give each codec a payload type of its own")]
+    #[error(
+        "payload type {pt} means two things in the bundled sections; give each codec a payload type of its own"
+    )]
     PayloadTypeConflict {
         /// The payload type.
         pt: u8,
     },
     /// One header extension id for two things in one BUNDLE group (RFC 9143 §9.3).
-    #[error("header extension id {id} means two things in the bundled sections; give each extension one id")]
+    #[error(
+        "header extension id {id} means two things in the bundled sections; give each extension one id"
+    )]
     ExtensionConflict {
         /// The id.
         id: u8,
     },
     /// The offer carries the line that only the server writes.
-    #[error("the offer has a candidate with this server's own foundation; remove that a=candidate line")]
+    #[error(
+        "the offer has a candidate with this server's own foundation; remove that a=candidate line"
+    )]
     ReservedCandidate,
     /// The two texts do not belong together.
-    #[error("the answer does not belong to the offer; remove this record and let the peer join again")]
+    #[error(
+        "the answer does not belong to the offer; remove this record and let the peer join again"
+    )]
     AnswerMismatch,
 }

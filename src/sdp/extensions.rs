@@ -27,7 +27,9 @@ impl Extension {
     pub fn uri(self) -> &'static str {
         match self {
             Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
-            Self::TransportCc => "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+            Self::TransportCc => {
+                "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+            }
             Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
             Self::VideoOrientation => "urn:3gpp:video-orientation",
             Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
@@ -73,14 +75,17 @@ impl Extensions {
     pub(super) fn common(&self, other: &Self) -> Self {
         let mut both = Self::default();
         for extension in Extension::ALL {
-            *both.slot(extension) = self.get(extension).filter(|id| other.get(extension) == Some(*id));
+            *both.slot(extension) = self
+                .get(extension)
+                .filter(|id| other.get(extension) == Some(*id));
         }
         both
     }
 }
 
-/// The known extensions of a section. Only ids of the one-byte form (1 to 14), and only those offered in both directions, as all
-/// senders known offer them. An id counts for the first extension that has it.
+/// The known extensions of a section. Only ids of the one-byte form (1 to 14), and only those
+/// offered in both directions, as all senders known offer them. An id counts for the first
+/// extension that has it.
 pub(super) fn read(section: &Section<'_>, kind: Kind) -> Extensions {
     let mut found = Extensions::default();
     let mut taken = [false; 15];
@@ -93,7 +98,10 @@ pub(super) fn read(section: &Section<'_>, kind: Kind) -> Extensions {
             continue;
         };
         let first = !std::mem::replace(&mut taken[usize::from(id)], true);
-        let Some(extension) = Extension::ALL.into_iter().find(|e| e.uri() == uri && e.fits(kind)) else {
+        let Some(extension) = Extension::ALL
+            .into_iter()
+            .find(|e| e.uri() == uri && e.fits(kind))
+        else {
             continue;
         };
         let slot = found.slot(extension);

@@ -9,19 +9,23 @@ const STRONG: [(&str, usize); 3] = [("sha-256", 32), ("sha-384", 48), ("sha-512"
 /// Fingerprints of one offer.
 const MOST: usize = 8;
 
-/// The strong fingerprints among `attributes`, sorted, each once; of one hash there may be several, for several certificates. Weak and unknown hashes are left out; `None` if there is no
+/// The strong fingerprints among `attributes`, sorted, each once; of one hash there may be several,
+/// for several certificates. Weak and unknown hashes are left out; `None` if there is no
 /// fingerprint line at all.
 ///
 /// # Errors
-/// [`SdpError::WeakFingerprint`] if all hashes are weak or unknown, [`SdpError::BadFingerprint`] for a digest of the wrong
-/// shape, or more digests than anybody has certificates.
+/// [`SdpError::WeakFingerprint`] if all hashes are weak or unknown, [`SdpError::BadFingerprint`]
+/// for a digest of the wrong shape, or more digests than anybody has certificates.
 pub(super) fn read(attributes: &Attributes<'_>) -> Result<Option<Vec<Fingerprint>>, SdpError> {
     let mut some = false;
     let mut found: Vec<Fingerprint> = Vec::new();
     for value in attributes.all("fingerprint") {
         some = true;
         let (hash, digest) = value.split_once(' ').ok_or(SdpError::BadFingerprint)?;
-        let Some((hash, length)) = STRONG.iter().find(|(name, _)| name.eq_ignore_ascii_case(hash)) else {
+        let Some((hash, length)) = STRONG
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(hash))
+        else {
             continue;
         };
         let digest = hex(digest.trim(), *length).ok_or(SdpError::BadFingerprint)?;
@@ -54,7 +58,9 @@ fn hex(text: &str, length: usize) -> Option<Vec<u8>> {
     }
     text.split(':')
         .map(|pair| match pair.as_bytes() {
-            [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => u8::from_str_radix(pair, 16).ok(),
+            [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                u8::from_str_radix(pair, 16).ok()
+            }
             _ => None,
         })
         .collect()
@@ -74,7 +80,10 @@ mod tests {
     fn of(lines: &[String]) -> Result<Option<Vec<Fingerprint>>, SdpError> {
         let text = format!(
             "v=0\n{}",
-            lines.iter().map(|l| format!("a=fingerprint:{l}\n")).collect::<String>()
+            lines
+                .iter()
+                .map(|l| format!("a=fingerprint:{l}\n"))
+                .collect::<String>()
         );
         read(&Description::parse(&text).unwrap().session)
     }
@@ -111,8 +120,13 @@ mod tests {
 
     #[test]
     fn of_two_certificates_either_may_come() {
-        let both = of(&[line("sha-256", 3, 32), line("sha-256", 2, 32)]).unwrap().unwrap();
-        let digests: Vec<u8> = both.iter().map(|fingerprint| fingerprint.digest[0]).collect();
+        let both = of(&[line("sha-256", 3, 32), line("sha-256", 2, 32)])
+            .unwrap()
+            .unwrap();
+        let digests: Vec<u8> = both
+            .iter()
+            .map(|fingerprint| fingerprint.digest[0])
+            .collect();
         assert_eq!(digests, [2, 3]);
     }
 
@@ -126,7 +140,9 @@ mod tests {
             vec![good.replacen("02", "+2", 1)],
             vec![good.replacen("02:02", "02002", 1)],
             vec![good.replacen("02:02", "é2:0", 1)],
-            (0..=MOST as u8).map(|byte| line("sha-256", byte, 32)).collect(),
+            (0..=MOST as u8)
+                .map(|byte| line("sha-256", byte, 32))
+                .collect(),
         ] {
             assert_eq!(of(&bad), Err(SdpError::BadFingerprint), "{bad:?}");
         }

@@ -2,7 +2,8 @@
 
 use super::SdpError;
 
-/// m-sections that are looked at; an offer with more is refused, because each one costs a section of the answer.
+/// m-sections that are looked at; an offer with more is refused, because each one costs a section
+/// of the answer.
 const MAX_SECTIONS: usize = 32;
 
 /// A whole description: the session's attributes, then the m-sections.
@@ -24,14 +25,18 @@ pub(super) struct Section<'a> {
     pub attributes: Attributes<'a>,
 }
 
-/// The `a=` lines of a section or of the session, in order: name, and value (empty where there is none).
+/// The `a=` lines of a section or of the session, in order: name, and value (empty where there is
+/// none).
 #[derive(Debug, Default)]
 pub(super) struct Attributes<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Attributes<'a> {
     /// All values of an attribute, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| *n == name).map(|(_, v)| *v)
+        self.0
+            .iter()
+            .filter(move |(n, _)| *n == name)
+            .map(|(_, v)| *v)
     }
 
     /// The first value of an attribute.
@@ -105,11 +110,15 @@ impl<'a> Description<'a> {
 
     /// A section's attribute, or else the session's, which is its default.
     pub fn effective(&self, section: &Section<'a>, name: &str) -> Option<&'a str> {
-        section.attributes.first(name).or_else(|| self.session.first(name))
+        section
+            .attributes
+            .first(name)
+            .or_else(|| self.session.first(name))
     }
 }
 
-/// `x=value`; control characters are refused because the answer and the record repeat parts of the offer.
+/// `x=value`; control characters are refused because the answer and the record repeat parts of the
+/// offer.
 fn split_line(line: &str) -> Option<(u8, &str)> {
     let (kind, value) = line.split_once('=')?;
     let [kind @ b'a'..=b'z'] = kind.as_bytes() else {
@@ -124,7 +133,11 @@ fn media_line(value: &str) -> Option<Section<'_>> {
     let (media, rest) = value.trim().split_once(' ')?;
     let (port, rest) = rest.trim_start().split_once(' ')?;
     let (proto, formats) = rest.trim_start().split_once(' ')?;
-    let port = port.split_once('/').map_or(port, |(first, _)| first).parse().ok()?;
+    let port = port
+        .split_once('/')
+        .map_or(port, |(first, _)| first)
+        .parse()
+        .ok()?;
     let formats = formats.trim();
     let whole = !media.is_empty() && !proto.is_empty() && !formats.is_empty();
     whole.then(|| Section {
@@ -142,7 +155,8 @@ mod tests {
 
     #[test]
     fn lf_and_crlf_read_the_same() {
-        let lf = "v=0\ns=-\na=group:BUNDLE 0\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0\na=mid:0\na=rtcp-mux\n";
+        let lf =
+            "v=0\ns=-\na=group:BUNDLE 0\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0\na=mid:0\na=rtcp-mux\n";
         let crlf = lf.replace('\n', "\r\n");
         for text in [lf, crlf.as_str()] {
             let read = Description::parse(text).unwrap();
@@ -178,7 +192,10 @@ mod tests {
 
     #[test]
     fn a_flood_of_sections_is_refused() {
-        let text = format!("v=0\n{}", "m=audio 9 UDP/TLS/RTP/SAVPF 0\n".repeat(MAX_SECTIONS + 1));
+        let text = format!(
+            "v=0\n{}",
+            "m=audio 9 UDP/TLS/RTP/SAVPF 0\n".repeat(MAX_SECTIONS + 1)
+        );
         assert_eq!(
             Description::parse(&text).unwrap_err(),
             SdpError::TooManySections { max: MAX_SECTIONS }

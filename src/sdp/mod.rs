@@ -1,12 +1,14 @@
 //! SDP: reads a browser's offer, writes the server's answer. Pure functions.
 //!
-//! Offers follow JSEP (RFC 9429) as browsers, OBS, GStreamer and Pion write them. The reader is a small one of its own rather than
-//! a general SDP object model: it borrows from the text, looks at every byte once, and refuses what a media server must not guess
-//! about (two certificates, two transports, one payload type for two codecs). What it does not know it skips.
+//! Offers follow JSEP (RFC 9429) as browsers, OBS, GStreamer and Pion write them. The reader is a
+//! small one of its own rather than a general SDP object model: it borrows from the text, looks at
+//! every byte once, and refuses what a media server must not guess about (two certificates, two
+//! transports, one payload type for two codecs). What it does not know it skips.
 //!
 //! - `lines`: text to lines and sections.
 //! - `offer`: what must hold for an offer: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
-//! - `codec`: what is forwarded. `codecs`, `extensions`: what a section offers of what the server forwards.
+//! - `codec`: what is forwarded. `codecs`, `extensions`: what a section offers of what the server
+//!   forwards.
 //! - `answer`: choosing and writing. `negotiated`: reading both texts back, also after a restart.
 //! - `address`: the one line that the record adds to an offer.
 
@@ -36,11 +38,14 @@ pub use error::SdpError;
 pub(crate) use negotiated::agreed;
 pub use negotiated::{answer_certificate, negotiated};
 
-/// Whether an offer was made by a page that renews its keys after a restart: it says so with `a=tool:rekindle` (RFC 8866 §6.4) before its
-/// first m-section. Whoever does not say it may do it all the same.
+/// Whether an offer was made by a page that renews its keys after a restart: it says so with
+/// `a=tool:rekindle` (RFC 8866 §6.4) before its first m-section. Whoever does not say it may do it
+/// all the same.
 pub fn renews(offer: &str) -> bool {
     let session = offer.lines().take_while(|line| !line.starts_with("m="));
-    session.map(str::trim_end).any(|line| line == "a=tool:rekindle")
+    session
+        .map(str::trim_end)
+        .any(|line| line == "a=tool:rekindle")
 }
 
 /// Longest offer that is looked at, in bytes.
@@ -104,7 +109,8 @@ pub struct Payload {
 pub struct Extensions {
     /// `urn:ietf:params:rtp-hdrext:sdes:mid` (RFC 9143).
     pub mid: Option<u8>,
-    /// draft-holmer-rmcat-transport-wide-cc-extensions-01. Publishers only: never agreed with a viewer.
+    /// draft-holmer-rmcat-transport-wide-cc-extensions-01. Publishers only: never agreed with a
+    /// viewer.
     pub transport_cc: Option<u8>,
     /// `http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time`.
     pub abs_send_time: Option<u8>,
@@ -112,8 +118,9 @@ pub struct Extensions {
     pub video_orientation: Option<u8>,
     /// `urn:ietf:params:rtp-hdrext:ssrc-audio-level` (RFC 6464).
     pub audio_level: Option<u8>,
-    /// The dependency descriptor (RTP Payload Format for AV1, appendix A). Agreed only beside `a=extmap-allow-mixed`: what it says at a
-    /// key frame can be longer than the 16 bytes of a one-byte element.
+    /// The dependency descriptor (RTP Payload Format for AV1, appendix A). Agreed only beside
+    /// `a=extmap-allow-mixed`: what it says at a key frame can be longer than the 16 bytes of a
+    /// one-byte element.
     pub dependency_descriptor: Option<u8>,
 }
 
@@ -155,14 +162,16 @@ pub struct Media {
     pub payloads: Vec<Payload>,
     /// Agreed header extensions.
     pub extensions: Extensions,
-    /// The streams that a publisher announced, or that a viewer was told of; empty where that description has no `a=ssrc`.
+    /// The streams that a publisher announced, or that a viewer was told of; empty where that
+    /// description has no `a=ssrc`.
     pub ssrcs: Vec<Ssrc>,
 }
 
 /// The server's part in the DTLS handshake: the value of `a=setup` in its answer (RFC 8842 §5.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Setup {
-    /// It is the DTLS server: wherever the offer allows it, since only a DTLS client can begin anew after a restart.
+    /// It is the DTLS server: wherever the offer allows it, since only a DTLS client can begin anew
+    /// after a restart.
     #[default]
     Passive,
     /// It is the DTLS client: the offer says `a=setup:passive` and leaves no choice.
@@ -178,20 +187,21 @@ pub struct Fingerprint {
     pub digest: Vec<u8>,
 }
 
-/// All that the media path needs of an offer and its answer. It is derived again from the record after a restart, so it is a
-/// function of the two texts alone.
+/// All that the media path needs of an offer and its answer. It is derived again from the record
+/// after a restart, so it is a function of the two texts alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The browser's certificate must match every one of them; never empty.
     pub fingerprints: Vec<Fingerprint>,
-    /// SHA-256 of the server's certificate, as the answer names it: the one that this browser knows the server by.
+    /// SHA-256 of the server's certificate, as the answer names it: the one that this browser knows
+    /// the server by.
     pub certificate: [u8; 32],
     /// The server's part in the DTLS handshake.
     pub setup: Setup,
     /// Agreed m-sections, in SDP order, rejected and inactive ones left out.
     pub media: Vec<Media>,
-    /// The browser's address that last passed a check, from the record's own `a=candidate` line (see [`with_address`]);
-    /// the browser's own candidates are not looked at.
+    /// The browser's address that last passed a check, from the record's own `a=candidate` line
+    /// (see [`with_address`]); the browser's own candidates are not looked at.
     pub address: Option<SocketAddr>,
 }
 
@@ -200,7 +210,10 @@ impl Negotiated {
     pub fn streams(&self) -> Vec<Stream> {
         let first = |media: &Media| {
             let ssrc = *media.ssrcs.first()?;
-            Some(Stream { kind: media.kind, ssrc })
+            Some(Stream {
+                kind: media.kind,
+                ssrc,
+            })
         };
         self.media.iter().filter_map(first).collect()
     }

@@ -6,16 +6,23 @@ use super::offer::Offer;
 use super::{Media, Negotiated, Payload, SdpError, Setup, Ssrc, address, extensions, fingerprint};
 use crate::ids::Role;
 
-/// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile offer small.
+/// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile
+/// offer small.
 const MAX_STREAMS: usize = 8;
 
-/// The media that an offer and another server's answer agreed on. What stands in an answer of ours is not asked for here.
+/// The media that an offer and another server's answer agreed on. What stands in an answer of ours
+/// is not asked for here.
 ///
 /// # Errors
 /// An [`SdpError`] with the cause.
 #[cfg(feature = "bench")]
 pub(crate) fn agreed(role: Role, offer: &str, answer: &str) -> Result<Vec<Media>, SdpError> {
-    media(role, &Offer::read(role, offer)?, &Description::parse(answer)?, false)
+    media(
+        role,
+        &Offer::read(role, offer)?,
+        &Description::parse(answer)?,
+        false,
+    )
 }
 
 /// Reads what an offer and its answer agreed on.
@@ -23,11 +30,19 @@ pub(crate) fn agreed(role: Role, offer: &str, answer: &str) -> Result<Vec<Media>
 /// # Errors
 /// An [`SdpError`] with the cause; never for a pair where [`super::answer`] made the answer.
 pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, SdpError> {
-    read(role, Offer::read(role, offer)?, &Description::parse(answer)?)
+    read(
+        role,
+        Offer::read(role, offer)?,
+        &Description::parse(answer)?,
+    )
 }
 
 /// The same of texts that have been taken apart.
-pub(super) fn read(role: Role, offer: Offer<'_>, answer: &Description<'_>) -> Result<Negotiated, SdpError> {
+pub(super) fn read(
+    role: Role,
+    offer: Offer<'_>,
+    answer: &Description<'_>,
+) -> Result<Negotiated, SdpError> {
     let certificate = certificate(answer).ok_or(SdpError::AnswerMismatch)?;
     let media = media(role, &offer, answer, true)?;
     let setup = setup(&offer, answer)?;
@@ -40,8 +55,14 @@ pub(super) fn read(role: Role, offer: Offer<'_>, answer: &Description<'_>) -> Re
     })
 }
 
-/// The media of an answer; `own`: of this server's, which answers with nothing that was not offered.
-fn media(role: Role, offer: &Offer<'_>, answer: &Description<'_>, own: bool) -> Result<Vec<Media>, SdpError> {
+/// The media of an answer; `own`: of this server's, which answers with nothing that was not
+/// offered.
+fn media(
+    role: Role,
+    offer: &Offer<'_>,
+    answer: &Description<'_>,
+    own: bool,
+) -> Result<Vec<Media>, SdpError> {
     if answer.media.len() != offer.description.media.len() {
         return Err(SdpError::AnswerMismatch);
     }
@@ -64,9 +85,11 @@ fn media(role: Role, offer: &Offer<'_>, answer: &Description<'_>, own: bool) -> 
         let offered = codecs::read(section, chosen.kind);
         let mut agreed = codecs::read(answered, chosen.kind);
         let known = |line: &CodecLine<'_>| {
-            offered
-                .iter()
-                .any(|o| o.pt == line.pt && o.codec == line.codec && (line.rtx.is_none() || line.rtx == o.rtx))
+            offered.iter().any(|o| {
+                o.pt == line.pt
+                    && o.codec == line.codec
+                    && (line.rtx.is_none() || line.rtx == o.rtx)
+            })
         };
         if !own {
             agreed.retain(&known);
@@ -78,7 +101,8 @@ fn media(role: Role, offer: &Offer<'_>, answer: &Description<'_>, own: bool) -> 
             kind: chosen.kind,
             mid: chosen.mid.to_owned(),
             payloads: agreed.iter().map(payload).collect(),
-            extensions: extensions::read(section, chosen.kind).common(&extensions::read(answered, chosen.kind)),
+            extensions: extensions::read(section, chosen.kind)
+                .common(&extensions::read(answered, chosen.kind)),
             ssrcs: match role {
                 Role::Publisher => streams(&section.attributes),
                 Role::Viewer => streams(&answered.attributes),
@@ -98,7 +122,8 @@ fn setup(offer: &Offer<'_>, answer: &Description<'_>) -> Result<Setup, SdpError>
     for section in answer.media.iter().filter(live) {
         let own = match section.attributes.first("setup") {
             Some("passive") => Setup::Passive,
-            // As the offer leaves no choice: whoever may begin anew is not made to wait for the server.
+            // As the offer leaves no choice: whoever may begin anew is not made to wait for the
+            // server.
             Some("active") if offer.setup == Setup::Active => Setup::Active,
             _ => return Err(SdpError::AnswerMismatch),
         };
@@ -109,7 +134,8 @@ fn setup(offer: &Offer<'_>, answer: &Description<'_>) -> Result<Setup, SdpError>
     agreed.ok_or(SdpError::AnswerMismatch)
 }
 
-/// SHA-256 of the server's certificate, as an answer of ours names it; `None` for an answer that names none, or two.
+/// SHA-256 of the server's certificate, as an answer of ours names it; `None` for an answer that
+/// names none, or two.
 pub fn answer_certificate(answer: &str) -> Option<[u8; 32]> {
     certificate(&Description::parse(answer).ok()?)
 }
@@ -117,7 +143,11 @@ pub fn answer_certificate(answer: &str) -> Option<[u8; 32]> {
 fn certificate(answer: &Description<'_>) -> Option<[u8; 32]> {
     let mut named = None;
     for section in &answer.media {
-        for fingerprint in fingerprint::read(&section.attributes).ok()?.into_iter().flatten() {
+        for fingerprint in fingerprint::read(&section.attributes)
+            .ok()?
+            .into_iter()
+            .flatten()
+        {
             let digest = fingerprint.digest.as_slice().try_into().ok()?;
             if *named.get_or_insert(digest) != digest {
                 return None;
@@ -139,8 +169,8 @@ fn payload(line: &CodecLine<'_>) -> Payload {
     }
 }
 
-/// The streams of `a=ssrc` (RFC 5576 §4.1), paired with their RTX by `a=ssrc-group:FID` (§4.2). Members of other groups that
-/// come after the first (simulcast layers, FEC) are left out.
+/// The streams of `a=ssrc` (RFC 5576 §4.1), paired with their RTX by `a=ssrc-group:FID` (§4.2).
+/// Members of other groups that come after the first (simulcast layers, FEC) are left out.
 fn streams(attributes: &Attributes<'_>) -> Vec<Ssrc> {
     let mut found: Vec<Ssrc> = Vec::new();
     let mut secondary: Vec<u32> = Vec::new();
@@ -148,7 +178,9 @@ fn streams(attributes: &Attributes<'_>) -> Vec<Ssrc> {
         let mut words = group.split_ascii_whitespace();
         let fid = words.next() == Some("FID");
         let mut members = words.filter_map(|w| w.parse::<u32>().ok());
-        let Some(media) = members.next() else { continue };
+        let Some(media) = members.next() else {
+            continue;
+        };
         let others: Vec<u32> = members.take(MAX_STREAMS).collect();
         if fid && found.iter().all(|s| s.media != media) {
             found.push(Ssrc {
@@ -163,7 +195,11 @@ fn streams(attributes: &Attributes<'_>) -> Vec<Ssrc> {
         if found.len() >= MAX_STREAMS {
             break;
         }
-        let Some(media) = value.split_ascii_whitespace().next().and_then(|w| w.parse().ok()) else {
+        let Some(media) = value
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|w| w.parse().ok())
+        else {
             continue;
         };
         if !secondary.contains(&media) && found.iter().all(|s| s.media != media) {
@@ -178,7 +214,10 @@ mod tests {
     use super::*;
 
     fn of(lines: &[&str]) -> Vec<(u32, Option<u32>)> {
-        let text = format!("v=0\n{}", lines.iter().map(|l| format!("a={l}\n")).collect::<String>());
+        let text = format!(
+            "v=0\n{}",
+            lines.iter().map(|l| format!("a={l}\n")).collect::<String>()
+        );
         streams(&Description::parse(&text).unwrap().session)
             .into_iter()
             .map(|s| (s.media, s.rtx))

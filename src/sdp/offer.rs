@@ -13,7 +13,8 @@ pub(super) struct Offer<'a> {
     pub fingerprints: Vec<Fingerprint>,
     /// What the offer leaves to the server in the DTLS handshake.
     pub setup: Setup,
-    /// The sections to answer, in SDP order: at most one a kind. All others are rejected. One that stands alone need not be bundled.
+    /// The sections to answer, in SDP order: at most one a kind. All others are rejected. One that
+    /// stands alone need not be bundled.
     pub chosen: Vec<Chosen<'a>>,
 }
 
@@ -63,7 +64,8 @@ fn bundle<'a>(description: &Description<'a>) -> Vec<&'a str> {
     group.into_iter().flatten().collect()
 }
 
-/// Mids are RFC 8866 tokens, each used once. Those of up to 16 bytes fit a one-byte header extension.
+/// Mids are RFC 8866 tokens, each used once. Those of up to 16 bytes fit a one-byte header
+/// extension.
 fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
     let mids: Vec<&str> = description
         .media
@@ -73,7 +75,10 @@ fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&b);
     let fits = |mid: &&str| (1..=64).contains(&mid.len()) && mid.bytes().all(token);
     // At most 32 sections, so comparing all with all is cheap.
-    let unique = mids.iter().enumerate().all(|(i, mid)| !mids[..i].contains(mid));
+    let unique = mids
+        .iter()
+        .enumerate()
+        .all(|(i, mid)| !mids[..i].contains(mid));
     if unique && mids.iter().all(fits) {
         Ok(())
     } else {
@@ -82,7 +87,11 @@ fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
 }
 
 /// Picks one section of each kind: the first whose direction fits, else the first.
-fn choose<'a>(role: Role, description: &Description<'a>, bundle: &[&str]) -> Result<Vec<Chosen<'a>>, SdpError> {
+fn choose<'a>(
+    role: Role,
+    description: &Description<'a>,
+    bundle: &[&str],
+) -> Result<Vec<Chosen<'a>>, SdpError> {
     let mut chosen: Vec<Chosen<'a>> = Vec::new();
     let (mut media, mut named) = (false, false);
     // Nothing to bundle it with: RFC 9143 is for two and more.
@@ -94,7 +103,9 @@ fn choose<'a>(role: Role, description: &Description<'a>, bundle: &[&str]) -> Res
             .count()
             == 1;
     for (index, section) in description.media.iter().enumerate() {
-        let Some(kind) = usable(section) else { continue };
+        let Some(kind) = usable(section) else {
+            continue;
+        };
         media = true;
         let mid = section.attributes.first("mid").unwrap_or_default();
         named |= alone || !mid.is_empty();
@@ -129,7 +140,8 @@ fn choose<'a>(role: Role, description: &Description<'a>, bundle: &[&str]) -> Res
     })
 }
 
-/// Audio or video over DTLS-SRTP that the offerer has not switched off itself (port 0, unless it is `bundle-only`).
+/// Audio or video over DTLS-SRTP that the offerer has not switched off itself (port 0, unless it is
+/// `bundle-only`).
 fn usable(section: &Section<'_>) -> Option<Kind> {
     let kind = match section.media {
         "audio" => Kind::Audio,
@@ -150,10 +162,13 @@ fn usable(section: &Section<'_>) -> Option<Kind> {
     (on && secure).then_some(kind)
 }
 
-/// Whether the browser sends (publisher) or receives (viewer) here. Absent means sendrecv (RFC 8866 §6.7).
+/// Whether the browser sends (publisher) or receives (viewer) here. Absent means sendrecv (RFC 8866
+/// §6.7).
 fn fits(role: Role, description: &Description<'_>, section: &Section<'_>) -> bool {
     const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
-    let own = |attributes: &super::lines::Attributes<'_>| DIRECTIONS.into_iter().find(|d| attributes.has(d));
+    let own = |attributes: &super::lines::Attributes<'_>| {
+        DIRECTIONS.into_iter().find(|d| attributes.has(d))
+    };
     let direction = own(&section.attributes)
         .or_else(|| own(&description.session))
         .unwrap_or("sendrecv");
@@ -163,8 +178,9 @@ fn fits(role: Role, description: &Description<'_>, section: &Section<'_>) -> boo
     }
 }
 
-/// One ICE transport, one certificate and rtcp-mux for all chosen sections. A bundled section may leave its transport to the one that the
-/// group names first, even where that carries no media (RFC 9143 §7.1.3, §7.2), so what is absent does not contradict.
+/// One ICE transport, one certificate and rtcp-mux for all chosen sections. A bundled section may
+/// leave its transport to the one that the group names first, even where that carries no media (RFC
+/// 9143 §7.1.3, §7.2), so what is absent does not contradict.
 fn check_transport(
     description: &Description<'_>,
     bundle: &[&str],
@@ -186,7 +202,8 @@ fn check_transport(
     let session_prints = fingerprint::read(&description.session);
     for choice in chosen {
         let section = &description.media[choice.index];
-        // Bundled is multiplexed (RFC 9143 §9.3); a section that leaves its transport to another one may leave this to it too.
+        // Bundled is multiplexed (RFC 9143 §9.3); a section that leaves its transport to another
+        // one may leave this to it too.
         let leaves = bundle.len() > 1 && description.effective(section, "ice-ufrag").is_none();
         let leaves = leaves || section.attributes.has("bundle-only");
         if !section.attributes.has("rtcp-mux") && !leaves {
@@ -200,7 +217,10 @@ fn check_transport(
         if *setup.get_or_insert(left) != left {
             return Err(SdpError::SplitTransport);
         }
-        match (effective(section, "ice-ufrag"), effective(section, "ice-pwd")) {
+        match (
+            effective(section, "ice-ufrag"),
+            effective(section, "ice-pwd"),
+        ) {
             (None, None) => {}
             (Some(ufrag), Some(pwd)) if ice_text(ufrag, 4) && ice_text(pwd, 22) => {
                 if *ice.get_or_insert((ufrag, pwd)) != (ufrag, pwd) {
@@ -210,8 +230,8 @@ fn check_transport(
             _ => return Err(SdpError::BadIceCredentials),
         }
         // RFC 8122 §5: a section's own fingerprints replace the session's.
-        let own =
-            fingerprint::read(&section.attributes)?.map_or_else(|| session_prints.clone(), |own| Ok(Some(own)))?;
+        let own = fingerprint::read(&section.attributes)?
+            .map_or_else(|| session_prints.clone(), |own| Ok(Some(own)))?;
         if let Some(own) = own {
             match &prints {
                 Some(known) if *known != own => return Err(SdpError::SplitTransport),

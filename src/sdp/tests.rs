@@ -73,7 +73,10 @@ fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<Strin
         ufrag: Ufrag::new("serverufrag1").unwrap(),
         pwd: IcePassword::new("serverpassword0123456789".into()),
     };
-    let addresses = ["192.0.2.1:3478".parse().unwrap(), "[2001:db8::1]:3478".parse().unwrap()];
+    let addresses = [
+        "192.0.2.1:3478".parse().unwrap(),
+        "[2001:db8::1]:3478".parse().unwrap(),
+    ];
     let local = Local {
         ice: &ice,
         fingerprint_sha256: &[0xab; 32],
@@ -82,7 +85,10 @@ fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<Strin
     };
     let answer = answer(role, offer, source, &local)?;
     // A later boot reads the same out of the two texts.
-    assert_eq!(negotiated(role, offer, &answer.text).as_ref(), Ok(&answer.negotiated));
+    assert_eq!(
+        negotiated(role, offer, &answer.text).as_ref(),
+        Ok(&answer.negotiated)
+    );
     Ok(answer.text)
 }
 
@@ -121,7 +127,10 @@ fn a_chromium_publisher_gets_one_codec_a_kind_with_everything_it_takes_to_send_w
     let (text, agreed) = publish(CHROMIUM_PUBLISH);
     assert_eq!(
         lines_with(&text, "m="),
-        ["m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97"]
+        [
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+            "m=video 9 UDP/TLS/RTP/SAVPF 96 97"
+        ]
     );
     assert_eq!(lines_with(&text, "a=group"), ["a=group:BUNDLE 0 1"]);
     assert_eq!(lines_with(&text, "a=recvonly").len(), 2);
@@ -169,7 +178,10 @@ fn a_chromium_publisher_gets_one_codec_a_kind_with_everything_it_takes_to_send_w
     );
     assert_eq!(agreed.fingerprints.len(), 1);
     assert_eq!(agreed.fingerprints[0].digest[..4], [0x62, 0x1b, 0xbb, 0x47]);
-    assert_eq!(agreed.address, None, "the browser's own candidates are not looked at");
+    assert_eq!(
+        agreed.address, None,
+        "the browser's own candidates are not looked at"
+    );
 }
 
 #[test]
@@ -177,7 +189,10 @@ fn a_firefox_publisher_with_a_bundle_only_section_is_taken_whole() {
     let (text, agreed) = publish(FIREFOX_PUBLISH);
     assert_eq!(
         lines_with(&text, "m="),
-        ["m=audio 9 UDP/TLS/RTP/SAVPF 109", "m=video 9 UDP/TLS/RTP/SAVPF 120 124"]
+        [
+            "m=audio 9 UDP/TLS/RTP/SAVPF 109",
+            "m=video 9 UDP/TLS/RTP/SAVPF 120 124"
+        ]
     );
     assert_eq!(
         agreed.media[1].ssrcs,
@@ -208,10 +223,16 @@ fn remb_is_agreed_only_without_transport_cc() {
         "Opus parameters come back as offered"
     );
     // Feedback without the header extension is of no use, so REMB stays.
-    let half = CHROMIUM_PUBLISH.replace("transport-wide-cc-extensions-01", "transport-wide-cc-extensions-99");
+    let half = CHROMIUM_PUBLISH.replace(
+        "transport-wide-cc-extensions-01",
+        "transport-wide-cc-extensions-99",
+    );
     let (_, agreed) = publish(&half);
     let video = &agreed.media[1];
-    assert_eq!((video.payloads[0].remb, video.payloads[0].transport_cc), (true, false));
+    assert_eq!(
+        (video.payloads[0].remb, video.payloads[0].transport_cc),
+        (true, false)
+    );
     assert_eq!(video.extensions.transport_cc, None);
 }
 
@@ -242,7 +263,10 @@ fn h265_is_taken_where_a_publisher_has_nothing_else() {
     let both = format!("{head}{video} 49{formats}\r\na=rtpmap:49 H265/90000\r\n{rest}");
     let alone = format!("{head}{video} 49\r\na=rtpmap:49 H265/90000\r\n{rest}");
     assert_eq!(codecs_of(&publish(&both).1, Kind::Video), [Codec::Vp8]);
-    assert_eq!(codecs_of(&publish(&alone).1, Kind::Video), [Codec::H265 { profile: 1 }]);
+    assert_eq!(
+        codecs_of(&publish(&alone).1, Kind::Video),
+        [Codec::H265 { profile: 1 }]
+    );
 }
 
 #[test]
@@ -252,7 +276,11 @@ fn a_dependency_descriptor_needs_elements_of_both_forms() {
         let (head, video) = offer.split_once("m=video").expect("a video section");
         let offer = format!("{head}m=video{}", video.replacen("a=sendonly", id, 1));
         let (text, agreed) = publish(&offer);
-        let video = agreed.media.iter().find(|m| m.kind == Kind::Video).expect("video");
+        let video = agreed
+            .media
+            .iter()
+            .find(|m| m.kind == Kind::Video)
+            .expect("video");
         assert_eq!(
             text.contains("a=extmap:12"),
             video.extensions.dependency_descriptor.is_some()
@@ -260,14 +288,24 @@ fn a_dependency_descriptor_needs_elements_of_both_forms() {
         video.extensions.dependency_descriptor
     };
     assert_eq!(of(CHROMIUM_PUBLISH), Some(12));
-    assert_eq!(of(&CHROMIUM_PUBLISH.replace("a=extmap-allow-mixed\r\n", "")), None);
+    assert_eq!(
+        of(&CHROMIUM_PUBLISH.replace("a=extmap-allow-mixed\r\n", "")),
+        None
+    );
 }
 
 #[test]
 fn mids_order_and_kinds_follow_the_offer() {
     let (text, agreed) = publish(GSTREAMER_PUBLISH);
-    assert_eq!(lines_with(&text, "a=group"), ["a=group:BUNDLE video0 audio1"]);
-    let mids: Vec<(Kind, &str)> = agreed.media.iter().map(|m| (m.kind, m.mid.as_str())).collect();
+    assert_eq!(
+        lines_with(&text, "a=group"),
+        ["a=group:BUNDLE video0 audio1"]
+    );
+    let mids: Vec<(Kind, &str)> = agreed
+        .media
+        .iter()
+        .map(|m| (m.kind, m.mid.as_str()))
+        .collect();
     assert_eq!(mids, [(Kind::Video, "video0"), (Kind::Audio, "audio1")]);
     assert_eq!(codecs_of(&agreed, Kind::Video), [CONSTRAINED_BASELINE]);
 }
@@ -292,7 +330,10 @@ fn a_viewer_gets_all_codecs_with_the_sources_first() {
     assert!(codecs.contains(&Codec::Vp8) && codecs.contains(&Codec::Vp9 { profile: 2 }));
     let video = agreed.media.iter().find(|m| m.kind == Kind::Video).unwrap();
     for payload in &video.payloads {
-        assert!(payload.rtx.is_some() && payload.nack && payload.pli, "{payload:?}");
+        assert!(
+            payload.rtx.is_some() && payload.nack && payload.pli,
+            "{payload:?}"
+        );
         assert!(!payload.transport_cc && !payload.remb, "{payload:?}");
     }
     let m_line = lines_with(&text, "m=video")[0];
@@ -304,7 +345,10 @@ fn a_viewer_gets_all_codecs_with_the_sources_first() {
     assert_eq!(video.extensions.mid, Some(4));
     assert_eq!(
         lines_with(&text, "a=msid"),
-        ["a=msid:rekindle rekindle-audio", "a=msid:rekindle rekindle-video"]
+        [
+            "a=msid:rekindle rekindle-audio",
+            "a=msid:rekindle rekindle-video"
+        ]
     );
     assert_eq!(lines_with(&text, "a=sendonly").len(), 2);
 }
@@ -317,7 +361,10 @@ fn a_viewer_is_told_the_publishers_streams_and_they_are_read_back() {
     };
     let source = Source {
         codecs: vec![],
-        streams: vec![stream(Kind::Audio, 10, None), stream(Kind::Video, 20, Some(21))],
+        streams: vec![
+            stream(Kind::Audio, 10, None),
+            stream(Kind::Video, 20, Some(21)),
+        ],
     };
     for offer in VIEWERS {
         let text = answer_with(Role::Viewer, offer, Some(&source)).unwrap();
@@ -334,7 +381,10 @@ fn a_viewer_is_told_the_publishers_streams_and_they_are_read_back() {
         let mut read = agreed.streams();
         read.sort_by_key(|stream| stream.ssrc.media);
         assert_eq!(read, source.streams);
-        assert!(!watch(offer, &[]).0.contains("a=ssrc"), "what is not known is not told");
+        assert!(
+            !watch(offer, &[]).0.contains("a=ssrc"),
+            "what is not known is not told"
+        );
     }
 }
 
@@ -348,13 +398,28 @@ fn section_of<'a>(text: &'a str, kind: &str) -> &'a str {
 
 #[test]
 fn a_viewer_that_cannot_take_the_source_is_told_the_codec() {
-    let error = try_answer(Role::Viewer, FIREFOX_WATCH, Some(&[Codec::Opus, CONSTRAINED_BASELINE])).unwrap_err();
-    let SdpError::SourceCodec { kind: Kind::Video, .. } = &error else {
+    let error = try_answer(
+        Role::Viewer,
+        FIREFOX_WATCH,
+        Some(&[Codec::Opus, CONSTRAINED_BASELINE]),
+    )
+    .unwrap_err();
+    let SdpError::SourceCodec {
+        kind: Kind::Video, ..
+    } = &error
+    else {
         panic!("{error:?}")
     };
     assert!(error.to_string().contains("H.264 (profile 42e0"), "{error}");
     // One of several is enough, and a source without video asks nothing of the video section.
-    assert!(try_answer(Role::Viewer, FIREFOX_WATCH, Some(&[CONSTRAINED_BASELINE, Codec::Vp8])).is_ok());
+    assert!(
+        try_answer(
+            Role::Viewer,
+            FIREFOX_WATCH,
+            Some(&[CONSTRAINED_BASELINE, Codec::Vp8])
+        )
+        .is_ok()
+    );
     assert!(try_answer(Role::Viewer, FIREFOX_WATCH, Some(&[Codec::Opus])).is_ok());
 }
 
@@ -365,7 +430,10 @@ fn further_sections_and_data_channels_are_rejected_in_place() {
         let lines = lines_with(&text, "m=");
         assert_eq!(lines.len(), 5);
         assert!(lines[0].starts_with("m=video 9 "));
-        assert_eq!(lines[1], format!("m=audio 9 UDP/TLS/RTP/SAVPF {audio_pt} 0 8"));
+        assert_eq!(
+            lines[1],
+            format!("m=audio 9 UDP/TLS/RTP/SAVPF {audio_pt} 0 8")
+        );
         assert!(lines[2].starts_with("m=video 0 ") && lines[3].starts_with("m=audio 0 "));
         assert_eq!(lines[4], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
         assert_eq!(lines_with(&text, "a=group"), ["a=group:BUNDLE 0 1"]);
@@ -406,7 +474,8 @@ fn answers_are_valid_for_an_independent_parser() {
     for (role, offers) in [(Role::Publisher, PUBLISHERS), (Role::Viewer, VIEWERS)] {
         for offer in offers {
             let text = try_answer(role, offer, None).unwrap();
-            let read = rtc_sdp::SessionDescription::unmarshal(&mut std::io::Cursor::new(&text)).unwrap();
+            let read =
+                rtc_sdp::SessionDescription::unmarshal(&mut std::io::Cursor::new(&text)).unwrap();
             assert_eq!(read.marshal(), text);
         }
     }
@@ -442,7 +511,10 @@ fn a_strong_fingerprint_beside_a_weak_one_is_enough() {
         fingerprint::write(&[1; 20])
     );
     let (_, agreed) = publish(&CHROMIUM_PUBLISH.replace("a=fingerprint:sha-256", &sha1));
-    assert_eq!(agreed.fingerprints, publish(CHROMIUM_PUBLISH).1.fingerprints);
+    assert_eq!(
+        agreed.fingerprints,
+        publish(CHROMIUM_PUBLISH).1.fingerprints
+    );
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 /// The addresses that browsers should send media to, the first preferred:
 ///
 /// - the address of the media port, where it is bound to one;
-/// - where HTTP is for this machine only: the loopback address, and then the machine's own one, because Firefox offers no loopback
-///   candidate and needs the other;
+/// - where HTTP is for this machine only: the loopback address, and then the machine's own one,
+///   because Firefox offers no loopback candidate and needs the other;
 /// - where HTTP is bound to one address: that one;
-/// - otherwise the machine's own address. Behind NAT that is not what browsers reach, and `--advertise` has to say it.
+/// - otherwise the machine's own address. Behind NAT that is not what browsers reach, and
+///   `--advertise` has to say it.
 pub(super) fn addresses(http: IpAddr, udp: IpAddr) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     if !udp.is_unspecified() {
@@ -28,9 +29,15 @@ pub(super) fn addresses(http: IpAddr, udp: IpAddr) -> Vec<IpAddr> {
     addresses
 }
 
-/// What is wrong with the addresses that browsers are told, as far as that can be known here. `http` is where HTTP listens, `proxied` says
-/// that a proxy hands it on, `named` that somebody has named the addresses. No address is in the text, which goes to the log.
-pub(super) fn warning(http: IpAddr, proxied: bool, named: bool, advertised: &[IpAddr]) -> Option<&'static str> {
+/// What is wrong with the addresses that browsers are told, as far as that can be known here.
+/// `http` is where HTTP listens, `proxied` says that a proxy hands it on, `named` that somebody has
+/// named the addresses. No address is in the text, which goes to the log.
+pub(super) fn warning(
+    http: IpAddr,
+    proxied: bool,
+    named: bool,
+    advertised: &[IpAddr],
+) -> Option<&'static str> {
     let http = http.to_canonical();
     if http.is_loopback() && !proxied {
         return None;
@@ -43,15 +50,16 @@ pub(super) fn warning(http: IpAddr, proxied: bool, named: bool, advertised: &[Ip
         );
     }
     let public = !proxied && !http.is_unspecified() && !is_private(http);
-    // Who has named a private address knows the network that the browsers are in, unless HTTP shows that it is another one.
+    // Who has named a private address knows the network that the browsers are in, unless HTTP shows
+    // that it is another one.
     (all(is_private) && (public || !named)).then_some(
         "browsers are told to send media to a private address, which only those in the same network can reach; give --advertise the \
          address at which others reach this machine, or the private one if that is what you want",
     )
 }
 
-/// Whether an address has a meaning in some network only: RFC 1918, RFC 6598 (carriers' NAT), RFC 3927, RFC 4193, RFC 4291 §2.5.6, and
-/// loopback.
+/// Whether an address has a meaning in some network only: RFC 1918, RFC 6598 (carriers' NAT), RFC
+/// 3927, RFC 4193, RFC 4291 §2.5.6, and loopback.
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => {
@@ -62,9 +70,11 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// The machine's own addresses: those that the system would send from. A UDP socket that is connected sends nothing.
+/// The machine's own addresses: those that the system would send from. A UDP socket that is
+/// connected sends nothing.
 fn own() -> impl Iterator<Item = IpAddr> {
-    // Addresses for documentation (RFC 5737, RFC 3849): no host has them, so only the default route matches.
+    // Addresses for documentation (RFC 5737, RFC 3849): no host has them, so only the default route
+    // matches.
     const FAR: [(IpAddr, IpAddr); 2] = [
         (
             IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -119,16 +129,27 @@ mod tests {
             let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
             let advertised: Vec<IpAddr> = advertised.iter().map(|text| ip(text)).collect();
             let warning = warning(ip(http), proxied, named, &advertised);
-            assert!(warning.is_none_or(|text| text.contains("--advertise")), "{warning:?}");
+            assert!(
+                warning.is_none_or(|text| text.contains("--advertise")),
+                "{warning:?}"
+            );
             warning.is_some()
         };
         // For this machine only.
-        assert!(!warns("127.0.0.1", false, false, &["127.0.0.1", "10.0.0.1"]));
+        assert!(!warns(
+            "127.0.0.1",
+            false,
+            false,
+            &["127.0.0.1", "10.0.0.1"]
+        ));
         assert!(!warns("::1", false, true, &["127.0.0.1"]));
         // Loopback, where HTTP is for more.
         for http in ["0.0.0.0", "::", "10.0.0.1", "203.0.113.7"] {
             assert!(warns(http, false, true, &["127.0.0.1"]), "{http}");
-            assert!(!warns(http, false, true, &["127.0.0.1", "203.0.113.7"]), "{http}");
+            assert!(
+                !warns(http, false, true, &["127.0.0.1", "203.0.113.7"]),
+                "{http}"
+            );
         }
         assert!(warns("127.0.0.1", true, false, &["127.0.0.1"]));
         // Private: found by itself, or where HTTP is public.
@@ -151,7 +172,10 @@ mod tests {
             "behind a proxy"
         );
         for public in ["203.0.113.7", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
-            assert!(!warns("0.0.0.0", false, false, &[public, "10.0.0.1"]), "{public}");
+            assert!(
+                !warns("0.0.0.0", false, false, &[public, "10.0.0.1"]),
+                "{public}"
+            );
         }
     }
 
@@ -166,7 +190,10 @@ mod tests {
         ] {
             let all = addresses(http, ANY);
             assert!(
-                !all.is_empty() && all.iter().all(|address| !address.is_unspecified() && address.is_ipv4()),
+                !all.is_empty()
+                    && all
+                        .iter()
+                        .all(|address| !address.is_unspecified() && address.is_ipv4()),
                 "{all:?}"
             );
         }

@@ -57,8 +57,14 @@ pub(super) struct ClientAddress(pub IpAddr);
 /// Which handler serves what.
 pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
-        .route("/whip/{*channel}", post(whip::publish).fallback(whip::other_method))
-        .route("/whep/{*channel}", post(whip::watch).fallback(whip::other_method))
+        .route(
+            "/whip/{*channel}",
+            post(whip::publish).fallback(whip::other_method),
+        )
+        .route(
+            "/whep/{*channel}",
+            post(whip::watch).fallback(whip::other_method),
+        )
         .route(
             "/session/{id}",
             axum::routing::delete(session::end).fallback(session::other_method),
@@ -77,9 +83,18 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/channel/{*channel}",
             get(status::channel).fallback(status::other_method),
         )
-        .route("/healthz", get(status::healthz).fallback(status::other_method))
-        .route("/readyz", get(status::readyz).fallback(status::other_method))
-        .route("/metrics", get(metrics::metrics).fallback(status::other_method))
+        .route(
+            "/healthz",
+            get(status::healthz).fallback(status::other_method),
+        )
+        .route(
+            "/readyz",
+            get(status::readyz).fallback(status::other_method),
+        )
+        .route(
+            "/metrics",
+            get(metrics::metrics).fallback(status::other_method),
+        )
         .fallback(assets::serve)
         .layer(from_fn_with_state(app.clone(), middleware::check))
         .with_state(app.clone())

@@ -59,8 +59,8 @@ const ASSETS: &[Asset] = &[
     built_in!("icon.svg"),
 ];
 
-/// The built-in files in gzip's form (RFC 1952), in their order, and their entity tags. Nothing secret is in them, so their length may tell
-/// what it likes.
+/// The built-in files in gzip's form (RFC 1952), in their order, and their entity tags. Nothing
+/// secret is in them, so their length may tell what it likes.
 static COMPRESSED: LazyLock<Vec<(Bytes, String)>> = LazyLock::new(|| {
     let compress = |asset: &Asset| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -74,7 +74,12 @@ static COMPRESSED: LazyLock<Vec<(Bytes, String)>> = LazyLock::new(|| {
 });
 
 /// Entity tags of the built-in files, in their order.
-static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| ASSETS.iter().map(|asset| entity_tag(asset.content)).collect());
+static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    ASSETS
+        .iter()
+        .map(|asset| entity_tag(asset.content))
+        .collect()
+});
 
 /// Longest file that is served from a folder.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -99,7 +104,10 @@ impl Assets {
     async fn find(&self, name: &str) -> Option<(Bytes, String)> {
         let Some(folder) = &self.folder else {
             let place = ASSETS.iter().position(|asset| asset.name == name)?;
-            return Some((Bytes::from_static(ASSETS[place].content), TAGS[place].clone()));
+            return Some((
+                Bytes::from_static(ASSETS[place].content),
+                TAGS[place].clone(),
+            ));
         };
         let path = folder.join(name);
         let content = tokio::task::spawn_blocking(move || {
@@ -115,12 +123,19 @@ impl Assets {
 }
 
 /// Everything that no other route serves.
-pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn serve(
+    State(app): State<Arc<App>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let name = match uri.path() {
         "/" => "index.html",
         path => path.trim_start_matches('/'),
     };
-    let compressed = takes_gzip(&headers).then(|| app.assets.compressed(name)).flatten();
+    let compressed = takes_gzip(&headers)
+        .then(|| app.assets.compressed(name))
+        .flatten();
     let is_compressed = compressed.is_some();
     let found = match compressed {
         None if is_name(name) => app.assets.find(name).await,
@@ -136,14 +151,21 @@ pub(super) async fn serve(State(app): State<Arc<App>>, method: Method, uri: Uri,
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split(',').any(|known| known.trim() == tag || known.trim() == "*"));
+        .any(|value| {
+            value
+                .split(',')
+                .any(|known| known.trim() == tag || known.trim() == "*")
+        });
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         content.into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(content_type(name)),
+    );
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     if is_compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -164,15 +186,22 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
         .flat_map(|value| value.split(','));
     codings.any(|coding| {
         let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let weight = parts.find_map(|part| part.strip_prefix("q=")).unwrap_or("1");
+        let is_gzip = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .unwrap_or("1");
         is_gzip && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
     })
 }
 
 /// A plain file name: no folder, nothing hidden, nothing encoded.
 fn is_name(name: &str) -> bool {
-    !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -210,7 +239,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_page_is_built_in() {
-        let (content, tag) = Assets::new(None).find("index.html").await.expect("the page");
+        let (content, tag) = Assets::new(None)
+            .find("index.html")
+            .await
+            .expect("the page");
         assert!(!content.is_empty());
         assert_eq!(tag, entity_tag(&content));
         assert!(Assets::new(None).find("nothing.js").await.is_none());
@@ -237,7 +269,13 @@ mod tests {
             )]))
         };
         assert!(takes("gzip, deflate, br, zstd") && takes("br;q=1.0, GZIP;q=0.5"));
-        assert!(!takes("br") && !takes("gzip;q=0") && !takes("") && !takes("xgzip") && !takes_gzip(&HeaderMap::new()));
+        assert!(
+            !takes("br")
+                && !takes("gzip;q=0")
+                && !takes("")
+                && !takes("xgzip")
+                && !takes_gzip(&HeaderMap::new())
+        );
         let assets = Assets::new(None);
         for asset in ASSETS {
             let (content, tag) = assets.compressed(asset.name).expect("built in");
@@ -249,7 +287,11 @@ mod tests {
             assert!(content.len() < asset.content.len() && tag != entity_tag(asset.content));
         }
         assert!(assets.compressed("nothing.js").is_none());
-        assert!(Assets::new(Some("elsewhere".into())).compressed("index.html").is_none());
+        assert!(
+            Assets::new(Some("elsewhere".into()))
+                .compressed("index.html")
+                .is_none()
+        );
     }
 
     #[test]

@@ -18,10 +18,14 @@ use super::problem::Problem;
 #[non_exhaustive]
 pub enum TokenError {
     /// It is empty: it would keep nobody out.
-    #[error("it is empty; take it out of the settings, or give a token such as `openssl rand -hex 16` prints")]
+    #[error(
+        "it is empty; take it out of the settings, or give a token such as `openssl rand -hex 16` prints"
+    )]
     Empty,
     /// No client could send it (RFC 6750 §2.1).
-    #[error("it has a character that a bearer token cannot have; use letters, digits and - . _ ~ + /")]
+    #[error(
+        "it has a character that a bearer token cannot have; use letters, digits and - . _ ~ + /"
+    )]
     Character,
     /// Its file cannot be read.
     #[error("its file {path} cannot be read: {source}", path = path.display())]
@@ -84,7 +88,9 @@ impl Token {
         };
         let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize + 1));
         let file = File::open(path).map_err(unreadable)?;
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(MAX_FILE)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
         let token = Self::new(text.lines().next().unwrap_or_default().trim_end())?;
         Ok(Self {
             file: Some(path.to_owned()),
@@ -92,12 +98,15 @@ impl Token {
         })
     }
 
-    /// Reads its file again, if it has one. Whether it is another token now; after an error the old one stays.
+    /// Reads its file again, if it has one. Whether it is another token now; after an error the old
+    /// one stays.
     ///
     /// # Errors
     /// Those of [`Token::read`]; [`TokenError::NotAFile`] where reading could wait for ever.
     pub fn read_again(&self) -> Result<bool, TokenError> {
-        let Some(path) = &self.file else { return Ok(false) };
+        let Some(path) = &self.file else {
+            return Ok(false);
+        };
         if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
             return Err(TokenError::NotAFile(path.clone()));
         }
@@ -146,7 +155,11 @@ pub(super) fn shows(token: Option<&Token>, headers: &HeaderMap) -> bool {
 }
 
 /// Lets a request through only where it shows the token; `realm` says what for.
-pub(super) fn require(token: Option<&Token>, headers: &HeaderMap, realm: &'static str) -> Result<(), Problem> {
+pub(super) fn require(
+    token: Option<&Token>,
+    headers: &HeaderMap,
+    realm: &'static str,
+) -> Result<(), Problem> {
     if shows(token, headers) {
         return Ok(());
     }
@@ -159,7 +172,11 @@ pub(super) fn require(token: Option<&Token>, headers: &HeaderMap, realm: &'stati
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
@@ -171,7 +188,10 @@ mod tests {
 
     fn with(value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).expect("a header"));
+        headers.insert(
+            header::AUTHORIZATION,
+            HeaderValue::from_str(value).expect("a header"),
+        );
         headers
     }
 
@@ -214,7 +234,10 @@ mod tests {
     fn a_token_that_no_client_could_send_is_refused() {
         assert!(matches!(Token::new(""), Err(TokenError::Empty)));
         assert!(matches!(Token::new("=="), Err(TokenError::Empty)));
-        assert!(matches!(Token::new("two words"), Err(TokenError::Character)));
+        assert!(matches!(
+            Token::new("two words"),
+            Err(TokenError::Character)
+        ));
         assert!(matches!(Token::new("tökn"), Err(TokenError::Character)));
         assert!(Token::new("YWJj+/-._~==").is_ok());
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a proxy takes off the front of a path before it passes a request on, and what the server therefore puts before the paths that it
-/// gives out. Nothing where the server is at the top.
+/// What a proxy takes off the front of a path before it passes a request on, and what the server
+/// therefore puts before the paths that it gives out. Nothing where the server is at the top.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct BasePath(String);
@@ -53,11 +53,14 @@ impl fmt::Display for BasePath {
     }
 }
 
-/// Characters that a header and a URL take as they are (RFC 3986 §2.3), and no step through folders.
+/// Characters that a header and a URL take as they are (RFC 3986 §2.3), and no step through
+/// folders.
 fn is_part(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with('.')
-        && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
+        && part
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
 }
 
 #[cfg(test)]

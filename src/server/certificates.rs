@@ -34,22 +34,32 @@ impl Certificate {
     fn new(identity: &Identity) -> Self {
         Self {
             sha256: identity.sha256(),
-            other: sdp::fingerprint_value("sha-512", &identity.fingerprint(FingerprintHash::Sha512)),
+            other: sdp::fingerprint_value(
+                "sha-512",
+                &identity.fingerprint(FingerprintHash::Sha512),
+            ),
             ids: identity.mac_key(IDS),
         }
     }
 
-    /// HMAC-SHA-256 (RFC 2104) of the user name fragment, cut to 128 bits: nobody can guess it, and it is the same in every boot.
+    /// HMAC-SHA-256 (RFC 2104) of the user name fragment, cut to 128 bits: nobody can guess it, and
+    /// it is the same in every boot.
     fn tag(&self, ufrag: &Ufrag) -> [u8; session_id::TAG] {
-        let [tag @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.ids.tag(&[ufrag.as_str().as_bytes()]);
+        let [tag @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            self.ids.tag(&[ufrag.as_str().as_bytes()]);
         tag
     }
 }
 
 impl Certificates {
     /// The certificate that new peers get, and those that peers of earlier boots go by.
-    pub(super) fn new<'a>(current: &Identity, earlier: impl IntoIterator<Item = &'a Identity>) -> Self {
-        let earlier = earlier.into_iter().map(|identity| Arc::new(Certificate::new(identity)));
+    pub(super) fn new<'a>(
+        current: &Identity,
+        earlier: impl IntoIterator<Item = &'a Identity>,
+    ) -> Self {
+        let earlier = earlier
+            .into_iter()
+            .map(|identity| Arc::new(Certificate::new(identity)));
         Self {
             current: Certificate::new(current),
             earlier: RwLock::new(earlier.collect()),
@@ -62,15 +72,22 @@ impl Certificates {
     }
 
     fn earlier(&self) -> Vec<Arc<Certificate>> {
-        self.earlier.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.earlier
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// SHA-256 of those that no new peer gets.
     pub(super) fn earlier_sha256(&self) -> Vec<[u8; 32]> {
-        self.earlier().iter().map(|certificate| certificate.sha256).collect()
+        self.earlier()
+            .iter()
+            .map(|certificate| certificate.sha256)
+            .collect()
     }
 
-    /// Forgets some of those that no new peer gets, by their SHA-256, and wipes the keys of their ids.
+    /// Forgets some of those that no new peer gets, by their SHA-256, and wipes the keys of their
+    /// ids.
     pub(super) fn forget(&self, gone: &[[u8; 32]]) {
         let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
         earlier.retain(|certificate| !gone.contains(&certificate.sha256));
@@ -79,20 +96,24 @@ impl Certificates {
     /// The other hash of a peer's certificate, by its SHA-256.
     pub(super) fn other(&self, sha256: &[u8; 32]) -> String {
         let earlier = self.earlier();
-        let found = earlier.iter().find(|certificate| certificate.sha256 == *sha256);
+        let found = earlier
+            .iter()
+            .find(|certificate| certificate.sha256 == *sha256);
         found
             .map_or(&self.current.other, |certificate| &certificate.other)
             .clone()
     }
 
-    /// The id of a new peer's session: who holds it may end the session and read its events. The user name fragment alone travels in
-    /// clear in every STUN request, so a tag that only this server can make stands behind it. Nothing else of it needs to be kept.
+    /// The id of a new peer's session: who holds it may end the session and read its events. The
+    /// user name fragment alone travels in clear in every STUN request, so a tag that only this
+    /// server can make stands behind it. Nothing else of it needs to be kept.
     pub(super) fn session_id(&self, ufrag: &Ufrag) -> String {
         session_id::format(ufrag, &self.current.tag(ufrag))
     }
 
-    /// The peer that an id names, if its tag is right for one of the certificates, and SHA-256 of that one: the peer must go by it, or
-    /// whoever got hold of an old private key could make ids for new peers. Compared in constant time.
+    /// The peer that an id names, if its tag is right for one of the certificates, and SHA-256 of
+    /// that one: the peer must go by it, or whoever got hold of an old private key could make ids
+    /// for new peers. Compared in constant time.
     pub(super) fn verify(&self, id: &str) -> Option<(Ufrag, [u8; 32])> {
         let (ufrag, tag) = session_id::parse(id)?;
         let earlier = self.earlier();
@@ -124,7 +145,10 @@ mod tests {
         let after = Certificates::new(&new, [&old]);
         assert_ne!(after.session_id(&ufrag()), id);
         assert_eq!(after.verify(&id), Some((ufrag(), old.sha256())));
-        assert_eq!(after.verify(&after.session_id(&ufrag())), Some((ufrag(), new.sha256())));
+        assert_eq!(
+            after.verify(&after.session_id(&ufrag())),
+            Some((ufrag(), new.sha256()))
+        );
         assert_eq!(after.other(&old.sha256()), before.current().other);
     }
 

@@ -1,4 +1,5 @@
-//! The end of connections when the server stops: no request that a client has sent is lost, and nobody waits for the others.
+//! The end of connections when the server stops: no request that a client has sent is lost, and
+//! nobody waits for the others.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +10,11 @@ use axum::http::{HeaderValue, Response, header};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// For so long after a connection was taken its first request is waited for. A client that connects asks at once; one that does
-/// not has connected for later.
+/// For so long after a connection was taken its first request is waited for. A client that connects
+/// asks at once; one that does not has connected for later.
 const FIRST: Duration = Duration::from_millis(100);
-/// For so long a connection between two requests is looked at once more: what lies in the kernel is read.
+/// For so long a connection between two requests is looked at once more: what lies in the kernel is
+/// read.
 const BETWEEN: Duration = Duration::from_millis(2);
 
 /// Knows when all has been answered.
@@ -36,7 +38,8 @@ impl Drain {
         })))
     }
 
-    /// Completes when every connection has ended or is an event stream. No connection may be taken any more.
+    /// Completes when every connection has ended or is an event stream. No connection may be taken
+    /// any more.
     pub(super) async fn finished(mut self) {
         drop(self.busy);
         self.idle.recv().await;
@@ -61,8 +64,8 @@ impl Talk {
         self.state(|state| state.asked = true);
     }
 
-    /// An answer goes out. An event stream has no end of its own, so nobody waits for it; after any other answer of a server that is
-    /// stopping, the client should ask elsewhere (RFC 9112 §9.6).
+    /// An answer goes out. An event stream has no end of its own, so nobody waits for it; after any
+    /// other answer of a server that is stopping, the client should ask elsewhere (RFC 9112 §9.6).
     pub(super) fn answers(&self, response: &mut Response<Body>, stopping: bool) {
         let stream = response
             .headers()

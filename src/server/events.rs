@@ -1,7 +1,8 @@
-//! A session's events, as server-sent events (HTML Living Standard §9.2), announced as the WHEP drafts do.
+//! A session's events, as server-sent events (HTML Living Standard §9.2), announced as the WHEP
+//! drafts do.
 //!
-//! The end of the stream is the fastest way for a page to learn that the server is gone: the kernel closes the connection when the
-//! process dies.
+//! The end of the stream is the fastest way for a page to learn that the server is gone: the kernel
+//! closes the connection when the process dies.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,12 +24,14 @@ use super::Mode;
 
 /// How often an idle stream says that it is alive, for proxies that close silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Events that a slow client may be behind; a stream that falls further back is ended, and the page opens a new one.
+/// Events that a slow client may be behind; a stream that falls further back is ended, and the page
+/// opens a new one.
 pub(super) const BACKLOG: usize = 16;
-/// Events that a session opens with, and the next ones: they come for all sessions of a stream at once.
+/// Events that a session opens with, and the next ones: they come for all sessions of a stream at
+/// once.
 const OPENING: usize = 6;
-/// How long a page's EventSource waits until it connects anew, in milliseconds. It finds a restarted server quickly, and ten
-/// thousand of them do not drown one that is starting.
+/// How long a page's EventSource waits until it connects anew, in milliseconds. It finds a
+/// restarted server quickly, and ten thousand of them do not drown one that is starting.
 const RETRY: u32 = 500;
 
 /// The kinds of events.
@@ -50,7 +53,8 @@ pub(super) enum Kind {
     Active,
     /// The channel's source went (the WHEP drafts' name).
     Inactive,
-    /// Keys are not in use any more. Said in a stream that other sessions share; a stream of the session's own ends.
+    /// Keys are not in use any more. Said in a stream that other sessions share; a stream of the
+    /// session's own ends.
     Disconnected,
 }
 
@@ -85,7 +89,8 @@ impl Kinds {
     pub(super) const SHARED: Kinds = Kinds(0b1_0011_1111);
 
     /// Names as in a `Link` header: what can be subscribed to.
-    pub(super) const NAMES: &str = "hello,connected,handshake,source,gone,unheard,active,inactive,disconnected";
+    pub(super) const NAMES: &str =
+        "hello,connected,handshake,source,gone,unheard,active,inactive,disconnected";
 
     /// The kinds of these names; names that are not known are left out.
     pub(super) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -124,7 +129,8 @@ pub(super) struct Frame {
 /// What the first event of a stream says.
 pub(super) struct Hello<'a> {
     pub boot: u64,
-    /// Another in every process, also where two have the same boot number because the first was killed before its own was durable.
+    /// Another in every process, also where two have the same boot number because the first was
+    /// killed before its own was durable.
     pub process: &'a str,
     pub mode: Mode,
     pub role: Role,
@@ -134,7 +140,8 @@ pub(super) struct Hello<'a> {
     pub handshaking: bool,
     /// It is new, and no ICE check has come in time.
     pub unheard: bool,
-    /// What the handshakes of all who have no keys take the server together: for so long one may be late.
+    /// What the handshakes of all who have no keys take the server together: for so long one may be
+    /// late.
     pub patience: Duration,
     pub source: bool,
     pub streams: &'a [sdp::Stream],
@@ -183,22 +190,32 @@ impl Frame {
 
     pub(super) fn connected(resumed: bool, took: Duration) -> Self {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        Self::new(Kind::Connected, &json!({ "resumed": resumed, "took_ms": took_ms }))
+        Self::new(
+            Kind::Connected,
+            &json!({ "resumed": resumed, "took_ms": took_ms }),
+        )
     }
 
     /// The channel's source: in this server's words, and in those of the WHEP drafts.
     pub(super) fn source(live: bool, streams: &[sdp::Stream]) -> [Self; 2] {
         let draft = if live { Kind::Active } else { Kind::Inactive };
         [
-            Self::new(Kind::Source, &json!({ "live": live, "streams": streams_json(streams) })),
+            Self::new(
+                Kind::Source,
+                &json!({ "live": live, "streams": streams_json(streams) }),
+            ),
             Self::new(draft, &json!({})),
         ]
     }
 
-    /// Whether packets of a new peer's are missed; how long they were waited for before that was said.
+    /// Whether packets of a new peer's are missed; how long they were waited for before that was
+    /// said.
     pub(super) fn unheard(unheard: bool) -> Self {
         let after_ms = u64::try_from(UNHEARD.as_millis()).unwrap_or(u64::MAX);
-        Self::new(Kind::Unheard, &json!({ "unheard": unheard, "after_ms": after_ms }))
+        Self::new(
+            Kind::Unheard,
+            &json!({ "unheard": unheard, "after_ms": after_ms }),
+        )
     }
 
     pub(super) fn gone(why: Departure) -> Self {
@@ -226,7 +243,8 @@ pub(super) const fn reason(why: Departure) -> &'static str {
     }
 }
 
-/// What a stream is told: an event, and before it, where several sessions share the stream, a line that names the session.
+/// What a stream is told: an event, and before it, where several sessions share the stream, a line
+/// that names the session.
 pub(super) struct Told {
     session: Option<Bytes>,
     pub(super) frame: Frame,
@@ -237,7 +255,8 @@ pub(super) struct Told {
 pub(super) struct Tap {
     frames: mpsc::Sender<Told>,
     session: Option<Bytes>,
-    /// The client has fallen behind: the whole stream ends, since nobody could tell what is missing.
+    /// The client has fallen behind: the whole stream ends, since nobody could tell what is
+    /// missing.
     behind: Arc<AtomicBool>,
 }
 
@@ -265,7 +284,10 @@ impl Tap {
             session: self.session.clone(),
             frame: frame.clone(),
         };
-        let all = !self.is_closed() && frames.iter().all(|frame| self.frames.try_send(told(frame)).is_ok());
+        let all = !self.is_closed()
+            && frames
+                .iter()
+                .all(|frame| self.frames.try_send(told(frame)).is_ok());
         if !all {
             self.behind.store(true, Ordering::Relaxed);
         }
@@ -273,7 +295,8 @@ impl Tap {
     }
 }
 
-/// The body of an event stream: ends when all its sessions do, when the server stops, and when the client falls behind.
+/// The body of an event stream: ends when all its sessions do, when the server stops, and when the
+/// client falls behind.
 pub(super) struct EventStream {
     frames: mpsc::Receiver<Told>,
     behind: Arc<AtomicBool>,
@@ -314,7 +337,9 @@ impl Stream for EventStream {
             }
             match told {
                 Some(Told { session, frame }) if self.kinds.has(frame.kind) => {
-                    let text = session.map_or(frame.text.clone(), |session| [session, frame.text].concat().into());
+                    let text = session.map_or(frame.text.clone(), |session| {
+                        [session, frame.text].concat().into()
+                    });
                     return Poll::Ready(Some(Ok(text)));
                 }
                 Some(_) => {}
@@ -345,7 +370,10 @@ mod tests {
         }
         let names: Vec<&str> = Kind::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(names.join(","), Kinds::NAMES);
-        assert_eq!(Kinds::OWN.names(), "hello,connected,handshake,source,gone,unheard");
+        assert_eq!(
+            Kinds::OWN.names(),
+            "hello,connected,handshake,source,gone,unheard"
+        );
         assert_eq!(
             Kinds::SHARED.names(),
             "hello,connected,handshake,source,gone,unheard,disconnected"
@@ -391,7 +419,8 @@ mod tests {
         let hello = Frame::hello(&hello);
         let lines: Vec<&str> = text(&hello).lines().collect();
         assert_eq!(lines[..2], ["retry: 500", "event: hello"]);
-        let data: serde_json::Value = serde_json::from_str(&lines[2]["data: ".len()..]).expect("JSON");
+        let data: serde_json::Value =
+            serde_json::from_str(&lines[2]["data: ".len()..]).expect("JSON");
         assert_eq!(data["boot"], 3);
         assert_eq!(data["process"], "0123456789abcdef");
         assert_eq!(data["mode"], "rehandshake");
@@ -410,7 +439,12 @@ mod tests {
         let first = stream.next().await.expect("an event").expect("infallible");
         assert!(first.starts_with(b"event: gone"));
         assert_eq!(
-            stream.next().await.expect("a heartbeat").expect("infallible").as_ref(),
+            stream
+                .next()
+                .await
+                .expect("a heartbeat")
+                .expect("infallible")
+                .as_ref(),
             b":\n\n"
         );
         drop(tap);
@@ -428,7 +462,9 @@ mod tests {
         assert_eq!(next().await.as_deref(), Some(text.as_bytes()));
         let text = "session: b\nevent: gone\ndata: {\"reason\":\"unknown-session\"}\n\n";
         assert_eq!(next().await.as_deref(), Some(text.as_bytes()));
-        let told = (0..100).take_while(|_| a.tell(&[Frame::handshake()])).count();
+        let told = (0..100)
+            .take_while(|_| a.tell(&[Frame::handshake()]))
+            .count();
         assert_eq!(told, BACKLOG + OPENING);
         assert!(b.is_closed(), "what it is told would come after a gap");
         assert_eq!(next().await, None);

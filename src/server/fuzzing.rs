@@ -49,7 +49,8 @@ impl World {
         let keys = KeyFile::generate(&folder.join("key")).expect("a key file");
         let opened = Vault::open(&folder.join("state"), keys, SystemTime::now()).expect("a vault");
         let identity = opened.identity;
-        let dtls = peer::Dtls::new(identity.certificate_der(), identity.private_key_der()).expect("DTLS takes it");
+        let dtls = peer::Dtls::new(identity.certificate_der(), identity.private_key_der())
+            .expect("DTLS takes it");
         let config = broadcast::Config {
             max_peers: 16,
             consent: Duration::from_secs(1),
@@ -62,7 +63,10 @@ impl World {
             .start(config, Arc::new(dtls), opened.reader, [7; 32])
             .expect("threads");
         let (record_writer, forget) = RecordWriter::channel();
-        let (vault, sessions) = (Arc::new(opened.vault), Arc::new(Sessions::new(0, Instant::now())));
+        let (vault, sessions) = (
+            Arc::new(opened.vault),
+            Arc::new(Sessions::new(0, Instant::now())),
+        );
         let certificates = Arc::new(Certificates::new(&identity, []));
         let earlier = Earlier {
             certificates: certificates.clone(),
@@ -111,7 +115,8 @@ impl Drop for World {
     }
 }
 
-/// All that a client sends over one connection. Whatever it is, the connection ends, and what came back is HTTP.
+/// All that a client sends over one connection. Whatever it is, the connection ends, and what came
+/// back is HTTP.
 pub fn http(data: &[u8]) {
     WORLD.with(|world| {
         let answered = world.runtime.block_on(async {
@@ -123,14 +128,26 @@ pub fn http(data: &[u8]) {
             client.shutdown().await.expect("half closed");
             let (_stop, mut stopping) = watch::channel(false);
             let (router, talk) = (world.router.clone(), Drain::new().talk());
-            let served = listen::converse(server, Ipv4Addr::LOCALHOST.into(), router, &mut stopping, talk);
+            let served = listen::converse(
+                server,
+                Ipv4Addr::LOCALHOST.into(),
+                router,
+                &mut stopping,
+                talk,
+            );
             tokio::time::timeout(Duration::from_secs(20), served)
                 .await
                 .expect("the connection ends");
             let mut answered = Vec::new();
-            client.read_to_end(&mut answered).await.expect("what came back");
+            client
+                .read_to_end(&mut answered)
+                .await
+                .expect("what came back");
             answered
         });
-        assert!(answered.is_empty() || answered.starts_with(b"HTTP/1."), "not HTTP");
+        assert!(
+            answered.is_empty() || answered.starts_with(b"HTTP/1."),
+            "not HTTP"
+        );
     });
 }

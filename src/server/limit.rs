@@ -1,4 +1,5 @@
-//! What one address may have: how often it may start a session (a token bucket), and how many sessions and connections it may hold.
+//! What one address may have: how often it may start a session (a token bucket), and how many
+//! sessions and connections it may hold.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -92,7 +93,14 @@ impl Places {
 
     /// A place for an address, if it has not as many as it may have.
     pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
-        self.count(address, if self.most == 0 { usize::MAX } else { self.most })
+        self.count(
+            address,
+            if self.most == 0 {
+                usize::MAX
+            } else {
+                self.most
+            },
+        )
     }
 
     /// A place for somebody who is here already.
@@ -117,7 +125,11 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self
+            .places
+            .taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -151,7 +163,10 @@ mod tests {
         }
         let wait = limiter.take(A, start).expect_err("the burst is used up");
         assert_eq!(wait, Duration::from_millis(500));
-        assert!(limiter.take(B, start).is_ok(), "another address has its own bucket");
+        assert!(
+            limiter.take(B, start).is_ok(),
+            "another address has its own bucket"
+        );
         assert!(limiter.take(A, start + Duration::from_millis(500)).is_ok());
         assert!(limiter.take(A, start + Duration::from_millis(500)).is_err());
     }
@@ -164,8 +179,16 @@ mod tests {
             let address = format!("2001:db8::{i}").parse().expect("address");
             assert!(limiter.take(address, now).is_ok());
         }
-        assert!(limiter.take("2001:db8::ffff".parse().expect("address"), now).is_err());
-        assert!(limiter.take("2001:db8:0:1::1".parse().expect("address"), now).is_ok());
+        assert!(
+            limiter
+                .take("2001:db8::ffff".parse().expect("address"), now)
+                .is_err()
+        );
+        assert!(
+            limiter
+                .take("2001:db8:0:1::1".parse().expect("address"), now)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -202,7 +225,10 @@ mod tests {
         drop(_kept);
         assert!(places.take(A).is_some());
         drop(_second);
-        assert!(places.taken.lock().expect("lock").is_empty(), "no memory is kept");
+        assert!(
+            places.taken.lock().expect("lock").is_empty(),
+            "no memory is kept"
+        );
     }
 
     #[test]

@@ -27,16 +27,19 @@ use super::problem::Problem;
 
 /// Connections that may wait to be taken: after a restart all pages connect at once.
 const BACKLOG: i32 = 4096;
-/// What the kernel keeps for a client that has not read it yet, in bytes; it counts its own bookkeeping in.
+/// What the kernel keeps for a client that has not read it yet, in bytes; it counts its own
+/// bookkeeping in.
 const SEND_BUFFER: usize = 256 << 10;
-/// A connection is closed when for so long, in ms, its client has read nothing of what waits for it (RFC 5482; in Linux also where the
-/// client's receive window is closed).
+/// A connection is closed when for so long, in ms, its client has read nothing of what waits for it
+/// (RFC 5482; in Linux also where the client's receive window is closed).
 const UNREAD_TIME_MS: u32 = 15_000;
-/// How long a client may take for a request's head. A connection that idles between requests is closed after it too.
+/// How long a client may take for a request's head. A connection that idles between requests is
+/// closed after it too.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
-/// Connections that are being told at once that there are too many; beyond that they are just closed.
+/// Connections that are being told at once that there are too many; beyond that they are just
+/// closed.
 pub(super) const REFUSALS: usize = 32;
 /// How long a client may take to read so.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
@@ -60,7 +63,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Takes a listening socket, bound here or passed by a service manager, which may have set it up otherwise. Needs a tokio runtime around it.
+/// Takes a listening socket, bound here or passed by a service manager, which may have set it up
+/// otherwise. Needs a tokio runtime around it.
 pub(super) fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     set_up(&socket)?;
     // Again, on a socket that listens already: only the length of the queue changes.
@@ -91,9 +95,10 @@ struct Held {
     _place: Place,
 }
 
-/// Takes connections until `stop` turns true, and then lets requests under way finish, but not event streams: those last until the end,
-/// so that no page hears of the stop before it must. A connection that the process has not taken yet stays in the socket's queue, for the
-/// next process that listens there.
+/// Takes connections until `stop` turns true, and then lets requests under way finish, but not
+/// event streams: those last until the end, so that no page hears of the stop before it must. A
+/// connection that the process has not taken yet stays in the socket's queue, for the next process
+/// that listens there.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -101,7 +106,9 @@ pub(super) async fn serve(
     mut stop: watch::Receiver<bool>,
     grace: Duration,
 ) -> Streams {
-    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let permits = Arc::new(Semaphore::new(
+        limits.connections.min(Semaphore::MAX_PERMITS),
+    ));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let places = Places::new(limits.per_address);
     let drain = Drain::new();
@@ -166,12 +173,16 @@ async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
 }
 
 /// The next connection; `None` when the server stops.
-async fn next(listener: &TcpListener, stop: &mut watch::Receiver<bool>) -> Option<(TcpStream, SocketAddr)> {
+async fn next(
+    listener: &TcpListener,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<(TcpStream, SocketAddr)> {
     let accept = async {
         loop {
             match listener.accept().await {
                 Ok(accepted) => return Some(accepted),
-                // A client that hung up while it waited, or no descriptors left: neither may end the server.
+                // A client that hung up while it waited, or no descriptors left: neither may end
+                // the server.
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be taken");
                     tokio::time::sleep(PAUSE).await;
@@ -199,21 +210,29 @@ async fn connection(
     talk: Talk,
     _held: Held,
 ) {
-    // Events are small and must not wait for each other. An error means that the client is gone already.
+    // Events are small and must not wait for each other. An error means that the client is gone
+    // already.
     let _ = stream.set_nodelay(true);
     converse(stream, client.ip(), router, &mut stop, talk).await;
 }
 
 /// HTTP over anything that carries bytes.
-pub(super) async fn converse<S>(stream: S, client: IpAddr, router: Router, stop: &mut watch::Receiver<bool>, talk: Talk)
-where
+pub(super) async fn converse<S>(
+    stream: S,
+    client: IpAddr,
+    router: Router,
+    stop: &mut watch::Receiver<bool>,
+    talk: Talk,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
     let (stopping, said) = (stop.clone(), talk.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ClientAddress(client.to_canonical()));
+        request
+            .extensions_mut()
+            .insert(ClientAddress(client.to_canonical()));
         said.asked();
         let (stopping, said, answer) = (stopping.clone(), said.clone(), router.call(request));
         async move {
@@ -242,7 +261,8 @@ where
     let _ = connection.await;
 }
 
-/// Raises the limit of open files as far as the system lets us towards `wanted`: every event stream is one. Returns the limit.
+/// Raises the limit of open files as far as the system lets us towards `wanted`: every event stream
+/// is one. Returns the limit.
 pub(crate) fn raise_open_files(wanted: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

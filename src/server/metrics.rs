@@ -1,5 +1,5 @@
-//! `GET /metrics`: counts in Prometheus' text format (version 0.0.4), for operators. Names and units follow
-//! <https://prometheus.io/docs/practices/naming/>.
+//! `GET /metrics`: counts in Prometheus' text format (version 0.0.4), for operators. Names and
+//! units follow <https://prometheus.io/docs/practices/naming/>.
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
@@ -26,7 +26,9 @@ pub(super) async fn metrics(
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let near = !app.behind_proxy && client.to_canonical().is_loopback() && !middleware::is_forwarded(&headers);
+    let near = !app.behind_proxy
+        && client.to_canonical().is_loopback()
+        && !middleware::is_forwarded(&headers);
     if !near {
         match &app.publish {
             Some(token) => auth::require(Some(token), &headers, "read metrics")?,
@@ -49,7 +51,10 @@ impl Text {
     /// What a metric is, before its values.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "# HELP rekindle_{name} {help}\n# TYPE rekindle_{name} {kind}");
+        let _ = writeln!(
+            self.0,
+            "# HELP rekindle_{name} {help}\n# TYPE rekindle_{name} {kind}"
+        );
     }
 
     fn value(&mut self, name: &str, labels: &str, value: impl Display) {
@@ -62,7 +67,8 @@ impl Text {
         self.value(name, "", value);
     }
 
-    /// A metric with a value for each value of a label. These need no escaping: they are words of this program's, or names of channels.
+    /// A metric with a value for each value of a label. These need no escaping: they are words of
+    /// this program's, or names of channels.
     fn each<V: Display, L: Display>(
         &mut self,
         (name, kind): (&str, &str),
@@ -80,7 +86,11 @@ impl Text {
         self.head(name, "histogram", help);
         for (bound_ms, count) in times.cumulative() {
             let bound = seconds(Duration::from_millis(bound_ms));
-            self.value(&format!("{name}_bucket"), &format!("{{le=\"{bound}\"}}"), count);
+            self.value(
+                &format!("{name}_bucket"),
+                &format!("{{le=\"{bound}\"}}"),
+                count,
+            );
         }
         self.value(&format!("{name}_bucket"), "{le=\"+Inf\"}", times.count);
         self.value(&format!("{name}_sum"), "", seconds(times.sum));
@@ -102,9 +112,19 @@ fn render(app: &App, snapshot: &Snapshot) -> String {
 
 fn process(text: &mut Text, app: &App) {
     let counts = app.sessions.counts();
-    text.one("boot", "gauge", "Which life of the server this is.", app.boot);
+    text.one(
+        "boot",
+        "gauge",
+        "Which life of the server this is.",
+        app.boot,
+    );
     let uptime = app.started.elapsed().as_secs();
-    text.one("uptime_seconds", "gauge", "Seconds since the process started.", uptime);
+    text.one(
+        "uptime_seconds",
+        "gauge",
+        "Seconds since the process started.",
+        uptime,
+    );
     text.each(
         ("peers", "gauge"),
         "Browsers by state: connected; awaited since the last boot; joining.",
@@ -120,16 +140,22 @@ fn process(text: &mut Text, app: &App) {
 /// Who came back from the last boot, when, and who did not; how sessions ended.
 fn comings_and_goings(text: &mut Text, tally: &Tally) {
     if let Some(ready) = tally.ready {
-        let help =
-            "Seconds from the start of the process until all records of the last boot were read and newcomers let in.";
+        let help = "Seconds from the start of the process until all records of the last boot were read and newcomers let in.";
         text.one("ready_seconds", "gauge", help, seconds(ready));
     }
     let help = "Browsers of the last boot that have keys again.";
     text.one("peers_resumed_total", "counter", help, tally.resumed.count);
-    let help = "Seconds from the start of the process until a browser of the last boot had keys again.";
+    let help =
+        "Seconds from the start of the process until a browser of the last boot had keys again.";
     text.histogram("resume_seconds", help, &tally.resumed);
-    let help = "Of resume_seconds, the one that came back last: how long the last restart took so far.";
-    text.one("resume_last_seconds", "gauge", help, seconds(tally.resumed.last));
+    let help =
+        "Of resume_seconds, the one that came back last: how long the last restart took so far.";
+    text.one(
+        "resume_last_seconds",
+        "gauge",
+        help,
+        seconds(tally.resumed.last),
+    );
     let left = |number: &usize| reason(DEPARTURES[*number]) == "left";
     let numbers = || 0..DEPARTURES.len();
     let lost = numbers().filter(|number| !left(number));
@@ -171,7 +197,9 @@ fn media(text: &mut Text, snapshot: &Snapshot) {
         ("channel_live", "gauge"),
         "Whether media of a publisher flows.",
         "channel",
-        channels.iter().map(|(name, live, _)| (name, u64::from(*live))),
+        channels
+            .iter()
+            .map(|(name, live, _)| (name, u64::from(*live))),
     );
     text.each(
         ("channel_viewers", "gauge"),
@@ -185,7 +213,11 @@ fn media(text: &mut Text, snapshot: &Snapshot) {
         "RTP packets taken from publishers.",
         snapshot.packets_in,
     );
-    count("rtp_sent_total", "RTP packets sent to viewers.", snapshot.packets_out);
+    count(
+        "rtp_sent_total",
+        "RTP packets sent to viewers.",
+        snapshot.packets_out,
+    );
     count(
         "rtp_retransmitted_total",
         "RTP packets sent again on a NACK.",

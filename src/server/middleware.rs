@@ -1,9 +1,12 @@
-//! What every request passes: who may ask, across which origins (CORS), and the headers that every response carries.
+//! What every request passes: who may ask, across which origins (CORS), and the headers that every
+//! response carries.
 //!
-//! A server without a publish token is private: it listens on loopback only, and whoever is on this machine may publish. Every web page
-//! that this machine's browsers show could then reach it as well: by a cross-origin request, or by a name of its own that it
-//! makes point to 127.0.0.1 (DNS rebinding). So a private server answers only pages of this machine, under names that no stranger
-//! can own. With a publish token, or with `--open`, the server is meant to be reached, and pages anywhere may use its endpoints.
+//! A server without a publish token is private: it listens on loopback only, and whoever is on this
+//! machine may publish. Every web page that this machine's browsers show could then reach it as
+//! well: by a cross-origin request, or by a name of its own that it makes point to 127.0.0.1 (DNS
+//! rebinding). So a private server answers only pages of this machine, under names that no stranger
+//! can own. With a publish token, or with `--open`, the server is meant to be reached, and pages
+//! anywhere may use its endpoints.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +20,8 @@ use super::app::{App, ClientAddress};
 use super::problem::Problem;
 use super::whip;
 
-/// The page loads its own scripts and styles only, talks to its own server only, and is framed by nobody.
+/// The page loads its own scripts and styles only, talks to its own server only, and is framed by
+/// nobody.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'";
@@ -26,14 +30,19 @@ const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capt
 
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
-const PREFLIGHT_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match, last-event-id");
+const PREFLIGHT_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, if-match, last-event-id");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-process, rekindle-mode, rekindle-events",
 );
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The layer around all handlers.
-pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if app.behind_proxy
         && let Some(client) = forwarded_for(request.headers())
     {
@@ -41,7 +50,8 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let allowed = allowed_origin(app.private, origin.as_ref());
-    let foreign = app.private && (origin.is_some() && allowed.is_none() || !is_local_host(request.headers()));
+    let foreign =
+        app.private && (origin.is_some() && allowed.is_none() || !is_local_host(request.headers()));
     let mut response = if foreign {
         foreign_request().into_response()
     } else if request.method() == Method::OPTIONS {
@@ -61,8 +71,9 @@ pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
     response
 }
 
-/// The value of `Access-Control-Allow-Origin`, if the origin may use the endpoints. No credentials are ever allowed: a token is
-/// shown by a script that has it, never by the browser of its own accord.
+/// The value of `Access-Control-Allow-Origin`, if the origin may use the endpoints. No credentials
+/// are ever allowed: a token is shown by a script that has it, never by the browser of its own
+/// accord.
 fn allowed_origin(private: bool, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
     let origin = origin?;
     if !private {
@@ -73,8 +84,8 @@ fn allowed_origin(private: bool, origin: Option<&HeaderValue>) -> Option<HeaderV
     (web && is_this_machine(host_of(authority))).then(|| origin.clone())
 }
 
-/// Whether the request names the server in a way that no stranger's DNS could have led here. HTTP/1.0 needs no `Host`, and no browser
-/// speaks it.
+/// Whether the request names the server in a way that no stranger's DNS could have led here.
+/// HTTP/1.0 needs no `Host`, and no browser speaks it.
 fn is_local_host(headers: &HeaderMap) -> bool {
     match headers.get(header::HOST).map(HeaderValue::to_str) {
         None => true,
@@ -88,15 +99,22 @@ fn host_of(authority: &str) -> &str {
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split_once(']').map_or("", |(address, _)| address);
     }
-    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+    authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host)
 }
 
 /// A loopback address, or a name that always means one (RFC 6761 §6.3).
 fn is_local_name(host: &str) -> bool {
-    is_this_machine(host) || host.trim_end_matches('.').to_ascii_lowercase().ends_with(".localhost")
+    is_this_machine(host)
+        || host
+            .trim_end_matches('.')
+            .to_ascii_lowercase()
+            .ends_with(".localhost")
 }
 
-/// A loopback address, or `localhost` itself. Names below that one are given to other programs of this machine, whose pages are not ours.
+/// A loopback address, or `localhost` itself. Names below that one are given to other programs of
+/// this machine, whose pages are not ours.
 fn is_this_machine(host: &str) -> bool {
     host.trim_end_matches('.').eq_ignore_ascii_case("localhost")
         || host
@@ -133,9 +151,10 @@ fn options(path: &str) -> Response {
 
 /// The methods that a page of another origin may send to a path.
 ///
-/// PATCH is among them for a session, although it ends in a 405 there: what a preflight forbids, a page sees as a broken network. It is not
-/// among them for an endpoint, since clients read this list there to learn whether candidates can be sent later (RFC 9725 §4.3.1), and put
-/// them into the offer where they cannot.
+/// PATCH is among them for a session, although it ends in a 405 there: what a preflight forbids, a
+/// page sees as a broken network. It is not among them for an endpoint, since clients read this
+/// list there to learn whether candidates can be sent later (RFC 9725 §4.3.1), and put them into
+/// the offer where they cannot.
 fn preflight_methods(path: &str) -> &'static str {
     if path.starts_with("/session/") {
         "GET, POST, PATCH, DELETE, OPTIONS"
@@ -151,7 +170,8 @@ fn is_endpoint(path: &str) -> bool {
     path.starts_with("/whip/") || path.starts_with("/whep/")
 }
 
-/// The last entry: the one that the proxy itself wrote. What stands before it, a client can make up.
+/// The last entry: the one that the proxy itself wrote. What stands before it, a client can make
+/// up.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers
         .get_all(FORWARDED_FOR)
@@ -167,17 +187,25 @@ fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
 
 /// Whether somebody passed the request on, whatever the settings say.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.contains_key(FORWARDED_FOR) || headers.contains_key(header::FORWARDED) || headers.contains_key(header::VIA)
+    headers.contains_key(FORWARDED_FOR)
+        || headers.contains_key(header::FORWARDED)
+        || headers.contains_key(header::VIA)
 }
 
 fn harden(headers: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY),
+        (
+            HeaderName::from_static("permissions-policy"),
+            PERMISSIONS_POLICY,
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -198,7 +226,11 @@ mod tests {
 
     #[test]
     fn a_private_server_lets_in_pages_of_this_machine_only() {
-        for local in ["http://localhost:8080", "http://127.0.0.1:3000", "http://[::1]:1"] {
+        for local in [
+            "http://localhost:8080",
+            "http://127.0.0.1:3000",
+            "http://[::1]:1",
+        ] {
             assert_eq!(allowed(true, local).as_deref(), Some(local));
         }
         for foreign in [
@@ -247,7 +279,10 @@ mod tests {
     fn only_the_proxys_own_entry_counts() {
         let mut headers = HeaderMap::new();
         assert_eq!(forwarded_for(&headers), None);
-        headers.append(FORWARDED_FOR, HeaderValue::from_static("198.51.100.1, 192.0.2.9"));
+        headers.append(
+            FORWARDED_FOR,
+            HeaderValue::from_static("198.51.100.1, 192.0.2.9"),
+        );
         assert_eq!(forwarded_for(&headers), Some([192, 0, 2, 9].into()));
         headers.append(FORWARDED_FOR, HeaderValue::from_static("[2001:db8::1]:443"));
         assert_eq!(forwarded_for(&headers), "2001:db8::1".parse().ok());
@@ -257,7 +292,10 @@ mod tests {
 
     #[test]
     fn whip_clients_learn_what_may_be_posted() {
-        assert_eq!(options("/whip/c").headers()["accept-post"], "application/sdp");
+        assert_eq!(
+            options("/whip/c").headers()["accept-post"],
+            "application/sdp"
+        );
         assert!(!options("/session/x").headers().contains_key("accept-post"));
     }
 }

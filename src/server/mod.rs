@@ -49,7 +49,8 @@ pub enum Mode {
     /// Every browser runs a fresh DTLS handshake; no session key is ever kept.
     #[default]
     Rehandshake,
-    /// Session keys are kept on disk, encrypted, and used again (only in a build with the feature `full-state`).
+    /// Session keys are kept on disk, encrypted, and used again (only in a build with the feature
+    /// `full-state`).
     FullState,
 }
 
@@ -81,11 +82,13 @@ pub struct Config {
     pub mode: Mode,
     /// The key file that opens the vault.
     pub key_file: PathBuf,
-    /// Make the key file where it is missing and there is no vault yet. Only right for a path that nobody named.
+    /// Make the key file where it is missing and there is no vault yet. Only right for a path that
+    /// nobody named.
     pub may_make_key: bool,
     /// The vault.
     pub state_dir: PathBuf,
-    /// A file elsewhere that says how far the vault has come; see [`crate::vault::Opened::hold_to`].
+    /// A file elsewhere that says how far the vault has come; see
+    /// [`crate::vault::Opened::hold_to`].
     pub anchor: Option<PathBuf>,
     /// Ports that a service manager holds; what follows is for those that it does not.
     pub passed: Passed,
@@ -93,7 +96,8 @@ pub struct Config {
     pub notifier: Notifier,
     /// Where HTTP listens; port 0 lets the system choose.
     pub http: SocketAddr,
-    /// Where media is received; port 0 lets the system choose, and then no restart can be survived without being told it.
+    /// Where media is received; port 0 lets the system choose, and then no restart can be survived
+    /// without being told it.
     pub udp: SocketAddr,
     /// Addresses for the answers' candidates; found out where empty.
     pub advertise: Vec<IpAddr>,

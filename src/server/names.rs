@@ -5,11 +5,12 @@ use super::problem::Problem;
 /// Longest name of a channel, in bytes.
 const MAX_CHANNEL: usize = 64;
 
-/// The channel that the rest of a path names, percent-decoded. Encoders let their users write the endpoint by hand, so one slash at the end
-/// is not part of the name.
+/// The channel that the rest of a path names, percent-decoded. Encoders let their users write the
+/// endpoint by hand, so one slash at the end is not part of the name.
 ///
 /// # Errors
-/// A [`Problem`], if no channel can be called so: a name is safe in a URL, in a log and as a metric's label.
+/// A [`Problem`], if no channel can be called so: a name is safe in a URL, in a log and as a
+/// metric's label.
 pub(super) fn channel(path: &str) -> Result<&str, Problem> {
     let name = path.strip_suffix('/').unwrap_or(path);
     if name.len() <= MAX_CHANNEL && name.split('/').all(is_part) {
@@ -21,7 +22,11 @@ pub(super) fn channel(path: &str) -> Result<&str, Problem> {
 
 /// Nothing empty, and nothing that clients and proxies take for a step through folders or hide.
 fn is_part(part: &str) -> bool {
-    !part.is_empty() && !part.starts_with('.') && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    !part.is_empty()
+        && !part.starts_with('.')
+        && part
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 #[cfg(test)]
@@ -41,8 +46,8 @@ mod tests {
     fn no_name_walks_through_folders_or_needs_escaping() {
         let too_long = "x".repeat(MAX_CHANNEL + 1);
         for bad in [
-            "", "/", "//", "a//", "/a", "a//b", ".", "..", "a/..", "../a", "a/./b", ".hidden", "a b", "a%2fb", "a\\b",
-            "a\"b", "a\nb", "käse", &too_long,
+            "", "/", "//", "a//", "/a", "a//b", ".", "..", "a/..", "../a", "a/./b", ".hidden",
+            "a b", "a%2fb", "a\\b", "a\"b", "a\nb", "käse", &too_long,
         ] {
             assert!(channel(bad).is_err(), "{bad:?}");
         }

@@ -24,7 +24,10 @@ impl Ports {
     pub fn open(passed: Passed, http: SocketAddr, media: SocketAddr) -> Result<Self, RunError> {
         let listener = match passed.http {
             Some(socket) => socket,
-            None => listen::bind(http).map_err(|source| RunError::Http { address: http, source })?,
+            None => listen::bind(http).map_err(|source| RunError::Http {
+                address: http,
+                source,
+            })?,
         };
         let socket = match passed.media {
             Some(socket) => socket,

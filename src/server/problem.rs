@@ -59,8 +59,15 @@ impl Problem {
     }
 
     pub(super) fn unauthorized(what: &str) -> Self {
-        let detail = format!("The server wants a bearer token to {what}, and the request shows none or a wrong one.");
-        Self::new(StatusCode::UNAUTHORIZED, "token", "A token is needed", detail)
+        let detail = format!(
+            "The server wants a bearer token to {what}, and the request shows none or a wrong one."
+        );
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "token",
+            "A token is needed",
+            detail,
+        )
     }
 
     pub(super) fn channel_name() -> Self {
@@ -85,7 +92,12 @@ impl Problem {
 
     pub(super) fn no_session() -> Self {
         let detail = "This session has ended, or never was. Start a new one.";
-        Self::new(StatusCode::NOT_FOUND, "no-session", "There is no such session", detail)
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no-session",
+            "There is no such session",
+            detail,
+        )
     }
 
     pub(super) fn method(allow: &'static str, detail: &'static str) -> Self {
@@ -120,12 +132,22 @@ impl Problem {
 
     pub(super) fn slow() -> Self {
         let detail = "The body did not come in time.";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "slow", "The request took too long", detail)
-            .with(header::CONNECTION, "close")
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "slow",
+            "The request took too long",
+            detail,
+        )
+        .with(header::CONNECTION, "close")
     }
 
     pub(super) fn body(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "body", "The body cannot be read", detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "body",
+            "The body cannot be read",
+            detail,
+        )
     }
 
     pub(super) fn stopping() -> Self {
@@ -150,7 +172,8 @@ impl Problem {
     }
 
     pub(super) fn crowded() -> Self {
-        let detail = "The server, or this address, has as many connections as it may have. Try again later.";
+        let detail =
+            "The server, or this address, has as many connections as it may have. Try again later.";
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too-many-connections",

@@ -1,4 +1,5 @@
-//! Follows what happens below: hands it to the event streams, and keeps the vault in step. The one place that removes records.
+//! Follows what happens below: hands it to the event streams, and keeps the vault in step. The one
+//! place that removes records.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,14 +48,15 @@ impl RecordWriter {
             })
             .is_ok()
         {
-            // An error says that the server is stopping: the record then lives until the resume window ends.
+            // An error says that the server is stopping: the record then lives until the resume
+            // window ends.
             let _ = wait.await;
         }
     }
 }
 
-/// What is to be done in the vault for a peer. Only the newest counts: an address that changes twice is written once, and a peer that is
-/// gone is never written again.
+/// What is to be done in the vault for a peer. Only the newest counts: an address that changes
+/// twice is written once, and a peer that is gone is never written again.
 enum Change {
     Save(Arc<PeerRecord>),
     Remove(Vec<oneshot::Sender<()>>),
@@ -67,7 +69,8 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Takes out those that nobody goes by, and says which. Only when all records of earlier boots have been read.
+    /// Takes out those that nobody goes by, and says which. Only when all records of earlier boots
+    /// have been read.
     fn take_unused(&self, sessions: &Sessions) -> Vec<[u8; 32]> {
         let mut unused = self.certificates.earlier_sha256();
         unused.retain(|certificate| !sessions.is_in_use(certificate));
@@ -85,11 +88,16 @@ struct Changes(HashMap<Ufrag, Change>);
 
 impl Changes {
     fn save(&mut self, record: Arc<PeerRecord>) {
-        self.0.insert(record.ice.ufrag.clone(), Change::Save(record));
+        self.0
+            .insert(record.ice.ufrag.clone(), Change::Save(record));
     }
 
     fn remove(&mut self, ufrag: Ufrag, done: Option<oneshot::Sender<()>>) {
-        match self.0.entry(ufrag).or_insert_with(|| Change::Remove(Vec::new())) {
+        match self
+            .0
+            .entry(ufrag)
+            .or_insert_with(|| Change::Remove(Vec::new()))
+        {
             Change::Remove(waiting) => waiting.extend(done),
             save => *save = Change::Remove(done.into_iter().collect()),
         }
@@ -113,8 +121,9 @@ pub(super) enum Ended {
     RolledBack(VaultError),
 }
 
-/// Runs until the media loop ends, and then writes what is left. The log names the media port. Writes nothing before all records have been read: one that is ahead of
-/// the identity ends it, and then the folder is to stay as it is.
+/// Runs until the media loop ends, and then writes what is left. The log names the media port.
+/// Writes nothing before all records have been read: one that is ahead of the identity ends it, and
+/// then the folder is to stay as it is.
 pub(super) async fn run(
     sessions: Arc<Sessions>,
     vault: Arc<Vault>,
@@ -194,7 +203,9 @@ fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<()>
             certificates = unused.len(),
             "earlier certificates that no peer goes by any more are gone"
         ),
-        Err(error) => tracing::warn!(%error, "an earlier certificate could not be taken out of identity.age yet"),
+        Err(error) => {
+            tracing::warn!(%error, "an earlier certificate could not be taken out of identity.age yet")
+        }
     })
 }
 
@@ -221,7 +232,10 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
                     "no ICE check has come from a new peer, so media cannot reach it: let UDP port {media} through firewall and NAT, and \
                      give --advertise an address at which browsers reach this machine; a browser that was closed meanwhile looks the same"
                 ),
-                Some(peer) => tracing::info!(peer, "a check has come after all from a peer that was not heard"),
+                Some(peer) => tracing::info!(
+                    peer,
+                    "a check has come after all from a peer that was not heard"
+                ),
                 None => {}
             }
         }
@@ -264,7 +278,11 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
             }
             changes.remove(ufrag, None);
         }
-        Event::Source { channel, live, streams } => {
+        Event::Source {
+            channel,
+            live,
+            streams,
+        } => {
             // A publisher's second stream is told to viewers, and is no news to an operator.
             if sessions.source(&channel, live, streams) {
                 tracing::info!(channel, live, "the source of a channel changed");

@@ -1,5 +1,6 @@
-//! Other secrets while the server runs: on SIGHUP the key file is read again, and every file of the vault goes under its first identity; so
-//! are the token files. Signals that mean nothing are told so.
+//! Other secrets while the server runs: on SIGHUP the key file is read again, and every file of the
+//! vault goes under its first identity; so are the token files. Signals that mean nothing are told
+//! so.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use super::watchdog;
 /// Why a changed key file was not taken.
 #[derive(Debug, thiserror::Error)]
 enum NotTaken {
-    /// A file that took the place of another one lies outside the sandbox, unless its folder lies within.
+    /// A file that took the place of another one lies outside the sandbox, unless its folder lies
+    /// within.
     #[error(
         "{0}. A file that takes the key file's place can be read only if the key file has a folder of its own; write the \
          new identity into the file that is there, or start the server anew"
@@ -38,13 +40,19 @@ enum NotTaken {
 }
 
 /// Takes the key file and the token files anew whenever the signal comes. Never ends.
-pub(super) async fn follow(app: Arc<App>, key_file: PathBuf, mut hangup: Signal, notifier: Arc<Notifier>) {
+pub(super) async fn follow(
+    app: Arc<App>,
+    key_file: PathBuf,
+    mut hangup: Signal,
+    notifier: Arc<Notifier>,
+) {
     while hangup.recv().await.is_some() {
         notifier.reloading();
         // The disk may be slow, and media must not wait for it.
         let tokens = app.clone();
         let _ = tokio::task::spawn_blocking(move || take_tokens(&tokens)).await;
-        // Until all records of the last boot are read, another thread reads them with the keys that it has.
+        // Until all records of the last boot are read, another thread reads them with the keys that
+        // it has.
         app.sessions.loaded().await;
         if let Err(error) = take(&app, key_file.clone()).await {
             tracing::warn!("the key file was not taken: {error}");
@@ -63,7 +71,9 @@ fn take_tokens(app: &App) {
         };
         match token.read_again() {
             Ok(true) => tracing::info!("the {what} token was taken anew from its file"),
-            Ok(false) => tracing::info!("the {what} token was read again from its file and is the same"),
+            Ok(false) => {
+                tracing::info!("the {what} token was read again from its file and is the same")
+            }
             Err(error) => tracing::warn!(
                 "the {what} token was not taken, and the old one stays: {error}. Write the new one into the file that was there at the \
                  start and send SIGHUP again; another file in its place can be read only in a folder that holds nothing but \
@@ -73,7 +83,8 @@ fn take_tokens(app: &App) {
     }
 }
 
-/// Signals that end a process unless somebody listens. Some supervisors send them where they mean SIGHUP.
+/// Signals that end a process unless somebody listens. Some supervisors send them where they mean
+/// SIGHUP.
 pub(super) fn ignore_user_signals() -> io::Result<impl Future<Output = ()>> {
     let mut first = signal(SignalKind::user_defined1())?;
     let mut second = signal(SignalKind::user_defined2())?;
@@ -109,7 +120,10 @@ async fn take(app: &App, path: PathBuf) -> Result<(), NotTaken> {
     });
     let (recipient, outcome) = task.await.map_err(|_| NotTaken::Stopping)??;
     #[cfg(feature = "full-state")]
-    app.net.rewrite_sessions().await.map_err(|_| NotTaken::Stopping)?;
+    app.net
+        .rewrite_sessions()
+        .await
+        .map_err(|_| NotTaken::Stopping)?;
     tracing::info!(
         recipient,
         peers = outcome.peers,

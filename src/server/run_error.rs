@@ -12,7 +12,9 @@ use crate::{hardening, net};
 #[non_exhaustive]
 pub enum RunError {
     /// The HTTP port cannot be had.
-    #[error("cannot listen for HTTP on {address}: {source}; is another server running, or the port taken? See --http")]
+    #[error(
+        "cannot listen for HTTP on {address}: {source}; is another server running, or the port taken? See --http"
+    )]
     Http {
         /// The address asked for.
         address: SocketAddr,

@@ -24,9 +24,13 @@ const MAX_SUBSCRIPTION: usize = 1024;
 const MAX_SESSIONS: usize = 1024;
 const MAX_ID: usize = 128;
 
-/// The peer of a session's id. While the records of the last boot are still being read, waits for this one.
+/// The peer of a session's id. While the records of the last boot are still being read, waits for
+/// this one.
 async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
-    let (ufrag, certificate) = app.certificates.verify(id).ok_or_else(Problem::no_session)?;
+    let (ufrag, certificate) = app
+        .certificates
+        .verify(id)
+        .ok_or_else(Problem::no_session)?;
     let found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
     if found == Some(certificate) {
         Ok(ufrag)
@@ -35,10 +39,11 @@ async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
     }
 }
 
-/// `DELETE /session/{id}` (RFC 9725 §4.2): ends the session. When the answer comes, its record is gone.
+/// `DELETE /session/{id}` (RFC 9725 §4.2): ends the session. When the answer comes, its record is
+/// gone.
 ///
-/// The token is asked for as on a join. The URL alone is not enough: it derives from the certificate's private key, so that whoever stole
-/// the vault and its key file could make it.
+/// The token is asked for as on a join. The URL alone is not enough: it derives from the
+/// certificate's private key, so that whoever stole the vault and its key file could make it.
 pub(super) async fn end(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -50,7 +55,10 @@ pub(super) async fn end(
         Some(Role::Viewer) => auth::require(app.watch.as_ref(), &headers, "watch")?,
         None => return Err(Problem::no_session()),
     }
-    app.net.leave(&ufrag).await.map_err(|_| Problem::stopping())?;
+    app.net
+        .leave(&ufrag)
+        .await
+        .map_err(|_| Problem::stopping())?;
     if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
         tracing::info!(peer, "a peer leaves");
     }
@@ -58,7 +66,8 @@ pub(super) async fn end(
     Ok(StatusCode::OK)
 }
 
-/// Every other method on a session. RFC 9725 §4.3 wants 405 for PATCH where neither trickle ICE nor ICE restarts are to be had.
+/// Every other method on a session. RFC 9725 §4.3 wants 405 for PATCH where neither trickle ICE nor
+/// ICE restarts are to be had.
 pub(super) async fn other_method() -> Problem {
     let detail = "A session can be ended by DELETE. The server is ICE-lite: it needs no candidates of the client's, and \
                   after a network change the client is found by its next check, so there is nothing to PATCH.";
@@ -72,9 +81,11 @@ pub(super) async fn events(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let ufrag = find(&app, &id).await?;
-    let kinds = query
-        .as_deref()
-        .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("events=")));
+    let kinds = query.as_deref().and_then(|query| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("events="))
+    });
     let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
     let (tap, stream) = EventStream::new(1, kinds);
     // It was there a moment ago: it has just ended, or the server is stopping.
@@ -84,22 +95,28 @@ pub(super) async fn events(
     Ok(event_stream(stream))
 }
 
-/// `POST /events`: the events of several sessions in one stream. The body names them, one id a line; before each event a line `session: ID`
-/// says whose it is. A browser keeps six connections to a server at the most, and a stream for each session would use them up.
+/// `POST /events`: the events of several sessions in one stream. The body names them, one id a
+/// line; before each event a line `session: ID` says whose it is. A browser keeps six connections
+/// to a server at the most, and a stream for each session would use them up.
 ///
-/// The head of the answer is sent at once, and each session's first event as soon as its record is read. One that is unknown is told to be
-/// gone; the stream ends with its last session.
+/// The head of the answer is sent at once, and each session's first event as soon as its record is
+/// read. One that is unknown is told to be gone; the stream ends with its last session.
 pub(super) async fn events_of_several(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    // A type that a page of another origin may send without a preflight, which would cost a restart a round trip.
+    // A type that a page of another origin may send without a preflight, which would cost a restart
+    // a round trip.
     require_type(&headers, "text/plain")?;
     let body = read_body(&headers, body, MAX_SESSIONS * MAX_ID).await?;
-    let text =
-        std::str::from_utf8(&body).map_err(|_| Problem::body("The body is a list of session ids, one a line."))?;
-    let ids: BTreeSet<&str> = text.lines().map(str::trim).filter(|id| !id.is_empty()).collect();
+    let text = std::str::from_utf8(&body)
+        .map_err(|_| Problem::body("The body is a list of session ids, one a line."))?;
+    let ids: BTreeSet<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .collect();
     if ids.is_empty() || ids.len() > MAX_SESSIONS || ids.iter().any(|id| id.len() >= MAX_ID) {
         let detail = format!("The body is a list of 1 to {MAX_SESSIONS} session ids, one a line.");
         return Err(Problem::body(detail));
@@ -108,7 +125,9 @@ pub(super) async fn events_of_several(
     for id in ids {
         let (app, id, tap) = (app.clone(), id.to_owned(), tap.of(id));
         tokio::spawn(async move {
-            let opened = find(&app, &id).await.is_ok_and(|ufrag| open(&app, &ufrag, tap.clone()));
+            let opened = find(&app, &id)
+                .await
+                .is_ok_and(|ufrag| open(&app, &ufrag, tap.clone()));
             if !opened && !app.sessions.is_closed() {
                 tap.tell(&[Frame::unknown()]);
             }
@@ -142,14 +161,18 @@ fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
 fn event_stream(stream: EventStream) -> Response {
     let mut response = Body::from_stream(stream).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx holds small responses back unless told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
-/// `POST /session/{id}/events`, as the WHEP drafts subscribe: a JSON list of names in, the stream's URL out.
+/// `POST /session/{id}/events`, as the WHEP drafts subscribe: a JSON list of names in, the stream's
+/// URL out.
 pub(super) async fn subscribe(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -159,8 +182,9 @@ pub(super) async fn subscribe(
     find(&app, &id).await?;
     require_type(&headers, "application/json")?;
     let body = read_body(&headers, body, MAX_SUBSCRIPTION).await?;
-    let names: Vec<String> = serde_json::from_slice(&body)
-        .map_err(|_| Problem::body("The body is a JSON list of event names, such as [\"active\",\"inactive\"]."))?;
+    let names: Vec<String> = serde_json::from_slice(&body).map_err(|_| {
+        Problem::body("The body is a JSON list of event names, such as [\"active\",\"inactive\"].")
+    })?;
     let kinds = Kinds::named(names.iter().map(String::as_str));
     if kinds.is_empty() {
         return Err(Problem::body(format!(
@@ -168,7 +192,11 @@ pub(super) async fn subscribe(
             Kinds::NAMES
         )));
     }
-    let location = format!("{}/session/{id}/events?events={}", app.base_path, kinds.names());
+    let location = format!(
+        "{}/session/{id}/events?events={}",
+        app.base_path,
+        kinds.names()
+    );
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
 

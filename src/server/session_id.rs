@@ -6,17 +6,19 @@ use zeroize::Zeroize;
 
 use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
 
-/// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that is safe in a URL and as a file name.
+/// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that is safe in a URL and as a file
+/// name.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// Length of a user name fragment: its first character is the role, the other 15 are random, 89 bits.
+/// Length of a user name fragment: its first character is the role, the other 15 are random, 89
+/// bits.
 const UFRAG: usize = 16;
 /// Length of a password: 190 bits. RFC 8445 §5.3 asks for 128.
 const PASSWORD: usize = 32;
 /// Bytes of the tag in an id: 128 bits.
 pub(super) const TAG: usize = 16;
 
-/// Fresh ICE credentials. A publisher's user name fragment sorts before every viewer's, so that a restart can read publishers' records
-/// first without having opened any.
+/// Fresh ICE credentials. A publisher's user name fragment sorts before every viewer's, so that a
+/// restart can read publishers' records first without having opened any.
 pub(super) fn credentials(role: Role) -> Result<IceCredentials, Unspecified> {
     let mut ufrag = match role {
         Role::Publisher => String::from("P"),
@@ -37,7 +39,8 @@ fn append_random(text: &mut String, count: usize) -> Result<(), Unspecified> {
     let mut left = count;
     while left > 0 {
         rand::fill(&mut bytes)?;
-        // 248 is the largest multiple of 62 in a byte: what lies above would favour some characters.
+        // 248 is the largest multiple of 62 in a byte: what lies above would favour some
+        // characters.
         let fair = bytes
             .iter()
             .filter(|&&b| b < 248)

@@ -1,4 +1,5 @@
-//! The sessions of this boot, those taken over from the last one included: who listens to their events, and their records.
+//! The sessions of this boot, those taken over from the last one included: who listens to their
+//! events, and their records.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -24,8 +25,9 @@ pub(super) use tally::{DEPARTURES, Tally, Times};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;
-/// How long each of those who are before one may take: a handshake (0.7 ms of one core of an AMD EPYC, measured by the benchmark), with
-/// room for the media of those who are back already, which takes most of a core in the end.
+/// How long each of those who are before one may take: a handshake (0.7 ms of one core of an AMD
+/// EPYC, measured by the benchmark), with room for the media of those who are back already, which
+/// takes most of a core in the end.
 const HANDSHAKE_TIME: Duration = Duration::from_millis(3);
 
 /// The sessions. Nothing waits while the lock is held.
@@ -92,7 +94,8 @@ pub(super) struct Greeting<'a> {
 }
 
 impl Sessions {
-    /// No sessions yet; each address may have so many, 0 for no limit. Times are counted from `started`.
+    /// No sessions yet; each address may have so many, 0 for no limit. Times are counted from
+    /// `started`.
     pub(super) fn new(per_address: usize, started: Instant) -> Self {
         let inner = Inner {
             tally: Tally::new(started),
@@ -135,12 +138,24 @@ impl Sessions {
         self.insert(record, certificate, true, place);
     }
 
-    /// Takes in a session that has just been made, under the certificate of this SHA-256. Returns its number for the log.
-    pub(super) fn start(&self, record: Arc<PeerRecord>, certificate: [u8; 32], place: Place) -> u64 {
+    /// Takes in a session that has just been made, under the certificate of this SHA-256. Returns
+    /// its number for the log.
+    pub(super) fn start(
+        &self,
+        record: Arc<PeerRecord>,
+        certificate: [u8; 32],
+        place: Place,
+    ) -> u64 {
         self.insert(record, certificate, false, Some(place))
     }
 
-    fn insert(&self, record: Arc<PeerRecord>, certificate: [u8; 32], resumed: bool, place: Option<Place>) -> u64 {
+    fn insert(
+        &self,
+        record: Arc<PeerRecord>,
+        certificate: [u8; 32],
+        resumed: bool,
+        place: Option<Place>,
+    ) -> u64 {
         let mut inner = self.lock();
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
@@ -173,7 +188,8 @@ impl Sessions {
         number
     }
 
-    /// All records of the last boot have been read, but for so many that could not be: what is not here now does not exist.
+    /// All records of the last boot have been read, but for so many that could not be: what is not
+    /// here now does not exist.
     pub(super) fn set_loaded(&self, unreadable: usize) {
         let mut inner = self.lock();
         inner.tally.loaded(unreadable);
@@ -208,16 +224,19 @@ impl Sessions {
         self.lock().loaded
     }
 
-    /// Whether new sessions can be started: all records of the last boot have been read, and the server is not stopping.
+    /// Whether new sessions can be started: all records of the last boot have been read, and the
+    /// server is not stopping.
     pub(super) fn is_ready(&self) -> bool {
         let inner = self.lock();
         inner.loaded && !inner.closed
     }
 
-    /// The certificate that a session goes by (its SHA-256), if there is such a session; while records of the last boot are still being
-    /// read, waits for this one, and calls `want` so that it is read soon.
+    /// The certificate that a session goes by (its SHA-256), if there is such a session; while
+    /// records of the last boot are still being read, waits for this one, and calls `want` so that
+    /// it is read soon.
     pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> Option<[u8; 32]> {
-        let certificate = |inner: &Inner| inner.sessions.get(ufrag).map(|session| session.certificate);
+        let certificate =
+            |inner: &Inner| inner.sessions.get(ufrag).map(|session| session.certificate);
         let waiter = {
             let mut inner = self.lock();
             if inner.sessions.contains_key(ufrag) || inner.loaded {
@@ -235,7 +254,10 @@ impl Sessions {
 
     /// The role of a session's peer.
     pub(super) fn role(&self, ufrag: &Ufrag) -> Option<Role> {
-        self.lock().sessions.get(ufrag).map(|session| session.record.role)
+        self.lock()
+            .sessions
+            .get(ufrag)
+            .map(|session| session.record.role)
     }
 
     /// Whether any session goes by this certificate (its SHA-256).
@@ -243,15 +265,18 @@ impl Sessions {
         self.lock().certificates.contains_key(certificate)
     }
 
-    /// Greets an event stream and has it told what becomes of the session from now on. False where the session is unknown or the server is
-    /// stopping.
+    /// Greets an event stream and has it told what becomes of the session from now on. False where
+    /// the session is unknown or the server is stopping.
     pub(super) fn open_stream(&self, ufrag: &Ufrag, greeting: &Greeting<'_>, tap: Tap) -> bool {
         let mut inner = self.lock();
         if inner.closed {
             return false;
         }
-        let patience = HANDSHAKE_TIME * u32::try_from(inner.keyless + inner.unread).unwrap_or(u32::MAX);
-        let Inner { sessions, channels, .. } = &mut *inner;
+        let patience =
+            HANDSHAKE_TIME * u32::try_from(inner.keyless + inner.unread).unwrap_or(u32::MAX);
+        let Inner {
+            sessions, channels, ..
+        } = &mut *inner;
         let Some(session) = sessions.get_mut(ufrag) else {
             return false;
         };
@@ -317,8 +342,9 @@ impl Sessions {
         Some(session.number)
     }
 
-    /// Keys are not in use any more. The session's own streams end, and those that others share say so: the page opens a new one, and is told
-    /// by how that begins. Returns the session's number for the log.
+    /// Keys are not in use any more. The session's own streams end, and those that others share say
+    /// so: the page opens a new one, and is told by how that begins. Returns the session's number
+    /// for the log.
     pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
         let mut inner = self.lock();
         let Inner {
@@ -343,7 +369,9 @@ impl Sessions {
     /// The channel's source came or went, or has another stream. Whether it came or went.
     pub(super) fn source(&self, channel: &str, live: bool, streams: Vec<Stream>) -> bool {
         let mut inner = self.lock();
-        let Inner { sessions, channels, .. } = &mut *inner;
+        let Inner {
+            sessions, channels, ..
+        } = &mut *inner;
         let Some(channel) = channels.get_mut(channel) else {
             return false;
         };
@@ -358,8 +386,13 @@ impl Sessions {
         changed
     }
 
-    /// The record with the browser's present address in it: it becomes the session's, and is to be saved.
-    pub(super) fn set_address(&self, ufrag: &Ufrag, address: SocketAddr) -> Option<Arc<PeerRecord>> {
+    /// The record with the browser's present address in it: it becomes the session's, and is to be
+    /// saved.
+    pub(super) fn set_address(
+        &self,
+        ufrag: &Ufrag,
+        address: SocketAddr,
+    ) -> Option<Arc<PeerRecord>> {
         let mut inner = self.lock();
         let session = inner.sessions.get_mut(ufrag)?;
         let record = Arc::make_mut(&mut session.record);
@@ -418,8 +451,8 @@ impl Session {
     }
 }
 
-/// A peer's number for the log: the same in every boot, and nobody's but the server's, since it comes from the ICE password. The log must not
-/// name a peer's user name fragment.
+/// A peer's number for the log: the same in every boot, and nobody's but the server's, since it
+/// comes from the ICE password. The log must not name a peer's user name fragment.
 fn number(record: &PeerRecord) -> u64 {
     let digest = digest(&SHA256, record.ice.pwd.expose().as_bytes());
     let bytes = digest.as_ref().first_chunk().copied().unwrap_or_default();

@@ -11,7 +11,8 @@ use futures_util::StreamExt;
 
 /// As of an answer that names none.
 const CERTIFICATE: [u8; 32] = [0; 32];
-static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::new(&vault::fuzzing::identity(), []));
+static CERTIFICATES: LazyLock<Certificates> =
+    LazyLock::new(|| Certificates::new(&vault::fuzzing::identity(), []));
 
 fn sessions(per_address: usize) -> Sessions {
     Sessions::new(per_address, Instant::now())
@@ -41,13 +42,17 @@ fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
 }
 
 fn place(sessions: &Sessions) -> Place {
-    sessions.place(IpAddr::from([192, 0, 2, 1])).expect("no limit")
+    sessions
+        .place(IpAddr::from([192, 0, 2, 1]))
+        .expect("no limit")
 }
 
 /// The stream of one client, and what it has read of it.
 fn open(sessions: &Sessions, ufrag: &Ufrag) -> Option<EventStream> {
     let (tap, stream) = EventStream::new(1, Kinds::named(Kinds::NAMES.split(',')));
-    sessions.open_stream(ufrag, &greeting(), tap).then_some(stream)
+    sessions
+        .open_stream(ufrag, &greeting(), tap)
+        .then_some(stream)
 }
 
 /// The names of the events that are there, and whether the stream has ended behind them.
@@ -143,12 +148,18 @@ fn of_those_who_are_awaited_it_is_counted_who_is_back_when_and_who_is_lost_why()
         sessions.connected(&new.ice.ufrag, false, Duration::ZERO);
     }
     let tally = sessions.tally();
-    assert_eq!(tally.resumed.count, 1, "each is back once, and who is new is not");
+    assert_eq!(
+        tally.resumed.count, 1,
+        "each is back once, and who is new is not"
+    );
     assert!(
         tally.resumed.last.as_secs() >= 3,
         "from the start of the process: {tally:?}"
     );
-    assert!(tally.ready.is_some_and(|ready| ready.as_secs() >= 3), "{tally:?}");
+    assert!(
+        tally.ready.is_some_and(|ready| ready.as_secs() >= 3),
+        "{tally:?}"
+    );
     assert_eq!(tally.unreadable, 2);
 
     sessions.remove(&silent.ice.ufrag, Departure::Silent);
@@ -191,7 +202,11 @@ async fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
     let mut heard = 0;
     for _ in 0..BACKLOG {
         sessions.connected(&ufrag, false, Duration::ZERO);
-        heard += read(&mut awake).0.iter().filter(|name| *name == "connected").count();
+        heard += read(&mut awake)
+            .0
+            .iter()
+            .filter(|name| *name == "connected")
+            .count();
     }
     assert_eq!(heard, BACKLOG);
     sessions.connected(&ufrag, false, Duration::ZERO);
@@ -246,9 +261,13 @@ async fn a_session_whose_record_is_still_to_be_read_is_waited_for() {
 async fn a_session_that_no_record_has_is_unknown_once_all_are_read() {
     let sessions = sessions(0);
     let ufrag = Ufrag::new("Viewer0000000002").expect("a fragment");
-    let (found, ()) = tokio::join!(sessions.find(&ufrag, || ()), async { sessions.set_loaded(0) });
+    let (found, ()) = tokio::join!(sessions.find(&ufrag, || ()), async {
+        sessions.set_loaded(0)
+    });
     assert_eq!(found, None);
-    let found = sessions.find(&ufrag, || unreachable!("nothing is left to read")).await;
+    let found = sessions
+        .find(&ufrag, || unreachable!("nothing is left to read"))
+        .await;
     assert_eq!(found, None);
 }
 
@@ -281,7 +300,8 @@ fn an_address_has_so_many_sessions_at_once_and_those_of_the_last_boot_count() {
 }
 
 #[tokio::test]
-async fn keys_that_are_lost_end_a_stream_of_the_sessions_own_and_are_told_of_in_one_that_is_shared() {
+async fn keys_that_are_lost_end_a_stream_of_the_sessions_own_and_are_told_of_in_one_that_is_shared()
+{
     let sessions = sessions(0);
     let (ufrag, mut own) = viewer(&sessions);
     let (tap, mut shared) = EventStream::new(2, Kinds::SHARED);
@@ -289,7 +309,9 @@ async fn keys_that_are_lost_end_a_stream_of_the_sessions_own_and_are_told_of_in_
     sessions.connected(&ufrag, false, Duration::ZERO);
     sessions.disconnected(&ufrag);
     assert!(read(&mut own).1);
-    let names = ["hello", "connected", "disconnected"].map(str::to_owned).to_vec();
+    let names = ["hello", "connected", "disconnected"]
+        .map(str::to_owned)
+        .to_vec();
     assert_eq!(read(&mut shared), (names, false));
     drop(tap);
     sessions.remove(&ufrag, Departure::Left);

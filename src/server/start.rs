@@ -1,5 +1,5 @@
-//! Start and shutdown. From the start of the process to the first STUN answer nothing slow may happen, so the media port is bound
-//! first, and all that can wait comes after the media loop.
+//! Start and shutdown. From the start of the process to the first STUN answer nothing slow may
+//! happen, so the media port is bound first, and all that can wait comes after the media loop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,7 +32,8 @@ const GRACE: Duration = Duration::from_millis(400);
 const LAST: Duration = Duration::from_millis(100);
 /// Connections besides one event stream a peer.
 const SPARE_CONNECTIONS: usize = 1024;
-/// Connections of one address besides two a session: pages that are being loaded, and sessions that are being started.
+/// Connections of one address besides two a session: pages that are being loaded, and sessions that
+/// are being started.
 const SPARE_PER_ADDRESS: usize = 64;
 /// Descriptors besides connections.
 const SPARE_FILES: usize = 64 + listen::REFUSALS;
@@ -68,7 +69,8 @@ pub struct Ready {
     pub watch_token: bool,
 }
 
-/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file and token files again. `ready` is called once it is up.
+/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file and
+/// token files again. `ready` is called once it is up.
 ///
 /// # Errors
 /// A [`RunError`] with the cause.
@@ -147,7 +149,10 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         tracing::warn!("{warning}");
     }
     let port = media.port();
-    let advertised: Vec<SocketAddr> = advertised.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+    let advertised: Vec<SocketAddr> = advertised
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect();
     #[cfg(feature = "full-state")]
     if config.mode == Mode::FullState {
         bound.keep_sessions(vault.clone());
@@ -155,16 +160,18 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     let records = reader.len();
     // All is open that will ever be, and no thread has been started yet.
     shut_in(&config)?;
-    let (net, notices, _media_thread) =
-        bound
-            .start(config.core, identities, reader, seed)
-            .map_err(|source| RunError::System {
-                what: "threads",
-                source,
-            })?;
+    let (net, notices, _media_thread) = bound
+        .start(config.core, identities, reader, seed)
+        .map_err(|source| RunError::System {
+            what: "threads",
+            source,
+        })?;
     timeline::mark("serving", Instant::now());
 
-    let certificates = Arc::new(Certificates::new(&identity, earlier.iter().map(AsRef::as_ref)));
+    let certificates = Arc::new(Certificates::new(
+        &identity,
+        earlier.iter().map(AsRef::as_ref),
+    ));
     drop((identity, earlier));
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
     sessions.expect(records);
@@ -233,7 +240,9 @@ fn open_vault(config: &Config, keys: KeyFile) -> Result<Opened, VaultError> {
 /// A new certificate for new peers.
 fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
     match opened.rotate_identity(SystemTime::now())? {
-        Rotated::Yes => tracing::info!("new peers get a new certificate; those of earlier boots keep theirs"),
+        Rotated::Yes => {
+            tracing::info!("new peers get a new certificate; those of earlier boots keep theirs")
+        }
         Rotated::FirstRun => {}
         Rotated::TooMany => tracing::warn!(
             earlier = opened.earlier.len(),
@@ -247,7 +256,9 @@ fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
 /// The DTLS side of the vault's identities.
 fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identities, RunError> {
     let current = Dtls::new(current.certificate_der(), current.private_key_der())?;
-    let beside = |one: &Arc<Identity>| Arc::new(current.beside(one.certificate_der(), one.private_key_der()));
+    let beside = |one: &Arc<Identity>| {
+        Arc::new(current.beside(one.certificate_der(), one.private_key_der()))
+    };
     let earlier = earlier.iter().map(beside).collect();
     Ok(Identities::new(Arc::new(current), earlier))
 }
@@ -257,18 +268,19 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
     let mut random = [0; N];
     let mut filled = 0;
     while filled < N {
-        filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())
-            .or_else(|error| {
-                if error == rustix::io::Errno::INTR {
-                    Ok(0)
-                } else {
-                    Err(error)
-                }
-            })
-            .map_err(|error| RunError::System {
-                what: "random numbers",
-                source: error.into(),
-            })?;
+        filled +=
+            rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())
+                .or_else(|error| {
+                    if error == rustix::io::Errno::INTR {
+                        Ok(0)
+                    } else {
+                        Err(error)
+                    }
+                })
+                .map_err(|error| RunError::System {
+                    what: "random numbers",
+                    source: error.into(),
+                })?;
     }
     Ok(random)
 }
@@ -301,12 +313,25 @@ async fn serve(
     } = inbox;
     let (stop, stopping) = watch::channel(false);
     let router = router(app);
-    let http = tokio::spawn(listen::serve(listener, router.clone(), limits, stopping, GRACE));
+    let http = tokio::spawn(listen::serve(
+        listener,
+        router.clone(),
+        limits,
+        stopping,
+        GRACE,
+    ));
     let earlier = Earlier {
         certificates: app.certificates.clone(),
         net: app.net.clone(),
     };
-    let record_writer = record_writer::run(app.sessions.clone(), app.vault.clone(), notices, forget, earlier, media);
+    let record_writer = record_writer::run(
+        app.sessions.clone(),
+        app.vault.clone(),
+        notices,
+        forget,
+        earlier,
+        media,
+    );
     let mut record_writer = tokio::spawn(record_writer);
     let committed = tokio::spawn(commit(app.clone()));
     ready();
@@ -322,7 +347,8 @@ async fn serve(
         () = rotation => Ok(()),
     };
     if result.is_ok() {
-        // A boot that was ended at once has its number all the same. An error says that the number could not be saved.
+        // A boot that was ended at once has its number all the same. An error says that the number
+        // could not be saved.
         let _ = tokio::time::timeout(GRACE, committed).await;
     }
     tracing::info!("stopping; browsers are awaited by the next start");
@@ -331,7 +357,8 @@ async fn serve(
     let _ = stop.send(true);
     // Media goes on while requests are finished.
     let streams = http.await;
-    // What comes from now on waits for the next process where somebody holds the port: it must not be heard by one that is about to end.
+    // What comes from now on waits for the next process where somebody holds the port: it must not
+    // be heard by one that is about to end.
     let _ = tokio::time::timeout(GRACE, app.net.stop()).await;
     app.sessions.close();
     if let Ok(streams) = streams {
@@ -354,7 +381,9 @@ async fn commit(app: Arc<App>) {
 /// How many connections there may be at once: as many as the system gives descriptors for.
 fn connections(max_peers: usize) -> usize {
     let files = listen::raise_open_files((max_peers + SPARE_CONNECTIONS + SPARE_FILES) as u64);
-    let most = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(SPARE_FILES);
+    let most = usize::try_from(files)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(SPARE_FILES);
     let connections = (max_peers + SPARE_CONNECTIONS).min(most.max(16));
     if connections < max_peers {
         tracing::warn!(
@@ -381,7 +410,11 @@ fn shut_in(config: &Config) -> Result<(), RunError> {
         return Ok(());
     }
     let tokens = [&config.publish, &config.watch];
-    let tokens: Vec<&Path> = tokens.into_iter().flatten().filter_map(Token::file).collect();
+    let tokens: Vec<&Path> = tokens
+        .into_iter()
+        .flatten()
+        .filter_map(Token::file)
+        .collect();
     let options = hardening::Options {
         state_dir: &config.state_dir,
         static_dir: config.static_dir.as_deref(),
@@ -405,7 +438,8 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// The key file, and whether it was made just now: only where nobody named one, and where there is no vault that another one opens.
+/// The key file, and whether it was made just now: only where nobody named one, and where there is
+/// no vault that another one opens.
 fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
     let path = &config.key_file;
     match KeyFile::load(path) {

@@ -47,8 +47,14 @@ impl Health {
 }
 
 fn stuck() -> Problem {
-    let detail = "The media loop does not answer. Start the server anew; browsers come back by themselves.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stuck", "The server is stuck", detail)
+    let detail =
+        "The media loop does not answer. Start the server anew; browsers come back by themselves.";
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "stuck",
+        "The server is stuck",
+        detail,
+    )
 }
 
 /// The body of `/healthz`.
@@ -56,7 +62,8 @@ fn stuck() -> Problem {
 struct HealthBody {
     status: &'static str,
     boot: u64,
-    /// Another in every process: a boot's number comes twice where a process is killed before its own was durable.
+    /// Another in every process: a boot's number comes twice where a process is killed before its
+    /// own was durable.
     process: String,
     mode: &'static str,
     /// What the mode gives up.
@@ -107,14 +114,16 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
     Ok(no_store(Json(body)))
 }
 
-/// `GET /readyz`: 200 while newcomers are let in. After a start that is once all records of the last boot have been read; browsers that come
-/// back do not wait for it.
+/// `GET /readyz`: 200 while newcomers are let in. After a start that is once all records of the
+/// last boot have been read; browsers that come back do not wait for it.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if !app.sessions.is_ready() {
         return Err(Problem::stopping());
     }
     app.health.snapshot(&app.net).await?;
-    Ok(no_store(Json(json!({ "status": "ready", "boot": app.boot }))))
+    Ok(no_store(Json(
+        json!({ "status": "ready", "boot": app.boot }),
+    )))
 }
 
 /// `GET /channel/{*channel}`: whether there is something to watch.

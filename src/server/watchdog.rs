@@ -1,5 +1,5 @@
-//! What the service manager is told while the server runs: that it is alive, which is only said when it is true, and how many browsers
-//! it has.
+//! What the service manager is told while the server runs: that it is alive, which is only said
+//! when it is true, and how many browsers it has.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::listen;
 
 /// How often the manager's picture is renewed where it wants no sign of life.
 const STATUS: Duration = Duration::from_secs(5);
-/// The answer to this goes through all layers of HTTP, and is 200 only when the media loop has answered.
+/// The answer to this goes through all layers of HTTP, and is 200 only when the media loop has
+/// answered.
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 /// Tells the manager. Never ends.
@@ -30,7 +31,8 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
     let every = watchdog.map_or(STATUS, |wait| wait / 2);
     let mut last = status(&app);
     loop {
-        // The first sign of life at once: the manager's clock runs since it was told that the server is up.
+        // The first sign of life at once: the manager's clock runs since it was told that the
+        // server is up.
         if watchdog.is_some() {
             match tokio::time::timeout(every, is_alive(router.clone())).await {
                 Ok(true) => notifier.alive(),

@@ -26,10 +26,11 @@ use super::session_id;
 
 /// The media type of an offer and of an answer (RFC 8866 §8.1).
 pub(super) const SDP: &str = "application/sdp";
-/// How long a newcomer waits after a start until all records are read: some milliseconds, or two seconds for ten thousand.
+/// How long a newcomer waits after a start until all records are read: some milliseconds, or two
+/// seconds for ten thousand.
 const RECORDS_TIME: Duration = Duration::from_secs(5);
-/// Bytes of a body that is too long which are still read, and forgotten: closing a connection with data unread would keep the client from
-/// reading why.
+/// Bytes of a body that is too long which are still read, and forgotten: closing a connection with
+/// data unread would keep the client from reading why.
 const DISCARDED: usize = 1024 * 1024;
 /// How long a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -87,21 +88,25 @@ async fn start(
 ) -> Result<Response, Problem> {
     let channel = names::channel(&path)?.to_owned();
     // Before the token is looked at, so that it limits guessing too.
-    app.limiter.take(client, Instant::now()).map_err(too_often)?;
+    app.limiter
+        .take(client, Instant::now())
+        .map_err(too_often)?;
     match role {
         Role::Publisher => auth::require(app.publish.as_ref(), &headers, "publish")?,
         Role::Viewer => auth::require(app.watch.as_ref(), &headers, "watch")?,
     }
     require_type(&headers, SDP)?;
     let body = read_body(&headers, body, sdp::MAX_SDP).await?;
-    let offer = String::from_utf8(body.into()).map_err(|_| Problem::body("An SDP offer is UTF-8 text."))?;
+    let offer =
+        String::from_utf8(body.into()).map_err(|_| Problem::body("An SDP offer is UTF-8 text."))?;
     if offer.trim().is_empty() {
         return Err(Problem::body(
             "This server makes no offers: the body must be an SDP offer of the client's.",
         ));
     }
     let place = app.sessions.place(client).ok_or_else(too_many)?;
-    // In a task of its own: a client that hangs up in the middle must not leave a record behind that has no peer.
+    // In a task of its own: a client that hangs up in the middle must not leave a record behind
+    // that has no peer.
     let created = tokio::spawn(create(app.clone(), role, channel, offer, place))
         .await
         .map_err(|_| Problem::stopping())??;
@@ -115,7 +120,13 @@ struct Created {
     answer: String,
 }
 
-async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place: Place) -> Result<Created, Problem> {
+async fn create(
+    app: Arc<App>,
+    role: Role,
+    channel: String,
+    offer: String,
+    place: Place,
+) -> Result<Created, Problem> {
     let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
     let local = sdp::Local {
         ice: &ice,
@@ -123,13 +134,15 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         addresses: &app.addresses,
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
-    // A publisher's offer is looked at first: one that cannot be taken must not hold the channel's place.
+    // A publisher's offer is looked at first: one that cannot be taken must not hold the channel's
+    // place.
     let sdp::Answer {
         text: answer,
         negotiated,
     } = match role {
         Role::Publisher => {
-            let taken = sdp::answer(role, &offer, None, &local).map_err(|error| bad_offer(&error))?;
+            let taken =
+                sdp::answer(role, &offer, None, &local).map_err(|error| bad_offer(&error))?;
             reserve(&app, role, &channel, &ice.ufrag).await?;
             taken
         }
@@ -152,14 +165,16 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
             .unwrap_or_default()
             .as_secs(),
     });
-    // Durable before anybody can know of the peer, so that no peer exists that a crash could forget.
+    // Durable before anybody can know of the peer, so that no peer exists that a crash could
+    // forget.
     let (vault, saved) = (app.vault.clone(), record.clone());
     let saved = tokio::task::spawn_blocking(move || vault.save(&saved, joined_at)).await;
     if let Err(problem) = saved
         .map_err(|_| Problem::stopping())
         .and_then(|saved| saved.map_err(not_saved))
     {
-        // It may have been written in part; a place that was reserved is free again by itself after a few seconds.
+        // It may have been written in part; a place that was reserved is free again by itself after
+        // a few seconds.
         app.record_writer.forget(&ufrag).await;
         return Err(problem);
     }
@@ -177,7 +192,8 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
         Err(_) => Err(Problem::stopping()),
     };
     if let Err(problem) = joined {
-        app.sessions.remove(&ufrag, crate::broadcast::Departure::Left);
+        app.sessions
+            .remove(&ufrag, crate::broadcast::Departure::Left);
         app.record_writer.forget(&ufrag).await;
         return Err(problem);
     }
@@ -189,9 +205,14 @@ async fn create(app: Arc<App>, role: Role, channel: String, offer: String, place
     })
 }
 
-async fn reserve(app: &App, role: Role, channel: &str, ufrag: &crate::ids::Ufrag) -> Result<sdp::Source, Problem> {
-    // A newcomer that is let in sooner could take the place of a publisher whose record is about to be read; and nothing is written
-    // before it is known that no record is ahead of the identity.
+async fn reserve(
+    app: &App,
+    role: Role,
+    channel: &str,
+    ufrag: &crate::ids::Ufrag,
+) -> Result<sdp::Source, Problem> {
+    // A newcomer that is let in sooner could take the place of a publisher whose record is about to
+    // be read; and nothing is written before it is known that no record is ahead of the identity.
     tokio::time::timeout(RECORDS_TIME, app.sessions.loaded())
         .await
         .map_err(|_| Problem::stopping())?;
@@ -248,7 +269,11 @@ pub(super) fn require_type(headers: &HeaderMap, expected: &'static str) -> Resul
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     let too_large = || Problem::too_large(limit).with(header::CONNECTION, "close");
     let announced = headers
         .get(header::CONTENT_LENGTH)
@@ -308,10 +333,16 @@ fn too_many() -> Problem {
 fn bad_offer(error: &SdpError) -> Problem {
     let (status, name, title) = match error {
         SdpError::TooLong => return Problem::too_large(sdp::MAX_SDP),
-        SdpError::NoCommonCodec { .. } | SdpError::SourceCodec { .. } => {
-            (StatusCode::NOT_ACCEPTABLE, "codec", "There is no common codec")
-        }
-        _ => (StatusCode::BAD_REQUEST, "offer", "The offer cannot be taken"),
+        SdpError::NoCommonCodec { .. } | SdpError::SourceCodec { .. } => (
+            StatusCode::NOT_ACCEPTABLE,
+            "codec",
+            "There is no common codec",
+        ),
+        _ => (
+            StatusCode::BAD_REQUEST,
+            "offer",
+            "The offer cannot be taken",
+        ),
     };
     Problem::new(status, name, title, sentence(&error.to_string()))
 }
@@ -335,11 +366,24 @@ fn refused(refusal: Refusal, role: Role) -> Problem {
         Refusal::UnknownCertificate => return Problem::internal(),
     };
     let (status, name, title, retry) = match refusal {
-        Refusal::NoPublisher => (StatusCode::CONFLICT, "no-publisher", "There is nothing to watch yet", 1),
-        Refusal::PublisherPresent => (StatusCode::CONFLICT, "publisher-present", "The channel is taken", 5),
-        Refusal::Full | Refusal::UnknownCertificate => {
-            (StatusCode::SERVICE_UNAVAILABLE, "full", "The server is full", 10)
-        }
+        Refusal::NoPublisher => (
+            StatusCode::CONFLICT,
+            "no-publisher",
+            "There is nothing to watch yet",
+            1,
+        ),
+        Refusal::PublisherPresent => (
+            StatusCode::CONFLICT,
+            "publisher-present",
+            "The channel is taken",
+            5,
+        ),
+        Refusal::Full | Refusal::UnknownCertificate => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "full",
+            "The server is full",
+            10,
+        ),
     };
     tracing::debug!(%refusal, ?role, "a peer cannot join");
     Problem::new(status, name, title, detail).retry_after(retry)
@@ -358,7 +402,8 @@ fn not_saved(error: VaultError) -> Problem {
             )
             .retry_after(10)
         }
-        // A read-only file system, a file that cannot be changed, a disk that fails: nothing that the client could mend, and it may pass.
+        // A read-only file system, a file that cannot be changed, a disk that fails: nothing that
+        // the client could mend, and it may pass.
         VaultError::Io { .. } => {
             let detail = "The server cannot take new peers, because it cannot write to its disk; its log says why. Those that are \
                           here go on.";

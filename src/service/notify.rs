@@ -25,15 +25,16 @@ pub struct NotifyError {
     source: io::Error,
 }
 
-/// Tells the service manager what becomes of this process. Without one, nothing. The connection is made once, so that a sandbox which
-/// forbids new ones does not end it.
+/// Tells the service manager what becomes of this process. Without one, nothing. The connection is
+/// made once, so that a sandbox which forbids new ones does not end it.
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
 }
 
 impl Notifier {
-    /// Connects to the manager that the environment names, if it names one: by a path, or `@` and an abstract name.
+    /// Connects to the manager that the environment names, if it names one: by a path, or `@` and
+    /// an abstract name.
     ///
     /// # Errors
     /// [`NotifyError`] where nobody listens there.
@@ -61,7 +62,9 @@ impl Notifier {
         let socket = UnixDatagram::unbound()?;
         socket.connect_addr(&address)?;
         socket.set_write_timeout(Some(WAIT))?;
-        Ok(Self { socket: Some(socket) })
+        Ok(Self {
+            socket: Some(socket),
+        })
     }
 
     /// Whether there is a manager.
@@ -120,7 +123,8 @@ mod tests {
 
     fn heard(at: &UnixDatagram) -> String {
         let mut buffer = [0; 512];
-        at.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+        at.set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("set");
         let length = at.recv(&mut buffer).expect("a message");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
@@ -146,7 +150,10 @@ mod tests {
                 .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
                 .expect("as systemd wants it");
             assert!(
-                micros.trim_end().parse::<u64>().is_ok_and(|micros| micros > 0),
+                micros
+                    .trim_end()
+                    .parse::<u64>()
+                    .is_ok_and(|micros| micros > 0),
                 "{reloading}"
             );
         }

@@ -27,7 +27,9 @@ pub enum SocketsError {
     )]
     Count(String),
     /// `LISTEN_FDNAMES` has another number of names.
-    #[error("LISTEN_FDNAMES has {names} names for {sockets} sockets; leave it out, or give each socket one")]
+    #[error(
+        "LISTEN_FDNAMES has {names} names for {sockets} sockets; leave it out, or give each socket one"
+    )]
     Names {
         /// How many names.
         names: usize,
@@ -53,7 +55,9 @@ pub enum SocketsError {
     )]
     Twice(&'static str),
     /// The system does not let them be used.
-    #[error("the passed socket {number} cannot be used: {source}; see `systemctl status` of the socket unit")]
+    #[error(
+        "the passed socket {number} cannot be used: {source}; see `systemctl status` of the socket unit"
+    )]
     System {
         /// Which, from 1.
         number: usize,
@@ -62,7 +66,8 @@ pub enum SocketsError {
     },
 }
 
-/// Ports that somebody else has bound, and keeps. Those that are missing are bound by the server itself.
+/// Ports that somebody else has bound, and keeps. Those that are missing are bound by the server
+/// itself.
 #[derive(Debug, Default)]
 pub struct Passed {
     /// Listens for HTTP.
@@ -74,23 +79,33 @@ pub struct Passed {
 impl Passed {
     /// Where the passed HTTP socket listens.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref().and_then(|socket| socket.local_addr().ok())
+        self.http
+            .as_ref()
+            .and_then(|socket| socket.local_addr().ok())
     }
 
     /// Where the passed media socket receives.
     pub fn media_address(&self) -> Option<SocketAddr> {
-        self.media.as_ref().and_then(|socket| socket.local_addr().ok())
+        self.media
+            .as_ref()
+            .and_then(|socket| socket.local_addr().ok())
     }
 }
 
-/// Takes the sockets that were passed to this process, once. None where `LISTEN_PID` names another process. No other program inherits
-/// them, and `LISTEN_FDS` and `LISTEN_PID` leave the environment. To be called while there are no other threads.
+/// Takes the sockets that were passed to this process, once. None where `LISTEN_PID` names another
+/// process. No other program inherits them, and `LISTEN_FDS` and `LISTEN_PID` leave the
+/// environment. To be called while there are no other threads.
 ///
 /// # Errors
-/// A [`SocketsError`] where one is of no use, or there are too many: whoever passes sockets means them to be used.
+/// A [`SocketsError`] where one is of no use, or there are too many: whoever passes sockets means
+/// them to be used.
 pub fn take() -> Result<Passed, SocketsError> {
     let text = |name| std::env::var(name).unwrap_or_default();
-    let (count, pid, names) = (text("LISTEN_FDS"), text("LISTEN_PID"), text("LISTEN_FDNAMES"));
+    let (count, pid, names) = (
+        text("LISTEN_FDS"),
+        text("LISTEN_PID"),
+        text("LISTEN_FDNAMES"),
+    );
     if count.is_empty() || pid != std::process::id().to_string() {
         return Ok(Passed::default());
     }

@@ -39,12 +39,19 @@ pub(super) struct Server {
 }
 
 impl Program {
-    /// Starts the server. To be called by the main thread, which lives as long as the supervisor: the kernel ends the server with it.
+    /// Starts the server. To be called by the main thread, which lives as long as the supervisor:
+    /// the kernel ends the server with it.
     pub(super) fn start(&self, ports: &Ports, notify: &str) -> io::Result<Server> {
-        let [http, media]: [OwnedFd; 2] = [ports.http.try_clone()?.into(), ports.media.try_clone()?.into()];
+        let [http, media]: [OwnedFd; 2] = [
+            ports.http.try_clone()?.into(),
+            ports.media.try_clone()?.into(),
+        ];
         let mut command = Command::new(&self.path);
         command
-            .args([OsStr::new(STEP), OsStr::new(&std::process::id().to_string())])
+            .args([
+                OsStr::new(STEP),
+                OsStr::new(&std::process::id().to_string()),
+            ])
             .arg(&self.path)
             .args(&self.arguments)
             .env("LISTEN_FDS", "2")
@@ -56,7 +63,10 @@ impl Program {
             Some(wait) => command.env("WATCHDOG_USEC", wait.as_micros().to_string()),
             None => command.env_remove("WATCHDOG_USEC"),
         };
-        let mapping = |(parent_fd, child_fd)| FdMapping { parent_fd, child_fd };
+        let mapping = |(parent_fd, child_fd)| FdMapping {
+            parent_fd,
+            child_fd,
+        };
         command
             .fd_mappings([(http, FIRST), (media, FIRST + 1)].map(mapping).into())
             .map_err(io::Error::other)?;
@@ -81,7 +91,8 @@ impl Server {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        // A child that has not been waited for keeps its number, so no other process can be meant. One that has ended needs no signal.
+        // A child that has not been waited for keeps its number, so no other process can be meant.
+        // One that has ended needs no signal.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, signal);
         }
@@ -95,8 +106,11 @@ impl Server {
 
 /// A process's end as an exit code, as shells have it.
 pub(super) fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(u8::MAX)
 }
 
 /// A process's end in words.
@@ -108,9 +122,9 @@ pub(super) fn words(status: ExitStatus) -> String {
     }
 }
 
-/// The step between fork and server, where this process is one: it tells the kernel to end it with its supervisor, puts its own number
-/// where the protocol wants it (`LISTEN_PID`, which nobody can know before the fork), and becomes the server. `None` where it is no such
-/// step.
+/// The step between fork and server, where this process is one: it tells the kernel to end it with
+/// its supervisor, puts its own number where the protocol wants it (`LISTEN_PID`, which nobody can
+/// know before the fork), and becomes the server. `None` where it is no such step.
 pub fn step() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != *STEP {
@@ -125,7 +139,9 @@ pub fn step() -> Option<ExitCode> {
     })
 }
 
-fn become_server(mut arguments: impl Iterator<Item = OsString>) -> io::Result<std::convert::Infallible> {
+fn become_server(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> io::Result<std::convert::Infallible> {
     let missing = || {
         io::Error::new(
             io::ErrorKind::InvalidInput,

@@ -1,8 +1,10 @@
-//! `rekindle supervise`: holds both ports for as long as it lives, and starts the server again whenever it ends. While no server runs,
-//! connections and datagrams wait in the kernel, and the next server answers them: nobody is refused.
+//! `rekindle supervise`: holds both ports for as long as it lives, and starts the server again
+//! whenever it ends. While no server runs, connections and datagrams wait in the kernel, and the
+//! next server answers them: nobody is refused.
 //!
-//! It speaks systemd's protocol to the server (sd_listen_fds(3), sd_notify(3)), so the server knows of no supervisor. It reads nothing that
-//! comes through the ports, opens no key file and no vault, and hears nothing but short messages of its own child.
+//! It speaks systemd's protocol to the server (sd_listen_fds(3), sd_notify(3)), so the server knows
+//! of no supervisor. It reads nothing that comes through the ports, opens no key file and no vault,
+//! and hears nothing but short messages of its own child.
 
 mod attend;
 mod child;
@@ -26,7 +28,8 @@ use pace::Pace;
 
 pub use child::step;
 
-/// The exit code by which a server says that its configuration must change before another start can go better.
+/// The exit code by which a server says that its configuration must change before another start can
+/// go better.
 const CONFIGURATION: u8 = 2;
 
 /// Why nothing is supervised.
@@ -58,7 +61,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Its arguments: `serve` and options.
     pub arguments: Vec<OsString>,
-    /// A server that is up and has not said for so long that it is alive is ended; `None` for never.
+    /// A server that is up and has not said for so long that it is alive is ended; `None` for
+    /// never.
     pub watchdog: Option<Duration>,
     /// Both ports.
     pub ports: Ports,
@@ -66,9 +70,10 @@ pub struct Options {
     pub notifier: Notifier,
 }
 
-/// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends for its configuration. Returns the exit code: that of
-/// the last server. SIGHUP stops the server and starts the program that lies at the same path by then; SIGUSR1 goes to the server as SIGHUP.
-/// To be called by the main thread.
+/// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends for its
+/// configuration. Returns the exit code: that of the last server. SIGHUP stops the server and
+/// starts the program that lies at the same path by then; SIGUSR1 goes to the server as SIGHUP. To
+/// be called by the main thread.
 ///
 /// # Errors
 /// [`SuperviseError`] where the first server cannot even be started.
@@ -99,7 +104,8 @@ struct Supervisor {
     pace: Pace,
     /// Some server was up.
     was_ready: bool,
-    /// The supervisor's manager was told that a new server takes over, and waits to hear that it is up.
+    /// The supervisor's manager was told that a new server takes over, and waits to hear that it is
+    /// up.
     reloading: bool,
     beat: Beat,
 }
@@ -183,7 +189,9 @@ impl Supervisor {
                 End::NotStarted => "it could not be started".to_owned(),
                 End::ByItself(status) => {
                     if !self.was_ready && status.code() == Some(CONFIGURATION.into()) {
-                        tracing::error!("the server's configuration does not let it start; its own message is above");
+                        tracing::error!(
+                            "the server's configuration does not let it start; its own message is above"
+                        );
                         return Ok(CONFIGURATION);
                     }
                     child::words(status)
@@ -191,14 +199,17 @@ impl Supervisor {
             };
             let pause = self.pace.ended(Instant::now(), ended.was_ready);
             if pause.is_zero() {
-                tracing::warn!("the server has ended ({how}); it is started again at once, and its ports stay open");
+                tracing::warn!(
+                    "the server has ended ({how}); it is started again at once, and its ports stay open"
+                );
                 continue;
             }
             tracing::error!(
                 "the server has ended ({how}), not for the first time; it is started again in {} ms, and its ports stay open",
                 pause.as_millis()
             );
-            self.notifier.status(&format!("the server goes on ending ({how})"));
+            self.notifier
+                .status(&format!("the server goes on ending ({how})"));
             if self.waits(pause).await == Stopped::Yes {
                 return Ok(0);
             }
@@ -245,7 +256,8 @@ enum Stopped {
     No,
 }
 
-/// How often the supervisor's own manager wants to hear that it is alive. The server's life is the supervisor's business.
+/// How often the supervisor's own manager wants to hear that it is alive. The server's life is the
+/// supervisor's business.
 struct Beat(Option<tokio::time::Interval>);
 
 impl Beat {

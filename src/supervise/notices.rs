@@ -1,5 +1,5 @@
-//! What the server tells its supervisor: datagrams at an abstract socket, of which only those are taken that the kernel says come
-//! from the server itself.
+//! What the server tells its supervisor: datagrams at an abstract socket, of which only those are
+//! taken that the kernel says come from the server itself.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
@@ -79,9 +79,16 @@ impl Notices {
     /// A message of this process that has come already. Those of others are dropped.
     pub(super) fn waiting(&self, from: u32) -> io::Result<Option<Notice>> {
         loop {
-            match self.socket.try_io(Interest::READABLE, || receive(&self.socket)) {
-                Ok((sender, notice)) if u32::try_from(sender) == Ok(from) => return Ok(Some(notice)),
-                Ok((sender, _)) => tracing::debug!(sender, "a message that is not the server's was dropped"),
+            match self
+                .socket
+                .try_io(Interest::READABLE, || receive(&self.socket))
+            {
+                Ok((sender, notice)) if u32::try_from(sender) == Ok(from) => {
+                    return Ok(Some(notice));
+                }
+                Ok((sender, _)) => {
+                    tracing::debug!(sender, "a message that is not the server's was dropped")
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -90,7 +97,8 @@ impl Notices {
     }
 }
 
-/// One message and, by the kernel's word, the process that sent it: 0 is one that this process's namespace has no number for.
+/// One message and, by the kernel's word, the process that sent it: 0 is one that this process's
+/// namespace has no number for.
 fn receive(socket: &UnixDatagram) -> io::Result<(i32, Notice)> {
     let mut message = [0; LONGEST];
     let mut control = nix::cmsg_space!(nix::sys::socket::UnixCredentials);
@@ -104,7 +112,10 @@ fn receive(socket: &UnixDatagram) -> io::Result<(i32, Notice)> {
     // A message that is cut off may say half of something.
     let whole = !received.flags.contains(MsgFlags::MSG_TRUNC);
     let length = if whole { received.bytes } else { 0 };
-    Ok((sender.unwrap_or_default(), Notice::parse(&message[..length])))
+    Ok((
+        sender.unwrap_or_default(),
+        Notice::parse(&message[..length]),
+    ))
 }
 
 #[cfg(test)]
@@ -116,7 +127,10 @@ mod tests {
         let notice = Notice::parse(b"READY=1\nSTATUS=boot 3: 2 browsers\nMAINPID=1\n\xff=\n");
         assert!(notice.ready && !notice.alive);
         assert_eq!(notice.status.as_deref(), Some("boot 3: 2 browsers"));
-        assert_eq!(Notice::parse(b"READY=0\nWATCHDOG=trigger"), Notice::default());
+        assert_eq!(
+            Notice::parse(b"READY=0\nWATCHDOG=trigger"),
+            Notice::default()
+        );
         assert!(Notice::parse(b"WATCHDOG=1").alive);
     }
 
@@ -128,10 +142,19 @@ mod tests {
         let me = std::process::id();
         socket.send_to_addr(b"READY=1", &address).expect("sent");
         notices.socket.readable().await.expect("readable");
-        assert_eq!(notices.waiting(me + 1).expect("no error"), None, "of another process");
+        assert_eq!(
+            notices.waiting(me + 1).expect("no error"),
+            None,
+            "of another process"
+        );
         socket.send_to_addr(b"WATCHDOG=1", &address).expect("sent");
         assert!(notices.next(me).await.expect("a message").alive);
-        socket.send_to_addr(&[b'x'; LONGEST + 1], &address).expect("sent");
-        assert_eq!(notices.next(me).await.expect("a message"), Notice::default());
+        socket
+            .send_to_addr(&[b'x'; LONGEST + 1], &address)
+            .expect("sent");
+        assert_eq!(
+            notices.next(me).await.expect("a message"),
+            Notice::default()
+        );
     }
 }

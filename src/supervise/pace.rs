@@ -37,7 +37,11 @@ impl Pace {
         if self.recent.len() < READY + 16 {
             self.recent.push_back(now);
         }
-        self.unready = if was_ready { 0 } else { self.unready.saturating_add(1) };
+        self.unready = if was_ready {
+            0
+        } else {
+            self.unready.saturating_add(1)
+        };
         let beyond = |count: usize, most: usize| count.checked_sub(most + 1);
         let steps = [
             beyond(self.unready as usize, UNREADY as usize),
@@ -69,7 +73,9 @@ mod tests {
     fn a_server_that_never_gets_up_is_tried_at_once_three_times_and_then_ever_more_slowly() {
         assert_eq!(
             pauses(false, 12, Duration::from_millis(10)),
-            [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
+            [
+                0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000
+            ]
         );
     }
 

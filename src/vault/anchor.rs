@@ -1,11 +1,13 @@
 //! The anchor: a file outside the vault's folder that says how far the vault has come.
 //!
-//! Whoever can write to the folder can put an old copy of it back, and with it a certificate that was rotated away. A record that is ahead
-//! of `identity.age` gives that away, but not where the newer records are gone as well. The anchor does, as long as it lies where
-//! that writer cannot reach.
+//! Whoever can write to the folder can put an old copy of it back, and with it a certificate that
+//! was rotated away. A record that is ahead of `identity.age` gives that away, but not where the
+//! newer records are gone as well. The anchor does, as long as it lies where that writer cannot
+//! reach.
 //!
-//! Each boot adds a line, `boot 17 certificate 0123...`, after `identity.age` has been written: so the anchor may be one boot behind, which
-//! is the one step back that it does not notice, and is never ahead. A line that was cut off by a crash does not count.
+//! Each boot adds a line, `boot 17 certificate 0123...`, after `identity.age` has been written: so
+//! the anchor may be one boot behind, which is the one step back that it does not notice, and is
+//! never ahead. A line that was cut off by a crash does not count.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -58,8 +60,13 @@ pub(super) struct Anchor {
 }
 
 impl Anchor {
-    /// Opens an anchor and compares: `last` is the vault's last boot, if there was one, and `certificates` are those that it holds.
-    pub fn open(path: &Path, last: Option<u64>, certificates: &[[u8; 32]]) -> Result<Self, AnchorError> {
+    /// Opens an anchor and compares: `last` is the vault's last boot, if there was one, and
+    /// `certificates` are those that it holds.
+    pub fn open(
+        path: &Path,
+        last: Option<u64>,
+        certificates: &[[u8; 32]],
+    ) -> Result<Self, AnchorError> {
         let failed = |cause: io::Error| AnchorError::Io {
             path: path.into(),
             cause,
@@ -99,7 +106,10 @@ impl Anchor {
         if self.last == Some((boot, *certificate)) {
             return Ok(());
         }
-        let digits: String = certificate.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = certificate
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         // The first end of a line closes one that a crash may have cut off.
         let line = format!("\nboot {boot} certificate {digits}\n");
         self.file
@@ -123,7 +133,8 @@ fn tail(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What the last whole line says: `Some(None)` for a file with nothing in it, `None` for one that is no anchor.
+/// What the last whole line says: `Some(None)` for a file with nothing in it, `None` for one that
+/// is no anchor.
 fn parse(text: &[u8]) -> Option<Option<(u64, [u8; 32])>> {
     let mut any = false;
     // The last piece has no end of its line.

@@ -4,16 +4,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds since the Unix epoch; 0 for a clock set before it.
 pub(super) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
 }
 
-/// Year, month and day (UTC) of a number of seconds since the Unix epoch, in the Gregorian calendar.
+/// Year, month and day (UTC) of a number of seconds since the Unix epoch, in the Gregorian
+/// calendar.
 ///
-/// Counts in years that begin in March, so that the leap day comes last; 400 years have 146,097 days.
+/// Counts in years that begin in March, so that the leap day comes last; 400 years have 146,097
+/// days.
 pub(super) fn civil_date(unix_seconds: u64) -> (u64, u8, u8) {
     let days = unix_seconds / 86_400 + 719_468; // days since 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;

@@ -1,5 +1,5 @@
-//! What can go wrong with a key file and a vault, in words that say what to do next. Each message is complete: it has
-//! the system's answer in it.
+//! What can go wrong with a key file and a vault, in words that say what to do next. Each message
+//! is complete: it has the system's answer in it.
 
 use std::io;
 use std::path::PathBuf;
@@ -191,7 +191,9 @@ pub enum FileFault {
     #[error("schema version {0}, which this program does not read")]
     Schema(u8),
     /// Written by the mode that keeps session keys.
-    #[error("written by full-state mode, which keeps session keys; this server does not read such a vault")]
+    #[error(
+        "written by full-state mode, which keeps session keys; this server does not read such a vault"
+    )]
     FullState,
     /// The MAC is wrong: made without the key file, or for another file name.
     #[error("its MAC is wrong: forged, or another file's content under this name")]

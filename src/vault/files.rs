@@ -1,5 +1,5 @@
-//! Folders of the vault, held open: all work is done relative to them, never through a link, and every file is
-//! either there in full or not at all.
+//! Folders of the vault, held open: all work is done relative to them, never through a link, and
+//! every file is either there in full or not at all.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -35,7 +35,10 @@ pub(super) enum ReadError {
 }
 
 /// How many names lead to the same file.
-#[allow(clippy::useless_conversion, reason = "the field is narrower on other architectures")]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the field is narrower on other architectures"
+)]
 pub(super) fn links(stat: &Stat) -> u64 {
     u64::from(stat.st_nlink)
 }
@@ -48,7 +51,10 @@ impl Folder {
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        Ok(Self { fd, path: path.into() })
+        Ok(Self {
+            fd,
+            path: path.into(),
+        })
     }
 
     /// Makes a folder that only we can enter, durably, and opens it. The parent must exist.
@@ -106,7 +112,8 @@ impl Folder {
         Ok(())
     }
 
-    /// The names of all entries, in no order. Those that are no UTF-8 are none of ours, and must still be told apart.
+    /// The names of all entries, in no order. Those that are no UTF-8 are none of ours, and must
+    /// still be told apart.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(&self.fd)? {
@@ -121,8 +128,14 @@ impl Folder {
 
     /// Opens or creates a file to lock. It stays empty.
     pub fn open_lock(&self, name: &str) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?))
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(fs::openat(
+            &self.fd,
+            name,
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )?))
     }
 
     /// The folder itself, to lock it.
@@ -133,7 +146,12 @@ impl Folder {
     /// Opens a file to see who has its lock.
     pub fn open_to_look(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::empty())?))
+        Ok(File::from(fs::openat(
+            &self.fd,
+            name,
+            flags,
+            Mode::empty(),
+        )?))
     }
 
     /// The names of the extended attributes of an entry.
@@ -142,7 +160,9 @@ impl Folder {
         let mut names = vec![0_u8; 64 * 1024];
         let length = fs::llistxattr(self.path.join(name.as_ref()), &mut names[..])?;
         let names = names[..length].split(|&b| b == 0).filter(|n| !n.is_empty());
-        Ok(names.map(|n| String::from_utf8_lossy(n).into_owned()).collect())
+        Ok(names
+            .map(|n| String::from_utf8_lossy(n).into_owned())
+            .collect())
     }
 
     /// Whether the name still leads to this open file.
@@ -157,20 +177,26 @@ impl Folder {
 
     /// What the name leads to; of a link, the link itself.
     pub fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
-        Ok(fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(fs::statat(
+            &self.fd,
+            name.as_ref(),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Reads a regular file with one name and at most `limit` bytes.
     pub fn read(&self, name: impl AsRef<OsStr>, limit: usize) -> Result<Vec<u8>, ReadError> {
         // Not blocking, for a pipe that nobody writes to.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()).map_err(|e| match e {
-            Errno::NOENT => ReadError::Missing,
-            // A link, a socket, a device without a driver.
-            Errno::LOOP | Errno::NXIO | Errno::NODEV => ReadError::Fault(FileFault::NotRegular),
-            Errno::ACCESS | Errno::PERM => ReadError::Fault(FileFault::Unreadable),
-            e => ReadError::Io(e.into()),
-        })?;
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd =
+            fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()).map_err(|e| match e {
+                Errno::NOENT => ReadError::Missing,
+                // A link, a socket, a device without a driver.
+                Errno::LOOP | Errno::NXIO | Errno::NODEV => ReadError::Fault(FileFault::NotRegular),
+                Errno::ACCESS | Errno::PERM => ReadError::Fault(FileFault::Unreadable),
+                e => ReadError::Io(e.into()),
+            })?;
         let stat = fs::fstat(&fd).map_err(|e| ReadError::Io(e.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(ReadError::Fault(FileFault::NotRegular));
@@ -194,8 +220,9 @@ impl Folder {
         }
     }
 
-    /// Writes a file under a temporary name, syncs it, gives it its name, and syncs the folder. When this returns
-    /// `Ok` the new content is durable; when it does not, the old content is still there.
+    /// Writes a file under a temporary name, syncs it, gives it its name, and syncs the folder.
+    /// When this returns `Ok` the new content is durable; when it does not, the old content is
+    /// still there.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let temporary = format!(
@@ -220,9 +247,11 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes a file that is not there yet, and syncs it. Its name is durable after [`Folder::sync`].
+    /// Writes a file that is not there yet, and syncs it. Its name is durable after
+    /// [`Folder::sync`].
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
         #[cfg(rekindle_canary)]
         crate::canary::file(name, bytes);
@@ -244,7 +273,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes a folder in this one and all files in it, if it is there. Folders in it must be empty.
+    /// Removes a folder in this one and all files in it, if it is there. Folders in it must be
+    /// empty.
     pub fn remove_folder(&self, name: &str) -> io::Result<()> {
         let folder = match self.sub(name) {
             Ok(folder) => folder,
@@ -252,7 +282,8 @@ impl Folder {
             Err(e) => return Err(e),
         };
         for entry in folder.names()? {
-            let is_folder = FileType::from_raw_mode(folder.stat(&entry)?.st_mode) == FileType::Directory;
+            let is_folder =
+                FileType::from_raw_mode(folder.stat(&entry)?.st_mode) == FileType::Directory;
             let flags = if is_folder {
                 AtFlags::REMOVEDIR
             } else {
@@ -295,11 +326,22 @@ impl Folder {
     }
 
     /// Moves an entry, whatever it is, into another folder.
-    pub fn rename_into(&self, name: impl AsRef<OsStr>, other: &Folder, new_name: impl AsRef<OsStr>) -> io::Result<()> {
-        Ok(fs::renameat(&self.fd, name.as_ref(), &other.fd, new_name.as_ref())?)
+    pub fn rename_into(
+        &self,
+        name: impl AsRef<OsStr>,
+        other: &Folder,
+        new_name: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        Ok(fs::renameat(
+            &self.fd,
+            name.as_ref(),
+            &other.fd,
+            new_name.as_ref(),
+        )?)
     }
 
-    /// Removes what is left of files that were being written when a process died. Call it under the lock only.
+    /// Removes what is left of files that were being written when a process died. Call it under the
+    /// lock only.
     pub fn remove_temporary(&self) -> io::Result<usize> {
         let mut removed = 0;
         for name in self.names()?.iter().filter(|n| is_temporary(n)) {

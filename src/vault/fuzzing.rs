@@ -24,7 +24,8 @@ pub fn key_file(data: &[u8]) {
     }
 }
 
-/// The first byte says what the rest is: a plaintext without its MAC, as a peer's or as the identity's, or a whole file.
+/// The first byte says what the rest is: a plaintext without its MAC, as a peer's or as the
+/// identity's, or a whole file.
 pub fn record(data: &[u8]) {
     let Some((choice, content)) = data.split_first() else {
         return;
@@ -42,7 +43,10 @@ pub fn record(data: &[u8]) {
         }
         _ => {
             let key = OpeningKey::new(x25519::Identity::generate());
-            assert!(unseal(&[key], "peers/a.age", content).is_err(), "nobody has the key");
+            assert!(
+                unseal(&[key], "peers/a.age", content).is_err(),
+                "nobody has the key"
+            );
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd,
+    CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256,
+    SerialNumber, date_time_ymd,
 };
 use zeroize::Zeroizing;
 
@@ -15,7 +16,8 @@ use super::error::VaultError;
 use super::record::{CertificateRecord, IdentityRecord, limits};
 use super::seal::MacKey;
 
-/// Object identifier of the attribute type serialNumber (X.520), which the certificate's subject is made of.
+/// Object identifier of the attribute type serialNumber (X.520), which the certificate's subject is
+/// made of.
 const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
 /// The certificate must outlive the vault: browsers compare its fingerprint, nobody renews it.
 const YEARS_VALID: u64 = 30;
@@ -31,16 +33,17 @@ pub enum FingerprintHash {
     Sha512,
 }
 
-/// The server's long-lived DTLS certificate and private key. The key is wiped when dropped and never printed.
+/// The server's long-lived DTLS certificate and private key. The key is wiped when dropped and
+/// never printed.
 pub struct Identity {
     certificate: Vec<u8>,
     private_key: Zeroizing<Vec<u8>>,
 }
 
 impl Identity {
-    /// Makes an ECDSA P-256 key and a self-signed certificate that says nothing about the server: its dates are
-    /// rounded to days, and its serial number and its subject are hashes of the public key, so that there is no byte
-    /// in it that could mean something else.
+    /// Makes an ECDSA P-256 key and a self-signed certificate that says nothing about the server:
+    /// its dates are rounded to days, and its serial number and its subject are hashes of the
+    /// public key, so that there is no byte in it that could mean something else.
     pub(super) fn generate(now: SystemTime) -> Result<Self, VaultError> {
         let failed = |e: &dyn fmt::Display| VaultError::Certificate(e.to_string());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| failed(&e))?;
@@ -91,8 +94,8 @@ impl Identity {
         &self.private_key
     }
 
-    /// A key derived (HKDF, RFC 5869) from the private key for one purpose, which `info` names. It is the same in every boot, whatever key
-    /// file the vault is under.
+    /// A key derived (HKDF, RFC 5869) from the private key for one purpose, which `info` names. It
+    /// is the same in every boot, whatever key file the vault is under.
     pub fn mac_key(&self, info: &[u8]) -> MacKey {
         MacKey::derive(&self.private_key, info)
     }
@@ -104,7 +107,9 @@ impl Identity {
             FingerprintHash::Sha384 => &digest::SHA384,
             FingerprintHash::Sha512 => &digest::SHA512,
         };
-        digest::digest(algorithm, &self.certificate).as_ref().to_vec()
+        digest::digest(algorithm, &self.certificate)
+            .as_ref()
+            .to_vec()
     }
 
     /// SHA-256 of the certificate, by which it is told from others.
@@ -132,7 +137,9 @@ impl Identities {
 
     /// `None` for more than there can be.
     pub fn from_record(record: &IdentityRecord<'_>) -> Option<Self> {
-        let one = |record: &CertificateRecord<'_>| Arc::new(Identity::from_der(record.certificate, record.private_key));
+        let one = |record: &CertificateRecord<'_>| {
+            Arc::new(Identity::from_der(record.certificate, record.private_key))
+        };
         (record.earlier.len() <= limits::EARLIER).then(|| Self {
             current: one(&record.current),
             earlier: record.earlier.iter().map(one).collect(),
@@ -143,7 +150,11 @@ impl Identities {
     pub fn record(&self) -> IdentityRecord<'_> {
         IdentityRecord {
             current: self.current.record(),
-            earlier: self.earlier.iter().map(|identity| identity.record()).collect(),
+            earlier: self
+                .earlier
+                .iter()
+                .map(|identity| identity.record())
+                .collect(),
         }
     }
 
@@ -170,8 +181,9 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The certificate's serial number and the text of its subject, from the hash of the public key (an uncompressed
-/// point, 65 bytes). The serial number is positive and does not begin with a zero byte, as DER wants it.
+/// The certificate's serial number and the text of its subject, from the hash of the public key (an
+/// uncompressed point, 65 bytes). The serial number is positive and does not begin with a zero
+/// byte, as DER wants it.
 pub(super) fn names_of_key(public_key: &[u8]) -> ([u8; 16], String) {
     let hash = digest::digest(&digest::SHA256, public_key);
     let (serial, subject) = hash.as_ref().split_at(16);

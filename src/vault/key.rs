@@ -19,7 +19,8 @@ use super::error::KeyError;
 use super::record::limits;
 use super::seal::OpeningKey;
 
-/// The identities of a key file, in their order: the first encrypts, all decrypt. Wiped when dropped, never printed.
+/// The identities of a key file, in their order: the first encrypts, all decrypt. Wiped when
+/// dropped, never printed.
 pub struct KeyFile {
     pub(super) keys: Vec<OpeningKey>,
 }
@@ -27,12 +28,14 @@ pub struct KeyFile {
 impl KeyFile {
     /// Reads a key file.
     ///
-    /// A symbolic link is followed: systemd, Kubernetes and others hand out secrets that way, and the checks are made
-    /// on the opened file, so that a link can lead to nothing they would not accept.
+    /// A symbolic link is followed: systemd, Kubernetes and others hand out secrets that way, and
+    /// the checks are made on the opened file, so that a link can lead to nothing they would not
+    /// accept.
     ///
     /// # Errors
-    /// [`KeyError`] unless it is a regular file of at most 64 KiB that belongs to us or root, that only its owner can
-    /// read (or that systemd hands over as a credential), and that holds at least one X25519 identity and nothing else but comments.
+    /// [`KeyError`] unless it is a regular file of at most 64 KiB that belongs to us or root, that
+    /// only its owner can read (or that systemd hands over as a credential), and that holds at
+    /// least one X25519 identity and nothing else but comments.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let io_error = |what| {
             move |cause| KeyError::Io {
@@ -110,10 +113,12 @@ impl KeyFile {
         }
     }
 
-    /// Makes a key file with one new identity, readable by its owner only, and durable when this returns.
+    /// Makes a key file with one new identity, readable by its owner only, and durable when this
+    /// returns.
     ///
     /// # Errors
-    /// [`KeyError::Exists`] if there is anything of that name (a dangling link too); [`KeyError::Io`] otherwise.
+    /// [`KeyError::Exists`] if there is anything of that name (a dangling link too);
+    /// [`KeyError::Io`] otherwise.
     pub fn generate(path: &Path) -> Result<Self, KeyError> {
         let io_error = |what| {
             move |cause| KeyError::Io {
@@ -162,7 +167,8 @@ impl KeyFile {
         })
     }
 
-    /// The recipients (`age1...`) of the identities, in their order. The first is what files are encrypted to.
+    /// The recipients (`age1...`) of the identities, in their order. The first is what files are
+    /// encrypted to.
     pub fn recipients(&self) -> impl Iterator<Item = String> {
         self.keys.iter().map(OpeningKey::recipient)
     }

@@ -11,7 +11,8 @@ pub(super) const IDENTITY: &str = "identity.age";
 pub(super) const PEERS: &str = "peers";
 /// The folder of files that were in `peers/` and could not be used.
 pub(super) const SET_ASIDE: &str = "set-aside";
-/// Full-state mode's folder of session keys. Without that mode only the auditor knows of it, as of the following.
+/// Full-state mode's folder of session keys. Without that mode only the auditor knows of it, as of
+/// the following.
 pub(super) const SESSIONS: &str = "sessions";
 /// Full-state mode's file of all sessions' counters.
 pub(super) const COUNTERS: &str = "counters.age";
@@ -19,13 +20,15 @@ pub(super) const COUNTERS: &str = "counters.age";
 pub(super) const LOCK: &str = "lock";
 /// What `mkfs` leaves in the root of a file system: no reason to refuse a first run.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
-/// Where a rekey prepares the new files. The name is that of something temporary, so that a server removes it.
+/// Where a rekey prepares the new files. The name is that of something temporary, so that a server
+/// removes it.
 pub(super) const REKEY_PREPARED: &str = ".tmp-rekey";
 /// Its name from a rekey's point of no return on.
 pub(super) const REKEY_COMMITTED: &str = "rekey";
 /// The folder of the old peers' files in it, until it is emptied.
 pub(super) const OLD_PEERS: &str = "old-peers";
-/// Names of files that are being written begin so. What is left of them after a crash is removed at the next start.
+/// Names of files that are being written begin so. What is left of them after a crash is removed at
+/// the next start.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// Whether a name is that of a file that is being written.

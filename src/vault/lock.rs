@@ -25,13 +25,22 @@ pub(super) struct Lock {
 /// Takes the lock of the folder, or gives up after a few seconds.
 pub(super) fn take_lock(root: &Folder) -> Result<Lock, VaultError> {
     let start = Instant::now();
-    let folder = root.to_lock().map_err(|e| root.error("open the folder", e))?;
+    let folder = root
+        .to_lock()
+        .map_err(|e| root.error("open the folder", e))?;
     let mut said = false;
     loop {
-        let file = root.open_lock(LOCK).map_err(|e| root.error("open the lock", e))?;
+        let file = root
+            .open_lock(LOCK)
+            .map_err(|e| root.error("open the lock", e))?;
         match folder.try_lock().and_then(|()| file.try_lock()) {
-            // Somebody may have removed the file between the two: then the lock is on a file nobody else will find.
-            Ok(()) if root.is_same(LOCK, &file).map_err(|e| root.error("check the lock", e))? => {
+            // Somebody may have removed the file between the two: then the lock is on a file nobody
+            // else will find.
+            Ok(())
+                if root
+                    .is_same(LOCK, &file)
+                    .map_err(|e| root.error("check the lock", e))? =>
+            {
                 return Ok(Lock {
                     _folder: folder,
                     _file: file,

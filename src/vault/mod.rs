@@ -1,7 +1,7 @@
 //! The vault: the folder of age files that holds what is persisted, and nothing else.
 //!
-//! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left. Functions that touch
-//! the disk block.
+//! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left.
+//! Functions that touch the disk block.
 
 mod anchor;
 pub mod audit;

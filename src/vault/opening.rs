@@ -7,7 +7,9 @@ use std::path::Path;
 use super::error::{FileFault, VaultError};
 use super::files::{Folder, ReadError};
 use super::identity::Identities;
-use super::layout::{IDENTITY, LOCK, LOST_AND_FOUND, PEERS, REKEY_COMMITTED, SET_ASIDE, is_temporary};
+use super::layout::{
+    IDENTITY, LOCK, LOST_AND_FOUND, PEERS, REKEY_COMMITTED, SET_ASIDE, is_temporary,
+};
 use super::record::{Header, Kind};
 use super::seal::{OpeningKey, unseal};
 
@@ -16,7 +18,9 @@ pub(super) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
     match Folder::open(dir) {
         Ok(root) => root.refuse_if_shared().map(|()| Some(root)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => Err(VaultError::NotAFolder(dir.into())),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            Err(VaultError::NotAFolder(dir.into()))
+        }
         Err(cause) => Err(VaultError::Io {
             what: "open the folder",
             path: dir.into(),
@@ -25,13 +29,18 @@ pub(super) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
     }
 }
 
-/// Reads `identity.age`: the identities, and the header with the boot it was written in. `None` if neither it nor any peer is there.
-pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option<(Identities, Header)>, VaultError> {
+/// Reads `identity.age`: the identities, and the header with the boot it was written in. `None` if
+/// neither it nor any peer is there.
+pub(super) fn load_identity(
+    root: &Folder,
+    keys: &[OpeningKey],
+) -> Result<Option<(Identities, Header)>, VaultError> {
     let damaged = |cause| VaultError::IdentityDamaged {
         path: root.path().into(),
         cause,
     };
-    // Where a rekey was cut off after its point of no return, the identity may still be in its folder.
+    // Where a rekey was cut off after its point of no return, the identity may still be in its
+    // folder.
     let file = match identity_folder(root)?
         .as_ref()
         .unwrap_or(root)
@@ -56,7 +65,8 @@ pub(super) fn load_identity(root: &Folder, keys: &[OpeningKey]) -> Result<Option
         fault => damaged(fault),
     })?;
     let (header, record) = unsealed.identity().map_err(damaged)?;
-    let identities = Identities::from_record(&record).ok_or_else(|| damaged(FileFault::Malformed))?;
+    let identities =
+        Identities::from_record(&record).ok_or_else(|| damaged(FileFault::Malformed))?;
     Ok(Some((identities, header)))
 }
 

@@ -14,8 +14,8 @@ use super::record::{Header, Kind, PeerRecord};
 use super::seal::{OpeningKey, unseal};
 use crate::ids::Ufrag;
 
-/// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes them, so drop it when
-/// all peers are read or the resume window has ended.
+/// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes
+/// them, so drop it when all peers are read or the resume window has ended.
 pub struct Reader {
     pub(super) root: Folder,
     peers: Folder,
@@ -29,13 +29,25 @@ pub struct Reader {
 
 impl Reader {
     /// Lists the peers' files; reads none.
-    pub(super) fn open(root: &Folder, keys: KeyFile, last_boot: u64, boot: u64) -> Result<Self, VaultError> {
+    pub(super) fn open(
+        root: &Folder,
+        keys: KeyFile,
+        last_boot: u64,
+        boot: u64,
+    ) -> Result<Self, VaultError> {
         // Of its own, so that it works on wherever the vault goes.
-        let root = root.sub(".").map_err(|e| root.error("open the folder", e))?;
-        let peers = root.sub(PEERS).map_err(|e| root.error("open the folder peers/", e))?;
+        let root = root
+            .sub(".")
+            .map_err(|e| root.error("open the folder", e))?;
+        let peers = root
+            .sub(PEERS)
+            .map_err(|e| root.error("open the folder peers/", e))?;
         let mut names = HashSet::new();
         let mut strange = 0_usize;
-        for name in peers.names().map_err(|e| peers.error("list the peers", e))? {
+        for name in peers
+            .names()
+            .map_err(|e| peers.error("list the peers", e))?
+        {
             match ufrag_of(&name) {
                 Some(ufrag) => {
                     names.insert(ufrag);
@@ -80,17 +92,19 @@ impl Reader {
         self.names.contains(ufrag)
     }
 
-    /// Reads a peer's record, once. `None` if there is none, or if its file cannot be used: then the file is moved
-    /// to `set-aside/` and the log says why. The name of the file is in the log at debug level only, since it leads to
-    /// a peer; the warning has the first 32 bits of its SHA-256.
+    /// Reads a peer's record, once. `None` if there is none, or if its file cannot be used: then
+    /// the file is moved to `set-aside/` and the log says why. The name of the file is in the log
+    /// at debug level only, since it leads to a peer; the warning has the first 32 bits of its
+    /// SHA-256.
     ///
-    /// A record of a boot that `identity.age` had not seen when this process started cannot be: a boot's number is
-    /// durable before any record of it. So `identity.age` is an old copy, and perhaps an old certificate that somebody
-    /// wants back in use.
+    /// A record of a boot that `identity.age` had not seen when this process started cannot be: a
+    /// boot's number is durable before any record of it. So `identity.age` is an old copy, and
+    /// perhaps an old certificate that somebody wants back in use.
     ///
     /// # Errors
-    /// [`VaultError::Io`] when the system would not read the file; it can be tried again, and no server should stop
-    /// for it. [`VaultError::RolledBack`] for a record that is ahead of the identity: no server should go on. It stays where it is.
+    /// [`VaultError::Io`] when the system would not read the file; it can be tried again, and no
+    /// server should stop for it. [`VaultError::RolledBack`] for a record that is ahead of the
+    /// identity: no server should go on. It stays where it is.
     pub fn read(&mut self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, VaultError> {
         if !self.names.contains(ufrag) {
             return Ok(None);
@@ -132,7 +146,9 @@ impl Reader {
                 .rename_into(file, &folder, format!("{stem}.{}.age", self.boot))
         });
         match moved {
-            Ok(()) => tracing::warn!(file = %short, %fault, "a peer's file cannot be used: moved to set-aside/"),
+            Ok(()) => {
+                tracing::warn!(file = %short, %fault, "a peer's file cannot be used: moved to set-aside/")
+            }
             Err(error) => {
                 tracing::warn!(file = %short, %fault, %error, "a peer's file cannot be used, nor moved to set-aside/: it is not read, and \
                      `rekindle audit` names it; take it out of peers/ by hand (`lsattr` and `ls -l` tell why it stays)");

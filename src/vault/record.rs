@@ -1,8 +1,9 @@
 //! The schema: the one place that says what is persisted.
 //!
-//! The plaintext of every age file in the vault is a [`Header`], then the body its kind calls for (an
-//! [`IdentityRecord`] or a [`PeerRecord`]), then a MAC of [`MAC_LEN`] bytes. Whatever is not named in this file is not
-//! on disk; the auditor takes these types apart without `..`, so a new field does not compile before it has a class.
+//! The plaintext of every age file in the vault is a [`Header`], then the body its kind calls for
+//! (an [`IdentityRecord`] or a [`PeerRecord`]), then a MAC of [`MAC_LEN`] bytes. Whatever is not
+//! named in this file is not on disk; the auditor takes these types apart without `..`, so a new
+//! field does not compile before it has a class.
 
 use std::fmt;
 
@@ -19,8 +20,8 @@ pub struct PeerRecord {
     pub channel: String,
     /// The server's ICE credentials for this peer.
     pub ice: IceCredentials,
-    /// The browser's offer. Its certificate fingerprint is in it, and, as an `a=candidate` line, the address that
-    /// last passed a STUN check.
+    /// The browser's offer. Its certificate fingerprint is in it, and, as an `a=candidate` line,
+    /// the address that last passed a STUN check.
     pub offer: String,
     /// The server's answer.
     pub answer: String,
@@ -28,7 +29,8 @@ pub struct PeerRecord {
     pub joined_at: u64,
 }
 
-/// Prints what kind of peer it is, and nothing that would lead to a person: no address, SDP, ufrag or password.
+/// Prints what kind of peer it is, and nothing that would lead to a person: no address, SDP, ufrag
+/// or password.
 impl fmt::Debug for PeerRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerRecord")
@@ -46,7 +48,10 @@ impl fmt::Debug for PeerRecord {
 #[non_exhaustive]
 pub enum UnfitRecord {
     /// The channel's name.
-    #[error("a channel's name has 1 to {} bytes and no control characters", limits::CHANNEL)]
+    #[error(
+        "a channel's name has 1 to {} bytes and no control characters",
+        limits::CHANNEL
+    )]
     Channel,
     /// The ICE password (RFC 8445 §5.3: at least 128 bits; RFC 8839 §5.4: 22 to 256 ice-chars).
     #[error("an ICE password has 22 to 256 letters, digits, '+' and '/'")]
@@ -63,7 +68,10 @@ impl PeerRecord {
     /// [`UnfitRecord`] names the first field that does not fit.
     pub fn check(&self) -> Result<(), UnfitRecord> {
         let channel = &self.channel;
-        if channel.is_empty() || channel.len() > limits::CHANNEL || channel.chars().any(char::is_control) {
+        if channel.is_empty()
+            || channel.len() > limits::CHANNEL
+            || channel.chars().any(char::is_control)
+        {
             return Err(UnfitRecord::Channel);
         }
         let pwd = self.ice.pwd.expose();
@@ -106,11 +114,12 @@ pub(super) const MAGIC: [u8; 8] = *b"rekindle";
 pub(super) const SCHEMA: u8 = 2;
 /// Bytes of the MAC (HMAC-SHA-256) at the end of every plaintext.
 pub(super) const MAC_LEN: usize = 32;
-/// Kinds with this bit were written by full-state mode, which keeps session keys. They are refused by name.
+/// Kinds with this bit were written by full-state mode, which keeps session keys. They are refused
+/// by name.
 pub(super) const FULL_STATE_BIT: u8 = 0x80;
 
-/// The bytes that stand for full-state mode's kinds of files. A build without that mode has no code for what is in them; its auditor
-/// knows them by name.
+/// The bytes that stand for full-state mode's kinds of files. A build without that mode has no code
+/// for what is in them; its auditor knows them by name.
 pub(super) mod full_state {
     use super::FULL_STATE_BIT;
 
@@ -155,7 +164,8 @@ impl Kind {
         }
     }
 
-    /// Whether a file with this byte in its header may be read as one of this kind. An identity is one in either mode.
+    /// Whether a file with this byte in its header may be read as one of this kind. An identity is
+    /// one in either mode.
     pub fn is(self, byte: u8) -> bool {
         #[cfg(feature = "full-state")]
         if self == Kind::Identity && byte == Kind::FullStateIdentity.byte() {
@@ -164,7 +174,8 @@ impl Kind {
         byte == self.byte()
     }
 
-    /// Whether this build has the code for what has this byte in its header and [`FULL_STATE_BIT`] in that.
+    /// Whether this build has the code for what has this byte in its header and [`FULL_STATE_BIT`]
+    /// in that.
     pub fn has_code_for(byte: u8) -> bool {
         #[cfg(feature = "full-state")]
         return [Kind::FullStateIdentity, Kind::Session, Kind::Counters]
@@ -220,13 +231,15 @@ impl Header {
     }
 }
 
-/// The body of `identity.age`: what makes this server the same server in every boot. Borrows, so that no copy is made.
+/// The body of `identity.age`: what makes this server the same server in every boot. Borrows, so
+/// that no copy is made.
 #[derive(Serialize, Deserialize)]
 pub(super) struct IdentityRecord<'a> {
     /// What new peers are shown.
     #[serde(borrow)]
     pub current: CertificateRecord<'a>,
-    /// What peers were shown that joined before it was made, the latest first, at most [`limits::EARLIER`].
+    /// What peers were shown that joined before it was made, the latest first, at most
+    /// [`limits::EARLIER`].
     #[serde(borrow)]
     pub earlier: Vec<CertificateRecord<'a>>,
 }

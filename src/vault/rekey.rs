@@ -1,9 +1,10 @@
 //! Another key file for a vault: `rekindle rekey`. One in use is in `rotate`.
 //!
-//! A vault at rest is re-encrypted beside the old files, in the folder `.tmp-rekey/`. One rename to `rekey/` is the
-//! point of no return: before it the old key file opens the vault, after it the new one, and at no moment both or none.
-//! What follows is moving the new files to their places, which whoever comes next under the lock (this program run
-//! again, or a server) takes up where it was cut off. So a kill loses no peer, whichever way it falls.
+//! A vault at rest is re-encrypted beside the old files, in the folder `.tmp-rekey/`. One rename to
+//! `rekey/` is the point of no return: before it the old key file opens the vault, after it the new
+//! one, and at no moment both or none. What follows is moving the new files to their places, which
+//! whoever comes next under the lock (this program run again, or a server) takes up where it was
+//! cut off. So a kill loses no peer, whichever way it falls.
 
 use std::io;
 
@@ -11,8 +12,8 @@ use super::error::{FileFault, VaultError};
 use super::files::{Folder, ReadError};
 use super::key::KeyFile;
 use super::layout::{
-    IDENTITY, OLD_PEERS, PEERS, REKEY_COMMITTED, REKEY_PREPARED, SET_ASIDE, file_name, is_temporary, path_in_vault,
-    ufrag_of,
+    IDENTITY, OLD_PEERS, PEERS, REKEY_COMMITTED, REKEY_PREPARED, SET_ASIDE, file_name,
+    is_temporary, path_in_vault, ufrag_of,
 };
 use super::lock::take_lock;
 use super::opening::{load_identity, open_root};
@@ -27,7 +28,8 @@ use crate::ids::Ufrag;
 pub struct Outcome {
     /// Peers' files that are now under the first identity of the new key file.
     pub peers: usize,
-    /// Peers' files that could not be used; they were moved to `set-aside/`, or left where they are in a vault in use.
+    /// Peers' files that could not be used; they were moved to `set-aside/`, or left where they are
+    /// in a vault in use.
     pub unusable: usize,
     /// Files in `set-aside/`, which stay under the keys they are under.
     pub set_aside: usize,
@@ -35,12 +37,12 @@ pub struct Outcome {
 
 /// Re-encrypts a vault that nobody uses: afterwards `new` opens it. Safe to kill at any moment.
 ///
-/// Both key files may hold several identities; all files go under the first of `new`. Boot numbers and times in the
-/// files stay as they are.
+/// Both key files may hold several identities; all files go under the first of `new`. Boot numbers
+/// and times in the files stay as they are.
 ///
 /// # Errors
-/// [`VaultError::InUse`] while a server runs, [`VaultError::WrongKey`] if neither key file opens the vault, and all
-/// that reading and writing can give. Then the vault is as it was.
+/// [`VaultError::InUse`] while a server runs, [`VaultError::WrongKey`] if neither key file opens
+/// the vault, and all that reading and writing can give. Then the vault is as it was.
 pub fn rekey(dir: &std::path::Path, old: KeyFile, new: KeyFile) -> Result<Outcome, VaultError> {
     rekey_in_steps(dir, old, new, &mut || {})
 }
@@ -71,9 +73,10 @@ pub(super) fn rekey_in_steps(
     let failed = |e| root.write_error("re-encrypted files", e);
     let prepared = root.sub_or_create(REKEY_PREPARED).map_err(failed)?;
     step();
-    let outcome = prepare(&root, &prepared, &keys, &sealing, header.boot, step).inspect_err(|_| {
-        let _ = discard(&root);
-    })?;
+    let outcome =
+        prepare(&root, &prepared, &keys, &sealing, header.boot, step).inspect_err(|_| {
+            let _ = discard(&root);
+        })?;
     let sealed = seal_identity(&sealing, IDENTITY, &header, &identity.record());
     drop(identity);
     prepared
@@ -94,7 +97,10 @@ pub(super) fn rekey_in_steps(
         .sub(SET_ASIDE)
         .and_then(|folder| folder.names())
         .map_or(0, |names| names.len());
-    Ok(Outcome { set_aside, ..outcome })
+    Ok(Outcome {
+        set_aside,
+        ..outcome
+    })
 }
 
 /// Writes the peers' files anew into the prepared folder.
@@ -112,11 +118,18 @@ fn prepare(
         .sub_or_create(PEERS)
         .map_err(|e| root.error("open the folder peers/", e))?;
     let mut outcome = Outcome::default();
-    for name in peers.names().map_err(|e| peers.error("list the peers", e))? {
-        let Some(ufrag) = ufrag_of(&name) else { continue };
+    for name in peers
+        .names()
+        .map_err(|e| peers.error("list the peers", e))?
+    {
+        let Some(ufrag) = ufrag_of(&name) else {
+            continue;
+        };
         match reseal(&peers, &ufrag, keys, sealing, last_boot)? {
             Ok((sealed, _)) => {
-                new_peers.write_new(&file_name(&ufrag), &sealed).map_err(failed)?;
+                new_peers
+                    .write_new(&file_name(&ufrag), &sealed)
+                    .map_err(failed)?;
                 outcome.peers += 1;
             }
             Err(_) => outcome.unusable += 1,
@@ -128,8 +141,8 @@ fn prepare(
     Ok(outcome)
 }
 
-/// Opens a peer's file and encrypts it to another key, with its boot number and time as they are. Also gives which
-/// key opened it.
+/// Opens a peer's file and encrypts it to another key, with its boot number and time as they are.
+/// Also gives which key opened it.
 pub(super) fn reseal(
     peers: &Folder,
     ufrag: &Ufrag,
@@ -153,8 +166,8 @@ pub(super) fn reseal(
     }))
 }
 
-/// Brings a rekey that was cut off to its end, or removes one that had not come to its point of no return. Call it
-/// under the lock only, and only when the key file has proved to open the vault.
+/// Brings a rekey that was cut off to its end, or removes one that had not come to its point of no
+/// return. Call it under the lock only, and only when the key file has proved to open the vault.
 pub(super) fn finish(root: &Folder, step: &mut dyn FnMut()) -> Result<(), VaultError> {
     discard(root).map_err(|e| root.error("remove what is left of a rekey", e))?;
     move_into_place(root, step).map_err(|e| root.error("finish a rekey that was cut off", e))
@@ -166,7 +179,14 @@ fn discard(root: &Folder) -> io::Result<()> {
         Ok(prepared) => prepared
             .remove_folder(PEERS)
             .and_then(|()| root.remove_folder(REKEY_PREPARED)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(())
+        }
         Err(e) => Err(e),
     }
 }
@@ -203,14 +223,19 @@ fn move_into_place(root: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
     root.remove_folder(REKEY_COMMITTED)
 }
 
-/// Files that have a new version go; those that could not be opened are set aside; what was never ours goes back.
+/// Files that have a new version go; those that could not be opened are set aside; what was never
+/// ours goes back.
 fn empty_old_peers(root: &Folder, old: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
     let peers = root.sub(PEERS)?;
     for name in old.names()? {
         match ufrag_of(&name) {
             _ if is_temporary(&name) && old.is_file(&name)? => continue,
             Some(_) if peers.has(&name)? => continue,
-            Some(ufrag) => old.rename_into(&name, &root.sub_or_create(SET_ASIDE)?, format!("{ufrag}.rekey.age"))?,
+            Some(ufrag) => old.rename_into(
+                &name,
+                &root.sub_or_create(SET_ASIDE)?,
+                format!("{ufrag}.rekey.age"),
+            )?,
             None => old.rename_into(&name, &peers, &name)?,
         }
         step();

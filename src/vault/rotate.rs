@@ -8,21 +8,29 @@ use super::rekey::{Outcome, reseal};
 use super::store::Vault;
 
 impl Vault {
-    /// Takes a key file that was changed while the vault is in use, and puts every file under its first identity. It
-    /// must still hold the identities that open the files now, so that a kill at any moment loses nothing: the
-    /// operator removes them afterwards. Blocks for the disk; peers can be saved meanwhile. Wait until the
-    /// [`Reader`](super::Reader) has read all peers of earlier boots: it has no keys but those it was made with.
+    /// Takes a key file that was changed while the vault is in use, and puts every file under its
+    /// first identity. It must still hold the identities that open the files now, so that a kill at
+    /// any moment loses nothing: the operator removes them afterwards. Blocks for the disk; peers
+    /// can be saved meanwhile. Wait until the [`Reader`](super::Reader) has read all peers of
+    /// earlier boots: it has no keys but those it was made with.
     ///
     /// # Errors
-    /// [`VaultError::WrongKey`] if the key file does not open the vault: then nothing was changed. What reading and
-    /// writing can give: then some files are under the new identity already; it can be tried again.
+    /// [`VaultError::WrongKey`] if the key file does not open the vault: then nothing was changed.
+    /// What reading and writing can give: then some files are under the new identity already; it
+    /// can be tried again.
     pub fn rotate(&self, keys: KeyFile) -> Result<Outcome, VaultError> {
         let keys = keys.keys;
         load_identity(&self.root, &keys)?;
         self.change_key(keys[0].sealing())?;
         let mut outcome = Outcome::default();
-        for name in self.peers.names().map_err(|e| self.peers.error("list the peers", e))? {
-            let Some(ufrag) = ufrag_of(&name) else { continue };
+        for name in self
+            .peers
+            .names()
+            .map_err(|e| self.peers.error("list the peers", e))?
+        {
+            let Some(ufrag) = ufrag_of(&name) else {
+                continue;
+            };
             let _turn = self.turn(&ufrag);
             match reseal(&self.peers, &ufrag, &keys, &keys[0].sealing(), self.boot)? {
                 // Under the first identity already, or removed meanwhile.

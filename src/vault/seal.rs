@@ -1,8 +1,9 @@
 //! One file: age around a header, a body and a MAC.
 //!
-//! age authenticates the content but not its sender: whoever knows the recipient can make a valid age file. So the
-//! plaintext ends with an HMAC-SHA-256 (RFC 2104) under a key derived (HKDF, RFC 5869) from the secret half of the
-//! recipient, over the file's name and all that comes before. Nothing of the body is decoded before it is verified.
+//! age authenticates the content but not its sender: whoever knows the recipient can make a valid
+//! age file. So the plaintext ends with an HMAC-SHA-256 (RFC 2104) under a key derived (HKDF, RFC
+//! 5869) from the secret half of the recipient, over the file's name and all that comes before.
+//! Nothing of the body is decoded before it is verified.
 
 use std::io::{Read, Write};
 
@@ -14,11 +15,14 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::error::FileFault;
-use super::record::{FULL_STATE_BIT, Header, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord, SCHEMA, limits};
+use super::record::{
+    FULL_STATE_BIT, Header, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord, SCHEMA, limits,
+};
 
 /// HKDF salt of all keys that are derived for the vault.
 const SALT: &[u8] = b"rekindle vault v1";
-/// HKDF info of the MAC key. Its input is the identity as the key file has it (`AGE-SECRET-KEY-1...`, upper case).
+/// HKDF info of the MAC key. Its input is the identity as the key file has it
+/// (`AGE-SECRET-KEY-1...`, upper case).
 const MAC_INFO: &[u8] = b"record mac";
 /// HKDF info of the key of the auditor's short hashes, with the same input.
 const REDACTION_INFO: &[u8] = b"audit redaction";
@@ -29,7 +33,8 @@ const OVERHEAD: usize = 128;
 /// Most bytes of a number (bincode).
 const MAX_LENGTH: usize = 9;
 
-/// A key of 32 bytes, wiped when dropped, never printed. On the heap, so that moves leave no copies.
+/// A key of 32 bytes, wiped when dropped, never printed. On the heap, so that moves leave no
+/// copies.
 pub struct MacKey(Box<Zeroizing<[u8; 32]>>);
 
 impl MacKey {
@@ -53,7 +58,8 @@ impl MacKey {
 
     /// HMAC-SHA-256 (RFC 2104) over the parts, one after the other.
     pub fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice()));
+        let mut context =
+            hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice()));
         for part in parts {
             context.update(part);
         }
@@ -128,7 +134,10 @@ impl OpeningKey {
 
     /// The key of the short hashes that the auditor shows instead of values.
     pub fn redaction_key(&self) -> MacKey {
-        MacKey::derive(self.identity.to_string().expose_secret().as_bytes(), REDACTION_INFO)
+        MacKey::derive(
+            self.identity.to_string().expose_secret().as_bytes(),
+            REDACTION_INFO,
+        )
     }
 
     /// The recipient as text (`age1...`).
@@ -145,7 +154,12 @@ pub(super) struct Unsealed {
 }
 
 /// Encrypts a peer's record.
-pub(super) fn seal_peer(key: &SealingKey, name: &str, header: &Header, record: &PeerRecord) -> Vec<u8> {
+pub(super) fn seal_peer(
+    key: &SealingKey,
+    name: &str,
+    header: &Header,
+    record: &PeerRecord,
+) -> Vec<u8> {
     let PeerRecord {
         role: _,
         channel,
@@ -165,14 +179,25 @@ pub(super) fn seal_peer(key: &SealingKey, name: &str, header: &Header, record: &
 }
 
 /// Encrypts the server's identity.
-pub(super) fn seal_identity(key: &SealingKey, name: &str, header: &Header, record: &IdentityRecord<'_>) -> Vec<u8> {
+pub(super) fn seal_identity(
+    key: &SealingKey,
+    name: &str,
+    header: &Header,
+    record: &IdentityRecord<'_>,
+) -> Vec<u8> {
     let sizes = std::iter::once(&record.current)
         .chain(&record.earlier)
         .map(|one| one.certificate.len() + one.private_key.len() + 2 * MAX_LENGTH);
     seal(key, name, header, record, sizes.sum())
 }
 
-pub(super) fn seal(key: &SealingKey, name: &str, header: &Header, body: &impl Serialize, body_size: usize) -> Vec<u8> {
+pub(super) fn seal(
+    key: &SealingKey,
+    name: &str,
+    header: &Header,
+    body: &impl Serialize,
+    body_size: usize,
+) -> Vec<u8> {
     let plaintext = encode(header, body, body_size + OVERHEAD, |so_far| {
         key.mac.file_tag(name, so_far)
     });
@@ -189,8 +214,9 @@ fn encode(
     mac: impl FnOnce(&[u8]) -> [u8; 32],
 ) -> Zeroizing<Vec<u8>> {
     let mut plaintext = Zeroizing::new(vec![0; room]);
-    let length = bincode::serde::encode_into_slice((header, body), &mut plaintext, config::standard())
-        .expect("the room is larger than header and body can be");
+    let length =
+        bincode::serde::encode_into_slice((header, body), &mut plaintext, config::standard())
+            .expect("the room is larger than header and body can be");
     plaintext.truncate(length);
     let tag = mac(&plaintext);
     plaintext.extend_from_slice(&tag);
@@ -200,8 +226,9 @@ fn encode(
 /// age, binary, one X25519 recipient.
 fn encrypt(recipient: &x25519::Recipient, plaintext: &[u8]) -> Vec<u8> {
     let mut file = Vec::with_capacity(plaintext.len() + 1024);
-    let encryptor = age::Encryptor::with_recipients(std::iter::once(recipient as &dyn age::Recipient))
-        .expect("one X25519 recipient is a valid set");
+    let encryptor =
+        age::Encryptor::with_recipients(std::iter::once(recipient as &dyn age::Recipient))
+            .expect("one X25519 recipient is a valid set");
     encryptor
         .wrap_output(&mut file)
         .and_then(|mut writer| writer.write_all(plaintext).and_then(|()| writer.finish()))
@@ -217,15 +244,21 @@ pub(super) fn unseal(keys: &[OpeningKey], name: &str, file: &[u8]) -> Result<Uns
     Ok(unsealed)
 }
 
-/// Tries the identities one by one: during a rotation, files of the vault are encrypted to different ones.
-pub(super) fn decrypt(keys: &[OpeningKey], file: &[u8]) -> Result<(Zeroizing<Vec<u8>>, usize), FileFault> {
+/// Tries the identities one by one: during a rotation, files of the vault are encrypted to
+/// different ones.
+pub(super) fn decrypt(
+    keys: &[OpeningKey],
+    file: &[u8],
+) -> Result<(Zeroizing<Vec<u8>>, usize), FileFault> {
     for (index, key) in keys.iter().enumerate() {
         let decryptor = age::Decryptor::new_buffered(file).map_err(|_| FileFault::NotAge)?;
         match decryptor.decrypt(std::iter::once(&key.identity as &dyn age::Identity)) {
             Ok(mut reader) => {
                 // The plaintext is shorter than the file, so the buffer never grows.
                 let mut plaintext = Zeroizing::new(Vec::with_capacity(file.len()));
-                reader.read_to_end(&mut plaintext).map_err(|_| FileFault::Torn)?;
+                reader
+                    .read_to_end(&mut plaintext)
+                    .map_err(|_| FileFault::Torn)?;
                 return Ok((plaintext, index));
             }
             Err(age::DecryptError::NoMatchingKeys) => {}
@@ -240,7 +273,9 @@ impl Unsealed {
     fn verify(&self, key: &OpeningKey, name: &str) -> Result<(), FileFault> {
         let content = self.content();
         match content.split_first_chunk() {
-            Some((&MAGIC, [SCHEMA, kind, ..])) if kind & FULL_STATE_BIT != 0 && !Kind::has_code_for(*kind) => {
+            Some((&MAGIC, [SCHEMA, kind, ..]))
+                if kind & FULL_STATE_BIT != 0 && !Kind::has_code_for(*kind) =>
+            {
                 return Err(FileFault::FullState);
             }
             Some((&MAGIC, [SCHEMA, ..])) => {}
@@ -274,8 +309,9 @@ impl Unsealed {
     }
 }
 
-/// Decodes strictly: within bounds, all bytes used, and in the one encoding that this program would write (bincode also
-/// reads integers that are longer than they need to be, which would leave room for bytes that mean nothing).
+/// Decodes strictly: within bounds, all bytes used, and in the one encoding that this program would
+/// write (bincode also reads integers that are longer than they need to be, which would leave room
+/// for bytes that mean nothing).
 pub(super) fn decode<'a, T>(kind: Kind, content: &'a [u8]) -> Result<(Header, T), FileFault>
 where
     T: Serialize + Deserialize<'a>,
@@ -284,7 +320,10 @@ where
 }
 
 /// The same within other bounds, in bytes.
-pub(super) fn decode_within<'a, T, const LIMIT: usize>(kind: Kind, content: &'a [u8]) -> Result<(Header, T), FileFault>
+pub(super) fn decode_within<'a, T, const LIMIT: usize>(
+    kind: Kind,
+    content: &'a [u8],
+) -> Result<(Header, T), FileFault>
 where
     T: Serialize + Deserialize<'a>,
 {
@@ -297,13 +336,16 @@ where
 }
 
 /// The same for the auditor, who has looked at the kind himself.
-pub(super) fn decode_of_any_kind<'a, T, const LIMIT: usize>(content: &'a [u8]) -> Result<(Header, T), FileFault>
+pub(super) fn decode_of_any_kind<'a, T, const LIMIT: usize>(
+    content: &'a [u8],
+) -> Result<(Header, T), FileFault>
 where
     T: Serialize + Deserialize<'a>,
 {
     let bounded = config::standard().with_limit::<LIMIT>();
     let (decoded, used): ((Header, T), usize) =
-        bincode::serde::borrow_decode_from_slice(content, bounded).map_err(|_| FileFault::Malformed)?;
+        bincode::serde::borrow_decode_from_slice(content, bounded)
+            .map_err(|_| FileFault::Malformed)?;
     let mut again = Zeroizing::new(vec![0; content.len()]);
     let length = bincode::serde::encode_into_slice(&decoded, &mut again, config::standard())
         .map_err(|_| FileFault::Malformed)?;

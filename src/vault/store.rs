@@ -1,7 +1,7 @@
 //! The vault: a folder with a lock, `identity.age` and `peers/<ufrag>.age`.
 //!
-//! Every change is made on a temporary file that is synced, renamed and followed by a sync of the folder, so a kill at
-//! any moment leaves either the old file or the new one.
+//! Every change is made on a temporary file that is synced, renamed and followed by a sync of the
+//! folder, so a kill at any moment leaves either the old file or the new one.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -67,7 +67,8 @@ pub struct Opened {
     pub identity: Arc<Identity>,
     /// Those that peers of earlier boots may go by, the latest first.
     pub earlier: Vec<Arc<Identity>>,
-    /// This life of the process: 1 on the first run, then one more than the last that was made durable.
+    /// This life of the process: 1 on the first run, then one more than the last that was made
+    /// durable.
     pub boot: u64,
     /// The vault was just made.
     pub first_run: bool,
@@ -78,7 +79,8 @@ pub struct Opened {
 impl Vault {
     /// Opens the vault, or makes one in a folder that is empty or does not exist yet.
     ///
-    /// Until the key file has proved to open `identity.age`, nothing on disk is touched. Waits up to 3 s for the lock.
+    /// Until the key file has proved to open `identity.age`, nothing on disk is touched. Waits up
+    /// to 3 s for the lock.
     ///
     /// # Errors
     /// [`VaultError`]; each says what to do.
@@ -87,7 +89,12 @@ impl Vault {
     }
 
     /// `kind` is what `identity.age` will be from now on.
-    pub(super) fn open_as(dir: &Path, keys: KeyFile, now: SystemTime, kind: Kind) -> Result<Opened, VaultError> {
+    pub(super) fn open_as(
+        dir: &Path,
+        keys: KeyFile,
+        now: SystemTime,
+        kind: Kind,
+    ) -> Result<Opened, VaultError> {
         let root = open_root(dir)?;
         if let Some(root) = &root
             && load_identity(root, &keys.keys)?.is_none()
@@ -151,7 +158,8 @@ impl Vault {
             _lock: lock,
         };
         if first_run {
-            // Before anything is promised to anybody: without it, the fingerprint in an answer would be a lie later.
+            // Before anything is promised to anybody: without it, the fingerprint in an answer
+            // would be a lie later.
             vault.commit_boot()?;
         }
         Ok(Opened {
@@ -166,8 +174,9 @@ impl Vault {
 
     /// Makes this boot's number durable, once; later calls do nothing.
     ///
-    /// `identity.age` is written anew, encrypted to the first identity of the key file; at every moment the old or the
-    /// new one is there. Blocks for the disk. Until then a process that is killed leaves its number to the next.
+    /// `identity.age` is written anew, encrypted to the first identity of the key file; at every
+    /// moment the old or the new one is there. Blocks for the disk. Until then a process that is
+    /// killed leaves its number to the next.
     ///
     /// # Errors
     /// [`VaultError::Full`] or [`VaultError::Io`]; it can be tried again.
@@ -208,35 +217,40 @@ impl Vault {
         self.write_identity(&mut own)
     }
 
-    /// Takes earlier certificates (by their SHA-256) out of `identity.age`, since no peer goes by them any more. The
-    /// current one stays, whatever is asked. Blocks for the disk.
+    /// Takes earlier certificates (by their SHA-256) out of `identity.age`, since no peer goes by
+    /// them any more. The current one stays, whatever is asked. Blocks for the disk.
     ///
     /// # Errors
-    /// [`VaultError::Full`] or [`VaultError::Io`]; the next write of `identity.age` leaves them out.
+    /// [`VaultError::Full`] or [`VaultError::Io`]; the next write of `identity.age` leaves them
+    /// out.
     pub fn forget_identities(&self, certificates: &[[u8; 32]]) -> Result<(), VaultError> {
         let gone = |certificate: &[u8; 32]| certificates.contains(certificate);
         let mut own = self.own();
         let before = own.identities.earlier.len();
-        own.identities.earlier.retain(|identity| !gone(&identity.sha256()));
+        own.identities
+            .earlier
+            .retain(|identity| !gone(&identity.sha256()));
         if own.identities.earlier.len() < before {
             self.write_identity(&mut own)?;
         }
         Ok(())
     }
 
-    /// Writes a peer's record. It is durable when this returns `Ok`, and unchanged when it does not. Blocks for the
-    /// disk. No record is written before its boot's number is durable, so no record is ever ahead of `identity.age`.
+    /// Writes a peer's record. It is durable when this returns `Ok`, and unchanged when it does
+    /// not. Blocks for the disk. No record is written before its boot's number is durable, so no
+    /// record is ever ahead of `identity.age`.
     ///
     /// # Errors
-    /// [`VaultError::Full`] when there is no room, [`VaultError::Unfit`] for a record that would not be read back,
-    /// [`VaultError::Io`] otherwise.
+    /// [`VaultError::Full`] when there is no room, [`VaultError::Unfit`] for a record that would
+    /// not be read back, [`VaultError::Io`] otherwise.
     pub fn save(&self, record: &PeerRecord, now: SystemTime) -> Result<(), VaultError> {
         record.check()?;
         self.commit_boot()?;
         let file = file_name(&record.ice.ufrag);
         let header = Header::new(Kind::Peer, self.boot, unix_seconds(now));
         let _turn = self.turn(&record.ice.ufrag);
-        // Held until the file is in place: a rotation that has changed the key finds all files under the old one.
+        // Held until the file is in place: a rotation that has changed the key finds all files
+        // under the old one.
         let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
         let sealed = seal_peer(&key, &path_in_vault(&file), &header, record);
         self.peers
@@ -259,10 +273,9 @@ impl Vault {
 
     /// Waits until nobody else writes this peer's file.
     pub(super) fn turn(&self, ufrag: &Ufrag) -> MutexGuard<'_, ()> {
-        let stripe = ufrag
-            .as_str()
-            .bytes()
-            .fold(0_usize, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
+        let stripe = ufrag.as_str().bytes().fold(0_usize, |sum, b| {
+            sum.wrapping_mul(31).wrapping_add(b.into())
+        });
         self.stripes[stripe % STRIPES]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -270,26 +283,41 @@ impl Vault {
 }
 
 impl Opened {
-    /// Compares the vault with an anchor, a file elsewhere that says how far it had come, and keeps that up to date from now on.
+    /// Compares the vault with an anchor, a file elsewhere that says how far it had come, and keeps
+    /// that up to date from now on.
     ///
     /// # Errors
-    /// [`AnchorError`] where the vault is behind the anchor or is another one, or the anchor is not there or cannot be used.
+    /// [`AnchorError`] where the vault is behind the anchor or is another one, or the anchor is not
+    /// there or cannot be used.
     pub fn hold_to(&mut self, anchor: &Path) -> Result<(), AnchorError> {
         let own = self.vault.own();
-        let last = if self.first_run { None } else { Some(self.boot - 1) };
-        let certificates: Vec<[u8; 32]> = own.identities.all().map(|identity| identity.sha256()).collect();
+        let last = if self.first_run {
+            None
+        } else {
+            Some(self.boot - 1)
+        };
+        let certificates: Vec<[u8; 32]> = own
+            .identities
+            .all()
+            .map(|identity| identity.sha256())
+            .collect();
         drop(own);
         let mut anchor = Anchor::open(anchor, last, &certificates)?;
         if self.first_run {
             // The first run's identity is on disk already.
             anchor.advance(self.boot, &certificates[0])?;
         }
-        *self.vault.anchor.lock().unwrap_or_else(PoisonError::into_inner) = Some(anchor);
+        *self
+            .vault
+            .anchor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(anchor);
         Ok(())
     }
 
-    /// Makes a new certificate for new peers. Peers of earlier boots keep the one that they were shown; it goes once
-    /// none of them is left ([`Vault::forget_identities`]). It is durable before the first record that names it.
+    /// Makes a new certificate for new peers. Peers of earlier boots keep the one that they were
+    /// shown; it goes once none of them is left ([`Vault::forget_identities`]). It is durable
+    /// before the first record that names it.
     ///
     /// # Errors
     /// [`VaultError::Certificate`]; then all is as it was.

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 const REQUIREMENTS: &str = "tests/persisted_format/requirements.txt";
 
-/// A Python that has pyrage: the one named by `REKINDLE_PYTHON`, or `target/venv/bin/python`, or `python3`.
+/// A Python that has pyrage: the one named by `REKINDLE_PYTHON`, or `target/venv/bin/python`, or
+/// `python3`.
 static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let candidates = [
         std::env::var_os("REKINDLE_PYTHON").map(PathBuf::from),
@@ -26,7 +27,9 @@ static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         "CI needs {REQUIREMENTS}"
     );
     if found.is_none() {
-        println!("skipped: no Python with {REQUIREMENTS}, so the auditor is not compared with the decoder in Python");
+        println!(
+            "skipped: no Python with {REQUIREMENTS}, so the auditor is not compared with the decoder in Python"
+        );
     }
     found
 });

@@ -1,8 +1,11 @@
-//! No two packets under one key and index, whenever the process is killed: the real program on a real disk, in full-state mode.
+//! No two packets under one key and index, whenever the process is killed: the real program on a
+//! real disk, in full-state mode.
 //!
-//! A build of its own (`--cfg rekindle_kill_points`, see `tests/with_hooks.sh`) tells of every packet before it is protected, and ends
-//! itself at the step that it is told: of a file that is made, half written, written, synced, renamed, of a folder that is synced, of the
-//! word that goes from the loop to the writer and back. Two clients on sockets of their own live through it all under the keys of one handshake, as long as those last.
+//! A build of its own (`--cfg rekindle_kill_points`, see `tests/with_hooks.sh`) tells of every
+//! packet before it is protected, and ends itself at the step that it is told: of a file that is
+//! made, half written, written, synced, renamed, of a folder that is synced, of the word that goes
+//! from the loop to the writer and back. Two clients on sockets of their own live through it all
+//! under the keys of one handshake, as long as those last.
 #![cfg(rekindle_kill_points)]
 
 #[path = "../live/mod.rs"]
@@ -36,11 +39,13 @@ struct Orders<'a> {
     at: Option<(&'a str, usize, u64)>,
     /// It takes its counters for durable, and writes none.
     lies: bool,
-    /// It is killed from outside after this time; else once it has done all that is to be seen: somebody joined, got media, and left.
+    /// It is killed from outside after this time; else once it has done all that is to be seen:
+    /// somebody joined, got media, and left.
     killed_after: Option<Duration>,
 }
 
-/// Video packets that the viewer gets from a process, so many that more than one ceiling is used up, and that somebody gets who joins.
+/// Video packets that the viewer gets from a process, so many that more than one ceiling is used
+/// up, and that somebody gets who joins.
 const MEDIA: usize = 120;
 const NEWCOMER: usize = 20;
 
@@ -124,11 +129,15 @@ impl Broadcast {
 
     fn serve(&mut self, mut server: Server, orders: Orders, started: Instant) {
         let over = |server: &mut Server| {
-            let killed = orders.killed_after.is_some_and(|after| started.elapsed() >= after);
+            let killed = orders
+                .killed_after
+                .is_some_and(|after| started.elapsed() >= after);
             killed || server.has_ended()
         };
         let before = self.viewer.video();
-        self.run(|all, start| over(&mut server) || all[1].video() > before || start.elapsed() > SILENCE);
+        self.run(|all, start| {
+            over(&mut server) || all[1].video() > before || start.elapsed() > SILENCE
+        });
         if self.viewer.video() > before {
             self.taken_over += 1;
         } else if !over(&mut server) {
@@ -145,13 +154,20 @@ impl Broadcast {
             let ufrag = newcomer.client.credentials.server_ufrag.clone();
             self.newcomer = Some(newcomer);
             // Who leaves before the writer has come to the session has none on the disk.
-            let session = self.folder.path().join(format!("state/sessions/{ufrag}.age"));
-            self.run(|all, _| over(&mut server) || (all[2].video() >= NEWCOMER && session.exists()));
+            let session = self
+                .folder
+                .path()
+                .join(format!("state/sessions/{ufrag}.age"));
+            self.run(|all, _| {
+                over(&mut server) || (all[2].video() >= NEWCOMER && session.exists())
+            });
             let left = self.newcomer.take().expect("who has just joined");
             let _ = server.try_delete(&left.session);
         }
         let enough = before + MEDIA;
-        self.run(|all, _| over(&mut server) || (orders.killed_after.is_none() && all[1].video() >= enough));
+        self.run(|all, _| {
+            over(&mut server) || (orders.killed_after.is_none() && all[1].video() >= enough)
+        });
         server.kill();
     }
 
@@ -182,7 +198,10 @@ fn command(folder: &tempfile::TempDir, orders: Orders, boot: usize) -> Command {
             "--join-rate",
             "0",
         ])
-        .env("REKINDLE_KILL_TELL", folder.path().join(format!("told-{boot}")));
+        .env(
+            "REKINDLE_KILL_TELL",
+            folder.path().join(format!("told-{boot}")),
+        );
     if let Some((step, nth, hold)) = orders.at {
         command
             .env("REKINDLE_KILL_AT", step)
@@ -195,8 +214,8 @@ fn command(folder: &tempfile::TempDir, orders: Orders, boot: usize) -> Command {
     command
 }
 
-/// Kills at every one of these steps: at the first of its name, at the second, and so on, until a process has done all that is to be seen
-/// before it comes to it, or until so many.
+/// Kills at every one of these steps: at the first of its name, at the second, and so on, until a
+/// process has done all that is to be seen before it comes to it, or until so many.
 fn at_every_step(seed: u64, hold: u64, most: usize, these: fn(&str) -> bool) {
     let mut broadcast = Broadcast::new(seed);
     broadcast.boot(Orders::default());
@@ -224,7 +243,8 @@ fn at_every_step(seed: u64, hold: u64, most: usize, these: fn(&str) -> bool) {
             "no process ended at {step:?}"
         );
     }
-    // Those that died before any media are the rest: how many depends on what the disk takes for the first writes.
+    // Those that died before any media are the rest: how many depends on what the disk takes for
+    // the first writes.
     assert!(broadcast.taken_over > broadcast.boots / 4);
 }
 
@@ -264,11 +284,13 @@ fn killed_at_every_step_of_writing_counters_no_two_packets_share_a_key_and_an_in
 }
 
 #[test]
-fn killed_at_every_step_of_writing_keys_and_of_telling_the_loop_no_two_packets_share_a_key_and_an_index() {
+fn killed_at_every_step_of_writing_keys_and_of_telling_the_loop_no_two_packets_share_a_key_and_an_index()
+ {
     at_every_step(0x57ea, 0, usize::MAX, |step| !is_of_counters(step));
 }
 
-/// The step takes its time: the loop goes on sending while the disk is slow, as far as what is durable allows.
+/// The step takes its time: the loop goes on sending while the disk is slow, as far as what is
+/// durable allows.
 #[test]
 fn killed_at_every_step_of_slow_writes_no_two_packets_share_a_key_and_an_index() {
     // Longer than what is reserved ahead lasts.
@@ -290,7 +312,8 @@ fn killed_at_any_moment_no_two_packets_share_a_key_and_an_index() {
     assert!(broadcast.taken_over > 10);
 }
 
-/// The same watch finds what it looks for, where it is: processes that do not wait for the disk, killed before their counters are there.
+/// The same watch finds what it looks for, where it is: processes that do not wait for the disk,
+/// killed before their counters are there.
 #[test]
 fn of_processes_that_do_not_wait_for_the_disk_packets_that_share_a_key_and_an_index_are_found() {
     let run = |lies| {
@@ -307,7 +330,14 @@ fn of_processes_that_do_not_wait_for_the_disk_packets_that_share_a_key_and_an_in
     };
     run(false).assert_nothing_twice();
     let told = run(true).told;
-    let (rtp, rtcp): (Vec<_>, Vec<_>) = told.twice.into_iter().partition(|(_, ssrc, _)| ssrc.is_some());
-    println!("{} RTP and {} RTCP indices used twice", rtp.len(), rtcp.len());
+    let (rtp, rtcp): (Vec<_>, Vec<_>) = told
+        .twice
+        .into_iter()
+        .partition(|(_, ssrc, _)| ssrc.is_some());
+    println!(
+        "{} RTP and {} RTCP indices used twice",
+        rtp.len(),
+        rtcp.len()
+    );
     assert!(!rtp.is_empty() && !rtcp.is_empty());
 }

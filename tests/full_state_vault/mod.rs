@@ -1,5 +1,5 @@
-//! `threat-model/example-full-state/`, which full-state mode has written in the middle of a broadcast, as it was left by SIGKILL; and its
-//! key file.
+//! `threat-model/example-full-state/`, which full-state mode has written in the middle of a
+//! broadcast, as it was left by SIGKILL; and its key file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -91,7 +91,12 @@ impl Live {
     }
 
     /// A browser whose offer was answered so.
-    pub fn answered(server: &Server, role: Role, offered: Offered, mut response: Response<Body>) -> Self {
+    pub fn answered(
+        server: &Server,
+        role: Role,
+        offered: Offered,
+        mut response: Response<Body>,
+    ) -> Self {
         let Offered {
             sdp,
             certificate,
@@ -115,14 +120,29 @@ impl Live {
         let agreed = negotiated(role, &sdp, &answer).expect("the answer fits");
         let now = Instant::now();
         let side = match role {
-            Role::Publisher => Side::Publisher(Box::new(Sender::new(&agreed, ssrcs, None, random.fork(), now))),
+            Role::Publisher => Side::Publisher(Box::new(Sender::new(
+                &agreed,
+                ssrcs,
+                None,
+                random.fork(),
+                now,
+            ))),
             Role::Viewer => Side::Viewer(Box::new(Receiver::new(&agreed))),
         };
         let socket = socket();
         let address = socket.local_addr().expect("an address");
         let known = answer_certificate(&answer).expect("a fingerprint").to_vec();
         Self {
-            client: Client::new(role, address, credentials, certificate, known, side, random, now),
+            client: Client::new(
+                role,
+                address,
+                credentials,
+                certificate,
+                known,
+                side,
+                random,
+                now,
+            ),
             session: header(&response, "location").to_owned(),
             fingerprint: header(&response, "rekindle-fingerprint").to_owned(),
             answer,
@@ -155,8 +175,10 @@ impl Live {
     /// As Firefox does when it renews, and every browser when its network changes.
     pub fn move_to_another_port(&mut self) {
         self.socket = socket();
-        self.client
-            .move_to(self.socket.local_addr().expect("an address"), Instant::now());
+        self.client.move_to(
+            self.socket.local_addr().expect("an address"),
+            Instant::now(),
+        );
     }
 
     fn step(&mut self) {
@@ -164,7 +186,8 @@ impl Live {
         loop {
             match self.socket.recv_from(&mut buffer) {
                 Ok((length, from)) if from == self.media => {
-                    self.tape.push((from, self.client.address, buffer[..length].to_vec()));
+                    self.tape
+                        .push((from, self.client.address, buffer[..length].to_vec()));
                     self.client
                         .handle(Instant::now(), self.client.address, &buffer[..length]);
                 }
@@ -185,14 +208,19 @@ impl Live {
             if let Some(copies_to) = self.copies_to {
                 let _ = self.socket.send_to(&datagram, copies_to);
             }
-            self.tape.push((self.client.address, self.media, datagram.to_vec()));
+            self.tape
+                .push((self.client.address, self.media, datagram.to_vec()));
         }
     }
 }
 
 /// Lets browsers run until this holds.
 #[track_caller]
-pub fn run_until(browsers: &mut [&mut Live], what: &str, mut holds: impl FnMut(&[&mut Live]) -> bool) {
+pub fn run_until(
+    browsers: &mut [&mut Live],
+    what: &str,
+    mut holds: impl FnMut(&[&mut Live]) -> bool,
+) {
     let deadline = Instant::now() + PATIENCE;
     while !holds(browsers) {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -233,7 +261,9 @@ pub fn run_until_more_video(browsers: &mut [&mut Live], packets: usize) {
 /// The server was killed and is back: every page runs a new handshake.
 #[track_caller]
 pub fn renew(browsers: &mut [&mut Live]) {
-    browsers.iter_mut().for_each(|one| one.client.renew(Instant::now()));
+    browsers
+        .iter_mut()
+        .for_each(|one| one.client.renew(Instant::now()));
     run_until_connected(browsers);
 }
 

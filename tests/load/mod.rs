@@ -1,4 +1,5 @@
-//! Clients that ask all the time, each request on a connection of its own or on one that is kept, and what became of their requests.
+//! Clients that ask all the time, each request on a connection of its own or on one that is kept,
+//! and what became of their requests.
 
 #![allow(dead_code)] // Not every test file needs all of it.
 
@@ -25,8 +26,8 @@ pub struct Told {
     pub refused: usize,
     /// Requests with no answer, or another one than 200: from when to when.
     pub failed: Vec<(Instant, Instant)>,
-    /// Requests that the server closed a kept connection under before it had read them, and that were sent again on a new one, as
-    /// RFC 9112 §9.3.1.1 has it. Not failures.
+    /// Requests that the server closed a kept connection under before it had read them, and that
+    /// were sent again on a new one, as RFC 9112 §9.3.1.1 has it. Not failures.
     pub sent_again: usize,
 }
 

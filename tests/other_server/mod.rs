@@ -1,4 +1,5 @@
-//! A WHIP and WHEP server of another make: the crate `webrtc`, and as much HTTP as it takes. It forwards RTP.
+//! A WHIP and WHEP server of another make: the crate `webrtc`, and as much HTTP as it takes. It
+//! forwards RTP.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -76,7 +77,9 @@ impl OtherServer {
             .route("/whep", post(watch))
             .route("/session", delete(|| async { StatusCode::OK }))
             .with_state(room);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, answer }
@@ -90,7 +93,10 @@ async fn connection(room: &Room) -> (Arc<dyn PeerConnection>, mpsc::UnboundedRec
         packets: room.packets.clone(),
     };
     let connection = other_stack::connection(Arc::new(ear)).await;
-    room.kept.lock().expect("not poisoned").push(connection.clone());
+    room.kept
+        .lock()
+        .expect("not poisoned")
+        .push(connection.clone());
     (connection, all)
 }
 
@@ -101,12 +107,21 @@ async fn answered(
     offer: String,
 ) -> Response {
     let offer = RTCSessionDescription::offer(offer).expect("an offer");
-    connection.set_remote_description(offer).await.expect("taken");
+    connection
+        .set_remote_description(offer)
+        .await
+        .expect("taken");
     let answer = connection.create_answer(None).await.expect("an answer");
-    connection.set_local_description(answer).await.expect("taken");
+    connection
+        .set_local_description(answer)
+        .await
+        .expect("taken");
     gathered.recv().await;
     let answer = connection.local_description().await.expect("an answer").sdp;
-    room.answer.lock().expect("not poisoned").clone_from(&answer);
+    room.answer
+        .lock()
+        .expect("not poisoned")
+        .clone_from(&answer);
     let headers = [
         (header::CONTENT_TYPE, "application/sdp"),
         (header::LOCATION, "/session"),
@@ -135,7 +150,13 @@ async fn watch(State(room): State<Room>, offer: String) -> Response {
     let (connection, gathered) = connection(&room).await;
     let mut tracks = Vec::new();
     for (kind, mime, rate, channels, ssrc) in [
-        (RtpCodecKind::Audio, MIME_TYPE_OPUS, 48_000, 2, 0x0A0D_0001_u32),
+        (
+            RtpCodecKind::Audio,
+            MIME_TYPE_OPUS,
+            48_000,
+            2,
+            0x0A0D_0001_u32,
+        ),
         (RtpCodecKind::Video, MIME_TYPE_VP8, 90_000, 0, 0x0A0D_0002),
     ] {
         let codec = RTCRtpCodec {
@@ -167,7 +188,11 @@ async fn watch(State(room): State<Room>, offer: String) -> Response {
             let video = usize::from(packet.header.payload_type == SENT);
             let (track, ssrc) = &tracks[video];
             packet.header.ssrc = *ssrc;
-            packet.header.payload_type = if video == 1 { 100 } else { packet.header.payload_type };
+            packet.header.payload_type = if video == 1 {
+                100
+            } else {
+                packet.header.payload_type
+            };
             packet.header.extension = false;
             packet.header.extensions.clear();
             // Not before it is connected; and for good once it is gone.

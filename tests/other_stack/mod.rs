@@ -1,9 +1,12 @@
-//! Another WebRTC stack, the crate `webrtc`: its connections and tracks, as clients and servers of the tests make them.
+//! Another WebRTC stack, the crate `webrtc`: its connections and tracks, as clients and servers of
+//! the tests make them.
 
 use std::sync::Arc;
 
 use rtc::media_stream::MediaStreamTrack;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+};
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, Registry,
@@ -15,7 +18,8 @@ use webrtc::runtime::TokioRuntime;
 pub async fn connection(handler: Arc<dyn PeerConnectionEventHandler>) -> Arc<dyn PeerConnection> {
     let mut media = MediaEngine::default();
     media.register_default_codecs().expect("codecs");
-    let registry = register_default_interceptors(Registry::new(), &mut media).expect("interceptors");
+    let registry =
+        register_default_interceptors(Registry::new(), &mut media).expect("interceptors");
     let connection = PeerConnectionBuilder::new()
         .with_media_engine(media)
         .with_interceptor_registry(registry)

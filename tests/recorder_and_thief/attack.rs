@@ -12,7 +12,8 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 use crate::stage::Recorded;
 use crate::thief::Stolen;
 
-/// A DTLS-SRTP profile: its number, its name in the crate, lengths of its master key and salt (RFC 5764 §4.1.2, RFC 7714 §14.2).
+/// A DTLS-SRTP profile: its number, its name in the crate, lengths of its master key and salt (RFC
+/// 5764 §4.1.2, RFC 7714 §14.2).
 pub const PROFILES: [(u16, ProtectionProfile, usize, usize); 3] = [
     (0x0001, ProtectionProfile::Aes128CmHmacSha1_80, 16, 14),
     (0x0007, ProtectionProfile::AeadAes128Gcm, 16, 12),
@@ -30,7 +31,8 @@ pub struct Loot {
     pub media: Vec<Vec<u8>>,
 }
 
-/// The two directions of a session (RFC 5764 §4.2): client key, server key, client salt, server salt.
+/// The two directions of a session (RFC 5764 §4.2): client key, server key, client salt, server
+/// salt.
 pub fn directions(profile: usize, material: &[u8]) -> Option<[Context; 2]> {
     let (_, _, key, salt) = PROFILES[profile];
     if material.len() != 2 * (key + salt) {
@@ -51,7 +53,9 @@ pub fn context(profile: usize, key: &[u8], salt: &[u8]) -> Option<Context> {
 
 /// Who talks to whom: from, to.
 pub fn ways(tape: &[Recorded]) -> BTreeSet<(SocketAddr, SocketAddr)> {
-    tape.iter().map(|datagram| (datagram.from, datagram.to)).collect()
+    tape.iter()
+        .map(|datagram| (datagram.from, datagram.to))
+        .collect()
 }
 
 /// Uses every session key on everything that was recorded.
@@ -61,13 +65,18 @@ pub fn decrypt(tape: &[Recorded], stolen: &Stolen) -> Loot {
         ..Loot::default()
     };
     for session in &stolen.sessions {
-        let Some(profile) = PROFILES.iter().position(|(number, ..)| *number == session.profile) else {
+        let Some(profile) = PROFILES
+            .iter()
+            .position(|(number, ..)| *number == session.profile)
+        else {
             continue;
         };
         for way in ways(tape) {
             // Which end of a way is the DTLS client is not known: both keys are tried.
             for mut context in directions(profile, &session.material).into_iter().flatten() {
-                let on_the_way = tape.iter().filter(|datagram| (datagram.from, datagram.to) == way);
+                let on_the_way = tape
+                    .iter()
+                    .filter(|datagram| (datagram.from, datagram.to) == way);
                 for datagram in on_the_way.filter(|datagram| datagram.is_rtp()) {
                     let Ok(plain) = context.decrypt_rtp(&datagram.data) else {
                         continue;

@@ -1,10 +1,12 @@
-//! Recorder and thief: somebody records all traffic of a broadcast over a restart of the server, and later gets the whole state folder
-//! and the key file.
+//! Recorder and thief: somebody records all traffic of a broadcast over a restart of the server,
+//! and later gets the whole state folder and the key file.
 //!
-//! Of full-state mode, the attack decrypts the recorded video. Of the default mode, the same attack, given everything, decrypts
-//! nothing; not even by taking every run of bytes in the decrypted vault for a key.
+//! Of full-state mode, the attack decrypts the recorded video. Of the default mode, the same
+//! attack, given everything, decrypts nothing; not even by taking every run of bytes in the
+//! decrypted vault for a key.
 //!
-//! - `stage.rs`: the broadcast: a real server process, a publisher and a viewer on real sockets, and the tape.
+//! - `stage.rs`: the broadcast: a real server process, a publisher and a viewer on real sockets,
+//!   and the tape.
 //! - `thief.rs`: opens what was stolen, with nothing but the `age` crate and the documented format.
 //! - `attack.rs`: decrypts the tape with the session keys that were found.
 //! - `search.rs`: tries all that was stolen, run of bytes by run of bytes, as keys.
@@ -26,12 +28,19 @@ use stage::Stage;
 
 /// The recorded packets that carry media; what lies on the tape besides (RTCP) is left aside.
 fn recorded(stage: &Stage) -> usize {
-    stage.tape.iter().filter(|datagram| datagram.is_rtp()).count()
+    stage
+        .tape
+        .iter()
+        .filter(|datagram| datagram.is_rtp())
+        .count()
 }
 
 fn assert_is_what_was_sent(stage: &Stage, loot: &Loot) {
     for payload in &loot.media {
-        assert!(stage.was_sent(payload), "what comes out is what the camera sent");
+        assert!(
+            stage.was_sent(payload),
+            "what comes out is what the camera sent"
+        );
     }
 }
 
@@ -40,7 +49,10 @@ fn assert_is_what_was_sent(stage: &Stage, loot: &Loot) {
 fn of_the_default_mode_a_recording_stays_closed_to_who_gets_all_that_is_kept() {
     let stage = Stage::play("rehandshake");
     let stolen = thief::open(&stage.state, &stage.key);
-    assert!(stolen.files.len() >= 3, "identity.age and two peers were opened");
+    assert!(
+        stolen.files.len() >= 3,
+        "identity.age and two peers were opened"
+    );
     assert!(recorded(&stage) > 200);
 
     let loot = attack::decrypt(&stage.tape, &stolen);
@@ -68,7 +80,8 @@ fn of_the_default_mode_a_recording_stays_closed_to_who_gets_all_that_is_kept() {
     }
 }
 
-/// The DTLS secrets of a handshake cannot be had from the libraries in use, so that the search for them is shown on a made-up tape.
+/// The DTLS secrets of a handshake cannot be had from the libraries in use, so that the search for
+/// them is shown on a made-up tape.
 #[test]
 fn the_search_finds_the_dtls_secrets_that_srtp_keys_come_from() {
     for (what, secret, tape) in stage::with_known_secrets() {

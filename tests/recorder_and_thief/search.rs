@@ -1,4 +1,5 @@
-//! Takes every run of bytes for a key: as SRTP keys in two layouts, and as the DTLS secrets that SRTP keys come from.
+//! Takes every run of bytes for a key: as SRTP keys in two layouts, and as the DTLS secrets that
+//! SRTP keys come from.
 
 use std::ops::Range;
 
@@ -10,7 +11,8 @@ use aws_lc_rs::{digest, hkdf, hmac, tls_prf};
 use crate::attack::{PROFILES, ways};
 use crate::stage::Recorded;
 
-/// Streams of one way and handshake that each key is tried on, by their first packet: its rollover counter is zero.
+/// Streams of one way and handshake that each key is tried on, by their first packet: its rollover
+/// counter is zero.
 const SAMPLES: usize = 2;
 /// The label of the exporter (RFC 5764 §4.2).
 const EXPORTER: &[u8] = b"EXTRACTOR-dtls_srtp";
@@ -71,10 +73,15 @@ impl Found {
     fn attempt(&mut self, samples: &Samples, profile: usize, key: &[u8], salt: &[u8]) {
         self.keys += 1;
         let opens = opener(profile, key, salt);
-        self.opened += samples.packets.iter().filter(|packet| opens(packet)).count();
+        self.opened += samples
+            .packets
+            .iter()
+            .filter(|packet| opens(packet))
+            .count();
     }
 
-    /// As what the exporter gave (RFC 5764 §4.2), in each profile: client key, server key, client salt, server salt.
+    /// As what the exporter gave (RFC 5764 §4.2), in each profile: client key, server key, client
+    /// salt, server salt.
     fn as_exported(&mut self, samples: &Samples, run: &[u8]) {
         for (profile, (_, _, key, salt)) in PROFILES.iter().enumerate() {
             let Some(material) = run.get(..2 * (key + salt)) else {
@@ -100,7 +107,9 @@ impl Found {
     /// As an exporter master secret of DTLS 1.3 (RFC 9147 §5.9, RFC 8446 §7.5).
     fn as_exporter_secret(&mut self, samples: &Samples, run: &[u8]) {
         for length in [32, 48] {
-            let Some(secret) = run.get(..length) else { continue };
+            let Some(secret) = run.get(..length) else {
+                continue;
+            };
             for (profile, (_, _, key, salt)) in PROFILES.iter().enumerate() {
                 let wanted = 2 * (key + salt);
                 let exported = exported_by_13(secret, wanted);
@@ -114,9 +123,15 @@ impl Found {
 }
 
 /// The exporter of DTLS 1.2.
-pub fn exported_by_12(algorithm: &'static tls_prf::Algorithm, master: &[u8], client: &[u8], server: &[u8]) -> Vec<u8> {
+pub fn exported_by_12(
+    algorithm: &'static tls_prf::Algorithm,
+    master: &[u8],
+    client: &[u8],
+    server: &[u8],
+) -> Vec<u8> {
     let seed = [client, server].concat();
-    let exported = tls_prf::Secret::new(algorithm, master).and_then(|s| s.derive(EXPORTER, &seed, LONGEST));
+    let exported =
+        tls_prf::Secret::new(algorithm, master).and_then(|s| s.derive(EXPORTER, &seed, LONGEST));
     exported.expect("a PRF").as_ref().to_vec()
 }
 
@@ -132,7 +147,13 @@ pub fn exported_by_13(secret: &[u8], length: usize) -> Vec<u8> {
 }
 
 /// HKDF-Expand-Label (RFC 8446 §7.1) with the prefix of DTLS (RFC 9147 §5.9).
-fn expand(algorithm: hkdf::Algorithm, secret: &[u8], label: &[u8], context: &[u8], length: usize) -> Vec<u8> {
+fn expand(
+    algorithm: hkdf::Algorithm,
+    secret: &[u8],
+    label: &[u8],
+    context: &[u8],
+    length: usize,
+) -> Vec<u8> {
     struct Length(usize);
     impl hkdf::KeyType for Length {
         fn len(&self) -> usize {
@@ -155,11 +176,14 @@ fn expand(algorithm: hkdf::Algorithm, secret: &[u8], label: &[u8], context: &[u8
     out
 }
 
-/// Whether a packet with a rollover counter of zero is authentic under a master key and salt (RFC 3711, RFC 7714). Only what that takes is
-/// derived, so that many keys can be tried.
+/// Whether a packet with a rollover counter of zero is authentic under a master key and salt (RFC
+/// 3711, RFC 7714). Only what that takes is derived, so that many keys can be tried.
 fn opener(profile: usize, key: &[u8], salt: &[u8]) -> Opener {
     if profile == 0 {
-        let tag = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &derive(key, salt, 1, 20));
+        let tag = hmac::Key::new(
+            hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            &derive(key, salt, 1, 20),
+        );
         return Box::new(move |packet| {
             let (body, mac) = packet.split_at(packet.len() - 10);
             let mut context = hmac::Context::with_key(&tag);
@@ -168,8 +192,14 @@ fn opener(profile: usize, key: &[u8], salt: &[u8]) -> Opener {
             context.sign().as_ref()[..10] == *mac
         });
     }
-    let algorithm = if key.len() == 32 { &AES_256_GCM } else { &AES_128_GCM };
-    let cipher = LessSafeKey::new(UnboundKey::new(algorithm, &derive(key, salt, 0, key.len())).expect("its length"));
+    let algorithm = if key.len() == 32 {
+        &AES_256_GCM
+    } else {
+        &AES_128_GCM
+    };
+    let cipher = LessSafeKey::new(
+        UnboundKey::new(algorithm, &derive(key, salt, 0, key.len())).expect("its length"),
+    );
     let salt: [u8; 12] = derive(key, salt, 2, 12).try_into().expect("12 bytes");
     Box::new(move |packet| {
         let mut nonce = salt;
@@ -177,10 +207,14 @@ fn opener(profile: usize, key: &[u8], salt: &[u8]) -> Opener {
             .iter_mut()
             .zip(&packet[8..12])
             .for_each(|(n, ssrc)| *n ^= ssrc);
-        nonce[10..].iter_mut().zip(&packet[2..4]).for_each(|(n, seq)| *n ^= seq);
+        nonce[10..]
+            .iter_mut()
+            .zip(&packet[2..4])
+            .for_each(|(n, seq)| *n ^= seq);
         let mut header = 12 + 4 * usize::from(packet[0] & 0x0F);
         if packet[0] & 0x10 != 0 {
-            header += 4 + 4 * usize::from(u16::from_be_bytes([packet[header + 2], packet[header + 3]]));
+            header +=
+                4 + 4 * usize::from(u16::from_be_bytes([packet[header + 2], packet[header + 3]]));
         }
         let mut payload = packet[header..].to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
@@ -199,7 +233,9 @@ fn derive(key: &[u8], salt: &[u8], label: u8, length: usize) -> Vec<u8> {
     let mut out = vec![0; length];
     UnboundCipherKey::new(algorithm, key)
         .and_then(EncryptingKey::ctr)
-        .and_then(|key| key.less_safe_encrypt(&mut out, EncryptionContext::Iv128(FixedLength::from(iv))))
+        .and_then(|key| {
+            key.less_safe_encrypt(&mut out, EncryptionContext::Iv128(FixedLength::from(iv)))
+        })
         .expect("its length");
     out
 }
@@ -225,7 +261,11 @@ impl Samples {
                     ssrcs.clear();
                     randoms.extend(client.clone().map(|client| (client, server)));
                 }
-                if here && datagram.is_rtp() && ssrcs.len() < SAMPLES && !ssrcs.contains(&&datagram.data[8..12]) {
+                if here
+                    && datagram.is_rtp()
+                    && ssrcs.len() < SAMPLES
+                    && !ssrcs.contains(&&datagram.data[8..12])
+                {
                     ssrcs.push(&datagram.data[8..12]);
                     packets.push(datagram.data.clone());
                 }
@@ -237,8 +277,11 @@ impl Samples {
     }
 }
 
-/// The random of a ClientHello (1) or ServerHello (2): record header 13 bytes, handshake header 12, version 2 (RFC 6347 §4.3).
+/// The random of a ClientHello (1) or ServerHello (2): record header 13 bytes, handshake header 12,
+/// version 2 (RFC 6347 §4.3).
 fn random(datagram: &[u8], hello: u8) -> Option<Vec<u8>> {
-    let fits = datagram.first() == Some(&22) && *datagram.get(13)? == hello && datagram.get(19..22)? == [0, 0, 0];
+    let fits = datagram.first() == Some(&22)
+        && *datagram.get(13)? == hello
+        && datagram.get(19..22)? == [0, 0, 0];
     fits.then(|| datagram.get(27..59).map(<[u8]>::to_vec))?
 }

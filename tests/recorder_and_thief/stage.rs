@@ -1,4 +1,5 @@
-//! The broadcast that is recorded: a real server, killed and started again, and two clients on sockets of their own.
+//! The broadcast that is recorded: a real server, killed and started again, and two clients on
+//! sockets of their own.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -25,7 +26,9 @@ pub struct Recorded {
 impl Recorded {
     /// SRTP (RFC 7983 §7, RFC 5761 §4).
     pub fn is_rtp(&self) -> bool {
-        self.data.len() >= 12 && matches!(self.data[0], 128..=191) && !matches!(self.data[1], 192..=223)
+        self.data.len() >= 12
+            && matches!(self.data[0], 128..=191)
+            && !matches!(self.data[1], 192..=223)
     }
 }
 
@@ -40,7 +43,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A broadcast in this mode, recorded from the first packet to the last, over a restart by SIGKILL.
+    /// A broadcast in this mode, recorded from the first packet to the last, over a restart by
+    /// SIGKILL.
     pub fn play(mode: &str) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let made = output(rekindle(folder.path()).args(["keygen", "-o", "key"]));
@@ -95,15 +99,19 @@ impl Stage {
     /// Whether the camera or the microphone sent this.
     pub fn was_sent(&self, payload: &[u8]) -> bool {
         // RTX has the original sequence number before it (RFC 4588 §4).
-        self.sent.contains(payload) || payload.get(2..).is_some_and(|rest| self.sent.contains(rest))
+        self.sent.contains(payload)
+            || payload
+                .get(2..)
+                .is_some_and(|rest| self.sent.contains(rest))
     }
 
-    /// What a search must find if it is there: all that an exporter gave, as it is, and a key with its salt from it. And whether there is
-    /// RTP on the tape that it opens.
+    /// What a search must find if it is there: all that an exporter gave, as it is, and a key with
+    /// its salt from it. And whether there is RTP on the tape that it opens.
     pub fn plants(&self) -> Vec<(&'static str, Vec<u8>, bool)> {
         let mut plants = Vec::new();
         for (role, material) in &self.exported {
-            // Client key, server key, client salt, server salt (RFC 5764 §4.2), by the length of all.
+            // Client key, server key, client salt, server salt (RFC 5764 §4.2), by the length of
+            // all.
             let (key, salt) = match material.len() {
                 88 => (32, 12),
                 56 => (16, 12),
@@ -113,7 +121,11 @@ impl Stage {
             let client = [part(0, key), part(2 * key, salt)].concat();
             let server = [part(key, key), part(2 * key + salt, salt)].concat();
             // Media goes from a publisher to the server, and from the server to a viewer.
-            plants.push(("the client's key and salt", client, *role == Role::Publisher));
+            plants.push((
+                "the client's key and salt",
+                client,
+                *role == Role::Publisher,
+            ));
             plants.push(("the server's key and salt", server, *role == Role::Viewer));
             plants.push(("the exporter's output", material.clone(), true));
         }
@@ -121,7 +133,8 @@ impl Stage {
     }
 }
 
-/// Handshakes whose secret is known: what it is, the secret, and a tape with a packet under keys that come from it.
+/// Handshakes whose secret is known: what it is, the secret, and a tape with a packet under keys
+/// that come from it.
 pub fn with_known_secrets() -> Vec<(&'static str, Vec<u8>, Vec<Recorded>)> {
     let (client, server) = ([0xc1; 32], [0x5e; 32]);
     let (from, to) = (
@@ -134,14 +147,34 @@ pub fn with_known_secrets() -> Vec<(&'static str, Vec<u8>, Vec<Recorded>)> {
         record[27..].copy_from_slice(&random);
         record
     };
-    let secret = |length: u8| (0..length).map(|b| b.wrapping_mul(37) ^ 0x91).collect::<Vec<u8>>();
+    let secret = |length: u8| {
+        (0..length)
+            .map(|b| b.wrapping_mul(37) ^ 0x91)
+            .collect::<Vec<u8>>()
+    };
     let (short, long) = (secret(32), secret(48));
     let by_12 = |algorithm| exported_by_12(algorithm, &long, &client, &server);
     let cases = [
-        ("a master secret, SHA-256", long.clone(), by_12(&tls_prf::P_SHA256)),
-        ("a master secret, SHA-384", long.clone(), by_12(&tls_prf::P_SHA384)),
-        ("an exporter secret, SHA-256", short.clone(), exported_by_13(&short, 88)),
-        ("an exporter secret, SHA-384", long.clone(), exported_by_13(&long, 88)),
+        (
+            "a master secret, SHA-256",
+            long.clone(),
+            by_12(&tls_prf::P_SHA256),
+        ),
+        (
+            "a master secret, SHA-384",
+            long.clone(),
+            by_12(&tls_prf::P_SHA384),
+        ),
+        (
+            "an exporter secret, SHA-256",
+            short.clone(),
+            exported_by_13(&short, 88),
+        ),
+        (
+            "an exporter secret, SHA-384",
+            long.clone(),
+            exported_by_13(&long, 88),
+        ),
     ];
     let tape = |material: &[u8]| {
         // AES-256-GCM takes all 88 bytes.

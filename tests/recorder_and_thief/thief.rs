@@ -1,4 +1,5 @@
-//! Opens all that was stolen. Written from `threat-model/persisted-format.md`, without a line of rekindle.
+//! Opens all that was stolen. Written from `threat-model/persisted-format.md`, without a line of
+//! rekindle.
 
 use std::fs;
 use std::io::Read;
@@ -30,7 +31,11 @@ pub struct Stolen {
 impl Stolen {
     /// All that was stolen, one after the other.
     pub fn haystack(&self) -> Vec<u8> {
-        let mut all: Vec<u8> = self.files.iter().flat_map(|(_, content)| content.clone()).collect();
+        let mut all: Vec<u8> = self
+            .files
+            .iter()
+            .flat_map(|(_, content)| content.clone())
+            .collect();
         all.extend(&self.key_file);
         all
     }
@@ -52,12 +57,22 @@ pub fn open(folder: &Path, key_file: &Path) -> Stolen {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "age") {
-                let name = path.strip_prefix(folder).expect("below").to_string_lossy().into_owned();
-                files.push((name, decrypt(&identities, &fs::read(&path).expect("readable"))));
+                let name = path
+                    .strip_prefix(folder)
+                    .expect("below")
+                    .to_string_lossy()
+                    .into_owned();
+                files.push((
+                    name,
+                    decrypt(&identities, &fs::read(&path).expect("readable")),
+                ));
             }
         }
     }
-    let sessions = files.iter().filter_map(|(_, content)| session(content)).collect();
+    let sessions = files
+        .iter()
+        .filter_map(|(_, content)| session(content))
+        .collect();
     Stolen {
         files,
         sessions,
@@ -69,7 +84,11 @@ fn decrypt(identities: &[x25519::Identity], file: &[u8]) -> Vec<u8> {
     let decryptor = age::Decryptor::new_buffered(file).expect("an age file");
     let mut plain = Vec::new();
     decryptor
-        .decrypt(identities.iter().map(|identity| identity as &dyn age::Identity))
+        .decrypt(
+            identities
+                .iter()
+                .map(|identity| identity as &dyn age::Identity),
+        )
         .expect("the key file opens it")
         .read_to_end(&mut plain)
         .expect("whole");
@@ -109,7 +128,12 @@ fn number(from: &mut &[u8]) -> Option<u64> {
         _ => return None,
     };
     let bytes = take(from, length)?;
-    Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    Some(
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+    )
 }
 
 fn blob<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {

@@ -36,7 +36,10 @@ pub fn rekindle(folder: &Path) -> Command {
 
 /// Runs the program to its end.
 pub fn output(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().expect("the program runs")
+    command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs")
 }
 
 /// What the program said on standard error.
@@ -44,8 +47,8 @@ pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Runs the program to its end: exit code 2, one line that says all of `parts` (besides what it logs meanwhile), and nothing on disk
-/// touched.
+/// Runs the program to its end: exit code 2, one line that says all of `parts` (besides what it
+/// logs meanwhile), and nothing on disk touched.
 #[track_caller]
 pub fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
     let before = tree(folder);
@@ -87,8 +90,9 @@ pub fn tree(folder: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
     found
 }
 
-/// A server that runs. Killed when dropped; then the auditor and the independent decoder must agree on what it has left, where they can
-/// both look: whatever a test did to a vault, they say the same of it.
+/// A server that runs. Killed when dropped; then the auditor and the independent decoder must agree
+/// on what it has left, where they can both look: whatever a test did to a vault, they say the same
+/// of it.
 pub struct Server {
     child: Child,
     /// Where it runs.
@@ -112,7 +116,8 @@ impl Server {
         Self::announced(command.args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"]))
     }
 
-    /// kill -9, and a new process by a command to which the same ports and the announcement are added.
+    /// kill -9, and a new process by a command to which the same ports and the announcement are
+    /// added.
     pub fn kill_and_start_again_as(mut self, command: &mut Command) -> Self {
         let (http, media) = (self.http().to_string(), self.media().to_string());
         self.comes_back = true;
@@ -120,7 +125,8 @@ impl Server {
         Self::announced(command.args(["--http", &http, "--udp", &media]))
     }
 
-    /// Starts a server by this command as it is. `Err` with what it said, if it ends before it has announced itself.
+    /// Starts a server by this command as it is. `Err` with what it said, if it ends before it has
+    /// announced itself.
     pub fn try_start_as(command: &mut Command) -> Result<Self, String> {
         let mut child = command
             .args(["--announce", "json"])
@@ -139,7 +145,10 @@ impl Server {
                 text.push_str(&line);
                 text.push('\n');
             }
-            let text = so_far.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let text = so_far
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             let _ = sender.send(text);
         });
         let stdout = child.stdout.take().expect("a pipe");
@@ -172,11 +181,19 @@ impl Server {
     }
 
     pub fn http(&self) -> SocketAddr {
-        self.ready["http"].as_str().expect("text").parse().expect("an address")
+        self.ready["http"]
+            .as_str()
+            .expect("text")
+            .parse()
+            .expect("an address")
     }
 
     pub fn media(&self) -> SocketAddr {
-        self.ready["media"].as_str().expect("text").parse().expect("an address")
+        self.ready["media"]
+            .as_str()
+            .expect("text")
+            .parse()
+            .expect("an address")
     }
 
     /// Sends a signal by its name.
@@ -190,15 +207,28 @@ impl Server {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log_so_far.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log_so_far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until so many lines of the log have this in them.
     #[track_caller]
     pub fn wait_for_log(&self, part: &str, lines: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.log().lines().filter(|line| line.contains(part)).count() < lines {
-            assert!(Instant::now() < deadline, "{part:?} is not in {}", self.log());
+        while self
+            .log()
+            .lines()
+            .filter(|line| line.contains(part))
+            .count()
+            < lines
+        {
+            assert!(
+                Instant::now() < deadline,
+                "{part:?} is not in {}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -215,7 +245,10 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
-                return (status.code(), self.log.recv_timeout(PATIENCE).expect("the log's end"));
+                return (
+                    status.code(),
+                    self.log.recv_timeout(PATIENCE).expect("the log's end"),
+                );
             }
             assert!(Instant::now() < deadline, "the server does not stop");
             std::thread::sleep(Duration::from_millis(5));
@@ -237,7 +270,9 @@ impl Server {
 
     /// `None` where the server dies meanwhile.
     pub fn try_offer(&self, path: &str, sdp: &str) -> Option<Response<Body>> {
-        let request = agent().post(self.url(path)).header("content-type", "application/sdp");
+        let request = agent()
+            .post(self.url(path))
+            .header("content-type", "application/sdp");
         request.send(sdp.as_bytes()).ok()
     }
 
@@ -249,7 +284,10 @@ impl Server {
     pub fn delete_as(&self, path: &str, token: &str) -> Response<Body> {
         let request = agent().delete(self.url(path));
         let shown = format!("Bearer {token}");
-        request.header("authorization", &shown).call().expect("an answer")
+        request
+            .header("authorization", &shown)
+            .call()
+            .expect("an answer")
     }
 
     /// Posts an offer.
@@ -260,7 +298,10 @@ impl Server {
     /// The same with a token.
     pub fn offer_as(&self, path: &str, sdp: &str, token: &str) -> Response<Body> {
         let shown = format!("Bearer {token}");
-        let headers = [("content-type", "application/sdp"), ("authorization", &shown)];
+        let headers = [
+            ("content-type", "application/sdp"),
+            ("authorization", &shown),
+        ];
         self.post(path, &headers, sdp.as_bytes())
     }
 
@@ -291,8 +332,15 @@ impl Server {
 
     /// Opens one event stream for several sessions, by their paths.
     pub fn events_of(&self, sessions: &[&str]) -> Events {
-        let ids: Vec<&str> = sessions.iter().filter_map(|path| path.rsplit('/').next()).collect();
-        let answer = self.post("/events", &[("content-type", "text/plain")], ids.join("\n").as_bytes());
+        let ids: Vec<&str> = sessions
+            .iter()
+            .filter_map(|path| path.rsplit('/').next())
+            .collect();
+        let answer = self.post(
+            "/events",
+            &[("content-type", "text/plain")],
+            ids.join("\n").as_bytes(),
+        );
         assert_eq!(answer.status(), 200);
         assert_eq!(header(&answer, "content-type"), "text/event-stream");
         Events {
@@ -300,7 +348,8 @@ impl Server {
         }
     }
 
-    /// Sends bytes as they are and reads until the server closes. Empty where it closed without reading all, and the answer was lost.
+    /// Sends bytes as they are and reads until the server closes. Empty where it closed without
+    /// reading all, and the answer was lost.
     pub fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.http()).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -325,7 +374,8 @@ impl Drop for Server {
     }
 }
 
-/// On the vault in this folder, by the names that the program gives: if there is one, the key file opens it, and nobody is using it.
+/// On the vault in this folder, by the names that the program gives: if there is one, the key file
+/// opens it, and nobody is using it.
 #[track_caller]
 pub fn auditor_and_decoder_agree(folder: &Path) {
     const VAULT: [&str; 2] = ["rekindle-state", "rekindle-key.txt"];
@@ -333,7 +383,8 @@ pub fn auditor_and_decoder_agree(folder: &Path) {
     if !vault.exists() || !key.exists() {
         return;
     }
-    let audited = output(rekindle(folder).args(["audit", VAULT[0], "--key-file", VAULT[1], "--json"]));
+    let audited =
+        output(rekindle(folder).args(["audit", VAULT[0], "--key-file", VAULT[1], "--json"]));
     if audited.status.code() == Some(2) {
         return;
     }
@@ -371,11 +422,22 @@ pub fn assert_problem(mut answer: Response<Body>, status: u16, name: &str) {
     assert_eq!(answer.status(), status);
     assert_eq!(header(&answer, "content-type"), "application/problem+json");
     let body = json(&mut answer);
-    assert_eq!(body["type"], format!("urn:rekindle:problem:{name}"), "{body}");
+    assert_eq!(
+        body["type"],
+        format!("urn:rekindle:problem:{name}"),
+        "{body}"
+    );
     assert_eq!(body["status"], status);
-    assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
     assert!(
-        body["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+        body["title"]
+            .as_str()
+            .is_some_and(|title| !title.is_empty()),
+        "{body}"
+    );
+    assert!(
+        body["detail"]
+            .as_str()
+            .is_some_and(|detail| !detail.is_empty()),
         "{body}"
     );
 }

@@ -1,11 +1,15 @@
-//! Holds reports of `rekindle audit --json` against `threat-model/audit-report.schema.json`. As much of JSON Schema (draft 2020-12) as that
-//! file uses; a keyword that is not known here is a fault, so that none is passed over.
+//! Holds reports of `rekindle audit --json` against `threat-model/audit-report.schema.json`. As
+//! much of JSON Schema (draft 2020-12) as that file uses; a keyword that is not known here is a
+//! fault, so that none is passed over.
 
 use serde_json::Value;
 
 /// The schema.
 pub fn schema() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/threat-model/audit-report.schema.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/threat-model/audit-report.schema.json"
+    );
     serde_json::from_str(&std::fs::read_to_string(path).expect("the schema")).expect("JSON")
 }
 
@@ -28,8 +32,16 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec
         let fits = match keyword.as_str() {
             "$schema" | "$defs" | "title" | "description" => true,
             "$ref" => {
-                let name = wanted.as_str().and_then(|text| text.strip_prefix("#/$defs/"));
-                check(root, &root["$defs"][name.expect("a local name")], value, at, faults);
+                let name = wanted
+                    .as_str()
+                    .and_then(|text| text.strip_prefix("#/$defs/"));
+                check(
+                    root,
+                    &root["$defs"][name.expect("a local name")],
+                    value,
+                    at,
+                    faults,
+                );
                 true
             }
             "type" => match wanted.as_array() {

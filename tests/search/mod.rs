@@ -40,15 +40,18 @@ impl Needles {
                 continue;
             }
             let rest = &haystack[at - 1..];
-            let here = self.all.iter().filter(|(_, needle)| rest.starts_with(needle));
+            let here = self
+                .all
+                .iter()
+                .filter(|(_, needle)| rest.starts_with(needle));
             found.extend(here.map(|(name, _)| name.as_str()));
         }
         found
     }
 }
 
-/// All of a process's writable memory with the kernel's line about each part, if we may look at it: what a core dump would have, less
-/// the program itself.
+/// All of a process's writable memory with the kernel's line about each part, if we may look at it:
+/// what a core dump would have, less the program itself.
 pub fn memory(pid: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     let memory = fs::File::open(format!("/proc/{pid}/mem")).ok()?;
@@ -60,7 +63,8 @@ pub fn memory(pid: &str) -> Option<Vec<(String, Vec<u8>)>> {
             continue;
         }
         let (start, end) = bounds.split_once('-')?;
-        let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).expect("hexadecimal"));
+        let [start, end] =
+            [start, end].map(|text| u64::from_str_radix(text, 16).expect("hexadecimal"));
         let mut part = vec![0; usize::try_from(end - start).expect("it fits")];
         // Some mappings are the kernel's own.
         if memory.read_exact_at(&mut part, start).is_ok() {

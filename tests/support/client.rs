@@ -52,7 +52,8 @@ pub struct Client {
     next_check: Option<Instant>,
     transactions: Vec<[u8; 12]>,
     association: Option<Association>,
-    /// Attempts that the page gave up, if they are to be remembered: what answers one of them is known by what it makes them do.
+    /// Attempts that the page gave up, if they are to be remembered: what answers one of them is
+    /// known by what it makes them do.
     given_up: Vec<(u64, Association)>,
     /// The server has answered the present one.
     is_answered: bool,
@@ -126,7 +127,9 @@ impl Client {
 
     /// The present attempt came to a bad end.
     pub fn has_failed(&self) -> bool {
-        self.association.as_ref().is_some_and(|association| association.failed)
+        self.association
+            .as_ref()
+            .is_some_and(|association| association.failed)
     }
 
     pub fn is_connected(&self) -> bool {
@@ -168,7 +171,9 @@ impl Client {
                 old.close(now);
                 self.out.extend(old.outgoing());
             }
-            Some(old) if self.remembers && !self.is_answered => self.given_up.push((self.handshakes_started, old)),
+            Some(old) if self.remembers && !self.is_answered => {
+                self.given_up.push((self.handshakes_started, old))
+            }
             _ => {}
         }
         self.keys = None;
@@ -233,7 +238,8 @@ impl Client {
                 if self.out.len() > before {
                     self.is_answered |= !asks;
                 } else if !asks && !self.is_answered {
-                    // Once it has the answer to its own ClientHello, it takes all others for repetitions.
+                    // Once it has the answer to its own ClientHello, it takes all others for
+                    // repetitions.
                     self.look_back(now, data);
                 }
             }
@@ -334,19 +340,23 @@ impl Client {
 
     fn send_rtp(&mut self, packet: &[u8]) {
         if let Some(keys) = &mut self.keys {
-            self.out.push(keys.sending.encrypt_rtp(packet).unwrap().freeze());
+            self.out
+                .push(keys.sending.encrypt_rtp(packet).unwrap().freeze());
         }
     }
 
     /// Encrypts and sends RTCP.
     pub fn send_rtcp(&mut self, packet: &[u8]) {
         if let Some(keys) = &mut self.keys {
-            self.out.push(keys.sending.encrypt_rtcp(packet).unwrap().freeze());
+            self.out
+                .push(keys.sending.encrypt_rtcp(packet).unwrap().freeze());
         }
     }
 
     fn send_requests(&mut self, now: Instant) {
-        let Side::Viewer(receiver) = &mut self.side else { return };
+        let Side::Viewer(receiver) = &mut self.side else {
+            return;
+        };
         if self.keys.is_none() {
             return;
         }
@@ -356,7 +366,11 @@ impl Client {
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        let dtls = self.association.as_ref().filter(|a| !a.failed).map(|a| a.next);
+        let dtls = self
+            .association
+            .as_ref()
+            .filter(|a| !a.failed)
+            .map(|a| a.next);
         let media = match &self.side {
             Side::Publisher(sender) => sender.next(),
             Side::Viewer(receiver) => receiver.next().filter(|_| self.keys.is_some()),

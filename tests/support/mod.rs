@@ -1,8 +1,10 @@
-//! The world in memory: the server's core, browsers that are no mocks but clients of their own (ICE, DTLS, SRTP, RTP, RTCP), a network
-//! with delay, loss, duplication and reordering, and one clock that only the test moves. No sockets, no sleeping.
+//! The world in memory: the server's core, browsers that are no mocks but clients of their own
+//! (ICE, DTLS, SRTP, RTP, RTCP), a network with delay, loss, duplication and reordering, and one
+//! clock that only the test moves. No sockets, no sleeping.
 //!
-//! Everything is drawn from one seed, except what the DTLS library and its cryptography draw for themselves (keys, nonces, the
-//! jitter of the server's handshake retransmissions); so a test asserts what must hold for any of those.
+//! Everything is drawn from one seed, except what the DTLS library and its cryptography draw for
+//! themselves (keys, nonces, the jitter of the server's handshake retransmissions); so a test
+//! asserts what must hold for any of those.
 
 // Every test program includes this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]

@@ -41,10 +41,13 @@ impl Datagram {
     /// Whether this ClientHello shows a cookie.
     pub fn has_cookie(&self) -> bool {
         let session_id = self.data.get(59).map_or(0, |length| usize::from(*length));
-        self.data.get(60 + session_id).is_some_and(|length| *length > 0)
+        self.data
+            .get(60 + session_id)
+            .is_some_and(|length| *length > 0)
     }
 
-    /// The random of the ClientHello whose first fragment this is: it tells one attempt from another.
+    /// The random of the ClientHello whose first fragment this is: it tells one attempt from
+    /// another.
     pub fn client_random(&self) -> Option<[u8; 32]> {
         let data = &self.data;
         let is_hello = data.len() >= 59 && data[0] == 22 && data[3..5] == [0, 0] && data[13] == 1;
@@ -122,14 +125,22 @@ impl Network {
 
     pub fn send(&mut self, now: Instant, datagram: Datagram) {
         let up = datagram.to == self.server;
-        let host = if up { datagram.from.ip() } else { datagram.to.ip() };
+        let host = if up {
+            datagram.from.ip()
+        } else {
+            datagram.to.ip()
+        };
         let way = self.get(host, up);
         let passes = self.filter.as_mut().is_none_or(|filter| filter(&datagram));
         if !passes || self.random.chance(way.loss) {
             self.lost += 1;
             return;
         }
-        let copies = if self.random.chance(way.duplicate) { 2 } else { 1 };
+        let copies = if self.random.chance(way.duplicate) {
+            2
+        } else {
+            1
+        };
         self.duplicated += copies - 1;
         for _ in 0..copies {
             let extra = way.jitter.mul_f64(self.random.below(1000) as f64 / 1000.0);

@@ -1,4 +1,5 @@
-//! A viewer's media: what came, in what order and by what way; NACKs and PLIs as a browser sends them.
+//! A viewer's media: what came, in what order and by what way; NACKs and PLIs as a browser sends
+//! them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,14 +10,17 @@ use rtc_rtcp::packet::Packet as Rtcp;
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc_rtcp::sender_report::SenderReport;
 use rtc_rtcp::source_description::SourceDescription;
-use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
 use rtc_rtp::Packet;
 use rtc_shared::marshal::Unmarshal;
 
 use super::payload::read_index;
 use super::{ms, rtcp};
 
-/// A packet that is still missing is asked for again after so long, so often at most (libwebrtc: 10 times, a round trip apart).
+/// A packet that is still missing is asked for again after so long, so often at most (libwebrtc: 10
+/// times, a round trip apart).
 const NACK_AGAIN: Duration = Duration::from_millis(100);
 const NACK_TRIES: u8 = 10;
 /// Without a keyframe where one is needed, a PLI goes out so often.
@@ -73,7 +77,8 @@ pub struct Receiver {
     pub by_rtx: u64,
     /// Packets that no section explains.
     pub strange: u64,
-    /// The server adds something to the sequence numbers of audio, as it does in full-state mode after a restart.
+    /// The server adds something to the sequence numbers of audio, as it does in full-state mode
+    /// after a restart.
     pub renumbers_audio: bool,
     pub reports: Vec<(Instant, SenderReport)>,
     pub cnames: BTreeMap<u32, Bytes>,
@@ -104,7 +109,10 @@ impl Receiver {
         let packet = Packet::unmarshal(&mut &data[..]).expect("the server writes valid RTP");
         let pt = packet.header.payload_type;
         let found = self.sections.iter().find_map(|section| {
-            let payload = section.payloads.iter().find(|p| p.pt == pt || p.rtx == Some(pt))?;
+            let payload = section
+                .payloads
+                .iter()
+                .find(|p| p.pt == pt || p.rtx == Some(pt))?;
             let mid = packet.header.get_extension(section.extensions.mid?);
             // Unsignalled SSRCs: the section is told by MID.
             (mid.as_deref() == Some(section.mid.as_bytes())).then_some((section, payload))
@@ -155,7 +163,11 @@ impl Receiver {
                 last_pli: None,
             });
         }
-        let stream = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc).unwrap();
+        let stream = self
+            .streams
+            .iter_mut()
+            .find(|stream| stream.ssrc == ssrc)
+            .unwrap();
         if self.renumbers_audio && kind == Kind::Audio {
             stream.shift = packet
                 .header
@@ -171,7 +183,8 @@ impl Receiver {
                 self.reports.push((now, report.clone()));
             } else if let Some(description) = packet.as_any().downcast_ref::<SourceDescription>() {
                 for chunk in &description.chunks {
-                    self.cnames.insert(chunk.source, chunk.items[0].text.clone());
+                    self.cnames
+                        .insert(chunk.source, chunk.items[0].text.clone());
                 }
             }
         }
@@ -228,7 +241,10 @@ impl Stream {
             .wrapping_add_signed(i64::from(sequence.wrapping_sub(self.highest as u16) as i16));
         let marked = read_index(&got.payload).expect("an index");
         let numbered = (marked as u16).wrapping_add(self.shift);
-        assert_eq!(numbered, sequence, "the payload belongs to its sequence number");
+        assert_eq!(
+            numbered, sequence,
+            "the payload belongs to its sequence number"
+        );
         self.missing.remove(&index);
         if self.got.contains_key(&marked) {
             self.again += 1;
@@ -237,8 +253,15 @@ impl Stream {
         if index > self.highest {
             if has_nack {
                 let gap = self.highest + 1..index;
-                self.missing
-                    .extend(gap.map(|index| (index, Missing { last: None, tries: 0 })));
+                self.missing.extend(gap.map(|index| {
+                    (
+                        index,
+                        Missing {
+                            last: None,
+                            tries: 0,
+                        },
+                    )
+                }));
             }
             self.highest = index;
         }
@@ -254,9 +277,10 @@ impl Stream {
             .missing
             .values()
             .map(|m| m.last.map_or(self.epoch(), |last| last + NACK_AGAIN));
-        let pli = self
-            .key_needed
-            .then(|| self.last_pli.map_or(self.epoch() + ms(50), |last| last + PLI_AGAIN));
+        let pli = self.key_needed.then(|| {
+            self.last_pli
+                .map_or(self.epoch() + ms(50), |last| last + PLI_AGAIN)
+        });
         nack.chain(pli).min()
     }
 
@@ -284,7 +308,9 @@ impl Stream {
     }
 
     fn pli_due(&mut self, now: Instant) -> bool {
-        let soonest = self.last_pli.map_or(self.epoch() + ms(50), |last| last + PLI_AGAIN);
+        let soonest = self
+            .last_pli
+            .map_or(self.epoch() + ms(50), |last| last + PLI_AGAIN);
         let due = self.key_needed && now >= soonest;
         if due {
             self.last_pli = Some(now);

@@ -1,5 +1,5 @@
-//! A publisher's media: an audio and a video stream whose every packet can be told from all others, a history for retransmissions,
-//! and what the server told about them.
+//! A publisher's media: an audio and a video stream whose every packet can be told from all others,
+//! a history for retransmissions, and what the server told about them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,8 +11,12 @@ use rtc_rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEst
 use rtc_rtcp::receiver_report::ReceiverReport;
 use rtc_rtcp::reception_report::ReceptionReport;
 use rtc_rtcp::sender_report::SenderReport;
-use rtc_rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
-use rtc_rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, SymbolTypeTcc, TransportLayerCc};
+use rtc_rtcp::source_description::{
+    SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
+};
+use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
+    PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
+};
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc_rtp::Packet;
 use rtc_rtp::header::Header;
@@ -87,7 +91,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Streams for what was agreed on. `first` is the sequence number to start with; drawn where absent.
+    /// Streams for what was agreed on. `first` is the sequence number to start with; drawn where
+    /// absent.
     pub fn new(
         agreed: &Negotiated,
         ssrcs: (u32, u32, u32),
@@ -98,7 +103,11 @@ impl Sender {
         let (audio, video, rtx) = ssrcs;
         let streams = agreed.media.iter().map(|media| Stream {
             kind: media.kind,
-            ssrc: if media.kind == Kind::Audio { audio } else { video },
+            ssrc: if media.kind == Kind::Audio {
+                audio
+            } else {
+                video
+            },
             rtx_ssrc: rtx,
             payload: media.payloads[0].clone(),
             mid: media.mid.clone(),
@@ -134,11 +143,17 @@ impl Sender {
     }
 
     pub fn stream(&self, kind: Kind) -> &Stream {
-        self.streams.iter().find(|stream| stream.kind == kind).unwrap()
+        self.streams
+            .iter()
+            .find(|stream| stream.kind == kind)
+            .unwrap()
     }
 
     pub fn stream_mut(&mut self, kind: Kind) -> &mut Stream {
-        self.streams.iter_mut().find(|stream| stream.kind == kind).unwrap()
+        self.streams
+            .iter_mut()
+            .find(|stream| stream.kind == kind)
+            .unwrap()
     }
 
     /// The encoder starts with the first connection, and never stops again.
@@ -167,7 +182,13 @@ impl Sender {
     }
 
     /// Makes what is due: RTP and RTCP packets, not yet encrypted.
-    pub fn make(&mut self, now: Instant, connected: bool, rtp: &mut Vec<Bytes>, reports: &mut Vec<Bytes>) {
+    pub fn make(
+        &mut self,
+        now: Instant,
+        connected: bool,
+        rtp: &mut Vec<Bytes>,
+        reports: &mut Vec<Bytes>,
+    ) {
         if self.started.is_none() || !self.running {
             return;
         }
@@ -179,9 +200,17 @@ impl Sender {
         if self.next_report.is_some_and(|next| next <= now) {
             self.next_report = Some(now + ms(1000));
             if connected {
-                let made: Vec<Bytes> = self.streams.iter().map(|s| self.sender_report(s, now)).collect();
+                let made: Vec<Bytes> = self
+                    .streams
+                    .iter()
+                    .map(|s| self.sender_report(s, now))
+                    .collect();
                 reports.extend(made);
-                let own = self.streams.iter().map(|s| self.report_of(s, now)).collect::<Vec<_>>();
+                let own = self
+                    .streams
+                    .iter()
+                    .map(|s| self.report_of(s, now))
+                    .collect::<Vec<_>>();
                 self.sender_reports.extend(own);
             }
         }
@@ -253,7 +282,15 @@ impl Sender {
         }
     }
 
-    fn packet(&mut self, at: usize, ssrc: u32, pt: u8, sequence: u16, sent: &Sent, payload: Bytes) -> Bytes {
+    fn packet(
+        &mut self,
+        at: usize,
+        ssrc: u32,
+        pt: u8,
+        sequence: u16,
+        sent: &Sent,
+        payload: Bytes,
+    ) -> Bytes {
         let stream = &self.streams[at];
         let mut header = Header {
             version: 2,
@@ -266,14 +303,22 @@ impl Sender {
         };
         let mut put = |id: Option<u8>, value: &[u8]| {
             if let Some(id) = id {
-                header.set_extension(id, Bytes::copy_from_slice(value)).unwrap();
+                header
+                    .set_extension(id, Bytes::copy_from_slice(value))
+                    .unwrap();
             }
         };
         put(stream.extensions.mid, stream.mid.as_bytes());
-        put(stream.extensions.abs_send_time, &sent.timestamp.to_be_bytes()[1..]);
+        put(
+            stream.extensions.abs_send_time,
+            &sent.timestamp.to_be_bytes()[1..],
+        );
         put(stream.extensions.audio_level, &[0x80 | 42]);
         if stream.extensions.transport_cc.is_some() {
-            put(stream.extensions.transport_cc, &self.transport_sequence.to_be_bytes());
+            put(
+                stream.extensions.transport_cc,
+                &self.transport_sequence.to_be_bytes(),
+            );
             self.transport_sequence = self.transport_sequence.wrapping_add(1);
             self.transport_sent += 1;
         }
@@ -315,7 +360,8 @@ impl Sender {
             .expect("a NACK for a stream we send");
         let stream = &mut self.streams[at];
         let highest = stream.next_index - 1;
-        let index = highest.wrapping_add_signed(i64::from(sequence.wrapping_sub(highest as u16) as i16));
+        let index =
+            highest.wrapping_add_signed(i64::from(sequence.wrapping_sub(highest as u16) as i16));
         stream.nacks.push((now, index));
         let connected_at_all = self.answers_nacks;
         let Some(sent) = stream.sent.get_mut(&index).filter(|_| connected_at_all) else {
@@ -348,7 +394,10 @@ impl Sender {
         for chunk in &feedback.packet_chunks {
             match chunk {
                 PacketStatusChunk::RunLengthChunk(run) => {
-                    symbols.extend(std::iter::repeat_n(run.packet_status_symbol, run.run_length.into()));
+                    symbols.extend(std::iter::repeat_n(
+                        run.packet_status_symbol,
+                        run.run_length.into(),
+                    ));
                 }
                 PacketStatusChunk::StatusVectorChunk(vector) => symbols.extend(&vector.symbol_list),
             }

@@ -14,7 +14,8 @@ use super::reading::{Read, Reader};
 use super::world::{Id, Spoiling, World};
 
 impl World {
-    /// Starts a new process: nothing of the old one is there but the identity and the records, which are read from now on.
+    /// Starts a new process: nothing of the old one is there but the identity and the records,
+    /// which are read from now on.
     pub fn start_server(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
         self.boots += 1;
@@ -35,7 +36,10 @@ impl World {
     /// Gives the server what has been read by now.
     pub(super) fn read_records(&mut self) {
         let now = self.now;
-        while let (Some(server), Some(read)) = (&mut self.server, self.reader.as_mut().and_then(|r| r.poll(now))) {
+        while let (Some(server), Some(read)) = (
+            &mut self.server,
+            self.reader.as_mut().and_then(|r| r.poll(now)),
+        ) {
             let mut out = Vec::new();
             let what = match read {
                 Read::All => {
@@ -75,11 +79,17 @@ impl World {
             }
             let before = self.events.len();
             self.after_server(out);
-            let begun = self.events[before..].iter().filter_map(|(_, event)| match event {
-                Event::Handshake { ufrag } => Some(ufrag),
-                _ => None,
-            });
-            let is_viewer = |ufrag: &&Ufrag| self.records.get(*ufrag).is_some_and(|r| r.role == Role::Viewer);
+            let begun = self.events[before..]
+                .iter()
+                .filter_map(|(_, event)| match event {
+                    Event::Handshake { ufrag } => Some(ufrag),
+                    _ => None,
+                });
+            let is_viewer = |ufrag: &&Ufrag| {
+                self.records
+                    .get(*ufrag)
+                    .is_some_and(|r| r.role == Role::Viewer)
+            };
             let viewers: Vec<Ufrag> = begun.filter(is_viewer).cloned().collect();
             if publishers_turn {
                 self.served_before_publishers.extend(viewers);
@@ -120,14 +130,18 @@ impl World {
             if datagram.has_cookie() {
                 self.shown.entry((id, number)).or_insert(now);
             }
-            self.note(|| format!("browser {id}: the ClientHello of attempt {number} is at the server"));
+            self.note(|| {
+                format!("browser {id}: the ClientHello of attempt {number} is at the server")
+            });
         }
         if self.handshake_time.is_zero() {
             let (_, out) = self.hand_in(datagram.from, &datagram.data);
             return self.after_server(out);
         }
         let mut out = Vec::new();
-        let routed = self.server().handle(now, datagram.from, &datagram.data, &mut out);
+        let routed = self
+            .server()
+            .handle(now, datagram.from, &datagram.data, &mut out);
         if let Some((id, _)) = attempt.filter(|_| routed == Routed::Answered && out.is_empty())
             && self.clients[id].role == Role::Publisher
             && !self.queued.contains(&datagram.from)
@@ -158,12 +172,15 @@ impl World {
             .map(|(number, _)| *number)
             .collect();
         for answers in late {
-            self.note(|| format!("browser {id}: in attempt {present}, an answer to attempt {answers} comes"));
+            self.note(|| {
+                format!("browser {id}: in attempt {present}, an answer to attempt {answers} comes")
+            });
             let heard = |number| self.heard.get(&(id, number)).copied();
             let shown = self.shown.get(&(id, answers)).copied();
             let sent = self.sent.get(&datagram.data).copied();
-            // What was sent before the present attempt was heard of cannot be helped, nor that attempts come in another order; and who shows
-            // a cookie is a browser, while the attempt that came meanwhile may be anybody's.
+            // What was sent before the present attempt was heard of cannot be helped, nor that
+            // attempts come in another order; and who shows a cookie is a browser, while the
+            // attempt that came meanwhile may be anybody's.
             if let (Some(sent), Some(later), Some(earlier)) = (sent, heard(present), heard(answers))
                 && earlier.max(shown.unwrap_or(earlier)) < later
                 && later <= sent
@@ -200,14 +217,16 @@ impl World {
         }
     }
 
-    /// A datagram from anywhere, at once, and what the server answers to it (which is not delivered).
+    /// A datagram from anywhere, at once, and what the server answers to it (which is not
+    /// delivered).
     pub fn attack(&mut self, from: SocketAddr, data: &[u8]) -> (Routed, Vec<Transmit>) {
         let (routed, out) = self.hand_in(from, data);
         self.after_server(Vec::new());
         (routed, out)
     }
 
-    /// A datagram from anywhere in this browser's name: what the server answers to it reaches the browser.
+    /// A datagram from anywhere in this browser's name: what the server answers to it reaches the
+    /// browser.
     pub fn spoof(&mut self, victim: Id, data: &[u8]) {
         let from = self.client(victim).address;
         let (_, out) = self.hand_in(from, data);
@@ -224,7 +243,10 @@ impl World {
         for Transmit { to, data } in out {
             if matches!(data.first(), Some(20..=63)) {
                 self.sent.insert(data.clone(), self.now);
-                let browser = self.clients.iter().position(|client| client.address.ip() == to.ip());
+                let browser = self
+                    .clients
+                    .iter()
+                    .position(|client| client.address.ip() == to.ip());
                 let first = &data[..data.len().min(14)];
                 self.note(|| {
                     format!(
@@ -270,7 +292,10 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() || std::env::var_os("REKINDLE_STEPS").is_some() {
-            self.journal.iter().flatten().for_each(|step| eprintln!("{step}"));
+            self.journal
+                .iter()
+                .flatten()
+                .for_each(|step| eprintln!("{step}"));
         }
     }
 }

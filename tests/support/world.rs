@@ -26,7 +26,8 @@ use super::{Random, ms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(pub(super) usize);
 
-/// Reached a browser after its page had given up the attempt that it answers, though the server had heard of a later one.
+/// Reached a browser after its page had given up the attempt that it answers, though the server had
+/// heard of a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spoiling {
     pub client: Id,
@@ -120,7 +121,12 @@ impl World {
     pub fn kill(&mut self) {
         self.server = None;
         self.note(|| "the server is killed".into());
-        for (id, client) in self.clients.iter().enumerate().filter(|(_, client)| client.has_page) {
+        for (id, client) in self
+            .clients
+            .iter()
+            .enumerate()
+            .filter(|(_, client)| client.has_page)
+        {
             let delay = self.network.get(client.address.ip(), false).delay;
             self.notices.push((self.now + delay, id));
         }
@@ -148,7 +154,8 @@ impl World {
 
     // Browsers.
 
-    /// A publisher and its viewers, connected, with media flowing. `first`: the first sequence number of each stream.
+    /// A publisher and its viewers, connected, with media flowing. `first`: the first sequence
+    /// number of each stream.
     pub fn broadcast(seed: u64, viewers: usize, first: Option<u16>) -> (Self, Id, Vec<Id>) {
         let mut world = Self::new(seed);
         let publisher = world.publish_with("news", OfferOptions::new(Role::Publisher), first);
@@ -188,7 +195,9 @@ impl World {
     ) -> Result<Id, Refusal> {
         let now = self.now;
         let mut draw = || self.random.next() as u32;
-        let ssrcs = *options.ssrcs.get_or_insert_with(|| (draw(), draw(), draw()));
+        let ssrcs = *options
+            .ssrcs
+            .get_or_insert_with(|| (draw(), draw(), draw()));
         if role == Role::Viewer {
             options.ssrcs = None;
         }
@@ -203,7 +212,10 @@ impl World {
 
         // As the server makes them: a publisher's sorts before a viewer's.
         let letter = if role == Role::Publisher { 'P' } else { 'V' };
-        let (server_ufrag, server_pwd) = (format!("{letter}{}", self.random.text(11)), self.random.text(24));
+        let (server_ufrag, server_pwd) = (
+            format!("{letter}{}", self.random.text(11)),
+            self.random.text(24),
+        );
         let ice = IceCredentials {
             ufrag: Ufrag::new(server_ufrag.clone()).unwrap(),
             pwd: IcePassword::new(server_pwd.clone()),
@@ -291,7 +303,9 @@ impl World {
 
     /// All browsers renew their keys in this one's way.
     pub fn all_browsers(&mut self, browser: Browser) {
-        self.clients.iter_mut().for_each(|client| client.browser = browser);
+        self.clients
+            .iter_mut()
+            .for_each(|client| client.browser = browser);
     }
 
     /// The browser says goodbye (DELETE) and is closed.

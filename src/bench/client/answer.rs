@@ -42,8 +42,12 @@ impl Answer {
             lines.next().map(|value| value.trim().to_owned())
         };
         let fingerprint = value("fingerprint:sha-256 ").and_then(|text| {
-            let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
-            bytes.collect::<Option<Vec<u8>>>().filter(|digest| digest.len() == 32)
+            let bytes = text
+                .split(':')
+                .map(|byte| u8::from_str_radix(byte, 16).ok());
+            bytes
+                .collect::<Option<Vec<u8>>>()
+                .filter(|digest| digest.len() == 32)
         });
         Ok(Self {
             ufrag: value("ice-ufrag:").ok_or(AnswerError::Missing("a=ice-ufrag"))?,
@@ -66,7 +70,10 @@ impl Answer {
 
 /// The address of a candidate for RTP over UDP (RFC 8839 §5.1).
 fn candidate(line: &str) -> Option<SocketAddr> {
-    let mut words = line.strip_prefix("a=candidate:")?.split_ascii_whitespace().skip(1);
+    let mut words = line
+        .strip_prefix("a=candidate:")?
+        .split_ascii_whitespace()
+        .skip(1);
     let (component, transport) = (words.next()?, words.next()?);
     let (_priority, ip, port) = (words.next()?, words.next()?, words.next()?);
     let fits = component == "1" && transport.eq_ignore_ascii_case("udp");
@@ -79,19 +86,26 @@ mod tests {
 
     #[test]
     fn the_first_usable_candidate_is_taken() {
-        assert_eq!(candidate("a=candidate:1 2 udp 1 192.0.2.1 5000 typ host"), None);
+        assert_eq!(
+            candidate("a=candidate:1 2 udp 1 192.0.2.1 5000 typ host"),
+            None
+        );
         assert_eq!(
             candidate("a=candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype active"),
             None
         );
-        assert_eq!(candidate("a=candidate:1 1 udp 1 some-name.local 5000 typ host"), None);
+        assert_eq!(
+            candidate("a=candidate:1 1 udp 1 some-name.local 5000 typ host"),
+            None
+        );
         assert_eq!(
             candidate("a=candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host"),
             Some(SocketAddr::from(([192, 0, 2, 1], 5000)))
         );
     }
 
-    /// As Pion writes it: the fingerprint and the DTLS role for all sections, candidates of both components, a codec more than was offered.
+    /// As Pion writes it: the fingerprint and the DTLS role for all sections, candidates of both
+    /// components, a codec more than was offered.
     #[test]
     fn another_servers_answer_is_read() {
         let offered = super::super::Offered::new(Role::Viewer, super::super::Random::new(7));
@@ -103,8 +117,9 @@ mod tests {
         let vp8 = codec.strip_prefix("a=rtpmap:").expect("a payload type");
         let digest = ["AB"; 32].join(":");
         let candidates = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\na=candidate:1 2 udp 2130706431 192.0.2.1 5000 typ host\r\n";
-        let transport =
-            format!("a=ice-ufrag:pion\r\na=ice-pwd:0123456789abcdefghijkl\r\n{candidates}a=sendonly\r\na=rtcp-mux\r\n");
+        let transport = format!(
+            "a=ice-ufrag:pion\r\na=ice-pwd:0123456789abcdefghijkl\r\n{candidates}a=sendonly\r\na=rtcp-mux\r\n"
+        );
         let answer = format!(
             "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 {digest}\r\na=setup:active\r\na=group:BUNDLE 0 1\r\n\
              m=audio 9 UDP/TLS/RTP/SAVPF 60\r\na=mid:0\r\n{transport}a=rtpmap:60 opus/48000/2\r\n\
@@ -116,13 +131,18 @@ mod tests {
             (read.fingerprint, read.server),
             (vec![0xAB; 32], SocketAddr::from(([192, 0, 2, 1], 5000)))
         );
-        let payloads: Vec<usize> = read.media.iter().map(|media| media.payloads.len()).collect();
+        let payloads: Vec<usize> = read
+            .media
+            .iter()
+            .map(|media| media.payloads.len())
+            .collect();
         assert_eq!(payloads, [1, 1]);
     }
 
     #[test]
     fn an_answer_without_a_certificate_is_refused_by_name() {
-        let error = Answer::read(Role::Viewer, "", "a=ice-ufrag:x\r\na=ice-pwd:y\r\n").expect_err("refused");
+        let error = Answer::read(Role::Viewer, "", "a=ice-ufrag:x\r\na=ice-pwd:y\r\n")
+            .expect_err("refused");
         assert_eq!(
             error.to_string(),
             "the server's answer has no usable a=fingerprint:sha-256"

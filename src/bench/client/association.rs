@@ -1,4 +1,5 @@
-//! The DTLS client of a browser (its server, where another server wants to be the client), and the SRTP contexts that its handshake gives.
+//! The DTLS client of a browser (its server, where another server wants to be the client), and the
+//! SRTP contexts that its handshake gives.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -24,18 +25,22 @@ pub struct Options {
     pub only_12: bool,
     /// Longest datagram in bytes: decides into how many a ClientHello is cut.
     pub mtu: usize,
-    /// First retransmission timeout; it doubles. ClientHellos are repeated exactly then, as browsers do it.
+    /// First retransmission timeout; it doubles. ClientHellos are repeated exactly then, as
+    /// browsers do it.
     pub rto: Duration,
 }
 
 impl Options {
-    /// The library tests all its cryptography whenever a configuration is made, which takes as long as some handshakes: those without
-    /// a seed are made once.
+    /// The library tests all its cryptography whenever a configuration is made, which takes as long
+    /// as some handshakes: those without a seed are made once.
     fn config(self, seed: Option<u64>) -> Arc<dimpl::Config> {
         type Made = HashMap<(usize, Duration), Arc<dimpl::Config>>;
         static MADE: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
         let make = |builder: dimpl::ConfigBuilder| {
-            let builder = builder.mtu(self.mtu).flight_start_rto(self.rto).flight_retries(8);
+            let builder = builder
+                .mtu(self.mtu)
+                .flight_start_rto(self.rto)
+                .flight_retries(8);
             Arc::new(builder.build().expect("a good configuration"))
         };
         if let Some(seed) = seed {
@@ -43,7 +48,8 @@ impl Options {
         }
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
         let one = made.entry((self.mtu, self.rto));
-        one.or_insert_with(|| make(dimpl::Config::builder())).clone()
+        one.or_insert_with(|| make(dimpl::Config::builder()))
+            .clone()
     }
 }
 
@@ -64,7 +70,8 @@ pub struct Association {
     active: bool,
     /// The server has answered the ClientHello.
     answered: bool,
-    /// While it has not: when the ClientHello is repeated next, and how long after the last time that is.
+    /// While it has not: when the ClientHello is repeated next, and how long after the last time
+    /// that is.
     repeats: Option<(Instant, Duration)>,
     /// When the library wants to be called next, by its own clock, and how far that clock is ahead.
     library_next: Instant,
@@ -111,11 +118,17 @@ pub fn sha256(data: &[u8]) -> Vec<u8> {
 }
 
 impl Association {
-    /// Starts a handshake; the ClientHello is the first thing to send. With a seed its random numbers are the same in every run.
+    /// Starts a handshake; the ClientHello is the first thing to send. With a seed its random
+    /// numbers are the same in every run.
     ///
     /// # Panics
     /// Where the library refuses the configuration: never for an MTU of at least 256 bytes.
-    pub fn new(certificate: &Certificate, options: Options, seed: Option<u64>, now: Instant) -> Self {
+    pub fn new(
+        certificate: &Certificate,
+        options: Options,
+        seed: Option<u64>,
+        now: Instant,
+    ) -> Self {
         let config = options.config(seed);
         let own = certificate.for_dtls();
         let mut dtls = if options.only_12 {
@@ -166,7 +179,8 @@ impl Association {
         if self.failed {
             return;
         }
-        // A record of the association before (close_notify, answered) is not for this one. Browsers drop it; the library would fail.
+        // A record of the association before (close_notify, answered) is not for this one. Browsers
+        // drop it; the library would fail.
         if let Some(data) = datagram
             && !self.answered
         {
@@ -175,8 +189,9 @@ impl Association {
                 return;
             }
         }
-        // The library draws its timeouts, up to a quarter shorter or longer; browsers do not. Until there is an answer its clock stands, and
-        // goes on to the end of its timeout when a repetition is due. The answer itself comes before the time: by then there is no timeout.
+        // The library draws its timeouts, up to a quarter shorter or longer; browsers do not. Until
+        // there is an answer its clock stands, and goes on to the end of its timeout when a
+        // repetition is due. The answer itself comes before the time: by then there is no timeout.
         let answer = datagram.filter(|_| self.repeats.take_if(|_| self.answered).is_some());
         let rest = datagram.filter(|_| answer.is_none());
         if let Some((at, pause)) = &mut self.repeats {
@@ -185,7 +200,9 @@ impl Association {
             }
             *pause *= 2;
             *at += *pause;
-            self.ahead = self.ahead.max(self.library_next.saturating_duration_since(now));
+            self.ahead = self
+                .ahead
+                .max(self.library_next.saturating_duration_since(now));
         }
         let result = answer
             .map_or(Ok(()), |data| self.dtls.handle_packet(data))

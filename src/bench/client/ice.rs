@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use rtc_crypto::providers::AwsLcRsCrypto;
-use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc_stun::attributes::{
+    ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, Setter, TransactionId};
@@ -66,7 +68,12 @@ pub fn success(credentials: &Credentials, own: SocketAddr, datagram: &[u8]) -> O
     message.unmarshal_binary(datagram).ok()?;
     let mut mapped = XorMappedAddress::default();
     mapped.get_from(&message).ok()?;
-    let authentic = MessageIntegrity::check(&mut message, credentials.server_pwd.as_bytes(), &AwsLcRsCrypto).is_ok();
+    let authentic = MessageIntegrity::check(
+        &mut message,
+        credentials.server_pwd.as_bytes(),
+        &AwsLcRsCrypto,
+    )
+    .is_ok();
     let good = message.typ == BINDING_SUCCESS && authentic && FINGERPRINT.check(&message).is_ok();
     (good && (mapped.ip, mapped.port) == (own.ip(), own.port())).then_some(message.transaction_id.0)
 }

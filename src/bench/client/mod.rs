@@ -1,4 +1,5 @@
-//! The native client: one browser's ICE, DTLS, SRTP and RTP, without I/O. It knows how keys are renewed; its page knows when.
+//! The native client: one browser's ICE, DTLS, SRTP and RTP, without I/O. It knows how keys are
+//! renewed; its page knows when.
 
 mod answer;
 mod association;
@@ -29,11 +30,12 @@ pub(crate) use viewer::{Gap, Life, Viewer};
 use super::Browser;
 use crate::ids::Role;
 
-/// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as STUN retransmits (RFC 8489 §6.2.1); and
-/// then, while media flows.
+/// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as
+/// STUN retransmits (RFC 8489 §6.2.1); and then, while media flows.
 const CHECK_FAST: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
 const CHECK_SLOW: Duration = Duration::from_millis(2500);
-/// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least two round trips of ICE.
+/// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least
+/// two round trips of ICE.
 const FIRST_RTO: Duration = Duration::from_millis(50);
 /// Timeouts are multiples of this, so that many clients have the same.
 const RTO_STEP_MS: u128 = 10;
@@ -149,7 +151,12 @@ impl Offered {
     ) -> Result<Client, AnswerError> {
         let answer = Answer::read(self.role, &self.sdp, answer)?;
         let media = match media.parted() {
-            Media::Camera(camera) => Media::Publisher(Box::new(Publisher::new(camera, &answer.media, self.ssrcs, now))),
+            Media::Camera(camera) => Media::Publisher(Box::new(Publisher::new(
+                camera,
+                &answer.media,
+                self.ssrcs,
+                now,
+            ))),
             Media::Viewer(mut viewer) => {
                 viewer.begin(&answer.media);
                 Media::Viewer(viewer)
@@ -277,7 +284,8 @@ impl Client {
         self.media.parted()
     }
 
-    /// When something of a handshake was last sent, where this browser says so (Firefox does not, and needs not: see [`Client::mixes`]).
+    /// When something of a handshake was last sent, where this browser says so (Firefox does not,
+    /// and needs not: see [`Client::mixes`]).
     pub fn sent_at(&self) -> Option<Instant> {
         self.sent_at.filter(|_| self.mixes())
     }
@@ -289,7 +297,11 @@ impl Client {
 
     /// A handshake has failed, and nothing more comes of it.
     pub fn is_broken(&self) -> bool {
-        self.keys.is_none() && self.association.as_ref().is_some_and(|association| association.failed)
+        self.keys.is_none()
+            && self
+                .association
+                .as_ref()
+                .is_some_and(|association| association.failed)
     }
 
     fn start_handshake(&mut self, now: Instant) {
@@ -335,10 +347,18 @@ impl Client {
         let Some(transaction) = ice::success(&self.credentials, self.own, data) else {
             return;
         };
-        let Some(at) = self.transactions.iter().position(|(t, _)| *t == transaction) else {
+        let Some(at) = self
+            .transactions
+            .iter()
+            .position(|(t, _)| *t == transaction)
+        else {
             return;
         };
-        let (_, sent) = self.transactions.drain(..=at).next_back().expect("just found");
+        let (_, sent) = self
+            .transactions
+            .drain(..=at)
+            .next_back()
+            .expect("just found");
         let rtt = now.saturating_duration_since(sent);
         self.rtt = Some(self.rtt.map_or(rtt, |shortest| shortest.min(rtt)));
         if let Media::Viewer(viewer) = &mut self.media {
@@ -436,7 +456,11 @@ impl Client {
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        let dtls = self.association.as_ref().filter(|a| !a.failed).map(|a| a.next);
+        let dtls = self
+            .association
+            .as_ref()
+            .filter(|a| !a.failed)
+            .map(|a| a.next);
         let media = match &self.media {
             Media::Publisher(publisher) => Some(publisher.next()),
             Media::Viewer(viewer) => viewer.next().filter(|_| self.keys.is_some()),
@@ -496,7 +520,8 @@ fn first_rto(browser: Browser, rtt: Duration) -> Duration {
     }
 }
 
-/// How long after a check that is not answered the next one goes out; `before`: how many of this port there were before it.
+/// How long after a check that is not answered the next one goes out; `before`: how many of this
+/// port there were before it.
 fn check_pause(browser: Browser, before: u32) -> Duration {
     match browser {
         Browser::Chromium => CHECK_FAST[0],
@@ -550,8 +575,14 @@ mod tests {
             [0, 20, 100].map(|rtt| first_rto(Chromium, rtt * MS)),
             [50 * MS, 50 * MS, 200 * MS]
         );
-        assert_eq!([0, 20, 100].map(|rtt| first_rto(Firefox, rtt * MS)), [50 * MS; 3]);
-        assert_eq!([0, 1, 2].map(|before| check_pause(Chromium, before)), [50 * MS; 3]);
+        assert_eq!(
+            [0, 20, 100].map(|rtt| first_rto(Firefox, rtt * MS)),
+            [50 * MS; 3]
+        );
+        assert_eq!(
+            [0, 1, 2].map(|before| check_pause(Chromium, before)),
+            [50 * MS; 3]
+        );
         let pauses = [0, 1, 2, 6, 30].map(|before| check_pause(Firefox, before));
         assert_eq!(pauses, [100 * MS, 200 * MS, 400 * MS, 2500 * MS, 2500 * MS]);
     }

@@ -11,7 +11,8 @@ pub struct OfferOptions {
     pub video: Vec<&'static str>,
     /// Publishers: SSRCs as (audio, video, RTX of video); drawn where absent.
     pub ssrcs: Option<(u32, u32, u32)>,
-    /// The first header extension id; others follow. Publisher and viewer differ in it, as browsers do.
+    /// The first header extension id; others follow. Publisher and viewer differ in it, as browsers
+    /// do.
     pub first_extension: u8,
     /// The first payload type; RTX follows each codec.
     pub first_payload_type: u8,
@@ -50,7 +51,11 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
         Role::Publisher => "sendonly",
         Role::Viewer => "recvonly",
     };
-    let digest: Vec<String> = transport.fingerprint.iter().map(|b| format!("{b:02X}")).collect();
+    let digest: Vec<String> = transport
+        .fingerprint
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
     let common = format!(
         "c=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\na=fingerprint:sha-256 {}\r\n\
          a=setup:actpass\r\na={direction}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
@@ -69,7 +74,8 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
         write!(both, "a=extmap:{n} {uri}\r\n").expect("writing to a String");
     }
 
-    let mut text = "v=0\r\no=- 42 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n".to_owned();
+    let mut text =
+        "v=0\r\no=- 42 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n".to_owned();
     if options.renews {
         text.push_str("a=tool:rekindle\r\n");
     }
@@ -87,7 +93,10 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
 
     let mut codecs = String::new();
     let mut formats = String::new();
-    for (pt, name) in (options.first_payload_type..).step_by(2).zip(&options.video) {
+    for (pt, name) in (options.first_payload_type..)
+        .step_by(2)
+        .zip(&options.video)
+    {
         let rtx = pt + 1;
         write!(formats, " {pt} {rtx}").expect("writing to a String");
         write!(codecs, "a=rtpmap:{pt} {name}/90000\r\n").expect("writing to a String");
@@ -95,12 +104,19 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
             write!(codecs, "a=rtcp-fb:{pt} {feedback}\r\n").expect("writing to a String");
         }
         match *name {
-            "H264" => write!(codecs, "a=fmtp:{pt} packetization-mode=1;profile-level-id=42e01f\r\n")
-                .expect("writing to a String"),
+            "H264" => write!(
+                codecs,
+                "a=fmtp:{pt} packetization-mode=1;profile-level-id=42e01f\r\n"
+            )
+            .expect("writing to a String"),
             "VP9" => write!(codecs, "a=fmtp:{pt} profile-id=0\r\n").expect("writing to a String"),
             _ => {}
         }
-        write!(codecs, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n").expect("writing to a String");
+        write!(
+            codecs,
+            "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n"
+        )
+        .expect("writing to a String");
     }
     write!(
         text,
@@ -116,7 +132,9 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
         .expect("writing to a String");
     }
     if !options.transport_cc {
-        let lines = text.split_inclusive('\n').filter(|line| !line.contains("transport-"));
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("transport-"));
         return lines.collect();
     }
     text

@@ -1,5 +1,6 @@
-//! A time without the server, as a page knows it: when its keys are due to be renewed. This is `rekindle-outage.js` over again, for clients
-//! that have one session each; what its constants and rules are for is told there.
+//! A time without the server, as a page knows it: when its keys are due to be renewed. This is
+//! `rekindle-outage.js` over again, for clients that have one session each; what its constants and
+//! rules are for is told there.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,8 @@ pub(super) struct Outage {
     /// Handshakes before the last renewal.
     base: u64,
     back: Option<Instant>,
-    /// When the server, since it is back, said that a ClientHello has come; and how often since the last renewal.
+    /// When the server, since it is back, said that a ClientHello has come; and how often since the
+    /// last renewal.
     seen_at: Option<Instant>,
     seen: u32,
     /// For how long, says the server, others may be before us.
@@ -107,7 +109,10 @@ impl Outage {
         if self.back.is_some_and(|back| applied < back) {
             return false;
         }
-        let soon = |rtt: Duration| self.seen_at.is_some_and(|at| at < applied + rtt.mul_f64(SOONEST_RTTS));
+        let soon = |rtt: Duration| {
+            self.seen_at
+                .is_some_and(|at| at < applied + rtt.mul_f64(SOONEST_RTTS))
+        };
         self.seen > 1 || link.rtt.is_none_or(soon)
     }
 
@@ -122,12 +127,15 @@ impl Outage {
         has
     }
 
-    /// It may end with the keys that there are: the server keeps them, and has not shown that it lost ours.
+    /// It may end with the keys that there are: the server keeps them, and has not shown that it
+    /// lost ours.
     fn keeps_keys(&self, present: Present) -> bool {
         if !present.keeps || self.applied > 0 {
             return false;
         }
-        let late = self.back(present).is_some_and(|back| present.at > back + KEPT);
+        let late = self
+            .back(present)
+            .is_some_and(|back| present.at > back + KEPT);
         present.server_has_keys || !late
     }
 
@@ -138,7 +146,8 @@ impl Outage {
     /// The server has been back for so long that this connection does not come back with it.
     pub fn is_hopeless(&self, present: Present) -> bool {
         let late = |back: Instant| present.at > back + GIVE_UP + self.patience;
-        self.back(present).is_some_and(late) && (self.up.is_some() || self.applied > 0 || self.keeps_keys(present))
+        self.back(present).is_some_and(late)
+            && (self.up.is_some() || self.applied > 0 || self.keeps_keys(present))
     }
 
     /// When the next renewal is due; `None` where something else has to happen first.
@@ -153,15 +162,25 @@ impl Outage {
     /// When nothing is under way any more that another renewal could spoil, or that could spoil it.
     fn clear_at(&self, link: Link) -> Option<Instant> {
         let spoiled = self.is_spoiled(link);
-        // What has got a wrong answer comes to nothing; what else the server has seen is answered, or waits there for its turn.
+        // What has got a wrong answer comes to nothing; what else the server has seen is answered,
+        // or waits there for its turn.
         let lost = spoiled || link.broken;
         let seen_at = self.seen_at.filter(|_| !lost);
-        let fresh = |sent: &Instant| self.applied_at.is_none_or(|applied| *sent + FRESH > applied);
+        let fresh = |sent: &Instant| {
+            self.applied_at
+                .is_none_or(|applied| *sent + FRESH > applied)
+        };
         if let (Some(sent), Some(rtt), true) = (link.sent.filter(fresh), link.rtt, self.renewed) {
             let nothing_more = sent + self.answer_time(link, sent, rtt, lost);
-            return seen_at.map(|at| at + handshake(link)).max(Some(nothing_more));
+            return seen_at
+                .map(|at| at + handshake(link))
+                .max(Some(nothing_more));
         }
-        let pause = if spoiled { apart(link) } else { handshake(link) };
+        let pause = if spoiled {
+            apart(link)
+        } else {
+            handshake(link)
+        };
         self.applied_at.max(seen_at).map(|at| at + pause)
     }
 
@@ -181,7 +200,11 @@ impl Outage {
     fn without_keys_at(&self, link: Link, present: Present) -> Option<Instant> {
         let earliest = self.clear_at(link).map(|at| at + self.patience);
         let at_least = |at: Instant| earliest.map_or(at, |earliest| earliest.max(at));
-        let backoff = 1 << self.applied.saturating_sub(if self.redone { 2 } else { 1 }).min(6);
+        let backoff = 1
+            << self
+                .applied
+                .saturating_sub(if self.redone { 2 } else { 1 })
+                .min(6);
         if let Some(back) = self.back(present) {
             if self.applied_at < Some(back) && !present.server_has_keys {
                 return Some(earliest.unwrap_or(back));
@@ -207,7 +230,8 @@ impl Outage {
         (!present.refused).then(|| at_least(self.started + BLIND[0]))
     }
 
-    /// When to look again at the latest, besides at a renewal: something may have become true by the time alone.
+    /// When to look again at the latest, besides at a renewal: something may have become true by
+    /// the time alone.
     pub fn look_again_at(&self, present: Present) -> Option<Instant> {
         let back = self.back(present)?;
         let kept = self.keeps_keys(present) && !present.server_has_keys;
@@ -237,7 +261,10 @@ mod tests {
         let page = include_str!("../../../static/rekindle-outage.js");
         let ms = |time: Duration| time.as_millis().to_string();
         for (name, value) in [
-            ("REAPPLY_MS", format!("[{}, {}]", ms(REAPPLY[0]), ms(REAPPLY[1]))),
+            (
+                "REAPPLY_MS",
+                format!("[{}, {}]", ms(REAPPLY[0]), ms(REAPPLY[1])),
+            ),
             ("BLIND_MS", format!("[{}, 10_000]", ms(BLIND[0]))),
             ("FAR_MS", ms(FAR)),
             ("HANDSHAKE_MS", ms(HANDSHAKE)),
@@ -284,7 +311,11 @@ mod tests {
     fn a_renewal_waits_for_the_answer_to_a_client_hello_that_has_just_been_repeated() {
         let t = Instant::now();
         let mut outage = Outage::new(t, far(None), None);
-        assert_eq!(outage.renewal_at(far(None), at(t)), Some(t), "from far away at once");
+        assert_eq!(
+            outage.renewal_at(far(None), at(t)),
+            Some(t),
+            "from far away at once"
+        );
         outage.renews(t, far(None));
         let back = t + 300 * MS;
         outage.greeted(back, &Hello::default());
@@ -295,7 +326,10 @@ mod tests {
             "it came to a server that was there, and is answered for certain"
         );
         let early = t + 200 * MS;
-        assert_eq!(outage.renewal_at(far(Some(early)), at(back)), Some(early + 70 * MS));
+        assert_eq!(
+            outage.renewal_at(far(Some(early)), at(back)),
+            Some(early + 70 * MS)
+        );
     }
 
     #[test]

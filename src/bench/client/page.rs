@@ -1,11 +1,12 @@
-//! The page of a client: what `rekindle.js` does when its event stream ends and comes back. It decides when keys are renewed and when a
-//! new session is made; timers are only deadlines.
+//! The page of a client: what `rekindle.js` does when its event stream ends and comes back. It
+//! decides when keys are renewed and when a new session is made; timers are only deadlines.
 
 use std::time::{Duration, Instant};
 
 use super::outage::{Outage, Present};
 
-/// A client that knows no event stream and makes new sessions gives up on the old one after so long without a packet.
+/// A client that knows no event stream and makes new sessions gives up on the old one after so long
+/// without a packet.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What a page does about a restart.
@@ -104,7 +105,10 @@ impl Page {
     pub fn hello(&mut self, now: Instant, link: Link, greeting: Hello) {
         self.stream_open = true;
         self.server_has_keys = greeting.connected;
-        let another = self.process.as_ref().is_some_and(|known| *known != greeting.process);
+        let another = self
+            .process
+            .as_ref()
+            .is_some_and(|known| *known != greeting.process);
         self.process = Some(greeting.process.clone());
         if another && self.outage.is_none() {
             self.begin(now, link);
@@ -181,7 +185,10 @@ impl Page {
             self.leaving = true;
             return Some(Act::Rejoin);
         }
-        if outage.renewal_at(link, present).is_some_and(|due| due <= now) {
+        if outage
+            .renewal_at(link, present)
+            .is_some_and(|due| due <= now)
+        {
             outage.renews(now, link);
             return Some(Act::Renew);
         }
@@ -202,7 +209,10 @@ impl Page {
         let look = outage
             .and_then(|outage| outage.look_again_at(present))
             .filter(|at| *at > now);
-        [self.silence_ends(link), renewal, look].into_iter().flatten().min()
+        [self.silence_ends(link), renewal, look]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn silence_ends(&self, link: Link) -> Option<Instant> {
@@ -258,7 +268,10 @@ mod tests {
         assert_eq!(page.assess(back, link(1, true)), Some(Act::Renew));
         assert_eq!(page.assess(back, link(1, false)), None);
         assert_eq!(page.next(back, link(1, false)), Some(back + 300 * MS));
-        assert_eq!(page.assess(back + 300 * MS, link(1, false)), Some(Act::Renew));
+        assert_eq!(
+            page.assess(back + 300 * MS, link(1, false)),
+            Some(Act::Renew)
+        );
         page.keyed();
         assert_eq!(page.assess(back + 310 * MS, link(2, true)), None);
         assert!(page.outage.is_none());
@@ -272,8 +285,15 @@ mod tests {
         page.lost(t, link(1, true));
         page.hello(t, link(1, true), hello("2", false, false));
         assert_eq!(page.assess(t, link(1, true)), Some(Act::Renew));
-        assert_eq!(page.assess(t + 5001 * MS, link(1, false)), Some(Act::Rejoin));
-        assert_eq!(page.assess(t + 6000 * MS, link(1, false)), None, "it is on its way");
+        assert_eq!(
+            page.assess(t + 5001 * MS, link(1, false)),
+            Some(Act::Rejoin)
+        );
+        assert_eq!(
+            page.assess(t + 6000 * MS, link(1, false)),
+            None,
+            "it is on its way"
+        );
     }
 
     #[test]

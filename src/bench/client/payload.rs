@@ -1,12 +1,13 @@
-//! RTP payloads that no decoder ever sees: enough of each codec's first bytes to be taken for what they are, and an index by which
-//! every packet can be told from all others.
+//! RTP payloads that no decoder ever sees: enough of each codec's first bytes to be taken for what
+//! they are, and an index by which every packet can be told from all others.
 
 use rekindle::sdp::Codec;
 
 /// Bytes before the filling: the codec's two and the index.
 pub const HEAD: usize = 10;
 
-/// Bytes that make the packet what it is to whoever looks for keyframes; always two, the index follows.
+/// Bytes that make the packet what it is to whoever looks for keyframes; always two, the index
+/// follows.
 pub fn start_of_payload(codec: &Codec, key: bool, first: bool) -> [u8; 2] {
     match codec {
         Codec::Opus | Codec::Pcmu | Codec::Pcma => [0xfc, 0],

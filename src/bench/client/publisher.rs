@@ -36,7 +36,8 @@ pub(crate) struct CameraSettings {
     pub video_bitrate: u32,
 }
 
-/// A camera with a microphone. It goes on while a connection is down, as a real one does, and outlives its session.
+/// A camera with a microphone. It goes on while a connection is down, as a real one does, and
+/// outlives its session.
 #[derive(Debug)]
 pub(crate) struct Camera {
     settings: CameraSettings,
@@ -190,7 +191,12 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub fn new(camera: Camera, media: &[Media], (audio, video, video_rtx): (u32, u32, u32), now: Instant) -> Self {
+    pub fn new(
+        camera: Camera,
+        media: &[Media],
+        (audio, video, video_rtx): (u32, u32, u32),
+        now: Instant,
+    ) -> Self {
         let streams = media.iter().map(|media| Stream {
             ssrc: match media.kind {
                 Kind::Audio => audio,
@@ -221,9 +227,15 @@ impl Publisher {
         self.camera.next().min(self.next_report)
     }
 
-    /// Makes what is due: RTP and RTCP packets, not yet encrypted. Without a connection nothing leaves, but the encoder goes on, and
-    /// what it made can be asked for later.
-    pub fn make(&mut self, now: Instant, connected: bool, rtp: &mut Vec<Bytes>, reports: &mut Vec<Bytes>) {
+    /// Makes what is due: RTP and RTCP packets, not yet encrypted. Without a connection nothing
+    /// leaves, but the encoder goes on, and what it made can be asked for later.
+    pub fn make(
+        &mut self,
+        now: Instant,
+        connected: bool,
+        rtp: &mut Vec<Bytes>,
+        reports: &mut Vec<Bytes>,
+    ) {
         if connected && self.began.is_none() {
             self.began = Some(now);
         }
@@ -239,7 +251,11 @@ impl Publisher {
                     continue;
                 }
                 stream.timestamp = made.timestamp;
-                while stream.history.front().is_some_and(|old| old.made.at + HISTORY < now) {
+                while stream
+                    .history
+                    .front()
+                    .is_some_and(|old| old.made.at + HISTORY < now)
+                {
                     stream.history.pop_front();
                 }
                 stream.history.push_back(Sent { made, resent: None });
@@ -273,7 +289,15 @@ impl Publisher {
     }
 
     /// `original`: the sequence number that an RTX packet repeats (RFC 4588 §4).
-    fn packet(&mut self, at: usize, ssrc: u32, pt: u8, sequence: u16, made: &Made, original: Option<u16>) -> Bytes {
+    fn packet(
+        &mut self,
+        at: usize,
+        ssrc: u32,
+        pt: u8,
+        sequence: u16,
+        made: &Made,
+        original: Option<u16>,
+    ) -> Bytes {
         let stream = &self.streams[at];
         let mut header = Header {
             version: 2,
@@ -295,12 +319,19 @@ impl Publisher {
         put(extensions.mid, stream.media.mid.as_bytes());
         put(extensions.abs_send_time, &made.timestamp.to_be_bytes()[1..]);
         if extensions.transport_cc.is_some() {
-            put(extensions.transport_cc, &self.transport_sequence.to_be_bytes());
+            put(
+                extensions.transport_cc,
+                &self.transport_sequence.to_be_bytes(),
+            );
             self.transport_sequence = self.transport_sequence.wrapping_add(1);
         }
         let mut payload = BytesMut::with_capacity(made.length + 2);
         payload.extend(original.iter().flat_map(|sequence| sequence.to_be_bytes()));
-        payload.extend(start_of_payload(&stream.media.payloads[0].codec, made.key, made.first));
+        payload.extend(start_of_payload(
+            &stream.media.payloads[0].codec,
+            made.key,
+            made.first,
+        ));
         payload.put_u64(made.index);
         payload.put_bytes(made.index as u8, made.length - HEAD);
         let payload = payload.freeze();
@@ -312,7 +343,9 @@ impl Publisher {
 
     /// Takes RTCP from the server; retransmissions go to `out`.
     pub fn handle_rtcp(&mut self, now: Instant, data: &[u8], out: &mut Vec<Bytes>) {
-        let Ok(packets) = rtcp::read(data) else { return };
+        let Ok(packets) = rtcp::read(data) else {
+            return;
+        };
         for packet in packets {
             let packet = packet.as_any();
             if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
@@ -320,7 +353,10 @@ impl Publisher {
                     self.resend(now, nack.media_ssrc, sequence, out);
                 }
             } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>()
-                && let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == pli.media_ssrc)
+                && let Some(stream) = self
+                    .streams
+                    .iter_mut()
+                    .find(|stream| stream.ssrc == pli.media_ssrc)
             {
                 stream.key_wanted = true;
                 self.keyframe_requests += 1;

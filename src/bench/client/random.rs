@@ -31,7 +31,8 @@ impl Random {
 
     /// Letters and digits, as ICE credentials are made of.
     pub fn text(&mut self, length: usize) -> String {
-        const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        const LETTERS: &[u8; 62] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         (0..length)
             .map(|_| char::from(LETTERS[self.below(62) as usize]))
             .collect()

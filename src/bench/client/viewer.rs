@@ -1,4 +1,5 @@
-//! A viewer's media: which packets came, NACKs and PLIs for those that did not, and when the first packet of another boot came.
+//! A viewer's media: which packets came, NACKs and PLIs for those that did not, and when the first
+//! packet of another boot came.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -7,13 +8,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rtc_rtcp::packet::Packet as Rtcp;
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
 
 use super::payload::read_index;
 use super::rtcp;
 use crate::sdp::{Codec, Kind, Media};
 
-/// A packet that is still missing is asked for again after a round trip, at least after this, so often at most (as libwebrtc does).
+/// A packet that is still missing is asked for again after a round trip, at least after this, so
+/// often at most (as libwebrtc does).
 const NACK_AGAIN: Duration = Duration::from_millis(20);
 const NACK_TRIES: u8 = 10;
 /// Without a keyframe where one is needed, a PLI goes out so often.
@@ -113,7 +117,8 @@ impl Viewer {
         }
     }
 
-    /// A session begins, perhaps in place of an earlier one: what came is remembered, the streams are new.
+    /// A session begins, perhaps in place of an earlier one: what came is remembered, the streams
+    /// are new.
     pub fn begin(&mut self, media: &[Media]) {
         self.sections = media.to_vec();
         self.streams.clear();
@@ -147,7 +152,11 @@ impl Viewer {
             return range.end.saturating_sub(range.start);
         };
         let never = range.end.saturating_sub(next.max(range.start));
-        never + tally.absent.range(range.start..range.end.max(range.start)).count() as u64
+        never
+            + tally
+                .absent
+                .range(range.start..range.end.max(range.start))
+                .count() as u64
     }
 
     /// Packets that came twice.
@@ -187,7 +196,11 @@ impl Viewer {
         let nack = payload.nack;
         self.packets += 1;
         match self.last {
-            Some((before, last)) if before != life => self.gaps.push(Gap { life, last, first: now }),
+            Some((before, last)) if before != life => self.gaps.push(Gap {
+                life,
+                last,
+                first: now,
+            }),
             _ => {}
         }
         if let Some((_, last)) = self.last {
@@ -225,7 +238,10 @@ impl Viewer {
     /// When [`Viewer::make`] wants to be called.
     pub fn next(&self) -> Option<Instant> {
         let again = self.again();
-        self.streams.iter().filter_map(|stream| stream.next(again)).min()
+        self.streams
+            .iter()
+            .filter_map(|stream| stream.next(again))
+            .min()
     }
 
     fn again(&self) -> Duration {
@@ -269,8 +285,15 @@ impl Stream {
         if index > self.highest {
             let gap = self.highest + 1..index;
             if nack && index - self.highest <= MAX_MISSING {
-                self.missing
-                    .extend(gap.map(|index| (index, Missing { last: None, tries: 0 })));
+                self.missing.extend(gap.map(|index| {
+                    (
+                        index,
+                        Missing {
+                            last: None,
+                            tries: 0,
+                        },
+                    )
+                }));
             } else if nack {
                 self.key_needed = true;
             }

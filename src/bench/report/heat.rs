@@ -1,4 +1,5 @@
-//! A sweep on the terminal: a heat map in figures, coloured where there are colours, and the points that stand out by name.
+//! A sweep on the terminal: a heat map in figures, coloured where there are colours, and the points
+//! that stand out by name.
 
 use std::fmt::Write as _;
 
@@ -10,10 +11,19 @@ const WIDTHS: (usize, usize) = (80, 120);
 const CELL: usize = 6;
 /// Points that are named here; JSON has all.
 const NAMED: usize = 12;
-/// Upper ends of the shades, as parts of the limit for the worst. What is beyond it has the last one.
+/// Upper ends of the shades, as parts of the limit for the worst. What is beyond it has the last
+/// one.
 pub(super) const SHADES: [f64; 6] = [0.25, 0.4, 0.55, 0.7, 0.85, 1.0];
 /// Background and foreground of each, of the 256 colours of terminals: from green to red.
-const COLOURS: [(u8, u8); 7] = [(22, 15), (28, 15), (71, 16), (142, 16), (178, 16), (208, 16), (160, 15)];
+const COLOURS: [(u8, u8); 7] = [
+    (22, 15),
+    (28, 15),
+    (71, 16),
+    (142, 16),
+    (178, 16),
+    (208, 16),
+    (160, 15),
+];
 
 /// What the report is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +46,8 @@ impl Screen {
         if !out.is_terminal() {
             return Self::PLAIN;
         }
-        let columns = rustix::termios::tcgetwinsize(&out).map_or(Self::PLAIN.columns, |size| size.ws_col.into());
+        let columns = rustix::termios::tcgetwinsize(&out)
+            .map_or(Self::PLAIN.columns, |size| size.ws_col.into());
         Self {
             colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             columns: columns.clamp(WIDTHS.0, WIDTHS.1),
@@ -161,7 +172,11 @@ fn legend(text: &mut String, screen: Screen) {
     if screen.colours {
         text.push_str("of the limit for the worst: ");
         for (end, (back, fore)) in SHADES.iter().zip(COLOURS) {
-            let _ = write!(text, "\x1b[48;5;{back};38;5;{fore}m {:.0} % \x1b[0m", end * 100.0);
+            let _ = write!(
+                text,
+                "\x1b[48;5;{back};38;5;{fore}m {:.0} % \x1b[0m",
+                end * 100.0
+            );
         }
         let (back, fore) = COLOURS[SHADES.len()];
         let _ = writeln!(text, "\x1b[48;5;{back};38;5;{fore}m more \x1b[0m");
@@ -225,10 +240,12 @@ pub(super) fn in_words(named: &Named, arms: bool) -> String {
     } else {
         String::new()
     };
-    let one = |over: &Option<f64>| over.map_or_else(|| "lost".to_owned(), |over| format!("{over:.0}"));
-    let gap = named
-        .gap_ms
-        .map_or_else(|| "no media any more".to_owned(), |gap| format!("gap {gap:.0} ms"));
+    let one =
+        |over: &Option<f64>| over.map_or_else(|| "lost".to_owned(), |over| format!("{over:.0}"));
+    let gap = named.gap_ms.map_or_else(
+        || "no media any more".to_owned(),
+        |gap| format!("gap {gap:.0} ms"),
+    );
     format!(
         "{arm}{}, round trip {} ms, down {} ms: {} ms over the down time ({gap}; limit {:.0}); {}",
         named.client.name(),
@@ -262,10 +279,19 @@ mod tests {
     fn a_map_without_colours_has_figures_and_marks() {
         let text = write(&sweep(), Screen::PLAIN);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines.contains(&"down, ms           0    25    50    75"), "{text}");
-        assert!(lines.contains(&"chromium 50 ms    80   251+  500!    ."), "{text}");
+        assert!(
+            lines.contains(&"down, ms           0    25    50    75"),
+            "{text}"
+        );
+        assert!(
+            lines.contains(&"chromium 50 ms    80   251+  500!    ."),
+            "{text}"
+        );
         assert!(!text.contains('\x1b'));
-        assert!(text.contains("CUT SHORT: 1 of 4 points are missing"), "{text}");
+        assert!(
+            text.contains("CUT SHORT: 1 of 4 points are missing"),
+            "{text}"
+        );
         assert!(text.contains("shuffled by seed 7"), "{text}");
         assert!(
             text.contains(
@@ -282,11 +308,21 @@ mod tests {
             columns: 80,
         };
         let text = write(&sweep(), screen);
-        assert!(text.contains("\x1b[48;5;22;38;5;15m   80 \x1b[0m"), "{text:?}");
-        assert!(text.contains("\x1b[48;5;160;38;5;15m  500!\x1b[0m"), "{text:?}");
+        assert!(
+            text.contains("\x1b[48;5;22;38;5;15m   80 \x1b[0m"),
+            "{text:?}"
+        );
+        assert!(
+            text.contains("\x1b[48;5;160;38;5;15m  500!\x1b[0m"),
+            "{text:?}"
+        );
         assert_eq!(shade(102.5, 410.0), 0);
         assert_eq!(
-            (shade(410.0, 410.0), shade(410.1, 410.0), shade(f64::INFINITY, 410.0)),
+            (
+                shade(410.0, 410.0),
+                shade(410.1, 410.0),
+                shade(f64::INFINITY, 410.0)
+            ),
             (5, 6, 6)
         );
     }
@@ -309,9 +345,8 @@ mod tests {
             assert!(heads.iter().all(|length| *length <= columns), "{heads:?}");
             assert!(
                 heads.len() > 1
-                    && heads
-                        .iter()
-                        .all(|length| *length + 2 * CELL > heads[0] || *length == *heads.last().expect("one")),
+                    && heads.iter().all(|length| *length + 2 * CELL > heads[0]
+                        || *length == *heads.last().expect("one")),
                 "{heads:?}"
             );
             assert!(!text.contains("CUT SHORT"), "{text}");

@@ -74,7 +74,9 @@ fn tiles(page: &mut String, result: &ScenarioResult) {
 fn what(arm: Arm) -> &'static str {
     match arm {
         Arm::Rehandshake => "Same connection, fresh keys: no session key was ever on disk",
-        Arm::FullState => "Same connection, same keys: session keys lie on disk, and forward secrecy is given up",
+        Arm::FullState => {
+            "Same connection, same keys: session keys lie on disk, and forward secrecy is given up"
+        }
         Arm::Reconnect => "Every client makes a new session",
     }
 }
@@ -131,7 +133,9 @@ fn table(page: &mut String, arms: &[ArmResult]) {
         let figure = |summary: Option<Summary>, pick: fn(Summary) -> f64| {
             summary.map_or_else(|| "–".to_owned(), |s| format!("{:.1}", pick(s)))
         };
-        let changes = |written: Option<Written>| written.map_or_else(|| "?".to_owned(), |w| w.changes.to_string());
+        let changes = |written: Option<Written>| {
+            written.map_or_else(|| "?".to_owned(), |w| w.changes.to_string())
+        };
         let _ = write!(
             page,
             "<tr><td><span class=\"key\" style=\"background:{}\"></span>{}</td>",
@@ -202,7 +206,9 @@ fn browsers(page: &mut String, result: &BrowserResult) {
         result.down,
         result.calm_ms
     );
-    page.push_str("<table><tr><th></th><th>kills</th><th>median, ms</th><th>p90</th><th>most</th></tr>");
+    page.push_str(
+        "<table><tr><th></th><th>kills</th><th>median, ms</th><th>p90</th><th>most</th></tr>",
+    );
     for arm in &result.arms {
         if let Some(gap) = arm.gap_ms {
             let _ = write!(
@@ -275,7 +281,11 @@ fn conditions(page: &mut String, report: &Report) {
         );
     }
     page.push_str("<dl>");
-    row(page, "Command", &format!("<code>{}</code>", escape(&run.command)));
+    row(
+        page,
+        "Command",
+        &format!("<code>{}</code>", escape(&run.command)),
+    );
     row(
         page,
         "rekindle",
@@ -296,10 +306,18 @@ fn conditions(page: &mut String, report: &Report) {
             machine.architecture
         ),
     );
-    row(page, "Kernel", &format!("Linux {}", escape(&machine.kernel)));
+    row(
+        page,
+        "Kernel",
+        &format!("Linux {}", escape(&machine.kernel)),
+    );
     row(page, "Load before the run", &escape(&machine.load));
     row(page, "Seed", &run.seed.to_string());
-    row(page, "Media", "Opus, and video at the rate that each measurement names");
+    row(
+        page,
+        "Media",
+        "Opus, and video at the rate that each measurement names",
+    );
     row(
         page,
         "Clients",
@@ -341,6 +359,9 @@ mod tests {
 
     #[test]
     fn what_comes_from_outside_is_text() {
-        assert_eq!(escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
+        assert_eq!(
+            escape("<a href=\"x\">&"),
+            "&lt;a href=&quot;x&quot;&gt;&amp;"
+        );
     }
 }

@@ -234,13 +234,18 @@ impl ArmResult {
         });
         let sum = |written: Vec<Option<Written>>| {
             let mut total = Written::default();
-            written.into_iter().for_each(|one| total += one.unwrap_or_default());
+            written
+                .into_iter()
+                .for_each(|one| total += one.unwrap_or_default());
             total
         };
         let steady: Duration = turns.iter().map(|turn| turn.steady).sum();
         let steady_cpu: Duration = turns.iter().map(|turn| turn.steady_cpu).sum();
         let watched = turns.iter().all(|turn| turn.steady_written.is_some());
-        let mut complaints: Vec<String> = kills.iter().flat_map(|kill| kill.complaints.clone()).collect();
+        let mut complaints: Vec<String> = kills
+            .iter()
+            .flat_map(|kill| kill.complaints.clone())
+            .collect();
         complaints.sort_unstable();
         complaints.dedup();
         Self {
@@ -260,16 +265,27 @@ impl ArmResult {
             phases: phases(arm, &kills),
             server: ServerUse {
                 restart_cpu_ms: Summary::of(kills.iter().map(|kill| ms(kill.used.cpu))),
-                restart_written: watched.then(|| sum(kills.iter().map(|kill| kill.written).collect())),
+                restart_written: watched
+                    .then(|| sum(kills.iter().map(|kill| kill.written).collect())),
                 steady,
                 steady_cores: if steady.is_zero() {
                     0.0
                 } else {
                     steady_cpu.div_duration_f64(steady)
                 },
-                steady_written: watched.then(|| sum(turns.iter().map(|turn| turn.steady_written).collect())),
-                resident_mib: turns.iter().map(|turn| turn.resident).max().unwrap_or_default() as f64 / 1_048_576.0,
-                threads: turns.iter().map(|turn| turn.threads).max().unwrap_or_default(),
+                steady_written: watched
+                    .then(|| sum(turns.iter().map(|turn| turn.steady_written).collect())),
+                resident_mib: turns
+                    .iter()
+                    .map(|turn| turn.resident)
+                    .max()
+                    .unwrap_or_default() as f64
+                    / 1_048_576.0,
+                threads: turns
+                    .iter()
+                    .map(|turn| turn.threads)
+                    .max()
+                    .unwrap_or_default(),
             },
             complaints,
             gaps_ms: gaps,

@@ -40,10 +40,17 @@ impl Log {
         let decades = self.low.floor() as i32..=self.high.ceil() as i32;
         let few: &[f64] = &[1.0, 2.0, 5.0];
         let many: &[f64] = &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0];
-        let chosen = if self.high - self.low > 1.5 { few } else { many };
-        let steps = decades.flat_map(|decade| chosen.iter().map(move |step| step * 10_f64.powi(decade)));
+        let chosen = if self.high - self.low > 1.5 {
+            few
+        } else {
+            many
+        };
+        let steps =
+            decades.flat_map(|decade| chosen.iter().map(move |step| step * 10_f64.powi(decade)));
         let (low, high) = (self.low, self.high);
-        steps.filter(|tick| (low..=high).contains(&tick.log10())).collect()
+        steps
+            .filter(|tick| (low..=high).contains(&tick.log10()))
+            .collect()
     }
 }
 
@@ -127,7 +134,8 @@ pub(super) fn distributions(arms: &[ArmResult]) -> String {
     svg + "</svg>"
 }
 
-/// Parts of the way back, with the steps that end them; of several steps the last one reached counts.
+/// Parts of the way back, with the steps that end them; of several steps the last one reached
+/// counts.
 pub(super) const PARTS: [(&str, &str, &[&str]); 5] = [
     ("down", "old process ends, down time", &["process started"]),
     ("start", "new process starts", &["media loop runs"]),
@@ -156,7 +164,13 @@ pub(super) fn phases(arms: &[ArmResult]) -> String {
     );
     for (place, arm) in arms.iter().enumerate() {
         let y = top + row * place as f64;
-        text(&mut svg, "strong", (left - 12.0, y + 20.0), "end", arm.arm.name());
+        text(
+            &mut svg,
+            "strong",
+            (left - 12.0, y + 20.0),
+            "end",
+            arm.arm.name(),
+        );
         for ((name, what, end), begin) in parts(arm).iter().zip(begins(arm)) {
             let width = (end - begin) * scale;
             let _ = write!(

@@ -59,7 +59,11 @@ fn who(sweep: &SweepResult) -> &'static str {
 }
 
 fn versions(sweep: &SweepResult) -> Vec<&str> {
-    let mut all: Vec<&str> = sweep.rows.iter().filter_map(|one| one.row.version.as_deref()).collect();
+    let mut all: Vec<&str> = sweep
+        .rows
+        .iter()
+        .filter_map(|one| one.row.version.as_deref())
+        .collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -94,7 +98,12 @@ fn map(page: &mut String, sweep: &SweepResult) {
             );
         }
         for (column, down) in downs.iter().enumerate() {
-            point(page, &one.row, *down, (LEFT + cell * column as f64, y, cell));
+            point(
+                page,
+                &one.row,
+                *down,
+                (LEFT + cell * column as f64, y, cell),
+            );
         }
     }
     let label = label_every(sweep.grid.step, cell);
@@ -121,7 +130,9 @@ fn map(page: &mut String, sweep: &SweepResult) {
 /// Labels this far apart do not touch: a multiple of the step.
 fn label_every(step: u64, cell: f64) -> u64 {
     let least = (38.0 / cell).ceil() as u64;
-    let steps = [1, 2, 4, 8, 10, 20, 40].into_iter().find(|steps| *steps >= least);
+    let steps = [1, 2, 4, 8, 10, 20, 40]
+        .into_iter()
+        .find(|steps| *steps >= least);
     step * steps.unwrap_or(least)
 }
 
@@ -278,7 +289,10 @@ mod tests {
         assert_eq!(page.matches("class=\"none\"").count(), 58);
         assert_eq!(page.matches("class=\"once\"").count(), 1);
         assert!(page.contains("CUT SHORT: 58 of 61"), "{page}");
-        assert!(page.contains("down 25 ms: 420, 90, 95 ms; limit 410"), "{page}");
+        assert!(
+            page.contains("down 25 ms: 420, 90, 95 ms; limit 410"),
+            "{page}"
+        );
         assert!(page.contains(">1500</text>"), "{page}");
         assert!(!page.contains("http"), "nothing is loaded from anywhere");
     }

@@ -15,7 +15,12 @@ pub(in crate::bench) fn write(report: &Report, screen: Screen) -> String {
     let _ = writeln!(
         text,
         "rekindle {} ({} build), Linux {}, {} cores, {}; seed {}",
-        machine.rekindle, machine.profile, machine.kernel, machine.cores, machine.processor, report.conditions.seed
+        machine.rekindle,
+        machine.profile,
+        machine.kernel,
+        machine.cores,
+        machine.processor,
+        report.conditions.seed
     );
     if let Some(cost) = &report.handshake {
         let _ = writeln!(
@@ -77,7 +82,17 @@ fn one(text: &mut String, result: &ScenarioResult) {
     let _ = writeln!(
         text,
         "  {:<12} {:>6} {:>8} {:>8} {:>8} {:>8}  {:>9} {:>6} {:>8} {:>9} {:>11}",
-        "gap in ms", "kills", "median", "p90", "p99", "max", "all back", "gone", "video", "restart", "disk writes"
+        "gap in ms",
+        "kills",
+        "median",
+        "p90",
+        "p99",
+        "max",
+        "all back",
+        "gone",
+        "video",
+        "restart",
+        "disk writes"
     );
     let _ = writeln!(
         text,
@@ -105,7 +120,9 @@ fn row(text: &mut String, arm: &ArmResult) {
     let figure = |summary: Option<Summary>, pick: fn(Summary) -> f64| {
         summary.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", pick(s)))
     };
-    let writes = |written: Option<super::Written>| written.map_or_else(|| "?".to_owned(), |w| w.changes.to_string());
+    let writes = |written: Option<super::Written>| {
+        written.map_or_else(|| "?".to_owned(), |w| w.changes.to_string())
+    };
     let _ = writeln!(
         text,
         "  {:<12} {:>6} {:>8} {:>8} {:>8} {:>8}  {:>9} {:>6} {:>8} {:>9} {:>11}",
@@ -131,10 +148,17 @@ fn row(text: &mut String, arm: &ArmResult) {
 }
 
 fn phases(text: &mut String, arm: &ArmResult) {
-    let _ = writeln!(text, "  {}: steps in ms since the kill, median (p90)", arm.arm.name());
+    let _ = writeln!(
+        text,
+        "  {}: steps in ms since the kill, median (p90)",
+        arm.arm.name()
+    );
     let mut line = String::from("   ");
     for phase in &arm.phases {
-        let part = format!(" {} {:.1} ({:.1});", phase.name, phase.at.median, phase.at.p90);
+        let part = format!(
+            " {} {:.1} ({:.1});",
+            phase.name, phase.at.median, phase.at.p90
+        );
         if line.len() + part.len() > 130 {
             let _ = writeln!(text, "{line}");
             line = String::from("   ");

@@ -64,15 +64,20 @@ impl FromStr for Grid {
             let number = |text: &str| text.trim().parse::<u64>().ok();
             Some((number(from)?, number(to)?, number(step)?))
         };
-        let (from, to, step) = read().ok_or("give FROM..TO:STEP in milliseconds, such as 0..1500:25")?;
+        let (from, to, step) =
+            read().ok_or("give FROM..TO:STEP in milliseconds, such as 0..1500:25")?;
         if step == 0 {
             return Err("the step must be at least 1 ms".to_owned());
         }
         if from > to {
-            return Err(format!("{from} is more than {to}; give the shorter down time first"));
+            return Err(format!(
+                "{from} is more than {to}; give the shorter down time first"
+            ));
         }
         if to > MOST_MS {
-            return Err(format!("the longest down time that can be swept is {MOST_MS} ms"));
+            return Err(format!(
+                "the longest down time that can be swept is {MOST_MS} ms"
+            ));
         }
         if (to - from) / step >= MOST {
             return Err(format!("more than {MOST} down times; give a longer step"));
@@ -99,7 +104,10 @@ mod tests {
         assert_eq!(grid, Grid::NATIVE);
         assert_eq!(grid.to_string(), "0..1500:25");
         let downs = grid.downs();
-        assert_eq!((downs.len(), downs[0], downs[1], downs[60]), (61, 0, 25, 1500));
+        assert_eq!(
+            (downs.len(), downs[0], downs[1], downs[60]),
+            (61, 0, 25, 1500)
+        );
         assert_eq!(
             "100..350:100".parse::<Grid>().map(|g| g.downs()),
             Ok(vec![100, 200, 300])
@@ -110,7 +118,14 @@ mod tests {
     #[test]
     fn what_is_no_grid_is_refused_with_the_remedy() {
         let said = |text: &str| text.parse::<Grid>().expect_err("refused");
-        for text in ["", "0-1500:25", "0..1500", "..1500:25", "0..x:25", "0..1500:-5"] {
+        for text in [
+            "",
+            "0-1500:25",
+            "0..1500",
+            "..1500:25",
+            "0..x:25",
+            "0..1500:-5",
+        ] {
             assert!(said(text).contains("0..1500:25"), "{text}");
         }
         assert!(said("0..10:0").contains("step"));

@@ -1,5 +1,6 @@
-//! `rekindle bench resume --sweep`: the same clients go through kill after kill, with the server down for another time at each, so that
-//! times at which attempts meet and spoil each other show as points that stand out from their neighbours.
+//! `rekindle bench resume --sweep`: the same clients go through kill after kill, with the server
+//! down for another time at each, so that times at which attempts meet and spoil each other show as
+//! points that stand out from their neighbours.
 //!
 //! - What is tried: `grid`. Who goes through it: `native`, `real`.
 //! - What is told: `progress` meanwhile, `result` at the end.
@@ -33,11 +34,12 @@ const AGAIN: usize = 2;
 
 /// A server and clients that watch, each in a row of its own.
 trait Broadcast {
-    /// The largest gap between media while nothing happens, of each client in milliseconds; `None` where the run was asked to end.
+    /// The largest gap between media while nothing happens, of each client in milliseconds; `None`
+    /// where the run was asked to end.
     fn calm(&mut self, stop: &Stop) -> Result<Option<Vec<f64>>, BenchError>;
 
-    /// Kills the server, starts it again `down` milliseconds after the kill, and says what each client saw; `None` where the run was asked
-    /// to end before that was known.
+    /// Kills the server, starts it again `down` milliseconds after the kill, and says what each
+    /// client saw; `None` where the run was asked to end before that was known.
     fn kill(&mut self, down: u64, stop: &Stop) -> Result<Option<Vec<Reading>>, BenchError>;
 
     /// What a real browser calls itself.
@@ -70,11 +72,17 @@ pub(super) fn measure(settings: &Settings, arms: &[Arm], stop: &Stop) -> Swept {
     let strips = strips(settings, arms, &mut random);
     let per_strip = grid.downs().len();
     let each_ms = if real { REAL_MS } else { NATIVE_MS };
-    let kills: usize = strips.iter().map(|strip| strip.arms.len() * per_strip).sum();
+    let kills: usize = strips
+        .iter()
+        .map(|strip| strip.arms.len() * per_strip)
+        .sum();
     let down_ms: u64 = grid.downs().iter().sum();
     let broadcasts: usize = strips.iter().map(|strip| strip.arms.len()).sum();
     let ms = down_ms * broadcasts as u64 + each_ms * kills as u64;
-    let planned = strips.iter().map(|s| s.arms.len() * s.clients.len() * per_strip).sum();
+    let planned = strips
+        .iter()
+        .map(|s| s.arms.len() * s.clients.len() * per_strip)
+        .sum();
     let mut run = Run {
         settings,
         stop,
@@ -105,11 +113,14 @@ pub(super) fn measure(settings: &Settings, arms: &[Arm], stop: &Stop) -> Swept {
     }
 }
 
-/// Native clients of both manners share a server and its kills, and the arms take turns at each down time. Real browsers need the machine
-/// for themselves.
+/// Native clients of both manners share a server and its kills, and the arms take turns at each
+/// down time. Real browsers need the machine for themselves.
 fn strips(settings: &Settings, arms: &[Arm], random: &mut Random) -> Vec<Strip> {
     let given = settings.axes.rtt.clone();
-    let rtts: BTreeSet<u64> = given.unwrap_or_else(|| RTTS_MS.to_vec()).into_iter().collect();
+    let rtts: BTreeSet<u64> = given
+        .unwrap_or_else(|| RTTS_MS.to_vec())
+        .into_iter()
+        .collect();
     let mut strips = Vec::new();
     for rtt in rtts {
         if settings.browsers.is_empty() {
@@ -147,8 +158,11 @@ impl Run<'_> {
     /// Goes through all down times at one round trip; false where it was asked to end.
     fn strip(&mut self, strip: &Strip, grid: &Grid) -> Result<bool, BenchError> {
         let names: Vec<&str> = strip.clients.iter().map(|client| client.name()).collect();
-        self.progress
-            .doing(format!("round trip {} ms, {}", strip.rtt, names.join(" and ")));
+        self.progress.doing(format!(
+            "round trip {} ms, {}",
+            strip.rtt,
+            names.join(" and ")
+        ));
         let mut broadcasts = Vec::new();
         for arm in &strip.arms {
             let Some(broadcast) = self.open(strip, *arm)? else {
@@ -229,7 +243,8 @@ impl Run<'_> {
             let beyond: BTreeSet<u64> = rows.iter().flat_map(Row::beyond).collect();
             let beyond: Vec<u64> = beyond.into_iter().collect();
             let ms = beyond.iter().map(|down| down + self.each_ms).sum::<u64>();
-            self.progress.more((beyond.len() * AGAIN) as u64, ms * AGAIN as u64);
+            self.progress
+                .more((beyond.len() * AGAIN) as u64, ms * AGAIN as u64);
             for _ in 0..AGAIN {
                 let mut downs = beyond.clone();
                 shuffle(&mut self.random, &mut downs);
@@ -281,7 +296,14 @@ impl Run<'_> {
             let native = native::Native::open(self.settings, strip, arm, seed)?;
             return Ok(Some(Box::new(native)));
         }
-        let real = real::Real::open(self.settings, strip.clients[0], strip.rtt, arm, seed, self.stop)?;
+        let real = real::Real::open(
+            self.settings,
+            strip.clients[0],
+            strip.rtt,
+            arm,
+            seed,
+            self.stop,
+        )?;
         Ok(real.map(|real| Box::new(real) as Box<dyn Broadcast>))
     }
 }

@@ -1,4 +1,5 @@
-//! Native clients in a sweep: a server of our own with a channel for each manner, and a publisher and a viewer in each.
+//! Native clients in a sweep: a server of our own with a channel for each manner, and a publisher
+//! and a viewer in each.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,14 @@ use crate::net::timeline::monotonic_us;
 
 /// A viewer without media after so long is lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
-/// After all have keys: what was lost comes again, and all goes its usual way; besides two round trips.
+/// After all have keys: what was lost comes again, and all goes its usual way; besides two round
+/// trips.
 const SETTLE: Duration = Duration::from_millis(500);
 /// What joining has set in motion comes to rest.
 const JOINED: Duration = Duration::from_millis(800);
 const LOOK: Duration = Duration::from_millis(15);
-/// The kill comes at any moment of this time, in microseconds, so that it hits frames and sound at any place.
+/// The kill comes at any moment of this time, in microseconds, so that it hits frames and sound at
+/// any place.
 const PHASE_US: u64 = 40_000;
 
 pub(super) struct Native {
@@ -40,12 +43,18 @@ pub(super) struct Native {
 }
 
 impl Native {
-    pub fn open(settings: &Settings, strip: &Strip, arm: Arm, seed: u64) -> Result<Self, BenchError> {
+    pub fn open(
+        settings: &Settings,
+        strip: &Strip,
+        arm: Arm,
+        seed: u64,
+    ) -> Result<Self, BenchError> {
         let mut server = Server::new(settings.folder.as_deref(), &arm.server_options())?;
         server.spawn()?;
         server.wait_until_up()?;
         let address = server.http();
-        let address = address.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
+        let address = address
+            .ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
         let rtt = Duration::from_millis(strip.rtt);
         let scenario = Scenario {
             viewers: 1,
@@ -61,7 +70,14 @@ impl Native {
             };
             let target = Target::channel(address, client.name());
             let camera = settings.camera(&scenario);
-            groups.push(Clients::join(&own, &scenario, arm, &target, camera, random.next())?);
+            groups.push(Clients::join(
+                &own,
+                &scenario,
+                arm,
+                &target,
+                camera,
+                random.next(),
+            )?);
         }
         Ok(Self {
             steady: settings.steady,
@@ -77,7 +93,9 @@ impl Native {
 
     fn look(&self, lives: &[u32], killed: Instant) -> Result<Vec<Look>, BenchError> {
         let groups = self.groups.iter().zip(lives);
-        groups.map(|(clients, life)| clients.look(*life, killed)).collect()
+        groups
+            .map(|(clients, life)| clients.look(*life, killed))
+            .collect()
     }
 }
 
@@ -120,11 +138,16 @@ impl Broadcast for Native {
         };
         self.server.wait_until_up()?;
         self.kills += 1;
-        let serving = self.server.steps().get("serving").and_then(|at| at.first().copied());
+        let serving = self
+            .server
+            .steps()
+            .get("serving")
+            .and_then(|at| at.first().copied());
         let serving = serving.map(|at| at.saturating_sub(monotonic_us(killed)) as f64 / 1000.0);
         let mut readings = Vec::new();
         for (look, rejoined) in looks.iter().zip(&mut self.rejoined) {
-            let since = |at: Option<Instant>| at.and_then(|at| at.checked_duration_since(killed)).map(ms);
+            let since =
+                |at: Option<Instant>| at.and_then(|at| at.checked_duration_since(killed)).map(ms);
             let gap = look
                 .gap
                 .filter(|_| look.failed.is_none())

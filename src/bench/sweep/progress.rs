@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Between two lines.
 const LINE: Duration = Duration::from_secs(10);
 
-/// See the module. What is still to be done is counted in milliseconds, since kills take longer the longer the server is down.
+/// See the module. What is still to be done is counted in milliseconds, since kills take longer the
+/// longer the server is down.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     began: Instant,
@@ -24,7 +25,9 @@ impl Progress {
         let progress = Self {
             bar: std::io::stderr().is_terminal().then(|| {
                 let bar = ProgressBar::with_draw_target(Some(all.0), ProgressDrawTarget::stderr());
-                if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} kills, {elapsed}  {msg}") {
+                if let Ok(style) =
+                    ProgressStyle::with_template("{bar:30} {pos}/{len} kills, {elapsed}  {msg}")
+                {
                     bar.set_style(style);
                 }
                 bar.enable_steady_tick(Duration::from_millis(200));

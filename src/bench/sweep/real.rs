@@ -1,5 +1,5 @@
-//! Real browsers in a sweep: a script publishes and watches with one of them, and does what it is told a line at a time. It ends, with its
-//! browsers and its server, when its standard input does.
+//! Real browsers in a sweep: a script publishes and watches with one of them, and does what it is
+//! told a line at a time. It ends, with its browsers and its server, when its standard input does.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -17,7 +17,8 @@ use crate::bench::stop::Stop;
 use crate::bench::{Browser, Settings, children};
 
 const SCRIPT: &str = "bench-sweep.js";
-/// Starting browsers, and one kill with all that belongs to it, may take so long besides the down time.
+/// Starting browsers, and one kill with all that belongs to it, may take so long besides the down
+/// time.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The script gets so long to close its browsers.
 const CLOSING: Duration = Duration::from_secs(8);
@@ -45,9 +46,9 @@ impl Real {
         stop: &Stop,
     ) -> Result<Option<Self>, BenchError> {
         check(&settings.browser_scripts, SCRIPT)?;
-        let options =
-            json!({ "browser": browser.name(), "args": arm.server_options(), "rttMs": rtt, "seed": seed >> 32 });
-        let program = std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
+        let options = json!({ "browser": browser.name(), "args": arm.server_options(), "rttMs": rtt, "seed": seed >> 32 });
+        let program =
+            std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
         let mut command = Command::new("node");
         command
             .current_dir(&settings.browser_scripts)
@@ -113,7 +114,10 @@ impl Real {
                     self.close();
                     let text = self.complaints.recv_timeout(CLOSING).unwrap_or_default();
                     let why = reason(&text).unwrap_or("no result");
-                    return Err(BenchError::Browser(format!("{} cannot be measured: {why}", self.name)));
+                    return Err(BenchError::Browser(format!(
+                        "{} cannot be measured: {why}",
+                        self.name
+                    )));
                 }
             }
         }

@@ -10,7 +10,8 @@ use crate::bench::stats::Summary;
 /// The least number of points that are named, however good they are.
 const NAMED: usize = 5;
 
-/// What a restart may cost: so many milliseconds and so many round trips, besides what passes between media without any kill.
+/// What a restart may cost: so many milliseconds and so many round trips, besides what passes
+/// between media without any kill.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Aim {
     pub ms: f64,
@@ -46,7 +47,8 @@ pub(crate) struct Reading {
     pub over_ms: Option<f64>,
     /// New sessions that its clients made, since their connections could not be kept.
     pub new_sessions: u32,
-    /// Since the kill: until the new process served, both clients had begun their last handshake, and had keys.
+    /// Since the kill: until the new process served, both clients had begun their last handshake,
+    /// and had keys.
     pub serving_ms: Option<f64>,
     pub publisher_hello_ms: Option<f64>,
     pub publisher_keys_ms: Option<f64>,
@@ -122,7 +124,10 @@ impl Row {
 
     /// Adds a reading.
     pub fn take(&mut self, down: u64, reading: Reading) {
-        match self.points.binary_search_by_key(&down, |point| point.down_ms) {
+        match self
+            .points
+            .binary_search_by_key(&down, |point| point.down_ms)
+        {
             Ok(at) => self.points[at].readings.push(reading),
             Err(at) => self.points.insert(
                 at,
@@ -146,8 +151,16 @@ impl Row {
         let all = self.points.iter().flat_map(Point::overs);
         let limit = self.limit(WORST);
         let median_ms = Summary::of(first)?.median;
-        let beyond = self.points.iter().filter(|point| point.beyond(limit) > 0).count();
-        let repeated = self.points.iter().filter(|point| point.is_beyond(limit)).count();
+        let beyond = self
+            .points
+            .iter()
+            .filter(|point| point.beyond(limit) > 0)
+            .count();
+        let repeated = self
+            .points
+            .iter()
+            .filter(|point| point.is_beyond(limit))
+            .count();
         Some(RowSummary {
             median_ms,
             median_limit_ms: self.limit(MEDIAN),
@@ -264,7 +277,14 @@ pub(crate) struct RowResult {
 
 impl SweepResult {
     /// `rows` in the order in which they are shown.
-    pub fn of(grid: Grid, seed: u64, rows: Vec<Row>, planned: usize, kills: u64, cut_short: bool) -> Self {
+    pub fn of(
+        grid: Grid,
+        seed: u64,
+        rows: Vec<Row>,
+        planned: usize,
+        kills: u64,
+        cut_short: bool,
+    ) -> Self {
         let measured = rows.iter().map(|row| row.points.len()).sum();
         Self {
             grid,
@@ -290,7 +310,9 @@ impl SweepResult {
 
     /// More than one arm was measured.
     pub fn has_arms(&self) -> bool {
-        self.rows.iter().any(|one| one.row.arm != self.rows[0].row.arm)
+        self.rows
+            .iter()
+            .any(|one| one.row.arm != self.rows[0].row.arm)
     }
 }
 
@@ -307,9 +329,17 @@ fn named(rows: &[Row]) -> Vec<Named> {
                 gap_ms: point
                     .readings
                     .iter()
-                    .max_by(|a, b| a.over_ms.unwrap_or(f64::MAX).total_cmp(&b.over_ms.unwrap_or(f64::MAX)))
+                    .max_by(|a, b| {
+                        a.over_ms
+                            .unwrap_or(f64::MAX)
+                            .total_cmp(&b.over_ms.unwrap_or(f64::MAX))
+                    })
                     .and_then(|reading| reading.gap_ms),
-                over_ms: point.readings.iter().map(|reading| reading.over_ms).collect(),
+                over_ms: point
+                    .readings
+                    .iter()
+                    .map(|reading| reading.over_ms)
+                    .collect(),
                 limit_ms: limit,
                 beyond: point.beyond(limit),
             };
@@ -321,7 +351,11 @@ fn named(rows: &[Row]) -> Vec<Named> {
         }
     }
     // What repeats itself before what does not.
-    all.sort_by(|(a, x, one), (b, y, two)| (b, two.beyond > 0).cmp(&(a, one.beyond > 0)).then(y.total_cmp(x)));
+    all.sort_by(|(a, x, one), (b, y, two)| {
+        (b, two.beyond > 0)
+            .cmp(&(a, one.beyond > 0))
+            .then(y.total_cmp(x))
+    });
     let beyond = all.iter().filter(|(_, _, named)| named.beyond > 0).count();
     all.truncate(beyond.max(NAMED));
     all.into_iter().map(|(_, _, named)| named).collect()
@@ -360,18 +394,30 @@ pub(in crate::bench) mod tests {
     #[test]
     fn a_row_is_held_against_calm_and_round_trips() {
         let summary = row(&[100.0, 250.0, 410.0]).summary().expect("measured");
-        assert_eq!((summary.median_limit_ms, summary.worst_limit_ms), (250.0, 410.0));
+        assert_eq!(
+            (summary.median_limit_ms, summary.worst_limit_ms),
+            (250.0, 410.0)
+        );
         assert_eq!((summary.median_ms, summary.worst_ms), (250.0, 410.0));
         assert_eq!(summary.verdict(), "met");
         assert_eq!(
-            row(&[251.0, 250.0, 251.0]).summary().expect("measured").verdict(),
+            row(&[251.0, 250.0, 251.0])
+                .summary()
+                .expect("measured")
+                .verdict(),
             "missed by the median"
         );
         assert_eq!(
-            row(&[411.0, 1.0, 1.0]).summary().expect("measured").verdict(),
+            row(&[411.0, 1.0, 1.0])
+                .summary()
+                .expect("measured")
+                .verdict(),
             "missed by the worst"
         );
-        assert_eq!(row(&[411.0, 411.0]).summary().expect("measured").verdict(), "missed");
+        assert_eq!(
+            row(&[411.0, 411.0]).summary().expect("measured").verdict(),
+            "missed"
+        );
         assert_eq!(row(&[]).summary(), None);
     }
 
@@ -393,7 +439,11 @@ pub(in crate::bench) mod tests {
 
         let result = SweepResult::of(Grid::NATIVE, 1, vec![once, thrice], 122, 10, true);
         assert_eq!((result.points_measured, result.points_missing), (6, 116));
-        let named: Vec<(u64, String)> = result.worst.iter().map(|n| (n.down_ms, n.repeated())).collect();
+        let named: Vec<(u64, String)> = result
+            .worst
+            .iter()
+            .map(|n| (n.down_ms, n.repeated()))
+            .collect();
         assert_eq!(named[0], (0, "3 of 3".to_owned()));
         assert_eq!(named[1], (0, "1 of 3".to_owned()));
         assert_eq!(named[2], (25, "within".to_owned()));

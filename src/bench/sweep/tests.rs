@@ -64,8 +64,8 @@ impl Broadcast for Played {
     }
 }
 
-/// Plays a sweep over 0..200:50 at one round trip, and gives the down times in the order of the kills, whether it came to its end, and
-/// the result.
+/// Plays a sweep over 0..200:50 at one round trip, and gives the down times in the order of the
+/// kills, whether it came to its end, and the result.
 fn play(stops_after: usize) -> (Vec<u64>, bool, SweepResult) {
     let settings = settings();
     let stop = Stop::default();
@@ -90,7 +90,9 @@ fn play(stops_after: usize) -> (Vec<u64>, bool, SweepResult) {
         killed: killed.clone(),
         stops_after,
     };
-    let ended = run.strip_with(&strip, &grid, vec![Box::new(played)]).expect("no error");
+    let ended = run
+        .strip_with(&strip, &grid, vec![Box::new(played)])
+        .expect("no error");
     let result = SweepResult::of(grid, 1, run.rows, 10, run.kills, stop.is_asked());
     (killed.take(), ended, result)
 }
@@ -112,7 +114,10 @@ fn every_down_time_is_tried_once_and_what_is_beyond_the_limit_twice_more_at_the_
     let (chromium, firefox) = (&result.rows[0], &result.rows[1]);
     assert_eq!((chromium.row.calm_ms, firefox.row.calm_ms), (20.0, 30.0));
     assert_eq!(chromium.summary.expect("measured").verdict(), "met");
-    assert_eq!(firefox.summary.expect("measured").verdict(), "missed by the worst");
+    assert_eq!(
+        firefox.summary.expect("measured").verdict(),
+        "missed by the worst"
+    );
     let worst = &result.worst[0];
     assert_eq!(
         (worst.client, worst.down_ms, worst.repeated()),
@@ -126,7 +131,10 @@ fn a_sweep_that_is_cut_short_says_what_it_has_and_how_many_points_are_missing() 
     assert!(!ended);
     assert_eq!(killed.len(), 2);
     assert!(result.cut_short);
-    assert_eq!((result.kills, result.points_measured, result.points_missing), (2, 4, 6));
+    assert_eq!(
+        (result.kills, result.points_measured, result.points_missing),
+        (2, 4, 6)
+    );
     assert_eq!(result.rows[0].row.points.len(), 2);
     assert!(result.rows[0].summary.is_some());
 }

@@ -1,7 +1,9 @@
-//! What a browser has sent to begin a handshake, while it waits: the datagrams of its latest attempt only.
+//! What a browser has sent to begin a handshake, while it waits: the datagrams of its latest
+//! attempt only.
 //!
-//! A page that gives an attempt up begins another one with a new random (RFC 8446 §4.1.2). An answer to the attempt before would reach the
-//! browser in the new one, which takes it for its own and fails.
+//! A page that gives an attempt up begins another one with a new random (RFC 8446 §4.1.2). An
+//! answer to the attempt before would reach the browser in the new one, which takes it for its own
+//! and fails.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
@@ -12,7 +14,8 @@ use crate::peer::client_random;
 pub(super) const MAX_DATAGRAMS: usize = 8;
 /// As many ClientHellos of earlier attempts are known again.
 const MAX_OVER: usize = 16;
-/// Type, version and epoch of a record (RFC 6347 §4.1); its sequence number follows, then its length.
+/// Type, version and epoch of a record (RFC 6347 §4.1); its sequence number follows, then its
+/// length.
 const BEFORE_NUMBER: usize = 5;
 const AFTER_NUMBER: usize = 11;
 const RECORD_HEADER: usize = 13;
@@ -55,12 +58,17 @@ impl<T> Default for Attempt<T> {
 }
 
 impl<T> Attempt<T> {
-    /// Adds a datagram, which `keep` makes. The ClientHello of a new attempt takes the place of the attempt before. `may_grow`: there is
-    /// room for one more.
+    /// Adds a datagram, which `keep` makes. The ClientHello of a new attempt takes the place of the
+    /// attempt before. `may_grow`: there is room for one more.
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn put(&mut self, data: &[u8], may_grow: bool, keep: impl FnOnce() -> T) -> Result<(), NotKept> {
+    pub fn put(
+        &mut self,
+        data: &[u8],
+        may_grow: bool,
+        keep: impl FnOnce() -> T,
+    ) -> Result<(), NotKept> {
         let digest = digest(data);
         if self.datagrams.iter().any(|kept| kept.digest == digest) {
             return Err(NotKept::Repeated);
@@ -69,9 +77,11 @@ impl<T> Attempt<T> {
             return Err(NotKept::Over);
         }
         let random = client_random(data);
-        // The second ClientHello of an attempt, the one with the cookie, has the random of the first.
+        // The second ClientHello of an attempt, the one with the cookie, has the random of the
+        // first.
         let is_new = random.is_some() && self.random.is_some() && self.random != random;
-        let room = (may_grow || is_new && !self.datagrams.is_empty()) && (is_new || self.len() < MAX_DATAGRAMS);
+        let room = (may_grow || is_new && !self.datagrams.is_empty())
+            && (is_new || self.len() < MAX_DATAGRAMS);
         if !room {
             return Err(NotKept::Full);
         }
@@ -111,7 +121,8 @@ impl<T> Attempt<T> {
     }
 }
 
-/// Tells datagrams apart, but not one from its repetition: a repeated record has another sequence number (RFC 6347 §4.2.4).
+/// Tells datagrams apart, but not one from its repetition: a repeated record has another sequence
+/// number (RFC 6347 §4.2.4).
 fn digest(datagram: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     let mut rest = datagram;
@@ -161,7 +172,11 @@ pub(super) mod tests {
         assert_eq!(put(&mut attempt, b"\x16rest"), Ok(()));
         assert_eq!(put(&mut attempt, &hello(2)), Ok(()));
         assert_eq!(put(&mut attempt, &numbered(1, 5)), Err(NotKept::Over));
-        assert_eq!(put(&mut attempt, b"\x16rest"), Ok(()), "it may be the new one's");
+        assert_eq!(
+            put(&mut attempt, b"\x16rest"),
+            Ok(()),
+            "it may be the new one's"
+        );
         assert_eq!(waiting(attempt), [hello(2), b"\x16rest".to_vec()]);
     }
 
@@ -169,7 +184,11 @@ pub(super) mod tests {
     fn a_repetition_waits_once_though_its_record_has_another_number() {
         let mut attempt = Attempt::default();
         for number in 0..20 {
-            let expected = if number == 0 { Ok(()) } else { Err(NotKept::Repeated) };
+            let expected = if number == 0 {
+                Ok(())
+            } else {
+                Err(NotKept::Repeated)
+            };
             assert_eq!(put(&mut attempt, &numbered(1, number)), expected);
         }
         let mut with_cookie = hello(1);
@@ -195,7 +214,10 @@ pub(super) mod tests {
         }
         assert_eq!(put(&mut attempt, b"\x16more"), Err(NotKept::Full));
         assert_eq!(attempt.put(&hello(2), false, || hello(2)), Ok(()));
-        assert_eq!(attempt.put(b"\x16more", false, Vec::new), Err(NotKept::Full));
+        assert_eq!(
+            attempt.put(b"\x16more", false, Vec::new),
+            Err(NotKept::Full)
+        );
         assert_eq!(waiting(attempt), [hello(2)]);
     }
 }

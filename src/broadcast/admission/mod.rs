@@ -1,9 +1,10 @@
 //! Admission after a start: which peers of earlier boots are known, and whose handshake is next.
 //!
-//! Browsers send at once what the new process cannot place yet. A datagram whose peer is not known waits in the [`WaitingRoom`] until the
-//! peer's record has been read; a STUN check names its record, which is demanded then. What begins or continues a handshake waits in the
-//! [`Queue`] for its turn, and [`Broadcast::handle_timeout`] works on one handshake each time: the caller looks at its clock between two
-//! of them, and goes back to its socket when it likes.
+//! Browsers send at once what the new process cannot place yet. A datagram whose peer is not known
+//! waits in the [`WaitingRoom`] until the peer's record has been read; a STUN check names its
+//! record, which is demanded then. What begins or continues a handshake waits in the [`Queue`] for
+//! its turn, and [`Broadcast::handle_timeout`] works on one handshake each time: the caller looks
+//! at its clock between two of them, and goes back to its socket when it likes.
 
 mod attempt;
 mod queue;
@@ -37,7 +38,8 @@ pub(super) struct Admission {
     /// Records that should be read next.
     demand: VecDeque<Ufrag>,
     queue: Queue,
-    /// In full-state mode media of the last boot has keys; else it would only take the place of others.
+    /// In full-state mode media of the last boot has keys; else it would only take the place of
+    /// others.
     pub(super) takes_media: bool,
 }
 
@@ -49,19 +51,20 @@ impl Admission {
 }
 
 impl Broadcast {
-    /// Records of earlier boots are being read from now on, until [`Broadcast::all_records_read`]: datagrams of peers that are not known
-    /// wait for them.
+    /// Records of earlier boots are being read from now on, until [`Broadcast::all_records_read`]:
+    /// datagrams of peers that are not known wait for them.
     pub fn await_records(&mut self) {
         self.admission.room = Some(WaitingRoom::default());
     }
 
-    /// A record that should be read next, since a peer that is not known was heard. Each is named once.
+    /// A record that should be read next, since a peer that is not known was heard. Each is named
+    /// once.
     pub fn poll_demand(&mut self) -> Option<Ufrag> {
         self.admission.demand.pop_front()
     }
 
-    /// Takes in a peer of an earlier boot, and what has waited for its record. A record of which nothing can be made ends with
-    /// [`Event::Gone`].
+    /// Takes in a peer of an earlier boot, and what has waited for its record. A record of which
+    /// nothing can be made ends with [`Event::Gone`].
     pub fn take_record(&mut self, now: Instant, record: &PeerRecord, out: &mut Vec<Transmit>) {
         let ufrag = &record.ice.ufrag;
         let negotiated = match sdp::negotiated(record.role, &record.offer, &record.answer) {
@@ -91,7 +94,11 @@ impl Broadcast {
         #[cfg(feature = "full-state")]
         self.take_over(now, ufrag, out);
         // Its checks come first: they prove the addresses that the rest came from.
-        let checks = self.admission.room.as_mut().map(|room| room.take_checks(ufrag));
+        let checks = self
+            .admission
+            .room
+            .as_mut()
+            .map(|room| room.take_checks(ufrag));
         for (from, data) in checks.into_iter().flatten() {
             self.handle_stun(now, from, &data, out);
         }
@@ -100,7 +107,8 @@ impl Broadcast {
         }
     }
 
-    /// The record of this peer cannot be read now: what waits for it waits in vain. A later boot may read it.
+    /// The record of this peer cannot be read now: what waits for it waits in vain. A later boot
+    /// may read it.
     pub fn skip_record(&mut self, ufrag: &Ufrag) {
         self.drop_checks(ufrag, "its peer's record cannot be read");
     }
@@ -127,7 +135,11 @@ impl Broadcast {
     }
 
     fn drop_checks(&mut self, ufrag: &Ufrag, reason: &'static str) {
-        let checks = self.admission.room.as_mut().map(|room| room.take_checks(ufrag));
+        let checks = self
+            .admission
+            .room
+            .as_mut()
+            .map(|room| room.take_checks(ufrag));
         let datagrams = checks.map_or(0, |checks| checks.len());
         if datagrams > 0 {
             tracing::debug!(datagrams, reason, "STUN checks that waited are dropped");
@@ -143,7 +155,9 @@ impl Broadcast {
         match room.keep_check(ufrag.clone(), from, data) {
             Ok(true) => self.admission.demand.push_back(ufrag),
             Ok(false) => {}
-            Err(reason) => tracing::trace!(%reason, "a STUN check does not wait for its peer's record"),
+            Err(reason) => {
+                tracing::trace!(%reason, "a STUN check does not wait for its peer's record")
+            }
         }
     }
 
@@ -190,7 +204,8 @@ impl Broadcast {
             tracing::trace!("DTLS is dropped: no peer is at its address");
             return;
         };
-        // Where nobody is known to be no handshake can be under way that anything else could belong to.
+        // Where nobody is known to be no handshake can be under way that anything else could belong
+        // to.
         if !is_client_hello(data) {
             tracing::trace!("DTLS is dropped: no handshake is under way at its address");
         } else if let Err(reason) = room.keep_hello(from, data) {
@@ -200,9 +215,15 @@ impl Broadcast {
 
     /// Hands in what has waited from an address, if a peer is known to be there now.
     pub(super) fn release(&mut self, now: Instant, from: SocketAddr, out: &mut Vec<Transmit>) {
-        let Some(room) = &mut self.admission.room else { return };
-        let Some(key) = self.addresses.find(from) else { return };
-        let Some(waiting) = room.take(from) else { return };
+        let Some(room) = &mut self.admission.room else {
+            return;
+        };
+        let Some(key) = self.addresses.find(from) else {
+            return;
+        };
+        let Some(waiting) = room.take(from) else {
+            return;
+        };
         if let Some(place) = self.addresses.get_mut(key) {
             // Late copies of theirs may come yet.
             place.handshakes.overtake(waiting.hello.over());

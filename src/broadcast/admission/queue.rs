@@ -1,6 +1,7 @@
-//! Whose handshake is next. A handshake costs as much as a thousand packets of media, and after a restart all come at once: media and STUN
-//! are taken as they come, publishers' handshakes before viewers' (all their viewers wait for them), and of two attempts of one browser
-//! only the later one.
+//! Whose handshake is next. A handshake costs as much as a thousand packets of media, and after a
+//! restart all come at once: media and STUN are taken as they come, publishers' handshakes before
+//! viewers' (all their viewers wait for them), and of two attempts of one browser only the later
+//! one.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +12,8 @@ use super::attempt::{Attempt, NotKept};
 use crate::broadcast::handshaking::ForHandshake;
 use crate::ids::Role;
 
-/// Addresses that have datagrams waiting. What comes beyond is lost, as on any busy path, and browsers repeat it.
+/// Addresses that have datagrams waiting. What comes beyond is lost, as on any busy path, and
+/// browsers repeat it.
 pub(super) const MAX_ADDRESSES: usize = 16_384;
 
 /// See the module.
@@ -29,7 +31,13 @@ impl Queue {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn put(&mut self, now: Instant, role: Role, from: SocketAddr, part: ForHandshake) -> Result<(), NotKept> {
+    pub fn put(
+        &mut self,
+        now: Instant,
+        role: Role,
+        from: SocketAddr,
+        part: ForHandshake,
+    ) -> Result<(), NotKept> {
         let full = self.waiting.len() >= MAX_ADDRESSES;
         let attempt = match self.waiting.entry(from) {
             Entry::Occupied(attempt) => attempt.into_mut(),
@@ -49,7 +57,10 @@ impl Queue {
 
     /// Takes the next address with all that it has sent.
     pub fn next(&mut self) -> Option<(SocketAddr, impl Iterator<Item = ForHandshake> + use<>)> {
-        let from = self.publishers.pop_front().or_else(|| self.viewers.pop_front())?;
+        let from = self
+            .publishers
+            .pop_front()
+            .or_else(|| self.viewers.pop_front())?;
         let attempt = self.waiting.remove(&from)?;
         if self.waiting.is_empty() {
             self.since = None;
@@ -96,7 +107,9 @@ mod tests {
             (Role::Publisher, 3, b"\x16c"),
             (Role::Viewer, 1, b"\x16d"),
         ] {
-            queue.put(now, role, address(port), part(data)).expect("room");
+            queue
+                .put(now, role, address(port), part(data))
+                .expect("room");
         }
         assert_eq!(queue.since(), Some(now));
         let order: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
@@ -109,7 +122,13 @@ mod tests {
     #[test]
     fn a_browsers_later_attempt_takes_the_place_of_an_earlier_one_and_a_repetition_is_left_out() {
         let (now, mut queue) = (Instant::now(), Queue::default());
-        for data in [&hello(1)[..], b"\x16rest", &hello(2), b"\x16rest", &hello(2)] {
+        for data in [
+            &hello(1)[..],
+            b"\x16rest",
+            &hello(2),
+            b"\x16rest",
+            &hello(2),
+        ] {
             let _ = queue.put(now, Role::Viewer, address(1), part(data));
         }
         let (_, datagrams) = next(&mut queue).expect("a turn");
@@ -132,6 +151,9 @@ mod tests {
             assert_eq!(kept, expected, "{port}");
         }
         assert_eq!(next(&mut queue).expect("a turn").1.len(), MAX_DATAGRAMS);
-        assert_eq!(std::iter::from_fn(|| queue.next().map(drop)).count(), MAX_ADDRESSES - 1);
+        assert_eq!(
+            std::iter::from_fn(|| queue.next().map(drop)).count(),
+            MAX_ADDRESSES - 1
+        );
     }
 }

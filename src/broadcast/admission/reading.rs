@@ -69,7 +69,10 @@ mod tests {
         }
         assert_eq!(order.left(), 4);
         let rest: Vec<Ufrag> = order.by_ref().collect();
-        assert_eq!(rest, ["Veeeeeee", "Vccccccc", "Pddddddd", "Vaaaaaaa"].map(ufrag));
+        assert_eq!(
+            rest,
+            ["Veeeeeee", "Vccccccc", "Pddddddd", "Vaaaaaaa"].map(ufrag)
+        );
         assert_eq!(order.left(), 0);
     }
 }

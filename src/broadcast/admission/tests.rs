@@ -55,8 +55,13 @@ fn record(role: Role, n: u16, port: Option<u16>) -> PeerRecord {
     PeerRecord {
         role,
         channel: format!("channel{n}"),
-        answer: sdp::answer(role, offer, None, &local).expect("an answer").text,
-        offer: port.map_or_else(|| offer.to_owned(), |port| sdp::with_address(offer, address(port))),
+        answer: sdp::answer(role, offer, None, &local)
+            .expect("an answer")
+            .text,
+        offer: port.map_or_else(
+            || offer.to_owned(),
+            |port| sdp::with_address(offer, address(port)),
+        ),
         ice,
         joined_at: 0,
     }
@@ -93,11 +98,18 @@ fn turns(core: &mut Broadcast) -> Vec<(u16, Vec<Vec<u8>>)> {
 fn of_two_attempts_that_came_before_the_record_only_the_later_one_gets_a_turn() {
     let (mut core, now) = after_a_start();
     for data in [hello(1), hello(2), numbered(2, 1)] {
-        assert_eq!(handle(&mut core, now, 5000, &data), (Routed::UnknownAddress, vec![]));
+        assert_eq!(
+            handle(&mut core, now, 5000, &data),
+            (Routed::UnknownAddress, vec![])
+        );
     }
     let out = take(&mut core, now, &record(Role::Publisher, 1, Some(5000)));
     assert_eq!(out, [], "no handshake has begun");
-    assert_eq!(core.next_timeout(), Some(now), "it wants to be called at once");
+    assert_eq!(
+        core.next_timeout(),
+        Some(now),
+        "it wants to be called at once"
+    );
     assert_eq!(turns(&mut core), [(5000, vec![hello(2)])]);
 }
 
@@ -163,13 +175,19 @@ fn a_check_demands_its_record_once_and_is_answered_when_that_comes() {
     let demanded: Vec<Ufrag> = std::iter::from_fn(|| core.poll_demand()).collect();
     assert_eq!(demanded, [1, 2].map(|n| ice(Role::Viewer, n).ufrag));
     // Neither record names an address: the checks prove them.
-    assert_eq!(take(&mut core, now, &record(Role::Viewer, 2, None)).len(), 3);
+    assert_eq!(
+        take(&mut core, now, &record(Role::Viewer, 2, None)).len(),
+        3
+    );
     assert_eq!(
         turns(&mut core),
         [(2, vec![hello(2)])],
         "and nothing of the other one's"
     );
-    assert_eq!(take(&mut core, now, &record(Role::Viewer, 1, None)).len(), 3);
+    assert_eq!(
+        take(&mut core, now, &record(Role::Viewer, 1, None)).len(),
+        3
+    );
     assert_eq!(turns(&mut core), [(1, vec![hello(1)])]);
     assert_eq!(core.admission.room.as_ref().expect("being read").len(), 0);
 }
@@ -178,9 +196,15 @@ fn a_check_demands_its_record_once_and_is_answered_when_that_comes() {
 fn a_check_that_comes_after_the_record_frees_what_waits_at_its_address() {
     let (mut core, now) = after_a_start();
     take(&mut core, now, &record(Role::Viewer, 1, Some(99)));
-    assert_eq!(handle(&mut core, now, 1, &hello(1)).0, Routed::UnknownAddress);
+    assert_eq!(
+        handle(&mut core, now, 1, &hello(1)).0,
+        Routed::UnknownAddress
+    );
     assert_eq!(turns(&mut core), []);
-    assert_eq!(handle(&mut core, now, 1, &check(Role::Viewer, 1)).0, Routed::Authentic);
+    assert_eq!(
+        handle(&mut core, now, 1, &check(Role::Viewer, 1)).0,
+        Routed::Authentic
+    );
     assert_eq!(turns(&mut core), [(1, vec![hello(1)])]);
 }
 
@@ -204,7 +228,11 @@ fn a_clienthello_is_copied_once() {
     handle(&mut core, now, 1, &hello(1));
     let room = core.admission.room.as_mut().expect("being read");
     let waiting = room.take(address(1)).expect("it waits");
-    let kept = waiting.hello.into_datagrams().next().expect("a ClientHello");
+    let kept = waiting
+        .hello
+        .into_datagrams()
+        .next()
+        .expect("a ClientHello");
     let at = kept.as_ptr();
     take(&mut core, now, &record(Role::Viewer, 1, Some(1)));
     let mut out = Vec::new();
@@ -289,7 +317,10 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(data)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(data)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -368,7 +399,10 @@ fn what_is_dropped_leaves_one_line_with_its_reason_and_nobodys_address_or_name()
         let log = logged(|| work(&mut core, now));
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(reason)).collect();
         assert_eq!(lines.len(), 1, "{reason}: {log}");
-        assert!(lines[0].contains("TRACE") || lines[0].contains("DEBUG"), "{log}");
+        assert!(
+            lines[0].contains("TRACE") || lines[0].contains("DEBUG"),
+            "{log}"
+        );
         for private in ["192.0.2", "V0000000", ":1 "] {
             assert!(!log.contains(private), "{log}");
         }

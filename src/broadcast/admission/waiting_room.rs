@@ -13,7 +13,8 @@ pub(super) const MAX_WAITING: usize = 4096;
 /// STUN checks that name one peer, and datagrams of media from one address.
 pub(super) const MAX_OF_ONE: usize = 8;
 
-/// See the module. The limit of what waits also limits how many records are demanded: each datagram demands one at most.
+/// See the module. The limit of what waits also limits how many records are demanded: each datagram
+/// demands one at most.
 #[derive(Default)]
 pub(super) struct WaitingRoom {
     /// STUN checks, by the peer that they name.
@@ -29,7 +30,8 @@ pub(super) struct WaitingRoom {
 pub(super) struct Waiting {
     /// What begins a handshake.
     pub hello: Attempt<Bytes>,
-    /// The ClientHello of an attempt came again after that of another one: which of the two the browser goes on with is not known.
+    /// The ClientHello of an attempt came again after that of another one: which of the two the
+    /// browser goes on with is not known.
     pub is_doubtful: bool,
     /// SRTP and SRTCP. Only keys of an earlier process open it.
     pub media: Vec<Bytes>,
@@ -40,7 +42,12 @@ impl WaitingRoom {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn keep_check(&mut self, ufrag: Ufrag, from: SocketAddr, data: &[u8]) -> Result<bool, NotKept> {
+    pub fn keep_check(
+        &mut self,
+        ufrag: Ufrag,
+        from: SocketAddr,
+        data: &[u8],
+    ) -> Result<bool, NotKept> {
         let checks = self.checks.get_mut(&ufrag);
         if let Some(checks) = checks {
             if checks
@@ -81,7 +88,9 @@ impl WaitingRoom {
         }
         let waiting = self.addresses.entry(from).or_default();
         self.waiting -= waiting.hello.len();
-        let kept = waiting.hello.put(data, may_grow, || Bytes::copy_from_slice(data));
+        let kept = waiting
+            .hello
+            .put(data, may_grow, || Bytes::copy_from_slice(data));
         self.waiting += waiting.hello.len();
         waiting.is_doubtful |= kept == Err(NotKept::Over);
         kept
@@ -140,7 +149,10 @@ mod tests {
     /// How many wait, counted one by one.
     fn counted(room: &WaitingRoom) -> usize {
         let checks = room.checks.values().map(VecDeque::len);
-        let others = room.addresses.values().map(|w| w.hello.len() + w.media.len());
+        let others = room
+            .addresses
+            .values()
+            .map(|w| w.hello.len() + w.media.len());
         checks.chain(others).sum()
     }
 
@@ -150,11 +162,18 @@ mod tests {
         assert_eq!(room.keep_check(ufrag(1), address(1), &[0]), Ok(true));
         for n in 1..20 {
             assert_eq!(room.keep_check(ufrag(1), address(1), &[n]), Ok(false));
-            assert_eq!(room.keep_check(ufrag(1), address(1), &[n]), Err(NotKept::Repeated));
+            assert_eq!(
+                room.keep_check(ufrag(1), address(1), &[n]),
+                Err(NotKept::Repeated)
+            );
         }
         assert_eq!(room.keep_check(ufrag(2), address(1), &[0]), Ok(true));
         assert_eq!(room.len(), MAX_OF_ONE + 1);
-        let kept: Vec<u8> = room.take_checks(&ufrag(1)).iter().map(|(_, data)| data[0]).collect();
+        let kept: Vec<u8> = room
+            .take_checks(&ufrag(1))
+            .iter()
+            .map(|(_, data)| data[0])
+            .collect();
         assert_eq!(kept, (12..20).collect::<Vec<u8>>());
         assert_eq!((room.len(), counted(&room)), (1, 1));
     }
@@ -163,7 +182,11 @@ mod tests {
     fn media_takes_no_place_from_a_clienthello() {
         let mut room = WaitingRoom::default();
         for n in 0..20 {
-            let expected = if n < MAX_OF_ONE { Ok(()) } else { Err(NotKept::Full) };
+            let expected = if n < MAX_OF_ONE {
+                Ok(())
+            } else {
+                Err(NotKept::Full)
+            };
             assert_eq!(room.keep_media(address(1), &[0x80, n as u8]), expected);
         }
         assert_eq!(room.keep_hello(address(1), &hello(1)), Ok(()));
@@ -181,8 +204,14 @@ mod tests {
         for n in 1..MAX_WAITING {
             assert_eq!(room.keep_check(ufrag(n), address(1), &[0]), Ok(true));
         }
-        assert_eq!(room.keep_check(ufrag(0), address(1), &[0]), Err(NotKept::Full));
-        assert_eq!(room.keep_check(ufrag(1), address(1), &[1]), Err(NotKept::Full));
+        assert_eq!(
+            room.keep_check(ufrag(0), address(1), &[0]),
+            Err(NotKept::Full)
+        );
+        assert_eq!(
+            room.keep_check(ufrag(1), address(1), &[1]),
+            Err(NotKept::Full)
+        );
         assert_eq!(room.keep_hello(address(2), &hello(1)), Err(NotKept::Full));
         assert_eq!(room.keep_media(address(1), &[0x80]), Err(NotKept::Full));
         assert_eq!(room.keep_hello(address(1), &hello(2)), Ok(()));
@@ -190,7 +219,10 @@ mod tests {
         let waiting = room.take(address(1)).expect("an attempt");
         let hellos: Vec<Bytes> = waiting.hello.into_datagrams().collect();
         assert_eq!(hellos, [hello(2)]);
-        assert_eq!((room.len(), counted(&room)), (MAX_WAITING - 1, MAX_WAITING - 1));
+        assert_eq!(
+            (room.len(), counted(&room)),
+            (MAX_WAITING - 1, MAX_WAITING - 1)
+        );
     }
 
     #[test]
@@ -201,7 +233,9 @@ mod tests {
         assert_eq!(room.keep_hello(address(1), &hello(1)), Err(NotKept::Over));
         room.keep_hello(address(2), &hello(1)).expect("room");
         room.keep_hello(address(2), &hello(2)).expect("room");
-        let doubtful = |room: &mut WaitingRoom, port| room.take(address(port)).expect("an attempt").is_doubtful;
+        let doubtful = |room: &mut WaitingRoom, port| {
+            room.take(address(port)).expect("an attempt").is_doubtful
+        };
         assert!(doubtful(&mut room, 1));
         assert!(!doubtful(&mut room, 2));
     }

@@ -48,7 +48,8 @@ pub struct Browser {
 impl Browser {
     pub fn new(role: Role, number: u16) -> Self {
         let certificate = certificate();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate.certificate);
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate.certificate);
         let fingerprint = Fingerprint {
             hash: "sha-256".into(),
             digest: digest.as_ref().to_vec(),
@@ -120,7 +121,10 @@ impl Browser {
         m.new_transaction_id().unwrap();
         m.set_type(BINDING_REQUEST);
         m.write_header();
-        m.add(ATTR_USERNAME, format!("{}:browser", self.ufrag()).as_bytes());
+        m.add(
+            ATTR_USERNAME,
+            format!("{}:browser", self.ufrag()).as_bytes(),
+        );
         m.add(ATTR_USE_CANDIDATE, &[]);
         let password = self.join.ice.pwd.expose().to_owned();
         MessageIntegrity::new_short_term_integrity_with_provider(password, &AwsLcRsCrypto)
@@ -137,7 +141,11 @@ impl Browser {
     }
 
     pub fn start_dtls(&mut self, now: Instant) {
-        let mut dtls = dimpl::Dtls::new_auto(Arc::new(dimpl::Config::default()), copy(&self.certificate), now);
+        let mut dtls = dimpl::Dtls::new_auto(
+            Arc::new(dimpl::Config::default()),
+            copy(&self.certificate),
+            now,
+        );
         dtls.set_active(true);
         dtls.handle_timeout(now).unwrap();
         self.dtls = Some(dtls);
@@ -156,7 +164,8 @@ impl Browser {
                     return;
                 };
                 if (192..=223).contains(&datagram[1]) {
-                    self.rtcp.extend(context.decrypt_rtcp(datagram).map(|p| p.freeze()));
+                    self.rtcp
+                        .extend(context.decrypt_rtcp(datagram).map(|p| p.freeze()));
                 } else {
                     let plain = context
                         .decrypt_rtp(datagram)
@@ -171,7 +180,9 @@ impl Browser {
     /// What its DTLS wants to send; takes keys when they are there.
     pub fn poll(&mut self) -> Vec<Vec<u8>> {
         let (mut out, mut buffer) = (Vec::new(), vec![0; 2048]);
-        let Some(dtls) = &mut self.dtls else { return out };
+        let Some(dtls) = &mut self.dtls else {
+            return out;
+        };
         loop {
             match dtls.poll_output(&mut buffer) {
                 Output::Packet(packet) => out.push(packet.to_vec()),

@@ -44,7 +44,11 @@ fn media_reaches_all_viewers_with_their_own_payload_types_and_mids() {
     assert!(world.events.contains(&source(true)));
     let snapshot = world.core.snapshot(world.now);
     assert_eq!(
-        (snapshot.connected, snapshot.packets_in, snapshot.packets_out),
+        (
+            snapshot.connected,
+            snapshot.packets_in,
+            snapshot.packets_out
+        ),
         (3, 2, 4)
     );
     assert_eq!(snapshot.channels, [(CHANNEL.to_owned(), true, 2)]);
@@ -83,7 +87,11 @@ fn a_viewers_nack_is_answered_by_rtx_then_on_the_original_ssrc() {
     assert_eq!(rtx.unwrap_rtx(VIDEO, 100).unwrap(), first);
     world.pass(30 * MS);
     world.rtcp(viewer, nack);
-    assert_eq!(world.browsers[viewer].rtp.pop().unwrap(), first, "byte for byte");
+    assert_eq!(
+        world.browsers[viewer].rtp.pop().unwrap(),
+        first,
+        "byte for byte"
+    );
     assert_eq!(world.core.snapshot(world.now).retransmitted, 2);
 }
 
@@ -97,7 +105,11 @@ fn a_packet_lost_on_the_way_in_is_asked_for_and_forwarded_late() {
     world.video(publisher, 13, DELTA);
     assert_eq!(nacked(&mut world, publisher), [11, 12]);
     world.rtcp(viewer, &rtcp::nacks(1, VIDEO, &[11, 12])[0]);
-    assert_eq!(nacked(&mut world, publisher), [0u16; 0], "asked for already");
+    assert_eq!(
+        nacked(&mut world, publisher),
+        [0u16; 0],
+        "asked for already"
+    );
     world.rtp(publisher, &rtx_packet(500, 11, DELTA));
     assert_eq!(world.browsers[viewer].sequences(VIDEO), [10, 13, 11]);
     world.pass(60 * MS);
@@ -150,7 +162,11 @@ fn sender_reports_go_on_at_once_and_again_to_whoever_comes_later() {
     world.rtcp(publisher, &report.marshal().unwrap());
     let late = world.connected(Role::Viewer);
     for id in [viewer, late] {
-        let items: Vec<_> = world.browsers[id].rtcp.iter().flat_map(|p| rtcp::read(p)).collect();
+        let items: Vec<_> = world.browsers[id]
+            .rtcp
+            .iter()
+            .flat_map(|p| rtcp::read(p))
+            .collect();
         let [Item::SenderReport { ssrc: VIDEO, info }] = items.as_slice() else {
             panic!("{items:?}")
         };
@@ -184,7 +200,10 @@ fn datagrams_of_strangers_change_nothing() {
     let last = forged.len() - 1;
     forged[last] ^= 1;
     assert_eq!(world.send_from(stranger, &forged), Routed::Done);
-    assert_eq!(world.send_from(stranger, &[0x80; 40]), Routed::UnknownAddress);
+    assert_eq!(
+        world.send_from(stranger, &[0x80; 40]),
+        Routed::UnknownAddress
+    );
     let mut unknown = world.browsers[viewer].stun();
     let at = unknown.windows(5).position(|w| w == b"ufrag").unwrap();
     unknown[at] = b'x';
@@ -204,7 +223,10 @@ fn a_browser_that_moves_takes_its_media_along_and_its_old_address_may_be_another
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);
     let viewer = world.connected(Role::Viewer);
-    let (old, new) = (world.browsers[viewer].address, "192.0.2.77:77".parse().unwrap());
+    let (old, new) = (
+        world.browsers[viewer].address,
+        "192.0.2.77:77".parse().unwrap(),
+    );
     world.browsers[viewer].address = new;
     world.check(viewer);
     world.video(publisher, 1, KEY);
@@ -257,7 +279,10 @@ fn a_peer_has_four_addresses_and_keeps_those_that_it_has_shown_to_be_its_own() {
         assert_eq!(world.send_from(*address, &stun), Routed::Authentic);
     }
     let is_known = |world: &mut World, from| world.send_from(from, &[0x80; 40]) == Routed::Done;
-    let known: Vec<_> = addresses.iter().map(|from| is_known(&mut world, *from)).collect();
+    let known: Vec<_> = addresses
+        .iter()
+        .map(|from| is_known(&mut world, *from))
+        .collect();
     assert_eq!(known, [false, false, false, true, true, true]);
     assert!(is_known(&mut world, own));
     world.video(publisher, 1, KEY);
@@ -271,7 +296,10 @@ fn a_check_takes_no_address_from_a_peer_that_has_keys() {
     let viewer = world.connected(Role::Viewer);
     // A session of somebody's own, with no address of its own.
     let bad = world.browser(Role::Viewer);
-    world.core.join(world.now, world.browsers[bad].join.clone()).unwrap();
+    world
+        .core
+        .join(world.now, world.browsers[bad].join.clone())
+        .unwrap();
     for number in 0..20 {
         for victim in [publisher, viewer] {
             let stun = world.browsers[bad].stun();
@@ -284,7 +312,10 @@ fn a_check_takes_no_address_from_a_peer_that_has_keys() {
     assert_eq!(world.core.snapshot(world.now).packets_in, 20);
     let ufrag = world.browsers[bad].ufrag();
     let told = |event: &Event| matches!(event, Event::Address { ufrag: who, .. } if *who == ufrag);
-    assert!(!world.events.iter().any(told), "what it claims is not written down");
+    assert!(
+        !world.events.iter().any(told),
+        "what it claims is not written down"
+    );
 }
 
 #[test]
@@ -296,5 +327,8 @@ fn a_copy_of_a_check_from_elsewhere_claims_nothing() {
     world.send_from(own, &stun);
     let elsewhere = "203.0.113.9:9".parse().unwrap();
     world.send_from(elsewhere, &stun);
-    assert_eq!(world.send_from(elsewhere, &[0x80; 40]), Routed::UnknownAddress);
+    assert_eq!(
+        world.send_from(elsewhere, &[0x80; 40]),
+        Routed::UnknownAddress
+    );
 }

@@ -5,7 +5,8 @@ use super::world::*;
 use crate::broadcast::rtcp;
 use crate::ids::Role;
 
-/// Each SRTP index of a stream protects one packet only, whatever a publisher and a viewer send; and the viewer's SRTP follows.
+/// Each SRTP index of a stream protects one packet only, whatever a publisher and a viewer send;
+/// and the viewer's SRTP follows.
 #[test]
 fn no_index_is_used_for_two_packets() {
     let mut random = Random(3);
@@ -27,7 +28,8 @@ fn no_index_is_used_for_two_packets() {
             world.handshake(viewer);
             indices.forget();
         }
-        // Mostly a stream as it should be, with gaps of all sizes, repetitions and other packets under old numbers.
+        // Mostly a stream as it should be, with gaps of all sizes, repetitions and other packets
+        // under old numbers.
         sequence = sequence.wrapping_add(match random.below(200) {
             0 => random.below(28_000) as u16,
             1 => random.below(5000) as u16,
@@ -37,11 +39,17 @@ fn no_index_is_used_for_two_packets() {
         });
         let payload = [DELTA, &step.to_be_bytes()].concat();
         let packet = match random.below(10) {
-            0 => rtx_packet(step as u16, sequence.wrapping_sub(random.below(50) as u16), &payload),
+            0 => rtx_packet(
+                step as u16,
+                sequence.wrapping_sub(random.below(50) as u16),
+                &payload,
+            ),
             1 => {
                 let mut packet = video_packet(sequence, &payload);
                 packet[1] = [96, 97, 111, 50][random.below(4) as usize];
-                packet[8..12].copy_from_slice(&[VIDEO, VIDEO_RTX, 7, 8][random.below(4) as usize].to_be_bytes());
+                packet[8..12].copy_from_slice(
+                    &[VIDEO, VIDEO_RTX, 7, 8][random.below(4) as usize].to_be_bytes(),
+                );
                 packet
             }
             _ => video_packet(sequence, &payload),
@@ -74,7 +82,11 @@ fn random_packets_of_authentic_peers_do_no_harm() {
         let length = 12 + random.below(80) as usize;
         let mut data: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
         data[0] = 0x80 | (data[0] & 0x3F);
-        let id = if random.below(2) == 0 { publisher } else { viewer };
+        let id = if random.below(2) == 0 {
+            publisher
+        } else {
+            viewer
+        };
         if random.below(2) == 0 {
             data[1] = [96, 97, 111, 224][random.below(4) as usize];
             data[8..12].copy_from_slice(&VIDEO.to_be_bytes());

@@ -1,4 +1,5 @@
-//! The core against browsers of its own, in memory: real STUN, DTLS and SRTP on both sides, a virtual clock, no sockets.
+//! The core against browsers of its own, in memory: real STUN, DTLS and SRTP on both sides, a
+//! virtual clock, no sockets.
 
 pub(super) mod browser;
 mod forwarding;

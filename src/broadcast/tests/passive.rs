@@ -12,7 +12,9 @@ impl World {
         self.browsers[id].serve_dtls(self.now);
         let ufrag = self.browsers[id].ufrag();
         self.core.reserve(self.now, role, CHANNEL, &ufrag).unwrap();
-        self.core.join(self.now, self.browsers[id].join.clone()).unwrap();
+        self.core
+            .join(self.now, self.browsers[id].join.clone())
+            .unwrap();
         id
     }
 }
@@ -104,7 +106,8 @@ fn a_passive_peer_whose_answers_are_of_no_use_is_let_go_with_an_alert() {
     let mut world = World::new();
     let publisher = world.passive(Role::Publisher);
     let ufrag = world.browsers[publisher].ufrag();
-    // It has another certificate than it offers, so that its signature is good and its name is wrong.
+    // It has another certificate than it offers, so that its signature is good and its name is
+    // wrong.
     world.browsers[publisher].dtls = None;
     world.check(publisher);
     let from = world.browsers[publisher].address;

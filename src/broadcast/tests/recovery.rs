@@ -54,7 +54,8 @@ impl Source {
                     };
                     self.rtx = self.rtx.wrapping_add(1);
                     self.resent += 1;
-                    let data = world.encrypted_rtp(self.id, &rtx_packet(self.rtx, sequence, payload));
+                    let data =
+                        world.encrypted_rtp(self.id, &rtx_packet(self.rtx, sequence, payload));
                     if !lost() {
                         world.send(self.id, &data);
                     }
@@ -79,16 +80,24 @@ impl Sink {
                 VIDEO => packet,
                 _ => packet.unwrap_rtx(VIDEO, 100).unwrap(),
             };
-            let before = self.has.insert(original.header.sequence, original.payload().to_vec());
+            let before = self
+                .has
+                .insert(original.header.sequence, original.payload().to_vec());
             if let Some(before) = before {
-                assert_eq!(before, original.payload(), "two packets under one sequence number");
+                assert_eq!(
+                    before,
+                    original.payload(),
+                    "two packets under one sequence number"
+                );
                 self.duplicates += 1;
             }
         }
     }
 
     fn nack(&self, world: &mut World) {
-        let (Some((first, _)), Some((last, _))) = (self.has.first_key_value(), self.has.last_key_value()) else {
+        let (Some((first, _)), Some((last, _))) =
+            (self.has.first_key_value(), self.has.last_key_value())
+        else {
             return;
         };
         let missing: Vec<u16> = (*first..*last)
@@ -115,7 +124,10 @@ fn every_packet_arrives_over_a_network_that_loses_one_in_eight_on_each_leg() {
     let publisher = world.connected(Role::Publisher);
     let viewers = [world.connected(Role::Viewer), world.connected(Role::Viewer)];
     let mut source = Source::new(publisher, 1000);
-    let mut sinks = viewers.map(|id| Sink { id, ..Sink::default() });
+    let mut sinks = viewers.map(|id| Sink {
+        id,
+        ..Sink::default()
+    });
     source.step(&mut world, false);
     let downstream = Rc::new(RefCell::new(coin(8)));
     let lose = downstream.clone();
@@ -154,7 +166,8 @@ fn every_packet_arrives_over_a_network_that_loses_one_in_eight_on_each_leg() {
 
 #[test]
 fn a_restart_loses_nothing_and_asks_for_no_keyframe() {
-    // The publisher is first back, or the viewer; the sequence number wraps long after, or while the server is away.
+    // The publisher is first back, or the viewer; the sequence number wraps long after, or while
+    // the server is away.
     for (publisher_first, first) in [(true, 1000), (false, 1000), (true, 65_400), (false, 65_400)] {
         let mut world = World::new();
         let publisher = world.connected(Role::Publisher);

@@ -20,7 +20,9 @@ impl World {
             media: VIDEO,
             rtx: Some(VIDEO_RTX),
         }];
-        self.core.join(self.now, self.browsers[id].join.clone()).unwrap();
+        self.core
+            .join(self.now, self.browsers[id].join.clone())
+            .unwrap();
         self.check(id);
         self.handshake(id);
         id
@@ -35,7 +37,9 @@ impl World {
             media: OTHER,
             rtx: Some(OTHER_RTX),
         }];
-        self.core.join(self.now, self.browsers[id].join.clone()).unwrap();
+        self.core
+            .join(self.now, self.browsers[id].join.clone())
+            .unwrap();
         self.check(id);
         self.handshake(id);
         id
@@ -50,7 +54,11 @@ impl World {
 }
 
 fn ssrcs(world: &World, viewer: usize) -> Vec<u32> {
-    let mut all: Vec<u32> = world.browsers[viewer].rtp.iter().map(|p| p.header.ssrc).collect();
+    let mut all: Vec<u32> = world.browsers[viewer]
+        .rtp
+        .iter()
+        .map(|p| p.header.ssrc)
+        .collect();
     all.dedup();
     all
 }
@@ -69,12 +77,22 @@ fn a_plain_viewer_keeps_its_stream_and_a_page_gets_the_new_one() {
         world.other_video(second, sequence, KEY);
         world.pass(MS * 33);
     }
-    assert_eq!(world.browsers[plain].sequences(VIDEO), [100, 101, 102, 103, 104, 105]);
+    assert_eq!(
+        world.browsers[plain].sequences(VIDEO),
+        [100, 101, 102, 103, 104, 105]
+    );
     assert_eq!(ssrcs(&world, plain), [VIDEO]);
     assert_eq!(world.browsers[page].sequences(VIDEO), [100, 101, 102]);
-    assert_eq!(world.browsers[page].sequences(OTHER), [40_000, 40_001, 40_002]);
+    assert_eq!(
+        world.browsers[page].sequences(OTHER),
+        [40_000, 40_001, 40_002]
+    );
     // Half a second has passed between the two, and what comes after is as far apart as it was.
-    let times: Vec<u32> = world.browsers[plain].rtp.iter().map(|p| p.header.timestamp).collect();
+    let times: Vec<u32> = world.browsers[plain]
+        .rtp
+        .iter()
+        .map(|p| p.header.timestamp)
+        .collect();
     assert_eq!(times[3] - times[2], 45_000);
     assert_eq!(times[4] - times[3], 3000);
 }
@@ -89,7 +107,10 @@ fn a_plain_viewers_requests_reach_the_publisher_that_is_there() {
     for sequence in 7..12 {
         world.other_video(second, sequence, DELTA);
     }
-    assert_eq!(world.browsers[plain].sequences(VIDEO), [100, 101, 102, 103, 104, 105]);
+    assert_eq!(
+        world.browsers[plain].sequences(VIDEO),
+        [100, 101, 102, 103, 104, 105]
+    );
     for packet in rtcp::nacks(1, VIDEO, &[103, 100]) {
         world.rtcp(plain, &packet);
     }
@@ -111,7 +132,10 @@ fn a_plain_viewers_requests_reach_the_publisher_that_is_there() {
         .rtcp
         .iter()
         .any(|packet| packet[1] == 206 && packet[8..12] == OTHER.to_be_bytes());
-    assert!(asked, "the publisher is asked for a keyframe by its own SSRC");
+    assert!(
+        asked,
+        "the publisher is asked for a keyframe by its own SSRC"
+    );
 }
 
 #[test]
@@ -147,7 +171,8 @@ fn a_plain_viewers_lips_stay_in_sync() {
     );
 }
 
-/// Whatever publishers do with SSRCs, each index of a plain viewer's stream protects one packet only.
+/// Whatever publishers do with SSRCs, each index of a plain viewer's stream protects one packet
+/// only.
 #[test]
 fn no_index_is_used_for_two_packets_however_publishers_change() {
     let mut random = Random(11);
@@ -160,7 +185,9 @@ fn no_index_is_used_for_two_packets_however_publishers_change() {
         if step % 500 == 499 {
             publisher = world.replaced(publisher);
             let media = &mut world.browsers[publisher].join.negotiated.media;
-            let pick = |random: &mut Random| [VIDEO, VIDEO_RTX, OTHER, OTHER_RTX, 9][random.below(5) as usize];
+            let pick = |random: &mut Random| {
+                [VIDEO, VIDEO_RTX, OTHER, OTHER_RTX, 9][random.below(5) as usize]
+            };
             let two = [0, 1].map(|_| Ssrc {
                 media: pick(&mut random),
                 rtx: Some(pick(&mut random)),
@@ -191,7 +218,11 @@ fn no_index_is_used_for_two_packets_however_publishers_change() {
         world.rtp(publisher, &packet);
         if random.below(4) == 0 {
             let around = sequence.wrapping_sub(random.below(100) as u16);
-            for packet in rtcp::nacks(1, [VIDEO, OTHER, VIDEO_RTX][random.below(3) as usize], &[around]) {
+            for packet in rtcp::nacks(
+                1,
+                [VIDEO, OTHER, VIDEO_RTX][random.below(3) as usize],
+                &[around],
+            ) {
                 world.rtcp(plain, &packet);
             }
         }
@@ -216,7 +247,9 @@ fn who_may_replace_a_publisher_that_is_live_is_the_operators_choice() {
         world.video(first, 1, KEY);
         let second = world.browser(Role::Publisher);
         let ufrag = world.browsers[second].ufrag();
-        let reserved = world.core.reserve(world.now, Role::Publisher, CHANNEL, &ufrag);
+        let reserved = world
+            .core
+            .reserve(world.now, Role::Publisher, CHANNEL, &ufrag);
         if policy == Newcomer::Refused {
             assert_eq!(reserved, Err(Refusal::PublisherPresent));
             continue;
@@ -225,8 +258,16 @@ fn who_may_replace_a_publisher_that_is_live_is_the_operators_choice() {
         // One that is on its way goes before another.
         let third = world.browser(Role::Publisher);
         let other = world.browsers[third].ufrag();
-        assert!(world.core.reserve(world.now, Role::Publisher, CHANNEL, &other).is_err());
-        world.core.join(world.now, world.browsers[second].join.clone()).unwrap();
+        assert!(
+            world
+                .core
+                .reserve(world.now, Role::Publisher, CHANNEL, &other)
+                .is_err()
+        );
+        world
+            .core
+            .join(world.now, world.browsers[second].join.clone())
+            .unwrap();
         world.check(second);
         world.handshake(second);
         let gone = Event::Gone {

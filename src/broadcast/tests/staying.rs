@@ -32,7 +32,9 @@ fn a_viewer_needs_a_publisher_and_learns_its_codecs() {
         Err(Refusal::NoPublisher)
     );
     assert_eq!(
-        world.core.reserve(now, Role::Publisher, CHANNEL, &ufrag("publish1")),
+        world
+            .core
+            .reserve(now, Role::Publisher, CHANNEL, &ufrag("publish1")),
         Ok(Source::default())
     );
     assert_eq!(
@@ -60,14 +62,27 @@ fn a_viewer_needs_a_publisher_and_learns_its_codecs() {
 fn a_place_is_held_for_whoever_reserved_it_for_a_few_seconds() {
     let mut world = World::new();
     let (a, b) = (ufrag("publish1"), ufrag("publish2"));
-    world.core.reserve(world.now, Role::Publisher, CHANNEL, &a).unwrap();
+    world
+        .core
+        .reserve(world.now, Role::Publisher, CHANNEL, &a)
+        .unwrap();
     assert_eq!(
         world.core.reserve(world.now, Role::Publisher, CHANNEL, &b),
         Err(Refusal::PublisherPresent)
     );
-    assert!(world.core.reserve(world.now, Role::Publisher, CHANNEL, &a).is_ok());
+    assert!(
+        world
+            .core
+            .reserve(world.now, Role::Publisher, CHANNEL, &a)
+            .is_ok()
+    );
     world.pass(5 * SECOND);
-    assert!(world.core.reserve(world.now, Role::Publisher, CHANNEL, &b).is_ok());
+    assert!(
+        world
+            .core
+            .reserve(world.now, Role::Publisher, CHANNEL, &b)
+            .is_ok()
+    );
     world.pass(7 * SECOND);
     assert_eq!(
         world.core.snapshot(world.now).channels,
@@ -79,16 +94,24 @@ fn a_place_is_held_for_whoever_reserved_it_for_a_few_seconds() {
 #[test]
 fn a_publisher_from_the_last_boot_goes_before_a_newcomer_who_only_reserved_the_place() {
     let mut world = World::new();
-    let (returning, newcomer) = (world.browser(Role::Publisher), world.browser(Role::Publisher));
+    let (returning, newcomer) = (
+        world.browser(Role::Publisher),
+        world.browser(Role::Publisher),
+    );
     let u = world.browsers[newcomer].ufrag();
-    world.core.reserve(world.now, Role::Publisher, CHANNEL, &u).unwrap();
+    world
+        .core
+        .reserve(world.now, Role::Publisher, CHANNEL, &u)
+        .unwrap();
     world.browsers[returning].join.resumed = true;
     world
         .core
         .join(world.now, world.browsers[returning].join.clone())
         .unwrap();
     assert_eq!(
-        world.core.join(world.now, world.browsers[newcomer].join.clone()),
+        world
+            .core
+            .join(world.now, world.browsers[newcomer].join.clone()),
         Err(Refusal::PublisherPresent)
     );
     assert_eq!(gone(&mut world), []);
@@ -110,8 +133,14 @@ fn a_silent_publisher_gives_way_to_a_newcomer_and_its_viewers_stay() {
     // Its viewers are told after two seconds that nothing comes; from then on another one may.
     world.pass(SECOND);
     world.take_events();
-    world.core.reserve(world.now, Role::Publisher, CHANNEL, &u).unwrap();
-    world.core.join(world.now, world.browsers[second].join.clone()).unwrap();
+    world
+        .core
+        .reserve(world.now, Role::Publisher, CHANNEL, &u)
+        .unwrap();
+    world
+        .core
+        .join(world.now, world.browsers[second].join.clone())
+        .unwrap();
     world.check(second);
     world.handshake(second);
     let replaced = (world.browsers[first].ufrag(), Departure::Replaced);
@@ -132,7 +161,10 @@ fn who_stops_checking_is_gone_after_consent_expires() {
         world.check(publisher);
         world.pass(SECOND);
     }
-    assert_eq!(gone(&mut world), [(world.browsers[viewer].ufrag(), Departure::Silent)]);
+    assert_eq!(
+        gone(&mut world),
+        [(world.browsers[viewer].ufrag(), Departure::Silent)]
+    );
     let stun = world.browsers[viewer].stun();
     assert_eq!(
         world.send(viewer, &stun),
@@ -206,7 +238,9 @@ fn who_is_awaited_after_a_restart_is_not_called_unheard() {
     world.pass(20 * SECOND);
     let events = world.take_events();
     assert!(
-        !events.iter().any(|event| matches!(event, Event::Unheard { .. })),
+        !events
+            .iter()
+            .any(|event| matches!(event, Event::Unheard { .. })),
         "{events:?}"
     );
 }
@@ -221,12 +255,17 @@ fn after_a_restart_the_silent_are_awaited_and_the_stuck_let_go() {
     let newcomer = ufrag("publish9");
     world.pass(6 * SECOND);
     assert_eq!(
-        world.core.reserve(world.now, Role::Publisher, CHANNEL, &newcomer),
+        world
+            .core
+            .reserve(world.now, Role::Publisher, CHANNEL, &newcomer),
         Err(Refusal::PublisherPresent),
         "the awaited publisher holds its place"
     );
     assert!(
-        world.core.reserve(world.now, Role::Viewer, CHANNEL, &newcomer).is_ok(),
+        world
+            .core
+            .reserve(world.now, Role::Viewer, CHANNEL, &newcomer)
+            .is_ok(),
         "viewers may come meanwhile"
     );
     // The publisher is heard, but cannot run a new handshake.
@@ -247,7 +286,10 @@ fn after_a_restart_the_silent_are_awaited_and_the_stuck_let_go() {
     world.pass(100 * SECOND);
     assert_eq!(gone(&mut world), []);
     world.pass(4 * SECOND);
-    assert_eq!(gone(&mut world), [(world.browsers[viewer].ufrag(), Departure::Silent)]);
+    assert_eq!(
+        gone(&mut world),
+        [(world.browsers[viewer].ufrag(), Departure::Silent)]
+    );
 }
 
 #[test]
@@ -258,7 +300,9 @@ fn a_publisher_that_does_not_come_back_after_a_restart_makes_room_for_another() 
     let newcomer = ufrag("publish9");
     world.pass(14 * SECOND);
     assert_eq!(
-        world.core.reserve(world.now, Role::Publisher, CHANNEL, &newcomer),
+        world
+            .core
+            .reserve(world.now, Role::Publisher, CHANNEL, &newcomer),
         Err(Refusal::PublisherPresent),
     );
     world.pass(2 * SECOND);
@@ -277,8 +321,16 @@ fn a_publisher_that_leaves_ends_the_source_but_not_its_viewers() {
     let viewer = world.connected(Role::Viewer);
     world.video(publisher, 1, KEY);
     world.take_events();
-    assert!(world.core.leave(world.now, &world.browsers[publisher].ufrag()));
-    assert!(!world.core.leave(world.now, &world.browsers[publisher].ufrag()));
+    assert!(
+        world
+            .core
+            .leave(world.now, &world.browsers[publisher].ufrag())
+    );
+    assert!(
+        !world
+            .core
+            .leave(world.now, &world.browsers[publisher].ufrag())
+    );
     world.pass(MS);
     world.check(viewer);
     let left = Event::Gone {
@@ -287,7 +339,10 @@ fn a_publisher_that_leaves_ends_the_source_but_not_its_viewers() {
     };
     let ended = source(false);
     let events = world.take_events();
-    assert!(events.contains(&left) && events.contains(&ended), "{events:?}");
+    assert!(
+        events.contains(&left) && events.contains(&ended),
+        "{events:?}"
+    );
     assert_eq!(
         world.core.snapshot(world.now).channels,
         [(CHANNEL.to_owned(), false, 1)]
@@ -325,7 +380,9 @@ fn a_full_server_takes_nobody_else() {
         Err(Refusal::Full)
     );
     assert_eq!(
-        world.core.join(world.now, world.browsers[late].join.clone()),
+        world
+            .core
+            .join(world.now, world.browsers[late].join.clone()),
         Err(Refusal::Full)
     );
 }
@@ -335,7 +392,9 @@ fn joining_twice_changes_nothing() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);
     assert_eq!(
-        world.core.join(world.now, world.browsers[publisher].join.clone()),
+        world
+            .core
+            .join(world.now, world.browsers[publisher].join.clone()),
         Ok(())
     );
     assert_eq!(world.core.snapshot(world.now).connected, 1);

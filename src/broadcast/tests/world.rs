@@ -37,16 +37,20 @@ pub struct Indices {
 }
 
 impl Indices {
-    /// Takes what came, and panics at an index that was used twice. The viewer's SRTP has followed: it has opened the packets.
+    /// Takes what came, and panics at an index that was used twice. The viewer's SRTP has followed:
+    /// it has opened the packets.
     pub fn take(&mut self, packets: Vec<Packet>, step: u32) {
         for packet in packets {
             let header = packet.header;
             self.total += 1;
             let first = 0x1_0000 + u64::from(header.sequence);
             let top = self.highest.entry(header.ssrc).or_insert(first);
-            let index = top.saturating_add_signed(i64::from(header.sequence.wrapping_sub(*top as u16) as i16));
+            let index = top
+                .saturating_add_signed(i64::from(header.sequence.wrapping_sub(*top as u16) as i16));
             *top = index.max(*top);
-            let before = self.seen.insert((header.ssrc, index), packet.payload().to_vec());
+            let before = self
+                .seen
+                .insert((header.ssrc, index), packet.payload().to_vec());
             let same = before.is_none_or(|before| before == packet.payload());
             assert!(same, "step {step}: {header:?}");
         }
@@ -88,7 +92,8 @@ impl World {
         }
     }
 
-    /// The server's process is killed and started again; browsers notice nothing, and lose their keys only by a new handshake.
+    /// The server's process is killed and started again; browsers notice nothing, and lose their
+    /// keys only by a new handshake.
     pub fn restart(&mut self) {
         self.core = Broadcast::new(Config::default(), self.dtls.clone(), [8; 32], self.now);
         for browser in &mut self.browsers {
@@ -119,7 +124,9 @@ impl World {
         let id = self.browser(role);
         let ufrag = self.browsers[id].ufrag();
         self.core.reserve(self.now, role, CHANNEL, &ufrag).unwrap();
-        self.core.join(self.now, self.browsers[id].join.clone()).unwrap();
+        self.core
+            .join(self.now, self.browsers[id].join.clone())
+            .unwrap();
         self.check(id);
         self.handshake(id);
         assert!(self.browsers[id].sending.is_some());
@@ -167,12 +174,14 @@ impl World {
                 if !(self.arrives)(&transmit) {
                     continue;
                 }
-                let Some(browser) = self.browsers.iter_mut().find(|b| b.address == transmit.to) else {
+                let Some(browser) = self.browsers.iter_mut().find(|b| b.address == transmit.to)
+                else {
                     continue;
                 };
                 browser.receive(self.now, &transmit.data);
                 for datagram in browser.poll() {
-                    self.core.handle(self.now, browser.address, &datagram, &mut next);
+                    self.core
+                        .handle(self.now, browser.address, &datagram, &mut next);
                 }
             }
             self.take_turns(&mut next);

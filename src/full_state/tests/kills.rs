@@ -1,5 +1,5 @@
-//! No two packets under one key and index, whenever the process is killed: in memory, with every packet that was ever protected noted.
-//! A part of `broadcast::tests`.
+//! No two packets under one key and index, whenever the process is killed: in memory, with every
+//! packet that was ever protected noted. A part of `broadcast::tests`.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -18,7 +18,8 @@ use crate::vault::full_state::by_peer;
 
 const AUDIO: u32 = 0x2000;
 
-/// What is durable, and what is on its way there. A kill leaves each change that is on its way done or not done.
+/// What is durable, and what is on its way there. A kill leaves each change that is on its way done
+/// or not done.
 #[derive(Default)]
 struct Disk {
     sessions: HashMap<Ufrag, Vec<u8>>,
@@ -42,7 +43,11 @@ impl Disk {
 
     fn session(&self, ufrag: &Ufrag) -> Option<SessionRecord> {
         let bytes = self.sessions.get(ufrag)?;
-        Some(bincode::serde::decode_from_slice(bytes, config::standard()).unwrap().0)
+        Some(
+            bincode::serde::decode_from_slice(bytes, config::standard())
+                .unwrap()
+                .0,
+        )
     }
 }
 
@@ -145,15 +150,23 @@ impl Kept {
             browser.join.resumed = true;
             browser.join.negotiated.address = Some(browser.address);
             browser.dtls = None;
-            self.world.core.join(self.world.now, browser.join.clone()).unwrap();
+            self.world
+                .core
+                .join(self.world.now, browser.join.clone())
+                .unwrap();
             let ufrag = browser.ufrag();
             let counters = left.remove(&ufrag).zip(raised.remove(&ufrag));
             let resumed = self.disk.session(&ufrag).zip(counters);
             let taken = resumed.is_some_and(|(session, (left, now))| {
-                // Killed after a new handshake, before its keys were written: the old ones are taken over, to no use.
-                browser.estranged = session.material.0 != browser.material[..session.material.0.len()];
+                // Killed after a new handshake, before its keys were written: the old ones are
+                // taken over, to no use.
+                browser.estranged =
+                    session.material.0 != browser.material[..session.material.0.len()];
                 let resumed = Resumed { session, left, now };
-                self.world.core.resume(self.world.now, &resumed, &mut out).is_some()
+                self.world
+                    .core
+                    .resume(self.world.now, &resumed, &mut out)
+                    .is_some()
             });
             if taken {
                 self.taken += 1;
@@ -165,7 +178,8 @@ impl Kept {
         self.world.core.all_taken_over();
         self.world.deliver(out);
         for id in without {
-            // The page learns of it, and has its browser run a handshake, unless the process is killed before that.
+            // The page learns of it, and has its browser run a handshake, unless the process is
+            // killed before that.
             if self.chance(80) {
                 self.world.check(id);
                 self.world.handshake(id);
@@ -215,7 +229,8 @@ fn run(seed: u64, kills: usize) -> (usize, usize) {
                     kept.world.now += 33 * MS;
                 }
                 10..=12 => {
-                    // Again what was sent before, by RTX and on the stream itself, with other bytes.
+                    // Again what was sent before, by RTX and on the stream itself, with other
+                    // bytes.
                     let old = sequence.wrapping_sub(kept.random.below(400) as u16);
                     let payload = other(old, &mut kept.random);
                     rtx = rtx.wrapping_add(1);
@@ -244,7 +259,9 @@ fn run(seed: u64, kills: usize) -> (usize, usize) {
                     kept.world.pass(time * MS);
                     (0..kept.world.browsers.len()).for_each(|id| kept.world.check(id));
                 }
-                19 if kept.chance(20) => sequence = sequence.wrapping_add(kept.random.below(3000) as u16),
+                19 if kept.chance(20) => {
+                    sequence = sequence.wrapping_add(kept.random.below(3000) as u16)
+                }
                 _ => kept.write_a_step(),
             }
             if kept.chance(30) {
@@ -304,12 +321,18 @@ fn after_a_restart_media_and_feedback_go_on_at_once_and_what_was_lost_is_asked_f
         .iter()
         .flat_map(|packet| rtcp::read(packet))
         .filter_map(|item| match item {
-            rtcp::Item::Nack { ssrc: VIDEO, pairs } => Some(rtcp::nacked(pairs).collect::<Vec<u16>>()),
+            rtcp::Item::Nack { ssrc: VIDEO, pairs } => {
+                Some(rtcp::nacked(pairs).collect::<Vec<u16>>())
+            }
             _ => None,
         })
         .flatten()
         .collect();
     assert!((200..210).all(|lost| asked.contains(&lost)), "{asked:?}");
-    let came: Vec<u32> = kept.world.browsers[viewer].rtp.iter().map(|p| p.header.ssrc).collect();
+    let came: Vec<u32> = kept.world.browsers[viewer]
+        .rtp
+        .iter()
+        .map(|p| p.header.ssrc)
+        .collect();
     assert_eq!(came, [VIDEO_RTX, AUDIO]);
 }

@@ -47,7 +47,11 @@ fn nothing_at_or_above_the_ceiling_is_used_before_a_higher_one_is_durable() {
         "the lower one may be what is on the disk"
     );
     sent.reserved(false);
-    assert_eq!(sent.judge(165), Verdict::Wait, "it was not written, or nobody knows");
+    assert_eq!(
+        sent.judge(165),
+        Verdict::Wait,
+        "it was not written, or nobody knows"
+    );
     write(&mut sent, now, false);
     sent.reserved(true);
     assert_eq!(used(&mut sent, 165), Some(165));
@@ -76,7 +80,10 @@ fn a_new_process_goes_on_at_the_ceiling_and_never_below() {
     };
     let mut raised = left.clone();
     raised.raise();
-    assert_eq!(raised, left, "a publisher's stream is where the publisher is");
+    assert_eq!(
+        raised, left,
+        "a publisher's stream is where the publisher is"
+    );
     let mut sent = Sent::resumed(&left, &raised);
     for spent in [0xFFF0, 0xFFFF, 0x0000, 0x000F] {
         assert_eq!(sent.judge(spent), Verdict::Spent);
@@ -102,7 +109,10 @@ fn the_servers_own_numbers_start_at_the_ceiling_at_once() {
     let start = sent.start().expect("a place");
     assert_eq!(start, 65_530);
     for n in 0..512 {
-        assert_eq!(used(&mut sent, start.wrapping_add(n)), Some(65_530 + u64::from(n)));
+        assert_eq!(
+            used(&mut sent, start.wrapping_add(n)),
+            Some(65_530 + u64::from(n))
+        );
     }
     assert_eq!(sent.judge(start.wrapping_add(512)), Verdict::Wait);
     assert_eq!(Sent::new(512, true).start(), None);
@@ -121,7 +131,10 @@ fn kills_in_quick_succession_do_not_drive_the_ceiling_away() {
         let mut sent = Sent::resumed(&counter.clone(), &counter);
         sent.judge(place);
         counter = write(&mut sent, now, false);
-        assert!(counter.ceiling <= u64::from(place) + 1 + 500, "at {place}: {counter:?}");
+        assert!(
+            counter.ceiling <= u64::from(place) + 1 + 500,
+            "at {place}: {counter:?}"
+        );
     }
 }
 
@@ -173,7 +186,12 @@ fn a_window_takes_each_index_once_and_nothing_older_than_itself() {
 #[test]
 fn a_window_of_an_earlier_process_refuses_all_up_to_what_it_had_seen() {
     let mut window = Window::resumed(0x1_0005);
-    assert!((0..=0x1_0005).rev().take(5000).all(|index| !window.is_new(index)));
+    assert!(
+        (0..=0x1_0005)
+            .rev()
+            .take(5000)
+            .all(|index| !window.is_new(index))
+    );
     assert_eq!(window.index(0xFFFF), Some(0xFFFF));
     assert_eq!(window.index(0x0006), Some(0x1_0006));
     window.take(0x1_0008);

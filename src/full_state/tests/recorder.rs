@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use crate::full_state::record::SessionId;
 
-/// Which packet: keys, SSRC (none for SRTCP, whose indices are counted for all SSRCs together), index.
+/// Which packet: keys, SSRC (none for SRTCP, whose indices are counted for all SSRCs together),
+/// index.
 type Place = (SessionId, Option<u32>, u64);
 
 thread_local! {
@@ -15,7 +16,9 @@ thread_local! {
 /// A packet is protected. Fails the test if another one was before, under the same key and index.
 pub(crate) fn note(id: SessionId, ssrc: Option<u32>, index: u64, packet: &[u8]) {
     SEEN.with_borrow_mut(|seen| {
-        let before = seen.entry((id, ssrc, index)).or_insert_with(|| packet.to_vec());
+        let before = seen
+            .entry((id, ssrc, index))
+            .or_insert_with(|| packet.to_vec());
         assert!(
             before == packet,
             "two packets under one key and index: SSRC {ssrc:?}, index {index:#x}"

@@ -1,4 +1,5 @@
-//! Which datagrams are worth a handshake's time, and which ClientHellos have to show a cookie first.
+//! Which datagrams are worth a handshake's time, and which ClientHellos have to show a cookie
+//! first.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -11,8 +12,8 @@ use crate::peer::records::{Hello, client_hello, is_client_hello_rest};
 
 /// ClientHellos that wait for their turn.
 const MAX_WAITING: usize = 4;
-/// A ClientHello that has shown no cookie is answered again so often when it comes again. A browser whose answers were lost so often
-/// may as well show one.
+/// A ClientHello that has shown no cookie is answered again so often when it comes again. A browser
+/// whose answers were lost so often may as well show one.
 const MAX_HEARD: u32 = 3;
 /// As many ClientHellos that others came after are known again.
 const MAX_OVERTAKEN: usize = 8;
@@ -25,9 +26,10 @@ enum Screened {
 }
 
 impl Handshakes {
-    /// Looks at a DTLS datagram from `from` before anything is spent on it: what of it should be handed to [`Handshakes::handle`], now or
-    /// when its turn comes. A ClientHello that should show a cookie first is asked for one, in `out`. `is_expected` knows the
-    /// certificates that may come from this address.
+    /// Looks at a DTLS datagram from `from` before anything is spent on it: what of it should be
+    /// handed to [`Handshakes::handle`], now or when its turn comes. A ClientHello that should show
+    /// a cookie first is asked for one, in `out`. `is_expected` knows the certificates that may
+    /// come from this address.
     pub fn screen<'a>(
         &mut self,
         now: Instant,
@@ -41,7 +43,10 @@ impl Handshakes {
             return match self.screen_hello(now, from, hello, cookies) {
                 Screened::Pass => vec![Cow::Borrowed(datagram)],
                 Screened::AskForCookie => {
-                    self.is_challenged |= self.list.first().is_some_and(|newest| newest.random != hello.random);
+                    self.is_challenged |= self
+                        .list
+                        .first()
+                        .is_some_and(|newest| newest.random != hello.random);
                     out.push(Transmit {
                         to: from,
                         data: cookies.request(now, from),
@@ -72,32 +77,44 @@ impl Handshakes {
         admitted
     }
 
-    /// Which of two attempts came anew is seen by the first ClientHello of each alone. One that comes again after that of another attempt
-    /// may be a late copy, and an answer would spoil the other attempt; or the other one is a stranger's, and the browser waits for the
-    /// answer. A cookie suits both: the browser goes on from it with the attempt that it is in.
-    fn screen_hello(&mut self, now: Instant, from: SocketAddr, hello: Hello<'_>, cookies: &Cookies) -> Screened {
+    /// Which of two attempts came anew is seen by the first ClientHello of each alone. One that
+    /// comes again after that of another attempt may be a late copy, and an answer would spoil the
+    /// other attempt; or the other one is a stranger's, and the browser waits for the answer. A
+    /// cookie suits both: the browser goes on from it with the attempt that it is in.
+    fn screen_hello(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        hello: Hello<'_>,
+        cookies: &Cookies,
+    ) -> Screened {
         let Hello { random, cookie } = hello;
         self.stale.retain(|(_, until)| *until > now);
         if self.stale.iter().any(|(known, _)| *known == random) {
             return Screened::Drop("a handshake was completed since");
         }
         if cookies.is_good(now, from, cookie) {
-            // The same random has begun a handshake without a cookie, if it was answered at once and somebody was asked for a cookie
-            // meanwhile: the client goes on with this one.
+            // The same random has begun a handshake without a cookie, if it was answered at once
+            // and somebody was asked for a cookie meanwhile: the client goes on with this one.
             let known = self.list.iter().any(|h| h.random == random && h.verified);
             if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
                 return Screened::Drop("too many handshakes were begun at this address");
             }
         } else if self.list.iter().any(|h| h.random == random && h.verified) {
             return Screened::Drop("its client has gone on to the one with a cookie");
-        } else if let Some((_, again)) = self.overtaken.iter_mut().find(|(known, _)| *known == random) {
+        } else if let Some((_, again)) = self
+            .overtaken
+            .iter_mut()
+            .find(|(known, _)| *known == random)
+        {
             *again += 1;
             if *again > MAX_HEARD {
                 self.direct.press(now);
             }
             return Screened::AskForCookie;
         } else if let Some(known) = self.list.iter_mut().find(|h| h.random == random) {
-            // Each repetition has the flight sent again, which a browser may take for the answer to a ClientHello of its own.
+            // Each repetition has the flight sent again, which a browser may take for the answer to
+            // a ClientHello of its own.
             known.heard += 1;
             if !known.answered && (known.heard > MAX_HEARD || self.direct.is_pressed()) {
                 self.direct.press(now);
@@ -112,7 +129,11 @@ impl Handshakes {
             if !self.direct.take(now, verified) {
                 return Screened::AskForCookie;
             }
-            let under_way = self.list.iter().filter(|h| h.drop_at.is_none()).map(|h| h.random);
+            let under_way = self
+                .list
+                .iter()
+                .filter(|h| h.drop_at.is_none())
+                .map(|h| h.random);
             let before: Vec<_> = under_way.chain(self.waiting.iter().copied()).collect();
             self.overtake(before);
         }
@@ -134,8 +155,8 @@ impl Handshakes {
         self.overtaken.drain(..surplus);
     }
 
-    /// ClientHellos of several attempts have come before this address was known, in an order that does not tell the latest: the next one
-    /// shows a cookie.
+    /// ClientHellos of several attempts have come before this address was known, in an order that
+    /// does not tell the latest: the next one shows a cookie.
     pub fn doubt(&mut self) {
         self.doubtful = true;
     }

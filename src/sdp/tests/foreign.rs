@@ -56,7 +56,8 @@ fn video(port: u16, lines: &[&str]) -> String {
 fn taken(text: &str) -> [(String, Negotiated); 2] {
     [(Role::Publisher, "sendonly"), (Role::Viewer, "recvonly")].map(|(role, direction)| {
         let text = text.replace("a=sendonly", &format!("a={direction}"));
-        let answer = try_answer(role, &text, None).unwrap_or_else(|error| panic!("{role:?}: {error}\n{text}"));
+        let answer = try_answer(role, &text, None)
+            .unwrap_or_else(|error| panic!("{role:?}: {error}\n{text}"));
         let agreed = negotiated(role, &text, &answer).unwrap();
         (answer, agreed)
     })
@@ -64,7 +65,8 @@ fn taken(text: &str) -> [(String, Negotiated); 2] {
 
 #[test]
 fn a_bundle_only_section_has_its_transport_from_the_first_one() {
-    // As in RFC 9725's own figure: the second section has no ICE, fingerprint, setup or rtcp-mux of its own.
+    // As in RFC 9725's own figure: the second section has no ICE, fingerprint, setup or rtcp-mux of
+    // its own.
     let transport = transport();
     let own: Vec<&str> = transport.iter().map(String::as_str).collect();
     let first = audio(&[&["mid:0", "sendonly"], &own[..]].concat());
@@ -121,12 +123,19 @@ fn a_data_channel_may_come_first_and_own_the_transport() {
 
 #[test]
 fn every_way_to_write_dtls_srtp_is_taken_and_repeated() {
-    for proto in ["UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "RTP/SAVPF", "RTP/SAVP"] {
+    for proto in [
+        "UDP/TLS/RTP/SAVP",
+        "TCP/DTLS/RTP/SAVPF",
+        "RTP/SAVPF",
+        "RTP/SAVP",
+    ] {
         let text = CHROMIUM_PUBLISH.replace("UDP/TLS/RTP/SAVPF", proto);
         let (answer, agreed) = publish(&text);
         assert_eq!(agreed.media.len(), 2);
         assert!(
-            lines_with(&answer, "m=").iter().all(|line| line.contains(proto)),
+            lines_with(&answer, "m=")
+                .iter()
+                .all(|line| line.contains(proto)),
             "{answer}"
         );
     }
@@ -178,7 +187,10 @@ fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
     };
     let viewer = |profiles: &[(&str, u8)]| {
         let transport = transport();
-        let own: String = transport.iter().map(|line| format!("a={line}\r\n")).collect();
+        let own: String = transport
+            .iter()
+            .map(|line| format!("a={line}\r\n"))
+            .collect();
         let pts: Vec<u8> = (100..).take(profiles.len()).collect();
         let formats: Vec<String> = pts.iter().map(u8::to_string).collect();
         let codecs: String = pts
@@ -207,10 +219,16 @@ fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
     ] {
         let text = viewer(profiles);
         let (_, agreed) = watch(&text, std::slice::from_ref(&sent));
-        assert_eq!(agreed.media[0].payloads[0].pt, first, "{profiles:?} of {sent}");
+        assert_eq!(
+            agreed.media[0].payloads[0].pt, first,
+            "{profiles:?} of {sent}"
+        );
     }
     assert!(try_answer(Role::Viewer, &viewer(&[("42e01f", 1)]), Some(&[Codec::Vp8])).is_err());
-    assert_eq!(Codec::Vp9 { profile: 0 }.serves(&Codec::Vp9 { profile: 2 }), Some(3));
+    assert_eq!(
+        Codec::Vp9 { profile: 0 }.serves(&Codec::Vp9 { profile: 2 }),
+        Some(3)
+    );
     assert_eq!(Codec::Vp8.serves(&Codec::Opus), None);
 }
 
@@ -218,7 +236,11 @@ fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
 fn an_offerer_that_can_only_be_the_dtls_server_is_let_be_it() {
     let offer = |setup: &str| {
         let lines = transport();
-        let lines: Vec<&str> = lines.iter().map(String::as_str).chain(["sendonly"]).collect();
+        let lines: Vec<&str> = lines
+            .iter()
+            .map(String::as_str)
+            .chain(["sendonly"])
+            .collect();
         let both = [
             audio(&[&lines[..], &["mid:0"]].concat()),
             video(9, &[&lines[..], &["mid:1"]].concat()),
@@ -232,14 +254,22 @@ fn an_offerer_that_can_only_be_the_dtls_server_is_let_be_it() {
     ] {
         for (answer, agreed) in taken(&offer(setup)) {
             assert_eq!(agreed.setup, own, "{setup}");
-            let said = if own == Setup::Active { "active" } else { "passive" };
+            let said = if own == Setup::Active {
+                "active"
+            } else {
+                "passive"
+            };
             assert_eq!(answer.matches(&format!("a=setup:{said}\r\n")).count(), 2);
             assert_eq!(answer.matches("a=setup:").count(), 2);
         }
     }
-    // Two halves of one transport that contradict each other, and an answer that leaves the client waiting.
+    // Two halves of one transport that contradict each other, and an answer that leaves the client
+    // waiting.
     let mixed = offer("actpass").replacen("setup:actpass", "setup:passive", 1);
-    assert_eq!(try_answer(Role::Publisher, &mixed, None), Err(SdpError::SplitTransport));
+    assert_eq!(
+        try_answer(Role::Publisher, &mixed, None),
+        Err(SdpError::SplitTransport)
+    );
     let (text, [(answer, _), _]) = (offer("actpass"), taken(&offer("actpass")));
     let turned = answer.replace("setup:passive", "setup:active");
     assert_eq!(

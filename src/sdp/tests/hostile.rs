@@ -26,7 +26,10 @@ fn nobody_can_plant_an_address() {
 #[test]
 fn each_fault_of_an_offer_has_its_own_answer() {
     let edit = |from: &str, to: &str| {
-        assert!(CHROMIUM_PUBLISH.contains(from), "{from} is not in the fixture");
+        assert!(
+            CHROMIUM_PUBLISH.contains(from),
+            "{from} is not in the fixture"
+        );
         CHROMIUM_PUBLISH.replace(from, to)
     };
     let once = |from: &str, to: &str| CHROMIUM_PUBLISH.replacen(from, to, 1);
@@ -42,18 +45,29 @@ fn each_fault_of_an_offer_has_its_own_answer() {
         (edit("UDP/TLS/RTP/SAVPF", "RTP/AVP"), SdpError::NoMedia),
         (edit("a=sendonly", "a=recvonly"), SdpError::NothingSent),
         (edit("a=group:BUNDLE 0 1\r\n", ""), SdpError::NoBundle),
-        (edit("a=group:BUNDLE 0 1", "a=group:LS 0 1"), SdpError::NoBundle),
+        (
+            edit("a=group:BUNDLE 0 1", "a=group:LS 0 1"),
+            SdpError::NoBundle,
+        ),
         (edit("a=mid:0\r\n", "a=mid:1\r\n"), SdpError::BadMid),
         (
             edit("a=mid:1\r\n", &format!("a=mid:{}\r\n", "m".repeat(65))),
             SdpError::BadMid,
         ),
         (
-            CHROMIUM_PUBLISH.replace("a=mid:0\r\n", "").replace("a=mid:1\r\n", ""),
+            CHROMIUM_PUBLISH
+                .replace("a=mid:0\r\n", "")
+                .replace("a=mid:1\r\n", ""),
             SdpError::BadMid,
         ),
-        (once("a=rtcp-mux\r\n", ""), SdpError::NoRtcpMux { kind: Kind::Audio }),
-        (edit("a=ice-ufrag:hXkE\r\n", ""), SdpError::BadIceCredentials),
+        (
+            once("a=rtcp-mux\r\n", ""),
+            SdpError::NoRtcpMux { kind: Kind::Audio },
+        ),
+        (
+            edit("a=ice-ufrag:hXkE\r\n", ""),
+            SdpError::BadIceCredentials,
+        ),
         (
             edit("a=ice-ufrag:hXkE", "a=ice-ufrag:hX E"),
             SdpError::BadIceCredentials,
@@ -62,13 +76,25 @@ fn each_fault_of_an_offer_has_its_own_answer() {
             edit("a=ice-pwd:qndTAADj8/zNx1OSM8E8dBID", "a=ice-pwd:short"),
             SdpError::BadIceCredentials,
         ),
-        (once("a=ice-ufrag:hXkE", "a=ice-ufrag:other"), SdpError::SplitTransport),
+        (
+            once("a=ice-ufrag:hXkE", "a=ice-ufrag:other"),
+            SdpError::SplitTransport,
+        ),
         (once(&print, &other_print), SdpError::SplitTransport),
         (edit(&format!("{print}\r\n"), ""), SdpError::NoFingerprint),
         (edit(&print, &sha1), SdpError::WeakFingerprint),
-        (edit(&print, &print[..print.len() - 3]), SdpError::BadFingerprint),
-        (edit("a=setup:actpass", "a=setup:nonsense"), SdpError::BadSetup),
-        (edit("a=setup:actpass", "a=setup:holdconn"), SdpError::BadSetup),
+        (
+            edit(&print, &print[..print.len() - 3]),
+            SdpError::BadFingerprint,
+        ),
+        (
+            edit("a=setup:actpass", "a=setup:nonsense"),
+            SdpError::BadSetup,
+        ),
+        (
+            edit("a=setup:actpass", "a=setup:holdconn"),
+            SdpError::BadSetup,
+        ),
         (
             edit("opus/48000/2", "speex/48000/2")
                 .replace("PCMU/", "G728/")
@@ -95,7 +121,10 @@ fn each_fault_of_an_offer_has_its_own_answer() {
     );
     assert_eq!(from_bytes(&[0xff, 0xfe]), Err(SdpError::NotUtf8));
     assert_eq!(from_bytes(&vec![b'x'; MAX_SDP + 1]), Err(SdpError::TooLong));
-    assert_eq!(from_bytes(CHROMIUM_PUBLISH.as_bytes()), Ok(CHROMIUM_PUBLISH));
+    assert_eq!(
+        from_bytes(CHROMIUM_PUBLISH.as_bytes()),
+        Ok(CHROMIUM_PUBLISH)
+    );
 }
 
 /// A small generator of its own (xorshift), so that a failure can be repeated.
@@ -115,7 +144,8 @@ fn check(role: Role, offer: &str) -> bool {
     let Ok(text) = try_answer(role, offer, None) else {
         return false;
     };
-    let agreed = negotiated(role, offer, &text).unwrap_or_else(|e| panic!("{e:?}\n{offer}\n{text}"));
+    let agreed =
+        negotiated(role, offer, &text).unwrap_or_else(|e| panic!("{e:?}\n{offer}\n{text}"));
     assert!(!agreed.fingerprints.is_empty() && agreed.address.is_none());
     let address = "192.0.2.99:40000".parse().unwrap();
     let kept = with_address(offer, address);
@@ -188,9 +218,17 @@ fn the_worst_64_kib_are_dealt_with_quickly() {
     ] {
         taken += usize::from(check(Role::Publisher, &fill(line)));
     }
-    let formats = base.replacen("SAVPF 96", &format!("SAVPF 96{}", " 96".repeat(room / 3 - 1)), 1);
+    let formats = base.replacen(
+        "SAVPF 96",
+        &format!("SAVPF 96{}", " 96".repeat(room / 3 - 1)),
+        1,
+    );
     taken += usize::from(check(Role::Publisher, &formats));
-    let group = base.replacen("BUNDLE 0 1", &format!("BUNDLE{} 0 1", " 2".repeat(room / 2 - 1)), 1);
+    let group = base.replacen(
+        "BUNDLE 0 1",
+        &format!("BUNDLE{} 0 1", " 2".repeat(room / 2 - 1)),
+        1,
+    );
     taken += usize::from(check(Role::Publisher, &group));
     assert_eq!(taken, 11);
     // A hundred times what a slow machine needs; a quadratic step would take longer.

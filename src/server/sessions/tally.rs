@@ -1,4 +1,5 @@
-//! How many sessions there are, and what has become of them since the process started: for health and `/metrics`.
+//! How many sessions there are, and what has become of them since the process started: for health
+//! and `/metrics`.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,11 @@ use crate::ids::Ufrag;
 use super::super::events::Frame;
 use super::{Session, Sessions};
 
-/// Upper bounds of a histogram's buckets, in milliseconds: from an instant restart to the end of the resume window.
-pub(in crate::server) const BOUNDS_MS: [u64; 11] =
-    [50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000];
+/// Upper bounds of a histogram's buckets, in milliseconds: from an instant restart to the end of
+/// the resume window.
+pub(in crate::server) const BOUNDS_MS: [u64; 11] = [
+    50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000,
+];
 
 /// How a session can end, by number.
 pub(in crate::server) const DEPARTURES: [Departure; 5] = [
@@ -50,7 +53,9 @@ pub(in crate::server) struct Times {
 
 impl Times {
     fn add(&mut self, time: Duration) {
-        let bucket = BOUNDS_MS.iter().position(|bound| time <= Duration::from_millis(*bound));
+        let bucket = BOUNDS_MS
+            .iter()
+            .position(|bound| time <= Duration::from_millis(*bound));
         if let Some(bucket) = bucket {
             self.buckets[bucket] += 1;
         }
@@ -134,7 +139,11 @@ impl Sessions {
             channels: inner.channels.len(),
             ..Counts::default()
         };
-        counts.live = inner.channels.values().filter(|channel| channel.live).count();
+        counts.live = inner
+            .channels
+            .values()
+            .filter(|channel| channel.live)
+            .count();
         for session in inner.sessions.values() {
             match (session.connected, session.resumed) {
                 (true, _) => counts.connected += 1,
@@ -150,7 +159,8 @@ impl Sessions {
         self.lock().tally.clone()
     }
 
-    /// No check of this new peer's has come in time; or one has come after all. Returns the session's number for the log.
+    /// No check of this new peer's has come in time; or one has come after all. Returns the
+    /// session's number for the log.
     pub(in crate::server) fn unheard(&self, ufrag: &Ufrag, unheard: bool) -> Option<u64> {
         let mut inner = self.lock();
         let session = inner.sessions.get_mut(ufrag)?;

@@ -1,7 +1,9 @@
-//! The two DER structures in `identity.age`, byte for byte: there is one way to write each of them, apart from the
-//! fields that are listed here.
+//! The two DER structures in `identity.age`, byte for byte: there is one way to write each of them,
+//! apart from the fields that are listed here.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+};
 
 use super::report::Class;
 use crate::vault::identity::names_of_key;
@@ -75,7 +77,10 @@ const CERTIFICATE: Shape = Holds(
                         SET,
                         &[Holds(
                             SEQUENCE,
-                            &[Is(OID, NAME_ATTRIBUTE), public(PRINTABLE, "subject", 32, 32)],
+                            &[
+                                Is(OID, NAME_ATTRIBUTE),
+                                public(PRINTABLE, "subject", 32, 32),
+                            ],
                         )],
                     )],
                 ),
@@ -124,11 +129,16 @@ pub(super) struct Part {
 /// Why an identity is not one that this program makes.
 pub(super) type Wrong = &'static str;
 
-/// Takes the certificate and the private key apart, and checks that nothing in them is free: the names are hashes of
-/// the key, the signature verifies, and the private key is the certificate's.
-pub(super) fn identity(certificate: &[u8], private_key: &[u8]) -> Result<(Vec<Part>, Vec<Part>), Wrong> {
-    let certificate_parts = walk(&CERTIFICATE, certificate).ok_or("the certificate has another structure")?;
-    let private_parts = walk(&PRIVATE_KEY, private_key).ok_or("the private key has another structure")?;
+/// Takes the certificate and the private key apart, and checks that nothing in them is free: the
+/// names are hashes of the key, the signature verifies, and the private key is the certificate's.
+pub(super) fn identity(
+    certificate: &[u8],
+    private_key: &[u8],
+) -> Result<(Vec<Part>, Vec<Part>), Wrong> {
+    let certificate_parts =
+        walk(&CERTIFICATE, certificate).ok_or("the certificate has another structure")?;
+    let private_parts =
+        walk(&PRIVATE_KEY, private_key).ok_or("the private key has another structure")?;
     let field = |parts, bytes, name| content_of(parts, bytes, name).ok_or("a field is missing");
     let public_key = field(&certificate_parts, certificate, "public key")?;
     // A bit string begins with the number of unused bits.
@@ -212,13 +222,16 @@ fn structure(parts: &mut Vec<Part>, length: usize) {
     }
 }
 
-/// Tag, bytes of tag and length, content, rest. Definite lengths in as few bytes as possible (X.690 §10.1).
+/// Tag, bytes of tag and length, content, rest. Definite lengths in as few bytes as possible (X.690
+/// §10.1).
 fn element(bytes: &[u8]) -> Option<(u8, usize, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (length, rest) = match rest {
         [n @ 0..=0x7f, rest @ ..] => (usize::from(*n), rest),
         [0x81, n @ 0x80..=0xff, rest @ ..] => (usize::from(*n), rest),
-        [0x82, high @ 1..=0xff, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        [0x82, high @ 1..=0xff, low, rest @ ..] => {
+            (usize::from(u16::from_be_bytes([*high, *low])), rest)
+        }
         _ => return None,
     };
     let head = bytes.len() - rest.len();
@@ -250,7 +263,10 @@ mod tests {
     fn make() -> (Vec<u8>, Vec<u8>) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let identity = Identity::generate(now).expect("made");
-        (identity.certificate_der().to_vec(), identity.private_key_der().to_vec())
+        (
+            identity.certificate_der().to_vec(),
+            identity.private_key_der().to_vec(),
+        )
     }
 
     #[test]
@@ -264,7 +280,10 @@ mod tests {
                 certificate.len()
             );
             assert_eq!(key_parts.iter().map(|p| p.length).sum::<usize>(), key.len());
-            let secret: Vec<_> = key_parts.iter().filter(|p| p.class == Class::LongLivedSecret).collect();
+            let secret: Vec<_> = key_parts
+                .iter()
+                .filter(|p| p.class == Class::LongLivedSecret)
+                .collect();
             assert!(matches!(
                 &secret[..],
                 [Part {
@@ -282,7 +301,10 @@ mod tests {
         for position in 0..certificate.len() {
             let mut changed = certificate.clone();
             changed[position] ^= 1;
-            assert!(identity(&changed, &key).is_err(), "certificate, byte {position}");
+            assert!(
+                identity(&changed, &key).is_err(),
+                "certificate, byte {position}"
+            );
         }
         for position in 0..key.len() {
             let mut changed = key.clone();

@@ -12,8 +12,8 @@ use crate::ids::Ufrag;
 use crate::vault::error::FileFault;
 use crate::vault::files::{Folder, ReadError};
 use crate::vault::layout::{
-    COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, REKEY_COMMITTED, REKEY_PREPARED, SESSIONS, SET_ASIDE,
-    is_temporary, path_in_vault, ufrag_of,
+    COUNTERS, IDENTITY, LOCK, LOST_AND_FOUND, PEERS, REKEY_COMMITTED, REKEY_PREPARED, SESSIONS,
+    SET_ASIDE, is_temporary, path_in_vault, ufrag_of,
 };
 use crate::vault::record::limits;
 
@@ -59,10 +59,15 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
     // First: the peers' boots are compared with its boot.
     let mut names = root.names().map_err(cannot)?;
     names.sort_by_key(|n| (n != IDENTITY, n.clone()));
-    if !names.iter().any(|name| OF_A_VAULT.iter().any(|known| name == known)) {
+    if !names
+        .iter()
+        .any(|name| OF_A_VAULT.iter().any(|known| name == known))
+    {
         return Err(CouldNotLook::NoVault(dir.into()));
     }
-    walk.rekeying = names.iter().any(|n| n == REKEY_COMMITTED || n == REKEY_PREPARED);
+    walk.rekeying = names
+        .iter()
+        .any(|n| n == REKEY_COMMITTED || n == REKEY_PREPARED);
     for name in &names {
         let Some(text) = name.to_str() else {
             walk.stray(&root, name, &shown(name))?;
@@ -130,7 +135,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// An age file: its entry, its header, its content. Gives the content back if it could be opened.
+    /// An age file: its entry, its header, its content. Gives the content back if it could be
+    /// opened.
     fn sealed(
         &mut self,
         folder: &Folder,
@@ -146,7 +152,9 @@ impl Walk<'_> {
         let bytes = match folder.read(file, limit) {
             Ok(bytes) => bytes,
             Err(ReadError::Missing) => return Ok(Ok(None)),
-            Err(ReadError::Fault(FileFault::NotRegular | FileFault::HardLinked)) => return Ok(Ok(None)),
+            Err(ReadError::Fault(FileFault::NotRegular | FileFault::HardLinked)) => {
+                return Ok(Ok(None));
+            }
             Err(ReadError::Fault(FileFault::TooLarge)) => {
                 self.report.finding(
                     "too-large",
@@ -190,15 +198,21 @@ impl Walk<'_> {
         match content {
             Ok(content) => {
                 self.boot = content.as_ref().and_then(|c| c.boot);
-                self.certificates = content.as_ref().map(|c| c.certificates.clone()).unwrap_or_default();
+                self.certificates = content
+                    .as_ref()
+                    .map(|c| c.certificates.clone())
+                    .unwrap_or_default();
                 self.wrong_kind(IDENTITY, content.as_ref(), "identity");
                 Ok(())
             }
             Err(FileFault::NotAge) => Ok(()),
             // In the middle of a rekey, the other key file opens it, and this one the rest.
-            Err(FileFault::ForeignRecipient) if !self.rekeying => Err(CouldNotLook::WrongKey(root.path().into())),
+            Err(FileFault::ForeignRecipient) if !self.rekeying => {
+                Err(CouldNotLook::WrongKey(root.path().into()))
+            }
             Err(fault) => {
-                self.report.finding("cannot-open", IDENTITY, fault.to_string());
+                self.report
+                    .finding("cannot-open", IDENTITY, fault.to_string());
                 Ok(())
             }
         }
@@ -209,7 +223,14 @@ impl Walk<'_> {
             return self.misnamed(folder, name, path);
         }
         self.peers += 1;
-        let content = self.sealed(folder, name, path, Place::Peer, limits::PEER_FILE, Named::As(path))?;
+        let content = self.sealed(
+            folder,
+            name,
+            path,
+            Place::Peer,
+            limits::PEER_FILE,
+            Named::As(path),
+        )?;
         self.judge_peer(path, content);
         Ok(())
     }
@@ -219,9 +240,10 @@ impl Walk<'_> {
             Ok(content) => {
                 self.wrong_kind(path, content.as_ref(), "peer");
                 let named = content.as_ref().into_iter().flat_map(|c| &c.certificates);
-                if !self.certificates.is_empty() && named.clone().any(|one| !self.certificates.contains(one)) {
-                    let text =
-                        "its answer names a certificate that identity.age does not hold: the peer cannot come back";
+                if !self.certificates.is_empty()
+                    && named.clone().any(|one| !self.certificates.contains(one))
+                {
+                    let text = "its answer names a certificate that identity.age does not hold: the peer cannot come back";
                     self.report.finding("no-certificate", path, text);
                 }
                 self.judge_boot(path, content.as_ref(), 0);
@@ -236,8 +258,9 @@ impl Walk<'_> {
         if let (Some(written), Some(last)) = (content.and_then(|c| c.boot), self.boot)
             && written > last.saturating_add(ahead)
         {
-            let text =
-                format!("written in boot {written}, but identity.age says boot {last}: identity.age is an older copy");
+            let text = format!(
+                "written in boot {written}, but identity.age says boot {last}: identity.age is an older copy"
+            );
             self.report.finding("rolled-back", path, text);
         }
     }
@@ -247,7 +270,8 @@ impl Walk<'_> {
             && kind != expected
             && kind != "full-state"
         {
-            self.report.finding("name", path, FileFault::WrongKind.to_string());
+            self.report
+                .finding("name", path, FileFault::WrongKind.to_string());
         }
     }
 
@@ -257,10 +281,20 @@ impl Walk<'_> {
             path,
             "the server could not use it: find out why, then delete it",
         );
-        let ufrag = name.split('.').next().filter(|stem| Ufrag::new(*stem).is_ok());
+        let ufrag = name
+            .split('.')
+            .next()
+            .filter(|stem| Ufrag::new(*stem).is_ok());
         let original = ufrag.map(|ufrag| path_in_vault(&format!("{ufrag}.age")));
         let original = original.as_deref().map_or(Named::ByItself, Named::As);
-        let content = self.sealed(folder, name, path, Place::SetAside, limits::PEER_FILE, original)?;
+        let content = self.sealed(
+            folder,
+            name,
+            path,
+            Place::SetAside,
+            limits::PEER_FILE,
+            original,
+        )?;
         self.judge_peer(path, content);
         Ok(())
     }
@@ -298,7 +332,11 @@ impl Walk<'_> {
 
     /// Earlier certificates are there for the peers that go by them.
     fn unused_certificates(&mut self) {
-        let peers = self.report.files.iter().filter(|file| file.place == Place::Peer);
+        let peers = self
+            .report
+            .files
+            .iter()
+            .filter(|file| file.place == Place::Peer);
         let named: Vec<&String> = peers
             .filter_map(|file| file.content.as_ref())
             .flat_map(|content| &content.certificates)
@@ -310,7 +348,9 @@ impl Walk<'_> {
             .filter(|one| !named.contains(one))
             .count();
         if unused > 0 {
-            let text = format!("{unused} earlier certificates that no peer goes by: a server that runs takes them out");
+            let text = format!(
+                "{unused} earlier certificates that no peer goes by: a server that runs takes them out"
+            );
             self.report.note("unused-certificate", IDENTITY, text);
         }
     }

@@ -1,5 +1,5 @@
-//! What an age file shows without a key (<https://c2sp.org/age>): a strict parser of its own for the header, and
-//! arithmetic for the payload.
+//! What an age file shows without a key (<https://c2sp.org/age>): a strict parser of its own for
+//! the header, and arithmetic for the payload.
 
 use super::report::{AgeFacts, Stanza};
 
@@ -73,7 +73,10 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn fault(&self, why: &'static str) -> NotAge {
-        NotAge { offset: self.at, why }
+        NotAge {
+            offset: self.at,
+            why,
+        }
     }
 
     /// The next line, without its end.
@@ -130,8 +133,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// How many bytes this base64 stands for (RFC 4648 §4, without padding). `None` if it is none, or if the bits after
-/// the last byte are not zero, so that two texts would stand for the same bytes.
+/// How many bytes this base64 stands for (RFC 4648 §4, without padding). `None` if it is none, or
+/// if the bits after the last byte are not zero, so that two texts would stand for the same bytes.
 fn decoded_length(text: &[u8]) -> Option<usize> {
     let digit = |b: &u8| match b {
         b'A'..=b'Z' => Some(b - b'A'),
@@ -165,16 +168,28 @@ mod tests {
     const MAC: &str = "--- ImFXNG4J+N/noUptatbxJkFaMtqsCSn0fxtUR/lct4Y\n";
 
     fn file(middle: &str, payload: usize) -> Vec<u8> {
-        [b"age-encryption.org/v1\n", middle.as_bytes(), &vec![0xff; payload]].concat()
+        [
+            b"age-encryption.org/v1\n",
+            middle.as_bytes(),
+            &vec![0xff; payload],
+        ]
+        .concat()
     }
 
     #[test]
     fn all_parts_add_up_to_the_size() {
-        for payload in [32, 33, 16 + 16 + 65_536, 16 + 32 + 65_536 + 1, 16 + 48 + 2 * 65_536 + 9] {
+        for payload in [
+            32,
+            33,
+            16 + 16 + 65_536,
+            16 + 32 + 65_536 + 1,
+            16 + 48 + 2 * 65_536 + 9,
+        ] {
             let filler = format!("-> ab-grease x y\n{}\n{}\n", "A".repeat(64), "AAAA");
             let bytes = file(&format!("{X25519}{filler}{MAC}"), payload);
             let facts = parse(&bytes).expect("age");
-            let sum = facts.header_bytes + facts.nonce_bytes + facts.plaintext_bytes + facts.tag_bytes;
+            let sum =
+                facts.header_bytes + facts.nonce_bytes + facts.plaintext_bytes + facts.tag_bytes;
             assert_eq!(sum, bytes.len());
             let stanzas: usize = facts.stanzas.iter().map(|s| s.bytes).sum();
             assert_eq!(22 + stanzas + MAC.len(), facts.header_bytes);
@@ -192,20 +207,35 @@ mod tests {
             (file(&good, 16 + 65_552 + 16), "the last chunk"),
             (file(&good, 16 + 65_552 + 15), "the last chunk"),
             (file(X25519, 0), "no end"),
-            (file(&good.replace("--- I", "---I"), 32), "neither a recipient"),
+            (
+                file(&good.replace("--- I", "---I"), 32),
+                "neither a recipient",
+            ),
             (file(&good.replace("t4Y", "t4Z"), 32), "header MAC"),
             (file(&good.replace("t4Y", "t4Y="), 32), "header MAC"),
             (file(&good.replace("mbSg", "mbSh"), 32), "X25519 stanza"),
-            (file(&good.replace("X25519 ", "X25519  "), 32), "empty or unprintable"),
+            (
+                file(&good.replace("X25519 ", "X25519  "), 32),
+                "empty or unprintable",
+            ),
             (file(&good.replace("JLA\n", "JLA\r\n"), 32), "not base64"),
             (
-                file(&good.replace("JLA\n", &format!("JLA{}\n", "A".repeat(64))), 32),
+                file(
+                    &good.replace("JLA\n", &format!("JLA{}\n", "A".repeat(64))),
+                    32,
+                ),
                 "not base64",
             ),
-            (file(&format!("-> \u{7f}\n\n{MAC}"), 32), "empty or unprintable"),
+            (
+                file(&format!("-> \u{7f}\n\n{MAC}"), 32),
+                "empty or unprintable",
+            ),
             ([b"x", &*file(&good, 32)].concat(), "version line"),
             (b"".to_vec(), "version line"),
-            (b"-----BEGIN AGE ENCRYPTED FILE-----\n".to_vec(), "version line"),
+            (
+                b"-----BEGIN AGE ENCRYPTED FILE-----\n".to_vec(),
+                "version line",
+            ),
         ] {
             let fault = parse(&bad).expect_err("refused");
             assert!(fault.why.contains(why), "{fault:?}, not {why}");

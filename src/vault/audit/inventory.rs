@@ -12,8 +12,8 @@ use crate::vault::error::FileFault;
 use crate::vault::identity::hex;
 use crate::vault::layout::{COUNTERS, IDENTITY, file_name, path_in_vault};
 use crate::vault::record::{
-    CertificateRecord, FULL_STATE_BIT, Header, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord, SCHEMA, full_state,
-    limits,
+    CertificateRecord, FULL_STATE_BIT, Header, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord,
+    SCHEMA, full_state, limits,
 };
 use crate::vault::seal::{MacKey, decode, decode_of_any_kind};
 
@@ -21,7 +21,8 @@ use crate::vault::seal::{MacKey, decode, decode_of_any_kind};
 #[path = "../../full_state/audit.rs"]
 mod session_state;
 
-/// Shows values, or short hashes of them under a key, so that equal values can be told but not guessed.
+/// Shows values, or short hashes of them under a key, so that equal values can be told but not
+/// guessed.
 pub(super) struct Redactor {
     pub key: MacKey,
     pub reveal: bool,
@@ -34,7 +35,11 @@ impl Redactor {
         }
         match std::str::from_utf8(bytes) {
             // Escaped: what is in a file is not to be trusted on a terminal.
-            Ok(text) if !text.chars().any(|c| c.is_control() && !"\r\n\t".contains(c)) => {
+            Ok(text)
+                if !text
+                    .chars()
+                    .any(|c| c.is_control() && !"\r\n\t".contains(c)) =>
+            {
                 text.escape_debug().to_string()
             }
             _ => hex(bytes),
@@ -47,11 +52,13 @@ pub(super) struct Inventory {
     pub items: Vec<Item>,
     /// If it has one that is ours.
     pub header: Option<Header>,
-    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what nobody knows.
+    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what
+    /// nobody knows.
     pub kind: Option<&'static str>,
     /// The file name that the content belongs to.
     pub name: Option<String>,
-    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the one that a peer's answer names.
+    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the one that a
+    /// peer's answer names.
     pub certificates: Vec<String>,
     /// A peer's, in seconds since the Unix epoch.
     pub joined_at: Option<u64>,
@@ -106,7 +113,10 @@ impl Builder<'_> {
             .starts_with(&MAGIC)
             .then(|| bincode::serde::decode_from_slice(content, bounded));
         let Some(Ok((header, used))) = header else {
-            self.finding("not-ours", "it does not begin as a plaintext of rekindle does");
+            self.finding(
+                "not-ours",
+                "it does not begin as a plaintext of rekindle does",
+            );
             return false;
         };
         let header: Header = header;
@@ -117,10 +127,12 @@ impl Builder<'_> {
         self.header(&header);
         let fault = match header.kind {
             _ if header.schema != SCHEMA => FileFault::Schema(header.schema),
-            kind if is_identity(kind) => match decode_of_any_kind::<_, { limits::PEER_FILE }>(content) {
-                Ok((_, record)) => return self.identity(&record),
-                Err(fault) => fault,
-            },
+            kind if is_identity(kind) => {
+                match decode_of_any_kind::<_, { limits::PEER_FILE }>(content) {
+                    Ok((_, record)) => return self.identity(&record),
+                    Err(fault) => fault,
+                }
+            }
             kind if kind & FULL_STATE_BIT != 0 => {
                 self.session_state(kind, content);
                 return true;
@@ -155,7 +167,8 @@ impl Builder<'_> {
         self.number("schema", Class::Public, schema);
         self.number("kind", Class::Public, kind);
         self.number("boot", Class::Public, boot);
-        // When a peer joined, moved or had media says something about a person; when the server started does not.
+        // When a peer joined, moved or had media says something about a person; when the server
+        // started does not.
         let class = if is_identity(*kind) {
             Class::Public
         } else {
@@ -169,8 +182,8 @@ impl Builder<'_> {
         }
     }
 
-    /// What full-state mode writes besides: all of it is there for the sake of keys that must not be on disk. What each byte is only a
-    /// build that has that mode can say.
+    /// What full-state mode writes besides: all of it is there for the sake of keys that must not
+    /// be on disk. What each byte is only a build that has that mode can say.
     fn session_state(&mut self, kind: u8, content: &[u8]) {
         let text = match kind {
             full_state::SESSION => {
@@ -220,7 +233,9 @@ impl Builder<'_> {
             certificate,
             private_key,
         } = record;
-        self.inventory.certificates.push(hex(sha256(certificate).as_ref()));
+        self.inventory
+            .certificates
+            .push(hex(sha256(certificate).as_ref()));
         let parts = der::identity(certificate, private_key);
         let (certificate_parts, private_parts) = match parts {
             Ok((certificate, private)) => (Some(certificate), Some(private)),
@@ -231,9 +246,18 @@ impl Builder<'_> {
         };
         for (name, bytes, parts, class) in [
             ("certificate", certificate, certificate_parts, Class::Public),
-            ("private_key", private_key, private_parts, Class::LongLivedSecret),
+            (
+                "private_key",
+                private_key,
+                private_parts,
+                Class::LongLivedSecret,
+            ),
         ] {
-            self.number(&format!("{prefix}{name}.length"), Class::Public, &bytes.len());
+            self.number(
+                &format!("{prefix}{name}.length"),
+                Class::Public,
+                &bytes.len(),
+            );
             // Without parts it is one piece, of the gravest class that could be in it.
             let whole = vec![der::Part {
                 length: bytes.len(),
@@ -288,15 +312,26 @@ impl Builder<'_> {
             let Some(judged) = sdp::judge(side, line) else {
                 self.finding(
                     "unaccounted",
-                    format!("line {} of the {field} is no line of a session description", index + 1),
+                    format!(
+                        "line {} of the {field} is no line of a session description",
+                        index + 1
+                    ),
                 );
-                self.put(&format!("{field}[{index}] ?"), Class::Unaccounted, line.as_bytes());
+                self.put(
+                    &format!("{field}[{index}] ?"),
+                    Class::Unaccounted,
+                    line.as_bytes(),
+                );
                 continue;
             };
             if judged.class == Class::Forbidden {
                 self.finding(
                     "forbidden",
-                    format!("line {} of the {field}, {}, carries a key", index + 1, judged.label),
+                    format!(
+                        "line {} of the {field}, {}, carries a key",
+                        index + 1,
+                        judged.label
+                    ),
                 );
             }
             if !judged.known {
@@ -314,8 +349,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A number in bincode's encoding. Those of class public are shown as they are, and the time of writing too, since
-    /// the report says it anyway.
+    /// A number in bincode's encoding. Those of class public are shown as they are, and the time of
+    /// writing too, since the report says it anyway.
     fn number(&mut self, field: &str, class: Class, number: &(impl Serialize + ToString)) {
         let length = encoded(number).len();
         if class == Class::Public || field == "written_at" || self.redactor.reveal {

@@ -1,8 +1,9 @@
-//! `rekindle audit`: says of every byte that is persisted what it is, and whether it should be there.
+//! `rekindle audit`: says of every byte that is persisted what it is, and whether it should be
+//! there.
 //!
-//! It shares the cryptography and the schema with the server, and nothing else: the age header, the DER structures and
-//! the session descriptions are parsed here by code of its own. An independent decoder in Python
-//! (`tests/persisted_format/decode.py`) must agree with it.
+//! It shares the cryptography and the schema with the server, and nothing else: the age header, the
+//! DER structures and the session descriptions are parsed here by code of its own. An independent
+//! decoder in Python (`tests/persisted_format/decode.py`) must agree with it.
 
 mod der;
 mod folder;
@@ -19,8 +20,8 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 pub use report::{
-    AgeFacts, Class, Content, FileReport, Finding, Item, Lock, MacVerdict, OpenedBy, Place, RecipientFacts, Report,
-    Stanza, VaultFacts, Verdict,
+    AgeFacts, Class, Content, FileReport, Finding, Item, Lock, MacVerdict, OpenedBy, Place,
+    RecipientFacts, Report, Stanza, VaultFacts, Verdict,
 };
 
 use super::KeyError;
@@ -41,7 +42,8 @@ pub struct Options {
     pub target: PathBuf,
     /// Without one, only what the files show from outside.
     pub key_file: Option<PathBuf>,
-    /// The path inside the vault that a file or plaintext had (such as `peers/<ufrag>.age`), where it cannot be told.
+    /// The path inside the vault that a file or plaintext had (such as `peers/<ufrag>.age`), where
+    /// it cannot be told.
     pub name: Option<String>,
     /// Show values instead of short hashes.
     pub reveal: bool,
@@ -73,8 +75,13 @@ pub enum CouldNotLook {
 /// Audits a vault, a file or a plaintext; `input` is read when the target is `-`. Changes nothing.
 ///
 /// # Errors
-/// [`CouldNotLook`] when there is nothing to judge. All that is wrong with what was looked at is in the report.
-pub fn audit(options: &Options, input: &mut dyn Read, now: SystemTime) -> Result<Report, CouldNotLook> {
+/// [`CouldNotLook`] when there is nothing to judge. All that is wrong with what was looked at is in
+/// the report.
+pub fn audit(
+    options: &Options,
+    input: &mut dyn Read,
+    now: SystemTime,
+) -> Result<Report, CouldNotLook> {
     let keys = options
         .key_file
         .as_deref()
@@ -93,7 +100,11 @@ pub fn audit(options: &Options, input: &mut dyn Read, now: SystemTime) -> Result
         now: unix_seconds(now),
     };
     let target = &*options.target;
-    let report = Report::new(&target.to_string_lossy(), look.keys.is_some(), options.reveal);
+    let report = Report::new(
+        &target.to_string_lossy(),
+        look.keys.is_some(),
+        options.reveal,
+    );
     let report = if target == Path::new("-") {
         audit_plaintext(options, &look, input, report)?
     } else if target.is_dir() {
@@ -112,7 +123,9 @@ fn audit_plaintext(
     mut report: Report,
 ) -> Result<Report, CouldNotLook> {
     let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::PEER_FILE + 1));
-    let read = input.take(limits::COUNTERS_FILE as u64 + 1).read_to_end(&mut plaintext);
+    let read = input
+        .take(limits::COUNTERS_FILE as u64 + 1)
+        .read_to_end(&mut plaintext);
     read.map_err(|cause| CouldNotLook::Unreadable {
         path: "-".into(),
         cause,

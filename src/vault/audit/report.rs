@@ -1,4 +1,5 @@
-//! What an audit found, as it goes into `--json`. The fields are described in `threat-model/persisted-format.md`.
+//! What an audit found, as it goes into `--json`. The fields are described in
+//! `threat-model/persisted-format.md`.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,8 @@ pub struct Item {
     pub field: String,
     /// Its class.
     pub class: Class,
-    /// `#` and 32 bits of a keyed hash, or the value itself: a number of class public, or anything with `--reveal`.
+    /// `#` and 32 bits of a keyed hash, or the value itself: a number of class public, or anything
+    /// with `--reveal`.
     pub value: String,
 }
 
@@ -75,7 +77,8 @@ pub struct Stanza {
     pub bytes: usize,
 }
 
-/// What an age file shows without a key. Header, nonce, plaintext and tags add up to the file's size.
+/// What an age file shows without a key. Header, nonce, plaintext and tags add up to the file's
+/// size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgeFacts {
     /// `v1`.
@@ -122,14 +125,15 @@ pub struct Content {
     pub name: Option<String>,
     /// Version of the schema.
     pub schema: Option<u8>,
-    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what nobody knows.
+    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what
+    /// nobody knows.
     pub kind: Option<&'static str>,
     /// The boot it was written in.
     pub boot: Option<u64>,
     /// Seconds since the Unix epoch.
     pub written_at: Option<u64>,
-    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the current one first; the one that a
-    /// peer's answer names.
+    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the current
+    /// one first; the one that a peer's answer names.
     pub certificates: Vec<String>,
     /// Of the MAC.
     pub mac: MacVerdict,

@@ -21,8 +21,8 @@ pub(super) struct Line {
     pub known: bool,
 }
 
-/// Attributes that browsers and this server write, from RFC 8866, 8839, 8829, 8122, 3264, 4585, 5576, 5888, 8285,
-/// 5761, 8858, 8841, 8830, 8853, 8851, 4568 (`crypto`) and libwebrtc.
+/// Attributes that browsers and this server write, from RFC 8866, 8839, 8829, 8122, 3264, 4585,
+/// 5576, 5888, 8285, 5761, 8858, 8841, 8830, 8853, 8851, 4568 (`crypto`) and libwebrtc.
 const KNOWN: &[&str] = &[
     "bundle-only",
     "candidate",
@@ -97,7 +97,11 @@ pub(super) fn judge(side: Side, line: &str) -> Option<Line> {
     let kind = char::from(*kind);
     if kind != 'a' {
         // k= carried keys (RFC 4566 §5.12, removed by RFC 8866).
-        let class = if kind == 'k' { Class::Forbidden } else { otherwise };
+        let class = if kind == 'k' {
+            Class::Forbidden
+        } else {
+            otherwise
+        };
         return Some(Line {
             label: format!("{kind}="),
             class,
@@ -124,7 +128,8 @@ pub(super) fn judge(side: Side, line: &str) -> Option<Line> {
     })
 }
 
-/// The certificate that an answer names in its first `a=fingerprint:sha-256` line, in small hexadecimal digits.
+/// The certificate that an answer names in its first `a=fingerprint:sha-256` line, in small
+/// hexadecimal digits.
 pub(super) fn certificate(answer: &str) -> Option<String> {
     let value = answer
         .lines()
@@ -160,7 +165,11 @@ mod tests {
                 "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n",
                 Class::Public,
             ),
-            (Side::Offer, "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", Class::PersonalData),
+            (
+                Side::Offer,
+                "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
+                Class::PersonalData,
+            ),
         ] {
             let judged = judge(side, line).expect("a line");
             assert_eq!(judged.class, class, "{line}");
@@ -172,7 +181,10 @@ mod tests {
     fn what_is_not_known_is_said_and_never_shown() {
         let judged = judge(Side::Answer, "a=x-secret:0123\r\n").expect("a line");
         assert_eq!((judged.label.as_str(), judged.known), ("a=x-secret", false));
-        assert_eq!(judge(Side::Answer, "a=\u{1b}[31m").expect("a line").label, "a=?");
+        assert_eq!(
+            judge(Side::Answer, "a=\u{1b}[31m").expect("a line").label,
+            "a=?"
+        );
         assert_eq!(
             judge(Side::Answer, &format!("a={}", "k".repeat(99)))
                 .expect("a line")

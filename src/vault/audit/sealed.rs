@@ -57,7 +57,11 @@ impl Look {
         let age = match header::parse(file) {
             Ok(age) => age,
             Err(fault) => {
-                report.finding("not-age", path, format!("byte {}: {}", fault.offset, fault.why));
+                report.finding(
+                    "not-age",
+                    path,
+                    format!("byte {}: {}", fault.offset, fault.why),
+                );
                 return (None, Err(FileFault::NotAge));
             }
         };
@@ -125,7 +129,10 @@ impl Look {
             MacVerdict::Right => {}
         }
         let written_at = inventory.header.map(|h| h.written_at);
-        for (what, time) in [("written", written_at), ("a peer joined", inventory.joined_at)] {
+        for (what, time) in [
+            ("written", written_at),
+            ("a peer joined", inventory.joined_at),
+        ] {
             if let Some(time) = time.filter(|t| *t > self.now.saturating_add(CLOCK_TOLERANCE)) {
                 report.note(
                     "clock",
@@ -147,8 +154,14 @@ impl Look {
         }
     }
 
-    /// The MAC is under the key of the identity that opened the file; for a plaintext, of any of them.
-    fn judge_mac(&self, plaintext: &[u8], name: Option<&str>, opened_by: Option<&OpenedBy>) -> MacVerdict {
+    /// The MAC is under the key of the identity that opened the file; for a plaintext, of any of
+    /// them.
+    fn judge_mac(
+        &self,
+        plaintext: &[u8],
+        name: Option<&str>,
+        opened_by: Option<&OpenedBy>,
+    ) -> MacVerdict {
         let (Some(keys), Some(name)) = (&self.keys, name) else {
             return MacVerdict::Unchecked;
         };
@@ -158,11 +171,15 @@ impl Look {
             None => &keys[..],
         };
         let right = keys.iter().any(|key| key.mac_is_right(name, content, mac));
-        if right { MacVerdict::Right } else { MacVerdict::Wrong }
+        if right {
+            MacVerdict::Right
+        } else {
+            MacVerdict::Wrong
+        }
     }
 
-    /// One X25519 recipient and perhaps one stanza of filler, and nothing else: whoever is another recipient reads
-    /// the file, and what is in other stanzas nobody can tell.
+    /// One X25519 recipient and perhaps one stanza of filler, and nothing else: whoever is another
+    /// recipient reads the file, and what is in other stanzas nobody can tell.
     fn judge_stanzas(&self, report: &mut Report, path: &str, age: &AgeFacts) {
         let (mut recipients, mut filler) = (0, 0);
         for stanza in &age.stanzas {

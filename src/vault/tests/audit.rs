@@ -16,7 +16,8 @@ pub(super) fn options(place: &Place) -> Options {
     }
 }
 
-/// Audits; the report must be as its schema says, and of a vault, the independent decoder must say the same.
+/// Audits; the report must be as its schema says, and of a vault, the independent decoder must say
+/// the same.
 pub(super) fn look(options: &Options) -> Report {
     let report = audit(options, &mut &b""[..], now()).expect("could look");
     schema::must_fit(&serde_json::to_value(&report).expect("JSON"));
@@ -25,12 +26,19 @@ pub(super) fn look(options: &Options) -> Report {
 }
 
 pub(super) fn codes(report: &Report) -> Vec<(&str, &str)> {
-    report.findings.iter().map(|f| (f.code, f.file.as_str())).collect()
+    report
+        .findings
+        .iter()
+        .map(|f| (f.code, f.file.as_str()))
+        .collect()
 }
 
 pub(super) fn plaintext_of(place: &Place, path: &str) -> Vec<u8> {
     let file = fs::read(place.vault_path().join(path)).expect("read");
-    decrypt(&place.keys().keys, &file).expect("decrypts").0.to_vec()
+    decrypt(&place.keys().keys, &file)
+        .expect("decrypts")
+        .0
+        .to_vec()
 }
 
 #[test]
@@ -39,10 +47,19 @@ fn a_clean_vault_has_a_clean_report_that_accounts_for_every_byte() {
     let report = look(&options(&place));
     assert_eq!((report.verdict, codes(&report)), (Verdict::Clean, vec![]));
     let vault = report.vault.as_ref().expect("a vault");
-    assert_eq!((vault.boot, vault.peers, vault.lock), (Some(1), 2, Lock::Free));
-    assert_eq!(vault.recipients.iter().map(|r| r.files).collect::<Vec<_>>(), [3]);
+    assert_eq!(
+        (vault.boot, vault.peers, vault.lock),
+        (Some(1), 2, Lock::Free)
+    );
+    assert_eq!(
+        vault.recipients.iter().map(|r| r.files).collect::<Vec<_>>(),
+        [3]
+    );
     for file in report.files.iter().filter(|f| f.age.is_some()) {
-        let (age, content) = (file.age.as_ref().expect("age"), file.content.as_ref().expect("content"));
+        let (age, content) = (
+            file.age.as_ref().expect("age"),
+            file.content.as_ref().expect("content"),
+        );
         let outside = age.header_bytes + age.nonce_bytes + age.plaintext_bytes + age.tag_bytes;
         assert_eq!(outside as u64, file.size);
         let mut at = 0;
@@ -61,7 +78,16 @@ fn a_clean_vault_has_a_clean_report_that_accounts_for_every_byte() {
 #[test]
 fn values_are_shown_only_when_asked_for() {
     let place = Place::with_peers(&["somebody00"]);
-    let secret = super::super::identity::hex(place.open().identity.private_key_der().split_at(36).1.split_at(32).0);
+    let secret = super::super::identity::hex(
+        place
+            .open()
+            .identity
+            .private_key_der()
+            .split_at(36)
+            .1
+            .split_at(32)
+            .0,
+    );
     let hidden = serde_json::to_string(&look(&options(&place))).expect("JSON");
     let shown = serde_json::to_string(&look(&Options {
         reveal: true,
@@ -102,7 +128,11 @@ fn without_a_key_the_outside_is_judged() {
     };
     let report = look(&outside);
     assert_eq!(report.verdict, Verdict::Clean);
-    let peer = report.files.iter().find(|f| f.path == PEER).expect("the peer");
+    let peer = report
+        .files
+        .iter()
+        .find(|f| f.path == PEER)
+        .expect("the peer");
     let age = peer.age.as_ref().expect("age");
     assert_eq!(age.stanzas[0].kind, "X25519");
     assert!(peer.content.is_none());
@@ -121,8 +151,14 @@ fn a_vault_in_use_is_clean_and_said_to_be_in_use() {
         (Verdict::Clean, Lock::Held)
     );
     // And the lock is still the server's.
-    opened.vault.save(&record("somebody00"), now()).expect("saved");
-    assert_eq!(look(&options(&place)).vault.expect("a vault").lock, Lock::Held);
+    opened
+        .vault
+        .save(&record("somebody00"), now())
+        .expect("saved");
+    assert_eq!(
+        look(&options(&place)).vault.expect("a vault").lock,
+        Lock::Held
+    );
 }
 
 #[test]
@@ -131,12 +167,24 @@ fn files_under_an_old_key_are_told() {
     let old = fs::read_to_string(place.key_path()).expect("read");
     let new = place.dir.path().join("new.txt");
     KeyFile::generate(&new).expect("made");
-    fs::write(place.key_path(), fs::read_to_string(&new).expect("read") + &old).expect("written");
-    place.open().vault.save(&record("elsebody00"), now()).expect("saved");
+    fs::write(
+        place.key_path(),
+        fs::read_to_string(&new).expect("read") + &old,
+    )
+    .expect("written");
+    place
+        .open()
+        .vault
+        .save(&record("elsebody00"), now())
+        .expect("saved");
     let report = look(&options(&place));
     assert_eq!(report.verdict, Verdict::Clean);
     assert_eq!(
-        report.notes.iter().map(|n| (n.code, &*n.file)).collect::<Vec<_>>(),
+        report
+            .notes
+            .iter()
+            .map(|n| (n.code, &*n.file))
+            .collect::<Vec<_>>(),
         [("old-key", PEER)]
     );
     assert_eq!(
@@ -165,7 +213,10 @@ fn one_file_and_a_plaintext_are_judged_by_themselves() {
             });
             assert_eq!(report.verdict, Verdict::Clean, "{:?}", report.findings);
             let content = report.files[0].content.as_ref().expect("content");
-            assert_eq!((content.mac, content.name.as_deref()), (MacVerdict::Right, Some(name)));
+            assert_eq!(
+                (content.mac, content.name.as_deref()),
+                (MacVerdict::Right, Some(name))
+            );
         }
         let plaintext = plaintext_of(&place, path);
         let stdin = Options {
@@ -224,7 +275,10 @@ fn any_plaintext_is_accounted_for_or_found_and_nothing_panics() {
     for plaintext in changed {
         let report = audit(&stdin, &mut &plaintext[..], now()).expect("could look");
         let content = report.files[0].content.as_ref().expect("content");
-        assert_eq!(content.items.iter().map(|i| i.length).sum::<usize>(), plaintext.len());
+        assert_eq!(
+            content.items.iter().map(|i| i.length).sum::<usize>(),
+            plaintext.len()
+        );
         let strange = content.items.iter().any(|i| i.class >= Class::Forbidden);
         assert!(!strange || report.verdict == Verdict::Findings);
     }

@@ -53,7 +53,12 @@ fn damage_of_every_kind_is_found() {
     finds(&[("mac", PEER)], |place| {
         let recipient = place.keys().recipients().next().expect("one");
         let header = Header::new(Kind::Peer, 1, 1_800_000_000);
-        let forged = seal_peer(&SealingKey::forger(&recipient), PEER, &header, &record("somebody00"));
+        let forged = seal_peer(
+            &SealingKey::forger(&recipient),
+            PEER,
+            &header,
+            &record("somebody00"),
+        );
         fs::write(path(place), forged).expect("written");
     });
     finds(&[("mac", PEER), ("name", PEER)], |place| {
@@ -93,16 +98,26 @@ fn bytes_that_mean_nothing_are_found() {
     });
     finds(&[("unaccounted", PEER)], |place| {
         reseal(place, |content| {
-            let at = content.windows(5).position(|w| w == b"a=can").expect("found");
+            let at = content
+                .windows(5)
+                .position(|w| w == b"a=can")
+                .expect("found");
             content[at + 1] = b':';
         });
     });
-    finds(&[("not-ours", PEER)], |place| reseal(place, |content| content[0] = 0));
-    finds(&[("schema", PEER)], |place| reseal(place, |content| content[8] = 9));
+    finds(&[("not-ours", PEER)], |place| {
+        reseal(place, |content| content[0] = 0)
+    });
+    finds(&[("schema", PEER)], |place| {
+        reseal(place, |content| content[8] = 9)
+    });
     finds(&[("not-ours", PEER)], |place| reseal(place, Vec::clear));
     finds(&[("unfit", PEER)], |place| {
         reseal(place, |content| {
-            let at = content.windows(5).position(|w| w == b"lobby").expect("found");
+            let at = content
+                .windows(5)
+                .position(|w| w == b"lobby")
+                .expect("found");
             content[at] = 7;
         });
     });
@@ -117,25 +132,42 @@ fn session_keys_are_found() {
     let report = finds(&[("forbidden", PEER)], |place| {
         reseal(place, |content| {
             // An attribute as long as another that is there, so that the lengths stay.
-            let at = content.windows(11).position(|w| w == b"a=candidate").expect("found");
+            let at = content
+                .windows(11)
+                .position(|w| w == b"a=candidate")
+                .expect("found");
             content[at..at + 11].copy_from_slice(b"a=crypto:1 ");
         });
     });
-    let line = record("somebody00").offer.lines().last().expect("a line").len() + 2;
-    assert_eq!(report.totals["forbidden"], line as u64, "the line, and nothing else");
+    let line = record("somebody00")
+        .offer
+        .lines()
+        .last()
+        .expect("a line")
+        .len()
+        + 2;
+    assert_eq!(
+        report.totals["forbidden"], line as u64,
+        "the line, and nothing else"
+    );
 }
 
 #[test]
 fn an_identity_that_this_program_did_not_make_is_found() {
     let place = Place::with_peers(&[]);
     let key = rcgen::KeyPair::generate().expect("a key");
-    let certificate = rcgen::CertificateParams::new(vec!["example.org".into()]).expect("parameters");
+    let certificate =
+        rcgen::CertificateParams::new(vec!["example.org".into()]).expect("parameters");
     let certificate = certificate.self_signed(&key).expect("signed");
     let identity = Identity::from_der(certificate.der(), key.serialized_der());
     let header = Header::new(Kind::Identity, 1, 1_800_000_000);
     let sealing = place.keys().keys[0].sealing();
-    let sealed =
-        super::super::seal::seal_identity(&sealing, "identity.age", &header, &Identities::new(identity).record());
+    let sealed = super::super::seal::seal_identity(
+        &sealing,
+        "identity.age",
+        &header,
+        &Identities::new(identity).record(),
+    );
     fs::write(place.vault_path().join("identity.age"), sealed).expect("written");
     let report = look(&options(&place));
     assert_eq!(codes(&report), [("certificate", "identity.age")]);
@@ -149,7 +181,11 @@ fn an_identity_that_this_program_did_not_make_is_found() {
 fn a_rolled_back_identity_is_found() {
     let place = Place::with_peers(&["beforehand"]);
     let old = fs::read(place.vault_path().join("identity.age")).expect("read");
-    place.open().vault.save(&record("somebody00"), now()).expect("saved");
+    place
+        .open()
+        .vault
+        .save(&record("somebody00"), now())
+        .expect("saved");
     assert_eq!(codes(&look(&options(&place))), []);
     fs::write(place.vault_path().join("identity.age"), old).expect("written");
     assert_eq!(codes(&look(&options(&place))), [("rolled-back", PEER)]);
@@ -186,7 +222,8 @@ fn other_recipients_and_strange_stanzas_are_found() {
     let theirs = age::x25519::Identity::generate().to_public();
     let puts = |recipients: &[&dyn age::Recipient]| {
         let mut file = Vec::new();
-        let encryptor = age::Encryptor::with_recipients(recipients.iter().copied()).expect("recipients");
+        let encryptor =
+            age::Encryptor::with_recipients(recipients.iter().copied()).expect("recipients");
         let mut writer = encryptor.wrap_output(&mut file).expect("written");
         std::io::Write::write_all(&mut writer, &plaintext).expect("written");
         writer.finish().expect("written");
@@ -196,9 +233,17 @@ fn other_recipients_and_strange_stanzas_are_found() {
     puts(&[&ours]);
     assert_eq!(codes(&look(&options(&place))), []);
     puts(&[&ours, &Filler("one-grease")]);
-    assert_eq!(codes(&look(&options(&place))), [("stanza", PEER)], "filler twice");
+    assert_eq!(
+        codes(&look(&options(&place))),
+        [("stanza", PEER)],
+        "filler twice"
+    );
     puts(&[&ours, &Filler("ours")]);
-    assert_eq!(codes(&look(&options(&place))), [("stanza", PEER)], "an unknown type");
+    assert_eq!(
+        codes(&look(&options(&place))),
+        [("stanza", PEER)],
+        "an unknown type"
+    );
     puts(&[&Filler("one-grease")]);
     assert_eq!(
         codes(&look(&options(&place))),
@@ -208,7 +253,14 @@ fn other_recipients_and_strange_stanzas_are_found() {
     puts(&[&ours, &theirs]);
     assert_eq!(codes(&look(&options(&place))), [("stanza", PEER)]);
     // Only the auditor minds: the record is ours and right.
-    assert!(place.open().reader.read(&ufrag("somebody00")).expect("read").is_some());
+    assert!(
+        place
+            .open()
+            .reader
+            .read(&ufrag("somebody00"))
+            .expect("read")
+            .is_some()
+    );
 }
 
 #[test]
@@ -221,10 +273,18 @@ fn a_plaintext_larger_than_any_of_its_kind_is_found() {
         ..options(&place)
     };
     let report = audit(&stdin, &mut &plaintext[..], now()).expect("could look");
-    assert!(codes(&report).contains(&("too-large", "-")), "{:?}", report.findings);
+    assert!(
+        codes(&report).contains(&("too-large", "-")),
+        "{:?}",
+        report.findings
+    );
     // Of what never ends, only so much is read.
     let report = audit(&stdin, &mut std::io::repeat(b'R'), now()).expect("could look");
-    assert!(codes(&report).contains(&("too-large", "-")), "{:?}", report.findings);
+    assert!(
+        codes(&report).contains(&("too-large", "-")),
+        "{:?}",
+        report.findings
+    );
 }
 
 #[test]
@@ -234,7 +294,11 @@ fn a_time_that_is_yet_to_come_is_noted() {
         let then = now() - Duration::from_secs(before);
         let report = audit(&options(&place), &mut &b""[..], then).expect("could look");
         assert_eq!(report.verdict, Verdict::Clean, "clocks differ");
-        report.notes.iter().filter(|note| note.code == "clock").count()
+        report
+            .notes
+            .iter()
+            .filter(|note| note.code == "clock")
+            .count()
     };
     assert_eq!(looked(86_000), 0, "less than a day");
     // The identity, and the peer's record with the time it joined.

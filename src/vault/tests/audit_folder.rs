@@ -1,4 +1,5 @@
-//! What the auditor finds in the vault's folder, whatever its files hold: strays, names, modes, attributes, half-written files.
+//! What the auditor finds in the vault's folder, whatever its files hold: strays, names, modes,
+//! attributes, half-written files.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +25,11 @@ fn chmod(path: &Path, mode: u32) {
 #[test]
 fn what_does_not_belong_there_is_found() {
     finds(
-        &[("stray", "notes.txt"), ("stray", "peers/..age"), ("stray", "peers/x")],
+        &[
+            ("stray", "notes.txt"),
+            ("stray", "peers/..age"),
+            ("stray", "peers/x"),
+        ],
         |place| {
             for name in ["notes.txt", "peers/x", "peers/..age"] {
                 put(&place.vault_path().join(name), 0o600);
@@ -51,7 +56,14 @@ fn what_does_not_belong_there_is_found() {
         |place| {
             let file = fs::read(place.vault_path().join(PEER)).expect("read");
             fs::write(place.vault_path().join(PEER), &file[..file.len() - 1]).expect("written");
-            assert_eq!(place.open().reader.read(&ufrag("somebody00")).expect("read"), None);
+            assert_eq!(
+                place
+                    .open()
+                    .reader
+                    .read(&ufrag("somebody00"))
+                    .expect("read"),
+                None
+            );
         },
     );
     finds(&[("interrupted-rekey", "rekey")], |place| {
@@ -64,7 +76,12 @@ fn what_does_not_belong_there_is_found() {
 fn extended_attributes_are_found() {
     let place = Place::with_peers(&["somebody00"]);
     let path = place.vault_path().join(PEER);
-    let set = rustix::fs::setxattr(&path, "user.note", b"hidden", rustix::fs::XattrFlags::empty());
+    let set = rustix::fs::setxattr(
+        &path,
+        "user.note",
+        b"hidden",
+        rustix::fs::XattrFlags::empty(),
+    );
     if let Err(error) = set {
         println!("skipped: this file system takes no extended attributes: {error}");
         return;
@@ -77,8 +94,14 @@ fn a_name_that_is_no_text_is_a_stray_and_stops_nobody() {
     let named = |bytes: &'static [u8]| Path::new(OsStr::from_bytes(bytes));
     let spoil = |place: &Place| {
         put(&place.vault_path().join(named(b".tmp-\xff")), 0o600);
-        put(&place.vault_path().join("peers").join(named(b"\xfe.age")), 0o600);
-        put(&place.vault_path().join("peers").join(named(b".tmp-\xff")), 0o600);
+        put(
+            &place.vault_path().join("peers").join(named(b"\xfe.age")),
+            0o600,
+        );
+        put(
+            &place.vault_path().join("peers").join(named(b".tmp-\xff")),
+            0o600,
+        );
     };
     let report = finds(
         &[
@@ -112,12 +135,17 @@ fn what_lies_in_lost_and_found_is_found() {
         fs::create_dir(path(place)).expect("made");
         chmod(&path(place), 0o700);
     };
-    finds(&[("not-regular", "lost+found")], |place| put(&path(place), 0o600));
-    finds(&[("stray", "lost+found/#12"), ("stray", r"lost+found/\xff")], |place| {
-        make(place);
-        put(&path(place).join("#12"), 0o600);
-        put(&path(place).join(OsStr::from_bytes(b"\xff")), 0o600);
+    finds(&[("not-regular", "lost+found")], |place| {
+        put(&path(place), 0o600)
     });
+    finds(
+        &[("stray", "lost+found/#12"), ("stray", r"lost+found/\xff")],
+        |place| {
+            make(place);
+            put(&path(place).join("#12"), 0o600);
+            put(&path(place).join(OsStr::from_bytes(b"\xff")), 0o600);
+        },
+    );
     let place = Place::with_peers(&["somebody00"]);
     make(&place);
     let report = look(&options(&place));
@@ -170,7 +198,10 @@ fn a_file_that_a_running_server_does_not_finish_is_found() {
     let opened = place.open();
     let temporary = place.vault_path().join("peers/.tmp-1-1");
     put(&temporary, 0o600);
-    assert_eq!(codes(&look(&options(&place))), [("temporary", "peers/.tmp-1-1")]);
+    assert_eq!(
+        codes(&look(&options(&place))),
+        [("temporary", "peers/.tmp-1-1")]
+    );
 
     let finishes = thread::spawn(move || {
         thread::sleep(Duration::from_millis(300));
@@ -178,7 +209,10 @@ fn a_file_that_a_running_server_does_not_finish_is_found() {
     });
     let report = look(&options(&place));
     assert_eq!(codes(&report), []);
-    assert_eq!(report.notes.iter().map(|n| n.code).collect::<Vec<_>>(), ["temporary"]);
+    assert_eq!(
+        report.notes.iter().map(|n| n.code).collect::<Vec<_>>(),
+        ["temporary"]
+    );
     assert_eq!(report.vault.expect("a vault").lock, Lock::Held);
     finishes.join().expect("removed");
     drop(opened);

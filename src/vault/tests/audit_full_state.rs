@@ -1,5 +1,6 @@
-//! The auditor on what full-state mode keeps, in builds with and without that mode. The files here are made byte for byte, as
-//! `threat-model/persisted-format.md` says; vaults that a server of that mode wrote are audited in `tests/audit_full_state.rs`.
+//! The auditor on what full-state mode keeps, in builds with and without that mode. The files here
+//! are made byte for byte, as `threat-model/persisted-format.md` says; vaults that a server of that
+//! mode wrote are audited in `tests/audit_full_state.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -72,7 +73,11 @@ fn kept() -> Place {
 }
 
 fn items<'a>(report: &'a Report, path: &str) -> &'a [Item] {
-    let file = report.files.iter().find(|file| file.path == path).expect("the file");
+    let file = report
+        .files
+        .iter()
+        .find(|file| file.path == path)
+        .expect("the file");
     &file.content.as_ref().expect("content").items
 }
 
@@ -102,10 +107,19 @@ fn all_that_full_state_mode_keeps_is_accounted_for_and_fails_the_audit() {
     assert_eq!(report.totals["unaccounted"], 0);
     for (path, content) in [(SESSION, session()), (COUNTERS, counters())] {
         let items = items(&report, path);
-        assert_eq!(items.iter().map(|i| i.length).sum::<usize>(), content.len() + MAC);
-        for item in items.iter().filter(|i| i.offset >= HEADER && i.field != "mac") {
+        assert_eq!(
+            items.iter().map(|i| i.length).sum::<usize>(),
+            content.len() + MAC
+        );
+        for item in items
+            .iter()
+            .filter(|i| i.offset >= HEADER && i.field != "mac")
+        {
             assert_eq!(item.class.as_str(), "forbidden", "{item:?}");
-            assert!(item.value.starts_with('#') && item.value.len() == 9, "{item:?}");
+            assert!(
+                item.value.starts_with('#') && item.value.len() == 9,
+                "{item:?}"
+            );
         }
     }
     // The identity is one as any other.
@@ -117,12 +131,17 @@ fn only_a_build_that_has_full_state_mode_takes_its_keys_apart() {
     let place = kept();
     let report = look(&options(&place));
     let forbidden = |path: &str| -> Vec<(String, usize)> {
-        let items = items(&report, path).iter().filter(|i| i.class.as_str() == "forbidden");
+        let items = items(&report, path)
+            .iter()
+            .filter(|i| i.class.as_str() == "forbidden");
         items.map(|i| (i.field.clone(), i.length)).collect()
     };
     if !cfg!(feature = "full-state") {
         for (path, content) in [(SESSION, session()), (COUNTERS, counters())] {
-            assert_eq!(forbidden(path), [("session state".to_owned(), content.len() - HEADER)]);
+            assert_eq!(
+                forbidden(path),
+                [("session state".to_owned(), content.len() - HEADER)]
+            );
         }
         return;
     }
@@ -172,8 +191,13 @@ fn only_a_build_that_has_full_state_mode_takes_its_keys_apart() {
         reveal: true,
         ..options(&place)
     });
-    let key = items(&shown, SESSION).iter().find(|i| i.field == "server key");
-    assert_eq!(key.expect("named").value, "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf");
+    let key = items(&shown, SESSION)
+        .iter()
+        .find(|i| i.field == "server key");
+    assert_eq!(
+        key.expect("named").value,
+        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf"
+    );
 }
 
 #[test]
@@ -228,7 +252,10 @@ fn one_file_of_full_state_mode_and_its_plaintext_get_the_same_verdict() {
         });
         assert_eq!(codes(&one), [(code, &*target.to_string_lossy())]);
         let content = one.files[0].content.as_ref().expect("content");
-        assert_eq!((content.mac, content.name.as_deref()), (MacVerdict::Right, Some(path)));
+        assert_eq!(
+            (content.mac, content.name.as_deref()),
+            (MacVerdict::Right, Some(path))
+        );
 
         let plaintext = plaintext_of(&place, path);
         for (name, key_file) in [
@@ -249,7 +276,10 @@ fn one_file_of_full_state_mode_and_its_plaintext_get_the_same_verdict() {
             };
             let report = audit(&stdin, &mut &plaintext[..], now()).expect("could look");
             assert_eq!(codes(&report), [(code, "-")]);
-            assert_eq!(report.files[0].content.as_ref().expect("content").mac, expected);
+            assert_eq!(
+                report.files[0].content.as_ref().expect("content").mac,
+                expected
+            );
             assert_eq!(report.totals, one.totals);
         }
     }
@@ -267,8 +297,11 @@ fn files_of_full_state_mode_are_judged_as_all_others() {
             ("full-state", "identity.age"),
             ("full-state", "sessions"),
         ];
-        let more = found(&report).into_iter().filter(|finding| !known.contains(finding));
-        more.map(|(code, file)| (code.to_owned(), file.to_owned())).collect()
+        let more = found(&report)
+            .into_iter()
+            .filter(|finding| !known.contains(finding));
+        more.map(|(code, file)| (code.to_owned(), file.to_owned()))
+            .collect()
     };
     let is = |found: Vec<(String, String)>, expected: &[(&str, &str)]| {
         let expected: Vec<_> = expected
@@ -278,7 +311,8 @@ fn files_of_full_state_mode_are_judged_as_all_others() {
         assert_eq!(found, expected);
     };
     is(spoiled(&|_| {}), &[]);
-    // Another session's keys under this name: only who reads the name in it can tell, beside the MAC.
+    // Another session's keys under this name: only who reads the name in it can tell, beside the
+    // MAC.
     let swapped = spoiled(&|place| {
         put(
             place,
@@ -292,11 +326,22 @@ fn files_of_full_state_mode_are_judged_as_all_others() {
         .expect("moved");
     });
     let both: &[_] = &[("mac", SESSION), ("name", SESSION)];
-    is(swapped, if cfg!(feature = "full-state") { both } else { &both[..1] });
+    is(
+        swapped,
+        if cfg!(feature = "full-state") {
+            both
+        } else {
+            &both[..1]
+        },
+    );
     // Of another kind than its place says.
     is(spoiled(&|place| put(place, COUNTERS, &session())), {
         let both: &[_] = &[("name", COUNTERS), ("name", COUNTERS)];
-        if cfg!(feature = "full-state") { both } else { &both[..1] }
+        if cfg!(feature = "full-state") {
+            both
+        } else {
+            &both[..1]
+        }
     });
     is(
         spoiled(&|place| put(place, PEER, &session())),
@@ -309,13 +354,27 @@ fn files_of_full_state_mode_are_judged_as_all_others() {
     // Ahead of the identity. Counters may be by one boot.
     is(
         spoiled(&|place| {
-            put(place, SESSION, &[&header(0x83, 2), &session()[HEADER..]].concat());
-            put(place, COUNTERS, &[&header(0x84, 2), &counters()[HEADER..]].concat());
+            put(
+                place,
+                SESSION,
+                &[&header(0x83, 2), &session()[HEADER..]].concat(),
+            );
+            put(
+                place,
+                COUNTERS,
+                &[&header(0x84, 2), &counters()[HEADER..]].concat(),
+            );
         }),
         &[("rolled-back", SESSION)],
     );
     is(
-        spoiled(&|place| put(place, COUNTERS, &[&header(0x84, 3), &counters()[HEADER..]].concat())),
+        spoiled(&|place| {
+            put(
+                place,
+                COUNTERS,
+                &[&header(0x84, 3), &counters()[HEADER..]].concat(),
+            )
+        }),
         &[("rolled-back", COUNTERS)],
     );
     // Bytes that are no field: in one piece, and forbidden as well.

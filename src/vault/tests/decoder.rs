@@ -59,14 +59,21 @@ fn they_agree_on_the_offers_of_real_browsers() {
     }
     let options = options(&place);
     let report = auditor::audit(&options, &mut &b""[..], now()).expect("could look");
-    assert_eq!(report.files.iter().filter(|f| f.place == At::Peer).count(), peers);
+    assert_eq!(
+        report.files.iter().filter(|f| f.place == At::Peer).count(),
+        peers
+    );
     assert_eq!(
         (report.findings.len(), report.totals["unaccounted"]),
         (0, 0),
         "{:?}",
         report.findings
     );
-    let unknown: Vec<_> = report.notes.iter().filter(|n| n.code == "unknown-line").collect();
+    let unknown: Vec<_> = report
+        .notes
+        .iter()
+        .filter(|n| n.code == "unknown-line")
+        .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     must_agree(&report, &options);
 }

@@ -1,4 +1,5 @@
-//! Files that are torn, changed, foreign, forged, swapped, oversized or not even files: each costs itself only.
+//! Files that are torn, changed, foreign, forged, swapped, oversized or not even files: each costs
+//! itself only.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,16 +12,23 @@ use super::*;
 const BAD: &str = "badpeer00";
 const GOOD: &str = "goodpeer0";
 
-/// Puts a file in a peer's place; expects that this peer, and it alone, is lost, with its file set aside.
+/// Puts a file in a peer's place; expects that this peer, and it alone, is lost, with its file set
+/// aside.
 fn costs_that_peer_only(spoil: impl FnOnce(&Place)) {
     let place = Place::with_peers(&[BAD, GOOD]);
     spoil(&place);
     decoder::must_agree_on(&place);
     let mut opened = place.open();
     assert_eq!(opened.reader.read(&ufrag(BAD)).expect("no error"), None);
-    assert_eq!(opened.reader.read(&ufrag(GOOD)).expect("read"), Some(record(GOOD)));
+    assert_eq!(
+        opened.reader.read(&ufrag(GOOD)).expect("read"),
+        Some(record(GOOD))
+    );
     let files = place.files();
-    assert!(files.contains(&format!("set-aside/{BAD}.2.age")), "{files:?}");
+    assert!(
+        files.contains(&format!("set-aside/{BAD}.2.age")),
+        "{files:?}"
+    );
     assert!(!files.contains(&format!("peers/{BAD}.age")), "{files:?}");
 }
 
@@ -68,7 +76,10 @@ fn a_file_with_any_bit_flipped_is_refused() {
     for position in (0..bytes.len()).step_by(3) {
         let mut flipped = bytes.clone();
         flipped[position] ^= 1 << (position % 8);
-        assert!(open_peer(&keys.keys, &ufrag(BAD), &flipped, 1).is_err(), "{position}");
+        assert!(
+            open_peer(&keys.keys, &ufrag(BAD), &flipped, 1).is_err(),
+            "{position}"
+        );
     }
 }
 
@@ -105,7 +116,11 @@ fn another_peers_file_under_this_name() {
 #[test]
 fn the_identity_under_a_peers_name() {
     costs_that_peer_only(|place| {
-        fs::copy(place.vault_path().join("identity.age"), place.peer_path(BAD)).expect("copied");
+        fs::copy(
+            place.vault_path().join("identity.age"),
+            place.peer_path(BAD),
+        )
+        .expect("copied");
     });
 }
 
@@ -167,7 +182,8 @@ fn a_pipe_nobody_writes_to() {
     });
 }
 
-/// Somebody with the key file can write anything; even then nothing is read that this program would not write.
+/// Somebody with the key file can write anything; even then nothing is read that this program would
+/// not write.
 mod with_a_right_mac {
     use super::*;
 
@@ -175,7 +191,8 @@ mod with_a_right_mac {
 
     fn content(place: &Place) -> Vec<u8> {
         let keys = place.keys().keys;
-        let (plaintext, _) = super::super::super::seal::decrypt(&keys, &bytes_of(place, BAD)).expect("decrypts");
+        let (plaintext, _) =
+            super::super::super::seal::decrypt(&keys, &bytes_of(place, BAD)).expect("decrypts");
         plaintext[..plaintext.len() - 32].to_vec()
     }
 
@@ -208,14 +225,20 @@ mod with_a_right_mac {
     #[test]
     fn an_integer_longer_than_needed_is_refused() {
         // The boot number, 1, as a two-byte integer.
-        assert_eq!(fault_of(|c| drop(c.splice(10..11, [251, 1, 0]))), FileFault::Malformed);
+        assert_eq!(
+            fault_of(|c| drop(c.splice(10..11, [251, 1, 0]))),
+            FileFault::Malformed
+        );
     }
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_without_an_allocation() {
         let huge = [253, 255, 255, 255, 255, 255, 255, 255, 127];
         // Header: magic 8, schema, kind, boot 1, time 5. Body: role 1, then the channel's length.
-        assert_eq!(fault_of(|c| drop(c.splice(17..18, huge))), FileFault::Malformed);
+        assert_eq!(
+            fault_of(|c| drop(c.splice(17..18, huge))),
+            FileFault::Malformed
+        );
     }
 
     #[test]
@@ -231,7 +254,11 @@ mod with_a_right_mac {
 
     #[test]
     fn fields_that_this_server_could_not_have_made_are_refused() {
-        let at = |c: &[u8], text: &[u8]| c.windows(text.len()).position(|w| w == text).expect("found");
+        let at = |c: &[u8], text: &[u8]| {
+            c.windows(text.len())
+                .position(|w| w == text)
+                .expect("found")
+        };
         let channel = fault_of(|c| {
             let position = at(c, b"lobby");
             c[position] = 7;
@@ -261,7 +288,10 @@ mod with_a_right_mac {
         let place = Place::with_peers(&[BAD]);
         let sealing = place.keys().keys[0].sealing();
         for plaintext in [&b""[..], b"hello", &[0; 31], &[0; 32], &[0; 100]] {
-            assert_eq!(fault(&place, BAD, &sealing.seal_bytes(plaintext)), FileFault::NotOurs);
+            assert_eq!(
+                fault(&place, BAD, &sealing.seal_bytes(plaintext)),
+                FileFault::NotOurs
+            );
         }
     }
 }
@@ -272,9 +302,15 @@ fn stops_the_start(spoil: impl FnOnce(&Path)) -> VaultError {
     let path = place.vault_path().join("identity.age");
     let original = fs::read(&path).expect("read");
     spoil(&path);
-    let before = (place.files(), fs::symlink_metadata(&path).map(|m| m.len()).ok());
+    let before = (
+        place.files(),
+        fs::symlink_metadata(&path).map(|m| m.len()).ok(),
+    );
     let error = place.try_open().expect_err("refused");
-    let after = (place.files(), fs::symlink_metadata(&path).map(|m| m.len()).ok());
+    let after = (
+        place.files(),
+        fs::symlink_metadata(&path).map(|m| m.len()).ok(),
+    );
     assert_eq!(before, after);
     assert!(
         error.to_string().contains("backup") || error.to_string().contains("restore"),
@@ -302,7 +338,9 @@ fn a_damaged_identity_stops_the_start_and_is_never_replaced() {
     });
     assert_eq!(cause(torn), FileFault::Torn);
     assert_eq!(
-        cause(stops_the_start(|path| fs::write(path, b"").expect("written"))),
+        cause(stops_the_start(
+            |path| fs::write(path, b"").expect("written")
+        )),
         FileFault::NotAge
     );
     let large = stops_the_start(|path| fs::write(path, vec![0; 64 * 1024 + 1]).expect("written"));
@@ -332,7 +370,10 @@ fn a_foreign_identity_is_the_wrong_key() {
 #[test]
 fn a_missing_identity_beside_peers_is_no_first_run() {
     let error = stops_the_start(|path| fs::remove_file(path).expect("removed"));
-    assert!(matches!(error, VaultError::IdentityMissing { files: 1, .. }), "{error}");
+    assert!(
+        matches!(error, VaultError::IdentityMissing { files: 1, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -363,6 +404,7 @@ fn a_file_without_read_permission_costs_that_peer_only() {
         return;
     }
     costs_that_peer_only(|place| {
-        fs::set_permissions(place.peer_path(BAD), fs::Permissions::from_mode(0o000)).expect("permissions");
+        fs::set_permissions(place.peer_path(BAD), fs::Permissions::from_mode(0o000))
+            .expect("permissions");
     });
 }

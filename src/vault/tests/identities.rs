@@ -10,7 +10,10 @@ fn record_under(name: &str, certificate: [u8; 32]) -> PeerRecord {
     let fingerprint = crate::sdp::fingerprint_value("sha-256", &certificate);
     let plain = record(name);
     PeerRecord {
-        answer: format!("{}m=audio 9 x 0\r\na=fingerprint:{fingerprint}\r\n", plain.answer),
+        answer: format!(
+            "{}m=audio 9 x 0\r\na=fingerprint:{fingerprint}\r\n",
+            plain.answer
+        ),
         ..plain
     }
 }
@@ -46,7 +49,14 @@ fn a_new_certificate_is_for_new_peers_and_the_old_one_stays_for_as_long_as_it_is
     let opened = rotated(&place);
     let new = opened.identity.sha256();
     assert_ne!(new, old);
-    assert_eq!(opened.earlier.iter().map(|one| one.sha256()).collect::<Vec<_>>(), [old]);
+    assert_eq!(
+        opened
+            .earlier
+            .iter()
+            .map(|one| one.sha256())
+            .collect::<Vec<_>>(),
+        [old]
+    );
     // Before the first record that names it, it is on disk.
     opened
         .vault
@@ -61,11 +71,18 @@ fn a_new_certificate_is_for_new_peers_and_the_old_one_stays_for_as_long_as_it_is
     assert_eq!(opened.identity.sha256(), new, "it stays the current one");
     opened.vault.remove(&ufrag("olderpeer")).expect("removed");
     assert_eq!(notes(&clean(&place)), ["unused-certificate"]);
-    opened.vault.forget_identities(&[old, new]).expect("written");
+    opened
+        .vault
+        .forget_identities(&[old, new])
+        .expect("written");
     drop(opened);
     assert_eq!(clean(&place).totals["long-lived-secret"], 32);
     let opened = place.open();
-    assert_eq!(opened.identity.sha256(), new, "the current one is never forgotten");
+    assert_eq!(
+        opened.identity.sha256(),
+        new,
+        "the current one is never forgotten"
+    );
     assert!(opened.earlier.is_empty());
 }
 
@@ -82,7 +99,10 @@ fn a_boot_that_is_killed_before_it_wrote_anything_has_changed_nothing() {
 fn a_first_run_and_one_with_too_many_certificates_make_no_new_one() {
     let place = Place::new();
     let mut opened = place.open();
-    assert_eq!(opened.rotate_identity(now()).expect("nothing to do"), Rotated::FirstRun);
+    assert_eq!(
+        opened.rotate_identity(now()).expect("nothing to do"),
+        Rotated::FirstRun
+    );
     drop(opened);
     for n in 1..=limits::EARLIER {
         let opened = rotated(&place);
@@ -91,7 +111,10 @@ fn a_first_run_and_one_with_too_many_certificates_make_no_new_one() {
     }
     let mut opened = place.open();
     let current = opened.identity.sha256();
-    assert_eq!(opened.rotate_identity(now()).expect("no error"), Rotated::TooMany);
+    assert_eq!(
+        opened.rotate_identity(now()).expect("no error"),
+        Rotated::TooMany
+    );
     assert_eq!(opened.identity.sha256(), current);
     opened.vault.commit_boot().expect("written");
     assert_eq!(
@@ -129,7 +152,12 @@ fn all_certificates_go_under_a_new_key_file() {
     };
     let new = place.dir.path().join("new.txt");
     KeyFile::generate(&new).expect("a key file");
-    super::super::rekey::rekey(&place.vault_path(), place.keys(), KeyFile::load(&new).expect("loaded")).expect("done");
+    super::super::rekey::rekey(
+        &place.vault_path(),
+        place.keys(),
+        KeyFile::load(&new).expect("loaded"),
+    )
+    .expect("done");
     std::fs::rename(&new, place.key_path()).expect("renamed");
     clean(&place);
     assert_eq!(certificates(place.open()), before);

@@ -19,7 +19,11 @@ fn load(text: &[u8], mode: u32) -> Result<KeyFile, KeyError> {
 fn comments_empty_lines_and_crlf_are_fine_and_the_order_is_kept() {
     let other = age::x25519::Identity::generate();
     let other_text = age::secrecy::ExposeSecret::expose_secret(&other.to_string()).to_owned();
-    let keys = load(format!("# a\n\n  {IDENTITY}\r\n#b\n{other_text}").as_bytes(), 0o600).expect("loaded");
+    let keys = load(
+        format!("# a\n\n  {IDENTITY}\r\n#b\n{other_text}").as_bytes(),
+        0o600,
+    )
+    .expect("loaded");
     assert_eq!(
         keys.recipients().collect::<Vec<_>>(),
         [RECIPIENT.to_owned(), other.to_public().to_string()]
@@ -54,7 +58,10 @@ fn a_bad_line_is_named_by_its_number_and_never_shown() {
             "{error}"
         );
         let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("hunter2") && !shown.contains(&typo[20..]), "{shown}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains(&typo[20..]),
+            "{shown}"
+        );
     }
 }
 
@@ -66,7 +73,10 @@ fn a_key_file_without_an_identity_or_too_large_is_refused() {
         Err(KeyError::NoIdentity(_))
     ));
     let large = format!("{IDENTITY}\n{}", "#".repeat(64 * 1024));
-    assert!(matches!(load(large.as_bytes(), 0o600), Err(KeyError::TooLarge(_))));
+    assert!(matches!(
+        load(large.as_bytes(), 0o600),
+        Err(KeyError::TooLarge(_))
+    ));
 }
 
 #[test]
@@ -76,7 +86,10 @@ fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
         KeyFile::load(&dir.path().join("none")),
         Err(KeyError::Missing(_))
     ));
-    assert!(matches!(KeyFile::load(dir.path()), Err(KeyError::NotAFile(_))));
+    assert!(matches!(
+        KeyFile::load(dir.path()),
+        Err(KeyError::NotAFile(_))
+    ));
     let pipe = dir.path().join("pipe");
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -96,7 +109,10 @@ fn a_link_is_followed_and_its_target_checked() {
     symlink(place.key_path(), &link).expect("a link");
     assert!(KeyFile::load(&link).is_ok());
     fs::set_permissions(place.key_path(), fs::Permissions::from_mode(0o644)).expect("permissions");
-    assert!(matches!(KeyFile::load(&link), Err(KeyError::ReadableByOthers { .. })));
+    assert!(matches!(
+        KeyFile::load(&link),
+        Err(KeyError::ReadableByOthers { .. })
+    ));
 }
 
 #[test]
@@ -117,7 +133,10 @@ fn a_generated_file_is_private_loads_again_and_looks_like_age_keygens() {
 fn generate_never_overwrites_nor_follows_a_link() {
     let place = Place::new();
     let before = fs::read(place.key_path()).expect("read");
-    assert!(matches!(KeyFile::generate(&place.key_path()), Err(KeyError::Exists(_))));
+    assert!(matches!(
+        KeyFile::generate(&place.key_path()),
+        Err(KeyError::Exists(_))
+    ));
     assert_eq!(fs::read(place.key_path()).expect("read"), before);
 
     let link = place.dir.path().join("dangling");
@@ -128,5 +147,8 @@ fn generate_never_overwrites_nor_follows_a_link() {
 
 #[test]
 fn debug_output_has_no_secret() {
-    assert_eq!(format!("{:?}", Place::new().keys()), "KeyFile(1 identities)");
+    assert_eq!(
+        format!("{:?}", Place::new().keys()),
+        "KeyFile(1 identities)"
+    );
 }

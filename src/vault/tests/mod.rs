@@ -106,8 +106,13 @@ fn record(name: &str) -> PeerRecord {
             ufrag: ufrag(name),
             pwd: IcePassword::new("p".repeat(24)),
         },
-        offer: format!("v=0\r\na=ice-ufrag:{name}-browser\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"),
-        answer: format!("v=0\r\na=ice-ufrag:{name}\r\na=ice-pwd:{}\r\n", "p".repeat(24)),
+        offer: format!(
+            "v=0\r\na=ice-ufrag:{name}-browser\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
+        ),
+        answer: format!(
+            "v=0\r\na=ice-ufrag:{name}\r\na=ice-pwd:{}\r\n",
+            "p".repeat(24)
+        ),
         joined_at: 1_799_999_999,
     }
 }

@@ -14,9 +14,15 @@ pub(super) const PLACE: &str = "REKINDLE_TEST_VAULT";
 /// The arguments that make this test program run one ignored test.
 pub(super) fn child_arguments(test: &str) -> Vec<String> {
     let name = format!("vault::tests::{test}");
-    ["--exact", &name, "--ignored", "--nocapture", "--test-threads=1"]
-        .map(String::from)
-        .to_vec()
+    [
+        "--exact",
+        &name,
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ]
+    .map(String::from)
+    .to_vec()
 }
 
 pub(super) fn this_program() -> PathBuf {
@@ -89,7 +95,13 @@ fn child_saves_until_it_is_killed() {
             let offer = format!("v=0\r\n{}", "a=x\r\n".repeat(round * 977 % 15_000));
             opened
                 .vault
-                .save(&PeerRecord { offer, ..record(name) }, now())
+                .save(
+                    &PeerRecord {
+                        offer,
+                        ..record(name)
+                    },
+                    now(),
+                )
                 .expect("saved");
         }
         opened.vault.remove(&ufrag("thirdpeer")).expect("removed");
@@ -111,12 +123,18 @@ fn a_kill_in_the_middle_of_writing_loses_nothing() {
             assert!(names.contains(&ufrag(name)), "{names:?}");
         }
         for name in &names {
-            let read = opened.reader.read(name).expect("read").expect("a whole record");
+            let read = opened
+                .reader
+                .read(name)
+                .expect("read")
+                .expect("a whole record");
             assert_eq!(read.answer, record(name.as_str()).answer);
         }
         let files = place.files();
         assert!(
-            !files.iter().any(|f| f.contains(".tmp-") || f.contains("set-aside")),
+            !files
+                .iter()
+                .any(|f| f.contains(".tmp-") || f.contains("set-aside")),
             "{files:?}"
         );
     }
@@ -127,7 +145,10 @@ fn a_kill_in_the_middle_of_writing_loses_nothing() {
 fn child_may_not_write_a_byte() {
     let mut opened = parents_vault();
     for _ in 0..2 {
-        let error = opened.vault.save(&record("newcomer"), now()).expect_err("no room");
+        let error = opened
+            .vault
+            .save(&record("newcomer"), now())
+            .expect_err("no room");
         assert!(matches!(error, VaultError::Full { .. }), "{error:?}");
         let changed = PeerRecord {
             channel: "other".into(),
@@ -185,12 +206,18 @@ fn child_fills_the_disk() {
         .vault
         .remove(&saved[0].ice.ufrag)
         .expect("a full disk can be emptied");
-    opened.vault.save(&saved[0], now()).expect("there is room again");
+    opened
+        .vault
+        .save(&saved[0], now())
+        .expect("there is room again");
     drop(opened);
     let mut opened = parents_vault();
     assert_eq!(opened.reader.len(), saved.len());
     for peer in saved {
-        assert_eq!(opened.reader.read(&peer.ice.ufrag).expect("read"), Some(peer));
+        assert_eq!(
+            opened.reader.read(&peer.ice.ufrag).expect("read"),
+            Some(peer)
+        );
     }
     println!("child is content");
 }
@@ -202,12 +229,22 @@ fn a_full_disk_loses_nothing() {
     let disk = place.dir.path().join("disk");
     fs::create_dir(&disk).expect("a folder");
     let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"])
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            mount,
+            "sh",
+        ])
         .args([&disk, &place.key_path(), &this_program()])
         .args(child_arguments("process::child_fills_the_disk"))
         .env(PLACE, &disk)
         .output();
-    let mounted = |output: &std::process::Output| output.status.code() != Some(77) && !output.stdout.is_empty();
+    let mounted = |output: &std::process::Output| {
+        output.status.code() != Some(77) && !output.stdout.is_empty()
+    };
     match output {
         Ok(output) if mounted(&output) => {
             let shown = String::from_utf8_lossy(&output.stdout);

@@ -28,7 +28,11 @@ fn place_with_new_key() -> Place {
 }
 
 fn rekey(place: &Place) -> Result<Outcome, VaultError> {
-    rekey::rekey(&place.vault_path(), place.keys(), load(&new_key_path(place.dir.path())))
+    rekey::rekey(
+        &place.vault_path(),
+        place.keys(),
+        load(&new_key_path(place.dir.path())),
+    )
 }
 
 /// Opens the vault with a key file and reads all peers.
@@ -36,7 +40,10 @@ fn read_all(vault: &Path, keys: KeyFile) -> Result<(), VaultError> {
     let mut opened = Vault::open(vault, keys, now())?;
     assert_eq!(opened.reader.len(), PEERS.len());
     for name in PEERS {
-        assert_eq!(opened.reader.read(&ufrag(name)).expect("read"), Some(record(name)));
+        assert_eq!(
+            opened.reader.read(&ufrag(name)).expect("read"),
+            Some(record(name))
+        );
     }
     Ok(())
 }
@@ -56,7 +63,10 @@ fn afterwards_the_new_key_file_opens_all_and_the_old_one_nothing() {
     let place = place_with_new_key();
     let certificate = place.open().identity.certificate_der().to_vec();
     let outcome = rekey(&place).expect("done");
-    assert_eq!((outcome.peers, outcome.unusable, outcome.set_aside), (3, 0, 0));
+    assert_eq!(
+        (outcome.peers, outcome.unusable, outcome.set_aside),
+        (3, 0, 0)
+    );
     assert_eq!(
         place.files(),
         [
@@ -71,7 +81,8 @@ fn afterwards_the_new_key_file_opens_all_and_the_old_one_nothing() {
     assert!(matches!(place.try_open(), Err(VaultError::WrongKey(_))));
     for name in PEERS {
         let file = fs::read(place.peer_path(name)).expect("read");
-        let fault = super::super::reader::open_peer(&place.keys().keys, &ufrag(name), &file, 1).err();
+        let fault =
+            super::super::reader::open_peer(&place.keys().keys, &ufrag(name), &file, 1).err();
         assert_eq!(fault, Some(FileFault::ForeignRecipient));
     }
     let new = load(&new_key_path(place.dir.path()));
@@ -143,7 +154,10 @@ fn killed_at_any_step_exactly_one_key_file_opens_the_vault_and_no_peer_is_lost()
         };
         read_all(&place.vault_path(), right()).expect("no peer is lost");
         assert!(
-            matches!(read_all(&place.vault_path(), wrong()), Err(VaultError::WrongKey(_))),
+            matches!(
+                read_all(&place.vault_path(), wrong()),
+                Err(VaultError::WrongKey(_))
+            ),
             "step {steps}"
         );
         assert!(place.vault_path().join("peers/notes.txt").exists());
@@ -158,7 +172,10 @@ fn killed_at_any_step_exactly_one_key_file_opens_the_vault_and_no_peer_is_lost()
         read_all(&other_place, new()).expect("no peer is lost");
         assert!(other_place.join("peers/notes.txt").exists());
     }
-    assert!(old_opened > 3 && new_opened > 3, "{old_opened} {new_opened}");
+    assert!(
+        old_opened > 3 && new_opened > 3,
+        "{old_opened} {new_opened}"
+    );
 }
 
 #[test]
@@ -167,7 +184,10 @@ fn a_file_that_cannot_be_used_is_set_aside_and_the_others_are_done() {
     let torn = fs::read(place.peer_path("firstpeer")).expect("read");
     fs::write(place.peer_path("firstpeer"), &torn[..torn.len() / 2]).expect("written");
     let outcome = rekey(&place).expect("done");
-    assert_eq!((outcome.peers, outcome.unusable, outcome.set_aside), (2, 1, 1));
+    assert_eq!(
+        (outcome.peers, outcome.unusable, outcome.set_aside),
+        (2, 1, 1)
+    );
     fs::rename(new_key_path(place.dir.path()), place.key_path()).expect("renamed");
     decoder::must_agree_on(&place);
     let kept = fs::read(place.vault_path().join("set-aside/firstpeer.rekey.age")).expect("kept");
@@ -184,7 +204,10 @@ fn what_others_put_there_stays_where_it_is() {
     }
     fs::create_dir_all(peers.join(".tmp-folder/within")).expect("made");
     let outcome = rekey(&place).expect("done");
-    assert_eq!((outcome.peers, outcome.unusable, outcome.set_aside), (3, 0, 0));
+    assert_eq!(
+        (outcome.peers, outcome.unusable, outcome.set_aside),
+        (3, 0, 0)
+    );
     for name in strange {
         assert_eq!(fs::read(peers.join(name)).expect("there"), b"theirs");
     }
@@ -197,9 +220,11 @@ fn a_key_file_that_does_not_open_the_vault_or_a_server_that_runs_stops_it() {
     let place = place_with_new_key();
     let before = place.files();
     let (other, another) = (Place::new(), Place::new());
-    let error = rekey::rekey(&place.vault_path(), other.keys(), another.keys()).expect_err("refused");
+    let error =
+        rekey::rekey(&place.vault_path(), other.keys(), another.keys()).expect_err("refused");
     assert!(matches!(error, VaultError::WrongKey(_)), "{error}");
-    let nowhere = rekey::rekey(&place.dir.path().join("none"), place.keys(), other.keys()).expect_err("refused");
+    let nowhere = rekey::rekey(&place.dir.path().join("none"), place.keys(), other.keys())
+        .expect_err("refused");
     assert!(matches!(nowhere, VaultError::NotAFolder(_)), "{nowhere}");
     let server = place.open();
     let error = rekey(&place).expect_err("refused");
@@ -223,18 +248,46 @@ fn both_keys(place: &Place) -> KeyFile {
 fn a_vault_in_use_takes_a_changed_key_file() {
     let place = place_with_new_key();
     let mut opened = place.open();
-    assert!(opened.reader.read(&ufrag("firstpeer")).expect("read").is_some());
-    assert!(opened.reader.read(&ufrag("secondpeer")).expect("read").is_some());
+    assert!(
+        opened
+            .reader
+            .read(&ufrag("firstpeer"))
+            .expect("read")
+            .is_some()
+    );
+    assert!(
+        opened
+            .reader
+            .read(&ufrag("secondpeer"))
+            .expect("read")
+            .is_some()
+    );
     let outcome = opened.vault.rotate(both_keys(&place)).expect("rotated");
     assert_eq!((outcome.peers, outcome.unusable), (3, 0));
     // Goes on writing.
-    opened.vault.save(&record("thirdpeer"), now()).expect("saved");
-    assert_eq!(opened.vault.rotate(both_keys(&place)).expect("nothing to do").peers, 3);
+    opened
+        .vault
+        .save(&record("thirdpeer"), now())
+        .expect("saved");
+    assert_eq!(
+        opened
+            .vault
+            .rotate(both_keys(&place))
+            .expect("nothing to do")
+            .peers,
+        3
+    );
     drop(opened);
     assert!(matches!(place.try_open(), Err(VaultError::WrongKey(_))));
     let new = load(&new_key_path(place.dir.path()));
-    assert_eq!(Vault::open(&place.vault_path(), new, now()).expect("opens").boot, 3);
-    read_all(&place.vault_path(), load(&new_key_path(place.dir.path()))).expect("the new identity alone opens all");
+    assert_eq!(
+        Vault::open(&place.vault_path(), new, now())
+            .expect("opens")
+            .boot,
+        3
+    );
+    read_all(&place.vault_path(), load(&new_key_path(place.dir.path())))
+        .expect("the new identity alone opens all");
 }
 
 #[test]
@@ -246,7 +299,10 @@ fn a_vault_in_use_refuses_a_key_file_that_does_not_open_it() {
         .rotate(load(&new_key_path(place.dir.path())))
         .expect_err("refused");
     assert!(matches!(error, VaultError::WrongKey(_)), "{error}");
-    opened.vault.save(&record("firstpeer"), now()).expect("saved");
+    opened
+        .vault
+        .save(&record("firstpeer"), now())
+        .expect("saved");
     drop(opened);
     read_all(&place.vault_path(), place.keys()).expect("as it was");
 }
@@ -269,5 +325,6 @@ fn peers_saved_while_the_keys_change_are_not_lost() {
     });
     opened.vault.rotate(both_keys(&place)).expect("rotated");
     drop(opened);
-    read_all(&place.vault_path(), load(&new_key_path(place.dir.path()))).expect("all under the new identity");
+    read_all(&place.vault_path(), load(&new_key_path(place.dir.path())))
+        .expect("all under the new identity");
 }

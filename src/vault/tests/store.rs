@@ -10,7 +10,10 @@ fn a_record_comes_back_in_the_next_boot_as_it_was() {
     let mut opened = place.open();
     assert_eq!(opened.reader.len(), 2);
     for name in ["abcdefgh", "ABCDEFGH"] {
-        assert_eq!(opened.reader.read(&ufrag(name)).expect("read"), Some(record(name)));
+        assert_eq!(
+            opened.reader.read(&ufrag(name)).expect("read"),
+            Some(record(name))
+        );
         // Once only.
         assert_eq!(opened.reader.read(&ufrag(name)).expect("read"), None);
     }
@@ -40,7 +43,12 @@ fn a_removed_record_is_gone() {
     let place = Place::with_peers(&["abcdefgh", "ijklmnop"]);
     let opened = place.open();
     assert!(opened.vault.remove(&ufrag("abcdefgh")).expect("removed"));
-    assert!(!opened.vault.remove(&ufrag("abcdefgh")).expect("nothing to remove"));
+    assert!(
+        !opened
+            .vault
+            .remove(&ufrag("abcdefgh"))
+            .expect("nothing to remove")
+    );
     drop(opened);
     let opened = place.open();
     assert_eq!(
@@ -101,24 +109,46 @@ fn no_record_is_ahead_of_the_identity() {
     let opened = place.open();
     assert_eq!(opened.boot, 2);
     // Nobody called commit_boot: saving does.
-    opened.vault.save(&record("abcdefgh"), now()).expect("saved");
+    opened
+        .vault
+        .save(&record("abcdefgh"), now())
+        .expect("saved");
     drop(opened);
     let mut opened = place.open();
     assert_eq!(opened.boot, 3);
-    assert!(opened.reader.read(&ufrag("abcdefgh")).expect("read").is_some());
+    assert!(
+        opened
+            .reader
+            .read(&ufrag("abcdefgh"))
+            .expect("read")
+            .is_some()
+    );
 }
 
 #[test]
 fn a_record_that_is_ahead_of_the_identity_is_reported_and_stays_where_it_is() {
     let place = Place::with_peers(&["beforehand"]);
     let old = fs::read(place.vault_path().join("identity.age")).expect("read");
-    place.open().vault.save(&record("afterwards"), now()).expect("saved");
+    place
+        .open()
+        .vault
+        .save(&record("afterwards"), now())
+        .expect("saved");
     fs::write(place.vault_path().join("identity.age"), old).expect("written");
     // However often it is tried: nothing is written before all records have been read.
     for _ in 0..3 {
         let mut opened = place.open();
-        assert!(opened.reader.read(&ufrag("beforehand")).expect("read").is_some());
-        let error = opened.reader.read(&ufrag("afterwards")).expect_err("rolled back");
+        assert!(
+            opened
+                .reader
+                .read(&ufrag("beforehand"))
+                .expect("read")
+                .is_some()
+        );
+        let error = opened
+            .reader
+            .read(&ufrag("afterwards"))
+            .expect_err("rolled back");
         assert!(
             matches!(
                 error,
@@ -152,12 +182,14 @@ fn derived_keys_are_the_same_in_every_boot_and_under_every_key_file() {
 fn a_derived_key_is_what_the_rfcs_say() {
     let key = Identity::from_der(b"", b"a private key").mac_key(b"session tag");
     let tag = [
-        0xc4, 0x72, 0x6f, 0x2e, 0x60, 0x92, 0xa1, 0x0d, 0x05, 0xf2, 0x92, 0x92, 0x1f, 0x4c, 0x5d, 0x4f,
+        0xc4, 0x72, 0x6f, 0x2e, 0x60, 0x92, 0xa1, 0x0d, 0x05, 0xf2, 0x92, 0x92, 0x1f, 0x4c, 0x5d,
+        0x4f,
     ];
     assert_eq!(key.tag(&[b"Vabcdefgh", b"0123456"])[..16], tag);
 }
 
-/// As an operator rotates keys: the new identity first, the old one stays to decrypt. Returns the old text.
+/// As an operator rotates keys: the new identity first, the old one stays to decrypt. Returns the
+/// old text.
 fn put_new_identity_in_front(place: &Place) -> String {
     let old = fs::read_to_string(place.key_path()).expect("read");
     let new = place.dir.path().join("new-key.txt");
@@ -172,15 +204,31 @@ fn keys_rotate_by_adding_one_in_front() {
     let place = Place::with_peers(&["olderpeer"]);
     put_new_identity_in_front(&place);
     let mut opened = place.open();
-    assert!(opened.reader.read(&ufrag("olderpeer")).expect("read").is_some());
-    opened.vault.save(&record("newerpeer"), now()).expect("saved");
+    assert!(
+        opened
+            .reader
+            .read(&ufrag("olderpeer"))
+            .expect("read")
+            .is_some()
+    );
+    opened
+        .vault
+        .save(&record("newerpeer"), now())
+        .expect("saved");
     drop(opened);
     decoder::must_agree_on(&place);
 
-    // Without the old identity: the server's identity and the newer peer are under the new one already.
+    // Without the old identity: the server's identity and the newer peer are under the new one
+    // already.
     fs::rename(place.dir.path().join("new-key.txt"), place.key_path()).expect("renamed");
     let mut opened = place.open();
-    assert!(opened.reader.read(&ufrag("newerpeer")).expect("read").is_some());
+    assert!(
+        opened
+            .reader
+            .read(&ufrag("newerpeer"))
+            .expect("read")
+            .is_some()
+    );
     assert_eq!(opened.reader.read(&ufrag("olderpeer")).expect("read"), None);
 }
 
@@ -193,7 +241,14 @@ fn the_wrong_key_file_changes_nothing() {
     let error = Vault::open(&place.vault_path(), other.keys(), now()).expect_err("refused");
     assert!(matches!(error, VaultError::WrongKey(_)), "{error}");
     assert_eq!(place.files(), before);
-    assert!(place.open().reader.read(&ufrag("abcdefgh")).expect("read").is_some());
+    assert!(
+        place
+            .open()
+            .reader
+            .read(&ufrag("abcdefgh"))
+            .expect("read")
+            .is_some()
+    );
 }
 
 #[test]
@@ -228,7 +283,8 @@ fn what_is_no_folder_or_has_no_parent_is_refused() {
     let place = Place::new();
     let error = Vault::open(&place.key_path(), place.keys(), now()).expect_err("refused");
     assert!(matches!(error, VaultError::NotAFolder(_)), "{error}");
-    let error = Vault::open(&place.dir.path().join("a/b"), place.keys(), now()).expect_err("refused");
+    let error =
+        Vault::open(&place.dir.path().join("a/b"), place.keys(), now()).expect_err("refused");
     assert!(matches!(error, VaultError::NotAFolder(_)), "{error}");
 }
 
@@ -238,8 +294,17 @@ fn temporary_files_of_a_killed_process_are_removed() {
     fs::write(place.vault_path().join(".tmp-77-0"), b"half").expect("written");
     fs::write(place.vault_path().join("peers/.tmp-77-1"), b"half").expect("written");
     let mut opened = place.open();
-    assert_eq!(place.files(), ["identity.age", "lock", "peers", "peers/abcdefgh.age"]);
-    assert!(opened.reader.read(&ufrag("abcdefgh")).expect("read").is_some());
+    assert_eq!(
+        place.files(),
+        ["identity.age", "lock", "peers", "peers/abcdefgh.age"]
+    );
+    assert!(
+        opened
+            .reader
+            .read(&ufrag("abcdefgh"))
+            .expect("read")
+            .is_some()
+    );
 }
 
 #[test]
@@ -272,7 +337,10 @@ fn a_record_that_would_not_be_read_back_is_not_written() {
         },
     ];
     for record in &unfit {
-        assert!(matches!(opened.vault.save(record, now()), Err(VaultError::Unfit(_))));
+        assert!(matches!(
+            opened.vault.save(record, now()),
+            Err(VaultError::Unfit(_))
+        ));
     }
     assert!(!place.peer_path("abcdefgh").exists());
     let largest = "v".repeat(96 * 1024);
@@ -300,7 +368,9 @@ fn the_certificate_is_valid_now_and_says_nothing_about_the_server() {
     let (serial, subject) = identity::names_of_key(public);
     assert!(der.windows(serial.len()).any(|w| w == serial));
     assert_eq!(
-        der.windows(subject.len()).filter(|w| *w == subject.as_bytes()).count(),
+        der.windows(subject.len())
+            .filter(|w| *w == subject.as_bytes())
+            .count(),
         2,
         "issuer and subject"
     );
@@ -346,7 +416,13 @@ fn the_files_show_nothing_of_their_content() {
     let place = Place::with_peers(&["abcdefgh"]);
     for name in ["identity.age", "peers/abcdefgh.age"] {
         let bytes = fs::read(place.vault_path().join(name)).expect("read");
-        for secret in [&b"abcdefgh"[..], b"pppp", b"lobby", b"candidate", b"rekindle"] {
+        for secret in [
+            &b"abcdefgh"[..],
+            b"pppp",
+            b"lobby",
+            b"candidate",
+            b"rekindle",
+        ] {
             assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{name}");
         }
     }
@@ -373,7 +449,11 @@ fn many_threads_save_and_remove_at_once() {
     });
     drop(opened);
     let opened = place.open();
-    let found: BTreeSet<_> = opened.reader.names().map(|n| n.as_str().to_owned()).collect();
+    let found: BTreeSet<_> = opened
+        .reader
+        .names()
+        .map(|n| n.as_str().to_owned())
+        .collect();
     let kept = names
         .iter()
         .enumerate()

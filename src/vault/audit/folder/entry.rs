@@ -12,7 +12,8 @@ use super::super::report::FileReport;
 use super::{CouldNotLook, FileFault, Folder, LOST_AND_FOUND, Place, Walk};
 use crate::vault::files::links;
 
-/// Extended attributes that security modules of the kernel put on every file. Any other may hide bytes.
+/// Extended attributes that security modules of the kernel put on every file. Any other may hide
+/// bytes.
 const OF_THE_SYSTEM: [&str; 7] = [
     "security.SMACK64",
     "security.SMACK64EXEC",
@@ -40,7 +41,8 @@ impl Walk<'_> {
         let stat = match folder.stat(name) {
             Ok(stat) => stat,
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                self.report.note("gone", path, "it went away while it was looked at");
+                self.report
+                    .note("gone", path, "it went away while it was looked at");
                 return Ok(None);
             }
             Err(cause) => return Err(cannot(cause)),
@@ -53,7 +55,10 @@ impl Walk<'_> {
         // A file system's own folder belongs to root.
         let of_the_system = path == LOST_AND_FOUND && stat.st_uid == 0;
         if stat.st_uid != expected && !of_the_system {
-            let text = format!("belongs to user {}, the vault to user {expected}", stat.st_uid);
+            let text = format!(
+                "belongs to user {}, the vault to user {expected}",
+                stat.st_uid
+            );
             self.report.finding("owner", path, text);
         }
         let wanted = if matches!(place, Place::Folder) {
@@ -62,8 +67,11 @@ impl Walk<'_> {
             FileType::RegularFile
         };
         if kind != wanted {
-            self.report
-                .finding("not-regular", path, format!("{kind:?}, where {wanted:?} should be"));
+            self.report.finding(
+                "not-regular",
+                path,
+                format!("{kind:?}, where {wanted:?} should be"),
+            );
         } else if kind == FileType::RegularFile && links(&stat) > 1 {
             self.report
                 .finding("hard-link", path, FileFault::HardLinked.to_string());
@@ -71,10 +79,15 @@ impl Walk<'_> {
         let attributes = match folder.attributes(name) {
             Ok(attributes) => attributes,
             // It has gone, or the file system has no such thing.
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => Vec::new(),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {
+                Vec::new()
+            }
             Err(cause) => return Err(cannot(cause)),
         };
-        for attribute in attributes.iter().filter(|name| !OF_THE_SYSTEM.contains(&&***name)) {
+        for attribute in attributes
+            .iter()
+            .filter(|name| !OF_THE_SYSTEM.contains(&&***name))
+        {
             let text = format!(
                 "extended attribute {}: bytes that no file shows",
                 attribute.escape_debug()
@@ -103,9 +116,15 @@ impl Walk<'_> {
             self.report.finding("readable-by-others", path, text);
         }
         // A folder takes set-group-ID over from the one it is made in.
-        let inherited = if kind == FileType::Directory { 0o2000 } else { 0 };
+        let inherited = if kind == FileType::Directory {
+            0o2000
+        } else {
+            0
+        };
         if mode & 0o7000 & !inherited != 0 {
-            let text = format!("mode {mode:04o}: set-user-ID, set-group-ID or sticky, which rekindle does not set");
+            let text = format!(
+                "mode {mode:04o}: set-user-ID, set-group-ID or sticky, which rekindle does not set"
+            );
             self.report.finding("special-mode", path, text);
         }
     }

@@ -4,7 +4,8 @@ use std::fs::TryLockError;
 
 use super::{CouldNotLook, Folder, LOCK, Lock, Place, Walk};
 
-/// Asks for the lock and gives it back at once. A server that starts in this very moment waits for it.
+/// Asks for the lock and gives it back at once. A server that starts in this very moment waits for
+/// it.
 pub(super) fn who_has_it(root: &Folder) -> Lock {
     let Ok(file) = root.open_to_look(LOCK) else {
         return Lock::Unknown;
@@ -22,7 +23,8 @@ impl Walk<'_> {
             .entry(root, LOCK, LOCK, Place::Lock)?
             .is_some_and(|stat| stat.st_size > 0)
         {
-            self.report.finding("unaccounted", LOCK, "the lock is not empty");
+            self.report
+                .finding("unaccounted", LOCK, "the lock is not empty");
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! What lies in a vault and is none of its files: strays, files in the middle of being written, the file system's own.
+//! What lies in a vault and is none of its files: strays, files in the middle of being written, the
+//! file system's own.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -15,7 +16,12 @@ const WRITING_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Walk<'_> {
     /// What has no name of ours.
-    pub(super) fn misnamed(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), CouldNotLook> {
+    pub(super) fn misnamed(
+        &mut self,
+        folder: &Folder,
+        name: &str,
+        path: &str,
+    ) -> Result<(), CouldNotLook> {
         if is_temporary(name) {
             self.temporary(folder, name, path)
         } else {
@@ -23,9 +29,15 @@ impl Walk<'_> {
         }
     }
 
-    pub(super) fn stray(&mut self, folder: &Folder, name: impl AsRef<OsStr>, path: &str) -> Result<(), CouldNotLook> {
+    pub(super) fn stray(
+        &mut self,
+        folder: &Folder,
+        name: impl AsRef<OsStr>,
+        path: &str,
+    ) -> Result<(), CouldNotLook> {
         self.entry(folder, name, path, Place::Stray)?;
-        self.report.finding("stray", path, "rekindle did not put it there");
+        self.report
+            .finding("stray", path, "rekindle did not put it there");
         Ok(())
     }
 
@@ -48,7 +60,9 @@ impl Walk<'_> {
 
     /// Whether what is being written gets its name while we wait.
     fn goes_away(&mut self, folder: &Folder, name: &str, before: &Stat) -> bool {
-        let end = *self.patience.get_or_insert_with(|| Instant::now() + WRITING_PATIENCE);
+        let end = *self
+            .patience
+            .get_or_insert_with(|| Instant::now() + WRITING_PATIENCE);
         loop {
             match folder.stat(name) {
                 Ok(now) if (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino) => {}
@@ -62,7 +76,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Where a file system puts what its check finds. On some it is root's, and nobody else can look into it.
+    /// Where a file system puts what its check finds. On some it is root's, and nobody else can
+    /// look into it.
     pub(super) fn lost_and_found(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
         let Some(stat) = self.entry(root, LOST_AND_FOUND, LOST_AND_FOUND, Place::Folder)? else {
             return Ok(());
@@ -81,7 +96,11 @@ impl Walk<'_> {
             Ok((mut names, folder)) => {
                 names.sort();
                 for name in names {
-                    self.stray(&folder, &name, &format!("{LOST_AND_FOUND}/{}", shown(&name)))?;
+                    self.stray(
+                        &folder,
+                        &name,
+                        &format!("{LOST_AND_FOUND}/{}", shown(&name)),
+                    )?;
                 }
             }
             Err(e) if e.kind() == ErrorKind::PermissionDenied && stat.st_uid == 0 => {

@@ -1,6 +1,10 @@
-//! What full-state mode leaves in a vault: `sessions/` and `counters.age`. They are known by their places also to who has no key file.
+//! What full-state mode leaves in a vault: `sessions/` and `counters.age`. They are known by their
+//! places also to who has no key file.
 
-use super::{COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, Walk, limits, ufrag_of};
+use super::{
+    COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, Walk, limits,
+    ufrag_of,
+};
 
 impl Walk<'_> {
     pub(super) fn sessions(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
@@ -21,13 +25,26 @@ impl Walk<'_> {
 
     pub(super) fn counters(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
         let limit = limits::COUNTERS_FILE;
-        let content = self.sealed(root, COUNTERS, COUNTERS, Place::Counters, limit, Named::As(COUNTERS))?;
+        let content = self.sealed(
+            root,
+            COUNTERS,
+            COUNTERS,
+            Place::Counters,
+            limit,
+            Named::As(COUNTERS),
+        )?;
         // At a start they are written before the boot's number is.
         self.judge_session_state(COUNTERS, content, "counters", 1);
         Ok(())
     }
 
-    fn judge_session_state(&mut self, path: &str, content: Result<Option<Content>, FileFault>, kind: &str, ahead: u64) {
+    fn judge_session_state(
+        &mut self,
+        path: &str,
+        content: Result<Option<Content>, FileFault>,
+        kind: &str,
+        ahead: u64,
+    ) {
         let content = match content {
             Ok(content) => content,
             Err(FileFault::NotAge) => None,
@@ -37,7 +54,9 @@ impl Walk<'_> {
             }
         };
         if content.is_none() {
-            let text = format!("by its place, {kind} of full-state mode: session keys, or what goes with them");
+            let text = format!(
+                "by its place, {kind} of full-state mode: session keys, or what goes with them"
+            );
             self.report.finding("forbidden", path, text);
         }
         self.wrong_kind(path, content.as_ref(), kind);
