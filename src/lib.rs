@@ -23,7 +23,8 @@
 // The hooks of two tests (tests/with_hooks.sh) give away what this program keeps to itself.
 #[cfg(all(any(rekindle_canary, rekindle_kill_points), not(debug_assertions)))]
 compile_error!(
-    "a build with optimisations could be shipped, and must not have a test's hooks: leave the `--cfg rekindle_...` away"
+    "a build with optimisations could be shipped, and must not have a test's hooks: leave the \
+     `--cfg rekindle_...` away"
 );
 #[cfg(all(rekindle_kill_points, not(feature = "full-state")))]
 compile_error!("`rekindle_kill_points` needs the feature `full-state`");

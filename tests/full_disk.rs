@@ -23,7 +23,8 @@ impl SmallDisk {
     /// `None`, said plainly, where neither root nor a user namespace can be had; in CI it must be.
     fn new(folder: &Path) -> Option<Self> {
         std::fs::create_dir(folder.join("rekindle-state")).expect("made");
-        let script = "mount -t tmpfs -o size=256k,mode=0700 tmpfs rekindle-state && echo mounted && exec sleep 600";
+        let script = "mount -t tmpfs -o size=256k,mode=0700 tmpfs rekindle-state && echo mounted \
+                      && exec sleep 600";
         let mut holder = Command::new("unshare")
             .args(Self::user_namespace("--user", "--map-root-user"))
             .args(["--mount", "sh", "-c", script])

@@ -279,7 +279,8 @@ fn a_body_that_hides_its_length_is_limited_too() {
     let (_folder, server) = start(&[]);
     let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
     let answer = server.raw(&format!(
-        "POST /whip/lobby HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+        "POST /whip/lobby HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
+         Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
          {chunk}{chunk}{chunk}0\r\n\r\n"
     ));
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
@@ -293,7 +294,8 @@ fn methods_without_a_meaning_are_refused_by_name() {
     assert_eq!(header(&answer, "allow"), "POST, OPTIONS");
     assert_problem(answer, 405, "method");
     let patch = format!(
-        "PATCH {session} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        "PATCH {session} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\
+         \r\n"
     );
     let answer = server.raw(&patch);
     assert!(

@@ -247,7 +247,8 @@ fn a_head_that_has_no_end_is_cut_off() {
 fn a_client_that_dawdles_is_cut_off() {
     let (_folder, server) = start(&[]);
     let half_a_head = "GET / HTTP/1.1\r\nHost: local";
-    let half_a_body = "POST /whip/c HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\nContent-Length: 5000\r\n\r\nv=0\r\n";
+    let half_a_body = "POST /whip/c HTTP/1.1\r\nHost: localhost\r\n\
+                       Content-Type: application/sdp\r\nContent-Length: 5000\r\n\r\nv=0\r\n";
     let begin = Instant::now();
     let [head, body] = [half_a_head, half_a_body]
         .map(|half| {

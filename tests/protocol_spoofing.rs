@@ -372,7 +372,8 @@ fn whoever_floods_a_browsers_address_over_a_restart_hardly_delays_its_return() {
                 for rate in rates(flood).iter().copied() {
                     let took = time_to_be_back(Some((flood, rate)), browser, only_12, delay);
                     println!(
-                        "{browser:?} 1.2 only {only_12} {delay} ms {flood:?} {rate}/s: {took:?}, calm {calm:?}"
+                        "{browser:?} 1.2 only {only_12} {delay} ms {flood:?} {rate}/s: {took:?}, \
+                         calm {calm:?}"
                     );
                     assert!(
                         took <= ms(1000),

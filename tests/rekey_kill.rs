@@ -180,7 +180,8 @@ fn a_rekey_that_is_killed_at_any_moment_leaves_a_vault_that_one_key_file_opens_w
         );
     }
     println!(
-        "{} moments: {killed} killed, {left_behind} left something half done; {under_the_old} under the old key file, {under_the_new} under the new one",
+        "{} moments: {killed} killed, {left_behind} left something half done; {under_the_old} \
+         under the old key file, {under_the_new} under the new one",
         moments.len()
     );
     assert!(killed >= 10 && left_behind >= 3, "{killed} {left_behind}");

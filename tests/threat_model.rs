@@ -203,7 +203,8 @@ fn what_the_commands_of_the_security_page_name_is_there() {
 #[test]
 fn a_claim_without_a_test_is_noticed() {
     let tests = BTreeSet::from(["a_test_that_is_there".to_owned()]);
-    let good = "| claim | shown by |\n|---|---|\n| x | `a_test_that_is_there`, `tests/threat_model.rs` |\n";
+    let good = "| claim | shown by |\n|---|---|\n\
+                | x | `a_test_that_is_there`, `tests/threat_model.rs` |\n";
     assert_eq!(faults(good, &tests), [""; 0]);
     for bad in [
         good.replace("a_test_that_is_there", "a_test_that_is_not_there"),
@@ -216,6 +217,7 @@ fn a_claim_without_a_test_is_noticed() {
     ] {
         assert!(!faults(&bad, &tests).is_empty(), "{bad}");
     }
-    let source = "#[test]\nfn one() {}\n#[test]\n#[ignore]\nfn two() {}\n#[tokio::test]\nasync fn three() {}\nfn four() {}\n";
+    let source = "#[test]\nfn one() {}\n#[test]\n#[ignore]\nfn two() {}\n#[tokio::test]\n\
+                  async fn three() {}\nfn four() {}\n";
     assert_eq!(names_of_tests(source), ["one", "three"]);
 }

@@ -308,17 +308,22 @@ fn example(certificate: [u8; 32]) -> PeerRecord {
             ufrag: Ufrag::new("Ab3dEf7h").expect("a ufrag"),
             pwd: IcePassword::new(pwd.into()),
         },
-        offer: "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+        offer: "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+                a=group:BUNDLE 0\r\n\
                 m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:4ZcD\r\n\
-                a=ice-pwd:2/1muCWoOi3uLifh0NuRHlgs\r\na=fingerprint:sha-256 6B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:\
-                46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08\r\na=setup:actpass\r\na=mid:0\r\n\
+                a=ice-pwd:2/1muCWoOi3uLifh0NuRHlgs\r\n\
+                a=fingerprint:sha-256 6B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:\
+                46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08\r\na=setup:actpass\r\n\
+                a=mid:0\r\n\
                 a=recvonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
                 a=candidate:1 1 udp 2130706431 192.0.2.17 49203 typ host\r\n"
             .into(),
         answer: format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=ice-lite\r\n\
-             m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:Ab3dEf7h\r\na=ice-pwd:{pwd}\r\n\
-             a=fingerprint:{fingerprint}\r\na=setup:passive\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:Ab3dEf7h\r\n\
+             a=ice-pwd:{pwd}\r\n\
+             a=fingerprint:{fingerprint}\r\na=setup:passive\r\na=mid:0\r\na=sendonly\r\n\
+             a=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
              a=candidate:1 1 udp 2130706431 198.51.100.7 3478 typ host\r\n"
         ),
         joined_at: 1_800_000_000,

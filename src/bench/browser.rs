@@ -178,7 +178,8 @@ pub(super) fn reason(complaints: &str) -> Option<&str> {
 pub(super) fn check(folder: &Path, script: &str) -> Result<(), BenchError> {
     if !folder.join(script).is_file() {
         return Err(BenchError::Browser(format!(
-            "there is no {script} in {}; run this in rekindle's source folder, or name its tests/browser with --browser-scripts",
+            "there is no {script} in {}; run this in rekindle's source folder, or name its \
+             tests/browser with --browser-scripts",
             folder.display()
         )));
     }

@@ -261,7 +261,8 @@ impl Broadcast {
         let Some(begun) = member.dtls.begin_active(member.role(), now) else {
             self.counts.failures.busy += 1;
             tracing::debug!(
-                "as many handshakes are under way as there may be: none is begun with a peer that is passive"
+                "as many handshakes are under way as there may be: none is begun with a peer that \
+                 is passive"
             );
             return;
         };
@@ -348,7 +349,8 @@ impl Broadcast {
             }
             None => {
                 tracing::warn!(
-                    "a DTLS handshake ended with a certificate that no offer of its address names; ignored"
+                    "a DTLS handshake ended with a certificate that no offer of its address names; \
+                     ignored"
                 );
                 place.handshakes.is_foreign(now);
                 self.counts.failures += place.handshakes.take_failures();

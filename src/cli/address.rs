@@ -16,7 +16,8 @@ const MAX_NAME: usize = 253;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AddressError {
     #[error(
-        "{0:?} is no address to listen on; give one such as 127.0.0.1:8080, [::1]:8080, localhost:8080, or a port alone such as 8080"
+        "{0:?} is no address to listen on; give one such as 127.0.0.1:8080, [::1]:8080, \
+         localhost:8080, or a port alone such as 8080"
     )]
     Listen(String),
     #[error("{0:?} has no port; give one behind it, such as {0}:8080")]
@@ -26,11 +27,13 @@ pub(super) enum AddressError {
     #[error("{0:?} has no port from 0 to 65535; give one such as 127.0.0.1:8080")]
     BadPort(String),
     #[error(
-        "{0:?} is no address of a host; give one such as 203.0.113.7, 2001:db8::7 or media.example.org"
+        "{0:?} is no address of a host; give one such as 203.0.113.7, 2001:db8::7 or \
+         media.example.org"
     )]
     Host(String),
     #[error(
-        "{0:?} has a port, which is always that of --udp; give the host alone, such as 203.0.113.7 or media.example.org"
+        "{0:?} has a port, which is always that of --udp; give the host alone, such as 203.0.113.7 \
+         or media.example.org"
     )]
     HostWithPort(String),
 }

@@ -65,7 +65,8 @@ fn block(ready: &Ready) -> String {
     if ready.made_key {
         let _ = writeln!(
             all,
-            "  A new key file was made, mode 0600. Without it the state folder is lost; whoever has both can pose as this server."
+            "  A new key file was made, mode 0600. Without it the state folder is lost; whoever \
+             has both can pose as this server."
         );
     }
     all

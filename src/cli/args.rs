@@ -96,7 +96,8 @@ pub(super) struct ServeArgs {
 
     /// Bearer token that a publisher must show; other users of this machine can see it in the
     /// process list, so prefer the file or the environment
-    #[arg(long, value_name = "TOKEN", env = "REKINDLE_PUBLISH_TOKEN", hide_env_values = true, value_parser = secret)]
+    #[arg(long, value_name = "TOKEN", env = "REKINDLE_PUBLISH_TOKEN", hide_env_values = true,
+          value_parser = secret)]
     pub publish_token: Option<SecretString>,
 
     /// File whose first line is the publish token
@@ -104,7 +105,8 @@ pub(super) struct ServeArgs {
     pub publish_token_file: Option<PathBuf>,
 
     /// Bearer token that a viewer must show; see --publish-token
-    #[arg(long, value_name = "TOKEN", env = "REKINDLE_WATCH_TOKEN", hide_env_values = true, value_parser = secret)]
+    #[arg(long, value_name = "TOKEN", env = "REKINDLE_WATCH_TOKEN", hide_env_values = true,
+          value_parser = secret)]
     pub watch_token: Option<SecretString>,
 
     /// File whose first line is the watch token
@@ -123,7 +125,8 @@ pub(super) struct ServeArgs {
 
     /// Take a client's address from the last entry of X-Forwarded-For: set it behind one reverse
     /// proxy, and only there
-    #[arg(long, value_name = "BOOL", env = "REKINDLE_BEHIND_PROXY", num_args = 0..=1, require_equals = true,
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_BEHIND_PROXY", num_args = 0..=1,
+          require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub behind_proxy: Option<bool>,
 
@@ -152,7 +155,8 @@ pub(super) struct ServeArgs {
     pub max_sessions_per_address: Option<usize>,
 
     /// Make a new DTLS certificate for new browsers; those that are awaited keep the one they know
-    #[arg(long, value_name = "BOOL", env = "REKINDLE_ROTATE_IDENTITY", num_args = 0..=1, require_equals = true,
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_ROTATE_IDENTITY", num_args = 0..=1,
+          require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub rotate_identity: Option<bool>,
 
@@ -161,7 +165,8 @@ pub(super) struct ServeArgs {
     pub static_dir: Option<PathBuf>,
 
     /// Start without the sandbox (Landlock and seccomp). Not for production
-    #[arg(long, value_name = "BOOL", env = "REKINDLE_NO_SANDBOX", num_args = 0..=1, require_equals = true,
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_NO_SANDBOX", num_args = 0..=1,
+          require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub no_sandbox: Option<bool>,
 

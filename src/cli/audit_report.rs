@@ -212,7 +212,8 @@ fn write_items(
             .map(|s| s.bytes)
             .sum::<usize>();
         let line = format!(
-            "     around it: header {} (filler {filler}), nonce {}, tags {} bytes; plaintext {} bytes:",
+            "     around it: header {} (filler {filler}), nonce {}, tags {} bytes; plaintext {} \
+             bytes:",
             age.header_bytes, age.nonce_bytes, age.tag_bytes, age.plaintext_bytes
         );
         writeln!(out, "{}", paint.dim(&line))?;

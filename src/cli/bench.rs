@@ -147,7 +147,8 @@ struct ResumeArgs {
 
     /// Real browsers that publish and watch, in place of the native clients; needs Node.js and the
     /// packages of tests/browser
-    #[arg(long, value_name = "BROWSER", value_delimiter = ',', conflicts_with_all = ["against", "viewers"])]
+    #[arg(long, value_name = "BROWSER", value_delimiter = ',',
+          conflicts_with_all = ["against", "viewers"])]
     browser: Vec<ClientName>,
 
     /// Folder of the scripts that drive them

@@ -13,9 +13,11 @@ use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum CliError {
-    #[error("cannot read the configuration file {path}: {source}; check the path given with --config", path = path.display())]
+    #[error("cannot read the configuration file {path}: {source}; check the path given with \
+             --config", path = path.display())]
     ConfigUnreadable { path: PathBuf, source: io::Error },
-    #[error("the configuration file {path} is larger than 64 KiB; is it the right file?", path = path.display())]
+    #[error("the configuration file {path} is larger than 64 KiB; is it the right \
+             file?", path = path.display())]
     ConfigTooLarge { path: PathBuf },
     #[error("{path}, line {line}: {what}", path = path.display())]
     ConfigInvalid {
@@ -31,35 +33,41 @@ pub(super) enum CliError {
         source: TokenError,
     },
     #[error(
-        "HTTP would listen on {http}, where others can reach it, and nothing would keep them from publishing; give \
+        "HTTP would listen on {http}, where others can reach it, and nothing would keep them from \
+         publishing; give \
          --publish-token-file, or --open if that is what you want, or listen on 127.0.0.1"
     )]
     NobodyGuards { http: SocketAddr },
     #[error(
-        "this build has no code for full-state mode, which keeps session keys on disk; leave --mode out, or build with \
+        "this build has no code for full-state mode, which keeps session keys on disk; leave \
+         --mode out, or build with \
          `--features full-state`"
     )]
     NoFullState,
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(
-        "browsers cannot send to {address}; give --advertise an address at which they reach this machine"
+        "browsers cannot send to {address}; give --advertise an address at which they reach this \
+         machine"
     )]
     Unreachable { address: std::net::IpAddr },
     #[error(
-        "--advertise has more than {most} addresses; every one of them goes into every answer, so give fewer"
+        "--advertise has more than {most} addresses; every one of them goes into every answer, so \
+         give fewer"
     )]
     TooManyAddresses { most: usize },
     #[error("the folder {path} given with --static-dir cannot be used: {source}", path = path.display())]
     StaticDir { path: PathBuf, source: io::Error },
     #[error(
-        "--log cannot be read: {0}; give error, warn, info, debug, trace, or a filter such as rekindle::net=debug"
+        "--log cannot be read: {0}; give error, warn, info, debug, trace, or a filter such as \
+         rekindle::net=debug"
     )]
     Log(String),
     #[error(transparent)]
     Sockets(#[from] crate::service::SocketsError),
     #[error(
-        "`rekindle supervise` starts `serve` only; put the server's options behind --, such as `rekindle supervise -- serve --http 8080`"
+        "`rekindle supervise` starts `serve` only; put the server's options behind --, such as \
+         `rekindle supervise -- serve --http 8080`"
     )]
     NotServe,
     #[error("cannot tell which program to start ({0}); start `rekindle supervise` by its path")]

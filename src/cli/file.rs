@@ -109,7 +109,8 @@ fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Host>>, D::Err
         Ok(OneOrMany::Many(hosts)) => hosts,
         Err(_) => {
             return Err(de::Error::custom(
-                "`advertise` is an IP address or a name such as \"media.example.org\", or a list of them",
+                "`advertise` is an IP address or a name such as \"media.example.org\", or a list \
+                 of them",
             ));
         }
     };

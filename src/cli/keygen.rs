@@ -25,7 +25,8 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), CliError> {
     })?;
     KeyFile::generate(&args.output)?;
     eprintln!(
-        "key file written to {} (mode 0600). Whoever has it can read the server's state: keep a copy in a safe place.",
+        "key file written to {} (mode 0600). Whoever has it can read the server's state: keep a \
+         copy in a safe place.",
         args.output.display()
     );
     Ok(())

@@ -98,7 +98,9 @@ fn listen(
         (Some(passed), given) => {
             if let Some(given) = given.filter(|given| !given.may_be(passed)) {
                 warnings.push(format!(
-                    "{option} = {given} is not used: the service manager has passed a socket, which is at {passed}; change its socket                      unit, or leave the option out"
+                    "{option} = {given} is not used: the service manager has passed a socket, \
+                     which is at {passed}; change its socket unit, or leave \
+                     the option out"
                 ));
             }
             Ok(passed)
@@ -302,7 +304,8 @@ fn token(
         (Some(text), _) => {
             if chosen.text_from == Source::Flag {
                 warnings.push(format!(
-                    "the {what} is on the command line, where every user of this machine can read it; prefer a file or the \
+                    "the {what} is on the command line, where every user of this machine can read \
+                     it; prefer a file or the \
                      environment"
                 ));
             }
@@ -318,7 +321,8 @@ fn token(
     };
     if token.is_short() {
         warnings.push(format!(
-            "the {what} is short and could be guessed; use {} characters or more, such as `openssl rand -hex 16` prints",
+            "the {what} is short and could be guessed; use {} characters or more, such as `openssl \
+             rand -hex 16` prints",
             Token::ADVISED_LENGTH
         ));
     }
@@ -328,7 +332,8 @@ fn token(
 fn readable_by_others(what: &str, path: &Path) -> String {
     let path = path.display();
     format!(
-        "the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it to you"
+        "the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it \
+         to you"
     )
 }
 

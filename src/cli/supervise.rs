@@ -24,11 +24,14 @@ const WATCHDOG: Duration = Duration::from_secs(10);
 /// What follows the options in `--help`.
 pub(super) const SIGNALS: &str = "\
 Signals:
-  SIGHUP           The server finishes its requests, and the program that lies at the same path by then takes over the ports
-  SIGUSR1          The server reads its key file and token files again (SIGHUP to a server without a supervisor)
+  SIGHUP           The server finishes its requests, and the program that lies at the same path by \
+  then takes over the ports
+  SIGUSR1          The server reads its key file and token files again (SIGHUP to a server without \
+  a supervisor)
   SIGTERM, SIGINT  The server stops, and the supervisor ends with its exit status
 
-A server that ends by itself is started again at once, ever more slowly where it goes on ending. An exit status 2 before the first one was up
+A server that ends by itself is started again at once, ever more slowly where it goes on ending. \
+An exit status 2 before the first one was up
 (its configuration must change) ends the supervisor with the same.";
 
 #[derive(clap::Args)]

@@ -94,8 +94,10 @@ impl RekeyArgs {
                 eprintln!("rekindle: {error}");
                 if matches!(*error, NotRekeyed::Vault(VaultError::InUse(_))) {
                     eprintln!(
-                        "A server that runs takes a changed key file on SIGHUP: put the new identity in front of its key \
-                         file, send the signal, and remove the old identity when `rekindle audit` shows no file under it."
+                        "A server that runs takes a changed key file on SIGHUP: put the new \
+                         identity in front of its key \
+                         file, send the signal, and remove the old identity when `rekindle audit` \
+                         shows no file under it."
                     );
                 }
                 ExitCode::from(2)
@@ -125,18 +127,21 @@ impl RekeyArgs {
         if unusable > 0 {
             writeln!(
                 out,
-                "{unusable} files could not be used and were moved to set-aside/: see `rekindle audit`."
+                "{unusable} files could not be used and were moved to set-aside/: see `rekindle \
+                 audit`."
             )?;
         }
         if set_aside > 0 {
             writeln!(
                 out,
-                "{set_aside} files in set-aside/ stay under the keys they were under: look at them, delete them."
+                "{set_aside} files in set-aside/ stay under the keys they were under: look at \
+                 them, delete them."
             )?;
         }
         writeln!(
             out,
-            "{} opens nothing here any more. It still opens backups and whatever the disk has kept of the old files.",
+            "{} opens nothing here any more. It still opens backups and whatever the disk has kept \
+             of the old files.",
             self.key_file.display()
         )
     }

@@ -132,7 +132,8 @@ pub(super) fn wipe(root: &Folder) -> Result<(), VaultError> {
     root.remove(COUNTERS).map_err(failed)?;
     if had {
         tracing::warn!(
-            "session keys that full-state mode had kept were removed; what the disk has kept of them it may still have"
+            "session keys that full-state mode had kept were removed; what the disk has kept of \
+             them it may still have"
         );
     }
     Ok(())
@@ -168,7 +169,8 @@ impl Reader {
         match opened {
             Ok(session) => Some(session),
             Err(fault) => {
-                tracing::warn!(%fault, "a peer's session keys cannot be used; it has to run a handshake");
+                tracing::warn!(%fault, "a peer's session keys cannot be used; it has to run a \
+                                        handshake");
                 None
             }
         }
@@ -193,7 +195,8 @@ impl Reader {
                 _ => Ok(counters),
             });
         opened.unwrap_or_else(|fault| {
-            tracing::warn!(%fault, "counters.age cannot be used: no session can be taken over, and every browser has to run a handshake");
+            tracing::warn!(%fault, "counters.age cannot be used: no session can be taken over, and \
+                                    every browser has to run a handshake");
             Counters::default()
         })
     }

@@ -87,7 +87,8 @@ fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, 
         match next {
             Work::Session(session) => {
                 if let Err(error) = vault.save_session(&session, now) {
-                    tracing::warn!(%error, "a peer's session keys could not be saved; after a restart it has to run a handshake");
+                    tracing::warn!(%error, "a peer's session keys could not be saved; after a \
+                                            restart it has to run a handshake");
                 }
             }
             Work::Forget(ufrag) => {
@@ -98,7 +99,8 @@ fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, 
             Work::Counters(counters) => {
                 let saved = vault.save_counters(&counters, now);
                 if let Err(error) = &saved {
-                    tracing::error!(%error, "counters could not be saved; what is left of them is used up soon");
+                    tracing::error!(%error, "counters could not be saved; what is left of them is \
+                                             used up soon");
                     // A full disk must not be tried without end.
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -140,7 +142,8 @@ impl Sessions {
         if !raised.sessions.is_empty()
             && let Err(error) = sessions.vault.save_counters(&raised, SystemTime::now())
         {
-            tracing::error!(%error, "counters could not be saved: no session can be taken over, and every browser has to run a handshake");
+            tracing::error!(%error, "counters could not be saved: no session can be taken over, \
+                                     and every browser has to run a handshake");
             (sessions.left, sessions.now) = Default::default();
             raised = Counters::default();
         }

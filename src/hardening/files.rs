@@ -55,22 +55,30 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     }
     let status = rules.restrict_self().map_err(refused)?;
     match (status.ruleset, status.landlock) {
-        (RulesetStatus::FullyEnforced, _) => report.held("no files but the vault's, no TCP connections (Landlock)"),
+        (RulesetStatus::FullyEnforced, _) => report.held(
+            "no files but the vault's, no TCP \
+             connections (Landlock)",
+        ),
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
             // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes
             // calls that the filter forbids.
             report.held("no files but the vault's (Landlock, an older one)");
             if effective_abi < ABI::V2 {
                 report.lacking(
-                    "one thing of Landlock: the first one (Linux 5.13 to 5.18) forbids moving a file to another folder, so files that cannot be used stay in peers/",
+                    "one thing of Landlock: the first one (Linux 5.13 to 5.18) forbids moving a \
+                     file to another folder, so files that cannot be used stay in peers/",
                 );
             }
         }
         (_, LandlockStatus::NotEnabled) => {
-            report.lacking("Landlock: built into this kernel but off; add `landlock` to the kernel's lsm= list");
+            report.lacking(
+                "Landlock: built into this kernel but off; add `landlock` to the \
+                 kernel's lsm= list",
+            );
         }
         _ => report.lacking(
-            "Landlock: this kernel has none (Linux 5.13 and later), so files of this user stay open to the process",
+            "Landlock: this kernel has none (Linux 5.13 and later), so files of this user stay \
+             open to the process",
         ),
     }
     Ok(())

@@ -25,7 +25,8 @@ pub use report::Report;
 pub enum SandboxError {
     /// Landlock and capabilities belong to threads: those that run already would stay outside.
     #[error(
-        "the sandbox must be set up before threads are started, but {0} run; this is a mistake in the program, please report it"
+        "the sandbox must be set up before threads are started, but {0} run; this is a mistake in \
+         the program, please report it"
     )]
     Threads(usize),
     /// A folder that should stay usable cannot be opened.
@@ -38,7 +39,8 @@ pub enum SandboxError {
     },
     /// The kernel has Landlock, but refused the rules.
     #[error(
-        "the kernel refused the Landlock rules ({0}); --no-sandbox starts without, but is not for production"
+        "the kernel refused the Landlock rules ({0}); --no-sandbox starts without, but is not for \
+         production"
     )]
     Landlock(String),
     /// The capabilities could not be given up.
@@ -48,7 +50,8 @@ pub enum SandboxError {
     Capabilities(io::Error),
     /// The kernel has seccomp, but refused the filter.
     #[error(
-        "the kernel refused the seccomp filter ({0}); --no-sandbox starts without, but is not for production"
+        "the kernel refused the seccomp filter ({0}); --no-sandbox starts without, but is not for \
+         production"
     )]
     Seccomp(String),
 }

@@ -53,7 +53,8 @@ pub(super) fn lock_memory(report: &mut Report) {
     {
         // With a limit, an allocation beyond it fails: the server would die of its own caution.
         let limit = format!(
-            "locked memory: its limit is {} KiB and must be infinite (ulimit -l unlimited, LimitMEMLOCK=infinity)",
+            "locked memory: its limit is {} KiB and must be infinite (ulimit -l unlimited, \
+             LimitMEMLOCK=infinity)",
             bytes / 1024
         );
         match has_swap() {

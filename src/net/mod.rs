@@ -67,7 +67,8 @@ pub type Notices = async_mpsc::UnboundedReceiver<Notice>;
 /// The media port cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen for media on UDP {address}: {source}; is another server running, or the port taken?"
+    "cannot listen for media on UDP {address}: {source}; is another server running, or the port \
+     taken?"
 )]
 pub struct BindError {
     /// The address asked for.

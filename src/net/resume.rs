@@ -108,6 +108,12 @@ pub(super) fn load(
     let _ = loaded.send(Loaded::All { unread, unusable });
     let _ = waker.wake();
     if total > 0 {
-        tracing::info!(peers = read, left_out = total - read, took = ?started.elapsed(), "peers of the last boot are awaited");
+        let (left_out, took) = (total - read, started.elapsed());
+        tracing::info!(
+            peers = read,
+            left_out,
+            ?took,
+            "peers of the last boot are awaited"
+        );
     }
 }

@@ -30,33 +30,39 @@ pub(crate) enum Fault {
     /// Its Certificate message is empty: by RFC 5246 §7.4.6 it has none of the kind that the server
     /// asks for.
     #[error(
-        "it shows no certificate, as clients do whose own has an RSA key; give it one with a P-256 key"
+        "it shows no certificate, as clients do whose own has an RSA key; give it one with a P-256 \
+         key"
     )]
     NoCertificate,
     /// Another one than its offer names.
     #[error(
-        "its certificate is not the one that its offer names; let it offer the fingerprint of the certificate that it uses"
+        "its certificate is not the one that its offer names; let it offer the fingerprint of the \
+         certificate that it uses"
     )]
     Foreign,
     /// Its own, and of no use.
     #[error(
-        "its certificate has a key of a kind that the DTLS library cannot check; give it one with a P-256 key"
+        "its certificate has a key of a kind that the DTLS library cannot check; give it one with \
+         a P-256 key"
     )]
     Unsupported,
     /// It has ended the handshake itself, and begins no other one.
     #[error(
-        "it has ended its DTLS handshake with an alert, as browsers do whose certificate has an RSA key; give it one with a P-256 key"
+        "it has ended its DTLS handshake with an alert, as browsers do whose certificate has an \
+         RSA key; give it one with a P-256 key"
     )]
     Alert,
     /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate
     /// is among them).
     #[error(
-        "its DTLS handshake went wrong, as with a certificate whose key is not P-256; give it one with a P-256 key"
+        "its DTLS handshake went wrong, as with a certificate whose key is not P-256; give it one \
+         with a P-256 key"
     )]
     Failed,
     /// It is the DTLS server (`a=setup:passive`), and its answers are alerts or are of no use.
     #[error(
-        "by its offer it is the DTLS server, and the handshake with it goes wrong, as with a certificate whose key is not P-256; \
+        "by its offer it is the DTLS server, and the handshake with it goes wrong, as with a \
+         certificate whose key is not P-256; \
          give it one with a P-256 key, or let it be the DTLS client"
     )]
     Passive,

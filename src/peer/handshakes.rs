@@ -197,7 +197,8 @@ impl Handshakes {
                     // Where the ClientHello was answered, this is a part of its repetition, and the
                     // first part is enough.
                     tracing::trace!(
-                        "a later fragment of a ClientHello is dropped, unless the first one comes next"
+                        "a later fragment of a ClientHello is dropped, unless the first one comes \
+                         next"
                     );
                     if !self.direct.is_pressed() {
                         self.early = Some(datagram.clone());

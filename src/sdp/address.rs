@@ -97,7 +97,8 @@ mod tests {
         read(&Description::parse(text).unwrap())
     }
 
-    const OFFER: &str = "v=0\r\nm=audio 9 X 0\r\na=candidate:1 1 udp 9 192.0.2.1 9 typ host\r\nm=video 9 X 1\r\na=mid:1\r\n";
+    const OFFER: &str = "v=0\r\nm=audio 9 X 0\r\na=candidate:1 1 udp 9 192.0.2.1 9 typ host\r\n\
+                         m=video 9 X 1\r\na=mid:1\r\n";
 
     #[test]
     fn the_address_is_replaced_not_added() {

@@ -383,7 +383,8 @@ mod tests {
 
     #[test]
     fn wildcard_feedback_counts_for_all() {
-        let text = "v=0\nm=video 9 UDP/TLS/RTP/SAVPF 96\na=rtpmap:96 VP8/90000\na=rtcp-fb:* nack\na=rtcp-fb:96 nack pli\n";
+        let text = "v=0\nm=video 9 UDP/TLS/RTP/SAVPF 96\na=rtpmap:96 VP8/90000\na=rtcp-fb:* nack\n\
+                    a=rtcp-fb:96 nack pli\n";
         let description = Description::parse(text).unwrap();
         let feedback = read(&description.media[0], Kind::Video)[0].feedback;
         assert_eq!(

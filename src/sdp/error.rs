@@ -35,7 +35,8 @@ pub enum SdpError {
     NothingSent,
     /// A publisher with two sections of a kind that both send (RFC 9725 §4.4.3).
     #[error(
-        "a publisher sends one {kind} stream at the most; make the other {kind} sections inactive, or publish them on channels of their own"
+        "a publisher sends one {kind} stream at the most; make the other {kind} sections inactive, \
+         or publish them on channels of their own"
     )]
     SeveralStreams {
         /// Of which kind.
@@ -54,7 +55,8 @@ pub enum SdpError {
     BadMid,
     /// No `a=rtcp-mux` (RFC 5761).
     #[error(
-        "the {kind} section does not multiplex RTCP with RTP; set rtcpMuxPolicy to \"require\" (a=rtcp-mux)"
+        "the {kind} section does not multiplex RTCP with RTP; set rtcpMuxPolicy to \"require\" \
+         (a=rtcp-mux)"
     )]
     NoRtcpMux {
         /// Which section.
@@ -78,7 +80,8 @@ pub enum SdpError {
     BadFingerprint,
     /// Bundled sections with different ICE credentials, certificates or DTLS roles.
     #[error(
-        "the bundled sections have different ICE credentials, fingerprints or a=setup; set bundlePolicy to \"max-bundle\""
+        "the bundled sections have different ICE credentials, fingerprints or a=setup; set \
+         bundlePolicy to \"max-bundle\""
     )]
     SplitTransport,
     /// `a=setup:holdconn`, or no value of RFC 4145 §4 at all.
@@ -86,7 +89,8 @@ pub enum SdpError {
     BadSetup,
     /// Nothing in the section that the server forwards.
     #[error(
-        "the {kind} section offers no codec that this server forwards; offer Opus, PCMU or PCMA, and VP8, VP9, H.264, H.265 or AV1"
+        "the {kind} section offers no codec that this server forwards; offer Opus, PCMU or PCMA, \
+         and VP8, VP9, H.264, H.265 or AV1"
     )]
     NoCommonCodec {
         /// Which section.
@@ -94,7 +98,8 @@ pub enum SdpError {
     },
     /// The viewer cannot take what the publisher sends.
     #[error(
-        "the publisher sends {sent}, which the viewer's {kind} section does not offer; use a browser that decodes it"
+        "the publisher sends {sent}, which the viewer's {kind} section does not offer; use a \
+         browser that decodes it"
     )]
     SourceCodec {
         /// Which section.
@@ -104,7 +109,8 @@ pub enum SdpError {
     },
     /// One payload type for two things in one BUNDLE group (RFC 9143 §9.2).
     #[error(
-        "payload type {pt} means two things in the bundled sections; give each codec a payload type of its own"
+        "payload type {pt} means two things in the bundled sections; give each codec a payload \
+         type of its own"
     )]
     PayloadTypeConflict {
         /// The payload type.
@@ -112,7 +118,8 @@ pub enum SdpError {
     },
     /// One header extension id for two things in one BUNDLE group (RFC 9143 §9.3).
     #[error(
-        "header extension id {id} means two things in the bundled sections; give each extension one id"
+        "header extension id {id} means two things in the bundled sections; give each extension \
+         one id"
     )]
     ExtensionConflict {
         /// The id.

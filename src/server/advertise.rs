@@ -45,7 +45,8 @@ pub(super) fn warning(
     let all = |is: fn(IpAddr) -> bool| advertised.iter().all(|address| is(address.to_canonical()));
     if all(|address| address.is_loopback()) {
         return Some(
-            "HTTP can be reached from elsewhere, but browsers are told to send media to a loopback address, which means their own machine; \
+            "HTTP can be reached from elsewhere, but browsers are told to send media to a loopback \
+             address, which means their own machine; \
              give --advertise the address at which they reach this one",
         );
     }
@@ -53,7 +54,8 @@ pub(super) fn warning(
     // Who has named a private address knows the network that the browsers are in, unless HTTP shows
     // that it is another one.
     (all(is_private) && (public || !named)).then_some(
-        "browsers are told to send media to a private address, which only those in the same network can reach; give --advertise the \
+        "browsers are told to send media to a private address, which only those in the same \
+         network can reach; give --advertise the \
          address at which others reach this machine, or the private one if that is what you want",
     )
 }

@@ -19,7 +19,8 @@ use super::problem::Problem;
 pub enum TokenError {
     /// It is empty: it would keep nobody out.
     #[error(
-        "it is empty; take it out of the settings, or give a token such as `openssl rand -hex 16` prints"
+        "it is empty; take it out of the settings, or give a token such as `openssl rand -hex 16` \
+         prints"
     )]
     Empty,
     /// No client could send it (RFC 6750 §2.1).
@@ -36,7 +37,8 @@ pub enum TokenError {
         source: io::Error,
     },
     /// It was a pipe at the start, which can be read once.
-    #[error("its file {path} is not a regular file, and cannot be read a second time; start the server anew", path = .0.display())]
+    #[error("its file {path} is not a regular file, and cannot be read a second time; start the \
+             server anew", path = .0.display())]
     NotAFile(PathBuf),
 }
 

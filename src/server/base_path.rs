@@ -12,7 +12,8 @@ pub struct BasePath(String);
 /// Why a text is no base path.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a base path is like /media or /a/b: a slash before each part, and parts out of A-Z, a-z, 0-9 and - _ . ~ that do not begin with a dot"
+    "a base path is like /media or /a/b: a slash before each part, and parts out of A-Z, a-z, 0-9 \
+     and - _ . ~ that do not begin with a dot"
 )]
 pub struct BasePathError;
 

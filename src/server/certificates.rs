@@ -45,9 +45,11 @@ impl Certificate {
     /// HMAC-SHA-256 (RFC 2104) of the user name fragment, cut to 128 bits: nobody can guess it, and
     /// it is the same in every boot.
     fn tag(&self, ufrag: &Ufrag) -> [u8; session_id::TAG] {
-        let [tag @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
-            self.ids.tag(&[ufrag.as_str().as_bytes()]);
-        tag
+        *self
+            .ids
+            .tag(&[ufrag.as_str().as_bytes()])
+            .first_chunk()
+            .expect("HMAC-SHA-256 has 32 bytes")
     }
 }
 

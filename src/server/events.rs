@@ -149,7 +149,10 @@ pub(super) struct Hello<'a> {
 
 /// The publisher's streams, so that a page can name them in the description it applies.
 fn streams_json(streams: &[sdp::Stream]) -> Vec<serde_json::Value> {
-    let stream = |s: &sdp::Stream| json!({ "kind": s.kind.to_string(), "ssrc": s.ssrc.media, "rtx": s.ssrc.rtx });
+    let stream = |s: &sdp::Stream| {
+        let (kind, ssrc, rtx) = (s.kind.to_string(), s.ssrc.media, s.ssrc.rtx);
+        json!({ "kind": kind, "ssrc": ssrc, "rtx": rtx })
+    };
     streams.iter().map(stream).collect()
 }
 

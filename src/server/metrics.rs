@@ -140,7 +140,8 @@ fn process(text: &mut Text, app: &App) {
 /// Who came back from the last boot, when, and who did not; how sessions ended.
 fn comings_and_goings(text: &mut Text, tally: &Tally) {
     if let Some(ready) = tally.ready {
-        let help = "Seconds from the start of the process until all records of the last boot were read and newcomers let in.";
+        let help = "Seconds from the start of the process until all records of the last boot were \
+                    read and newcomers let in.";
         text.one("ready_seconds", "gauge", help, seconds(ready));
     }
     let help = "Browsers of the last boot that have keys again.";
@@ -172,7 +173,8 @@ fn comings_and_goings(text: &mut Text, tally: &Tally) {
         "reason",
         numbers().map(|number| (reason(DEPARTURES[number]), tally.ended[number])),
     );
-    let help = "New browsers that no ICE check came from in time: no packet gets through, or they were closed.";
+    let help = "New browsers that no ICE check came from in time: no packet gets through, or they \
+                were closed.";
     text.one("peers_unheard_total", "counter", help, tally.unheard);
 }
 
@@ -182,7 +184,8 @@ fn media(text: &mut Text, snapshot: &Snapshot) {
     let failures = &snapshot.failures;
     text.each(
         ("handshakes_failed_total", "counter"),
-        "DTLS handshakes that gave nobody keys, by cause; those beside which another was completed are not counted.",
+        "DTLS handshakes that gave nobody keys, by cause; those beside which another was completed \
+         are not counted.",
         "cause",
         [
             ("certificate", failures.certificate),

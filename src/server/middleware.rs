@@ -22,10 +22,13 @@ use super::whip;
 
 /// The page loads its own scripts and styles only, talks to its own server only, and is framed by
 /// nobody.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-     connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                                       img-src 'self'; \
+     connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'; \
      require-trusted-types-for 'script'";
-const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), \
+const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), \
+                                  autoplay=(self), \
      fullscreen=(self), picture-in-picture=(self), geolocation=(), payment=(), usb=()";
 
 /// How long a browser may remember the answer to a preflight, in seconds.
@@ -33,7 +36,8 @@ const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
 const PREFLIGHT_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, if-match, last-event-id");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, rekindle-process, rekindle-mode, rekindle-events",
+    "location, etag, link, retry-after, www-authenticate, rekindle-fingerprint, rekindle-boot, \
+     rekindle-process, rekindle-mode, rekindle-events",
 );
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -123,8 +127,10 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 fn foreign_request() -> Problem {
-    let detail = "This server has no publish token, so it answers only pages of this machine, under localhost or an \
-                  IP address. Give it --publish-token-file, or --open, to let other pages and names in.";
+    let detail = "This server has no publish token, so it answers only pages of this machine, \
+                  under localhost or an \
+                  IP address. Give it --publish-token-file, or --open, to let other pages and \
+                  names in.";
     Problem::new(
         StatusCode::FORBIDDEN,
         "foreign",

@@ -68,7 +68,8 @@ impl Mode {
         match self {
             Self::Rehandshake => None,
             Self::FullState => Some(
-                "full-state mode keeps session keys on disk: whoever records the traffic and later gets the state folder and \
+                "full-state mode keeps session keys on disk: whoever records the traffic and later \
+                 gets the state folder and \
                  the key file can decrypt it (no forward secrecy). It is for comparison only",
             ),
         }

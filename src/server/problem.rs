@@ -71,7 +71,8 @@ impl Problem {
     }
 
     pub(super) fn channel_name() -> Self {
-        let detail = "A channel's name has 1 to 64 characters out of A-Z, a-z, 0-9, - _ and ., in parts between slashes, none of \
+        let detail = "A channel's name has 1 to 64 characters out of A-Z, a-z, 0-9, - _ and ., in \
+                      parts between slashes, none of \
                       which begins with a dot.";
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -187,7 +188,8 @@ impl Problem {
     pub(super) fn as_bytes(&self) -> Vec<u8> {
         let json = self.json();
         let mut head = format!(
-            "HTTP/1.1 {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nconnection: close\r\n",
+            "HTTP/1.1 {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n\
+             connection: close\r\n",
             self.status,
             json.len()
         );

@@ -74,6 +74,9 @@ impl Earlier {
     fn take_unused(&self, sessions: &Sessions) -> Vec<[u8; 32]> {
         let mut unused = self.certificates.earlier_sha256();
         unused.retain(|certificate| !sessions.is_in_use(certificate));
+        if unused.is_empty() {
+            return unused;
+        }
         for certificate in &unused {
             self.net.forget_identity(certificate);
         }
@@ -180,12 +183,14 @@ fn write(vault: Arc<Vault>, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
             match change {
                 Change::Save(record) => {
                     if let Err(error) = vault.save(&record, SystemTime::now()) {
-                        tracing::warn!(%error, "a browser's new address could not be saved; after a restart it may come back later");
+                        tracing::warn!(%error, "a browser's new address could not be saved; after \
+                                                a restart it may come back later");
                     }
                 }
                 Change::Remove(waiting) => {
                     if let Err(error) = vault.remove(&ufrag) {
-                        tracing::warn!(%error, "the record of a peer that is gone could not be removed; the next boot will");
+                        tracing::warn!(%error, "the record of a peer that is gone could not be \
+                                                removed; the next boot will");
                     }
                     for done in waiting {
                         // The client may have gone away.
@@ -204,7 +209,8 @@ fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<()>
             "earlier certificates that no peer goes by any more are gone"
         ),
         Err(error) => {
-            tracing::warn!(%error, "an earlier certificate could not be taken out of identity.age yet")
+            tracing::warn!(%error, "an earlier certificate could not be taken out of identity.age \
+                                    yet")
         }
     })
 }
@@ -229,8 +235,10 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
                 Some(peer) if unheard => tracing::warn!(
                     peer,
                     waited = ?UNHEARD,
-                    "no ICE check has come from a new peer, so media cannot reach it: let UDP port {media} through firewall and NAT, and \
-                     give --advertise an address at which browsers reach this machine; a browser that was closed meanwhile looks the same"
+                    "no ICE check has come from a new peer, so media cannot reach it: let UDP port \
+                     {media} through firewall and NAT, and \
+                     give --advertise an address at which browsers reach this machine; a browser \
+                     that was closed meanwhile looks the same"
                 ),
                 Some(peer) => tracing::info!(
                     peer,
@@ -269,14 +277,16 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
             }
         }
         Event::Gone { ufrag, why } => {
+            // Whoever takes the session out removes its record: once, so that no removal is still
+            // to come when a DELETE is answered.
             if let Some(peer) = sessions.remove(&ufrag, why) {
+                changes.remove(ufrag, None);
                 match why {
                     // Its DELETE is being answered at the same time; whoever is first says so.
                     Departure::Left => tracing::info!(peer, "a peer leaves"),
                     why => tracing::info!(peer, ?why, "a peer is gone"),
                 }
             }
-            changes.remove(ufrag, None);
         }
         Event::Source {
             channel,
@@ -288,5 +298,53 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
                 tracing::info!(channel, live, "the source of a channel changed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::ids::{IceCredentials, IcePassword, Role};
+
+    fn started(sessions: &Sessions, ufrag: &Ufrag) {
+        let record = PeerRecord {
+            role: Role::Viewer,
+            channel: "c".to_owned(),
+            ice: IceCredentials {
+                ufrag: ufrag.clone(),
+                pwd: IcePassword::new("p".repeat(32)),
+            },
+            offer: "v=0\r\n".to_owned(),
+            answer: "v=0\r\n".to_owned(),
+            joined_at: 0,
+        };
+        let place = sessions.place(IpAddr::from([192, 0, 2, 1]));
+        sessions.start(Arc::new(record), [0; 32], place.expect("no limit"));
+    }
+
+    #[test]
+    fn a_record_is_removed_once_by_whoever_ends_the_session() {
+        let sessions = Sessions::new(0, Instant::now());
+        let mut changes = Changes::default();
+        let ufrag = Ufrag::new("aaaaaaaa").expect("a fragment");
+        let gone = |why| {
+            let ufrag = ufrag.clone();
+            Notice::Event(Event::Gone { ufrag, why })
+        };
+
+        // The core has ended it.
+        started(&sessions, &ufrag);
+        follow(gone(Departure::Silent), &sessions, &mut changes, 5000);
+        assert!(matches!(changes.0.remove(&ufrag), Some(Change::Remove(_))));
+
+        // A DELETE has, and waits until its own removal is done: a later one could hit a file that
+        // somebody has put there since.
+        started(&sessions, &ufrag);
+        sessions.remove(&ufrag, Departure::Left).expect("was there");
+        follow(gone(Departure::Left), &sessions, &mut changes, 5000);
+        assert!(changes.0.is_empty());
     }
 }

@@ -20,19 +20,22 @@ enum NotTaken {
     /// A file that took the place of another one lies outside the sandbox, unless its folder lies
     /// within.
     #[error(
-        "{0}. A file that takes the key file's place can be read only if the key file has a folder of its own; write the \
+        "{0}. A file that takes the key file's place can be read only if the key file has a folder \
+         of its own; write the \
          new identity into the file that is there, or start the server anew"
     )]
     OutOfReach(KeyError),
     #[error(transparent)]
     Key(KeyError),
     #[error(
-        "it holds no identity that opens the vault: put the new identity in front of the old one, and take the old one \
+        "it holds no identity that opens the vault: put the new identity in front of the old one, \
+         and take the old one \
          out only when no file is under it any more (`rekindle audit` tells)"
     )]
     WrongKey,
     #[error(
-        "{0}. Some files may be under the new identity already: leave the old identity in the key file, behind the new one, and send SIGHUP again"
+        "{0}. Some files may be under the new identity already: leave the old identity in the key \
+         file, behind the new one, and send SIGHUP again"
     )]
     Partly(VaultError),
     #[error("the server is stopping")]
@@ -75,8 +78,10 @@ fn take_tokens(app: &App) {
                 tracing::info!("the {what} token was read again from its file and is the same")
             }
             Err(error) => tracing::warn!(
-                "the {what} token was not taken, and the old one stays: {error}. Write the new one into the file that was there at the \
-                 start and send SIGHUP again; another file in its place can be read only in a folder that holds nothing but \
+                "the {what} token was not taken, and the old one stays: {error}. Write the new one \
+                 into the file that was there at the \
+                 start and send SIGHUP again; another file in its place can be read only in a \
+                 folder that holds nothing but \
                  the key file and token files"
             ),
         }
@@ -95,7 +100,8 @@ pub(super) fn ignore_user_signals() -> io::Result<impl Future<Output = ()>> {
                 _ = second.recv() => "SIGUSR2",
             };
             tracing::info!(
-                "{name} means nothing here and is ignored; SIGHUP has the key file and the token files read again"
+                "{name} means nothing here and is ignored; SIGHUP has the key file and the token \
+                 files read again"
             );
         }
     })

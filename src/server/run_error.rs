@@ -13,7 +13,8 @@ use crate::{hardening, net};
 pub enum RunError {
     /// The HTTP port cannot be had.
     #[error(
-        "cannot listen for HTTP on {address}: {source}; is another server running, or the port taken? See --http"
+        "cannot listen for HTTP on {address}: {source}; is another server running, or the port \
+         taken? See --http"
     )]
     Http {
         /// The address asked for.
@@ -29,7 +30,8 @@ pub enum RunError {
     Key(#[from] KeyError),
     /// A vault without the key file that nobody named: it was lost, and a new one would not help.
     #[error(
-        "the vault {state} is there, but its key file {key} is not: put it back or name it with --key-file; or, to begin anew with \
+        "the vault {state} is there, but its key file {key} is not: put it back or name it with \
+         --key-file; or, to begin anew with \
          every browser joining again, move the folder away. Nothing was changed",
         state = state.display(), key = key.display()
     )]
@@ -58,7 +60,8 @@ pub enum RunError {
     Sandbox(#[from] hardening::SandboxError),
     /// The media loop ended by itself.
     #[error(
-        "the media loop has ended by itself; its log says why. Start the server anew: browsers come back by themselves"
+        "the media loop has ended by itself; its log says why. Start the server anew: browsers \
+         come back by themselves"
     )]
     MediaEnded,
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::broadcast::Departure;
 use crate::ids::{Role, Ufrag};
+use crate::net::Stopped;
 
 use super::app::App;
 use super::auth;
@@ -55,22 +56,29 @@ pub(super) async fn end(
         Some(Role::Viewer) => auth::require(app.watch.as_ref(), &headers, "watch")?,
         None => return Err(Problem::no_session()),
     }
-    app.net
-        .leave(&ufrag)
-        .await
-        .map_err(|_| Problem::stopping())?;
-    if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
-        tracing::info!(peer, "a peer leaves");
+    // In a task of its own: a client that hangs up in the middle must not leave a record behind that
+    // has no peer.
+    let ended = tokio::spawn(async move {
+        app.net.leave(&ufrag).await?;
+        if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
+            tracing::info!(peer, "a peer leaves");
+        }
+        app.record_writer.forget(&ufrag).await;
+        Ok::<_, Stopped>(())
+    });
+    match ended.await {
+        Ok(Ok(())) => Ok(StatusCode::OK),
+        _ => Err(Problem::stopping()),
     }
-    app.record_writer.forget(&ufrag).await;
-    Ok(StatusCode::OK)
 }
 
 /// Every other method on a session. RFC 9725 §4.3 wants 405 for PATCH where neither trickle ICE nor
 /// ICE restarts are to be had.
 pub(super) async fn other_method() -> Problem {
-    let detail = "A session can be ended by DELETE. The server is ICE-lite: it needs no candidates of the client's, and \
-                  after a network change the client is found by its next check, so there is nothing to PATCH.";
+    let detail = "A session can be ended by DELETE. The server is ICE-lite: it needs no candidates \
+                  of the client's, and \
+                  after a network change the client is found by its next check, so there is \
+                  nothing to PATCH.";
     Problem::method("DELETE, OPTIONS", detail)
 }
 

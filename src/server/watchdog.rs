@@ -37,7 +37,8 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
             match tokio::time::timeout(every, is_alive(router.clone())).await {
                 Ok(true) => notifier.alive(),
                 _ => tracing::error!(
-                    "the server does not answer itself, so the service manager is not told that it is alive"
+                    "the server does not answer itself, so the service manager is not told that it \
+                     is alive"
                 ),
             }
         }

@@ -319,7 +319,8 @@ fn too_often(wait: Duration) -> Problem {
 }
 
 fn too_many() -> Problem {
-    let detail = "This address has as many sessions as the server lets one address have. Those that are here go on; end one, \
+    let detail = "This address has as many sessions as the server lets one address have. Those \
+                  that are here go on; end one, \
                   or try again later.";
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -359,7 +360,8 @@ fn refused(refusal: Refusal, role: Role) -> Problem {
     let detail = match refusal {
         Refusal::NoPublisher => "Nobody publishes on this channel yet. Try again in a moment.",
         Refusal::PublisherPresent => {
-            "This channel already has a publisher. Use another channel, or try again after that one has left."
+            "This channel already has a publisher. Use another channel, or try again after that \
+             one has left."
         }
         Refusal::Full => "The server has as many peers as it takes. Try again later.",
         // New peers get a certificate that is there.
@@ -393,7 +395,8 @@ fn not_saved(error: VaultError) -> Problem {
     tracing::error!(%error, "a new peer's record could not be saved, so the peer is turned away");
     match error {
         VaultError::Full { .. } => {
-            let detail = "The server cannot take new peers, because its disk is full. Those that are here go on.";
+            let detail = "The server cannot take new peers, because its disk is full. Those that \
+                          are here go on.";
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "disk-full",
@@ -405,7 +408,8 @@ fn not_saved(error: VaultError) -> Problem {
         // A read-only file system, a file that cannot be changed, a disk that fails: nothing that
         // the client could mend, and it may pass.
         VaultError::Io { .. } => {
-            let detail = "The server cannot take new peers, because it cannot write to its disk; its log says why. Those that are \
+            let detail = "The server cannot take new peers, because it cannot write to its disk; \
+                          its log says why. Those that are \
                           here go on.";
             let title = "The server cannot take new peers";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk", title, detail).retry_after(10)

@@ -15,7 +15,8 @@ const WAIT: Duration = Duration::from_millis(100);
 /// The manager cannot be told.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the service manager's socket NOTIFY_SOCKET={name:?} cannot be reached: {source}; with systemd, set NotifyAccess=main, or Type=exec \
+    "the service manager's socket NOTIFY_SOCKET={name:?} cannot be reached: {source}; with \
+     systemd, set NotifyAccess=main, or Type=exec \
      where it should not be told; elsewhere unset NOTIFY_SOCKET"
 )]
 pub struct NotifyError {

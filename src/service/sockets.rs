@@ -23,12 +23,14 @@ const MOST: usize = 16;
 pub enum SocketsError {
     /// `LISTEN_FDS` is no number, or far too large.
     #[error(
-        "LISTEN_FDS={0:?} is no number of sockets from 0 to {MOST}; start the server by its socket units, or unset LISTEN_FDS"
+        "LISTEN_FDS={0:?} is no number of sockets from 0 to {MOST}; start the server by its socket \
+         units, or unset LISTEN_FDS"
     )]
     Count(String),
     /// `LISTEN_FDNAMES` has another number of names.
     #[error(
-        "LISTEN_FDNAMES has {names} names for {sockets} sockets; leave it out, or give each socket one"
+        "LISTEN_FDNAMES has {names} names for {sockets} sockets; leave it out, or give each socket \
+         one"
     )]
     Names {
         /// How many names.
@@ -38,7 +40,8 @@ pub enum SocketsError {
     },
     /// What was passed is of no use.
     #[error(
-        "the passed socket {number} ({name:?}) is {what}; pass one listening TCP socket (FileDescriptorName=http) and one bound UDP \
+        "the passed socket {number} ({name:?}) is {what}; pass one listening TCP socket \
+         (FileDescriptorName=http) and one bound UDP \
          socket (FileDescriptorName=media), such as rekindle.socket and rekindle-media.socket have"
     )]
     Wrong {
@@ -51,12 +54,14 @@ pub enum SocketsError {
     },
     /// Two of one kind.
     #[error(
-        "two sockets were passed for {0}; pass one only: look at which socket units name this service (Sockets=, Service=)"
+        "two sockets were passed for {0}; pass one only: look at which socket units name this \
+         service (Sockets=, Service=)"
     )]
     Twice(&'static str),
     /// The system does not let them be used.
     #[error(
-        "the passed socket {number} cannot be used: {source}; see `systemctl status` of the socket unit"
+        "the passed socket {number} cannot be used: {source}; see `systemctl status` of the socket \
+         unit"
     )]
     System {
         /// Which, from 1.

@@ -66,7 +66,8 @@ impl Supervisor {
                         self.notifier.status(status);
                     }
                     if asked == Asked::Nothing && (notice.ready || notice.alive) {
-                        deadline = self.program.watchdog.map(|wait| Deadline::new(wait, "it has not said that it is alive for"));
+                        let why = "it has not said that it is alive for";
+                        deadline = self.program.watchdog.map(|wait| Deadline::new(wait, why));
                     }
                 }
                 _ = self.signals.child.recv() => {
@@ -96,7 +97,8 @@ impl Supervisor {
                             deadline = Some(Deadline::new(STOP, "it has not stopped after"));
                         } else if !status.success() {
                             tracing::error!(
-                                "the program {} does not say its version ({}), so the server goes on; put a working one there, and \
+                                "the program {} does not say its version ({}), so the server goes \
+                                 on; put a working one there, and \
                                  send SIGHUP again",
                                 self.program.path.display(), super::child::words(status)
                             );
@@ -104,10 +106,13 @@ impl Supervisor {
                     }
                 }
                 // Until the server is up the signal waits.
-                _ = self.signals.hangup.recv(), if was_ready && asked == Asked::Nothing && probe.is_none() => match self.program.probe() {
+                _ = self.signals.hangup.recv(),
+                    if was_ready && asked == Asked::Nothing && probe.is_none() => match self.program.probe()
+                {
                     Ok(child) => probe = Some((child, Instant::now())),
                     Err(error) => tracing::error!(
-                        "the program {} cannot be started ({error}), so the server goes on; put a working one there, and send SIGHUP \
+                        "the program {} cannot be started ({error}), so the server goes on; put a \
+                         working one there, and send SIGHUP \
                          again",
                         self.program.path.display()
                     ),
@@ -122,7 +127,8 @@ impl Supervisor {
                 }
                 () = until(due) => {
                     if let Some(deadline) = deadline.take() {
-                        tracing::error!("the server is ended, since {} {} ms", deadline.why, deadline.wait.as_millis());
+                        let (why, wait) = (deadline.why, deadline.wait.as_millis());
+                        tracing::error!("the server is ended, since {why} {wait} ms");
                         server.signal(Signal::KILL);
                     }
                 }

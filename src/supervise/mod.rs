@@ -37,7 +37,8 @@ const CONFIGURATION: u8 = 2;
 #[non_exhaustive]
 pub enum SuperviseError {
     /// The server's program does not start.
-    #[error("cannot start {}: {source}; is the file still there, and may it be run?", path.display())]
+    #[error("cannot start {}: {source}; is the file still there, and may it be \
+             run?", path.display())]
     Program {
         /// The program.
         path: PathBuf,
@@ -190,7 +191,8 @@ impl Supervisor {
                 End::ByItself(status) => {
                     if !self.was_ready && status.code() == Some(CONFIGURATION.into()) {
                         tracing::error!(
-                            "the server's configuration does not let it start; its own message is above"
+                            "the server's configuration does not let it start; its own message is \
+                             above"
                         );
                         return Ok(CONFIGURATION);
                     }
@@ -200,12 +202,14 @@ impl Supervisor {
             let pause = self.pace.ended(Instant::now(), ended.was_ready);
             if pause.is_zero() {
                 tracing::warn!(
-                    "the server has ended ({how}); it is started again at once, and its ports stay open"
+                    "the server has ended ({how}); it is started again at once, and its ports stay \
+                     open"
                 );
                 continue;
             }
             tracing::error!(
-                "the server has ended ({how}), not for the first time; it is started again in {} ms, and its ports stay open",
+                "the server has ended ({how}), not for the first time; it is started again in {} \
+                 ms, and its ports stay open",
                 pause.as_millis()
             );
             self.notifier

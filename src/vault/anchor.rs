@@ -22,10 +22,14 @@ const TAIL: u64 = 4096;
 #[non_exhaustive]
 pub enum AnchorError {
     /// There is no such file.
-    #[error("the anchor {path} is not there: for a vault that has none yet, make an empty file (`touch {path}`); otherwise restore it", path = .0.display())]
+    #[error("the anchor {path} is not there: for a vault that has none yet, make an empty file \
+             (`touch {path}`); otherwise restore it", path = .0.display())]
     Missing(PathBuf),
     /// The vault is an old copy.
-    #[error("the vault is an old copy: it was last written in boot {vault}, and the anchor {path} knows of boot {anchor}. Somebody may want an earlier certificate used again. Restore the newest copy; or, if it is lost and that is accepted, empty the anchor and start once with --rotate-identity. Nothing was changed", path = path.display())]
+    #[error("the vault is an old copy: it was last written in boot {vault}, and the anchor {path} \
+             knows of boot {anchor}. Somebody may want an earlier certificate used again. Restore \
+             the newest copy; or, if it is lost and that is accepted, empty the anchor and start \
+             once with --rotate-identity. Nothing was changed", path = path.display())]
     RolledBack {
         /// The anchor.
         path: PathBuf,
@@ -35,10 +39,13 @@ pub enum AnchorError {
         anchor: u64,
     },
     /// The vault does not hold the certificate that the anchor knows of.
-    #[error("the anchor {path} belongs to another vault, or to a newer copy of this one: the vault does not hold the certificate that it names. Name the right anchor, or an empty file for a vault that has none yet. Nothing was changed", path = .0.display())]
+    #[error("the anchor {path} belongs to another vault, or to a newer copy of this one: the vault \
+             does not hold the certificate that it names. Name the right anchor, or an empty file \
+             for a vault that has none yet. Nothing was changed", path = .0.display())]
     Foreign(PathBuf),
     /// It is not what we wrote.
-    #[error("the anchor {path} cannot be read as one: restore it; or, if it is lost, put an empty file in its place", path = .0.display())]
+    #[error("the anchor {path} cannot be read as one: restore it; or, if it is lost, put an empty \
+             file in its place", path = .0.display())]
     Malformed(PathBuf),
     /// The system said no.
     #[error("cannot use the anchor {path}: {cause}", path = path.display())]

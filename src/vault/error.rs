@@ -12,13 +12,15 @@ use super::record::UnfitRecord;
 #[non_exhaustive]
 pub enum KeyError {
     /// There is no such file.
-    #[error("there is no key file {path}: name the right one, or make one with `rekindle keygen -o {path}`", path = .0.display())]
+    #[error("there is no key file {path}: name the right one, or make one with `rekindle keygen -o \
+             {path}`", path = .0.display())]
     Missing(PathBuf),
     /// A folder, a pipe, a device.
     #[error("the key file {path} is not a regular file: name a file", path = .0.display())]
     NotAFile(PathBuf),
     /// Group or others may read it.
-    #[error("the key file {path} can be read by others (mode {mode:04o}): `chmod 600 {path}`, and make a new key if they may have read it", path = path.display())]
+    #[error("the key file {path} can be read by others (mode {mode:04o}): `chmod 600 {path}`, and \
+             make a new key if they may have read it", path = path.display())]
     ReadableByOthers {
         /// The file.
         path: PathBuf,
@@ -26,7 +28,8 @@ pub enum KeyError {
         mode: u32,
     },
     /// It belongs to neither us nor root.
-    #[error("the key file {path} belongs to user {owner}, who could change it: it must belong to the user that runs rekindle, or to root", path = path.display())]
+    #[error("the key file {path} belongs to user {owner}, who could change it: it must belong to \
+             the user that runs rekindle, or to root", path = path.display())]
     ForeignOwner {
         /// The file.
         path: PathBuf,
@@ -37,10 +40,12 @@ pub enum KeyError {
     #[error("the key file {path} has more than 64 KiB: this is no key file", path = .0.display())]
     TooLarge(PathBuf),
     /// Comments and empty lines only.
-    #[error("the key file {path} holds no identity: it needs a line that begins with AGE-SECRET-KEY-1", path = .0.display())]
+    #[error("the key file {path} holds no identity: it needs a line that begins with \
+             AGE-SECRET-KEY-1", path = .0.display())]
     NoIdentity(PathBuf),
     /// A line that is neither a comment nor an X25519 identity. The line itself is never printed.
-    #[error("line {line} of the key file {path} is neither a comment nor an age identity (AGE-SECRET-KEY-1...)", path = path.display())]
+    #[error("line {line} of the key file {path} is neither a comment nor an age identity \
+             (AGE-SECRET-KEY-1...)", path = path.display())]
     BadLine {
         /// The file.
         path: PathBuf,
@@ -48,7 +53,8 @@ pub enum KeyError {
         line: usize,
     },
     /// `keygen` never overwrites.
-    #[error("{path} exists and is left as it is: a key file is never overwritten, because without it the vault is lost; name another file", path = .0.display())]
+    #[error("{path} exists and is left as it is: a key file is never overwritten, because without \
+             it the vault is lost; name another file", path = .0.display())]
     Exists(PathBuf),
     /// The system said no.
     #[error("cannot {what} the key file {path}: {cause}", path = path.display())]
@@ -67,10 +73,12 @@ pub enum KeyError {
 #[non_exhaustive]
 pub enum VaultError {
     /// Not a folder, or the parent is missing.
-    #[error("the vault {path} is not a folder: name a folder, or one that does not exist yet inside one that does", path = .0.display())]
+    #[error("the vault {path} is not a folder: name a folder, or one that does not exist yet \
+             inside one that does", path = .0.display())]
     NotAFolder(PathBuf),
     /// Somebody else could put files there.
-    #[error("the folder {path} can be written by others (mode {mode:04o}): `chmod 700 {path}`", path = path.display())]
+    #[error("the folder {path} can be written by others (mode {mode:04o}): `chmod 700 \
+             {path}`", path = path.display())]
     WritableByOthers {
         /// The folder.
         path: PathBuf,
@@ -78,7 +86,8 @@ pub enum VaultError {
         mode: u32,
     },
     /// It belongs to neither us nor root.
-    #[error("the folder {path} belongs to user {owner}: it must belong to the user that runs rekindle", path = path.display())]
+    #[error("the folder {path} belongs to user {owner}: it must belong to the user that runs \
+             rekindle", path = path.display())]
     ForeignOwner {
         /// The folder.
         path: PathBuf,
@@ -86,7 +95,8 @@ pub enum VaultError {
         owner: u32,
     },
     /// A first run is only for an empty folder.
-    #[error("the folder {path} is no vault and not empty ({found} is in it): name an empty folder, or one that does not exist yet", path = path.display())]
+    #[error("the folder {path} is no vault and not empty ({found} is in it): name an empty folder, \
+             or one that does not exist yet", path = path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,
@@ -94,16 +104,24 @@ pub enum VaultError {
         found: String,
     },
     /// Another process holds the lock.
-    #[error("another process uses the vault {path}: stop it first, or give this one another folder", path = .0.display())]
+    #[error("another process uses the vault {path}: stop it first, or give this one another \
+             folder", path = .0.display())]
     InUse(PathBuf),
     /// No identity of the key file opens `identity.age`.
-    #[error("the key file does not open the vault {path}: start with the key file it was made with (or restore {path}/identity.age if it was damaged). Nothing was changed", path = .0.display())]
+    #[error("the key file does not open the vault {path}: start with the key file it was made with \
+             (or restore {path}/identity.age if it was damaged). Nothing was \
+             changed", path = .0.display())]
     WrongKey(PathBuf),
     /// Session keys are in it, and this build has no code for them.
-    #[error("full-state mode has written the vault {path} and keeps session keys in it, which this build has no code to read: start it with a build that has the feature full-state (with --mode rehandshake that removes the keys); or move the folder away. Nothing was changed", path = .0.display())]
+    #[error("full-state mode has written the vault {path} and keeps session keys in it, which this \
+             build has no code to read: start it with a build that has the feature full-state \
+             (with --mode rehandshake that removes the keys); or move the folder away. Nothing was \
+             changed", path = .0.display())]
     FullState(PathBuf),
     /// Peers without an identity.
-    #[error("{path}/identity.age is missing, but {files} other files of the vault are there: restore it from a backup; or, to begin anew with every browser joining again, move the folder away. Nothing was changed", path = path.display())]
+    #[error("{path}/identity.age is missing, but {files} other files of the vault are there: \
+             restore it from a backup; or, to begin anew with every browser joining again, move \
+             the folder away. Nothing was changed", path = path.display())]
     IdentityMissing {
         /// The vault.
         path: PathBuf,
@@ -111,7 +129,9 @@ pub enum VaultError {
         files: usize,
     },
     /// `identity.age` is not what we wrote.
-    #[error("{path}/identity.age is damaged ({cause}): restore it from a backup; or, to begin anew with every browser joining again, move the folder away. Nothing was changed", path = path.display())]
+    #[error("{path}/identity.age is damaged ({cause}): restore it from a backup; or, to begin anew \
+             with every browser joining again, move the folder away. Nothing was \
+             changed", path = path.display())]
     IdentityDamaged {
         /// The vault.
         path: PathBuf,
@@ -119,7 +139,10 @@ pub enum VaultError {
         cause: FileFault,
     },
     /// A record is ahead of the identity, which therefore is an old copy.
-    #[error("{path}/identity.age is an old copy: it was written in boot {identity}, and there is a peer's record of boot {record}. Whoever put it back has an earlier certificate used again. Restore the newest identity.age; or, if it is lost, move {path}/peers away and start once with --rotate-identity. Nothing was changed", path = path.display())]
+    #[error("{path}/identity.age is an old copy: it was written in boot {identity}, and there is a \
+             peer's record of boot {record}. Whoever put it back has an earlier certificate used \
+             again. Restore the newest identity.age; or, if it is lost, move {path}/peers away and \
+             start once with --rotate-identity. Nothing was changed", path = path.display())]
     RolledBack {
         /// The vault.
         path: PathBuf,
@@ -136,7 +159,8 @@ pub enum VaultError {
     Certificate(String),
     /// No room: HTTP answers 503 and live peers go on.
     #[error(
-        "no room left to write {file} (disk full, over quota or over the file size limit): free some; peers that are here go on"
+        "no room left to write {file} (disk full, over quota or over the file size limit): free \
+         some; peers that are here go on"
     )]
     Full {
         /// The file that was to be written, without its name if that would lead to a peer.
@@ -192,7 +216,8 @@ pub enum FileFault {
     Schema(u8),
     /// Written by the mode that keeps session keys.
     #[error(
-        "written by full-state mode, which keeps session keys; this server does not read such a vault"
+        "written by full-state mode, which keeps session keys; this server does not read such a \
+         vault"
     )]
     FullState,
     /// The MAC is wrong: made without the key file, or for another file name.

@@ -59,7 +59,8 @@ impl Reader {
         if strange > 0 {
             tracing::warn!(
                 strange,
-                "files in peers/ that rekindle did not put there are left alone; see `rekindle audit`"
+                "files in peers/ that rekindle did not put there are left alone; see `rekindle \
+                 audit`"
             );
         }
         Ok(Self {
@@ -147,11 +148,15 @@ impl Reader {
         });
         match moved {
             Ok(()) => {
-                tracing::warn!(file = %short, %fault, "a peer's file cannot be used: moved to set-aside/")
+                tracing::warn!(file = %short, %fault, "a peer's file cannot be used: moved to \
+                                                       set-aside/")
             }
             Err(error) => {
-                tracing::warn!(file = %short, %fault, %error, "a peer's file cannot be used, nor moved to set-aside/: it is not read, and \
-                     `rekindle audit` names it; take it out of peers/ by hand (`lsattr` and `ls -l` tell why it stays)");
+                tracing::warn!(file = %short, %fault, %error, "a peer's file cannot be used, nor \
+                                                               moved to set-aside/: it is not \
+                                                               read, and \
+                     `rekindle audit` names it; take it out of peers/ by hand (`lsattr` and `ls \
+                     -l` tell why it stays)");
             }
         }
         tracing::debug!(file = %short, name = file, "the file's name");

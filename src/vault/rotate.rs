@@ -42,7 +42,8 @@ impl Vault {
                 }
                 Err(FileFault::Unreadable) if !self.peers.has(&name).unwrap_or(true) => {}
                 Err(fault) => {
-                    tracing::warn!(%fault, "a peer's file cannot be put under the new key: left as it is");
+                    tracing::warn!(%fault, "a peer's file cannot be put under the new key: left as \
+                                            it is");
                     outcome.unusable += 1;
                 }
             }

@@ -28,7 +28,8 @@ static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     );
     if found.is_none() {
         println!(
-            "skipped: no Python with {REQUIREMENTS}, so the auditor is not compared with the decoder in Python"
+            "skipped: no Python with {REQUIREMENTS}, so the auditor is not compared with the \
+             decoder in Python"
         );
     }
     found

@@ -5,6 +5,7 @@ import readline from "node:readline";
 import { Broadcast } from "./lib/broadcast.js";
 import { until } from "./lib/pages.js";
 import { clock, sleep } from "./lib/server.js";
+import { choose } from "./lib/unseen.js";
 
 const { browser, args = [], rttMs = 0 } = JSON.parse(process.argv[2]);
 /** Frames have been shown again for so long before the next kill. */
@@ -44,23 +45,13 @@ async function kill(downMs, round) {
   return { gap: ms, down: startedAt - killedAt, sessions: after.reduce((sum, posts, place) => sum + posts - before[place], 0) };
 }
 
-/** A viewer keeps nothing back: what a restart costs is to be seen. */
-async function withoutCushion(viewer) {
-  await viewer.run(() => {
-    const choice = document.querySelector("#cushion");
-    choice.value = "0";
-    choice.dispatchEvent(new Event("change"));
-  });
-  // Firefox shortens its buffer only slowly.
-  await sleep(4000);
-}
-
 process.stdin.on("end", () => close().finally(() => process.exit(0)));
 try {
   const options = { publisher: browser, viewers: [browser], server: { args } };
   broadcast = rttMs > 0 ? await Broadcast.openFar(rttMs, options) : await Broadcast.open(options);
   const [viewer] = broadcast.viewers;
-  await withoutCushion(viewer);
+  // A viewer keeps nothing back: what a restart costs is to be seen.
+  await choose(broadcast, 0);
   say({ version: await viewer.run(() => navigator.userAgent) });
   let round = 0;
   for await (const line of lines) {

@@ -5,29 +5,14 @@ import path from "node:path";
 import { Broadcast } from "./lib/broadcast.js";
 import { random } from "./lib/numbers.js";
 import { until } from "./lib/pages.js";
-import { TcpRelay, UdpRelay } from "./lib/relay.js";
-import { clock, ownAddress, sleep } from "./lib/server.js";
+import { clock, sleep } from "./lib/server.js";
 
 const { browser, kills, args = [], forget = false, downMs = 0, rttMs = 0, loss = 0, seed = 1 } = JSON.parse(process.argv[2]);
-const relays = [];
-const far = rttMs > 0 || loss > 0;
-const own = ownAddress();
 const options = { publisher: browser, viewers: [browser], server: { args } };
-if (far) {
-  // Both relays stand where the server says it is; the server itself keeps to loopback.
-  const url = async (server) => {
-    if (relays.length === 0) {
-      relays.push(await TcpRelay.open(server.port, { delayMs: rttMs / 2 }));
-      const place = { host: own, port: server.udpPort, upstream: { host: "127.0.0.1", port: server.udpPort } };
-      relays.push(await UdpRelay.open({ ...place, delayMs: rttMs / 2, loss: loss / 100, random: random(seed) }));
-    }
-    return `http://127.0.0.1:${relays[0].port}/?channel=test`;
-  };
-  Object.assign(options, { publisherUrl: url, viewerUrl: url });
-  options.server = { args: [...args, "--advertise", own], udpHost: "127.0.0.1" };
-}
-
-const broadcast = await Broadcast.open(options);
+const far = rttMs > 0 || loss > 0;
+const broadcast = far
+  ? await Broadcast.openFar(rttMs, { ...options, relay: { loss: loss / 100, random: random(seed) } })
+  : await Broadcast.open(options);
 const gaps = [];
 try {
   const [viewer] = broadcast.viewers;
@@ -48,5 +33,4 @@ try {
   console.log(JSON.stringify({ gaps, calm: calm.ms, version }));
 } finally {
   await broadcast.close();
-  for (const relay of relays) relay.close();
 }

@@ -1,12 +1,11 @@
 // Which ways of asking for lost sound again are worth their bytes: none, NACK (RFC 4585) for Opus, RED (RFC 2198) with one frame before, or
 // both. Four pairs of connections in one Chromium take the same damage at the same time, over relays: holes as a restart makes them, and
 // losses. Prints a table in Markdown; `node sound.js [--quick]`.
-import dgram from "node:dgram";
 import http from "node:http";
 import { launch } from "./lib/browsers.js";
 import { random } from "./lib/numbers.js";
 import { UdpRelay } from "./lib/relay.js";
-import { sleep } from "./lib/server.js";
+import { freeUdpPort, sleep } from "./lib/server.js";
 
 const QUICK = process.argv.includes("--quick");
 const WAYS = ["none", "nack", "red", "nack+red"];
@@ -65,18 +64,10 @@ function inPage() {
   };
 }
 
-async function freePort() {
-  const socket = dgram.createSocket("udp4");
-  await new Promise((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
-  return port;
-}
-
 /** The description with a relay in place of the browser's own address. */
 async function behind(relays, rttMs, seed, sdp) {
   const [, host, port] = /^a=candidate:\S+ 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host/im.exec(sdp);
-  const relay = await UdpRelay.open({ host: "127.0.0.1", port: await freePort(), upstream: { host, port: Number(port) }, delayMs: rttMs / 2, random: random(seed) });
+  const relay = await UdpRelay.open({ host: "127.0.0.1", port: await freeUdpPort(), upstream: { host, port: Number(port) }, delayMs: rttMs / 2, random: random(seed) });
   relays.push(relay);
   return sdp.replace(/^a=candidate:.*\r\n/gim, "").replace(/^a=ice-ufrag/m, `a=candidate:1 1 udp 2130706431 127.0.0.1 ${relay.port} typ host\r\na=ice-ufrag`);
 }

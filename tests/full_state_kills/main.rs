@@ -175,7 +175,8 @@ impl Broadcast {
     #[track_caller]
     fn assert_nothing_twice(&self) {
         println!(
-            "{} processes, {} RTP and {} RTCP packets protected; {} starts went on with the keys that there were, {} took a handshake",
+            "{} processes, {} RTP and {} RTCP packets protected; {} starts went on with the keys \
+             that there were, {} took a handshake",
             self.boots, self.told.rtp, self.told.rtcp, self.taken_over, self.handshakes
         );
         for (step, times) in &self.told.ended_at {

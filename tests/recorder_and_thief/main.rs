@@ -63,7 +63,8 @@ fn of_the_default_mode_a_recording_stays_closed_to_who_gets_all_that_is_kept() {
     assert!(found.windows > 5_000, "{found:?}");
     assert_eq!(found.opened, 0, "{found:?}");
     println!(
-        "{} packets recorded; {} files opened; 0 decrypted; {} bytes searched, {} keys tried, none fits",
+        "{} packets recorded; {} files opened; 0 decrypted; {} bytes searched, {} keys tried, none \
+         fits",
         recorded(&stage),
         stolen.files.len(),
         stolen.haystack().len(),

@@ -161,7 +161,8 @@ impl World {
             let length = datagram.data.len();
             self.note(|| {
                 format!(
-                    "browser {id}: {length} bytes of DTLS come in attempt {present}; failed: {}, has keys: {}",
+                    "browser {id}: {length} bytes of DTLS come in attempt {present}; failed: {}, \
+                     has keys: {}",
                     is.0, is.1
                 )
             });

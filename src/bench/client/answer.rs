@@ -116,14 +116,18 @@ mod tests {
             .expect("VP8");
         let vp8 = codec.strip_prefix("a=rtpmap:").expect("a payload type");
         let digest = ["AB"; 32].join(":");
-        let candidates = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\na=candidate:1 2 udp 2130706431 192.0.2.1 5000 typ host\r\n";
+        let candidates = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\n\
+                          a=candidate:1 2 udp 2130706431 192.0.2.1 5000 typ host\r\n";
         let transport = format!(
-            "a=ice-ufrag:pion\r\na=ice-pwd:0123456789abcdefghijkl\r\n{candidates}a=sendonly\r\na=rtcp-mux\r\n"
+            "a=ice-ufrag:pion\r\na=ice-pwd:0123456789abcdefghijkl\r\n{candidates}a=sendonly\r\n\
+             a=rtcp-mux\r\n"
         );
         let answer = format!(
-            "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 {digest}\r\na=setup:active\r\na=group:BUNDLE 0 1\r\n\
+            "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 {digest}\r\n\
+             a=setup:active\r\na=group:BUNDLE 0 1\r\n\
              m=audio 9 UDP/TLS/RTP/SAVPF 60\r\na=mid:0\r\n{transport}a=rtpmap:60 opus/48000/2\r\n\
-             m=video 9 UDP/TLS/RTP/SAVPF {vp8} 77\r\na=mid:1\r\n{transport}a=rtpmap:{vp8} VP8/90000\r\na=rtpmap:77 VP9/90000\r\n"
+             m=video 9 UDP/TLS/RTP/SAVPF {vp8} 77\r\na=mid:1\r\n\
+             {transport}a=rtpmap:{vp8} VP8/90000\r\na=rtpmap:77 VP9/90000\r\n"
         );
         let read = Answer::read(Role::Viewer, &offered.sdp, &answer).expect("of use");
         assert!(!read.active);

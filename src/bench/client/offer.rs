@@ -57,7 +57,8 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
         .map(|b| format!("{b:02X}"))
         .collect();
     let common = format!(
-        "c=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\na=fingerprint:sha-256 {}\r\n\
+        "c=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\n\
+         a=fingerprint:sha-256 {}\r\n\
          a=setup:actpass\r\na={direction}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
         transport.ufrag,
         transport.pwd,
@@ -82,7 +83,8 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
     write!(
         text,
         "m=audio 9 UDP/TLS/RTP/SAVPF 60 0\r\n{common}a=mid:0\r\n{both}a=extmap:{} \
-         urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=rtpmap:60 opus/48000/2\r\na=rtcp-fb:60 transport-cc\r\n\
+         urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=rtpmap:60 opus/48000/2\r\n\
+         a=rtcp-fb:60 transport-cc\r\n\
          a=fmtp:60 minptime=10;useinbandfec=1\r\na=rtpmap:0 PCMU/8000\r\n",
         id + 3
     )
@@ -120,14 +122,16 @@ pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> S
     }
     write!(
         text,
-        "m=video 9 UDP/TLS/RTP/SAVPF{formats}\r\n{common}a=mid:1\r\n{both}a=extmap:{} urn:3gpp:video-orientation\r\n{codecs}",
+        "m=video 9 UDP/TLS/RTP/SAVPF{formats}\r\n{common}a=mid:1\r\n\
+         {both}a=extmap:{} urn:3gpp:video-orientation\r\n{codecs}",
         id + 4
     )
     .expect("writing to a String");
     if let Some((_, video, rtx)) = options.ssrcs {
         write!(
             text,
-            "a=ssrc-group:FID {video} {rtx}\r\na=ssrc:{video} cname:camera\r\na=ssrc:{rtx} cname:camera\r\n"
+            "a=ssrc-group:FID {video} {rtx}\r\na=ssrc:{video} cname:camera\r\n\
+             a=ssrc:{rtx} cname:camera\r\n"
         )
         .expect("writing to a String");
     }

@@ -69,7 +69,8 @@ pub(super) fn write(sweep: &SweepResult, screen: Screen) -> String {
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(
         text,
-        "\nsweep: down for {} ms in steps of {} ms, {} kills; gap minus down time, in ms\norder: {}",
+        "\nsweep: down for {} ms in steps of {} ms, {} kills; gap minus down time, in ms\n\
+         order: {}",
         range(sweep),
         sweep.grid.step,
         sweep.kills,
@@ -93,7 +94,8 @@ pub(super) fn below_zero(sweep: &SweepResult) -> Option<&'static str> {
     let points = || sweep.rows.iter().flat_map(|one| &one.row.points);
     let below = points().filter_map(Point::typical).any(|over| over < -30.0);
     below.then_some(
-        "below zero: the browser still had media in its own buffer, and showed that while the server was down",
+        "below zero: the browser still had media in its own buffer, and showed that while the \
+         server was down",
     )
 }
 
@@ -181,7 +183,10 @@ fn legend(text: &mut String, screen: Screen) {
         let (back, fore) = COLOURS[SHADES.len()];
         let _ = writeln!(text, "\x1b[48;5;{back};38;5;{fore}m more \x1b[0m");
     }
-    text.push_str("+ over the limit for the median, ! over the limit for the worst, . not measured; of several readings the median\n");
+    text.push_str(
+        "+ over the limit for the median, ! over the limit for the worst, . not \
+         measured; of several readings the median\n",
+    );
 }
 
 fn rows(text: &mut String, sweep: &SweepResult) {
@@ -216,9 +221,12 @@ fn rows(text: &mut String, sweep: &SweepResult) {
     }
     let _ = writeln!(
         text,
-        "calm: largest gap between media without any kill. Aim: median at most calm + {:.0} ms + {:.0} round trips,\n\
-         worst at most calm + {:.0} ms + {:.0} round trips. over: points with a reading over the limit for the worst, which\n\
-         were measured twice more; again: those that were over it in at least half of their readings.",
+        "calm: largest gap between media without any kill. Aim: median at most calm + {:.0} ms + \
+         {:.0} round trips,\n\
+         worst at most calm + {:.0} ms + {:.0} round trips. over: points with a reading over the \
+         limit for the worst, which\n\
+         were measured twice more; again: those that were over it in at least half of their \
+         readings.",
         MEDIAN.ms, MEDIAN.round_trips, WORST.ms, WORST.round_trips
     );
 }
@@ -295,7 +303,8 @@ mod tests {
         assert!(text.contains("shuffled by seed 7"), "{text}");
         assert!(
             text.contains(
-                "chromium, round trip 50 ms, down 50 ms: 500, 90, lost ms over the down time (no media any more; limit 410); repeated: 2 of 3"
+                "chromium, round trip 50 ms, down 50 ms: 500, 90, lost ms over the down time (no \
+                 media any more; limit 410); repeated: 2 of 3"
             ),
             "{text}"
         );

@@ -17,13 +17,15 @@ pub(in crate::bench) fn write(report: &Report) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>What a restart costs those who watch: rekindle {}</title><style>\n{STYLE}</style></head><body><main>\n",
+         <title>What a restart costs those who watch: rekindle {}</title><style>\n\
+         {STYLE}</style></head><body><main>\n",
         report.machine.rekindle
     );
     // Writing to a String cannot fail, here and below.
     let _ = write!(
         page,
-        "<h1>What a restart costs those who watch</h1><p class=\"lead\">The server's process was killed with SIGKILL and started \
+        "<h1>What a restart costs those who watch</h1><p class=\"lead\">The server's process was \
+         killed with SIGKILL and started \
          again while clients watched. rekindle {}, {}, measured {}.</p>",
         escape(report.machine.rekindle),
         escape(&report.machine.processor),
@@ -61,7 +63,8 @@ fn tiles(page: &mut String, result: &ScenarioResult) {
             .map_or_else(|| "none".to_owned(), |gap| format!("{:.0}", gap.median));
         let _ = write!(
             page,
-            "<div class=\"tile\" style=\"border-top-color:{}\"><span class=\"name\">{}</span><b>{median} <small>ms</small></b>\
+            "<div class=\"tile\" style=\"border-top-color:{}\"><span \
+             class=\"name\">{}</span><b>{median} <small>ms</small></b>\
              <span>{}.</span></div>",
             colour(arm.arm),
             arm.arm.name(),
@@ -168,7 +171,10 @@ fn table(page: &mut String, arms: &[ArmResult]) {
 }
 
 fn steps(page: &mut String, arms: &[ArmResult]) {
-    page.push_str("<details><summary>Every step, in ms since the kill: median (p90)</summary><div class=\"scroll\"><table><tr><th></th>");
+    page.push_str(
+        "<details><summary>Every step, in ms since the kill: median (p90)</summary><div \
+         class=\"scroll\"><table><tr><th></th>",
+    );
     let mut names: Vec<&str> = Vec::new();
     for arm in arms {
         let _ = write!(page, "<th>{}</th>", arm.arm.name());
@@ -197,7 +203,8 @@ fn steps(page: &mut String, arms: &[ArmResult]) {
 fn browsers(page: &mut String, result: &BrowserResult) {
     let _ = write!(
         page,
-        "<section><h2>{}: largest gap between shown frames</h2><p>{}. Round trip {} ms, loss {} %, down for {} ms; {:.0} ms without a \
+        "<section><h2>{}: largest gap between shown frames</h2><p>{}. Round trip {} ms, loss {} %, \
+         down for {} ms; {:.0} ms without a \
          restart.</p>",
         result.browser.name(),
         escape(&result.version),
@@ -213,7 +220,9 @@ fn browsers(page: &mut String, result: &BrowserResult) {
         if let Some(gap) = arm.gap_ms {
             let _ = write!(
                 page,
-                "<tr><td><span class=\"key\" style=\"background:{}\"></span>{}</td><td>{}</td><td>{:.0}</td><td>{:.0}</td><td>{:.0}</td></tr>",
+                "<tr><td><span class=\"key\" \
+                 style=\"background:{}\"></span>{}</td><td>{}</td><td>{:.0}</td><td>{:.0}</td>\
+                 <td>{:.0}</td></tr>",
                 colour(arm.arm),
                 arm.arm.name(),
                 gap.n,
@@ -247,7 +256,8 @@ fn extras(page: &mut String, report: &Report) {
             page,
             &format!("A vault of {} peers", vault.peers),
             &format!(
-                "first STUN answer {:.1} ms after the process was started (median of {}; most {:.1} ms){}",
+                "first STUN answer {:.1} ms after the process was started (median of {}; most \
+                 {:.1} ms){}",
                 vault.first_stun_ms.median,
                 vault.starts,
                 vault.first_stun_ms.max,
@@ -267,16 +277,21 @@ fn conditions(page: &mut String, report: &Report) {
     let native = |sweep: &SweepResult| sweep.rows.iter().any(|one| one.row.version.is_none());
     if !report.scenarios.is_empty() || report.sweep.as_ref().is_some_and(native) {
         page.push_str(
-            "<p>Native clients join by WHIP and WHEP: ICE, DTLS and SRTP of their own, no decoder. They authenticate every packet, ask \
-             again for what is missing, and follow the event stream as the page does. A gap lasts from the last authentic packet of the \
-             old process to the first of the new one. The arms take turns within one run. Delay and loss act between clients and \
+            "<p>Native clients join by WHIP and WHEP: ICE, DTLS and SRTP of their own, no decoder. \
+             They authenticate every packet, ask \
+             again for what is missing, and follow the event stream as the page does. A gap lasts \
+             from the last authentic packet of the \
+             old process to the first of the new one. The arms take turns within one run. Delay \
+             and loss act between clients and \
              server, in both directions, on HTTP too (delay only).</p>",
         );
     }
     if !report.scenarios.is_empty() {
         page.push_str(
-            "<p>A video packet counts as lost if it has not come by the end of the measurement, by retransmission or otherwise. Disk \
-             changes are what the kernel tells of the state folder, the only place that the server's sandbox lets it write to: files \
+            "<p>A video packet counts as lost if it has not come by the end of the measurement, by \
+             retransmission or otherwise. Disk \
+             changes are what the kernel tells of the state folder, the only place that the \
+             server's sandbox lets it write to: files \
              made, written, renamed or removed.</p>",
         );
     }
@@ -322,7 +337,8 @@ fn conditions(page: &mut String, report: &Report) {
         page,
         "Clients",
         &format!(
-            "renew keys as {}; offer DTLS {}; a new session refused for now is tried again after {:.0} ms",
+            "renew keys as {}; offer DTLS {}; a new session refused for now is tried again after \
+             {:.0} ms",
             match run.client {
                 Some(crate::bench::Browser::Chromium) => "Chromium does",
                 Some(crate::bench::Browser::Firefox) => "Firefox does",

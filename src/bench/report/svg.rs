@@ -113,7 +113,8 @@ pub(super) fn distributions(arms: &[ArmResult]) -> String {
         };
         let _ = write!(
             svg,
-            "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2.5\" stroke-linejoin=\"round\"{dash}>\
+            "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2.5\" \
+             stroke-linejoin=\"round\"{dash}>\
              <title>{}</title></path>",
             colour(arm.arm),
             arm.arm.name()
@@ -121,7 +122,8 @@ pub(super) fn distributions(arms: &[ArmResult]) -> String {
         if let Some(gap) = arm.gap_ms {
             let _ = write!(
                 svg,
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"4.5\" fill=\"{}\" stroke=\"var(--card)\" stroke-width=\"2\">\
+                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"4.5\" fill=\"{}\" stroke=\"var(--card)\" \
+                 stroke-width=\"2\">\
                  <title>{}: median {:.1} ms</title></circle>",
                 scale.x(gap.median),
                 y(0.5),
@@ -175,7 +177,8 @@ pub(super) fn phases(arms: &[ArmResult]) -> String {
             let width = (end - begin) * scale;
             let _ = write!(
                 svg,
-                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"24\" rx=\"2\" fill=\"var(--{name})\" stroke=\"var(--card)\">\
+                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"24\" rx=\"2\" \
+                 fill=\"var(--{name})\" stroke=\"var(--card)\">\
                  <title>{what}: {:.1} ms, from {begin:.1} to {end:.1}</title></rect>",
                 left + begin * scale,
                 y + 4.0,

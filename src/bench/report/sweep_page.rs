@@ -18,8 +18,10 @@ pub(super) fn section(page: &mut String, sweep: &SweepResult) {
     // Writing to a String cannot fail, here and below.
     let _ = write!(
         page,
-        "<section><h2>Down for {} to {} ms, in steps of {} ms</h2><p>How long a viewer was without media beyond the time that the server was \
-         down, in milliseconds, over {} kills. {} The same ones went through all kills of a round trip; media was not kept back (cushion {} ms). \
+        "<section><h2>Down for {} to {} ms, in steps of {} ms</h2><p>How long a viewer was without \
+         media beyond the time that the server was \
+         down, in milliseconds, over {} kills. {} The same ones went through all kills of a round \
+         trip; media was not kept back (cushion {} ms). \
          Order: {}.</p>",
         sweep.grid.from,
         sweep.grid.to,
@@ -52,9 +54,11 @@ pub(super) fn section(page: &mut String, sweep: &SweepResult) {
 /// Whose media it was.
 fn who(sweep: &SweepResult) -> &'static str {
     if versions(sweep).is_empty() {
-        "Publishers and viewers were native clients that renew keys in the manner of the browser that is named."
+        "Publishers and viewers were native clients that renew keys in the manner of the browser \
+         that is named."
     } else {
-        "Publishers and viewers were real browsers, and a gap is the time between two frames that were shown."
+        "Publishers and viewers were real browsers, and a gap is the time between two frames that \
+         were shown."
     }
 }
 
@@ -75,7 +79,8 @@ fn map(page: &mut String, sweep: &SweepResult) {
     let bottom = TOP + ROW * sweep.rows.len() as f64;
     let _ = write!(
         page,
-        "<div class=\"scroll\"><svg class=\"heat\" viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"Gap minus down time, by down time and by round trip\">",
+        "<div class=\"scroll\"><svg class=\"heat\" viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" \
+         aria-label=\"Gap minus down time, by down time and by round trip\">",
         bottom + 42.0
     );
     let arms = sweep.has_arms();
@@ -121,7 +126,8 @@ fn map(page: &mut String, sweep: &SweepResult) {
     }
     let _ = write!(
         page,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">down time in milliseconds</text></svg></div>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">down time in \
+         milliseconds</text></svg></div>",
         LEFT + (WIDTH - LEFT) / 2.0,
         bottom + 36.0
     );
@@ -164,7 +170,8 @@ fn point(page: &mut String, row: &Row, down: u64, (x, y, width): (f64, f64, f64)
         .collect();
     let _ = write!(
         page,
-        "{rect} class=\"h{shade}\"><title>{}, down {down} ms: {} ms; limit {limit:.0}</title></rect>",
+        "{rect} class=\"h{shade}\"><title>{}, down {down} ms: {} ms; limit \
+         {limit:.0}</title></rect>",
         row.title(true),
         readings.join(", ")
     );
@@ -178,7 +185,8 @@ fn point(page: &mut String, row: &Row, down: u64, (x, y, width): (f64, f64, f64)
     if width >= ROOM {
         let _ = write!(
             page,
-            "<text class=\"in h{shade}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{figure}</text>",
+            "<text class=\"in h{shade}\" x=\"{:.1}\" y=\"{:.1}\" \
+             text-anchor=\"middle\">{figure}</text>",
             middle.0, middle.1
         );
     } else if over > limit {
@@ -203,14 +211,16 @@ fn legend(page: &mut String) {
     for (place, end) in SHADES.iter().enumerate() {
         let _ = write!(
             page,
-            "<span><span class=\"key\" style=\"background:var(--h{place})\"></span>to {:.0} %</span>",
+            "<span><span class=\"key\" style=\"background:var(--h{place})\"></span>to {:.0} \
+             %</span>",
             end * 100.0
         );
     }
     let _ = write!(
         page,
         "<span><span class=\"key\" style=\"background:var(--h{})\"></span>! beyond it</span>\
-         <span><span class=\"key round\" style=\"background:var(--h{})\"></span>one reading was beyond it, the others were not</span>\
+         <span><span class=\"key round\" style=\"background:var(--h{})\"></span>one reading was \
+         beyond it, the others were not</span>\
          <span><span class=\"key none\"></span>not measured</span></div>",
         SHADES.len(),
         SHADES.len()
@@ -252,7 +262,8 @@ fn rows(page: &mut String, sweep: &SweepResult) {
         };
         let _ = write!(
             page,
-            "<td>{:.0}</td><td>{:.0}</td><td>{worst}</td><td>{:.0}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<td>{:.0}</td><td>{:.0}</td><td>{worst}</td><td>{:.0}</td>\
+             <td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             summary.median_ms,
             summary.median_limit_ms,
             summary.worst_limit_ms,
@@ -264,8 +275,10 @@ fn rows(page: &mut String, sweep: &SweepResult) {
     }
     let _ = write!(
         page,
-        "</table></div><p class=\"soft\">Calm is the largest gap between media of the same viewer without any kill, in the same run. The aim: a median of at \
-         most calm + {:.0} ms + {:.0} round trips, and no point beyond calm + {:.0} ms + {:.0} round trips. A point with a reading beyond that was measured \
+        "</table></div><p class=\"soft\">Calm is the largest gap between media of the same viewer \
+         without any kill, in the same run. The aim: a median of at \
+         most calm + {:.0} ms + {:.0} round trips, and no point beyond calm + {:.0} ms + {:.0} \
+         round trips. A point with a reading beyond that was measured \
          twice more; it counts as repeated where at least half of its readings are beyond.</p>",
         MEDIAN.ms, MEDIAN.round_trips, WORST.ms, WORST.round_trips
     );

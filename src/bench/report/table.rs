@@ -42,7 +42,8 @@ pub(in crate::bench) fn write(report: &Report, screen: Screen) -> String {
     for browser in &report.browsers {
         let _ = writeln!(
             text,
-            "\n{}, round trip {} ms, loss {} %, down for {} ms: largest gap between shown frames in ms ({:.0} without a restart)",
+            "\n{}, round trip {} ms, loss {} %, down for {} ms: largest gap between shown frames \
+             in ms ({:.0} without a restart)",
             browser.browser.name(),
             browser.conditions.rtt.as_millis(),
             browser.conditions.loss,
@@ -69,7 +70,8 @@ pub(in crate::bench) fn write(report: &Report, screen: Screen) -> String {
         });
         let _ = writeln!(
             text,
-            "\na vault of {} peers, {} starts: first STUN answer {:.1} ms after the process started (most {:.1} ms){read}",
+            "\na vault of {} peers, {} starts: first STUN answer {:.1} ms after the process \
+             started (most {:.1} ms){read}",
             vault.peers, vault.starts, vault.first_stun_ms.median, vault.first_stun_ms.max
         );
     }

@@ -46,7 +46,12 @@ impl Real {
         stop: &Stop,
     ) -> Result<Option<Self>, BenchError> {
         check(&settings.browser_scripts, SCRIPT)?;
-        let options = json!({ "browser": browser.name(), "args": arm.server_options(), "rttMs": rtt, "seed": seed >> 32 });
+        let options = json!({
+            "browser": browser.name(),
+            "args": arm.server_options(),
+            "rttMs": rtt,
+            "seed": seed >> 32,
+        });
         let program =
             std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
         let mut command = Command::new("node");

@@ -70,7 +70,8 @@ impl Broadcast {
         let negotiated = match sdp::negotiated(record.role, &record.offer, &record.answer) {
             Ok(negotiated) => negotiated,
             Err(error) => {
-                tracing::warn!(%error, "a peer's record holds SDP that cannot be used; the peer has to join anew");
+                tracing::warn!(%error, "a peer's record holds SDP that cannot be used; the peer \
+                                        has to join anew");
                 return self.give_up(ufrag, Departure::NoRehandshake);
             }
         };

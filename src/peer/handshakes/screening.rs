@@ -71,7 +71,8 @@ impl Handshakes {
         let admitted = self.flight.admit(now, datagram, is_expected);
         if admitted.is_empty() {
             tracing::trace!(
-                "DTLS is dropped: it cannot be believed before the certificate that the offer names has come whole"
+                "DTLS is dropped: it cannot be believed before the certificate that the offer \
+                 names has come whole"
             );
         }
         admitted

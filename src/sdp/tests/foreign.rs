@@ -182,7 +182,8 @@ fn a_publisher_that_sends_two_pictures_is_told_so() {
 fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
     let line = |pt: u8, profile: &str, mode: u8| {
         format!(
-            "a=rtpmap:{pt} H264/90000\r\na=fmtp:{pt} level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile}\r\n"
+            "a=rtpmap:{pt} H264/90000\r\n\
+             a=fmtp:{pt} level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile}\r\n"
         )
     };
     let viewer = |profiles: &[(&str, u8)]| {
@@ -201,7 +202,8 @@ fn a_viewers_h264_takes_any_profile_and_the_best_one_first() {
         offer(
             &["group:BUNDLE 0"],
             &[format!(
-                "m=video 9 UDP/TLS/RTP/SAVPF {}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\n{own}{codecs}",
+                "m=video 9 UDP/TLS/RTP/SAVPF {}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\n\
+                 {own}{codecs}",
                 formats.join(" ")
             )],
         )

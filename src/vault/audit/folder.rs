@@ -243,7 +243,8 @@ impl Walk<'_> {
                 if !self.certificates.is_empty()
                     && named.clone().any(|one| !self.certificates.contains(one))
                 {
-                    let text = "its answer names a certificate that identity.age does not hold: the peer cannot come back";
+                    let text = "its answer names a certificate that identity.age does not hold: \
+                                the peer cannot come back";
                     self.report.finding("no-certificate", path, text);
                 }
                 self.judge_boot(path, content.as_ref(), 0);
@@ -259,7 +260,8 @@ impl Walk<'_> {
             && written > last.saturating_add(ahead)
         {
             let text = format!(
-                "written in boot {written}, but identity.age says boot {last}: identity.age is an older copy"
+                "written in boot {written}, but identity.age says boot {last}: identity.age is an \
+                 older copy"
             );
             self.report.finding("rolled-back", path, text);
         }
@@ -349,7 +351,8 @@ impl Walk<'_> {
             .count();
         if unused > 0 {
             let text = format!(
-                "{unused} earlier certificates that no peer goes by: a server that runs takes them out"
+                "{unused} earlier certificates that no peer goes by: a server that runs takes them \
+                 out"
             );
             self.report.note("unused-certificate", IDENTITY, text);
         }

@@ -57,10 +57,12 @@ pub enum CouldNotLook {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The key file opens nothing here.
-    #[error("the key file does not open {path}: name the key file it was made with", path = .0.display())]
+    #[error("the key file does not open {path}: name the key file it was made \
+             with", path = .0.display())]
     WrongKey(PathBuf),
     /// Nothing in the folder is a vault's.
-    #[error("there is no vault in {path}: name the state folder, which has identity.age in it", path = .0.display())]
+    #[error("there is no vault in {path}: name the state folder, which has identity.age in \
+             it", path = .0.display())]
     NoVault(PathBuf),
     /// The system said no.
     #[error("cannot read {path}: {cause}", path = path.display())]

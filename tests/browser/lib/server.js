@@ -31,7 +31,8 @@ async function freeTcpPort() {
   return port;
 }
 
-async function freeUdpPort() {
+/** A UDP port that nobody has at this moment. */
+export async function freeUdpPort() {
   const socket = dgram.createSocket("udp4");
   await new Promise((resolve) => socket.bind(0, "0.0.0.0", () => resolve(null)));
   const { port } = socket.address();

@@ -1,11 +1,11 @@
 // What restarts cost somebody who watches and listens: by counts of our own (probe.js), and by what the page says.
-import { sleep } from "./server.js";
+import { clock, sleep } from "./server.js";
 
 /** @import { Broadcast } from "./broadcast.js" */
 
 /** The largest time between two shown frames, in ms, while nothing happens for a while. @param {Broadcast} broadcast */
 export async function calm(broadcast, ms = 1500) {
-  const since = performance.timeOrigin + performance.now();
+  const since = clock();
   await sleep(ms);
   return Math.round((await broadcast.viewers[0].gap(since)).ms);
 }

@@ -12,7 +12,8 @@ impl Walk<'_> {
         root: &Folder,
         name: &str,
     ) -> Result<(), CouldNotLook> {
-        let text = "a rekey is running or was cut off: run it again, or start the server; either brings it to its end";
+        let text = "a rekey is running or was cut off: run it again, or start the server; either \
+                    brings it to its end";
         self.report.finding("interrupted-rekey", name, text);
         self.folder(root, name, name, Walk::part_of_rekey)
     }
