@@ -61,6 +61,9 @@ else
   skip "the tests of JavaScript" "they need node, and this system has no apt-get (or no right to use it)"
 fi
 
+say "walls between the crates"
+tests/walls.sh
+
 say "lints"
 cargo clippy --workspace --all-targets --quiet --all-features -- -D warnings
 # The hooks of two tests, which no feature switches on.

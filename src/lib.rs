@@ -19,6 +19,8 @@
 //! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// What tests and fuzz targets share is `pub` in modules that only they see.
+#![cfg_attr(not(any(test, fuzzing)), warn(unreachable_pub))]
 
 // The hooks of two tests (tests/with_hooks.sh) give away what this program keeps to itself.
 #[cfg(all(any(rekindle_canary, rekindle_kill_points), not(debug_assertions)))]
@@ -28,10 +30,6 @@ compile_error!(
 );
 #[cfg(all(rekindle_kill_points, not(feature = "full-state")))]
 compile_error!("`rekindle_kill_points` needs the feature `full-state`");
-
-// Parts of the benchmark's clients belong to tests too, and name this crate as those do.
-#[cfg(feature = "bench")]
-extern crate self as rekindle;
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -46,15 +44,15 @@ pub mod full_state;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hardening;
-pub mod ids;
 pub mod net;
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod peer;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod sdp;
 mod secret_file;
 pub mod server;
 pub mod service;
 mod stack;
 pub mod supervise;
 pub mod vault;
+
+pub use rekindle_ids as ids;
+pub use rekindle_sdp as sdp;

@@ -270,7 +270,7 @@ fn random_and_mutated_datagrams_disturb_nobody() {
     for _ in 0..4000 {
         let mut data = match random.below(2) {
             0 => (0..random.below(1400))
-                .map(|_| random.next() as u8)
+                .map(|_| random.draw() as u8)
                 .collect(),
             _ => captured[random.below(captured.len() as u64) as usize]
                 .data

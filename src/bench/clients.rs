@@ -57,7 +57,7 @@ pub(super) struct Sample {
 
 impl Clients {
     /// Joins a publisher and viewers, and waits until all have media.
-    pub fn join(
+    pub(super) fn join(
         settings: &Settings,
         scenario: &Scenario,
         arm: Arm,
@@ -126,7 +126,7 @@ impl Clients {
         Ok(clients)
     }
 
-    pub fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Crowd, Instant) -> T + Send + 'static,
     ) -> Result<T, BenchError> {
@@ -134,7 +134,7 @@ impl Clients {
         self.crowd.ask(task).ok_or_else(gone)
     }
 
-    pub fn wait(
+    pub(super) fn wait(
         &self,
         what: &str,
         patience: Duration,
@@ -165,7 +165,7 @@ impl Clients {
     }
 
     /// The next packets that the camera will make: (audio, video).
-    pub fn position(&self) -> Result<(u64, u64), BenchError> {
+    pub(super) fn position(&self) -> Result<(u64, u64), BenchError> {
         let publisher = self.publisher;
         self.ask(move |crowd, _| {
             let camera = crowd.media(publisher).and_then(|media| media.camera());
@@ -177,7 +177,7 @@ impl Clients {
 
     /// What a viewer of ours saw of the kill at `killed`, and whether all clients have done with
     /// it.
-    pub fn look(&self, life: Life, killed: Instant) -> Result<Look, BenchError> {
+    pub(super) fn look(&self, life: Life, killed: Instant) -> Result<Look, BenchError> {
         let (publisher, viewer) = (self.publisher, self.viewers[0]);
         self.ask(move |crowd, _| {
             let both = [crowd.sight(publisher), crowd.sight(viewer)];
@@ -206,12 +206,12 @@ impl Clients {
     }
 
     /// A new life of the server begins: what the old one has sent has been read.
-    pub fn next_life(&self) -> Result<Life, BenchError> {
+    pub(super) fn next_life(&self) -> Result<Life, BenchError> {
         self.ask(|crowd, _| crowd.next_life())
     }
 
     /// The largest gap between media of the first viewer since the last call.
-    pub fn widest(&self) -> Result<Duration, BenchError> {
+    pub(super) fn widest(&self) -> Result<Duration, BenchError> {
         let viewer = self.viewers[0];
         self.ask(move |crowd, _| {
             crowd
@@ -222,7 +222,7 @@ impl Clients {
     }
 
     /// Renews one viewer's keys, and waits until the handshake is complete.
-    pub fn renew(&self, place: usize) -> Result<(), BenchError> {
+    pub(super) fn renew(&self, place: usize) -> Result<(), BenchError> {
         let viewer = self.viewers[place];
         let before = self.ask(move |crowd, now| {
             crowd.renew(now, viewer);
@@ -244,7 +244,7 @@ impl Clients {
     }
 
     /// What came of a kill, once every viewer has media again or is lost.
-    pub fn samples(
+    pub(super) fn samples(
         &self,
         life: Option<Life>,
         killed: Instant,
@@ -286,7 +286,7 @@ impl Clients {
         })
     }
 
-    pub fn repeated(&self) -> Result<Vec<u64>, BenchError> {
+    pub(super) fn repeated(&self) -> Result<Vec<u64>, BenchError> {
         let viewers = self.viewers.clone();
         self.ask(move |crowd, _| {
             viewers
@@ -297,7 +297,7 @@ impl Clients {
     }
 
     /// Adds up what went wrong on the clients' side.
-    pub fn finish(&self, turn: &mut Turn) -> Result<(), BenchError> {
+    pub(super) fn finish(&self, turn: &mut Turn) -> Result<(), BenchError> {
         let seats: Vec<usize> = self
             .viewers
             .iter()

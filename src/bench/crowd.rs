@@ -167,7 +167,7 @@ pub(crate) fn start(
 
 impl Handle {
     /// Runs `task` inside the loop and returns what it returns. `None` once the loop has ended.
-    pub fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Crowd, Instant) -> T + Send + 'static,
     ) -> Option<T> {
@@ -183,7 +183,7 @@ impl Handle {
 
 impl Handle {
     /// Ends the loop, and waits until it has ended.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.tasks = None;
         let _ = self.waker.wake();
         if let Some(thread) = self.thread.take() {
@@ -496,7 +496,7 @@ impl Crowd {
     // What a run asks for.
 
     /// A new client joins, reached from this machine's address that leads to `server`.
-    pub fn add(&mut self, now: Instant, media: Media, server: IpAddr) -> io::Result<usize> {
+    pub(super) fn add(&mut self, now: Instant, media: Media, server: IpAddr) -> io::Result<usize> {
         let (mut socket, state, own) = bind(server)?;
         let seat = self.seats.len();
         self.registry
@@ -521,7 +521,7 @@ impl Crowd {
 
     /// The server was killed: what is read from now on is from its next life. Whatever it sent
     /// before has been read.
-    pub fn next_life(&mut self) -> Life {
+    pub(super) fn next_life(&mut self) -> Life {
         for seat in 0..self.seats.len() {
             self.receive(seat);
         }
@@ -530,7 +530,7 @@ impl Crowd {
     }
 
     /// A client as it is now.
-    pub fn sight(&self, seat: usize) -> Sight {
+    pub(super) fn sight(&self, seat: usize) -> Sight {
         let place = &self.seats[seat];
         let (connected, failed) = match &place.stage {
             Stage::In(client) => (client.is_connected(), None),
@@ -546,7 +546,7 @@ impl Crowd {
     }
 
     /// What a client receives or sends.
-    pub fn media(&self, seat: usize) -> Option<&Media> {
+    pub(super) fn media(&self, seat: usize) -> Option<&Media> {
         match &self.seats[seat].stage {
             Stage::In(client) => Some(&client.media),
             Stage::Out(media) | Stage::Joining(_, media) => Some(media),
@@ -554,11 +554,11 @@ impl Crowd {
         }
     }
 
-    pub fn viewer(&self, seat: usize) -> Option<&Viewer> {
+    pub(super) fn viewer(&self, seat: usize) -> Option<&Viewer> {
         self.media(seat)?.viewer()
     }
 
-    pub fn viewer_mut(&mut self, seat: usize) -> Option<&mut Viewer> {
+    pub(super) fn viewer_mut(&mut self, seat: usize) -> Option<&mut Viewer> {
         match &mut self.seats[seat].stage {
             Stage::In(client) => client.media.viewer_mut(),
             Stage::Out(media) | Stage::Joining(_, media) => media.viewer_mut(),
@@ -566,7 +566,7 @@ impl Crowd {
         }
     }
 
-    pub fn client(&self, seat: usize) -> Option<&Client> {
+    pub(super) fn client(&self, seat: usize) -> Option<&Client> {
         match &self.seats[seat].stage {
             Stage::In(client) => Some(client),
             _ => None,
@@ -574,7 +574,7 @@ impl Crowd {
     }
 
     /// Renews a client's keys although nothing happened.
-    pub fn renew(&mut self, now: Instant, seat: usize) {
+    pub(super) fn renew(&mut self, now: Instant, seat: usize) {
         if let Stage::In(client) = &mut self.seats[seat].stage {
             client.renew(now);
         }
@@ -582,7 +582,7 @@ impl Crowd {
     }
 
     /// All make new sessions, as if the server had lost them.
-    pub fn rejoin_all(&mut self, now: Instant) {
+    pub(super) fn rejoin_all(&mut self, now: Instant) {
         for seat in 0..self.seats.len() {
             self.seats[seat].rejoined += 1;
             self.join(now, seat);

@@ -40,7 +40,7 @@ impl Watch {
     ///
     /// # Errors
     /// Where the system gives no watch.
-    pub fn new(state: &Path) -> io::Result<Self> {
+    pub(super) fn new(state: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let inside = fs::read_dir(state)?.flatten().map(|entry| entry.path());
         let folders = inside
@@ -59,7 +59,7 @@ impl Watch {
     }
 
     /// What happened since the last call.
-    pub fn take(&mut self) -> Written {
+    pub(super) fn take(&mut self) -> Written {
         let mut written = Written::default();
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);

@@ -22,7 +22,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub fn here() -> Self {
+    pub(super) fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));

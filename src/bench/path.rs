@@ -22,7 +22,7 @@ pub(crate) struct Conditions {
 
 impl Conditions {
     /// One direction.
-    pub fn one_way(&self) -> Duration {
+    pub(crate) fn one_way(&self) -> Duration {
         self.rtt / 2
     }
 
@@ -55,7 +55,7 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub fn new(conditions: Conditions, random: Random) -> Self {
+    pub(super) fn new(conditions: Conditions, random: Random) -> Self {
         Self {
             conditions,
             random,
@@ -66,7 +66,7 @@ impl Path {
     }
 
     /// Takes a datagram; gives it back where the way is clear.
-    pub fn send(&mut self, now: Instant, parcel: Parcel) -> Option<Parcel> {
+    pub(super) fn send(&mut self, now: Instant, parcel: Parcel) -> Option<Parcel> {
         if self.conditions.is_clear() {
             return Some(parcel);
         }
@@ -80,12 +80,12 @@ impl Path {
         None
     }
 
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.queue.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// The next datagram that has arrived.
-    pub fn arrive(&mut self, now: Instant) -> Option<Parcel> {
+    pub(super) fn arrive(&mut self, now: Instant) -> Option<Parcel> {
         if self.next()? > now {
             return None;
         }

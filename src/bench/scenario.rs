@@ -122,7 +122,7 @@ impl Axes {
 
 impl Scenario {
     /// How often the arms take turns, and how many kills a turn has.
-    pub fn plan(&self, turns: Option<u32>, kills: Option<u32>) -> (u32, u32) {
+    pub(crate) fn plan(&self, turns: Option<u32>, kills: Option<u32>) -> (u32, u32) {
         let (usual_turns, usual_kills) = match self.viewers {
             0..=1 => (2, 4),
             2..=20 => (1, 3),
@@ -135,7 +135,7 @@ impl Scenario {
     /// What the publisher sends: what is wished, else no more than this machine passes on to all
     /// viewers with time left for other things. Where that is little there are fewer frames, so
     /// that packets are full as they are elsewhere.
-    pub fn camera(&self, fps: Option<u32>, video_bitrate: Option<u32>) -> CameraSettings {
+    pub(crate) fn camera(&self, fps: Option<u32>, video_bitrate: Option<u32>) -> CameraSettings {
         const USUAL: u32 = 1_500_000;
         const USUAL_FPS: u32 = 30;
         const ALL: u32 = 100_000_000;
@@ -149,7 +149,7 @@ impl Scenario {
     }
 
     /// In words.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         let viewers = if self.viewers == 1 {
             "1 viewer".to_owned()
         } else {

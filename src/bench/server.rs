@@ -70,7 +70,7 @@ impl Server {
     ///
     /// # Errors
     /// Where there is no room for its folder, or no key file can be made.
-    pub fn new(parent: Option<&Path>, more: &[String]) -> Result<Self, BenchError> {
+    pub(super) fn new(parent: Option<&Path>, more: &[String]) -> Result<Self, BenchError> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("rekindle-bench-");
         let folder = match parent {
@@ -94,22 +94,22 @@ impl Server {
     }
 
     /// Where HTTP listens.
-    pub fn http(&self) -> Option<SocketAddr> {
+    pub(super) fn http(&self) -> Option<SocketAddr> {
         self.addresses.map(|(http, _)| http)
     }
 
     /// Where media is received.
-    pub fn media(&self) -> Option<SocketAddr> {
+    pub(super) fn media(&self) -> Option<SocketAddr> {
         self.addresses.map(|(_, media)| media)
     }
 
     /// The key file.
-    pub fn key_file(&self) -> PathBuf {
+    pub(super) fn key_file(&self) -> PathBuf {
         self.folder.path().join("key.txt")
     }
 
     /// The vault.
-    pub fn state(&self) -> PathBuf {
+    pub(super) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
@@ -117,7 +117,7 @@ impl Server {
     ///
     /// # Errors
     /// Where the program cannot be run.
-    pub fn spawn(&mut self) -> Result<Instant, BenchError> {
+    pub(super) fn spawn(&mut self) -> Result<Instant, BenchError> {
         let program =
             std::env::current_exe().map_err(BenchError::system("cannot find this program"))?;
         let mut command = Command::new(program);
@@ -159,7 +159,7 @@ impl Server {
     ///
     /// # Errors
     /// Where it ends or hangs instead.
-    pub fn wait_until_up(&mut self) -> Result<(), BenchError> {
+    pub(super) fn wait_until_up(&mut self) -> Result<(), BenchError> {
         let Some(running) = &mut self.running else {
             return Err(BenchError::Server("it was not started".to_owned()));
         };
@@ -173,7 +173,7 @@ impl Server {
     }
 
     /// kill -9, and waits until the process is no more. Returns when it was killed.
-    pub fn kill(&mut self) -> Instant {
+    pub(super) fn kill(&mut self) -> Instant {
         let at = Instant::now();
         if let Some(mut running) = self.running.take() {
             children::kill(&mut running.child);
@@ -182,7 +182,7 @@ impl Server {
     }
 
     /// Forgets all peers, as a server does that keeps nothing. Only while none runs.
-    pub fn forget_peers(&self) {
+    pub(super) fn forget_peers(&self) {
         let Ok(files) = fs::read_dir(self.state().join("peers")) else {
             return;
         };
@@ -192,7 +192,7 @@ impl Server {
     }
 
     /// The steps that the process has told of so far.
-    pub fn steps(&mut self) -> Steps {
+    pub(super) fn steps(&mut self) -> Steps {
         let Some(running) = &mut self.running else {
             return Steps::new();
         };
@@ -203,7 +203,7 @@ impl Server {
     }
 
     /// Warnings and errors that the process has logged.
-    pub fn complaints(&mut self) -> Vec<String> {
+    pub(super) fn complaints(&mut self) -> Vec<String> {
         let Some(running) = &mut self.running else {
             return Vec::new();
         };
@@ -212,7 +212,7 @@ impl Server {
     }
 
     /// What the process has used so far; zero where the system does not say.
-    pub fn used(&self) -> Used {
+    pub(super) fn used(&self) -> Used {
         let Some(running) = &self.running else {
             return Used::default();
         };
@@ -242,7 +242,7 @@ impl Server {
     }
 
     /// How many threads the process runs.
-    pub fn threads(&self) -> usize {
+    pub(super) fn threads(&self) -> usize {
         let Some(running) = &self.running else {
             return 0;
         };

@@ -27,7 +27,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// `None` without samples.
-    pub fn of(samples: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub(super) fn of(samples: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = samples.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         Some(Self {

@@ -26,7 +26,7 @@ impl Stop {
     ///
     /// # Errors
     /// Where the system lets nobody listen.
-    pub fn listen(reports: bool) -> io::Result<Self> {
+    pub(super) fn listen(reports: bool) -> io::Result<Self> {
         let stop = Self::default();
         let asked = stop.0.clone();
         let (ready, readied) = mpsc::channel();
@@ -75,12 +75,12 @@ impl Stop {
         Ok(stop)
     }
 
-    pub fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Sleeps until then; false where the run was asked to end before.
-    pub fn sleep_until(&self, at: Instant) -> bool {
+    pub(super) fn sleep_until(&self, at: Instant) -> bool {
         loop {
             if self.is_asked() {
                 return false;
@@ -94,7 +94,7 @@ impl Stop {
     }
 
     /// The same for so long.
-    pub fn sleep(&self, time: Duration) -> bool {
+    pub(super) fn sleep(&self, time: Duration) -> bool {
         self.sleep_until(Instant::now() + time)
     }
 

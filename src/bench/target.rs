@@ -20,12 +20,12 @@ pub(crate) struct Target {
 
 impl Target {
     /// A rekindle server of this benchmark.
-    pub fn own(address: SocketAddr) -> Self {
+    pub(super) fn own(address: SocketAddr) -> Self {
         Self::channel(address, "bench")
     }
 
     /// One channel of it, of several.
-    pub fn channel(address: SocketAddr, name: &str) -> Self {
+    pub(super) fn channel(address: SocketAddr, name: &str) -> Self {
         Self {
             address,
             host: address.to_string(),
@@ -40,7 +40,7 @@ impl Target {
     ///
     /// # Errors
     /// [`BenchError::Against`] where the URL says no such thing.
-    pub fn other(url: &str, token: Option<String>) -> Result<Self, BenchError> {
+    pub(super) fn other(url: &str, token: Option<String>) -> Result<Self, BenchError> {
         let wrong = |why: &str| BenchError::Against {
             url: url.to_owned(),
             why: why.to_owned(),
@@ -75,7 +75,7 @@ impl Target {
     }
 
     /// The path for a role.
-    pub fn endpoint(&self, role: Role) -> &str {
+    pub(super) fn endpoint(&self, role: Role) -> &str {
         match role {
             Role::Publisher => &self.whip,
             Role::Viewer => &self.whep,
@@ -83,7 +83,7 @@ impl Target {
     }
 
     /// A reference in an answer as a path of this server (RFC 3986 §5.2, as far as servers use it).
-    pub fn resolve(&self, endpoint: &str, reference: &str) -> String {
+    pub(super) fn resolve(&self, endpoint: &str, reference: &str) -> String {
         if let Some((_, rest)) = reference.split_once("://") {
             return rest
                 .find('/')

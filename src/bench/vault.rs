@@ -16,8 +16,8 @@ use crate::sdp;
 use crate::vault::{FingerprintHash, KeyFile, PeerRecord, Vault};
 
 /// What browsers offer.
-const PUBLISH: &str = include_str!("../sdp/testdata/chromium-156-publish.sdp");
-const WATCH: &str = include_str!("../sdp/testdata/firefox-153-watch.sdp");
+const PUBLISH: &str = include_str!("../../crates/sdp/src/testdata/chromium-156-publish.sdp");
+const WATCH: &str = include_str!("../../crates/sdp/src/testdata/firefox-153-watch.sdp");
 /// Starts that are measured.
 const STARTS: usize = 5;
 /// A check is sent so often until it is answered.

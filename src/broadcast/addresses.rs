@@ -46,7 +46,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Whose what comes from here may be: the owner, then who claimed it, the latest first.
-    pub fn candidates(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = usize> {
         let others = self.claims.iter().rev().map(|(id, _)| *id);
         self.owner
             .into_iter()
@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// Whether a ClientHello is taken from here.
-    pub fn is_proven(&self, now: Instant) -> bool {
+    pub(super) fn is_proven(&self, now: Instant) -> bool {
         self.claims
             .iter()
             .any(|(_, at)| now.saturating_duration_since(*at) <= PROOF)
@@ -82,31 +82,43 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// The key of an address that some peer is at, or says so.
-    pub fn find(&self, address: SocketAddr) -> Option<usize> {
+    pub(super) fn find(&self, address: SocketAddr) -> Option<usize> {
         self.by_address.get(&address).copied()
     }
 
-    pub fn get(&self, key: usize) -> Option<&Place> {
+    pub(super) fn get(&self, key: usize) -> Option<&Place> {
         self.places.get(key)
     }
 
-    pub fn get_mut(&mut self, key: usize) -> Option<&mut Place> {
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Place> {
         self.places.get_mut(key)
     }
 
     /// Whose an address is.
-    pub fn owner(&self, address: SocketAddr) -> Option<usize> {
+    pub(super) fn owner(&self, address: SocketAddr) -> Option<usize> {
         self.places.get(self.find(address)?)?.owner
     }
 
     /// A peer says that it is at this address.
-    pub fn claim(&mut self, now: Instant, id: usize, address: SocketAddr, members: &mut Members) {
+    pub(super) fn claim(
+        &mut self,
+        now: Instant,
+        id: usize,
+        address: SocketAddr,
+        members: &mut Members,
+    ) {
         let key = self.enter(id, address, members);
         self.places[key].claim(now, id);
     }
 
     /// A peer has shown that it is at this address, by what only it can send.
-    pub fn own(&mut self, now: Instant, id: usize, address: SocketAddr, members: &mut Members) {
+    pub(super) fn own(
+        &mut self,
+        now: Instant,
+        id: usize,
+        address: SocketAddr,
+        members: &mut Members,
+    ) {
         let key = self.enter(id, address, members);
         let place = &mut self.places[key];
         place.owner = Some(id);
@@ -115,7 +127,13 @@ impl Addresses {
 
     /// A peer's record names this address. Where two do, it is the first one's, and the other
     /// claims it.
-    pub fn record(&mut self, now: Instant, id: usize, address: SocketAddr, members: &mut Members) {
+    pub(super) fn record(
+        &mut self,
+        now: Instant,
+        id: usize,
+        address: SocketAddr,
+        members: &mut Members,
+    ) {
         let key = self.enter(id, address, members);
         let place = &mut self.places[key];
         place.owner.get_or_insert(id);
@@ -160,7 +178,7 @@ impl Addresses {
     }
 
     /// A peer is not at this address any more, or has left.
-    pub fn leave(&mut self, id: usize, address: SocketAddr) {
+    pub(super) fn leave(&mut self, id: usize, address: SocketAddr) {
         let Some(key) = self.find(address) else {
             return;
         };

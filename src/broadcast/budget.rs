@@ -11,7 +11,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// A budget that starts with `tokens`.
-    pub fn new(now: Instant, tokens: u64) -> Self {
+    pub(super) fn new(now: Instant, tokens: u64) -> Self {
         Self {
             tokens,
             refilled: now,
@@ -19,7 +19,7 @@ impl Budget {
     }
 
     /// Takes tokens, if so many are there; `rate` of them come back each second, up to `burst`.
-    pub fn take(&mut self, now: Instant, amount: u64, rate: u64, burst: u64) -> bool {
+    pub(super) fn take(&mut self, now: Instant, amount: u64, rate: u64, burst: u64) -> bool {
         let elapsed = now.saturating_duration_since(self.refilled).as_micros();
         let refill = elapsed * u128::from(rate) / 1_000_000;
         if let Ok(refill @ 1..) = u64::try_from(refill) {

@@ -57,7 +57,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub fn new(name: String) -> Self {
+    pub(super) fn new(name: String) -> Self {
         Self {
             name,
             publisher: None,
@@ -75,17 +75,17 @@ impl Channel {
     }
 
     /// Nobody is here or about to come.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.publisher.is_none() && self.reservation.is_none() && self.groups.is_empty()
     }
 
     /// Keys of all viewers.
-    pub fn viewers(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn viewers(&self) -> impl Iterator<Item = usize> {
         self.groups.iter().flat_map(|group| &group.viewers).copied()
     }
 
     /// Adds a viewer, whose mapping may be one that others share.
-    pub fn add_viewer(&mut self, id: usize, mapping: Mapping) -> Arc<Mapping> {
+    pub(super) fn add_viewer(&mut self, id: usize, mapping: Mapping) -> Arc<Mapping> {
         if let Some(group) = self
             .groups
             .iter_mut()
@@ -103,7 +103,7 @@ impl Channel {
     }
 
     /// Takes a viewer out.
-    pub fn remove_viewer(&mut self, id: usize) {
+    pub(super) fn remove_viewer(&mut self, id: usize) {
         for group in &mut self.groups {
             group.viewers.retain(|viewer| *viewer != id);
         }
@@ -115,7 +115,7 @@ impl Channel {
 
     /// Takes the publisher out. Its streams are remembered as ended while viewers are there, since
     /// their SRTP indices must not be used twice.
-    pub fn remove_publisher(&mut self, now: Instant, members: &Members) {
+    pub(super) fn remove_publisher(&mut self, now: Instant, members: &Members) {
         self.publisher = None;
         self.keyframe_owed = false;
         for track in self.tracks.drain(..) {
@@ -140,7 +140,7 @@ impl Channel {
     }
 
     /// The stream with this SSRC.
-    pub fn track_mut(&mut self, ssrc: u32) -> Option<&mut Track> {
+    pub(super) fn track_mut(&mut self, ssrc: u32) -> Option<&mut Track> {
         self.tracks.iter_mut().find(|track| track.ssrc == ssrc)
     }
 
@@ -154,7 +154,7 @@ impl Channel {
 
     /// The publisher's stream with this SSRC, made if need be; `None` where there are too many, or
     /// the SSRC serves retransmissions.
-    pub fn track_or_new(
+    pub(super) fn track_or_new(
         &mut self,
         now: Instant,
         ssrc: u32,
@@ -201,7 +201,7 @@ impl Channel {
     }
 
     /// The publisher's streams as viewers get them.
-    pub fn streams(&self, ingress: &Ingress) -> Vec<Stream> {
+    pub(super) fn streams(&self, ingress: &Ingress) -> Vec<Stream> {
         let stream = |(kind, media)| {
             let track = self.tracks.iter().find(|track| track.ssrc == media);
             let rtx = track.map_or_else(|| self.rtx_ssrc(media, ingress), |track| track.rtx_ssrc);
@@ -215,7 +215,7 @@ impl Channel {
     }
 
     /// Whether the source has gone: no media for a while.
-    pub fn source_gone(&mut self, now: Instant) -> bool {
+    pub(super) fn source_gone(&mut self, now: Instant) -> bool {
         let silent = self
             .last_media
             .is_none_or(|last| now.saturating_duration_since(last) >= SOURCE_SILENCE);

@@ -132,7 +132,7 @@ impl Rate {
 impl Channel {
     /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come,
     /// or become another, by it.
-    pub fn forward(
+    pub(super) fn forward(
         &mut self,
         now: Instant,
         track: usize,
@@ -209,7 +209,7 @@ impl Channel {
     }
 
     /// Answers a viewer's NACK out of the history, or asks the publisher.
-    pub fn answer_nack(
+    pub(super) fn answer_nack(
         &mut self,
         now: Instant,
         id: usize,
@@ -259,7 +259,13 @@ impl Channel {
     }
 
     /// Asks the publisher for a keyframe on a viewer's request.
-    pub fn answer_pli(&mut self, now: Instant, id: usize, ssrc: u32, egress: &mut Egress<'_>) {
+    pub(super) fn answer_pli(
+        &mut self,
+        now: Instant,
+        id: usize,
+        ssrc: u32,
+        egress: &mut Egress<'_>,
+    ) {
         let Some(viewer) = egress.viewer(id) else {
             return;
         };
@@ -277,7 +283,7 @@ impl Channel {
 
     /// A viewer has fresh keys. One that was here before a restart gets all that came since; a new
     /// one needs a keyframe.
-    pub fn viewer_connected(
+    pub(super) fn viewer_connected(
         &mut self,
         now: Instant,
         id: usize,

@@ -40,7 +40,7 @@ pub(super) fn codec(source: &Media, payload_type: u8) -> Option<&Codec> {
 }
 
 impl Mapping {
-    pub fn new(negotiated: &Negotiated) -> Self {
+    pub(super) fn new(negotiated: &Negotiated) -> Self {
         let sections = negotiated.media.iter().cloned().map(|section| Media {
             ssrcs: Vec::new(),
             ..section
@@ -64,14 +64,14 @@ impl Mapping {
     }
 
     /// Whether RTX was agreed for this packet's codec.
-    pub fn has_rtx(&self, source: &Media, packet: &Packet) -> bool {
+    pub(super) fn has_rtx(&self, source: &Media, packet: &Packet) -> bool {
         self.target(source, packet)
             .is_some_and(|(_, payload)| payload.rtx.is_some())
     }
 
     /// Rewrites a packet, or wraps it for retransmission; false where the viewer did not agree on
     /// its codec, or on RTX for it.
-    pub fn rewrite(
+    pub(super) fn rewrite(
         &self,
         source: &Media,
         packet: &Packet,

@@ -31,7 +31,7 @@ pub(super) enum Payload<'a> {
 }
 
 impl Payload<'_> {
-    pub fn data(&self) -> &[u8] {
+    pub(super) fn data(&self) -> &[u8] {
         match self {
             Self::Received(data) => data,
             Self::Kept(data) => data,

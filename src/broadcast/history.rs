@@ -53,7 +53,7 @@ pub(super) struct History {
 
 impl History {
     /// An empty history with bounds in packets and bytes.
-    pub fn new(max_packets: usize, max_bytes: usize) -> Self {
+    pub(super) fn new(max_packets: usize, max_bytes: usize) -> Self {
         Self {
             base: 0,
             slots: VecDeque::new(),
@@ -64,19 +64,19 @@ impl History {
     }
 
     /// A history that goes on after `highest`, of which nothing before is remembered.
-    pub fn after(highest: Index, max_packets: usize, max_bytes: usize) -> Self {
+    pub(super) fn after(highest: Index, max_packets: usize, max_bytes: usize) -> Self {
         let mut history = Self::new(max_packets, max_bytes);
         history.base = highest + 1;
         history
     }
 
     /// The highest index seen, if any packet was.
-    pub fn highest(&self) -> Option<Index> {
+    pub(super) fn highest(&self) -> Option<Index> {
         (self.base > 0).then(|| self.base + self.slots.len() as u64 - 1)
     }
 
     /// The index nearest to the highest one.
-    pub fn index(&self, sequence: u16) -> Index {
+    pub(super) fn index(&self, sequence: u16) -> Index {
         match self.highest() {
             // The start leaves room below for a whole cycle.
             None => 0x1_0000 + u64::from(sequence),
@@ -88,7 +88,7 @@ impl History {
     }
 
     /// What is known of a sequence number.
-    pub fn find(&self, sequence: u16) -> Found<'_> {
+    pub(super) fn find(&self, sequence: u16) -> Found<'_> {
         let index = self.index(sequence);
         let Some(offset) = index.checked_sub(self.base) else {
             return Found::Before;
@@ -104,14 +104,14 @@ impl History {
     }
 
     /// All that is remembered, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Index, &Packet)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Index, &Packet)> {
         (self.base..)
             .zip(&self.slots)
             .filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
     }
 
     /// Takes a packet in, unless it was there before.
-    pub fn insert(&mut self, packet: Packet) -> Insert {
+    pub(super) fn insert(&mut self, packet: Packet) -> Insert {
         let index = self.index(packet.header.sequence);
         let Some(highest) = self.highest() else {
             self.base = index - BACK;

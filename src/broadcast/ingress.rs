@@ -48,7 +48,7 @@ pub(super) struct Ingress {
 }
 
 impl Ingress {
-    pub fn new(negotiated: &Negotiated, now: Instant) -> Self {
+    pub(super) fn new(negotiated: &Negotiated, now: Instant) -> Self {
         let sections: Vec<Arc<Media>> = negotiated.media.iter().cloned().map(Arc::new).collect();
         let mut streams: Vec<Stream> = Vec::new();
         for (section, media) in sections.iter().enumerate() {
@@ -90,7 +90,7 @@ impl Ingress {
     }
 
     /// All codecs that the publisher may send.
-    pub fn codecs(&self) -> Vec<Codec> {
+    pub(super) fn codecs(&self) -> Vec<Codec> {
         let mut codecs: Vec<Codec> = Vec::new();
         for payload in self.sections.iter().flat_map(|section| &section.payloads) {
             if !codecs.contains(&payload.codec) {
@@ -101,13 +101,13 @@ impl Ingress {
     }
 
     /// The media streams that are known, with their kinds.
-    pub fn media(&self) -> impl Iterator<Item = (Kind, u32)> {
+    pub(super) fn media(&self) -> impl Iterator<Item = (Kind, u32)> {
         let media = self.streams.iter().filter(|stream| stream.mends.is_none());
         media.map(|stream| (self.sections[stream.section].kind, stream.ssrc))
     }
 
     /// The RTX stream of a media stream, as far as it is known.
-    pub fn rtx_of(&self, ssrc: u32) -> Option<u32> {
+    pub(super) fn rtx_of(&self, ssrc: u32) -> Option<u32> {
         self.streams
             .iter()
             .find(|stream| stream.mends == Some(ssrc))
@@ -115,13 +115,13 @@ impl Ingress {
     }
 
     /// Whether this SSRC is one of the publisher's, of whatever use.
-    pub fn uses(&self, ssrc: u32) -> bool {
+    pub(super) fn uses(&self, ssrc: u32) -> bool {
         self.streams.iter().any(|stream| stream.ssrc == ssrc)
     }
 
     /// Notes a packet for congestion feedback; to be called with every authentic packet, known or
     /// not.
-    pub fn arrived(&mut self, now: Instant, header: &Header, packet: &[u8]) {
+    pub(super) fn arrived(&mut self, now: Instant, header: &Header, packet: &[u8]) {
         self.next_report.get_or_insert(now + REPORT_INTERVAL);
         let Some((id, twcc)) = &mut self.twcc else {
             return;
@@ -133,7 +133,7 @@ impl Ingress {
 
     /// What a packet is; `None` for one that was neither announced nor can be told by its payload
     /// type.
-    pub fn classify(&mut self, header: &Header) -> Option<Arrival> {
+    pub(super) fn classify(&mut self, header: &Header) -> Option<Arrival> {
         let pt = header.payload_type;
         let found = self
             .sections
@@ -200,12 +200,12 @@ impl Ingress {
     }
 
     /// Transport-wide feedback that is due.
-    pub fn feedback(&mut self) -> Option<&mut Twcc> {
+    pub(super) fn feedback(&mut self) -> Option<&mut Twcc> {
         self.twcc.as_mut().map(|(_, twcc)| twcc)
     }
 
     /// Whether receiver reports are due; the next ones are a second later.
-    pub fn report_due(&mut self, now: Instant) -> bool {
+    pub(super) fn report_due(&mut self, now: Instant) -> bool {
         if self.next_report.is_none_or(|next| next > now) {
             return false;
         }
@@ -215,7 +215,7 @@ impl Ingress {
 
     /// The bitrate to allow by REMB, in bit/s, where only that was agreed; `worst` is the largest
     /// fraction lost of a stream (RFC 3550 §6.4.1).
-    pub fn remb(&mut self, worst: u8) -> Option<u64> {
+    pub(super) fn remb(&mut self, worst: u8) -> Option<u64> {
         let bitrate = self.remb?;
         // More than a tenth lost: a step down; less than a fiftieth: a step up.
         let next = match worst {
@@ -228,7 +228,7 @@ impl Ingress {
     }
 
     /// When feedback or a report is due next.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         let twcc = self.twcc.as_ref().and_then(|(_, twcc)| twcc.next());
         twcc.into_iter().chain(self.next_report).min()
     }

@@ -7,18 +7,18 @@ use aws_lc_rs::hmac;
 pub(super) struct KeyDerivation(hmac::Key);
 
 impl KeyDerivation {
-    pub fn new(seed: [u8; 32]) -> Self {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &seed))
     }
 
     /// A number for a purpose and what it is about.
-    pub fn number(&self, purpose: &str, about: &[&[u8]]) -> u32 {
+    pub(super) fn number(&self, purpose: &str, about: &[&[u8]]) -> u32 {
         let bytes = self.tag(purpose, about).as_ref().first_chunk().copied();
         u32::from_be_bytes(bytes.unwrap_or_default())
     }
 
     /// A key for a purpose.
-    pub fn key(&self, purpose: &str) -> [u8; 32] {
+    pub(super) fn key(&self, purpose: &str) -> [u8; 32] {
         let tag = self.tag(purpose, &[]);
         tag.as_ref()
             .first_chunk()

@@ -58,7 +58,7 @@ pub(super) enum Side {
 }
 
 impl Member {
-    pub fn role(&self) -> Role {
+    pub(super) fn role(&self) -> Role {
         match self.side {
             Side::Publisher(_) => Role::Publisher,
             Side::Viewer(_) => Role::Viewer,
@@ -66,12 +66,12 @@ impl Member {
     }
 
     /// When its move may be told.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.moved.and(self.told).map(|told| told + MOVES_APART)
     }
 
     /// Where it has moved, if it is time to say so: each move that is told is a write to the disk.
-    pub fn take_move(&mut self, now: Instant) -> Option<SocketAddr> {
+    pub(super) fn take_move(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.told.is_some_and(|told| now < told + MOVES_APART) {
             return None;
         }
@@ -81,7 +81,7 @@ impl Member {
     }
 
     /// From an earlier boot, and without keys of this one.
-    pub fn is_awaited(&self) -> bool {
+    pub(super) fn is_awaited(&self) -> bool {
         self.resumed && !self.peer.is_connected()
     }
 }
@@ -117,7 +117,7 @@ struct Stream {
 }
 
 impl Viewer {
-    pub fn new(mapping: Arc<Mapping>, now: Instant) -> Self {
+    pub(super) fn new(mapping: Arc<Mapping>, now: Instant) -> Self {
         Self {
             mapping,
             resends: Resends::new(now),
@@ -128,14 +128,14 @@ impl Viewer {
     }
 
     /// Fresh keys: SRTP indices start anew on both sides.
-    pub fn rekeyed(&mut self) {
+    pub(super) fn rekeyed(&mut self) {
         for stream in &mut self.streams {
             stream.top = None;
         }
     }
 
     /// Whether one more of its keyframe requests is heeded.
-    pub fn may_request_keyframe(&mut self, now: Instant) -> bool {
+    pub(super) fn may_request_keyframe(&mut self, now: Instant) -> bool {
         self.keyframes
             .take(now, 1000, KEYFRAME_RATE, KEYFRAME_BURST)
     }
@@ -158,7 +158,12 @@ impl Viewer {
     /// Whether a packet may go out on its own SSRC. After a gap near half the sequence space
     /// neither side's SRTP would extend the sequence number as the publisher meant it, and an index
     /// could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
-    pub fn may_send(&mut self, ssrc: u32, index: Index, first_rtx: impl FnOnce() -> u16) -> bool {
+    pub(super) fn may_send(
+        &mut self,
+        ssrc: u32,
+        index: Index,
+        first_rtx: impl FnOnce() -> u16,
+    ) -> bool {
         let top = &mut self.stream(ssrc, first_rtx).top;
         if top.is_some_and(|top| top.abs_diff(index) >= MAX_STEP) {
             return false;
@@ -168,7 +173,7 @@ impl Viewer {
     }
 
     /// The next sequence number of this stream's retransmissions.
-    pub fn next_rtx(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> u16 {
+    pub(super) fn next_rtx(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> u16 {
         let stream = self.stream(ssrc, first_rtx);
         let sequence = stream.rtx_sequence;
         stream.rtx_sequence = sequence.wrapping_add(1);

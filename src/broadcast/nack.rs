@@ -64,7 +64,7 @@ pub(super) struct Asks {
 }
 
 impl Asks {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             open: BTreeMap::new(),
             rtt: None,
@@ -73,7 +73,7 @@ impl Asks {
     }
 
     /// The round trip to the publisher, as far as it is known.
-    pub fn rtt(&self) -> Duration {
+    pub(super) fn rtt(&self) -> Duration {
         self.rtt.unwrap_or(DEFAULT_RTT)
     }
 
@@ -83,7 +83,7 @@ impl Asks {
 
     /// Asks for a packet, unless that is under way or was given up. Whether it is asked for from
     /// now on.
-    pub fn want(&mut self, now: Instant, sequence: u16, why: Why) -> bool {
+    pub(super) fn want(&mut self, now: Instant, sequence: u16, why: Why) -> bool {
         if let Some(ask) = self.open.get_mut(&sequence) {
             ask.why = ask.why.max(why);
             return false;
@@ -108,7 +108,7 @@ impl Asks {
     }
 
     /// A packet has come, by whatever way.
-    pub fn got(&mut self, now: Instant, sequence: u16) {
+    pub(super) fn got(&mut self, now: Instant, sequence: u16) {
         let Some(ask) = self.open.remove(&sequence) else {
             return;
         };
@@ -123,14 +123,14 @@ impl Asks {
     }
 
     /// A keyframe starts at this packet: what lies before it is welcome, but no longer needed.
-    pub fn keyframe(&mut self, sequence: u16) {
+    pub(super) fn keyframe(&mut self, sequence: u16) {
         for (missing, ask) in &mut self.open {
             ask.needed &= sequence.wrapping_sub(*missing) as i16 <= 0;
         }
     }
 
     /// Whether a viewer has been waiting for something for so long, and it was not given up yet.
-    pub fn viewer_waits(&self, now: Instant, long: Duration) -> bool {
+    pub(super) fn viewer_waits(&self, now: Instant, long: Duration) -> bool {
         let waits =
             |ask: &Ask| ask.why == Why::Viewer && now.saturating_duration_since(ask.since) >= long;
         self.open
@@ -139,12 +139,12 @@ impl Asks {
     }
 
     /// When [`Asks::due`] wants to be called.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
 
     /// What to ask for now.
-    pub fn due(&mut self, now: Instant) -> Due {
+    pub(super) fn due(&mut self, now: Instant) -> Due {
         let mut due = Due::default();
         if self.next.is_none_or(|next| next > now) {
             return due;

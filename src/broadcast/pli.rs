@@ -21,7 +21,7 @@ pub(super) struct Keyframes {
 
 impl Keyframes {
     /// Somebody needs a keyframe that starts from now on.
-    pub fn request(&mut self, now: Instant) {
+    pub(super) fn request(&mut self, now: Instant) {
         let soonest = self.last.map_or(now, |last| (last + MIN_INTERVAL).max(now));
         self.wanted = true;
         self.tries = 0;
@@ -29,18 +29,18 @@ impl Keyframes {
     }
 
     /// A keyframe starts.
-    pub fn came(&mut self) {
+    pub(super) fn came(&mut self) {
         self.wanted = false;
         self.next = None;
     }
 
     /// When [`Keyframes::due`] wants to be called.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
 
     /// Whether a PLI is to be sent now.
-    pub fn due(&mut self, now: Instant) -> bool {
+    pub(super) fn due(&mut self, now: Instant) -> bool {
         if !self.wanted || self.next.is_none_or(|next| next > now) {
             return false;
         }

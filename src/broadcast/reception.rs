@@ -25,7 +25,7 @@ pub(super) struct Reception {
 }
 
 impl Reception {
-    pub fn new(ssrc: u32, clock_rate: u32) -> Self {
+    pub(super) fn new(ssrc: u32, clock_rate: u32) -> Self {
         Self {
             ssrc,
             clock_rate,
@@ -41,7 +41,7 @@ impl Reception {
     }
 
     /// A packet came on the stream itself.
-    pub fn packet(&mut self, now: Instant, index: Index, timestamp: u32) {
+    pub(super) fn packet(&mut self, now: Instant, index: Index, timestamp: u32) {
         let base = *self.base.get_or_insert(index);
         if index < base {
             return;
@@ -64,13 +64,13 @@ impl Reception {
     }
 
     /// A sender report came.
-    pub fn sender_report(&mut self, now: Instant, ntp_time: u64) {
+    pub(super) fn sender_report(&mut self, now: Instant, ntp_time: u64) {
         self.sender_report = Some(((ntp_time >> 16) as u32, now));
     }
 
     /// The report block, once a packet came since the last but one report; starts the next
     /// interval.
-    pub fn report(&mut self, now: Instant) -> Option<ReceptionReport> {
+    pub(super) fn report(&mut self, now: Instant) -> Option<ReceptionReport> {
         let expected = self.highest - self.base? + 1;
         let lost = expected as i64 - self.received as i64;
         let expected_interval = expected - self.expected_prior;

@@ -65,7 +65,7 @@ pub(super) struct Resends {
 }
 
 impl Resends {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         // No memory is taken before the first NACK: most viewers lose nothing.
         Self {
             epoch: now,
@@ -78,18 +78,18 @@ impl Resends {
     }
 
     /// The viewer is back from an earlier boot.
-    pub fn resumed(&mut self, now: Instant) {
+    pub(super) fn resumed(&mut self, now: Instant) {
         self.plain_until = Some(now + PLAIN_AFTER_RESUME);
     }
 
     /// Whether one more sequence number may be looked at.
-    pub fn may_look(&mut self, now: Instant) -> bool {
+    pub(super) fn may_look(&mut self, now: Instant) -> bool {
         self.looks.take(now, 1, MAX_LOOKED_AT, MAX_LOOKED_AT)
     }
 
     /// How to answer a request for a packet of `size` bytes, on a channel with `rate` bytes a
     /// second.
-    pub fn answer(
+    pub(super) fn answer(
         &mut self,
         now: Instant,
         ssrc: u32,

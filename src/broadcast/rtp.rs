@@ -30,7 +30,7 @@ pub(super) struct Header {
 impl Header {
     /// Reads a header; `None` for anything that is not a whole RTP packet. Padding is left out of
     /// the payload.
-    pub fn parse(packet: &[u8]) -> Option<Self> {
+    pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let total = u16::try_from(packet.len()).ok()?;
         let fixed: &[u8; FIXED] = packet.first_chunk()?;
         if fixed[0] >> 6 != 2 {
@@ -75,7 +75,7 @@ impl Header {
     }
 
     /// The header extension elements of the packet this header was parsed from.
-    pub fn extensions<'a>(&self, packet: &'a [u8]) -> Elements<'a> {
+    pub(super) fn extensions<'a>(&self, packet: &'a [u8]) -> Elements<'a> {
         let range = usize::from(self.extension.0)..usize::from(self.extension.1);
         let rest = packet.get(range).unwrap_or_default();
         match self.profile {
@@ -95,7 +95,7 @@ impl Header {
     }
 
     /// The element with this id, if the packet has it.
-    pub fn extension<'a>(&self, packet: &'a [u8], id: u8) -> Option<&'a [u8]> {
+    pub(super) fn extension<'a>(&self, packet: &'a [u8], id: u8) -> Option<&'a [u8]> {
         self.extensions(packet)
             .find_map(|(found, value)| (found == id).then_some(value))
     }
@@ -144,25 +144,25 @@ pub(super) struct Packet {
 
 impl Packet {
     /// Parses a packet; `None` as for [`Header::parse`].
-    pub fn parse(data: Bytes) -> Option<Self> {
+    pub(super) fn parse(data: Bytes) -> Option<Self> {
         let header = Header::parse(&data)?;
         Some(Self { header, data })
     }
 
     /// Size in bytes, as it came.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.data.len()
     }
 
     /// The payload without padding.
-    pub fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         self.data
             .get(self.header.payload_range())
             .unwrap_or_default()
     }
 
     /// The element with this id, if the packet has it.
-    pub fn extension(&self, id: u8) -> Option<&[u8]> {
+    pub(super) fn extension(&self, id: u8) -> Option<&[u8]> {
         self.header.extension(&self.data, id)
     }
 
@@ -175,7 +175,7 @@ impl Packet {
     /// The original packet out of an RTX packet (RFC 4588 §4): the original sequence number stands
     /// before the payload. `None` where there is nothing to take out, as in the padding that
     /// browsers send to probe the path.
-    pub fn unwrap_rtx(&self, ssrc: u32, payload_type: u8) -> Option<Self> {
+    pub(super) fn unwrap_rtx(&self, ssrc: u32, payload_type: u8) -> Option<Self> {
         let (sequence, payload) = self.payload().split_first_chunk::<2>()?;
         if payload.is_empty() {
             return None;
@@ -192,7 +192,7 @@ impl Packet {
     }
 
     /// Writes this packet under another header: CSRCs, marker and time stamp stay.
-    pub fn write(&self, head: &Head<'_>, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, head: &Head<'_>, out: &mut Vec<u8>) {
         out.clear();
         let csrcs = self.csrcs();
         let extended = !head.extensions.is_empty();
@@ -233,7 +233,7 @@ pub(super) struct NewElements {
 }
 
 impl NewElements {
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.two_byte = false;
     }
@@ -244,7 +244,7 @@ impl NewElements {
 
     /// Appends an element that fits the one-byte form: an id of 1 to 14, 1 to 16 bytes. Others are
     /// left out.
-    pub fn put(&mut self, id: u8, value: &[u8]) {
+    pub(super) fn put(&mut self, id: u8, value: &[u8]) {
         if (1..=16).contains(&value.len()) {
             self.put_any(id, value);
         }
@@ -252,7 +252,7 @@ impl NewElements {
 
     /// Appends an element of 0 to 255 bytes, for who has agreed to take both forms (RFC 8285 §6).
     /// Its id is of the one-byte form too, since the next packet's may be short.
-    pub fn put_any(&mut self, id: u8, value: &[u8]) {
+    pub(super) fn put_any(&mut self, id: u8, value: &[u8]) {
         let Ok(length) = u8::try_from(value.len()) else {
             return;
         };

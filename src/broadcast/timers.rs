@@ -24,7 +24,7 @@ pub(super) struct Timers(BinaryHeap<Reverse<(Instant, Timer)>>);
 
 impl Timers {
     /// Sets a timer, unless its owner's armed time is as early already.
-    pub fn arm(&mut self, timer: Timer, at: Option<Instant>, armed: &mut Option<Instant>) {
+    pub(super) fn arm(&mut self, timer: Timer, at: Option<Instant>, armed: &mut Option<Instant>) {
         let Some(at) = at.filter(|at| armed.is_none_or(|armed| *at < armed)) else {
             return;
         };
@@ -33,12 +33,12 @@ impl Timers {
     }
 
     /// The earliest time that something may be due.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes out what is due.
-    pub fn due(&mut self, now: Instant) -> Vec<(Instant, Timer)> {
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(Instant, Timer)> {
         let mut due = Vec::new();
         while let Some(Reverse(entry)) = self.0.peek() {
             if entry.0 > now {

@@ -79,7 +79,7 @@ pub(super) struct Requests {
 impl Track {
     /// A stream of which nothing has come yet. `resumed`: its publisher comes from an earlier boot.
     /// `after`: a stream with this SSRC ended there before, and its indices must not be used twice.
-    pub fn new(
+    pub(super) fn new(
         ssrc: u32,
         rtx_ssrc: u32,
         section: Arc<Media>,
@@ -119,7 +119,7 @@ impl Track {
     }
 
     /// Its SSRCs towards viewers.
-    pub fn ssrcs(&self) -> Ssrc {
+    pub(super) fn ssrcs(&self) -> Ssrc {
         Ssrc {
             media: self.ssrc,
             rtx: Some(self.rtx_ssrc),
@@ -127,20 +127,20 @@ impl Track {
     }
 
     /// The publisher told its canonical name.
-    pub fn set_cname(&mut self, name: &[u8]) {
+    pub(super) fn set_cname(&mut self, name: &[u8]) {
         if self.cname.as_deref() != Some(name) {
             self.cname = Some(name.into());
         }
     }
 
     /// The latest sender report, as viewers get it.
-    pub fn sender_report(&self) -> Option<BytesMut> {
+    pub(super) fn sender_report(&self) -> Option<BytesMut> {
         rtcp::sender_report_for_viewers(self.ssrc, self.report.as_ref()?, self.cname.as_deref())
     }
 
     /// The same as a viewer gets it whose streams are translated; `None` where this one is not, or
     /// nothing was reported.
-    pub fn translated_report(&self, translation: &Translation) -> Option<BytesMut> {
+    pub(super) fn translated_report(&self, translation: &Translation) -> Option<BytesMut> {
         let report = self.report.as_ref()?;
         let (ssrc, rtp_time) = translation.report(self.ssrc, report.rtp_time)?;
         rtcp::sender_report_for_viewers(
@@ -153,7 +153,7 @@ impl Track {
         )
     }
 
-    pub fn has_nack(&self) -> bool {
+    pub(super) fn has_nack(&self) -> bool {
         self.section.payloads.iter().any(|payload| payload.nack)
     }
 
@@ -162,7 +162,7 @@ impl Track {
     }
 
     /// Takes a packet; `mended` if it came by RTX.
-    pub fn take(&mut self, now: Instant, packet: &Packet, mended: bool) -> Taken {
+    pub(super) fn take(&mut self, now: Instant, packet: &Packet, mended: bool) -> Taken {
         let header = &packet.header;
         let (index, missing) = match self.history.insert(packet.clone()) {
             Insert::New { index, missing } => (index, missing),
@@ -205,7 +205,7 @@ impl Track {
     }
 
     /// A viewer misses a packet that the server does not have.
-    pub fn viewer_misses(&mut self, now: Instant, sequence: u16) {
+    pub(super) fn viewer_misses(&mut self, now: Instant, sequence: u16) {
         if self.has_nack() {
             self.asks.want(now, sequence, Why::Viewer);
         }
@@ -213,7 +213,7 @@ impl Track {
 
     /// A viewer misses a packet from before all that the publisher is asked for. If that is since a
     /// restart, only a keyframe helps.
-    pub fn viewer_is_behind(&mut self, now: Instant) {
+    pub(super) fn viewer_is_behind(&mut self, now: Instant) {
         // With the first check after a resume still to come, this stands in for it.
         if self.check_back.take().is_some() {
             self.request_keyframe(now);
@@ -221,14 +221,14 @@ impl Track {
     }
 
     /// Somebody needs a keyframe.
-    pub fn request_keyframe(&mut self, now: Instant) {
+    pub(super) fn request_keyframe(&mut self, now: Instant) {
         if self.has_pli() {
             self.keyframes.request(now);
         }
     }
 
     /// When [`Track::due`] wants to be called.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         [self.asks.next(), self.keyframes.next(), self.check_back]
             .into_iter()
             .flatten()
@@ -236,7 +236,7 @@ impl Track {
     }
 
     /// What the publisher is to be told now.
-    pub fn due(&mut self, now: Instant) -> Requests {
+    pub(super) fn due(&mut self, now: Instant) -> Requests {
         let due = self.asks.due(now);
         let check = self.check_back.is_some_and(|at| at <= now);
         if check {

@@ -55,7 +55,7 @@ pub(super) struct Translation {
 
 impl Translation {
     /// For a viewer whose answer announced these streams.
-    pub fn new(announced: Vec<Stream>) -> Self {
+    pub(super) fn new(announced: Vec<Stream>) -> Self {
         Self {
             announced,
             streams: Vec::new(),
@@ -63,13 +63,13 @@ impl Translation {
     }
 
     /// Whether every stream so far has passed as it is.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.streams.iter().all(Translated::is_identity)
     }
 
     /// Takes note of a packet that is about to be forwarded. `is_there` knows the publisher's
     /// streams that have not ended.
-    pub fn pass(
+    pub(super) fn pass(
         &mut self,
         now: Instant,
         track: &Track,
@@ -137,7 +137,7 @@ impl Translation {
 
     /// A packet of this stream as the viewer gets it, with its index there and the SSRC of its
     /// retransmission. `None` for a packet from before the stream began for this viewer.
-    pub fn of(
+    pub(super) fn of(
         &self,
         track: &Track,
         index: Index,
@@ -182,14 +182,14 @@ impl Translation {
     }
 
     /// The publisher's SSRC of a stream that the viewer names.
-    pub fn source(&self, ssrc: u32) -> u32 {
+    pub(super) fn source(&self, ssrc: u32) -> u32 {
         let named = self.streams.iter().find(|stream| stream.ssrc.media == ssrc);
         named.map_or(ssrc, |stream| stream.source)
     }
 
     /// The publisher's SSRC and sequence number of a packet that the viewer names; `None` for one
     /// of a publisher before.
-    pub fn packet(&self, ssrc: u32, sequence: u16) -> Option<(u32, u16)> {
+    pub(super) fn packet(&self, ssrc: u32, sequence: u16) -> Option<(u32, u16)> {
         let Some(stream) = self.streams.iter().find(|stream| stream.ssrc.media == ssrc) else {
             return Some((ssrc, sequence));
         };
@@ -201,7 +201,7 @@ impl Translation {
     }
 
     /// A sender report's SSRC and RTP time stamp as the viewer knows them (RFC 3550 §6.4.1).
-    pub fn report(&self, source: u32, timestamp: u32) -> Option<(u32, u32)> {
+    pub(super) fn report(&self, source: u32, timestamp: u32) -> Option<(u32, u32)> {
         let stream = self.find(source)?;
         Some((stream.ssrc.media, timestamp.wrapping_add(stream.timestamp)))
     }

@@ -19,14 +19,14 @@ const MOST: usize = 10_000;
 pub(super) struct TurnedAway(HashMap<Ufrag, (IceCredentials, Instant)>);
 
 impl TurnedAway {
-    pub fn add(&mut self, now: Instant, ice: IceCredentials) {
+    pub(super) fn add(&mut self, now: Instant, ice: IceCredentials) {
         if self.0.len() < MOST {
             self.0.insert(ice.ufrag.clone(), (ice, now + TOLD));
         }
     }
 
     /// Answers a check that names such a peer, if its password is right. Whether it names one.
-    pub fn refuse(
+    pub(super) fn refuse(
         &self,
         ufrag: &str,
         from: SocketAddr,
@@ -40,7 +40,7 @@ impl TurnedAway {
         true
     }
 
-    pub fn forget(&mut self, now: Instant) {
+    pub(super) fn forget(&mut self, now: Instant) {
         self.0.retain(|_, (_, until)| *until > now);
     }
 }

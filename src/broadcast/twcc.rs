@@ -50,7 +50,7 @@ pub(super) struct Twcc {
 }
 
 impl Twcc {
-    pub fn new(epoch: Instant) -> Self {
+    pub(super) fn new(epoch: Instant) -> Self {
         Self {
             epoch,
             arrivals: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl Twcc {
     }
 
     /// A packet with this transport-wide sequence number came.
-    pub fn packet(&mut self, now: Instant, sequence: u16) {
+    pub(super) fn packet(&mut self, now: Instant, sequence: u16) {
         let index = match self.highest {
             None => {
                 let index = 0x1_0000 + u64::from(sequence);
@@ -89,12 +89,12 @@ impl Twcc {
     }
 
     /// When [`Twcc::due`] wants to be called.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
 
     /// The feedback that is due now.
-    pub fn due(
+    pub(super) fn due(
         &mut self,
         now: Instant,
         sender_ssrc: u32,

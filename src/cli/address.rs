@@ -300,5 +300,4 @@ impl<'de> Deserialize<'de> for Host {
 }
 
 #[cfg(test)]
-#[path = "address_tests.rs"]
 mod tests;

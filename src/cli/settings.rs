@@ -362,5 +362,4 @@ fn advertised(hosts: &[Host], udp: SocketAddr) -> Result<Vec<IpAddr>, CliError> 
 }
 
 #[cfg(test)]
-#[path = "settings_tests.rs"]
 mod tests;

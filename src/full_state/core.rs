@@ -90,7 +90,7 @@ fn may_shift(track: &Track) -> bool {
 impl State {
     /// A packet of a publisher's, with its sequence number as viewers get it. What is to be added
     /// is decided by a stream's first packet, and its viewers' counters are wanted then.
-    pub fn shifted(
+    pub(super) fn shifted(
         &self,
         members: &mut Members,
         channel: &mut Channel,

@@ -204,7 +204,7 @@ impl Kept {
 
     /// A stream that will be sent, so that its counter is written with the next ones; `ahead`: see
     /// [`SentCounter::ahead`].
-    pub fn announce(&mut self, ssrc: u32, ahead: u16) {
+    pub(crate) fn announce(&mut self, ssrc: u32, ahead: u16) {
         let known = self.sent.iter().any(|(known, _)| *known == ssrc);
         if !known && self.sent(ssrc, ahead).is_some() {
             self.want();
@@ -217,7 +217,7 @@ impl Kept {
 
     /// The sequence number at which the server's numbering of a stream goes on, if an earlier
     /// process has numbered it.
-    pub fn start(&self, ssrc: u32) -> Option<u16> {
+    pub(crate) fn start(&self, ssrc: u32) -> Option<u16> {
         self.sent
             .iter()
             .find(|(known, _)| *known == ssrc)?
@@ -225,7 +225,7 @@ impl Kept {
             .start()
     }
 
-    pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(crate) fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
         let sent = self.sent(ssrc, 0)?;
@@ -253,7 +253,7 @@ impl Kept {
         }
     }
 
-    pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(crate) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let index = self.rtcp;
         if self.rtcp_limit.saturating_sub(index) <= RTCP_AHEAD / 2 && self.rtcp_pending.is_none() {
             self.want();
@@ -286,7 +286,7 @@ impl Kept {
         found.map(|(_, received)| received)
     }
 
-    pub fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(crate) fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
         let window = self.window(ssrc).and_then(|received| received.rtp.as_ref());
@@ -310,7 +310,7 @@ impl Kept {
         Some(plain)
     }
 
-    pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(crate) fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let ssrc = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
         let Some((index, plain)) = self.receiving.unprotect_rtcp(packet) else {
             self.doubt();
@@ -328,7 +328,7 @@ impl Kept {
 
     /// The counters to write now. What they reserve may be used once [`Kept::reserved`] says that
     /// they are durable.
-    pub fn reserve(
+    pub(crate) fn reserve(
         &mut self,
         now: Instant,
         ufrag: &Ufrag,
@@ -367,7 +367,7 @@ impl Kept {
 
     /// The counters of the last [`Kept::reserve`] are durable, or may not be. Gives the streams
     /// whose first packets could not be sent before, and now can.
-    pub fn reserved(&mut self, durable: bool) -> Vec<u32> {
+    pub(crate) fn reserved(&mut self, durable: bool) -> Vec<u32> {
         if let Some(ceiling) = self.rtcp_pending.take().filter(|_| durable) {
             self.rtcp_limit = self.rtcp_limit.max(ceiling);
         }
@@ -392,17 +392,17 @@ impl Kept {
     }
 
     /// What is not known of keys that were taken over: whether the browser has them too.
-    pub fn unproven(&self) -> Option<Unproven> {
+    pub(crate) fn unproven(&self) -> Option<Unproven> {
         self.unproven
     }
 
     /// Whether some stream cannot go on under these keys.
-    pub fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.lost
     }
 
     /// These keys have no counter in the vault yet.
-    pub fn is_unreserved(&self) -> bool {
+    pub(crate) fn is_unreserved(&self) -> bool {
         !self.reserved
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct Sent {
 impl Sent {
     /// A stream of keys that no process had before. `reserved`: a ceiling for these keys is in the
     /// vault, or on its way there.
-    pub fn new(ahead: u16, reserved: bool) -> Self {
+    pub(crate) fn new(ahead: u16, reserved: bool) -> Self {
         Self {
             last: None,
             wanted: None,
@@ -84,7 +84,7 @@ impl Sent {
 
     /// A stream of an earlier process: the counter that it left, and the one that has been made
     /// durable since.
-    pub fn resumed(left: &SentCounter, now: &SentCounter) -> Self {
+    pub(crate) fn resumed(left: &SentCounter, now: &SentCounter) -> Self {
         Self {
             last: left.last,
             limit: now.ceiling,
@@ -107,7 +107,7 @@ impl Sent {
     }
 
     /// What is to be done with a packet of this sequence number.
-    pub fn judge(&mut self, sequence: u16) -> Verdict {
+    pub(crate) fn judge(&mut self, sequence: u16) -> Verdict {
         // From before the wrap, while the first packet under these keys lies after it: its rollover
         // counter would be -1.
         let Some(index) = self.index(sequence) else {
@@ -131,26 +131,26 @@ impl Sent {
     }
 
     /// Whether a higher ceiling should be written soon.
-    pub fn is_low(&self) -> bool {
+    pub(crate) fn is_low(&self) -> bool {
         self.wanted.is_some_and(|wanted| {
             self.pending.unwrap_or(self.limit).saturating_sub(wanted) <= self.margin / 2
         })
     }
 
     /// A stream that was announced and never let a packet through.
-    pub fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.limit == 0
     }
 
     /// The sequence number with which the server's own numbering of a stream from an earlier
     /// process goes on.
-    pub fn start(&self) -> Option<u16> {
+    pub(crate) fn start(&self) -> Option<u16> {
         self.resumed
             .then(|| self.floor.max(self.last.map_or(0, |last| last + 1)) as u16)
     }
 
     /// The counter to write now; `first`: it is the first for these keys.
-    pub fn reserve(&mut self, now: Instant, ssrc: u32, first: bool) -> SentCounter {
+    pub(crate) fn reserve(&mut self, now: Instant, ssrc: u32, first: bool) -> SentCounter {
         let place = self.wanted.max(self.last);
         match (self.mark, place) {
             (Some((at, before)), Some(place)) => {
@@ -191,7 +191,7 @@ impl Sent {
 
     /// The counter was written, or not: then either of the two may be what is on the disk, and the
     /// lower one holds.
-    pub fn reserved(&mut self, durable: bool) {
+    pub(crate) fn reserved(&mut self, durable: bool) {
         if let Some(ceiling) = self.pending.take().filter(|_| durable) {
             self.limit = self.limit.max(ceiling);
         }
@@ -219,7 +219,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// After a first packet.
-    pub fn new(index: u64) -> Self {
+    pub(crate) fn new(index: u64) -> Self {
         let mut window = Self {
             highest: index,
             seen: [0; (WINDOW / 64) as usize],
@@ -230,30 +230,30 @@ impl Window {
 
     /// After an earlier process that had received this index, and nobody knows what besides: all up
     /// to it counts as seen.
-    pub fn resumed(highest: u64) -> Self {
+    pub(crate) fn resumed(highest: u64) -> Self {
         Self {
             highest,
             seen: [u64::MAX; (WINDOW / 64) as usize],
         }
     }
 
-    pub fn highest(&self) -> u64 {
+    pub(crate) fn highest(&self) -> u64 {
         self.highest
     }
 
     /// The index of a sequence number (RFC 3711 §3.3.1).
-    pub fn index(&self, sequence: u16) -> Option<u64> {
+    pub(crate) fn index(&self, sequence: u16) -> Option<u64> {
         let step = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
         self.highest.checked_add_signed(step)
     }
 
     /// Whether a packet of this index may be taken.
-    pub fn is_new(&self, index: u64) -> bool {
+    pub(crate) fn is_new(&self, index: u64) -> bool {
         index > self.highest || (self.highest - index < WINDOW && !self.get(index))
     }
 
     /// An authentic packet of this index came.
-    pub fn take(&mut self, index: u64) {
+    pub(crate) fn take(&mut self, index: u64) {
         if index > self.highest {
             if index - self.highest >= WINDOW {
                 self.seen = [0; (WINDOW / 64) as usize];

@@ -13,9 +13,9 @@ use crate::ids::Ufrag;
 pub(crate) mod limits {
     /// Master keys and salts of both directions, in bytes: what the largest profile takes (RFC 5764
     /// §4.1.2, RFC 7714 §14.2).
-    pub const MATERIAL: usize = 88;
+    pub(crate) const MATERIAL: usize = 88;
     /// Streams of one session, in each direction.
-    pub const STREAMS: usize = 64;
+    pub(crate) const STREAMS: usize = 64;
 }
 
 /// Which keys a counter is for: a hash of them, so that a counter can never be taken for another
@@ -100,7 +100,7 @@ pub(crate) const RTCP_LAST: u32 = (1 << 31) - 1;
 impl Counters {
     /// What a new process makes durable before it uses any of these keys: what it needs at once is
     /// reserved.
-    pub fn raise(&mut self) {
+    pub(crate) fn raise(&mut self) {
         for session in &mut self.sessions {
             session.rtcp_ceiling = session
                 .rtcp_ceiling
@@ -111,7 +111,7 @@ impl Counters {
     }
 
     /// Whether this is what the program could have written.
-    pub fn fits(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         let index = |index: u64| index < 1 << 48;
         self.sessions.iter().all(|session| {
             session.sent.len() <= limits::STREAMS

@@ -46,7 +46,7 @@ enum Half {
 
 impl Transform {
     /// Derives the session keys; `None` where a length does not fit the profile.
-    pub fn new(profile: Profile, key: &[u8], salt: &[u8]) -> Option<Self> {
+    pub(crate) fn new(profile: Profile, key: &[u8], salt: &[u8]) -> Option<Self> {
         Some(Self {
             rtp: Half::new(profile, key, salt, RTP_LABELS)?,
             rtcp: Half::new(profile, key, salt, RTCP_LABELS)?,
@@ -55,7 +55,7 @@ impl Transform {
 
     /// Encrypts an RTP packet under this 48-bit index, whose low half is the packet's sequence
     /// number.
-    pub fn protect_rtp(&self, packet: &[u8], index: u64) -> Option<BytesMut> {
+    pub(crate) fn protect_rtp(&self, packet: &[u8], index: u64) -> Option<BytesMut> {
         let header = rtp_header(packet)?;
         let ssrc = ssrc(packet, 8)?;
         let mut out = room(packet, GCM_TAG);
@@ -78,7 +78,7 @@ impl Transform {
     }
 
     /// Authenticates and decrypts an SRTP packet, if this is its index.
-    pub fn unprotect_rtp(&self, packet: &[u8], index: u64) -> Option<BytesMut> {
+    pub(crate) fn unprotect_rtp(&self, packet: &[u8], index: u64) -> Option<BytesMut> {
         let header = rtp_header(packet)?;
         let ssrc = ssrc(packet, 8)?;
         match &self.rtp {
@@ -107,7 +107,7 @@ impl Transform {
     }
 
     /// Encrypts a compound RTCP packet under this 31-bit index.
-    pub fn protect_rtcp(&self, packet: &[u8], index: u32) -> Option<BytesMut> {
+    pub(crate) fn protect_rtcp(&self, packet: &[u8], index: u32) -> Option<BytesMut> {
         let ssrc = ssrc(packet, 4)?;
         let word = (E | index).to_be_bytes();
         let mut out = room(packet, GCM_TAG + INDEX);
@@ -136,7 +136,7 @@ impl Transform {
     }
 
     /// Authenticates and decrypts an SRTCP packet. Also gives its index.
-    pub fn unprotect_rtcp(&self, packet: &[u8]) -> Option<(u32, BytesMut)> {
+    pub(crate) fn unprotect_rtcp(&self, packet: &[u8]) -> Option<(u32, BytesMut)> {
         let ssrc = ssrc(packet, 4)?;
         let (end, right_tag) = match &self.rtcp {
             Half::Gcm { .. } => (packet.len(), None),

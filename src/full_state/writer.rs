@@ -48,7 +48,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread. It ends when the loop does.
-    pub fn start(vault: Arc<Vault>, waker: Arc<Waker>) -> std::io::Result<Self> {
+    pub(super) fn start(vault: Arc<Vault>, waker: Arc<Waker>) -> std::io::Result<Self> {
         let (work, inbox) = mpsc::channel();
         let (answer, done) = mpsc::channel();
         std::thread::Builder::new()
@@ -58,7 +58,7 @@ impl Writer {
     }
 
     /// Hands out work, and tells the core what became of it.
-    pub fn turn(
+    pub(super) fn turn(
         &self,
         now: Instant,
         core: &mut Broadcast,
@@ -127,7 +127,7 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// Reads the counters, makes durable what this process needs at once, and tells the core.
-    pub fn open(reader: &Reader, vault: Arc<Vault>, loaded: &mpsc::Sender<Loaded>) -> Self {
+    pub(super) fn open(reader: &Reader, vault: Arc<Vault>, loaded: &mpsc::Sender<Loaded>) -> Self {
         let left = reader.read_counters();
         #[cfg(rekindle_kill_points)]
         kill_points::step("counters read");
@@ -157,7 +157,7 @@ impl Sessions {
     }
 
     /// The session of a peer whose record was read. One that is of no use is removed.
-    pub fn take(&mut self, reader: &Reader, ufrag: &Ufrag) -> Option<Resumed> {
+    pub(super) fn take(&mut self, reader: &Reader, ufrag: &Ufrag) -> Option<Resumed> {
         if !self.orphans.remove(ufrag) {
             return None;
         }
@@ -176,7 +176,7 @@ impl Sessions {
     }
 
     /// All records were read: keys of peers that have none go.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         for ufrag in &self.orphans {
             self.remove(ufrag);
         }

@@ -21,13 +21,13 @@ pub(super) static DTLS: LazyLock<Arc<Dtls>> = LazyLock::new(|| {
 static PUBLISHER: LazyLock<Negotiated> = LazyLock::new(|| {
     agreed(
         Role::Publisher,
-        include_str!("../sdp/testdata/chromium-156-publish.sdp"),
+        include_str!("../../crates/sdp/src/testdata/chromium-156-publish.sdp"),
     )
 });
 static VIEWER: LazyLock<Negotiated> = LazyLock::new(|| {
     agreed(
         Role::Viewer,
-        include_str!("../sdp/testdata/chromium-156-watch.sdp"),
+        include_str!("../../crates/sdp/src/testdata/chromium-156-watch.sdp"),
     )
 });
 

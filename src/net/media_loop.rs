@@ -58,7 +58,7 @@ pub(super) struct MediaLoop {
 }
 
 impl MediaLoop {
-    pub fn new(
+    pub(super) fn new(
         mut socket: Socket,
         core: Broadcast,
         inbox: Inbox,
@@ -86,14 +86,14 @@ impl MediaLoop {
 
     /// Full-state mode: sessions are kept by this writer.
     #[cfg(feature = "full-state")]
-    pub fn keep_sessions(mut self, writer: super::full_state::Writer) -> Self {
+    pub(super) fn keep_sessions(mut self, writer: super::full_state::Writer) -> Self {
         self.core.keep_sessions();
         self.writer = Some(writer);
         self
     }
 
     /// Runs until it is told to stop, or the last [`super::Handle`] is gone.
-    pub fn run(mut self) {
+    pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(8);
         let mut out = Vec::new();
         let mut more = false;

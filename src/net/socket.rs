@@ -38,7 +38,7 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Sets a bound socket up, whoever has bound it.
-    pub fn new(io: std::net::UdpSocket) -> io::Result<Self> {
+    pub(super) fn new(io: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&io).into())?;
         // Best effort: smaller buffers work, they only drop sooner under load.
         let _ = state.set_send_buffer_size((&io).into(), KERNEL_BUFFER);
@@ -58,16 +58,16 @@ impl Socket {
         })
     }
 
-    pub fn local(&self) -> SocketAddr {
+    pub(super) fn local(&self) -> SocketAddr {
         self.local
     }
 
-    pub fn source(&mut self) -> &mut UdpSocket {
+    pub(super) fn source(&mut self) -> &mut UdpSocket {
         &mut self.io
     }
 
     /// Hands one batch of datagrams to `take`. False where there was none.
-    pub fn receive(&mut self, mut take: impl FnMut(SocketAddr, &[u8]) -> Answered) -> bool {
+    pub(super) fn receive(&mut self, mut take: impl FnMut(SocketAddr, &[u8]) -> Answered) -> bool {
         let mut slices: Vec<IoSliceMut<'_>> = self
             .buffers
             .iter_mut()
@@ -114,13 +114,13 @@ impl Socket {
     /// The address of this machine that a peer sends to, as far as that is known and not the only
     /// one.
     #[cfg(feature = "full-state")]
-    pub fn source_of(&self, peer: SocketAddr) -> Option<IpAddr> {
+    pub(super) fn source_of(&self, peer: SocketAddr) -> Option<IpAddr> {
         self.sources.as_ref()?.get(&peer).copied()
     }
 
     /// What is sent to this peer leaves from there.
     #[cfg(feature = "full-state")]
-    pub fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
+    pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
         if let Some(sources) = &mut self.sources {
             set_source(sources, peer, local);
         }
@@ -128,7 +128,7 @@ impl Socket {
 
     /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one
     /// system call. Order is kept within an address. Leaves `datagrams` empty.
-    pub fn send(&mut self, datagrams: &mut Vec<Transmit>) {
+    pub(super) fn send(&mut self, datagrams: &mut Vec<Transmit>) {
         if datagrams.len() > 1 {
             datagrams.sort_by_key(|d| d.to);
         }

@@ -67,7 +67,7 @@ pub(super) struct Timeline {
 
 impl Timeline {
     /// `None` where nobody wants to know.
-    pub fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         wanted!().then(|| Self {
             steps: BTreeMap::new(),
             last: None,
@@ -83,7 +83,7 @@ impl Timeline {
     }
 
     /// What is sent now.
-    pub fn sends(&mut self, out: &[Transmit]) {
+    pub(super) fn sends(&mut self, out: &[Transmit]) {
         if out.is_empty() {
             return;
         }
@@ -109,7 +109,7 @@ impl Timeline {
     }
 
     /// An event of the core.
-    pub fn event(&mut self, now: Instant, event: &Event) {
+    pub(super) fn event(&mut self, now: Instant, event: &Event) {
         if let Event::Connected { role, took, .. } = event {
             let (hello, handshake) = match role {
                 Role::Publisher => ("hello.publisher", "handshake.publisher"),
@@ -122,7 +122,7 @@ impl Timeline {
     }
 
     /// Writes what there is once all is quiet.
-    pub fn rest(&mut self, now: Instant) {
+    pub(super) fn rest(&mut self, now: Instant) {
         if self
             .last
             .is_some_and(|last| now.saturating_duration_since(last) >= QUIET)

@@ -47,14 +47,14 @@ pub(crate) struct Active {
 
 impl Active {
     /// Whether one is under way.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.attempt
             .as_ref()
             .is_some_and(|attempt| attempt.drop_at.is_none())
     }
 
     /// Begins one.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -75,7 +75,7 @@ impl Active {
 
     /// Whether a datagram may be an answer to it. Alerts in plaintext are anybody's, and are not
     /// taken (RFC 6347 §4.1.2.7).
-    pub fn takes(&mut self, now: Instant, datagram: &[u8]) -> bool {
+    pub(crate) fn takes(&mut self, now: Instant, datagram: &[u8]) -> bool {
         if self.attempt.is_none() || client_hello(datagram).is_some() {
             return false;
         }
@@ -94,7 +94,7 @@ impl Active {
     }
 
     /// Hands a datagram in, or the time.
-    pub fn drive(
+    pub(crate) fn drive(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -146,12 +146,12 @@ impl Active {
     }
 
     /// Gives away how many failed.
-    pub fn take_failures(&mut self) -> Failures {
+    pub(crate) fn take_failures(&mut self) -> Failures {
         std::mem::take(&mut self.failures)
     }
 
     /// When to call [`Active::drive`] with the time.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let attempt = self.attempt.as_ref()?;
         let may_repeat = attempt.heard || attempt.repeated < UNHEARD_REPEATS;
         let next = may_repeat.then(|| attempt.handshake.next_timeout());
@@ -159,7 +159,7 @@ impl Active {
     }
 
     /// Why none can be completed here, if that is certain by now.
-    pub fn fault(&self, now: Instant) -> Option<Fault> {
+    pub(crate) fn fault(&self, now: Instant) -> Option<Fault> {
         let since = self.failed?;
         (now.saturating_duration_since(since) >= PATIENCE).then_some(Fault::Passive)
     }

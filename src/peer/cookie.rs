@@ -24,7 +24,7 @@ pub(crate) struct Cookies {
 
 impl Cookies {
     /// `secret` must be unpredictable, and new in each boot.
-    pub fn new(secret: &[u8; 32], now: Instant) -> Self {
+    pub(crate) fn new(secret: &[u8; 32], now: Instant) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
             since: now,
@@ -47,7 +47,7 @@ impl Cookies {
     }
 
     /// Whether somebody at this address has been given this cookie lately.
-    pub fn is_good(&self, now: Instant, address: SocketAddr, cookie: &[u8]) -> bool {
+    pub(crate) fn is_good(&self, now: Instant, address: SocketAddr, cookie: &[u8]) -> bool {
         let period = self.period(now);
         cookie.len() == COOKIE_LEN
             && [Some(period), period.checked_sub(1)]
@@ -64,7 +64,7 @@ impl Cookies {
 
     /// A HelloVerifyRequest (RFC 6347 §4.2.1) for this address: 60 bytes, and no ClientHello is
     /// shorter.
-    pub fn request(&self, now: Instant, address: SocketAddr) -> Bytes {
+    pub(crate) fn request(&self, now: Instant, address: SocketAddr) -> Bytes {
         const HELLO_VERIFY_REQUEST: u8 = 3;
         let tag = self.tag(address, self.period(now));
         // server_version (DTLS 1.0, whatever will be negotiated), cookie.

@@ -105,7 +105,7 @@ pub(crate) struct Admitted(Arc<Load>);
 
 impl Admitted {
     /// Whether others are turned away for want of places.
-    pub fn is_contested(&self) -> bool {
+    pub(crate) fn is_contested(&self) -> bool {
         self.0.under_way.load(Ordering::Relaxed) >= self.0.most.load(Ordering::Relaxed)
     }
 }

@@ -83,18 +83,18 @@ pub(super) struct Flight {
 
 impl Flight {
     /// A new handshake begins: its certificate is awaited anew.
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         *self = Self::default();
     }
 
     /// Whether the certificate that the offer names has come.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.open
     }
 
     /// What of this datagram may be handed in now, and what has waited for it. `is_expected` knows
     /// the certificate (DER) that the offer names.
-    pub fn admit<'a>(
+    pub(super) fn admit<'a>(
         &mut self,
         now: Instant,
         datagram: &'a [u8],
@@ -139,21 +139,21 @@ impl Flight {
     }
 
     /// What is wrong, if that is certain by now.
-    pub fn fault(&self, now: Instant) -> Option<Fault> {
+    pub(super) fn fault(&self, now: Instant) -> Option<Fault> {
         let (fault, since) = self.fault?;
         (now.saturating_duration_since(since) >= PATIENCE).then_some(fault)
     }
 
     /// A handshake was completed with another certificate than the offer names: that is certain at
     /// once.
-    pub fn is_foreign(&mut self, now: Instant) {
+    pub(super) fn is_foreign(&mut self, now: Instant) {
         self.fault = now
             .checked_sub(PATIENCE)
             .map(|since| (Fault::Foreign, since));
     }
 
     /// An encrypted message of a handshake was wrong.
-    pub fn failed(&mut self, now: Instant) {
+    pub(super) fn failed(&mut self, now: Instant) {
         if !self.open {
             self.fault.get_or_insert((Fault::Failed, now));
         }

@@ -63,7 +63,7 @@ pub(crate) struct Done {
 
 impl Done {
     /// The certificate that the other side has proved to be its own, DER.
-    pub fn certificate(&self) -> &[u8] {
+    pub(crate) fn certificate(&self) -> &[u8] {
         &self.completed.certificate
     }
 }
@@ -135,14 +135,14 @@ pub(crate) struct Handshakes {
 
 impl Handshakes {
     /// One was completed with a certificate that nobody's offer names.
-    pub fn is_foreign(&mut self, now: Instant) {
+    pub(crate) fn is_foreign(&mut self, now: Instant) {
         self.flight.is_foreign(now);
         self.failures.certificate += 1;
     }
 
     /// No handshake can be completed here, for this cause: those under way are over. How they
     /// count.
-    pub fn give_up(&mut self, fault: Fault) -> Failures {
+    pub(crate) fn give_up(&mut self, fault: Fault) -> Failures {
         let before = self.list.len();
         self.list.retain(|h| h.drop_at.is_some());
         let over = (before - self.list.len()) as u64;
@@ -155,7 +155,7 @@ impl Handshakes {
     }
 
     /// Those that have failed; none while others are under way, one of which may be completed.
-    pub fn take_failures(&mut self) -> Failures {
+    pub(crate) fn take_failures(&mut self) -> Failures {
         if self.active.is_under_way() || self.list.iter().any(|h| h.drop_at.is_none()) {
             return Failures::default();
         }
@@ -165,24 +165,24 @@ impl Handshakes {
     }
 
     /// Why no handshake can be completed here, if that is certain.
-    pub fn fault(&self, now: Instant) -> Option<Fault> {
+    pub(crate) fn fault(&self, now: Instant) -> Option<Fault> {
         self.flight.fault(now).or_else(|| self.active.fault(now))
     }
 
     /// Whether more ClientHellos come here than are answered at once.
-    pub fn is_pressed(&self) -> bool {
+    pub(crate) fn is_pressed(&self) -> bool {
         self.direct.is_pressed()
     }
 
     /// They do elsewhere, for a browser that is here now: it is asked for a cookie from the start.
-    pub fn press(&mut self, now: Instant) {
+    pub(crate) fn press(&mut self, now: Instant) {
         if self.list.is_empty() && self.waiting.is_empty() {
             self.direct.press(now);
         }
     }
 
     /// Takes what [`Handshakes::screen`] has let pass. `start` makes a new handshake.
-    pub fn handle(
+    pub(crate) fn handle(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -395,7 +395,7 @@ impl Handshakes {
     }
 
     /// Retransmits what is due and drops what has lingered long enough.
-    pub fn handle_timeout(
+    pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -412,7 +412,7 @@ impl Handshakes {
     }
 
     /// When to call [`Handshakes::handle_timeout`].
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let newest = self.newest();
         let pressed = self.direct.is_pressed();
         let next = self.list.iter().map(|h| h.next(newest, pressed));
@@ -468,5 +468,4 @@ impl UnderWay {
 }
 
 #[cfg(test)]
-#[path = "handshakes_tests.rs"]
 mod tests;

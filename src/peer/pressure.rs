@@ -25,7 +25,7 @@ pub(super) struct Direct {
 impl Direct {
     /// Whether one that has no cookie is answered at once; never while a client that has shown one
     /// is at it.
-    pub fn take(&mut self, now: Instant, verified: bool) -> bool {
+    pub(super) fn take(&mut self, now: Instant, verified: bool) -> bool {
         let since = |then: Option<Instant>| {
             then.map_or(Duration::MAX, |then| now.saturating_duration_since(then))
         };
@@ -43,17 +43,17 @@ impl Direct {
     }
 
     /// More come than are answered at once, elsewhere.
-    pub fn press(&mut self, now: Instant) {
+    pub(super) fn press(&mut self, now: Instant) {
         self.refused = Some(now);
     }
 
     /// Whether more came than are answered at once, since a handshake was last completed.
-    pub fn is_pressed(&self) -> bool {
+    pub(super) fn is_pressed(&self) -> bool {
         self.refused.is_some()
     }
 
     /// A handshake was completed: what was spent was a browser's.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Whether one more handshake may start now.
-    pub fn take(&mut self, now: Instant) -> bool {
+    pub(super) fn take(&mut self, now: Instant) -> bool {
         let since = now.saturating_duration_since(*self.counted_at.get_or_insert(now));
         let refilled = u32::try_from(since.as_millis() / REFILL.as_millis()).unwrap_or(u32::MAX);
         if refilled > 0 {

@@ -171,7 +171,7 @@ struct Incoming {
 
 impl Srtp {
     /// Contexts for both directions, rollover counters at zero, as on the browser's side.
-    pub fn new(keys: SessionKeys) -> Option<Self> {
+    pub(super) fn new(keys: SessionKeys) -> Option<Self> {
         let incoming = Incoming {
             context: keys.receiving()?,
             known: Vec::new(),
@@ -189,12 +189,12 @@ impl Srtp {
         })
     }
 
-    pub fn profile(&self) -> Profile {
+    pub(super) fn profile(&self) -> Profile {
         self.keys.profile
     }
 
     /// Authenticates and decrypts an SRTP packet.
-    pub fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(super) fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         #[cfg(feature = "full-state")]
         if let Some(kept) = &mut self.kept {
             return kept.unprotect_rtp(packet);
@@ -204,7 +204,7 @@ impl Srtp {
     }
 
     /// Authenticates and decrypts an SRTCP packet.
-    pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(super) fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         #[cfg(feature = "full-state")]
         if let Some(kept) = &mut self.kept {
             return kept.unprotect_rtcp(packet);
@@ -240,7 +240,7 @@ impl Srtp {
 
     /// Encrypts an RTP packet. `None` for one that lies before the sequence number's wrap while the
     /// first packet under these keys lies after it: its rollover counter would be -1.
-    pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(super) fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         #[cfg(feature = "full-state")]
         if let Some(kept) = &mut self.kept {
             return kept.protect_rtp(packet);
@@ -256,7 +256,7 @@ impl Srtp {
     }
 
     /// Encrypts a compound RTCP packet.
-    pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    pub(super) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         #[cfg(feature = "full-state")]
         if let Some(kept) = &mut self.kept {
             return kept.protect_rtcp(packet);

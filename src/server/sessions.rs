@@ -460,5 +460,4 @@ fn number(record: &PeerRecord) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "sessions_tests.rs"]
 mod tests;

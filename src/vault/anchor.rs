@@ -69,7 +69,7 @@ pub(super) struct Anchor {
 impl Anchor {
     /// Opens an anchor and compares: `last` is the vault's last boot, if there was one, and
     /// `certificates` are those that it holds.
-    pub fn open(
+    pub(super) fn open(
         path: &Path,
         last: Option<u64>,
         certificates: &[[u8; 32]],
@@ -109,7 +109,7 @@ impl Anchor {
     }
 
     /// The vault has come to this boot, with this certificate. Durable when this returns.
-    pub fn advance(&mut self, boot: u64, certificate: &[u8; 32]) -> Result<(), AnchorError> {
+    pub(super) fn advance(&mut self, boot: u64, certificate: &[u8; 32]) -> Result<(), AnchorError> {
         if self.last == Some((boot, *certificate)) {
             return Ok(());
         }

@@ -45,7 +45,7 @@ pub(super) fn links(stat: &Stat) -> u64 {
 
 impl Folder {
     /// Opens a folder by its path, following links: where the vault lies is the operator's choice.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let fd = fs::open(
             path,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -58,7 +58,7 @@ impl Folder {
     }
 
     /// Makes a folder that only we can enter, durably, and opens it. The parent must exist.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
         fs::mkdir(path, Mode::RWXU)?;
         let parent = path
             .parent()
@@ -69,7 +69,7 @@ impl Folder {
     }
 
     /// Opens a folder in this one; a link is not followed.
-    pub fn sub(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+    pub(super) fn sub(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let name = name.as_ref();
         Ok(Self {
@@ -79,7 +79,7 @@ impl Folder {
     }
 
     /// Opens a folder in this one, and makes it, durably, if it is not there.
-    pub fn sub_or_create(&self, name: &str) -> io::Result<Self> {
+    pub(super) fn sub_or_create(&self, name: &str) -> io::Result<Self> {
         match fs::mkdirat(&self.fd, name, Mode::RWXU) {
             Ok(()) => self.sync()?,
             Err(Errno::EXIST) => {}
@@ -89,12 +89,12 @@ impl Folder {
     }
 
     /// Its path, for messages.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Refuses a folder that anybody but us and root could put files into.
-    pub fn refuse_if_shared(&self) -> Result<(), VaultError> {
+    pub(super) fn refuse_if_shared(&self) -> Result<(), VaultError> {
         let stat = fs::fstat(&self.fd).map_err(|e| self.error("look at the folder", e.into()))?;
         if stat.st_uid != 0 && stat.st_uid != rustix::process::geteuid().as_raw() {
             return Err(VaultError::ForeignOwner {
@@ -114,7 +114,7 @@ impl Folder {
 
     /// The names of all entries, in no order. Those that are no UTF-8 are none of ours, and must
     /// still be told apart.
-    pub fn names(&self) -> io::Result<Vec<OsString>> {
+    pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(&self.fd)? {
             let entry = entry?;
@@ -127,7 +127,7 @@ impl Folder {
     }
 
     /// Opens or creates a file to lock. It stays empty.
-    pub fn open_lock(&self, name: &str) -> io::Result<File> {
+    pub(super) fn open_lock(&self, name: &str) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(File::from(fs::openat(
@@ -139,12 +139,12 @@ impl Folder {
     }
 
     /// The folder itself, to lock it.
-    pub fn to_lock(&self) -> io::Result<File> {
+    pub(super) fn to_lock(&self) -> io::Result<File> {
         Ok(File::from(self.fd.try_clone()?))
     }
 
     /// Opens a file to see who has its lock.
-    pub fn open_to_look(&self, name: &str) -> io::Result<File> {
+    pub(super) fn open_to_look(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(File::from(fs::openat(
             &self.fd,
@@ -155,7 +155,7 @@ impl Folder {
     }
 
     /// The names of the extended attributes of an entry.
-    pub fn attributes(&self, name: impl AsRef<OsStr>) -> io::Result<Vec<String>> {
+    pub(super) fn attributes(&self, name: impl AsRef<OsStr>) -> io::Result<Vec<String>> {
         // All names of a file have 64 KiB at most (Linux, XATTR_LIST_MAX).
         let mut names = vec![0_u8; 64 * 1024];
         let length = fs::llistxattr(self.path.join(name.as_ref()), &mut names[..])?;
@@ -166,7 +166,7 @@ impl Folder {
     }
 
     /// Whether the name still leads to this open file.
-    pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
+    pub(super) fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
         if !self.has(name)? {
             return Ok(false);
         }
@@ -176,7 +176,7 @@ impl Folder {
     }
 
     /// What the name leads to; of a link, the link itself.
-    pub fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
+    pub(super) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
         Ok(fs::statat(
             &self.fd,
             name.as_ref(),
@@ -185,7 +185,7 @@ impl Folder {
     }
 
     /// Reads a regular file with one name and at most `limit` bytes.
-    pub fn read(&self, name: impl AsRef<OsStr>, limit: usize) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn read(&self, name: impl AsRef<OsStr>, limit: usize) -> Result<Vec<u8>, ReadError> {
         // Not blocking, for a pipe that nobody writes to.
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -223,7 +223,7 @@ impl Folder {
     /// Writes a file under a temporary name, syncs it, gives it its name, and syncs the folder.
     /// When this returns `Ok` the new content is durable; when it does not, the old content is
     /// still there.
-    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let temporary = format!(
             "{TEMPORARY}{}-{}",
@@ -249,7 +249,7 @@ impl Folder {
 
     /// Writes a file that is not there yet, and syncs it. Its name is durable after
     /// [`Folder::sync`].
-    pub fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
@@ -275,7 +275,7 @@ impl Folder {
 
     /// Removes a folder in this one and all files in it, if it is there. Folders in it must be
     /// empty.
-    pub fn remove_folder(&self, name: &str) -> io::Result<()> {
+    pub(super) fn remove_folder(&self, name: &str) -> io::Result<()> {
         let folder = match self.sub(name) {
             Ok(folder) => folder,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -296,7 +296,7 @@ impl Folder {
     }
 
     /// Whether there is an entry of this name.
-    pub fn has(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+    pub(super) fn has(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
         match self.stat(name) {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -305,12 +305,12 @@ impl Folder {
     }
 
     /// Whether an entry is a regular file.
-    pub fn is_file(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+    pub(super) fn is_file(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
         Ok(FileType::from_raw_mode(self.stat(name)?.st_mode) == FileType::RegularFile)
     }
 
     /// Removes a file, durably. Returns whether it was there.
-    pub fn remove(&self, name: &str) -> io::Result<bool> {
+    pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
         match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) => {
                 #[cfg(rekindle_kill_points)]
@@ -326,7 +326,7 @@ impl Folder {
     }
 
     /// Moves an entry, whatever it is, into another folder.
-    pub fn rename_into(
+    pub(super) fn rename_into(
         &self,
         name: impl AsRef<OsStr>,
         other: &Folder,
@@ -342,7 +342,7 @@ impl Folder {
 
     /// Removes what is left of files that were being written when a process died. Call it under the
     /// lock only.
-    pub fn remove_temporary(&self) -> io::Result<usize> {
+    pub(super) fn remove_temporary(&self) -> io::Result<usize> {
         let mut removed = 0;
         for name in self.names()?.iter().filter(|n| is_temporary(n)) {
             if self.is_file(name)? {
@@ -354,12 +354,12 @@ impl Folder {
     }
 
     /// Makes names durable.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         Ok(fs::fsync(&self.fd)?)
     }
 
     /// An error of this folder.
-    pub fn error(&self, what: &'static str, cause: io::Error) -> VaultError {
+    pub(super) fn error(&self, what: &'static str, cause: io::Error) -> VaultError {
         VaultError::Io {
             what,
             path: self.path.clone(),
@@ -368,7 +368,7 @@ impl Folder {
     }
 
     /// The system's answer to writing `file`, in the vault's words: no room is told apart.
-    pub fn write_error(&self, file: &'static str, cause: io::Error) -> VaultError {
+    pub(super) fn write_error(&self, file: &'static str, cause: io::Error) -> VaultError {
         if no_room(&cause) {
             VaultError::Full { file, cause }
         } else {

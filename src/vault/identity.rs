@@ -128,7 +128,7 @@ pub(super) struct Identities {
 }
 
 impl Identities {
-    pub fn new(current: Identity) -> Self {
+    pub(super) fn new(current: Identity) -> Self {
         Self {
             current: Arc::new(current),
             earlier: Vec::new(),
@@ -136,7 +136,7 @@ impl Identities {
     }
 
     /// `None` for more than there can be.
-    pub fn from_record(record: &IdentityRecord<'_>) -> Option<Self> {
+    pub(super) fn from_record(record: &IdentityRecord<'_>) -> Option<Self> {
         let one = |record: &CertificateRecord<'_>| {
             Arc::new(Identity::from_der(record.certificate, record.private_key))
         };
@@ -147,7 +147,7 @@ impl Identities {
     }
 
     /// What is persisted of them.
-    pub fn record(&self) -> IdentityRecord<'_> {
+    pub(super) fn record(&self) -> IdentityRecord<'_> {
         IdentityRecord {
             current: self.current.record(),
             earlier: self
@@ -159,17 +159,17 @@ impl Identities {
     }
 
     /// All, the current one first.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Identity>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Identity>> {
         std::iter::once(&self.current).chain(&self.earlier)
     }
 
     /// Whether there is room for one more.
-    pub fn may_rotate(&self) -> bool {
+    pub(super) fn may_rotate(&self) -> bool {
         self.earlier.len() < limits::EARLIER
     }
 
     /// Puts a new one in front.
-    pub fn rotate(&mut self, new: Identity) {
+    pub(super) fn rotate(&mut self, new: Identity) {
         let before = std::mem::replace(&mut self.current, Arc::new(new));
         self.earlier.insert(0, before);
     }

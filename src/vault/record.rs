@@ -91,21 +91,21 @@ impl PeerRecord {
 /// Bounds on what is written and read, in bytes. A browser's offer has 3 to 10 KB.
 pub(super) mod limits {
     /// A channel's name.
-    pub const CHANNEL: usize = 128;
+    pub(crate) const CHANNEL: usize = 128;
     /// The offer and the answer, each.
-    pub const SDP: usize = 96 * 1024;
+    pub(crate) const SDP: usize = 96 * 1024;
     /// A peer's age file.
-    pub const PEER_FILE: usize = 256 * 1024;
+    pub(crate) const PEER_FILE: usize = 256 * 1024;
     /// The age file of the identity.
-    pub const IDENTITY_FILE: usize = 64 * 1024;
+    pub(crate) const IDENTITY_FILE: usize = 64 * 1024;
     /// The key file.
-    pub const KEY_FILE: usize = 64 * 1024;
+    pub(crate) const KEY_FILE: usize = 64 * 1024;
     /// The age file of a session's keys, of full-state mode.
-    pub const SESSION_FILE: usize = 4 * 1024;
+    pub(crate) const SESSION_FILE: usize = 4 * 1024;
     /// The age file of all sessions' counters, of full-state mode.
-    pub const COUNTERS_FILE: usize = 64 * 1024 * 1024;
+    pub(crate) const COUNTERS_FILE: usize = 64 * 1024 * 1024;
     /// Earlier certificates in the identity, in number.
-    pub const EARLIER: usize = 15;
+    pub(crate) const EARLIER: usize = 15;
 }
 
 /// The first bytes of every plaintext.
@@ -124,11 +124,11 @@ pub(super) mod full_state {
     use super::FULL_STATE_BIT;
 
     /// An identity as any other, of a vault that session keys are kept in.
-    pub const IDENTITY: u8 = 1 | FULL_STATE_BIT;
+    pub(crate) const IDENTITY: u8 = 1 | FULL_STATE_BIT;
     /// A peer's session keys.
-    pub const SESSION: u8 = 3 | FULL_STATE_BIT;
+    pub(crate) const SESSION: u8 = 3 | FULL_STATE_BIT;
     /// The counters of all sessions.
-    pub const COUNTERS: u8 = 4 | FULL_STATE_BIT;
+    pub(crate) const COUNTERS: u8 = 4 | FULL_STATE_BIT;
 }
 
 /// What a file holds.
@@ -151,7 +151,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// The byte that stands for it in the header.
-    pub const fn byte(self) -> u8 {
+    pub(super) const fn byte(self) -> u8 {
         match self {
             Kind::Identity => 1,
             Kind::Peer => 2,
@@ -166,7 +166,7 @@ impl Kind {
 
     /// Whether a file with this byte in its header may be read as one of this kind. An identity is
     /// one in either mode.
-    pub fn is(self, byte: u8) -> bool {
+    pub(super) fn is(self, byte: u8) -> bool {
         #[cfg(feature = "full-state")]
         if self == Kind::Identity && byte == Kind::FullStateIdentity.byte() {
             return true;
@@ -176,7 +176,7 @@ impl Kind {
 
     /// Whether this build has the code for what has this byte in its header and [`FULL_STATE_BIT`]
     /// in that.
-    pub fn has_code_for(byte: u8) -> bool {
+    pub(super) fn has_code_for(byte: u8) -> bool {
         #[cfg(feature = "full-state")]
         return [Kind::FullStateIdentity, Kind::Session, Kind::Counters]
             .into_iter()
@@ -189,7 +189,7 @@ impl Kind {
     }
 
     /// The largest age file of this kind, in bytes.
-    pub const fn file_limit(self) -> usize {
+    pub(super) const fn file_limit(self) -> usize {
         match self {
             Kind::Identity => limits::IDENTITY_FILE,
             Kind::Peer => limits::PEER_FILE,
@@ -220,7 +220,7 @@ pub(super) struct Header {
 
 impl Header {
     /// The header of a file written now.
-    pub fn new(kind: Kind, boot: u64, written_at: u64) -> Self {
+    pub(super) fn new(kind: Kind, boot: u64, written_at: u64) -> Self {
         Self {
             magic: MAGIC,
             schema: SCHEMA,

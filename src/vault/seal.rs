@@ -114,13 +114,13 @@ pub(super) struct OpeningKey {
 
 impl OpeningKey {
     /// Takes an identity and derives its MAC key.
-    pub fn new(identity: x25519::Identity) -> Self {
+    pub(super) fn new(identity: x25519::Identity) -> Self {
         let mac = MacKey::derive(identity.to_string().expose_secret().as_bytes(), MAC_INFO);
         Self { identity, mac }
     }
 
     /// The half that encrypts.
-    pub fn sealing(&self) -> SealingKey {
+    pub(super) fn sealing(&self) -> SealingKey {
         SealingKey {
             recipient: self.identity.to_public(),
             mac: MacKey(self.mac.0.clone()),
@@ -128,12 +128,12 @@ impl OpeningKey {
     }
 
     /// Whether this is the MAC of the file of this name, compared in constant time.
-    pub fn mac_is_right(&self, name: &str, content: &[u8], mac: &[u8]) -> bool {
+    pub(super) fn mac_is_right(&self, name: &str, content: &[u8], mac: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(&self.mac.file_tag(name, content), mac).is_ok()
     }
 
     /// The key of the short hashes that the auditor shows instead of values.
-    pub fn redaction_key(&self) -> MacKey {
+    pub(super) fn redaction_key(&self) -> MacKey {
         MacKey::derive(
             self.identity.to_string().expose_secret().as_bytes(),
             REDACTION_INFO,
@@ -141,7 +141,7 @@ impl OpeningKey {
     }
 
     /// The recipient as text (`age1...`).
-    pub fn recipient(&self) -> String {
+    pub(super) fn recipient(&self) -> String {
         self.identity.to_public().to_string()
     }
 }
@@ -290,7 +290,7 @@ impl Unsealed {
     }
 
     /// Header and body.
-    pub fn content(&self) -> &[u8] {
+    pub(super) fn content(&self) -> &[u8] {
         &self.plaintext[..self.plaintext.len().saturating_sub(MAC_LEN)]
     }
 
@@ -299,12 +299,12 @@ impl Unsealed {
     }
 
     /// The header and the peer's record.
-    pub fn peer(&self) -> Result<(Header, PeerRecord), FileFault> {
+    pub(super) fn peer(&self) -> Result<(Header, PeerRecord), FileFault> {
         decode(Kind::Peer, self.content())
     }
 
     /// The header and the server's identity.
-    pub fn identity(&self) -> Result<(Header, IdentityRecord<'_>), FileFault> {
+    pub(super) fn identity(&self) -> Result<(Header, IdentityRecord<'_>), FileFault> {
         decode(Kind::Identity, self.content())
     }
 }

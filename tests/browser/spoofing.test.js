@@ -23,7 +23,7 @@ const FLOODS = LONG
   : [{ kind: "checks", rate: 500 }, { kind: "hellos", rate: 500 }, { kind: "hellos", rate: 10 }, { kind: "alerts", rate: 500 }, { kind: "flights", rate: 500 }];
 const KILLS = LONG ? 3 : 1;
 const PORTS = [32_768, 60_999];
-const OFFER = fileURLToPath(new URL("../../src/sdp/testdata/chromium-156-watch.sdp", import.meta.url));
+const OFFER = fileURLToPath(new URL("../../crates/sdp/src/testdata/chromium-156-watch.sdp", import.meta.url));
 
 /** Everything on this machine but in a network of its own. */
 class Stage {

@@ -49,7 +49,7 @@ pub struct Offered {
 /// What a browser would post.
 pub fn offered(role: Role, seed: u64) -> Offered {
     let mut random = Random::new(seed);
-    let mut draw = || random.next() as u32 | 1;
+    let mut draw = || random.draw() as u32 | 1;
     let ssrcs = (draw(), draw(), draw());
     let mut options = OfferOptions::new(role);
     options.ssrcs = (role == Role::Publisher).then_some(ssrcs);

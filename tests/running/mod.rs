@@ -19,8 +19,8 @@ use ureq::{Agent, Body};
 /// Nothing here takes long; what takes this long hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-pub const PUBLISH: &str = include_str!("../../src/sdp/testdata/chromium-156-publish.sdp");
-pub const WATCH: &str = include_str!("../../src/sdp/testdata/firefox-153-watch.sdp");
+pub const PUBLISH: &str = include_str!("../../crates/sdp/src/testdata/chromium-156-publish.sdp");
+pub const WATCH: &str = include_str!("../../crates/sdp/src/testdata/firefox-153-watch.sdp");
 
 /// The program, in this folder, with nothing of ours in its environment.
 pub fn rekindle(folder: &Path) -> Command {

@@ -9,10 +9,10 @@ use rekindle::ids::Role;
 use rtc_shared::error::Error;
 
 use super::Random;
-use super::association::{Association, Certificate, Keys, Options};
-use super::ice::{self, Credentials};
 use super::receiver::Receiver;
 use super::sender::Sender;
+use rekindle_client::association::{Association, Certificate, Keys, Options};
+use rekindle_client::ice::{self, Credentials};
 
 /// Until the first check was answered, and then.
 const CHECK_FAST: Duration = Duration::from_millis(50);
@@ -214,7 +214,7 @@ impl Client {
     fn start_handshake(&mut self, now: Instant) {
         self.handshakes_started += 1;
         self.is_answered = false;
-        let seed = self.random.next();
+        let seed = self.random.draw();
         let mut association = Association::new(&self.certificate, self.options(), Some(seed), now);
         self.out.extend(association.outgoing());
         self.association = Some(association);
@@ -419,7 +419,7 @@ impl Client {
 
     /// ClientHello datagrams of a handshake that somebody with this certificate starts.
     pub fn client_hello(&mut self, certificate: &Certificate, now: Instant) -> Vec<Bytes> {
-        let seed = self.random.next();
+        let seed = self.random.draw();
         Association::new(certificate, self.options(), Some(seed), now).outgoing()
     }
 

@@ -9,20 +9,6 @@
 // Every test program includes this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
-// Parts of a client that the benchmark's clients have too.
-#[path = "../../src/bench/client/association.rs"]
-mod association;
-#[path = "../../src/bench/client/ice.rs"]
-pub mod ice;
-#[path = "../../src/bench/client/offer.rs"]
-pub mod offer;
-#[path = "../../src/bench/client/payload.rs"]
-mod payload;
-#[path = "../../src/bench/client/random.rs"]
-mod random;
-#[path = "../../src/bench/client/rtcp.rs"]
-mod rtcp;
-
 pub mod client;
 pub mod network;
 mod outcome;
@@ -34,12 +20,13 @@ pub mod world;
 
 use std::time::Duration;
 
-pub use association::Certificate;
 pub use client::{Browser, Client};
 pub use network::{Conditions, Datagram};
-pub use offer::OfferOptions;
-pub use random::Random;
 pub use reading::Reading;
+pub use rekindle_client::association::Certificate;
+pub use rekindle_client::offer::OfferOptions;
+pub use rekindle_client::random::Random;
+pub use rekindle_client::{ice, offer};
 pub use world::{Id, World};
 
 /// Milliseconds.

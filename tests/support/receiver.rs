@@ -16,8 +16,9 @@ use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
 use rtc_rtp::Packet;
 use rtc_shared::marshal::Unmarshal;
 
-use super::payload::read_index;
-use super::{ms, rtcp};
+use super::ms;
+use rekindle_client::payload::read_index;
+use rekindle_client::rtcp;
 
 /// A packet that is still missing is asked for again after so long, so often at most (libwebrtc: 10
 /// times, a round trip apart).

@@ -22,8 +22,9 @@ use rtc_rtp::Packet;
 use rtc_rtp::header::Header;
 use rtc_shared::marshal::Marshal;
 
-use super::payload::start_of_payload;
-use super::{Random, ms, rtcp};
+use super::{Random, ms};
+use rekindle_client::payload::start_of_payload;
+use rekindle_client::rtcp;
 
 /// How long a sent packet can be sent again.
 const HISTORY: Duration = Duration::from_secs(5);
@@ -112,9 +113,9 @@ impl Sender {
             payload: media.payloads[0].clone(),
             mid: media.mid.clone(),
             extensions: media.extensions,
-            next_index: 0x1_0000 + u64::from(first.unwrap_or_else(|| random.next() as u16)),
-            rtx_sequence: random.next() as u16,
-            timestamp: random.next() as u32,
+            next_index: 0x1_0000 + u64::from(first.unwrap_or_else(|| random.draw() as u16)),
+            rtx_sequence: random.draw() as u16,
+            timestamp: random.draw() as u32,
             due: now,
             key_wanted: true,
             sent: BTreeMap::new(),
@@ -130,7 +131,7 @@ impl Sender {
             running: true,
             answers_nacks: true,
             started: None,
-            transport_sequence: random.next() as u16,
+            transport_sequence: random.draw() as u16,
             random,
             next_report: None,
             reports: Vec::new(),
@@ -262,7 +263,7 @@ impl Sender {
             let mut payload = BytesMut::new();
             payload.extend(start_of_payload(&stream.payload.codec, key, n == 0));
             payload.extend(index.to_be_bytes());
-            payload.extend((0..20 + self.random.below(900)).map(|_| self.random.next() as u8));
+            payload.extend((0..20 + self.random.below(900)).map(|_| self.random.draw() as u8));
             let sent = Sent {
                 at: now,
                 timestamp: stream.timestamp,

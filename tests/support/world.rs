@@ -12,15 +12,15 @@ use rekindle::peer::{Dtls, Transmit};
 use rekindle::sdp::{self, Local};
 use rekindle::vault::PeerRecord;
 
-use super::association::{Certificate, sha256};
 use super::client::{Browser, Client, Side};
-use super::ice::Credentials;
 use super::network::{Datagram, Network};
-use super::offer::{OfferOptions, Transport, offer};
 use super::reading::{Read, Reader, Reading};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::{Random, ms};
+use rekindle_client::association::{Certificate, sha256};
+use rekindle_client::ice::Credentials;
+use rekindle_client::offer::{OfferOptions, Transport, offer};
 
 /// A browser of this world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl World {
         first: Option<u16>,
     ) -> Result<Id, Refusal> {
         let now = self.now;
-        let mut draw = || self.random.next() as u32;
+        let mut draw = || self.random.draw() as u32;
         let ssrcs = *options
             .ssrcs
             .get_or_insert_with(|| (draw(), draw(), draw()));

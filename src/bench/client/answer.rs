@@ -34,7 +34,7 @@ pub(crate) enum AnswerError {
 }
 
 impl Answer {
-    pub fn read(role: Role, offer: &str, answer: &str) -> Result<Self, AnswerError> {
+    pub(crate) fn read(role: Role, offer: &str, answer: &str) -> Result<Self, AnswerError> {
         let value = |name: &str| {
             let mut lines = answer
                 .lines()

@@ -2,15 +2,9 @@
 //! renewed; its page knows when.
 
 mod answer;
-mod association;
-mod ice;
-mod offer;
 mod outage;
 pub(crate) mod page;
-mod payload;
 mod publisher;
-mod random;
-mod rtcp;
 mod viewer;
 
 use std::net::SocketAddr;
@@ -20,11 +14,11 @@ use bytes::Bytes;
 use rtc_shared::error::Error;
 
 pub(crate) use answer::{Answer, AnswerError};
-use association::{Association, Certificate, Keys, Options};
-use ice::Credentials;
-use offer::{OfferOptions, Transport, offer};
 pub(crate) use publisher::{Camera, CameraSettings, Publisher};
-pub(crate) use random::Random;
+use rekindle_client::association::{Association, Certificate, Keys, Options};
+use rekindle_client::ice::{self, Credentials};
+use rekindle_client::offer::{OfferOptions, Transport, offer};
+pub(crate) use rekindle_client::random::Random;
 pub(crate) use viewer::{Gap, Life, Viewer};
 
 use super::Browser;
@@ -63,28 +57,28 @@ pub(crate) enum Media {
 }
 
 impl Media {
-    pub fn role(&self) -> Role {
+    pub(super) fn role(&self) -> Role {
         match self {
             Self::Camera(_) | Self::Publisher(_) => Role::Publisher,
             Self::Viewer(_) => Role::Viewer,
         }
     }
 
-    pub fn viewer(&self) -> Option<&Viewer> {
+    pub(super) fn viewer(&self) -> Option<&Viewer> {
         match self {
             Self::Viewer(viewer) => Some(viewer),
             _ => None,
         }
     }
 
-    pub fn viewer_mut(&mut self) -> Option<&mut Viewer> {
+    pub(super) fn viewer_mut(&mut self) -> Option<&mut Viewer> {
         match self {
             Self::Viewer(viewer) => Some(viewer),
             _ => None,
         }
     }
 
-    pub fn camera(&self) -> Option<&Camera> {
+    pub(super) fn camera(&self) -> Option<&Camera> {
         match self {
             Self::Camera(camera) => Some(camera),
             Self::Publisher(publisher) => Some(&publisher.camera),
@@ -114,10 +108,10 @@ pub(crate) struct Offered {
 }
 
 impl Offered {
-    pub fn new(role: Role, mut random: Random) -> Self {
+    pub(super) fn new(role: Role, mut random: Random) -> Self {
         let certificate = Certificate::new();
         let (ufrag, pwd) = (random.text(4), random.text(24));
-        let mut draw = || random.next() as u32;
+        let mut draw = || random.draw() as u32;
         let ssrcs = (draw(), draw(), draw());
         let mut options = OfferOptions::new(role);
         options.ssrcs = (role == Role::Publisher).then_some(ssrcs);
@@ -141,7 +135,7 @@ impl Offered {
     ///
     /// # Errors
     /// [`AnswerError`] where the answer is of no use to this client.
-    pub fn accept(
+    pub(super) fn accept(
         self,
         manner: Manner,
         media: Media,
@@ -241,16 +235,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.keys.is_some()
     }
 
-    pub fn rtt(&self) -> Option<Duration> {
+    pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
 
     /// The page applies its edited SDP: a new association.
-    pub fn renew(&mut self, now: Instant) {
+    pub(super) fn renew(&mut self, now: Instant) {
         if let Some(mut old) = self.association.take().filter(|_| self.keys.is_some()) {
             old.close(now);
             self.out.extend(old.outgoing());
@@ -270,33 +264,33 @@ impl Client {
     }
 
     /// A new port is wanted, and given by [`Client::moved`].
-    pub fn wants_to_move(&self) -> bool {
+    pub(super) fn wants_to_move(&self) -> bool {
         self.moves
     }
 
-    pub fn moved(&mut self, own: SocketAddr) {
+    pub(super) fn moved(&mut self, own: SocketAddr) {
         self.moves = false;
         self.own = own;
     }
 
     /// Leaves the session; what it has received or would send stays.
-    pub fn leave(self) -> Media {
+    pub(super) fn leave(self) -> Media {
         self.media.parted()
     }
 
     /// When something of a handshake was last sent, where this browser says so (Firefox does not,
     /// and needs not: see [`Client::mixes`]).
-    pub fn sent_at(&self) -> Option<Instant> {
+    pub(super) fn sent_at(&self) -> Option<Instant> {
         self.sent_at.filter(|_| self.mixes())
     }
 
     /// The answer to a ClientHello may reach the attempt after it, since both have the same port.
-    pub fn mixes(&self) -> bool {
+    pub(super) fn mixes(&self) -> bool {
         self.manner.browser == Browser::Chromium
     }
 
     /// A handshake has failed, and nothing more comes of it.
-    pub fn is_broken(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         self.keys.is_none()
             && self
                 .association
@@ -321,7 +315,7 @@ impl Client {
     }
 
     /// Takes a datagram from the server.
-    pub fn handle(&mut self, now: Instant, life: Life, data: &[u8]) {
+    pub(super) fn handle(&mut self, now: Instant, life: Life, data: &[u8]) {
         match data.first() {
             Some(0..=3) => self.handle_stun(now, data),
             Some(20..=63) => {
@@ -455,7 +449,7 @@ impl Client {
         }
     }
 
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         let dtls = self
             .association
             .as_ref()
@@ -469,7 +463,7 @@ impl Client {
         [self.next_check, dtls, media].into_iter().flatten().min()
     }
 
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.next_check.is_some_and(|at| at <= now) {
             let transaction = self.random.bytes();
             if self.transactions.len() >= MAX_TRANSACTIONS {
@@ -500,7 +494,7 @@ impl Client {
     }
 
     /// Datagrams to send.
-    pub fn outgoing(&mut self) -> std::vec::Drain<'_, Bytes> {
+    pub(super) fn outgoing(&mut self) -> std::vec::Drain<'_, Bytes> {
         self.out.drain(..)
     }
 }
@@ -537,7 +531,7 @@ fn rounded(timeout: Duration) -> Duration {
 
 impl Check {
     /// A check that names a peer by the server's credentials for it.
-    pub fn new(ufrag: &str, pwd: &str, transaction: [u8; 12]) -> Self {
+    pub(super) fn new(ufrag: &str, pwd: &str, transaction: [u8; 12]) -> Self {
         let credentials = Credentials {
             own_ufrag: "bench".to_owned(),
             own_pwd: String::new(),
@@ -551,12 +545,12 @@ impl Check {
         }
     }
 
-    pub fn request(&self) -> &[u8] {
+    pub(super) fn request(&self) -> &[u8] {
         &self.request
     }
 
     /// Whether a datagram that came to this socket is its authentic answer.
-    pub fn is_answered_by(&self, data: &[u8], socket: &std::net::UdpSocket) -> bool {
+    pub(super) fn is_answered_by(&self, data: &[u8], socket: &std::net::UdpSocket) -> bool {
         let own = socket.local_addr().ok();
         own.and_then(|own| ice::success(&self.credentials, own, data)) == Some(self.transaction)
     }

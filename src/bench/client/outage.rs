@@ -55,7 +55,7 @@ pub(super) struct Outage {
 
 impl Outage {
     /// It begins, or gets worse: `before` is what it was until then.
-    pub fn new(now: Instant, link: Link, before: Option<&Self>) -> Self {
+    pub(super) fn new(now: Instant, link: Link, before: Option<&Self>) -> Self {
         Self {
             started: now,
             base: link.handshakes,
@@ -72,11 +72,11 @@ impl Outage {
     }
 
     /// No renewal has begun.
-    pub fn is_untouched(&self) -> bool {
+    pub(super) fn is_untouched(&self) -> bool {
         self.applied == 0
     }
 
-    pub fn greeted(&mut self, now: Instant, hello: &Hello) {
+    pub(super) fn greeted(&mut self, now: Instant, hello: &Hello) {
         self.back = Some(now);
         self.patience = hello.patience;
         if hello.handshaking {
@@ -85,13 +85,13 @@ impl Outage {
     }
 
     /// The server says that a ClientHello has come.
-    pub fn saw(&mut self, now: Instant) {
+    pub(super) fn saw(&mut self, now: Instant) {
         self.seen_at = Some(now);
         self.seen += 1;
     }
 
     /// A renewal begins.
-    pub fn renews(&mut self, now: Instant, link: Link) {
+    pub(super) fn renews(&mut self, now: Instant, link: Link) {
         self.redone |= self.is_spoiled(link);
         self.applied_at = Some(now);
         self.base = link.handshakes;
@@ -117,7 +117,7 @@ impl Outage {
     }
 
     /// Keys are there that will do.
-    pub fn has_keys(&mut self, link: Link, present: Present) -> bool {
+    pub(super) fn has_keys(&mut self, link: Link, present: Present) -> bool {
         let has = if self.keeps_keys(present) {
             present.stream_open && present.server_has_keys
         } else {
@@ -144,14 +144,14 @@ impl Outage {
     }
 
     /// The server has been back for so long that this connection does not come back with it.
-    pub fn is_hopeless(&self, present: Present) -> bool {
+    pub(super) fn is_hopeless(&self, present: Present) -> bool {
         let late = |back: Instant| present.at > back + GIVE_UP + self.patience;
         self.back(present).is_some_and(late)
             && (self.up.is_some() || self.applied > 0 || self.keeps_keys(present))
     }
 
     /// When the next renewal is due; `None` where something else has to happen first.
-    pub fn renewal_at(&self, link: Link, present: Present) -> Option<Instant> {
+    pub(super) fn renewal_at(&self, link: Link, present: Present) -> Option<Instant> {
         if self.keeps_keys(present) {
             return None;
         }
@@ -232,7 +232,7 @@ impl Outage {
 
     /// When to look again at the latest, besides at a renewal: something may have become true by
     /// the time alone.
-    pub fn look_again_at(&self, present: Present) -> Option<Instant> {
+    pub(super) fn look_again_at(&self, present: Present) -> Option<Instant> {
         let back = self.back(present)?;
         let kept = self.keeps_keys(present) && !present.server_has_keys;
         let wait = if kept { KEPT } else { GIVE_UP + self.patience };

@@ -77,7 +77,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// A page in a new session. `has_stream`: the server announced an event stream.
-    pub fn new(way: Way, has_stream: bool) -> Self {
+    pub(crate) fn new(way: Way, has_stream: bool) -> Self {
         Self {
             way,
             stream_open: false,
@@ -91,18 +91,18 @@ impl Page {
     }
 
     /// The event stream has ended, or its first retry failed.
-    pub fn lost(&mut self, now: Instant, link: Link) {
+    pub(crate) fn lost(&mut self, now: Instant, link: Link) {
         self.stream_open = false;
         self.begin(now, link);
     }
 
     /// An attempt to open the event stream failed; `refused`: at once.
-    pub fn unreachable(&mut self, refused: bool) {
+    pub(crate) fn unreachable(&mut self, refused: bool) {
         self.refused = refused;
     }
 
     /// The first event of a stream.
-    pub fn hello(&mut self, now: Instant, link: Link, greeting: Hello) {
+    pub(crate) fn hello(&mut self, now: Instant, link: Link, greeting: Hello) {
         self.stream_open = true;
         self.server_has_keys = greeting.connected;
         let another = self
@@ -123,19 +123,19 @@ impl Page {
     }
 
     /// The server says that a handshake has begun.
-    pub fn seen(&mut self, now: Instant) {
+    pub(crate) fn seen(&mut self, now: Instant) {
         if let Some(outage) = &mut self.outage {
             outage.saw(now);
         }
     }
 
     /// The server says that it has keys.
-    pub fn keyed(&mut self) {
+    pub(crate) fn keyed(&mut self) {
         self.server_has_keys = true;
     }
 
     /// The server knows the session no more.
-    pub fn gone(&mut self, now: Instant, link: Link) {
+    pub(crate) fn gone(&mut self, now: Instant, link: Link) {
         self.way = Way::Rejoin;
         self.begin(now, link);
     }
@@ -146,7 +146,7 @@ impl Page {
     }
 
     /// Nothing is to be done about a restart, or no more.
-    pub fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.outage.is_none() && !self.leaving
     }
 
@@ -161,7 +161,7 @@ impl Page {
     }
 
     /// Looks at all that is known, and says what to do.
-    pub fn assess(&mut self, now: Instant, link: Link) -> Option<Act> {
+    pub(crate) fn assess(&mut self, now: Instant, link: Link) -> Option<Act> {
         if self.leaving {
             return None;
         }
@@ -196,7 +196,7 @@ impl Page {
     }
 
     /// When [`Page::assess`] wants to be called next, news aside. It has been called at `now`.
-    pub fn next(&self, now: Instant, link: Link) -> Option<Instant> {
+    pub(crate) fn next(&self, now: Instant, link: Link) -> Option<Instant> {
         if self.leaving {
             return None;
         }

@@ -11,9 +11,9 @@ use rtc_rtp::Packet;
 use rtc_rtp::header::Header;
 use rtc_shared::marshal::Marshal;
 
-use super::payload::{HEAD, start_of_payload};
-use super::rtcp;
 use crate::sdp::{Kind, Media};
+use rekindle_client::payload::{HEAD, start_of_payload};
+use rekindle_client::rtcp;
 
 /// How long a sent packet can be sent again, as in libwebrtc's packet history at short round trips.
 const HISTORY: Duration = Duration::from_secs(3);
@@ -69,7 +69,7 @@ struct Made {
 }
 
 impl Camera {
-    pub fn new(settings: CameraSettings, now: Instant) -> Self {
+    pub(crate) fn new(settings: CameraSettings, now: Instant) -> Self {
         let clock = || Clock {
             due: now,
             frame_due: now,
@@ -93,7 +93,7 @@ impl Camera {
     }
 
     /// The number of the next packet of this kind.
-    pub fn next_index(&self, kind: Kind) -> u64 {
+    pub(crate) fn next_index(&self, kind: Kind) -> u64 {
         self.clock(kind).index
     }
 
@@ -191,7 +191,7 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub fn new(
+    pub(crate) fn new(
         camera: Camera,
         media: &[Media],
         (audio, video, video_rtx): (u32, u32, u32),
@@ -223,13 +223,13 @@ impl Publisher {
     }
 
     /// When [`Publisher::make`] wants to be called.
-    pub fn next(&self) -> Instant {
+    pub(crate) fn next(&self) -> Instant {
         self.camera.next().min(self.next_report)
     }
 
     /// Makes what is due: RTP and RTCP packets, not yet encrypted. Without a connection nothing
     /// leaves, but the encoder goes on, and what it made can be asked for later.
-    pub fn make(
+    pub(crate) fn make(
         &mut self,
         now: Instant,
         connected: bool,
@@ -342,7 +342,7 @@ impl Publisher {
     }
 
     /// Takes RTCP from the server; retransmissions go to `out`.
-    pub fn handle_rtcp(&mut self, now: Instant, data: &[u8], out: &mut Vec<Bytes>) {
+    pub(crate) fn handle_rtcp(&mut self, now: Instant, data: &[u8], out: &mut Vec<Bytes>) {
         let Ok(packets) = rtcp::read(data) else {
             return;
         };

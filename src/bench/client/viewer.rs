@@ -12,9 +12,9 @@ use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
 
-use super::payload::read_index;
-use super::rtcp;
 use crate::sdp::{Codec, Kind, Media};
+use rekindle_client::payload::read_index;
+use rekindle_client::rtcp;
 
 /// A packet that is still missing is asked for again after a round trip, at least after this, so
 /// often at most (as libwebrtc does).
@@ -100,7 +100,7 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             sections: Vec::new(),
             streams: Vec::new(),
@@ -119,12 +119,12 @@ impl Viewer {
 
     /// A session begins, perhaps in place of an earlier one: what came is remembered, the streams
     /// are new.
-    pub fn begin(&mut self, media: &[Media]) {
+    pub(crate) fn begin(&mut self, media: &[Media]) {
         self.sections = media.to_vec();
         self.streams.clear();
     }
 
-    pub fn set_rtt(&mut self, rtt: Duration) {
+    pub(crate) fn set_rtt(&mut self, rtt: Duration) {
         self.rtt = rtt;
     }
 
@@ -136,17 +136,17 @@ impl Viewer {
     }
 
     /// When the last packet came, and from which life of the server.
-    pub fn last(&self) -> Option<(Life, Instant)> {
+    pub(crate) fn last(&self) -> Option<(Life, Instant)> {
         self.last
     }
 
     /// The largest gap between two packets since the last call.
-    pub fn take_widest(&mut self) -> Duration {
+    pub(crate) fn take_widest(&mut self) -> Duration {
         std::mem::take(&mut self.widest)
     }
 
     /// How many packets of these numbers have not come.
-    pub fn missing(&self, kind: Kind, range: Range<u64>) -> u64 {
+    pub(crate) fn missing(&self, kind: Kind, range: Range<u64>) -> u64 {
         let tally = self.tally(kind);
         let Some(next) = tally.next else {
             return range.end.saturating_sub(range.start);
@@ -160,12 +160,12 @@ impl Viewer {
     }
 
     /// Packets that came twice.
-    pub fn repeated(&self) -> u64 {
+    pub(crate) fn repeated(&self) -> u64 {
         self.audio.repeated + self.video.repeated
     }
 
     /// Takes a packet that has been authenticated and decrypted.
-    pub fn handle_rtp(&mut self, now: Instant, life: Life, data: &[u8]) {
+    pub(crate) fn handle_rtp(&mut self, now: Instant, life: Life, data: &[u8]) {
         let Some(packet) = Rtp::read(data) else {
             self.strange += 1;
             return;
@@ -236,7 +236,7 @@ impl Viewer {
     }
 
     /// When [`Viewer::make`] wants to be called.
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         let again = self.again();
         self.streams
             .iter()
@@ -249,7 +249,7 @@ impl Viewer {
     }
 
     /// NACKs and PLIs that are due.
-    pub fn make(&mut self, now: Instant) -> Option<Bytes> {
+    pub(crate) fn make(&mut self, now: Instant) -> Option<Bytes> {
         let again = self.again();
         let mut packets: Vec<Box<dyn Rtcp>> = Vec::new();
         for stream in &mut self.streams {

@@ -34,13 +34,13 @@ pub(in crate::bench) struct Screen {
 
 impl Screen {
     /// A file or a pipe.
-    pub const PLAIN: Self = Self {
+    pub(crate) const PLAIN: Self = Self {
         colours: false,
         columns: 100,
     };
 
     /// Standard output, as wide as it is. `NO_COLOR` is heeded.
-    pub fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         use std::io::IsTerminal;
         let out = std::io::stdout();
         if !out.is_terminal() {

@@ -43,7 +43,12 @@ pub(super) struct Report {
 
 impl Report {
     /// Of a run that has measured nothing yet, and ends now.
-    pub fn new(settings: &Settings, machine: Machine, notes: Vec<String>, began: Instant) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        machine: Machine,
+        notes: Vec<String>,
+        began: Instant,
+    ) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             machine,
@@ -77,7 +82,7 @@ pub(super) struct RunConditions {
 }
 
 impl RunConditions {
-    pub fn of(settings: &Settings) -> Self {
+    pub(super) fn of(settings: &Settings) -> Self {
         Self {
             command: command(std::env::args()),
             seed: settings.seed,
@@ -135,7 +140,7 @@ pub(super) struct ScenarioResult {
 
 impl ScenarioResult {
     /// In words.
-    pub fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         format!(
             "{}, {:.1} Mbit/s in {} frames per second",
             self.scenario.title(),
@@ -144,7 +149,7 @@ impl ScenarioResult {
         )
     }
 
-    pub fn arm(&self, arm: Arm) -> Option<&ArmResult> {
+    pub(super) fn arm(&self, arm: Arm) -> Option<&ArmResult> {
         self.arms.iter().find(|result| result.arm == arm)
     }
 }
@@ -219,7 +224,7 @@ const STEPS: [(&str, &str); 11] = [
 ];
 
 impl ArmResult {
-    pub fn of(arm: Arm, turns: &[Turn]) -> Self {
+    pub(super) fn of(arm: Arm, turns: &[Turn]) -> Self {
         let kills: Vec<&Kill> = turns.iter().flat_map(|turn| &turn.kills).collect();
         let samples = || kills.iter().flat_map(|kill| &kill.samples);
         let mut gaps: Vec<f64> = samples().filter_map(|sample| sample.gap).map(ms).collect();

@@ -291,7 +291,7 @@ impl Run<'_> {
         if self.stop.is_asked() {
             return Ok(None);
         }
-        let seed = self.random.next();
+        let seed = self.random.draw();
         if self.settings.browsers.is_empty() {
             let native = native::Native::open(self.settings, strip, arm, seed)?;
             return Ok(Some(Box::new(native)));

@@ -43,7 +43,7 @@ pub(super) struct Native {
 }
 
 impl Native {
-    pub fn open(
+    pub(super) fn open(
         settings: &Settings,
         strip: &Strip,
         arm: Arm,
@@ -76,7 +76,7 @@ impl Native {
                 arm,
                 &target,
                 camera,
-                random.next(),
+                random.draw(),
             )?);
         }
         Ok(Self {

@@ -21,7 +21,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// `all`: kills, and the milliseconds that they will take at a guess.
-    pub fn new(all: (u64, u64)) -> Self {
+    pub(super) fn new(all: (u64, u64)) -> Self {
         let progress = Self {
             bar: std::io::stderr().is_terminal().then(|| {
                 let bar = ProgressBar::with_draw_target(Some(all.0), ProgressDrawTarget::stderr());
@@ -50,20 +50,20 @@ impl Progress {
     }
 
     /// What is being done now.
-    pub fn doing(&mut self, what: String) {
+    pub(super) fn doing(&mut self, what: String) {
         self.what = what;
         self.show(false);
     }
 
     /// More has to be done than was known.
-    pub fn more(&mut self, kills: u64, ms: u64) {
+    pub(super) fn more(&mut self, kills: u64, ms: u64) {
         self.all.0 += kills;
         self.all.1 += ms;
         self.show(false);
     }
 
     /// One more kill is done.
-    pub fn done(&mut self, ms: u64) {
+    pub(super) fn done(&mut self, ms: u64) {
         self.done.0 += 1;
         self.done.1 += ms;
         self.show(true);
@@ -85,7 +85,7 @@ impl Progress {
         }
     }
 
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }

@@ -37,7 +37,7 @@ pub(super) struct Real {
 
 impl Real {
     /// Opens the browser, publishes and watches; `None` where the run was asked to end meanwhile.
-    pub fn open(
+    pub(super) fn open(
         settings: &Settings,
         browser: Browser,
         rtt: u64,

@@ -73,12 +73,12 @@ impl Point {
     }
 
     /// The median of the readings.
-    pub fn typical(&self) -> Option<f64> {
+    pub(crate) fn typical(&self) -> Option<f64> {
         Summary::of(self.overs()).map(|all| all.median)
     }
 
     /// How many readings are beyond a limit.
-    pub fn beyond(&self, limit: f64) -> usize {
+    pub(crate) fn beyond(&self, limit: f64) -> usize {
         self.overs().filter(|over| *over > limit).count()
     }
 
@@ -105,7 +105,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// In words. `arms`: there are several.
-    pub fn title(&self, arms: bool) -> String {
+    pub(crate) fn title(&self, arms: bool) -> String {
         let arm = if arms {
             format!("{} ", self.arm.name())
         } else {
@@ -114,16 +114,16 @@ impl Row {
         format!("{arm}{} {} ms", self.client.name(), self.rtt_ms)
     }
 
-    pub fn limit(&self, aim: Aim) -> f64 {
+    pub(crate) fn limit(&self, aim: Aim) -> f64 {
         aim.limit(self.calm_ms, self.rtt_ms)
     }
 
-    pub fn point(&self, down: u64) -> Option<&Point> {
+    pub(crate) fn point(&self, down: u64) -> Option<&Point> {
         self.points.iter().find(|point| point.down_ms == down)
     }
 
     /// Adds a reading.
-    pub fn take(&mut self, down: u64, reading: Reading) {
+    pub(crate) fn take(&mut self, down: u64, reading: Reading) {
         match self
             .points
             .binary_search_by_key(&down, |point| point.down_ms)
@@ -140,13 +140,13 @@ impl Row {
     }
 
     /// Down times with a reading beyond the limit for the worst.
-    pub fn beyond(&self) -> Vec<u64> {
+    pub(crate) fn beyond(&self) -> Vec<u64> {
         let limit = self.limit(WORST);
         let beyond = self.points.iter().filter(|point| point.beyond(limit) > 0);
         beyond.map(|point| point.down_ms).collect()
     }
 
-    pub fn summary(&self) -> Option<RowSummary> {
+    pub(crate) fn summary(&self) -> Option<RowSummary> {
         let first = self.points.iter().filter_map(|point| point.overs().next());
         let all = self.points.iter().flat_map(Point::overs);
         let limit = self.limit(WORST);
@@ -207,7 +207,7 @@ pub(crate) struct RowSummary {
 
 impl RowSummary {
     /// How it compares with the aim, in a word or two.
-    pub fn verdict(&self) -> &'static str {
+    pub(crate) fn verdict(&self) -> &'static str {
         match (self.median_met, self.worst_met) {
             (true, true) if self.points_beyond == 0 => "met",
             (true, true) => "met but for hiccups",
@@ -236,7 +236,7 @@ pub(crate) struct Named {
 
 impl Named {
     /// Whether what was seen is there again: "3 of 3".
-    pub fn repeated(&self) -> String {
+    pub(crate) fn repeated(&self) -> String {
         match (self.beyond, self.over_ms.len()) {
             (0, _) => "within".to_owned(),
             (_, 1) => "not measured again".to_owned(),
@@ -277,7 +277,7 @@ pub(crate) struct RowResult {
 
 impl SweepResult {
     /// `rows` in the order in which they are shown.
-    pub fn of(
+    pub(crate) fn of(
         grid: Grid,
         seed: u64,
         rows: Vec<Row>,
@@ -309,7 +309,7 @@ impl SweepResult {
     }
 
     /// More than one arm was measured.
-    pub fn has_arms(&self) -> bool {
+    pub(crate) fn has_arms(&self) -> bool {
         self.rows
             .iter()
             .any(|one| one.row.arm != self.rows[0].row.arm)

@@ -63,7 +63,7 @@ impl<T> Attempt<T> {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn put(
+    pub(super) fn put(
         &mut self,
         data: &[u8],
         may_grow: bool,
@@ -107,16 +107,16 @@ impl<T> Attempt<T> {
     }
 
     /// The randoms of the attempts before, the latest last.
-    pub fn over(&self) -> impl Iterator<Item = [u8; 32]> {
+    pub(super) fn over(&self) -> impl Iterator<Item = [u8; 32]> {
         self.over.iter().map(|(_, random)| *random)
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.datagrams.len()
     }
 
     /// All that waits, in order of arrival.
-    pub fn into_datagrams(self) -> impl Iterator<Item = T> {
+    pub(super) fn into_datagrams(self) -> impl Iterator<Item = T> {
         self.datagrams.into_iter().map(|kept| kept.datagram)
     }
 }

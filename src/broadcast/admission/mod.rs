@@ -45,7 +45,7 @@ pub(super) struct Admission {
 
 impl Admission {
     /// Since when a handshake waits for its turn.
-    pub fn since(&self) -> Option<Instant> {
+    pub(super) fn since(&self) -> Option<Instant> {
         self.queue.since()
     }
 }

@@ -31,7 +31,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn put(
+    pub(super) fn put(
         &mut self,
         now: Instant,
         role: Role,
@@ -56,7 +56,9 @@ impl Queue {
     }
 
     /// Takes the next address with all that it has sent.
-    pub fn next(&mut self) -> Option<(SocketAddr, impl Iterator<Item = ForHandshake> + use<>)> {
+    pub(super) fn next(
+        &mut self,
+    ) -> Option<(SocketAddr, impl Iterator<Item = ForHandshake> + use<>)> {
         let from = self
             .publishers
             .pop_front()
@@ -69,7 +71,7 @@ impl Queue {
     }
 
     /// Since when somebody waits.
-    pub fn since(&self) -> Option<Instant> {
+    pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
 }

@@ -43,8 +43,10 @@ fn ice(role: Role, n: u16) -> IceCredentials {
 fn record(role: Role, n: u16, port: Option<u16>) -> PeerRecord {
     let ice = ice(role, n);
     let offer = match role {
-        Role::Publisher => include_str!("../../sdp/testdata/chromium-156-publish.sdp"),
-        Role::Viewer => include_str!("../../sdp/testdata/chromium-156-watch.sdp"),
+        Role::Publisher => {
+            include_str!("../../../crates/sdp/src/testdata/chromium-156-publish.sdp")
+        }
+        Role::Viewer => include_str!("../../../crates/sdp/src/testdata/chromium-156-watch.sdp"),
     };
     let local = sdp::Local {
         ice: &ice,

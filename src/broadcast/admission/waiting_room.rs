@@ -42,7 +42,7 @@ impl WaitingRoom {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn keep_check(
+    pub(super) fn keep_check(
         &mut self,
         ufrag: Ufrag,
         from: SocketAddr,
@@ -81,7 +81,7 @@ impl WaitingRoom {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn keep_hello(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), NotKept> {
+    pub(super) fn keep_hello(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), NotKept> {
         let may_grow = self.waiting < MAX_WAITING;
         if !may_grow && !self.addresses.contains_key(&from) {
             return Err(NotKept::Full);
@@ -100,7 +100,7 @@ impl WaitingRoom {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub fn keep_media(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), NotKept> {
+    pub(super) fn keep_media(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), NotKept> {
         if self.waiting >= MAX_WAITING {
             return Err(NotKept::Full);
         }
@@ -114,21 +114,21 @@ impl WaitingRoom {
     }
 
     /// Takes out the checks that name this peer.
-    pub fn take_checks(&mut self, ufrag: &Ufrag) -> VecDeque<(SocketAddr, Bytes)> {
+    pub(super) fn take_checks(&mut self, ufrag: &Ufrag) -> VecDeque<(SocketAddr, Bytes)> {
         let checks = self.checks.remove(ufrag).unwrap_or_default();
         self.waiting -= checks.len();
         checks
     }
 
     /// Takes out what came from this address.
-    pub fn take(&mut self, from: SocketAddr) -> Option<Waiting> {
+    pub(super) fn take(&mut self, from: SocketAddr) -> Option<Waiting> {
         let waiting = self.addresses.remove(&from)?;
         self.waiting -= waiting.hello.len() + waiting.media.len();
         Some(waiting)
     }
 
     /// How many datagrams wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.waiting
     }
 }

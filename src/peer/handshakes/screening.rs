@@ -30,7 +30,7 @@ impl Handshakes {
     /// handed to [`Handshakes::handle`], now or when its turn comes. A ClientHello that should show
     /// a cookie first is asked for one, in `out`. `is_expected` knows the certificates that may
     /// come from this address.
-    pub fn screen<'a>(
+    pub(crate) fn screen<'a>(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -146,7 +146,7 @@ impl Handshakes {
     }
 
     /// ClientHellos with these randoms were followed by another one.
-    pub fn overtake(&mut self, randoms: impl IntoIterator<Item = [u8; 32]>) {
+    pub(crate) fn overtake(&mut self, randoms: impl IntoIterator<Item = [u8; 32]>) {
         for random in randoms {
             if self.overtaken.iter().all(|(known, _)| *known != random) {
                 self.overtaken.push((random, 0));
@@ -158,7 +158,7 @@ impl Handshakes {
 
     /// ClientHellos of several attempts have come before this address was known, in an order that
     /// does not tell the latest: the next one shows a cookie.
-    pub fn doubt(&mut self) {
+    pub(crate) fn doubt(&mut self) {
         self.doubtful = true;
     }
 }

@@ -47,7 +47,7 @@ const CLOCK_TOLERANCE: u64 = 86_400;
 
 impl Look {
     /// Looks at an age file.
-    pub fn at_file(
+    pub(super) fn at_file(
         &self,
         report: &mut Report,
         path: &str,
@@ -89,7 +89,7 @@ impl Look {
     }
 
     /// Looks at a plaintext.
-    pub fn at_plaintext(
+    pub(super) fn at_plaintext(
         &self,
         report: &mut Report,
         path: &str,

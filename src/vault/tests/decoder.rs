@@ -36,7 +36,7 @@ fn under(sdp: &str, certificate: &[u8; 32]) -> String {
 /// Offers of real browsers, which are in the tree as test data.
 #[test]
 fn they_agree_on_the_offers_of_real_browsers() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sdp/testdata");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/sdp/src/testdata");
     let Ok(entries) = std::fs::read_dir(&folder) else {
         println!("skipped: no {}", folder.display());
         return;

@@ -10,7 +10,7 @@ use super::{
     Answer, Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address,
     fingerprint, negotiated,
 };
-use crate::ids::Role;
+use rekindle_ids::Role;
 
 /// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing
 /// of its channel.

@@ -1,5 +1,7 @@
 //! What peers are called by, and what they do: the words that the layers share. They are persisted
 //! as `vault::record` says.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
 
 use std::fmt;
 

@@ -32,7 +32,7 @@ pub(super) struct Attributes<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Attributes<'a> {
     /// All values of an attribute, in order.
-    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(n, _)| *n == name)
@@ -40,15 +40,15 @@ impl<'a> Attributes<'a> {
     }
 
     /// The first value of an attribute.
-    pub fn first(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn first(&self, name: &str) -> Option<&'a str> {
         self.all(name).next()
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.first(name).is_some()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().copied()
     }
 }
@@ -58,7 +58,7 @@ impl<'a> Description<'a> {
     ///
     /// # Errors
     /// [`SdpError::Malformed`] for a line that is none, [`SdpError::TooManySections`].
-    pub fn parse(text: &'a str) -> Result<Self, SdpError> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, SdpError> {
         let mut description = Self {
             session: Attributes::default(),
             media: Vec::new(),
@@ -109,7 +109,7 @@ impl<'a> Description<'a> {
     }
 
     /// A section's attribute, or else the session's, which is its default.
-    pub fn effective(&self, section: &Section<'a>, name: &str) -> Option<&'a str> {
+    pub(super) fn effective(&self, section: &Section<'a>, name: &str) -> Option<&'a str> {
         section
             .attributes
             .first(name)

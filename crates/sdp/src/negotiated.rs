@@ -4,7 +4,7 @@ use super::codecs::{self, CodecLine};
 use super::lines::{Attributes, Description, Section};
 use super::offer::Offer;
 use super::{Media, Negotiated, Payload, SdpError, Setup, Ssrc, address, extensions, fingerprint};
-use crate::ids::Role;
+use rekindle_ids::Role;
 
 /// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile
 /// offer small.
@@ -15,8 +15,7 @@ const MAX_STREAMS: usize = 8;
 ///
 /// # Errors
 /// An [`SdpError`] with the cause.
-#[cfg(feature = "bench")]
-pub(crate) fn agreed(role: Role, offer: &str, answer: &str) -> Result<Vec<Media>, SdpError> {
+pub fn agreed(role: Role, offer: &str, answer: &str) -> Result<Vec<Media>, SdpError> {
     media(
         role,
         &Offer::read(role, offer)?,

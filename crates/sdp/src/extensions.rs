@@ -15,7 +15,7 @@ pub(super) enum Extension {
 }
 
 impl Extension {
-    pub const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Mid,
         Self::TransportCc,
         Self::AbsSendTime,
@@ -24,7 +24,7 @@ impl Extension {
         Self::DependencyDescriptor,
     ];
 
-    pub fn uri(self) -> &'static str {
+    pub(super) fn uri(self) -> &'static str {
         match self {
             Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
             Self::TransportCc => {

@@ -2,7 +2,7 @@
 
 use super::lines::{Description, Section};
 use super::{Fingerprint, Kind, SdpError, Setup, fingerprint};
-use crate::ids::Role;
+use rekindle_ids::Role;
 
 /// An offer that holds: its chosen sections share one transport with one certificate.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl<'a> Offer<'a> {
     ///
     /// # Errors
     /// An [`SdpError`] with the cause.
-    pub fn read(role: Role, text: &'a str) -> Result<Self, SdpError> {
+    pub(super) fn read(role: Role, text: &'a str) -> Result<Self, SdpError> {
         let description = Description::parse(text)?;
         let bundle = bundle(&description);
         check_mids(&description)?;
@@ -50,7 +50,7 @@ impl<'a> Offer<'a> {
         })
     }
 
-    pub fn section(&self, chosen: &Chosen<'a>) -> &Section<'a> {
+    pub(super) fn section(&self, chosen: &Chosen<'a>) -> &Section<'a> {
         &self.description.media[chosen.index]
     }
 }

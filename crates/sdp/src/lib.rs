@@ -11,6 +11,10 @@
 //!   forwards.
 //! - `answer`: choosing and writing. `negotiated`: reading both texts back, also after a restart.
 //! - `address`: the one line that the record adds to an offer.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
+// The core asks for neither time nor randomness. Its tests do.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod address;
 mod answer;
@@ -28,14 +32,13 @@ mod tests;
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::ids::IceCredentials;
+use rekindle_ids::IceCredentials;
 
 pub use address::{recorded_address, with_address};
 pub use answer::answer;
 pub use codec::Codec;
 pub use error::SdpError;
-#[cfg(feature = "bench")]
-pub(crate) use negotiated::agreed;
+pub use negotiated::agreed;
 pub use negotiated::{answer_certificate, negotiated};
 
 /// Whether an offer was made by a page that renews its keys after a restart: it says so with

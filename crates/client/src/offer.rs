@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rekindle::ids::Role;
+use rekindle_ids::Role;
 
 /// What an offer is made of.
 #[derive(Debug, Clone)]

@@ -9,10 +9,10 @@ impl Random {
 
     /// A generator of its own, for one purpose.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.draw())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,12 +21,12 @@ impl Random {
     }
 
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.draw() % n
     }
 
     /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
-        ((self.next() >> 11) as f64 / (1_u64 << 53) as f64) < probability
+        ((self.draw() >> 11) as f64 / (1_u64 << 53) as f64) < probability
     }
 
     /// Letters and digits, as ICE credentials are made of.
@@ -39,6 +39,6 @@ impl Random {
     }
 
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        std::array::from_fn(|_| self.next() as u8)
+        std::array::from_fn(|_| self.draw() as u8)
     }
 }

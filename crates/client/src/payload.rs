@@ -1,7 +1,7 @@
 //! RTP payloads that no decoder ever sees: enough of each codec's first bytes to be taken for what
 //! they are, and an index by which every packet can be told from all others.
 
-use rekindle::sdp::Codec;
+use rekindle_sdp::Codec;
 
 /// Bytes before the filling: the codec's two and the index.
 pub const HEAD: usize = 10;

@@ -4,7 +4,7 @@ mod foreign;
 mod hostile;
 
 use super::*;
-use crate::ids::{IcePassword, Role, Ufrag};
+use rekindle_ids::{IcePassword, Role, Ufrag};
 
 macro_rules! fixtures {
     ($($name:ident = $file:literal;)*) => {
