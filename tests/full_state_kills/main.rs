@@ -303,7 +303,7 @@ fn killed_at_any_moment_no_two_packets_share_a_key_and_an_index() {
     let mut broadcast = Broadcast::new(0xa4b1);
     let mut random = Random::new(0xa4b1);
     for _ in 0..60 {
-        let after = Duration::from_micros(random.next() % 900_000);
+        let after = Duration::from_micros(random.draw() % 900_000);
         broadcast.boot(Orders {
             killed_after: Some(after),
             ..Orders::default()
