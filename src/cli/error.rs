@@ -40,8 +40,7 @@ pub(super) enum CliError {
     NobodyGuards { http: SocketAddr },
     #[error(
         "this build has no code for full-state mode, which keeps session keys on disk; leave \
-         --mode out, or build with \
-         `--features full-state`"
+         --mode out, or build with `--features full-state`"
     )]
     NoFullState,
     #[error(transparent)]

@@ -99,8 +99,7 @@ fn listen(
             if let Some(given) = given.filter(|given| !given.may_be(passed)) {
                 warnings.push(format!(
                     "{option} = {given} is not used: the service manager has passed a socket, \
-                     which is at {passed}; change its socket unit, or leave \
-                     the option out"
+                     which is at {passed}; change its socket unit, or leave the option out"
                 ));
             }
             Ok(passed)
@@ -305,8 +304,7 @@ fn token(
             if chosen.text_from == Source::Flag {
                 warnings.push(format!(
                     "the {what} is on the command line, where every user of this machine can read \
-                     it; prefer a file or the \
-                     environment"
+                     it; prefer a file or the environment"
                 ));
             }
             Token::new(text.expose_secret()).map_err(refused)?

@@ -95,9 +95,8 @@ impl RekeyArgs {
                 if matches!(*error, NotRekeyed::Vault(VaultError::InUse(_))) {
                     eprintln!(
                         "A server that runs takes a changed key file on SIGHUP: put the new \
-                         identity in front of its key \
-                         file, send the signal, and remove the old identity when `rekindle audit` \
-                         shows no file under it."
+                         identity in front of its key file, send the signal, and remove the old \
+                         identity when `rekindle audit` shows no file under it."
                     );
                 }
                 ExitCode::from(2)

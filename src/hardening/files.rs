@@ -55,10 +55,9 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     }
     let status = rules.restrict_self().map_err(refused)?;
     match (status.ruleset, status.landlock) {
-        (RulesetStatus::FullyEnforced, _) => report.held(
-            "no files but the vault's, no TCP \
-             connections (Landlock)",
-        ),
+        (RulesetStatus::FullyEnforced, _) => {
+            report.held("no files but the vault's, no TCP connections (Landlock)")
+        }
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
             // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes
             // calls that the filter forbids.

@@ -23,10 +23,9 @@ use super::whip;
 /// The page loads its own scripts and styles only, talks to its own server only, and is framed by
 /// nobody.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                                       img-src 'self'; \
-     connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'; \
-     require-trusted-types-for 'script'";
+                                       img-src 'self'; connect-src 'self'; media-src 'self' blob:; \
+                                       base-uri 'none'; form-action 'none'; frame-ancestors \
+                                       'none'; require-trusted-types-for 'script'";
 const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), \
                                   autoplay=(self), \
      fullscreen=(self), picture-in-picture=(self), geolocation=(), payment=(), usb=()";
@@ -128,9 +127,8 @@ fn is_this_machine(host: &str) -> bool {
 
 fn foreign_request() -> Problem {
     let detail = "This server has no publish token, so it answers only pages of this machine, \
-                  under localhost or an \
-                  IP address. Give it --publish-token-file, or --open, to let other pages and \
-                  names in.";
+                  under localhost or an IP address. Give it --publish-token-file, or --open, to \
+                  let other pages and names in.";
     Problem::new(
         StatusCode::FORBIDDEN,
         "foreign",

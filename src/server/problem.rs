@@ -72,8 +72,7 @@ impl Problem {
 
     pub(super) fn channel_name() -> Self {
         let detail = "A channel's name has 1 to 64 characters out of A-Z, a-z, 0-9, - _ and ., in \
-                      parts between slashes, none of \
-                      which begins with a dot.";
+                      parts between slashes, none of which begins with a dot.";
         Self::new(
             StatusCode::BAD_REQUEST,
             "channel-name",

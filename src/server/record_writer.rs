@@ -303,26 +303,15 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::time::Instant;
 
+    use super::super::sessions::tests::{place, record};
     use super::*;
-    use crate::ids::{IceCredentials, IcePassword, Role};
+    use crate::ids::Role;
 
     fn started(sessions: &Sessions, ufrag: &Ufrag) {
-        let record = PeerRecord {
-            role: Role::Viewer,
-            channel: "c".to_owned(),
-            ice: IceCredentials {
-                ufrag: ufrag.clone(),
-                pwd: IcePassword::new("p".repeat(32)),
-            },
-            offer: "v=0\r\n".to_owned(),
-            answer: "v=0\r\n".to_owned(),
-            joined_at: 0,
-        };
-        let place = sessions.place(IpAddr::from([192, 0, 2, 1]));
-        sessions.start(Arc::new(record), [0; 32], place.expect("no limit"));
+        let record = record(Role::Viewer, ufrag.as_str());
+        sessions.start(record, [0; 32], place(sessions));
     }
 
     #[test]

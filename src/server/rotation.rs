@@ -21,16 +21,14 @@ enum NotTaken {
     /// within.
     #[error(
         "{0}. A file that takes the key file's place can be read only if the key file has a folder \
-         of its own; write the \
-         new identity into the file that is there, or start the server anew"
+         of its own; write the new identity into the file that is there, or start the server anew"
     )]
     OutOfReach(KeyError),
     #[error(transparent)]
     Key(KeyError),
     #[error(
         "it holds no identity that opens the vault: put the new identity in front of the old one, \
-         and take the old one \
-         out only when no file is under it any more (`rekindle audit` tells)"
+         and take the old one out only when no file is under it any more (`rekindle audit` tells)"
     )]
     WrongKey,
     #[error(
@@ -79,10 +77,9 @@ fn take_tokens(app: &App) {
             }
             Err(error) => tracing::warn!(
                 "the {what} token was not taken, and the old one stays: {error}. Write the new one \
-                 into the file that was there at the \
-                 start and send SIGHUP again; another file in its place can be read only in a \
-                 folder that holds nothing but \
-                 the key file and token files"
+                 into the file that was there at the start and send SIGHUP again; another file in \
+                 its place can be read only in a folder that holds nothing but the key file and \
+                 token files"
             ),
         }
     }

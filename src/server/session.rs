@@ -76,9 +76,8 @@ pub(super) async fn end(
 /// ICE restarts are to be had.
 pub(super) async fn other_method() -> Problem {
     let detail = "A session can be ended by DELETE. The server is ICE-lite: it needs no candidates \
-                  of the client's, and \
-                  after a network change the client is found by its next check, so there is \
-                  nothing to PATCH.";
+                  of the client's, and after a network change the client is found by its next \
+                  check, so there is nothing to PATCH.";
     Problem::method("DELETE, OPTIONS", detail)
 }
 

@@ -460,4 +460,4 @@ fn number(record: &PeerRecord) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

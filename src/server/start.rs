@@ -247,8 +247,7 @@ fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
         Rotated::TooMany => tracing::warn!(
             earlier = opened.earlier.len(),
             "no new certificate was made: as many earlier ones as there may be are still in use; \
-             try again when their \
-             peers have left"
+             try again when their peers have left"
         ),
     }
     Ok(())

@@ -320,8 +320,7 @@ fn too_often(wait: Duration) -> Problem {
 
 fn too_many() -> Problem {
     let detail = "This address has as many sessions as the server lets one address have. Those \
-                  that are here go on; end one, \
-                  or try again later.";
+                  that are here go on; end one, or try again later.";
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "too-many-sessions",
@@ -409,8 +408,7 @@ fn not_saved(error: VaultError) -> Problem {
         // the client could mend, and it may pass.
         VaultError::Io { .. } => {
             let detail = "The server cannot take new peers, because it cannot write to its disk; \
-                          its log says why. Those that are \
-                          here go on.";
+                          its log says why. Those that are here go on.";
             let title = "The server cannot take new peers";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk", title, detail).retry_after(10)
         }

@@ -98,8 +98,7 @@ impl Supervisor {
                         } else if !status.success() {
                             tracing::error!(
                                 "the program {} does not say its version ({}), so the server goes \
-                                 on; put a working one there, and \
-                                 send SIGHUP again",
+                                 on; put a working one there, and send SIGHUP again",
                                 self.program.path.display(), super::child::words(status)
                             );
                         }
@@ -112,8 +111,7 @@ impl Supervisor {
                     Ok(child) => probe = Some((child, Instant::now())),
                     Err(error) => tracing::error!(
                         "the program {} cannot be started ({error}), so the server goes on; put a \
-                         working one there, and send SIGHUP \
-                         again",
+                         working one there, and send SIGHUP again",
                         self.program.path.display()
                     ),
                 },

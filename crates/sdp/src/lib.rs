@@ -38,8 +38,7 @@ pub use address::{recorded_address, with_address};
 pub use answer::answer;
 pub use codec::Codec;
 pub use error::SdpError;
-pub use negotiated::agreed;
-pub use negotiated::{answer_certificate, negotiated};
+pub use negotiated::{agreed, answer_certificate, negotiated};
 
 /// Whether an offer was made by a page that renews its keys after a restart: it says so with
 /// `a=tool:rekindle` (RFC 8866 §6.4) before its first m-section. Whoever does not say it may do it

@@ -204,8 +204,7 @@ fn browsers(page: &mut String, result: &BrowserResult) {
     let _ = write!(
         page,
         "<section><h2>{}: largest gap between shown frames</h2><p>{}. Round trip {} ms, loss {} %, \
-         down for {} ms; {:.0} ms without a \
-         restart.</p>",
+         down for {} ms; {:.0} ms without a restart.</p>",
         result.browser.name(),
         escape(&result.version),
         result.conditions.rtt.as_millis(),
@@ -278,21 +277,19 @@ fn conditions(page: &mut String, report: &Report) {
     if !report.scenarios.is_empty() || report.sweep.as_ref().is_some_and(native) {
         page.push_str(
             "<p>Native clients join by WHIP and WHEP: ICE, DTLS and SRTP of their own, no decoder. \
-             They authenticate every packet, ask \
-             again for what is missing, and follow the event stream as the page does. A gap lasts \
-             from the last authentic packet of the \
-             old process to the first of the new one. The arms take turns within one run. Delay \
-             and loss act between clients and \
-             server, in both directions, on HTTP too (delay only).</p>",
+             They authenticate every packet, ask again for what is missing, and follow the event \
+             stream as the page does. A gap lasts from the last authentic packet of the old \
+             process to the first of the new one. The arms take turns within one run. Delay and \
+             loss act between clients and server, in both directions, on HTTP too (delay \
+             only).</p>",
         );
     }
     if !report.scenarios.is_empty() {
         page.push_str(
             "<p>A video packet counts as lost if it has not come by the end of the measurement, by \
-             retransmission or otherwise. Disk \
-             changes are what the kernel tells of the state folder, the only place that the \
-             server's sandbox lets it write to: files \
-             made, written, renamed or removed.</p>",
+             retransmission or otherwise. Disk changes are what the kernel tells of the state \
+             folder, the only place that the server's sandbox lets it write to: files made, \
+             written, renamed or removed.</p>",
         );
     }
     page.push_str("<dl>");

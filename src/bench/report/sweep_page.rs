@@ -19,10 +19,9 @@ pub(super) fn section(page: &mut String, sweep: &SweepResult) {
     let _ = write!(
         page,
         "<section><h2>Down for {} to {} ms, in steps of {} ms</h2><p>How long a viewer was without \
-         media beyond the time that the server was \
-         down, in milliseconds, over {} kills. {} The same ones went through all kills of a round \
-         trip; media was not kept back (cushion {} ms). \
-         Order: {}.</p>",
+         media beyond the time that the server was down, in milliseconds, over {} kills. {} The \
+         same ones went through all kills of a round trip; media was not kept back (cushion {} \
+         ms). Order: {}.</p>",
         sweep.grid.from,
         sweep.grid.to,
         sweep.grid.step,

@@ -27,7 +27,7 @@ fn greeting() -> Greeting<'static> {
     }
 }
 
-fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
+pub(in crate::server) fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
     Arc::new(PeerRecord {
         role,
         channel: "c".to_owned(),
@@ -41,7 +41,7 @@ fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
     })
 }
 
-fn place(sessions: &Sessions) -> Place {
+pub(in crate::server) fn place(sessions: &Sessions) -> Place {
     sessions
         .place(IpAddr::from([192, 0, 2, 1]))
         .expect("no limit")
