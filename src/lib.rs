@@ -8,14 +8,11 @@
 //!   no peer.
 //! - [`server`]: HTTP (WHIP, WHEP, events, page, health), start and shutdown.
 //! - [`net`]: the UDP socket and the loop that drives the sans-IO core.
-//! - [`broadcast`]: channels, forwarding, packet history, RTCP. Told the time, never asks.
-//! - [`peer`]: one browser: ICE-lite, DTLS, SRTP. Told the time, never asks.
+//! - [`broadcast`] and [`peer`]: the core, a crate of its own without I/O.
 //! - [`sdp`]: reads offers, writes answers. Pure functions.
 //! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
 //! - [`service`]: what a service manager hands over, and what it is told.
 //! - [`ids`]: the names of peers and their roles, which all of these share.
-//! - `full_state` (only with the feature of that name): the reference mode, which keeps session
-//!   keys. All of it lies in one folder.
 //! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -33,26 +30,14 @@ compile_error!("`rekindle_kill_points` needs the feature `full-state`");
 
 #[cfg(feature = "bench")]
 pub mod bench;
-// The core asks for neither time nor randomness. Its tests do.
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod broadcast;
-#[cfg(rekindle_canary)]
-mod canary;
 pub mod cli;
-#[cfg(feature = "full-state")]
-pub mod full_state;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
 pub mod hardening;
 pub mod net;
-#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
-pub mod peer;
-mod secret_file;
 pub mod server;
 pub mod service;
-mod stack;
 pub mod supervise;
-pub mod vault;
 
+pub use rekindle_core::{broadcast, peer};
 pub use rekindle_ids as ids;
 pub use rekindle_sdp as sdp;
+pub use rekindle_vault as vault;

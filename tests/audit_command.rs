@@ -2,8 +2,6 @@
 //! and what is hidden, colour.
 
 mod running;
-#[path = "schema/mod.rs"]
-mod schema;
 
 use std::fs;
 use std::io::Write;
@@ -57,7 +55,7 @@ impl Scene {
     fn report(&self) -> (Option<i32>, Value) {
         let audited = self.audit(&[STATE, "--key-file", KEY, "--json"]);
         let report = serde_json::from_slice(&audited.stdout).expect("JSON");
-        schema::must_fit(&report);
+        rekindle_testing::schema::must_fit(&report);
         (audited.status.code(), report)
     }
 

@@ -14,7 +14,6 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use live::{broadcast, run_for};
-use running::agreement::must_agree;
 use running::{Server, output, rekindle, said};
 use serde_json::Value;
 
@@ -125,7 +124,8 @@ fn every_byte_that_a_full_state_server_keeps_is_accounted_for_and_fails_the_audi
     }
     assert_eq!(keys, 4, "of two peers, one for each direction");
     assert!(ceilings >= 2, "of what the viewer is sent");
-    must_agree(&report, &path.join(KEY), &path.join("rekindle-state"));
+    let (key, vault) = (path.join(KEY), path.join("rekindle-state"));
+    rekindle_testing::agreement::must_agree(&report, &key, &vault, cfg!(feature = "full-state"));
 
     // One by one, sealed and as the stock program decrypts them.
     for file in report["files"].as_array().expect("a list") {

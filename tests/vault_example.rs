@@ -1,9 +1,6 @@
 //! The worked example of `threat-model/persisted-format.md` is a real vault, in
 //! `threat-model/example/`. What the document shows of it must be what the programs say.
 
-#[path = "schema/mod.rs"]
-mod schema;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -213,11 +210,11 @@ fn the_schema_of_the_json_report_refuses_what_is_not_in_it() {
     };
     let report = audit(&options, &mut &b""[..], now()).expect("could look");
     let good = serde_json::to_value(&report).expect("JSON");
-    schema::must_fit(&good);
+    rekindle_testing::schema::must_fit(&good);
     let spoiled = |spoil: &dyn Fn(&mut serde_json::Value)| {
         let mut report = good.clone();
         spoil(&mut report);
-        schema::faults(&schema::schema(), &report)
+        rekindle_testing::schema::faults(&rekindle_testing::schema::schema(), &report)
     };
     assert_eq!(
         spoiled(&|r| r["more"] = 1.into()),
@@ -280,12 +277,12 @@ fn the_document_describes_the_json_report() {
     write_json(&report, &mut text).expect("written");
     let mut found = Vec::new();
     let report = serde_json::from_slice(&text).expect("JSON");
-    schema::must_fit(&report);
+    rekindle_testing::schema::must_fit(&report);
     names(&report, &mut found);
     assert!(found.len() > 50);
     // What this report does not have, but another might: also every value that is one of a few.
     let mut possible = Vec::new();
-    enumerated(&schema::schema(), &mut possible);
+    enumerated(&rekindle_testing::schema::schema(), &mut possible);
     assert!(possible.len() > 50);
     found.extend(possible);
     let document = fs::read_to_string(root().join("persisted-format.md")).expect("the document");

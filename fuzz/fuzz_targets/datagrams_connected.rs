@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle::fuzzing::datagrams_connected(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle_core::fuzzing::datagrams_connected(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle::fuzzing::http(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle::server::fuzzing::http(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle::fuzzing::key_file(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle_vault::fuzzing::key_file(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle::fuzzing::sdp(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rekindle_sdp::fuzzing::sdp(data));

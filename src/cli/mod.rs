@@ -106,9 +106,9 @@ fn serve(
     hardened: &hardening::Report,
 ) -> Result<(), CliError> {
     #[cfg(rekindle_canary)]
-    crate::canary::start();
+    rekindle_core::canary::start();
     #[cfg(rekindle_kill_points)]
-    crate::full_state::kill_points::start();
+    rekindle_full_state::kill_points::start();
     let passed = service::take()?;
     let mut settings = settings::Settings::resolve(args, matches, passed)?;
     log::start(&settings.log)?;

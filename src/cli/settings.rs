@@ -10,7 +10,6 @@ use clap::parser::ValueSource;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::broadcast;
-use crate::secret_file;
 use crate::server::{self, Mode, Token};
 use crate::service::{Notifier, Passed};
 
@@ -336,7 +335,7 @@ fn readable_by_others(what: &str, path: &Path) -> String {
 }
 
 fn others_can_read(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| secret_file::is_exposed(path, &meta))
+    fs::metadata(path).is_ok_and(|meta| rekindle_secrets::is_exposed(path, &meta))
 }
 
 /// The addresses of these hosts.

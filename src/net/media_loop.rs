@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::mpsc as async_mpsc;
 
+use super::full_state::Writer;
 use super::resume::Loaded;
 use super::socket::{Answered, Socket};
 use super::timeline::Timeline;
-use super::{Notice, Task};
+use super::{Notice, Task, recorded};
 use crate::broadcast::{Broadcast, Routed};
 use crate::ids::Ufrag;
 use crate::peer::Transmit;
@@ -46,15 +47,14 @@ pub(super) struct Outbox {
 /// See the module.
 pub(super) struct MediaLoop {
     poll: Poll,
-    socket: Socket,
-    core: Broadcast,
+    pub(super) socket: Socket,
+    pub(super) core: Broadcast,
     inbox: Inbox,
     outbox: Outbox,
     /// Records that the core has taken, of which nobody has been told yet.
     resumed: Vec<Arc<PeerRecord>>,
     timeline: Option<Timeline>,
-    #[cfg(feature = "full-state")]
-    writer: Option<super::full_state::Writer>,
+    pub(super) writer: Writer,
 }
 
 impl MediaLoop {
@@ -77,19 +77,10 @@ impl MediaLoop {
                 outbox,
                 resumed: Vec::new(),
                 timeline: Timeline::new(),
-                #[cfg(feature = "full-state")]
-                writer: None,
+                writer: Writer::NONE,
             },
             waker,
         ))
-    }
-
-    /// Full-state mode: sessions are kept by this writer.
-    #[cfg(feature = "full-state")]
-    pub(super) fn keep_sessions(mut self, writer: super::full_state::Writer) -> Self {
-        self.core.keep_sessions();
-        self.writer = Some(writer);
-        self
     }
 
     /// Runs until it is told to stop, or the last [`super::Handle`] is gone.
@@ -133,11 +124,7 @@ impl MediaLoop {
                 let _ = self.outbox.demand.send(ufrag);
             }
             self.do_what_is_due(now, &mut out);
-            #[cfg(feature = "full-state")]
-            if let Some(writer) = &self.writer {
-                let socket = &self.socket;
-                writer.turn(now, &mut self.core, |peer| socket.source_of(peer), &mut out);
-            }
+            self.write_sessions(now, &mut out);
             self.send(now, &mut out);
             self.tell(now);
         }
@@ -146,23 +133,14 @@ impl MediaLoop {
     /// Hands the core what the thread that reads records has sent.
     fn take(&mut self, now: Instant, loaded: Loaded, out: &mut Vec<Transmit>) {
         match loaded {
-            #[cfg(feature = "full-state")]
-            Loaded::Counters(counters) => self.core.take_counters(counters),
-            Loaded::Record {
-                record,
-                #[cfg(feature = "full-state")]
-                session,
-            } => {
-                #[cfg(feature = "full-state")]
+            Loaded::Begun(counters) => self.take_counters(counters),
+            Loaded::Record { record, session } => {
                 if let Some(session) = session {
-                    self.core.bring_session(session);
+                    self.bring(session);
                 }
-                self.core.take_record(now, &record, out);
+                self.core.take_record(now, recorded(&record), out);
                 self.resumed.push(record);
-                #[cfg(feature = "full-state")]
-                while let Some((peer, local)) = self.core.poll_source() {
-                    self.socket.set_source(peer, local);
-                }
+                self.take_sources();
             }
             Loaded::Unreadable(ufrag) => self.core.skip_record(&ufrag),
             Loaded::All { unread, unusable } => {

@@ -1,7 +1,5 @@
 //! The UDP socket and the loop that drives the sans-IO core, in a thread of its own.
 
-#[cfg(feature = "full-state")]
-#[path = "../full_state/writer.rs"]
 mod full_state;
 mod media_loop;
 mod resume;
@@ -18,11 +16,11 @@ use std::time::Instant;
 use mio::Waker;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-use crate::broadcast::{self, Broadcast, Event, Join, Refusal, Snapshot};
+use crate::broadcast::{self, Broadcast, Event, Join, Recorded, Refusal, Snapshot};
 use crate::ids::{Role, Ufrag};
 use crate::peer::Identities;
 use crate::sdp::Source;
-use crate::vault::{PeerRecord, Reader, VaultError};
+use crate::vault::{PeerRecord, Reader, Vault, VaultError};
 
 /// What runs inside the loop, between two datagrams.
 type Task = Box<dyn FnOnce(&mut Broadcast, Instant) + Send>;
@@ -82,8 +80,7 @@ pub struct BindError {
 pub struct Bound {
     socket: socket::Socket,
     /// In full-state mode, where sessions are kept.
-    #[cfg(feature = "full-state")]
-    vault: Option<Arc<crate::vault::Vault>>,
+    vault: Option<Arc<Vault>>,
 }
 
 /// Binds the media port.
@@ -106,9 +103,19 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
     })?;
     Ok(Bound {
         socket,
-        #[cfg(feature = "full-state")]
         vault: None,
     })
+}
+
+/// What the core needs of a record.
+pub fn recorded(record: &PeerRecord) -> Recorded<'_> {
+    Recorded {
+        role: record.role,
+        channel: &record.channel,
+        ice: &record.ice,
+        offer: &record.offer,
+        answer: &record.answer,
+    }
 }
 
 impl Bound {
@@ -118,8 +125,7 @@ impl Bound {
     }
 
     /// Full-state mode: sessions are kept in this vault.
-    #[cfg(feature = "full-state")]
-    pub fn keep_sessions(&mut self, vault: Arc<crate::vault::Vault>) {
+    pub fn keep_sessions(&mut self, vault: Arc<Vault>) {
         self.vault = Some(vault);
     }
 
@@ -151,18 +157,11 @@ impl Bound {
             notices: notices.clone(),
             demand: demand.clone(),
         };
-        let (media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, outbox)?;
+        let (mut media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, outbox)?;
         let waker = Arc::new(waker);
-        #[cfg(feature = "full-state")]
-        let media = match &self.vault {
-            Some(vault) => {
-                media.keep_sessions(full_state::Writer::start(vault.clone(), waker.clone())?)
-            }
-            None => media,
-        };
+        media.keep_sessions(self.vault.clone(), &waker)?;
         let source = resume::Source {
             reader,
-            #[cfg(feature = "full-state")]
             vault: self.vault,
         };
         let handle = Handle {

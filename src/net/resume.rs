@@ -6,12 +6,10 @@ use std::time::Instant;
 use mio::Waker;
 use tokio::sync::mpsc as async_mpsc;
 
-#[cfg(feature = "full-state")]
-use super::full_state;
-use super::{Notice, timeline};
+use super::{Notice, full_state, timeline};
 use crate::broadcast::ReadingOrder;
 use crate::ids::Ufrag;
-use crate::vault::{PeerRecord, Reader, VaultError};
+use crate::vault::{PeerRecord, Reader, Vault, VaultError};
 
 /// What the reading thread sends to the loop.
 pub(super) enum Loaded {
@@ -19,15 +17,13 @@ pub(super) enum Loaded {
     Record {
         record: Arc<PeerRecord>,
         /// In full-state mode, the peer's session.
-        #[cfg(feature = "full-state")]
-        session: Option<Box<full_state::Resumed>>,
+        session: Option<full_state::Session>,
     },
     /// This peer's record is there and cannot be read. What is demanded and not there is told of
     /// nobody: a flood of made-up names costs the loop nothing more.
     Unreadable(Ufrag),
-    /// In full-state mode, before all records: the counters of the last process.
-    #[cfg(feature = "full-state")]
-    Counters(full_state::Counters),
+    /// Before all records: what full-state mode's last process has left besides.
+    Begun(full_state::Counters),
     /// There are no more.
     All {
         /// Records that the system would not read.
@@ -41,8 +37,7 @@ pub(super) enum Loaded {
 pub(super) struct Source {
     pub reader: Reader,
     /// In full-state mode, where sessions are kept.
-    #[cfg(feature = "full-state")]
-    pub vault: Option<Arc<crate::vault::Vault>>,
+    pub vault: Option<Arc<Vault>>,
 }
 
 /// Reads records until there are no more, in [`ReadingOrder`]. Dropping the reader wipes the
@@ -56,10 +51,7 @@ pub(super) fn load(
 ) {
     let started = Instant::now();
     let mut reader = source.reader;
-    #[cfg(feature = "full-state")]
-    let mut sessions = source
-        .vault
-        .map(|vault| full_state::Sessions::open(&reader, vault, loaded));
+    let mut sessions = full_state::Sessions::open(&reader, source.vault, loaded);
     let mut order = ReadingOrder::new(reader.names().cloned());
     let total = order.left();
     let (mut read, mut unread, mut unusable) = (0_usize, 0_usize, 0_usize);
@@ -70,15 +62,8 @@ pub(super) fn load(
             Ok(Some(record)) => {
                 read += 1;
                 let record = Arc::new(record);
-                #[cfg(feature = "full-state")]
-                let session = sessions
-                    .as_mut()
-                    .and_then(|sessions| sessions.take(&reader, &ufrag));
-                let next = Loaded::Record {
-                    record,
-                    #[cfg(feature = "full-state")]
-                    session: session.map(Box::new),
-                };
+                let session = sessions.take(&reader, &ufrag);
+                let next = Loaded::Record { record, session };
                 if loaded.send(next).is_err() {
                     return;
                 }
@@ -101,10 +86,7 @@ pub(super) fn load(
     }
     drop(reader);
     timeline::mark("records", Instant::now());
-    #[cfg(feature = "full-state")]
-    if let Some(sessions) = sessions {
-        sessions.finish();
-    }
+    sessions.finish();
     let _ = loaded.send(Loaded::All { unread, unusable });
     let _ = waker.wake();
     if total > 0 {

@@ -31,7 +31,7 @@ pub(super) struct Socket {
     metas: Vec<RecvMeta>,
     segments: Vec<u8>,
     /// Bound to all addresses: where each peer sends to, so that answers leave from there.
-    sources: Option<HashMap<SocketAddr, IpAddr>>,
+    pub(super) sources: Option<HashMap<SocketAddr, IpAddr>>,
     /// Datagrams that the kernel had no room for.
     pub dropped: u64,
 }
@@ -111,21 +111,6 @@ impl Socket {
         true
     }
 
-    /// The address of this machine that a peer sends to, as far as that is known and not the only
-    /// one.
-    #[cfg(feature = "full-state")]
-    pub(super) fn source_of(&self, peer: SocketAddr) -> Option<IpAddr> {
-        self.sources.as_ref()?.get(&peer).copied()
-    }
-
-    /// What is sent to this peer leaves from there.
-    #[cfg(feature = "full-state")]
-    pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
-        if let Some(sources) = &mut self.sources {
-            set_source(sources, peer, local);
-        }
-    }
-
     /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one
     /// system call. Order is kept within an address. Leaves `datagrams` empty.
     pub(super) fn send(&mut self, datagrams: &mut Vec<Transmit>) {
@@ -176,7 +161,11 @@ impl Socket {
     }
 }
 
-fn set_source(sources: &mut HashMap<SocketAddr, IpAddr>, peer: SocketAddr, local: IpAddr) {
+pub(super) fn set_source(
+    sources: &mut HashMap<SocketAddr, IpAddr>,
+    peer: SocketAddr,
+    local: IpAddr,
+) {
     if sources.len() >= MAX_LOCAL {
         sources.clear();
     }

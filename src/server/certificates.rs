@@ -131,8 +131,13 @@ impl Certificates {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
-    use crate::vault::fuzzing::identity;
+
+    fn identity() -> Identity {
+        Identity::generate(SystemTime::now()).expect("a certificate")
+    }
 
     fn ufrag() -> Ufrag {
         Ufrag::new("Vabcdefgh0123456").expect("a fragment")

@@ -151,3 +151,6 @@ pub fn http(data: &[u8]) {
         );
     });
 }
+
+#[cfg(test)]
+mod tests;

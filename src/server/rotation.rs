@@ -122,7 +122,6 @@ async fn take(app: &App, path: PathBuf) -> Result<(), NotTaken> {
         Ok((recipient, outcome))
     });
     let (recipient, outcome) = task.await.map_err(|_| NotTaken::Stopping)??;
-    #[cfg(feature = "full-state")]
     app.net
         .rewrite_sessions()
         .await

@@ -97,10 +97,6 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     };
     let listener = listen::adopt(ports.http).map_err(http)?;
     let http = listener.local_addr().map_err(http)?;
-    #[cfg_attr(
-        not(feature = "full-state"),
-        expect(unused_mut, reason = "full-state mode has something to tell it")
-    )]
     let mut bound = net::adopt(ports.media)?;
     let media = bound.local();
     timeline::mark("run", started);
@@ -153,7 +149,6 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         .into_iter()
         .map(|ip| SocketAddr::new(ip, port))
         .collect();
-    #[cfg(feature = "full-state")]
     if config.mode == Mode::FullState {
         bound.keep_sessions(vault.clone());
     }

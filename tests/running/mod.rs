@@ -1,9 +1,6 @@
 //! A real server in a folder of its own, on ports that the system chose.
 #![allow(dead_code)] // Not every test file needs all of it.
 
-#[path = "../agreement/mod.rs"]
-pub mod agreement;
-
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -390,7 +387,12 @@ pub fn auditor_and_decoder_agree(folder: &Path) {
     }
     let report: Value = serde_json::from_slice(&audited.stdout).expect("JSON");
     if report["vault"]["lock"] != "held" {
-        agreement::must_agree(&report, &key, &vault);
+        rekindle_testing::agreement::must_agree(
+            &report,
+            &key,
+            &vault,
+            cfg!(feature = "full-state"),
+        );
     }
 }
 

@@ -52,7 +52,7 @@ impl World {
                 }
                 Read::Record(ufrag) => match self.records.get(&ufrag) {
                     Some(record) => {
-                        server.take_record(now, record, &mut out);
+                        server.take_record(now, rekindle::net::recorded(record), &mut out);
                         format!("the record of {ufrag} is read")
                     }
                     None => format!("there is no record of {ufrag}"),

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use rekindle_ids::Role;
+
 use super::codecs::{self, CodecLine};
 use super::extensions::{self, Extension};
 use super::lines::{Description, Section};
@@ -10,7 +12,6 @@ use super::{
     Answer, Codec, Extensions, Local, MAX_SDP, SdpError, Setup, Source, Stream, address,
     fingerprint, negotiated,
 };
-use rekindle_ids::Role;
 
 /// Stream id of `a=msid` towards viewers. The same on every channel, so that an answer says nothing
 /// of its channel.

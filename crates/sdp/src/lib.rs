@@ -23,6 +23,8 @@ mod codecs;
 mod error;
 mod extensions;
 mod fingerprint;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod lines;
 mod negotiated;
 mod offer;

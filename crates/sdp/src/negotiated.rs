@@ -1,10 +1,11 @@
 //! Reads both texts back: what the media path needs, at the join and again after a restart.
 
+use rekindle_ids::Role;
+
 use super::codecs::{self, CodecLine};
 use super::lines::{Attributes, Description, Section};
 use super::offer::Offer;
 use super::{Media, Negotiated, Payload, SdpError, Setup, Ssrc, address, extensions, fingerprint};
-use rekindle_ids::Role;
 
 /// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile
 /// offer small.

@@ -1,8 +1,9 @@
 //! What must hold for an offer before anything is chosen from it.
 
+use rekindle_ids::Role;
+
 use super::lines::{Description, Section};
 use super::{Fingerprint, Kind, SdpError, Setup, fingerprint};
-use rekindle_ids::Role;
 
 /// An offer that holds: its chosen sections share one transport with one certificate.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 mod foreign;
 mod hostile;
 
-use super::*;
 use rekindle_ids::{IcePassword, Role, Ufrag};
+
+use super::*;
 
 macro_rules! fixtures {
     ($($name:ident = $file:literal;)*) => {

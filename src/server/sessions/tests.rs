@@ -1,7 +1,8 @@
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use crate::ids::{IceCredentials, IcePassword};
-use crate::vault;
+use crate::vault::Identity;
 
 use super::super::events::{BACKLOG, EventStream, Kinds};
 use super::tally::Counts;
@@ -11,8 +12,10 @@ use futures_util::StreamExt;
 
 /// As of an answer that names none.
 const CERTIFICATE: [u8; 32] = [0; 32];
-static CERTIFICATES: LazyLock<Certificates> =
-    LazyLock::new(|| Certificates::new(&vault::fuzzing::identity(), []));
+static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
+    let identity = Identity::generate(SystemTime::now()).expect("a certificate");
+    Certificates::new(&identity, [])
+});
 
 fn sessions(per_address: usize) -> Sessions {
     Sessions::new(per_address, Instant::now())

@@ -1,0 +1,226 @@
+//! A channel: who is on it, and the streams of its publisher.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rekindle_ids::Ufrag;
+use rekindle_sdp::{Kind, Media, Ssrc, Stream};
+
+use super::delivery::Rate;
+use super::egress::Mapping;
+use super::history::Index;
+use super::ingress::Ingress;
+use super::member::Members;
+use super::track::Track;
+
+/// Most streams of one publisher at a time.
+const MAX_TRACKS: usize = 8;
+/// So many ended streams are remembered while viewers from before their end are there; beyond that,
+/// new streams are refused.
+const MAX_ENDED: usize = 1024;
+/// Without media for so long, a channel's source counts as gone.
+pub(super) const SOURCE_SILENCE: Duration = Duration::from_secs(2);
+
+/// Viewers whose packets look the same.
+pub(super) struct Group {
+    pub mapping: Arc<Mapping>,
+    pub viewers: Vec<usize>,
+}
+
+/// A stream that has ended while its viewers are still there.
+struct Ended {
+    highest: Index,
+    rtx_ssrc: u32,
+    at: Instant,
+}
+
+/// A channel.
+pub(super) struct Channel {
+    pub name: String,
+    /// Key of the publisher, there or awaited.
+    pub publisher: Option<usize>,
+    /// Who is about to become the publisher, and until when the place is held.
+    pub reservation: Option<(Ufrag, Instant)>,
+    /// Media flows.
+    pub live: bool,
+    pub armed: Option<Instant>,
+    pub groups: Vec<Group>,
+    pub tracks: Vec<Track>,
+    ended: HashMap<u32, Ended>,
+    pub last_media: Option<Instant>,
+    /// A viewer waits for a keyframe of a stream that has not come yet.
+    pub keyframe_owed: bool,
+    /// A stream has begun since the source was last told of.
+    pub changed: bool,
+    pub rate: Rate,
+}
+
+impl Channel {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            publisher: None,
+            reservation: None,
+            live: false,
+            armed: None,
+            groups: Vec::new(),
+            tracks: Vec::new(),
+            ended: HashMap::new(),
+            last_media: None,
+            keyframe_owed: false,
+            changed: false,
+            rate: Rate::default(),
+        }
+    }
+
+    /// Nobody is here or about to come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.publisher.is_none() && self.reservation.is_none() && self.groups.is_empty()
+    }
+
+    /// Keys of all viewers.
+    pub(super) fn viewers(&self) -> impl Iterator<Item = usize> {
+        self.groups.iter().flat_map(|group| &group.viewers).copied()
+    }
+
+    /// Adds a viewer, whose mapping may be one that others share.
+    pub(super) fn add_viewer(&mut self, id: usize, mapping: Mapping) -> Arc<Mapping> {
+        if let Some(group) = self
+            .groups
+            .iter_mut()
+            .find(|group| *group.mapping == mapping)
+        {
+            group.viewers.push(id);
+            return group.mapping.clone();
+        }
+        let mapping = Arc::new(mapping);
+        self.groups.push(Group {
+            mapping: mapping.clone(),
+            viewers: vec![id],
+        });
+        mapping
+    }
+
+    /// Takes a viewer out.
+    pub(super) fn remove_viewer(&mut self, id: usize) {
+        for group in &mut self.groups {
+            group.viewers.retain(|viewer| *viewer != id);
+        }
+        self.groups.retain(|group| !group.viewers.is_empty());
+        if self.groups.is_empty() {
+            self.ended.clear();
+        }
+    }
+
+    /// Takes the publisher out. Its streams are remembered as ended while viewers are there, since
+    /// their SRTP indices must not be used twice.
+    pub(super) fn remove_publisher(&mut self, now: Instant, members: &Members) {
+        self.publisher = None;
+        self.keyframe_owed = false;
+        for track in self.tracks.drain(..) {
+            if let Some(highest) = track.history.highest() {
+                self.ended.insert(
+                    track.ssrc,
+                    Ended {
+                        highest,
+                        rtx_ssrc: track.rtx_ssrc,
+                        at: now,
+                    },
+                );
+            }
+        }
+        let oldest = self
+            .viewers()
+            .filter_map(|id| members.get(id))
+            .map(|member| member.joined)
+            .min();
+        self.ended
+            .retain(|_, ended| oldest.is_some_and(|oldest| oldest <= ended.at));
+    }
+
+    /// The stream with this SSRC.
+    pub(super) fn track_mut(&mut self, ssrc: u32) -> Option<&mut Track> {
+        self.tracks.iter_mut().find(|track| track.ssrc == ssrc)
+    }
+
+    fn is_free(&self, ssrc: u32) -> bool {
+        self.tracks
+            .iter()
+            .all(|track| track.ssrc != ssrc && track.rtx_ssrc != ssrc)
+            && !self.ended.contains_key(&ssrc)
+            && self.ended.values().all(|ended| ended.rtx_ssrc != ssrc)
+    }
+
+    /// The publisher's stream with this SSRC, made if need be; `None` where there are too many, or
+    /// the SSRC serves retransmissions.
+    pub(super) fn track_or_new(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        section: &Arc<Media>,
+        ingress: &Ingress,
+        resumed: bool,
+    ) -> Option<usize> {
+        if let Some(at) = self.tracks.iter().position(|track| track.ssrc == ssrc) {
+            return Some(at);
+        }
+        if self.tracks.len() >= MAX_TRACKS || self.ended.len() >= MAX_ENDED {
+            return None;
+        }
+        let (rtx_ssrc, after) = match self.ended.remove(&ssrc) {
+            Some(ended) => (ended.rtx_ssrc, Some(ended.highest)),
+            None if !self.is_free(ssrc) => return None,
+            None => (self.rtx_ssrc(ssrc, ingress), None),
+        };
+        let mut track = Track::new(ssrc, rtx_ssrc, section.clone(), resumed, after);
+        if section.kind == Kind::Video && std::mem::take(&mut self.keyframe_owed) {
+            track.request_keyframe(now);
+        }
+        self.changed = true;
+        self.tracks.push(track);
+        Some(self.tracks.len() - 1)
+    }
+
+    /// The announced RTX stream where that is free, else one derived from the media stream, so that
+    /// it is the same after a restart.
+    fn rtx_ssrc(&self, ssrc: u32, ingress: &Ingress) -> u32 {
+        if let Some(announced) = ingress
+            .rtx_of(ssrc)
+            .filter(|announced| self.is_free(*announced))
+        {
+            return announced;
+        }
+        let mut derived = ssrc;
+        loop {
+            derived = derived.wrapping_mul(0x9E37_79B1).wrapping_add(0x7F4A_7C15);
+            if derived != ssrc && self.is_free(derived) && !ingress.uses(derived) {
+                return derived;
+            }
+        }
+    }
+
+    /// The publisher's streams as viewers get them.
+    pub(super) fn streams(&self, ingress: &Ingress) -> Vec<Stream> {
+        let stream = |(kind, media)| {
+            let track = self.tracks.iter().find(|track| track.ssrc == media);
+            let rtx = track.map_or_else(|| self.rtx_ssrc(media, ingress), |track| track.rtx_ssrc);
+            let ssrc = Ssrc {
+                media,
+                rtx: Some(rtx),
+            };
+            Stream { kind, ssrc }
+        };
+        ingress.media().map(stream).collect()
+    }
+
+    /// Whether the source has gone: no media for a while.
+    pub(super) fn source_gone(&mut self, now: Instant) -> bool {
+        let silent = self
+            .last_media
+            .is_none_or(|last| now.saturating_duration_since(last) >= SOURCE_SILENCE);
+        let gone = self.live && (silent || self.publisher.is_none());
+        self.live &= !gone;
+        gone
+    }
+}

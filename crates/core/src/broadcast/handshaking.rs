@@ -1,0 +1,391 @@
+//! DTLS at an address: which datagrams are worth a handshake's time, and whose a completed
+//! handshake is.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rekindle_ids::Role;
+use rekindle_sdp::Setup;
+use rekindle_secrets::stack;
+
+use super::Event;
+use super::hub::{Broadcast, MIN_TICK};
+use super::timers::Timer;
+use crate::peer::{Begin, Begun, Done, Transmit};
+
+/// A browser in whose name somebody sends ClientHellos, and that goes to another port (as Firefox
+/// does with each renewal), is asked for a cookie there for so long: whoever knew the one port may
+/// soon know the other.
+const PRESSED: Duration = Duration::from_secs(5);
+/// For so long a completed handshake waits for the peer whose it is.
+const ORPHANED: Duration = Duration::from_secs(5);
+
+/// A datagram that is copied when it has to be kept, and only then.
+pub(super) enum Payload<'a> {
+    /// In the socket's buffer.
+    Received(&'a [u8]),
+    /// A copy.
+    Kept(Bytes),
+}
+
+impl Payload<'_> {
+    pub(super) fn data(&self) -> &[u8] {
+        match self {
+            Self::Received(data) => data,
+            Self::Kept(data) => data,
+        }
+    }
+
+    /// The copy, made now if there is none.
+    fn keep(&mut self) -> Bytes {
+        let copy = match self {
+            Self::Received(data) => Bytes::copy_from_slice(data),
+            Self::Kept(data) => return data.clone(),
+        };
+        *self = Self::Kept(copy.clone());
+        copy
+    }
+}
+
+/// What became of a DTLS datagram before anything was spent on it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Screened {
+    /// It is worth nothing.
+    Dropped,
+    /// Its sender was asked to show that he is where it says.
+    Asked,
+    /// It is, or sets free, what should be handed to [`Broadcast::shake`], in this order, now or
+    /// when its turn comes.
+    Handshake {
+        /// A publisher's, or one of somebody who may be one.
+        role: Role,
+        /// What is to be handed in.
+        datagrams: Vec<ForHandshake>,
+    },
+    /// No peer is at the address that it comes from.
+    UnknownAddress,
+}
+
+/// A datagram that is worth a handshake's time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ForHandshake {
+    /// The datagram.
+    pub data: Bytes,
+    /// The server's part in the handshakes that it may be for.
+    pub setup: Setup,
+}
+
+impl Broadcast {
+    /// Looks at a DTLS datagram. A ClientHello that needs a cookie is asked for one, in `out`.
+    pub(super) fn screen(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        payload: &mut Payload<'_>,
+        out: &mut Vec<Transmit>,
+    ) -> Screened {
+        let Some(key) = self.addresses.find(from) else {
+            return Screened::UnknownAddress;
+        };
+        let Some(place) = self.addresses.get_mut(key) else {
+            return Screened::UnknownAddress;
+        };
+        if !place.is_proven(now) {
+            tracing::trace!("DTLS is dropped: no check has come from its address lately");
+            return Screened::Dropped;
+        }
+        let candidates: Vec<usize> = place.candidates().collect();
+        let members = &self.members;
+        let is_expected = |certificate: &[u8]| {
+            let of = |id: &usize| {
+                members
+                    .get(*id)
+                    .is_some_and(|member| member.peer.is_of(certificate))
+            };
+            candidates.iter().any(of)
+        };
+        let was_pressed = |id: &usize| {
+            let pressed = members.get(*id).and_then(|member| member.pressed);
+            pressed.is_some_and(|at| now.saturating_duration_since(at) < PRESSED)
+        };
+        let handshakes = &mut place.handshakes;
+        if candidates.iter().any(was_pressed) {
+            handshakes.press(now);
+        }
+        let before = out.len();
+        let ours = handshakes.active.takes(now, payload.data());
+        let theirs = handshakes.screen(now, from, payload.data(), &self.cookies, is_expected, out);
+        // What is borrowed is the whole datagram.
+        let theirs: Vec<Option<Vec<u8>>> = theirs
+            .into_iter()
+            .map(|part| match part {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(part) => Some(part),
+            })
+            .collect();
+        let mut datagrams: Vec<ForHandshake> = theirs
+            .into_iter()
+            .map(|part| ForHandshake {
+                data: part.map_or_else(|| payload.keep(), Bytes::from),
+                setup: Setup::Passive,
+            })
+            .collect();
+        datagrams.extend(ours.then(|| ForHandshake {
+            data: payload.keep(),
+            setup: Setup::Active,
+        }));
+        if handshakes.is_pressed() {
+            for id in &candidates {
+                if let Some(member) = self.members.get_mut(*id) {
+                    member.pressed = Some(now);
+                }
+            }
+        }
+        if datagrams.is_empty() {
+            return if out.len() > before {
+                Screened::Asked
+            } else {
+                Screened::Dropped
+            };
+        }
+        Screened::Handshake {
+            role: self.role_at(&candidates),
+            datagrams,
+        }
+    }
+
+    /// A publisher's, where one of these is one: all its viewers wait for it.
+    fn role_at(&self, candidates: &[usize]) -> Role {
+        let publishes = |id: &usize| {
+            self.members
+                .get(*id)
+                .is_some_and(|m| m.role() == Role::Publisher)
+        };
+        match candidates.iter().any(publishes) {
+            true => Role::Publisher,
+            false => Role::Viewer,
+        }
+    }
+
+    /// Takes a datagram that was [screened](Broadcast::screen).
+    pub(super) fn shake(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        part: &ForHandshake,
+        out: &mut Vec<Transmit>,
+    ) {
+        let Some(key) = self.addresses.find(from) else {
+            tracing::trace!(
+                "DTLS is dropped: who was at its address has left before its turn came"
+            );
+            return;
+        };
+        let ForHandshake { data, setup } = part;
+        if *setup == Setup::Active {
+            let Some(place) = self.addresses.get_mut(key) else {
+                return;
+            };
+            let done = place.handshakes.active.drive(now, from, Some(data), out);
+            stack::wipe();
+            return self.after_handshakes(now, key, done, out);
+        }
+        let Some(place) = self.addresses.get(key) else {
+            return;
+        };
+        let candidates: Vec<usize> = place.candidates().collect();
+        let role = self.role_at(&candidates);
+        // The certificate that this server shows is the owner's, or of who waits for keys, or of
+        // who came last. New peers all have the same; others are there after it was changed.
+        let shows = place
+            .owner
+            .or_else(|| {
+                candidates
+                    .iter()
+                    .copied()
+                    .find(|id| self.members[*id].is_awaited())
+            })
+            .or_else(|| candidates.first().copied());
+        let Some(dtls) = shows.map(|id| self.members[id].dtls.clone()) else {
+            tracing::trace!("DTLS is dropped: nobody is at its address any more");
+            return;
+        };
+        let mut begun = false;
+        let busy = &mut self.counts.failures.busy;
+        let start = |begin: Begin| -> Option<Begun> {
+            begun = true;
+            let handshake = dtls.begin(role, begin, now);
+            *busy += u64::from(handshake.is_none());
+            handshake
+        };
+        let Some(place) = self.addresses.get_mut(key) else {
+            return;
+        };
+        let done = place
+            .handshakes
+            .handle(now, from, data, &self.cookies, start, out);
+        stack::wipe();
+        if begun {
+            self.tell_begun(&candidates);
+        }
+        self.after_handshakes(now, key, done, out);
+    }
+
+    /// A peer that wants to be the DTLS server has nominated this address: the server says its
+    /// ClientHello. Not where others are too: what answers there could be anybody's.
+    pub(super) fn begin_active(
+        &mut self,
+        now: Instant,
+        id: usize,
+        address: SocketAddr,
+        out: &mut Vec<Transmit>,
+    ) {
+        let Some(member) = self
+            .members
+            .get(id)
+            .filter(|member| member.peer.awaits_hello())
+        else {
+            return;
+        };
+        let Some(key) = self.addresses.find(address) else {
+            return;
+        };
+        let Some(place) = self.addresses.get_mut(key) else {
+            return;
+        };
+        if place.handshakes.active.is_under_way() || place.candidates().any(|other| other != id) {
+            return;
+        }
+        let Some(begun) = member.dtls.begin_active(member.role(), now) else {
+            self.counts.failures.busy += 1;
+            tracing::debug!(
+                "as many handshakes are under way as there may be: none is begun with a peer that \
+                 is passive"
+            );
+            return;
+        };
+        place.handshakes.active.begin(now, address, begun, out);
+        stack::wipe();
+        self.tell_begun(&[id]);
+        self.after_handshakes(now, key, None, out);
+    }
+
+    /// Those who wait for keys hear that a ClientHello has come; where nobody does, it is the owner
+    /// who begins anew.
+    fn tell_begun(&mut self, candidates: &[usize]) {
+        let keyless = candidates
+            .iter()
+            .copied()
+            .filter(|id| !self.members[*id].peer.is_connected());
+        let mut who: Vec<usize> = keyless.collect();
+        if who.is_empty() {
+            who.extend(candidates.first());
+        }
+        for id in who {
+            let ufrag = self.members[id].ufrag.clone();
+            self.events.push_back(Event::Handshake { ufrag });
+        }
+    }
+
+    pub(super) fn handshakes_timeout(
+        &mut self,
+        now: Instant,
+        at: Instant,
+        key: usize,
+        out: &mut Vec<Transmit>,
+    ) {
+        let Some(place) = self
+            .addresses
+            .get_mut(key)
+            .filter(|place| place.armed == Some(at))
+        else {
+            return;
+        };
+        place.armed = None;
+        let done = place.handshakes.handle_timeout(now, place.address, out);
+        let done = done.or_else(|| place.orphan.take());
+        stack::wipe();
+        let next = place
+            .handshakes
+            .next_timeout()
+            .map(|next| next.max(now + MIN_TICK));
+        self.timers
+            .arm(Timer::Handshakes(key), next, &mut place.armed);
+        self.after_handshakes(now, key, done, out);
+    }
+
+    /// Gives a completed handshake's keys to the peer whose certificate it showed, and sets the
+    /// timer.
+    fn after_handshakes(
+        &mut self,
+        now: Instant,
+        key: usize,
+        done: Option<Done>,
+        out: &mut Vec<Transmit>,
+    ) {
+        if let Some(place) = self.addresses.get_mut(key) {
+            let next = place.handshakes.next_timeout();
+            self.timers
+                .arm(Timer::Handshakes(key), next, &mut place.armed);
+            self.counts.failures += place.handshakes.take_failures();
+        }
+        let Some(done) = done else { return };
+        let Some(place) = self.addresses.get_mut(key) else {
+            return;
+        };
+        let members = &self.members;
+        let whose = place
+            .candidates()
+            .find(|id| members[*id].peer.is_of(done.certificate()));
+        match whose {
+            Some(id) => self.give_keys(now, id, done, out),
+            None if now.saturating_duration_since(done.at) < ORPHANED => {
+                let until = done.at + ORPHANED;
+                place.orphan = Some(done);
+                self.timers
+                    .arm(Timer::Handshakes(key), Some(until), &mut place.armed);
+            }
+            None => {
+                tracing::warn!(
+                    "a DTLS handshake ended with a certificate that no offer of its address names; \
+                     ignored"
+                );
+                place.handshakes.is_foreign(now);
+                self.counts.failures += place.handshakes.take_failures();
+            }
+        }
+    }
+
+    /// A peer has come to this address, or says so: a handshake that was completed there may be its
+    /// own.
+    pub(super) fn look_for_keys(&mut self, now: Instant, address: SocketAddr) {
+        let key = self.addresses.find(address);
+        let place = key.and_then(|key| self.addresses.get_mut(key));
+        if let Some((key, place)) = key.zip(place).filter(|(_, place)| place.orphan.is_some()) {
+            self.timers
+                .arm(Timer::Handshakes(key), Some(now), &mut place.armed);
+        }
+    }
+
+    fn give_keys(&mut self, now: Instant, id: usize, done: Done, out: &mut Vec<Transmit>) {
+        let member = &mut self.members[id];
+        member.heard.get_or_insert(now);
+        // At an address that the browser has left, an attempt may come to its end after a later one
+        // has elsewhere.
+        let began = done.at.checked_sub(done.took);
+        if member.peer.is_connected() && began < member.keyed {
+            tracing::debug!(
+                "a DTLS handshake is ignored: the keys in use are of one that began later"
+            );
+            return;
+        }
+        member.keyed = began;
+        let address = done.from;
+        member.peer.take_keys(done);
+        self.counts.handshakes += 1;
+        self.addresses.own(now, id, address, &mut self.members);
+        self.settle(now, id, out);
+    }
+}

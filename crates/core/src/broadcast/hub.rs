@@ -1,0 +1,455 @@
+//! The core: routes datagrams to peers, and what peers say to channels.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rekindle_ids::{Role, Ufrag};
+use slab::Slab;
+
+use super::addresses::Addresses;
+use super::admission::Admission;
+use super::channel::Channel;
+use super::delivery::{Counts, Egress};
+use super::egress::Buffers;
+use super::handshaking::Payload;
+use super::key_derivation::KeyDerivation;
+use super::member::{Members, Side};
+use super::timers::{Timer, Timers};
+use super::turned_away::TurnedAway;
+use super::{Config, Departure, Event, Routed, Snapshot, liveness};
+use crate::peer::{Cookies, Identities, Peer, PeerEvent, Received, Transmit};
+
+/// A timer that is overdue after its work was done goes off again no sooner than this.
+pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
+
+/// The sans-IO core: all peers and channels.
+pub struct Broadcast {
+    pub(super) config: Config,
+    pub(super) identities: Identities,
+    pub(super) derivation: KeyDerivation,
+    /// SSRC of the server as a sender of RTCP; one a boot.
+    pub(super) sender: u32,
+    pub(super) members: Members,
+    pub(super) by_ufrag: HashMap<Ufrag, usize>,
+    pub(super) addresses: Addresses,
+    pub(super) admission: Admission,
+    pub(super) cookies: Cookies,
+    pub(super) turned_away: TurnedAway,
+    pub(super) channels: Slab<Channel>,
+    pub(super) by_name: HashMap<String, usize>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counts: Counts,
+    pub(super) buffers: Buffers,
+    pub(super) timers: Timers,
+    liveness: Option<Instant>,
+    pub(super) full_state: super::full_state::State,
+}
+
+/// What a check was for that a refusal answers, or nothing. The refusal has to leave from the
+/// address that the check came to: clients with several paths take no other.
+fn refused(answered: bool) -> Routed {
+    if answered {
+        Routed::Authentic
+    } else {
+        Routed::Done
+    }
+}
+
+impl Broadcast {
+    /// An empty core. `seed` feeds what must be unpredictable or distinct (DTLS cookies, RTCP
+    /// sender SSRC, first RTX sequence numbers).
+    pub fn new(
+        config: Config,
+        identities: impl Into<Identities>,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        let derivation = KeyDerivation::new(seed);
+        let cookies = Cookies::new(&derivation.key("cookies"), now);
+        let identities = identities.into();
+        identities.limit_handshakes(config.max_handshakes);
+        let mut this = Self {
+            config,
+            identities,
+            sender: derivation.number("sender", &[]),
+            derivation,
+            members: Slab::new(),
+            by_ufrag: HashMap::new(),
+            addresses: Addresses::default(),
+            admission: Admission::default(),
+            cookies,
+            turned_away: TurnedAway::default(),
+            channels: Slab::new(),
+            by_name: HashMap::new(),
+            events: VecDeque::new(),
+            counts: Counts::default(),
+            buffers: Buffers::default(),
+            timers: Timers::default(),
+            liveness: None,
+            full_state: Default::default(),
+        };
+        this.timers.arm(
+            Timer::Liveness,
+            Some(now + liveness::INTERVAL),
+            &mut this.liveness,
+        );
+        this
+    }
+
+    /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by
+    /// it keep it.
+    pub fn forget_identity(&mut self, certificate: &[u8; 32]) {
+        self.identities.forget(certificate);
+    }
+
+    /// A page of this peer's follows its events: it will renew its keys when it has to.
+    pub fn has_page(&mut self, ufrag: &Ufrag) {
+        if let Some(id) = self.by_ufrag.get(ufrag) {
+            let member = &mut self.members[*id];
+            member.renews = true;
+            // It hears of other streams, and goes by what it hears.
+            if let Side::Viewer(viewer) = &mut member.side {
+                viewer
+                    .translation
+                    .take_if(|translation| translation.is_idle());
+            }
+        }
+    }
+
+    /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names,
+    /// all else to those who are at the address it comes from. Only what a peer has authenticated
+    /// changes anything. DTLS that is worth a handshake's time waits for its turn: see
+    /// [`Broadcast::handle_timeout`].
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Routed {
+        match data.first() {
+            // RFC 7983 §7.
+            Some(0..=3) => self.handle_stun(now, from, data, out),
+            Some(20..=63) => self.admit(now, from, Payload::Received(data), out),
+            Some(128..=191) => self.handle_srtp(now, from, data, out),
+            _ => Routed::Done,
+        }
+    }
+
+    pub(super) fn handle_stun(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Routed {
+        let Some(text) = Peer::stun_ufrag(data) else {
+            tracing::trace!("STUN is dropped: it is no check of a peer of this server");
+            return Routed::Done;
+        };
+        let Some(id) = self.by_ufrag.get(text).copied() else {
+            let before = out.len();
+            if self.turned_away.refuse(text, from, data, out) {
+                return refused(out.len() > before);
+            }
+            let Ok(ufrag) = Ufrag::new(text) else {
+                tracing::trace!(
+                    "a STUN check is dropped: it names nobody whom this server could have named"
+                );
+                return Routed::Done;
+            };
+            self.keep_check(ufrag, from, data);
+            return Routed::UnknownUfrag;
+        };
+        let Some(member) = self.members.get_mut(id) else {
+            return Routed::Done;
+        };
+        let before = out.len();
+        let Received::Answered { claims, nominates } = member.peer.handle(now, from, data, out)
+        else {
+            tracing::trace!("a STUN check is dropped: its integrity is not its peer's");
+            return Routed::Done;
+        };
+        if liveness::is_plain(now, member) {
+            // Not yes and later no: it checks seldom.
+            out.truncate(before);
+            self.remove(now, id, Departure::NoRehandshake);
+            self.turned_away.refuse(text, from, data, out);
+            return refused(out.len() > before);
+        }
+        if member.heard.is_none() && member.peer.last_heard().is_some() {
+            member.heard = Some(now);
+            if std::mem::take(&mut member.unheard) {
+                let ufrag = member.ufrag.clone();
+                self.events.push_back(Event::Unheard {
+                    ufrag,
+                    unheard: false,
+                });
+            }
+        }
+        if claims {
+            self.addresses.claim(now, id, from, &mut self.members);
+            self.look_for_keys(now, from);
+        }
+        if nominates {
+            self.begin_active(now, id, from, out);
+        }
+        if claims {
+            self.release(now, from, out);
+        }
+        self.settle(now, id, out);
+        match self.addresses.owner(from) {
+            Some(owner) if owner != id => Routed::Done,
+            _ => Routed::Authentic,
+        }
+    }
+
+    /// SRTP is its owner's whose keys authenticate it: the address's owner, or else somebody who
+    /// claims the address and owns it from then on.
+    pub(super) fn handle_srtp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Routed {
+        let Some(place) = self
+            .addresses
+            .find(from)
+            .and_then(|key| self.addresses.get(key))
+        else {
+            self.keep_media(from, data);
+            return Routed::UnknownAddress;
+        };
+        let owner = place.owner;
+        let members = &mut self.members;
+        let opened = place.candidates().find_map(|id| {
+            let peer = &mut members
+                .get_mut(id)
+                .filter(|member| member.peer.is_connected())?
+                .peer;
+            match peer.handle(now, from, data, out) {
+                Received::Nothing => None,
+                received => Some((id, received)),
+            }
+        });
+        let Some((id, received)) = opened else {
+            tracing::trace!("SRTP is dropped: no key of its address's peers opens it");
+            // A plain client goes on sending, and may send no check. Anybody can forge this, but it
+            // takes nothing that such a client has.
+            if let Some(member) = owner
+                .and_then(|id| self.members.get_mut(id))
+                .filter(|m| m.is_awaited() && !m.renews)
+            {
+                member.heard.get_or_insert(now);
+            }
+            return Routed::Done;
+        };
+        if owner != Some(id) {
+            self.addresses.own(now, id, from, &mut self.members);
+        }
+        let Some(member) = self.members.get_mut(id) else {
+            return Routed::Done;
+        };
+        member.heard.get_or_insert(now);
+        match (received, member.role()) {
+            (Received::Rtp(packet), Role::Publisher) => self.publisher_rtp(now, id, packet, out),
+            (Received::Rtcp(packet), Role::Publisher) => self.publisher_rtcp(now, id, &packet, out),
+            (Received::Rtcp(packet), Role::Viewer) => self.viewer_rtcp(now, id, &packet, out),
+            _ => {}
+        }
+        self.settle(now, id, out);
+        Routed::Authentic
+    }
+
+    /// Passes on a peer's events and sets the timers that may have changed.
+    pub(super) fn settle(&mut self, now: Instant, id: usize, out: &mut Vec<Transmit>) {
+        while let Some(event) = self
+            .members
+            .get_mut(id)
+            .and_then(|member| member.peer.poll_event())
+        {
+            match event {
+                PeerEvent::Connected { renewed, took } => {
+                    self.connected(now, id, renewed, took, out)
+                }
+                PeerEvent::Address(address) => self.members[id].moved = Some(address),
+            }
+        }
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+        if let Some(address) = member.take_move(now) {
+            let ufrag = member.ufrag.clone();
+            self.events.push_back(Event::Address { ufrag, address });
+        }
+        let next = member.next_timeout();
+        self.timers.arm(Timer::Move(id), next, &mut member.armed);
+        let channel = member.channel;
+        self.arm_channel(channel);
+    }
+
+    fn arm_channel(&mut self, key: usize) {
+        let Some(channel) = self.channels.get_mut(key) else {
+            return;
+        };
+        let next = channel.next_feedback(&self.members);
+        self.timers
+            .arm(Timer::Channel(key), next, &mut channel.armed);
+    }
+
+    fn connected(
+        &mut self,
+        now: Instant,
+        id: usize,
+        renewed: bool,
+        took: Duration,
+        out: &mut Vec<Transmit>,
+    ) {
+        let member = &mut self.members[id];
+        let (role, key, resumed) = (member.role(), member.channel, member.resumed && !renewed);
+        self.events.push_back(Event::Connected {
+            ufrag: member.ufrag.clone(),
+            role,
+            resumed,
+            took,
+        });
+        self.has_keys(id);
+        let member = &mut self.members[id];
+        if let Side::Viewer(viewer) = &mut member.side {
+            viewer.rekeyed();
+            self.send_last_reports(id, out);
+            let (channel, mut egress) = self.egress(key, out);
+            channel.viewer_connected(now, id, resumed, renewed, &mut egress);
+        }
+        self.send_feedback(now, key, out);
+    }
+
+    /// A channel, and all that sending to its viewers needs.
+    pub(super) fn egress<'a>(
+        &'a mut self,
+        key: usize,
+        out: &'a mut Vec<Transmit>,
+    ) -> (&'a mut Channel, Egress<'a>) {
+        let egress = Egress {
+            members: &mut self.members,
+            derivation: &self.derivation,
+            buffers: &mut self.buffers,
+            counts: &mut self.counts,
+            out,
+        };
+        (&mut self.channels[key], egress)
+    }
+
+    pub(super) fn send_feedback(&mut self, now: Instant, key: usize, out: &mut Vec<Transmit>) {
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.send_feedback(now, self.sender, &mut self.members, &mut self.counts, out);
+        }
+    }
+
+    /// Does what is due, and works on one handshake: it costs as much as a thousand packets, so
+    /// that the caller may want to look at its clock and its socket before the next one.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
+        for (at, timer) in self.timers.due(now) {
+            match timer {
+                Timer::Liveness => {
+                    self.liveness = None;
+                    self.look_after(now, out);
+                    self.timers.arm(
+                        Timer::Liveness,
+                        Some(now + liveness::INTERVAL),
+                        &mut self.liveness,
+                    );
+                }
+                Timer::Move(id) => self.tell_move(now, at, id, out),
+                Timer::Handshakes(key) => self.handshakes_timeout(now, at, key, out),
+                Timer::Channel(key) => {
+                    let Some(channel) = self
+                        .channels
+                        .get_mut(key)
+                        .filter(|channel| channel.armed == Some(at))
+                    else {
+                        continue;
+                    };
+                    channel.armed = None;
+                    self.send_feedback(now, key, out);
+                    let Some(channel) = self.channels.get_mut(key) else {
+                        continue;
+                    };
+                    let next = channel
+                        .next_feedback(&self.members)
+                        .map(|next| next.max(now + MIN_TICK));
+                    self.timers
+                        .arm(Timer::Channel(key), next, &mut channel.armed);
+                }
+            }
+        }
+        self.take_turn(now, out);
+    }
+
+    fn tell_move(&mut self, now: Instant, at: Instant, id: usize, out: &mut Vec<Transmit>) {
+        let Some(member) = self
+            .members
+            .get_mut(id)
+            .filter(|member| member.armed == Some(at))
+        else {
+            return;
+        };
+        member.armed = None;
+        self.settle(now, id, out);
+    }
+
+    /// When [`Broadcast::handle_timeout`] wants to be called next: a time that has passed while
+    /// handshakes wait for their turn.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.admission.since())
+            .min()
+    }
+
+    /// The next event, if any.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Counts for health, metrics and the page; channels by name.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let _ = now;
+        let connected = |id: &usize| {
+            self.members
+                .get(*id)
+                .is_some_and(|member| member.peer.is_connected())
+        };
+        let channel = |channel: &Channel| {
+            let viewers = channel.viewers().filter(connected).count();
+            (channel.name.clone(), channel.live, viewers)
+        };
+        let mut channels: Vec<_> = self.channels.iter().map(|(_, one)| channel(one)).collect();
+        channels.sort_unstable();
+        Snapshot {
+            connected: self
+                .members
+                .iter()
+                .filter(|(_, member)| member.peer.is_connected())
+                .count(),
+            awaited: self
+                .members
+                .iter()
+                .filter(|(_, member)| member.is_awaited())
+                .count(),
+            channels,
+            packets_in: self.counts.packets_in,
+            packets_out: self.counts.packets_out,
+            retransmitted: self.counts.retransmitted,
+            plis: self.counts.plis,
+            duplicates: self.counts.duplicates,
+            unknown: self.counts.unknown,
+            unmapped: self.counts.unmapped,
+            handshakes: self.counts.handshakes,
+            failures: self.counts.failures.clone(),
+        }
+    }
+}

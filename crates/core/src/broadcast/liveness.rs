@@ -1,0 +1,147 @@
+//! Who is still there: consent, the resume window, sources that fall silent. A look at all once a
+//! second.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::hub::Broadcast;
+use super::member::Member;
+use super::{Config, Departure, Event};
+use crate::peer::{ALERT, Fault, Transmit};
+
+/// So often all peers are looked at.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// A plain client that was heard after a restart is let go after so long: it does not know that it
+/// should run DTLS again. A page has opened its event stream by then, or has begun.
+const PLAIN: Duration = Duration::from_millis(900);
+/// A new peer that has no keys after so long is gone.
+const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// A new peer that has sent no STUN check for so long cannot reach the media port, or is gone:
+/// browsers begin with one every 50 ms (RFC 8445 §14.2), as soon as they have the answer.
+pub const UNHEARD: Duration = Duration::from_secs(8);
+
+/// Whether a peer from an earlier boot is known by now to be a plain client.
+pub(super) fn is_plain(now: Instant, member: &Member) -> bool {
+    member.is_awaited() && !member.renews && now.saturating_duration_since(member.joined) >= PLAIN
+}
+
+/// Why a peer is to be let go, if it is.
+fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> {
+    let since = |then: Instant| now.saturating_duration_since(then);
+    if member.peer.is_connected() {
+        let last = member
+            .peer
+            .last_check()
+            .or(member.heard)
+            .unwrap_or(member.joined);
+        return (since(last) >= config.consent).then_some(Departure::Silent);
+    }
+    if !member.resumed {
+        return (since(member.joined) >= FIRST_HANDSHAKE).then_some(Departure::Silent);
+    }
+    match member.heard {
+        None => (since(member.joined) >= config.resume_window).then_some(Departure::Silent),
+        Some(heard) => {
+            let limit = if member.renews {
+                config.rehandshake_limit
+            } else {
+                PLAIN
+            };
+            (since(heard) >= limit).then_some(Departure::NoRehandshake)
+        }
+    }
+}
+
+impl Broadcast {
+    /// Lets go who is gone, and tells of sources that came to an end.
+    pub(super) fn look_after(&mut self, now: Instant, out: &mut Vec<Transmit>) {
+        self.look_after_sessions(now);
+        let verdicts = self
+            .members
+            .iter()
+            .filter_map(|(id, member)| Some((id, verdict(&self.config, now, member)?)));
+        let gone: Vec<_> = verdicts.collect();
+        for (id, why) in gone {
+            self.remove(now, id, why);
+        }
+        self.miss_the_unheard(now);
+        for (id, address, fault) in self.faults(now) {
+            tracing::warn!("a new peer is turned away, since {fault}");
+            if let Some(place) = self
+                .addresses
+                .find(address)
+                .and_then(|key| self.addresses.get_mut(key))
+            {
+                self.counts.failures += place.handshakes.give_up(fault);
+            }
+            out.push(Transmit {
+                to: address,
+                data: Bytes::from_static(&ALERT),
+            });
+            self.remove(now, id, Departure::NoHandshake);
+        }
+        self.turned_away.forget(now);
+        let keys: Vec<usize> = self.channels.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.look_after_channel(now, key);
+        }
+    }
+
+    /// Says once of each new peer that no check of its has come. One from an earlier boot may be
+    /// away, and is awaited for longer.
+    fn miss_the_unheard(&mut self, now: Instant) {
+        for (_, member) in self.members.iter_mut() {
+            let late = now.saturating_duration_since(member.joined) >= UNHEARD;
+            if late
+                && !member.resumed
+                && member.heard.is_none()
+                && !std::mem::replace(&mut member.unheard, true)
+            {
+                let ufrag = member.ufrag.clone();
+                self.events.push_back(Event::Unheard {
+                    ufrag,
+                    unheard: true,
+                });
+            }
+        }
+    }
+
+    /// New peers whose handshakes cannot be completed. One from an earlier boot has completed one
+    /// before, and gets its time.
+    fn faults(&self, now: Instant) -> Vec<(usize, SocketAddr, Fault)> {
+        let new = self
+            .members
+            .iter()
+            .filter(|(_, member)| !member.resumed && !member.peer.is_connected());
+        let fault_of = |(id, member): (usize, &Member)| {
+            member.addresses.iter().find_map(|address| {
+                let place = self.addresses.get(self.addresses.find(*address)?)?;
+                Some((id, *address, place.handshakes.fault(now)?))
+            })
+        };
+        new.filter_map(fault_of).collect()
+    }
+
+    /// Tells if a channel's source has gone, and drops a channel that nobody is on.
+    pub(super) fn look_after_channel(&mut self, now: Instant, key: usize) {
+        let Some(channel) = self.channels.get_mut(key) else {
+            return;
+        };
+        if channel.source_gone(now) {
+            self.events.push_back(Event::Source {
+                channel: channel.name.clone(),
+                live: false,
+                streams: Vec::new(),
+            });
+        }
+        channel.reservation.take_if(|(_, until)| *until <= now);
+        if channel.is_empty() {
+            let name = std::mem::take(&mut channel.name);
+            self.by_name.remove(&name);
+            self.channels.remove(key);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the
+//! time, never asks.
+//!
+//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
+//!   `handshaking` (DTLS at an address), `admission` (after a start: what waits for its record, and
+//!   whose handshake is next), `places` (join and leave), `liveness` (who is gone), `member`,
+//!   `channel`.
+//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
+//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
+//!   to say.
+//! - To the viewers: `delivery`, `egress` (rewriting), `translation` (plain viewers of another
+//!   publisher), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
+//! - On the wire: `rtp`, `rtcp`.
+//!
+//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no
+//! state that viewers depend on; but for plain viewers once their publisher was replaced, which no
+//! restart keeps anyway. What a viewer gets under one SSRC and sequence number is always the same
+//! bytes, since its SRTP keys must not protect two packets under one index.
+
+mod addresses;
+mod admission;
+mod budget;
+mod channel;
+mod delivery;
+mod egress;
+mod feedback;
+pub mod full_state;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
+mod handshaking;
+mod history;
+mod hub;
+mod ingress;
+mod key_derivation;
+mod keyframe;
+mod liveness;
+mod media;
+mod member;
+mod nack;
+mod places;
+mod pli;
+mod reception;
+mod resend;
+mod rtcp;
+mod rtp;
+mod timers;
+mod track;
+mod translation;
+mod turned_away;
+mod twcc;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use admission::ReadingOrder;
+pub use hub::Broadcast;
+pub use liveness::UNHEARD;
+
+pub use crate::peer::Failures;
+use rekindle_ids::{IceCredentials, Role, Ufrag};
+use rekindle_sdp::{Negotiated, Stream};
+
+/// A peer of an earlier boot, as its record has it.
+#[derive(Clone, Copy)]
+pub struct Recorded<'a> {
+    /// Publisher or viewer.
+    pub role: Role,
+    /// The channel's name.
+    pub channel: &'a str,
+    /// The server's ICE credentials for this peer.
+    pub ice: &'a IceCredentials,
+    /// The browser's offer. Its certificate fingerprint is in it, and, as an `a=candidate` line,
+    /// the address that last passed a STUN check.
+    pub offer: &'a str,
+    /// The server's answer.
+    pub answer: &'a str,
+}
+
+/// A peer that joins, or comes back from its record.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// Publisher or viewer.
+    pub role: Role,
+    /// The channel's name.
+    pub channel: String,
+    /// The server's ICE credentials for this peer.
+    pub ice: IceCredentials,
+    /// What offer and answer agreed on.
+    pub negotiated: Negotiated,
+    /// It comes from a record of an earlier boot and has to re-handshake.
+    pub resumed: bool,
+    /// It is known to be a page that can: see [`rekindle_sdp::renews`]. Of others, see
+    /// [`Broadcast::has_page`].
+    pub renews: bool,
+}
+
+/// Why a peer cannot join now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The channel has a publisher that is there.
+    #[error("this channel already has a publisher")]
+    PublisherPresent,
+    /// Nobody publishes on the channel yet.
+    #[error("nobody publishes on this channel yet")]
+    NoPublisher,
+    /// The server has as many peers as it takes.
+    #[error("the server is full")]
+    Full,
+    /// The answer names a certificate that the server does not have any more.
+    #[error("its answer names a certificate that this server no longer has")]
+    UnknownCertificate,
+}
+
+/// Why a peer is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// It said so (DELETE).
+    Left,
+    /// No STUN check for 30 s (RFC 7675), or the resume window ended.
+    Silent,
+    /// It was heard after a restart but ran no new DTLS handshake in time; a plain client (no page
+    /// of ours) cannot, and is let go soon.
+    NoRehandshake,
+    /// A newcomer took the place of a publisher that had fallen silent.
+    Replaced,
+    /// Its DTLS handshake cannot be completed: the log says why (RFC 5763 §6.3 has the session torn
+    /// down).
+    NoHandshake,
+}
+
+/// What the layers above should know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A new DTLS handshake has begun.
+    Handshake {
+        /// Who.
+        ufrag: Ufrag,
+    },
+    /// Fresh keys are in use.
+    Connected {
+        /// Who.
+        ufrag: Ufrag,
+        /// Publisher or viewer.
+        role: Role,
+        /// From a record of an earlier boot, and this is its first handshake in this one.
+        resumed: bool,
+        /// From the ClientHello; zero where keys of an earlier process were taken over (full-state
+        /// mode).
+        took: Duration,
+    },
+    /// Keys that were in use are not any more: the browser has to run a handshake.
+    Disconnected {
+        /// Who.
+        ufrag: Ufrag,
+    },
+    /// The peer's address changed: its record should have it.
+    Address {
+        /// Who.
+        ufrag: Ufrag,
+        /// Where it is now.
+        address: SocketAddr,
+    },
+    /// The peer is no more: its record should go.
+    Gone {
+        /// Who.
+        ufrag: Ufrag,
+        /// Why.
+        why: Departure,
+    },
+    /// No STUN check of a new peer's has come for [`UNHEARD`] since it joined (true), or one has
+    /// come after all (false).
+    Unheard {
+        /// Who.
+        ufrag: Ufrag,
+        /// Whether it still is so.
+        unheard: bool,
+    },
+    /// The channel's source came (true) or went (false), or it is another one.
+    Source {
+        /// The channel.
+        channel: String,
+        /// Media of a publisher flows.
+        live: bool,
+        /// The publisher's streams, as far as they are known; empty where there is none.
+        streams: Vec<Stream>,
+    },
+}
+
+/// What becomes of a newcomer that wants to publish on a channel whose publisher is live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Newcomer {
+    /// It is refused.
+    #[default]
+    Refused,
+    /// It takes the place, and the other one's session ends.
+    Replaces,
+}
+
+/// Settings of the core.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Most peers at once.
+    pub max_peers: usize,
+    /// Most DTLS handshakes under way at once. Publishers have as many places again of their own.
+    pub max_handshakes: usize,
+    /// How long after a boot a silent peer's record is kept.
+    pub resume_window: Duration,
+    /// How long a peer that is heard after a restart may take until its new handshake is complete.
+    pub rehandshake_limit: Duration,
+    /// What becomes of a publisher that is live when a newcomer wants its channel.
+    pub publisher: Newcomer,
+    /// How long without any packet until a publisher may be replaced by a newcomer.
+    pub publisher_silence: Duration,
+    /// How long after a boot a publisher that is awaited cannot be replaced by a newcomer: many
+    /// times what a page takes to come back.
+    pub publisher_grace: Duration,
+    /// Consent (RFC 7675): a peer without a valid STUN check for so long is gone.
+    pub consent: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_peers: 10_000,
+            max_handshakes: 1024,
+            resume_window: Duration::from_secs(120),
+            rehandshake_limit: Duration::from_secs(10),
+            publisher: Newcomer::default(),
+            publisher_silence: Duration::from_secs(5),
+            publisher_grace: Duration::from_secs(15),
+            consent: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a datagram was for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Routed {
+    /// Handled (or dropped).
+    Done,
+    /// Handled, and it came from who is at its address, as far as that is known: answers reach him
+    /// the way that it came.
+    Authentic,
+    /// DTLS that is answered, now or when its turn comes. It may be forged.
+    Answered,
+    /// A STUN Binding request for a user name fragment that no peer here has. While records of
+    /// earlier boots are being read it waits, and the record is demanded: see
+    /// [`Broadcast::poll_demand`].
+    UnknownUfrag,
+    /// A datagram that is not STUN from an address that belongs to no peer. While records of
+    /// earlier boots are being read it waits, if its peer's record can make it of use.
+    UnknownAddress,
+}
+
+/// Counts at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Peers with keys.
+    pub connected: usize,
+    /// Peers of an earlier boot that have not come back yet.
+    pub awaited: usize,
+    /// Channels: name, whether media flows, connected viewers.
+    pub channels: Vec<(String, bool, usize)>,
+    /// RTP packets taken from publishers.
+    pub packets_in: u64,
+    /// RTP packets sent to viewers, RTX included.
+    pub packets_out: u64,
+    /// Packets sent again on a viewer's NACK.
+    pub retransmitted: u64,
+    /// PLIs sent to publishers.
+    pub plis: u64,
+    /// Packets of publishers that had come before.
+    pub duplicates: u64,
+    /// Packets of publishers with an SSRC or payload type that was not agreed on.
+    pub unknown: u64,
+    /// Packets not sent to a viewer, since it did not agree on their codec.
+    pub unmapped: u64,
+    /// DTLS handshakes that gave a peer fresh keys.
+    pub handshakes: u64,
+    /// DTLS handshakes that gave nobody keys.
+    pub failures: Failures,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Who may join a channel, and how peers come and go.
+
+use std::time::{Duration, Instant};
+
+use rekindle_ids::{Role, Ufrag};
+use rekindle_sdp::Source;
+
+use super::channel::{Channel, SOURCE_SILENCE};
+use super::egress::Mapping;
+use super::hub::Broadcast;
+use super::ingress::Ingress;
+use super::member::{Member, Side, Viewer};
+use super::translation::Translation;
+use super::{Departure, Event, Join, Newcomer, Refusal};
+use crate::peer::{Peer, PeerSetup};
+
+/// How long a publisher's place is held between [`Broadcast::reserve`] and [`Broadcast::join`].
+const HELD: Duration = Duration::from_secs(5);
+/// How long after a boot a plain client that is awaited keeps its channel.
+const PLAIN_GRACE: Duration = Duration::from_secs(1);
+
+impl Broadcast {
+    /// Whether a peer could join now; for viewers, what the channel's publisher sends. A
+    /// publisher's place is held for a few seconds for `ufrag`.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the cause.
+    pub fn reserve(
+        &mut self,
+        now: Instant,
+        role: Role,
+        channel: &str,
+        ufrag: &Ufrag,
+    ) -> Result<Source, Refusal> {
+        if self.members.len() >= self.config.max_peers {
+            return Err(Refusal::Full);
+        }
+        let key = self.by_name.get(channel).copied();
+        if role == Role::Viewer {
+            return key
+                .and_then(|key| self.source(key))
+                .ok_or(Refusal::NoPublisher);
+        }
+        if key.is_some_and(|key| !self.is_vacant(now, key, ufrag, false)) {
+            return Err(Refusal::PublisherPresent);
+        }
+        let key = self.channel(channel);
+        self.channels[key].reservation = Some((ufrag.clone(), now + HELD));
+        Ok(Source::default())
+    }
+
+    /// What a channel's publisher sends, there or awaited.
+    fn source(&self, key: usize) -> Option<Source> {
+        let channel = self.channels.get(key)?;
+        let member = self.members.get(channel.publisher?)?;
+        let Side::Publisher(ingress) = &member.side else {
+            return None;
+        };
+        Some(Source {
+            codecs: ingress.codecs(),
+            streams: channel.streams(ingress),
+        })
+    }
+
+    /// Whether this publisher may take the channel's place: nobody has it, or somebody who has
+    /// fallen silent or sends no media any more. One who is awaited after a restart keeps it for
+    /// longer, unless it is a plain client, but not against another from an earlier boot: only one
+    /// of the two can be the present one.
+    fn is_vacant(&self, now: Instant, key: usize, ufrag: &Ufrag, resumed: bool) -> bool {
+        let Some(channel) = self.channels.get(key) else {
+            return true;
+        };
+        // A publisher of an earlier boot was there before anybody could reserve the place.
+        if let Some((holder, until)) = &channel.reservation
+            && !resumed
+            && holder != ufrag
+            && now < *until
+        {
+            return false;
+        }
+        let Some(member) = channel.publisher.and_then(|id| self.members.get(id)) else {
+            return true;
+        };
+        let since = |then| now.saturating_duration_since(then);
+        // A plain client does not come back, but anew; a page has opened its event stream by then.
+        if member.is_awaited() && !member.renews && since(member.joined) >= PLAIN_GRACE {
+            return true;
+        }
+        // Its viewers have been told already that nothing comes.
+        if member.peer.is_connected()
+            && channel
+                .last_media
+                .is_some_and(|last| since(last) >= SOURCE_SILENCE)
+        {
+            return true;
+        }
+        if member.is_awaited() && !resumed && since(member.joined) < self.config.publisher_grace {
+            return false;
+        }
+        if self.config.publisher == Newcomer::Replaces && !resumed {
+            return true;
+        }
+        since(member.peer.last_heard().unwrap_or(member.joined)) >= self.config.publisher_silence
+    }
+
+    /// The key of a channel, made if need be.
+    fn channel(&mut self, name: &str) -> usize {
+        if let Some(key) = self.by_name.get(name) {
+            return *key;
+        }
+        let key = self.channels.insert(Channel::new(name.to_owned()));
+        self.by_name.insert(name.to_owned(), key);
+        key
+    }
+
+    /// Takes a peer in (after [`Broadcast::reserve`], or from a record). A peer that is in already
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the cause.
+    pub fn join(&mut self, now: Instant, join: Join) -> Result<(), Refusal> {
+        let Join {
+            role,
+            channel,
+            ice,
+            negotiated,
+            resumed,
+            renews,
+        } = join;
+        let ufrag = ice.ufrag.clone();
+        if self.by_ufrag.contains_key(&ufrag) {
+            return Ok(());
+        }
+        if self.members.len() >= self.config.max_peers {
+            return Err(Refusal::Full);
+        }
+        let dtls = self.identities.get(&negotiated.certificate);
+        let dtls = dtls.ok_or(Refusal::UnknownCertificate)?.clone();
+        let known = self.by_name.get(&channel).copied();
+        match role {
+            Role::Publisher => {
+                if known.is_some_and(|key| !self.is_vacant(now, key, &ufrag, resumed)) {
+                    return Err(Refusal::PublisherPresent);
+                }
+                if let Some(before) = known.and_then(|key| self.channels[key].publisher) {
+                    self.remove(now, before, Departure::Replaced);
+                }
+            }
+            // A viewer from an earlier boot waits for its publisher, whatever became of that.
+            Role::Viewer if !resumed => {
+                known
+                    .and_then(|key| self.source(key))
+                    .ok_or(Refusal::NoPublisher)?;
+            }
+            Role::Viewer => {}
+        }
+        let key = self.channel(&channel);
+        let address = negotiated.address;
+        let setup = PeerSetup {
+            ice,
+            fingerprints: negotiated.fingerprints.clone(),
+            setup: negotiated.setup,
+            address,
+        };
+        // A plain viewer from an earlier boot is let go soon.
+        let translates = !renews && !resumed && !self.keeps_sessions();
+        let entry = self.members.vacant_entry();
+        let id = entry.key();
+        let side = match role {
+            Role::Publisher => {
+                self.channels[key].publisher = Some(id);
+                self.channels[key].reservation = None;
+                Side::Publisher(Box::new(Ingress::new(&negotiated, now)))
+            }
+            Role::Viewer => {
+                let mapping = self.channels[key].add_viewer(id, Mapping::new(&negotiated));
+                let mut viewer = Viewer::new(mapping, now);
+                viewer.translation = translates.then(|| Translation::new(negotiated.streams()));
+                Side::Viewer(Box::new(viewer))
+            }
+        };
+        entry.insert(Member {
+            ufrag: ufrag.clone(),
+            peer: Peer::new(setup),
+            dtls,
+            channel: key,
+            resumed,
+            renews,
+            joined: now,
+            heard: None,
+            keyed: None,
+            unheard: false,
+            addresses: Vec::new(),
+            pressed: None,
+            moved: None,
+            told: None,
+            armed: None,
+            side,
+        });
+        self.by_ufrag.insert(ufrag, id);
+        self.keep_sessions_of(id);
+        // The browser's next packet may be DTLS, from the address that the record knows.
+        if let Some(address) = address {
+            self.addresses.record(now, id, address, &mut self.members);
+            self.look_for_keys(now, address);
+        }
+        Ok(())
+    }
+
+    /// Takes a peer out. Whether it was there.
+    pub fn leave(&mut self, now: Instant, ufrag: &Ufrag) -> bool {
+        let Some(id) = self.by_ufrag.get(ufrag).copied() else {
+            return false;
+        };
+        self.remove(now, id, Departure::Left);
+        true
+    }
+
+    /// Takes a peer out and says why.
+    pub(super) fn remove(&mut self, now: Instant, id: usize, why: Departure) {
+        let Some(member) = self.members.try_remove(id) else {
+            return;
+        };
+        self.by_ufrag.remove(&member.ufrag);
+        if why != Departure::Left {
+            self.turned_away.add(now, member.peer.credentials());
+        }
+        for address in &member.addresses {
+            self.addresses.leave(id, *address);
+        }
+        if let Some(channel) = self.channels.get_mut(member.channel) {
+            match member.side {
+                Side::Publisher(_) => channel.remove_publisher(now, &self.members),
+                Side::Viewer(_) => channel.remove_viewer(id),
+            }
+        }
+        self.events.push_back(Event::Gone {
+            ufrag: member.ufrag,
+            why,
+        });
+        self.look_after_channel(now, member.channel);
+    }
+}

@@ -1,0 +1,12 @@
+//! The core against browsers of its own, in memory: real STUN, DTLS and SRTP on both sides, a
+//! virtual clock, no sockets.
+
+pub(super) mod browser;
+mod forwarding;
+mod hostile;
+mod passive;
+pub(super) mod random;
+mod recovery;
+mod replaced;
+mod staying;
+pub(super) mod world;

@@ -1,0 +1,109 @@
+//! What a peer does besides in full-state mode.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use rekindle_full_state::record::{Resumed, SessionCounters, SessionRecord};
+use rekindle_ids::Ufrag;
+
+use super::kept::{Kept, Unproven, Wanted};
+use crate::peer::srtp::Srtp;
+use crate::peer::{Peer, PeerEvent};
+
+/// Keys of a handshake that has just completed, kept if they are to be.
+pub(in super::super) fn kept(mut srtp: Srtp, wanted: Option<&Wanted>) -> Srtp {
+    if let Some(wanted) = wanted {
+        srtp.keep(wanted);
+    }
+    srtp
+}
+
+impl Peer {
+    /// The keys of this peer's handshakes are kept; `wanted` is set when its counters should be
+    /// written.
+    pub(crate) fn keep_sessions(&mut self, wanted: Wanted) {
+        self.keeps = Some(wanted);
+    }
+
+    /// Takes over the session of an earlier process, if keys and counters belong together. Whether
+    /// they did.
+    pub(crate) fn resume(&mut self, now: Instant, resumed: &Resumed) -> bool {
+        let Some(wanted) = &self.keeps else {
+            return false;
+        };
+        if self.srtp.is_some() {
+            // The browser was quicker, and has run a handshake.
+            return false;
+        }
+        self.srtp = Srtp::resumed(resumed, now, wanted);
+        if self.srtp.is_some() {
+            self.connected = Some(PeerEvent::Connected {
+                renewed: false,
+                took: std::time::Duration::ZERO,
+            });
+        }
+        self.srtp.is_some()
+    }
+
+    /// Forgets the keys in use.
+    pub(crate) fn forget_keys(&mut self) {
+        self.srtp = None;
+    }
+
+    /// What is persisted of the keys in use, if they are kept.
+    pub(crate) fn session(&self) -> Option<SessionRecord> {
+        self.srtp.as_ref()?.session(&self.setup.ice.ufrag)
+    }
+
+    fn kept(&self) -> Option<&Kept> {
+        self.srtp.as_ref()?.kept.as_deref()
+    }
+
+    fn kept_mut(&mut self) -> Option<&mut Kept> {
+        self.srtp.as_mut()?.kept.as_deref_mut()
+    }
+
+    /// See [`Kept::announce`].
+    pub(crate) fn announce(&mut self, ssrc: u32, ahead: u16) {
+        if let Some(kept) = self.kept_mut() {
+            kept.announce(ssrc, ahead);
+        }
+    }
+
+    /// See [`Kept::start`].
+    pub(crate) fn start_of(&self, ssrc: u32) -> Option<u16> {
+        self.kept()?.start(ssrc)
+    }
+
+    /// See [`Kept::reserve`].
+    pub(crate) fn reserve(
+        &mut self,
+        now: Instant,
+        local: impl Fn(SocketAddr) -> Option<IpAddr>,
+    ) -> Option<SessionCounters> {
+        let ufrag: Ufrag = self.setup.ice.ufrag.clone();
+        let local = self.setup.address.and_then(local);
+        self.kept_mut().map(|kept| kept.reserve(now, &ufrag, local))
+    }
+
+    /// See [`Kept::reserved`].
+    pub(crate) fn reserved(&mut self, durable: bool) -> Vec<u32> {
+        self.kept_mut()
+            .map_or_else(Vec::new, |kept| kept.reserved(durable))
+    }
+
+    /// See [`Kept::unproven`].
+    pub(crate) fn unproven(&self) -> Option<Unproven> {
+        self.kept()?.unproven()
+    }
+
+    /// See [`Kept::is_lost`].
+    pub(crate) fn is_lost(&self) -> bool {
+        self.kept().is_some_and(Kept::is_lost)
+    }
+
+    /// See [`Kept::is_unreserved`].
+    pub(crate) fn is_unreserved(&self) -> bool {
+        self.kept().is_some_and(Kept::is_unreserved)
+    }
+}

@@ -1,0 +1,368 @@
+//! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
+
+mod active;
+mod cookie;
+mod dtls;
+mod failures;
+mod flight;
+pub(crate) mod full_state;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod handshakes;
+mod ice;
+mod pressure;
+mod records;
+#[cfg(test)]
+mod secrecy;
+mod srtp;
+mod verified;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+pub(crate) use cookie::Cookies;
+pub use dtls::{Dtls, DtlsError, Identities};
+pub use failures::Failures;
+pub(crate) use flight::Fault;
+pub(crate) use handshakes::{ALERT, Begin, Begun, Done, Handshakes};
+pub(crate) use records::{client_random, is_client_hello};
+use srtp::Srtp;
+pub use srtp::{Profile, SessionKeys};
+
+use rekindle_ids::IceCredentials;
+use rekindle_sdp::{Fingerprint, Setup};
+use rekindle_secrets::stack;
+
+/// Checks that are known again, the latest first.
+const MAX_CHECKS: usize = 16;
+/// Addresses that the browser has nominated and that no media came from yet.
+const MAX_NOMINATED: usize = 8;
+
+/// What a peer is made from: its record.
+#[derive(Debug, Clone)]
+pub struct PeerSetup {
+    /// The server's ICE credentials for this peer.
+    pub ice: IceCredentials,
+    /// What the browser's certificate must match.
+    pub fingerprints: Vec<Fingerprint>,
+    /// The server's part in its DTLS handshake.
+    pub setup: Setup,
+    /// Where its media went in an earlier boot.
+    pub address: Option<SocketAddr>,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The datagram.
+    pub data: Bytes,
+}
+
+/// What a datagram turned out to be, once checked.
+#[derive(Debug)]
+pub enum Received {
+    /// Nothing for the layer above: answered, swallowed or dropped.
+    Nothing,
+    /// A STUN check was answered. Its source may be forged: whose the address is, only DTLS or SRTP
+    /// from there tells.
+    Answered {
+        /// It passed, and did not come before from another address: the peer may be there.
+        claims: bool,
+        /// The peer nominates this pair (RFC 8445 §8.1.1).
+        nominates: bool,
+    },
+    /// An authenticated RTP packet, decrypted.
+    Rtp(BytesMut),
+    /// An authenticated compound RTCP packet, decrypted.
+    Rtcp(BytesMut),
+}
+
+/// What became of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// A DTLS handshake completed and fresh SRTP keys are in use, in both directions.
+    Connected {
+        /// The peer had keys of this boot already: a false alarm of the page, or a second restart
+        /// of its own.
+        renewed: bool,
+        /// From the first ClientHello of this handshake.
+        took: Duration,
+    },
+    /// The address that media goes to changed.
+    Address(SocketAddr),
+}
+
+/// One browser. Its handshakes are elsewhere: they belong to an address until they are complete.
+pub struct Peer {
+    setup: PeerSetup,
+    /// Transactions of the last checks, and where each came from first.
+    checks: VecDeque<([u8; 12], SocketAddr)>,
+    /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from such a
+    /// one, the latest last.
+    nominated: Vec<SocketAddr>,
+    srtp: Option<Srtp>,
+    last_heard: Option<Instant>,
+    last_check: Option<Instant>,
+    connected: Option<PeerEvent>,
+    moved: Option<PeerEvent>,
+    /// In full-state mode: see [`Peer::keep_sessions`].
+    keeps: Option<full_state::Wanted>,
+}
+
+impl Peer {
+    /// A peer as its record has it; no keys yet.
+    pub fn new(setup: PeerSetup) -> Self {
+        Self {
+            setup,
+            checks: VecDeque::new(),
+            nominated: Vec::new(),
+            srtp: None,
+            last_heard: None,
+            last_check: None,
+            connected: None,
+            moved: None,
+            keeps: None,
+        }
+    }
+
+    /// Takes a STUN or SRTP datagram. Answers are appended to `out`. The first byte tells the
+    /// protocol (RFC 7983 §7).
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Received {
+        match data.first() {
+            Some(0..=3) => self.handle_stun(now, from, data, out),
+            Some(128..=191) => self.handle_srtp(now, from, data),
+            _ => Received::Nothing,
+        }
+    }
+
+    fn handle_stun(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<Transmit>,
+    ) -> Received {
+        let Some(checked) = ice::check(data, from, &self.setup.ice) else {
+            return Received::Nothing;
+        };
+        out.push(Transmit {
+            to: from,
+            data: checked.response.into(),
+        });
+        if checked.refused {
+            return Received::Answered {
+                claims: false,
+                nominates: false,
+            };
+        }
+        self.last_heard = Some(now);
+        self.last_check = Some(now);
+        if !self.is_first(checked.transaction, from) {
+            tracing::trace!(
+                "a STUN check came before from another address: answered, nothing else"
+            );
+            return Received::Answered {
+                claims: false,
+                nominates: false,
+            };
+        }
+        if checked.nominated && self.srtp.is_some() {
+            self.nominated.retain(|address| *address != from);
+            self.nominated.push(from);
+            if self.nominated.len() > MAX_NOMINATED {
+                self.nominated.remove(0);
+            }
+        }
+        Received::Answered {
+            claims: true,
+            nominates: checked.nominated,
+        }
+    }
+
+    /// Whether a check is not a copy of another one, sent in the name of another address: STUN has
+    /// no protection against replays (RFC 8489 §16.2.2).
+    fn is_first(&mut self, transaction: [u8; 12], from: SocketAddr) -> bool {
+        if let Some((_, first)) = self.checks.iter().find(|(known, _)| *known == transaction) {
+            return *first == from;
+        }
+        self.checks.push_front((transaction, from));
+        self.checks.truncate(MAX_CHECKS);
+        true
+    }
+
+    /// Whether its DTLS handshake is the server's to begin, and has not been completed.
+    pub(crate) fn awaits_hello(&self) -> bool {
+        self.setup.setup == Setup::Active && self.srtp.is_none()
+    }
+
+    /// Whether this certificate (DER) is the browser's, by the offer.
+    pub(crate) fn is_of(&self, certificate: &[u8]) -> bool {
+        matches(certificate, &self.setup.fingerprints)
+    }
+
+    /// Puts a completed handshake's keys to use. The caller has seen that the certificate [is the
+    /// browser's](Peer::is_of).
+    pub(crate) fn take_keys(&mut self, done: Done) {
+        let Done {
+            completed,
+            from,
+            at,
+            took,
+        } = done;
+        let Some(srtp) = Srtp::new(completed.keys) else {
+            return;
+        };
+        let srtp = full_state::kept(srtp, self.keeps.as_ref());
+        let renewed = self.srtp.replace(srtp).is_some();
+        self.last_heard = Some(at);
+        self.nominated.clear();
+        self.move_to(from);
+        self.connected = Some(PeerEvent::Connected { renewed, took });
+    }
+
+    /// Live media moves to a nominated address only once an authentic packet comes from there: a
+    /// check alone can be replayed from anywhere, and has no replay protection (RFC 8489 §16.2.2).
+    fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Received {
+        let Some(srtp) = &mut self.srtp else {
+            return Received::Nothing;
+        };
+        // RFC 5761 §4: RTCP packet types as seen in the second byte.
+        let rtcp = matches!(data.get(1), Some(192..=223));
+        let plain = if rtcp {
+            srtp.unprotect_rtcp(data)
+        } else {
+            srtp.unprotect_rtp(data)
+        };
+        let Some(plain) = plain else {
+            return Received::Nothing;
+        };
+        self.last_heard = Some(now);
+        if let Some(place) = self.nominated.iter().position(|address| *address == from) {
+            // What was nominated before is left.
+            self.nominated.drain(..=place);
+            self.move_to(from);
+        }
+        if rtcp {
+            Received::Rtcp(plain)
+        } else {
+            Received::Rtp(plain)
+        }
+    }
+
+    fn move_to(&mut self, address: SocketAddr) {
+        if self.setup.address != Some(address) {
+            self.setup.address = Some(address);
+            self.moved = Some(PeerEvent::Address(address));
+        }
+    }
+
+    /// The next event, if any. Poll after everything that this peer was told.
+    pub fn poll_event(&mut self) -> Option<PeerEvent> {
+        self.moved.take().or_else(|| self.connected.take())
+    }
+
+    /// Encrypts an RTP packet; `None` without keys, and for a packet that these keys must not
+    /// protect (one from before the sequence number's wrap that lies before the first packet under
+    /// these keys).
+    pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<Transmit> {
+        let data = self.srtp.as_mut()?.protect_rtp(packet)?.freeze();
+        Some(Transmit {
+            to: self.setup.address?,
+            data,
+        })
+    }
+
+    /// Encrypts a compound RTCP packet; `None` without keys.
+    pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<Transmit> {
+        let data = self.srtp.as_mut()?.protect_rtcp(packet)?.freeze();
+        Some(Transmit {
+            to: self.setup.address?,
+            data,
+        })
+    }
+
+    /// What its checks are made with.
+    pub(crate) fn credentials(&self) -> IceCredentials {
+        self.setup.ice.clone()
+    }
+
+    /// Whether SRTP keys of this boot are in use.
+    pub fn is_connected(&self) -> bool {
+        self.srtp.is_some()
+    }
+
+    /// The SRTP profile in use.
+    pub fn profile(&self) -> Option<Profile> {
+        self.srtp.as_ref().map(Srtp::profile)
+    }
+
+    /// Where media goes.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.setup.address
+    }
+
+    /// When an authentic packet (STUN, DTLS or SRTP) last came; `None` if none came in this boot.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.last_heard
+    }
+
+    /// When a STUN check last passed: the consent of RFC 7675; `None` if none did in this boot.
+    pub fn last_check(&self) -> Option<Instant> {
+        self.last_check
+    }
+
+    /// The user name fragment of the server in a STUN Binding request, if the datagram is one;
+    /// nothing is authenticated yet.
+    pub fn stun_ufrag(data: &[u8]) -> Option<&str> {
+        ice::request_ufrag(data)
+    }
+}
+
+/// The answer to a check of a peer that is no more: an error, where its password is right.
+pub(crate) fn refuse(check: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Transmit> {
+    let data = ice::refuse(check, ice)?.into();
+    Some(Transmit { to: from, data })
+}
+
+/// Its keys wipe themselves; what handling them has left on the stack is overwritten here.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        stack::wipe();
+    }
+}
+
+/// Whether a certificate is one that these fingerprints name (RFC 8122 §5): of each hash that there
+/// is, one must be its own. False for an empty list.
+fn matches(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
+    use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
+    let is_own = |f: &Fingerprint| {
+        let algorithm: &'static Algorithm = match f.hash.as_str() {
+            "sha-256" => &SHA256,
+            "sha-384" => &SHA384,
+            "sha-512" => &SHA512,
+            _ => return false,
+        };
+        digest(algorithm, certificate).as_ref() == f.digest
+    };
+    let of_its_hash = |f: &Fingerprint| {
+        fingerprints
+            .iter()
+            .any(|other| other.hash == f.hash && is_own(other))
+    };
+    !fingerprints.is_empty() && fingerprints.iter().all(of_its_hash)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,279 @@
+//! SRTP (RFC 3711, RFC 7714) of one peer: both directions under the keys of one DTLS handshake.
+
+use std::collections::HashMap;
+
+use bytes::BytesMut;
+use rekindle_sdp::Setup;
+use rtc_crypto::providers::AwsLcRsCrypto;
+use rtc_rtp::Header;
+use rtc_shared::marshal::{MarshalSize, Unmarshal};
+use rtc_srtp::context::Context;
+use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
+use rtc_srtp::protection_profile::ProtectionProfile;
+use zeroize::Zeroizing;
+
+use super::full_state::Kept;
+
+/// Replay window in packets (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to
+/// seconds late.
+const REPLAY_WINDOW: usize = 2048;
+/// Most SSRCs that one peer may use under one set of keys.
+pub(super) const MAX_SSRCS: usize = 32;
+/// After so many packets of unknown SSRCs that fail authentication, the scratch context is made
+/// anew. It bounds the memory that unauthenticated packets can claim, since `rtc-srtp` allocates
+/// state for an SSRC before it has authenticated it.
+const MAX_FAILURES: u32 = 64;
+
+/// The SRTP protection profiles of DTLS-SRTP (RFC 5764 §4.1.2, RFC 7714 §14.2) that rekindle
+/// speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// `SRTP_AEAD_AES_256_GCM`
+    AeadAes256Gcm,
+    /// `SRTP_AEAD_AES_128_GCM`
+    AeadAes128Gcm,
+    /// `SRTP_AES128_CM_HMAC_SHA1_80`
+    Aes128CmSha1_80,
+}
+
+impl Profile {
+    /// Length of a master key in bytes.
+    fn key_len(self) -> usize {
+        match self {
+            Self::AeadAes256Gcm => 32,
+            Self::AeadAes128Gcm | Self::Aes128CmSha1_80 => 16,
+        }
+    }
+
+    /// Length of a master salt in bytes.
+    fn salt_len(self) -> usize {
+        match self {
+            Self::AeadAes256Gcm | Self::AeadAes128Gcm => 12,
+            Self::Aes128CmSha1_80 => 14,
+        }
+    }
+
+    /// What the exporter has to yield (RFC 5764 §4.2), in bytes.
+    pub(super) fn material_len(self) -> usize {
+        2 * (self.key_len() + self.salt_len())
+    }
+
+    fn in_crate(self) -> ProtectionProfile {
+        match self {
+            Self::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
+            Self::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
+            Self::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+        }
+    }
+}
+
+/// SRTP keys of one DTLS handshake, in the order in which they are exported (RFC 5764 §4.2) where
+/// the server is the DTLS server: the peer's key, the server's, the peer's salt, the server's. A
+/// session key: no `Clone`, no `Serialize`, no `Debug`, wiped when dropped.
+pub struct SessionKeys {
+    profile: Profile,
+    material: Zeroizing<Vec<u8>>,
+}
+
+/// What [`SessionKeys`] hold.
+#[cfg(feature = "full-state")]
+pub(super) struct Exposed<'a> {
+    pub profile: Profile,
+    /// In the order in which it is exported.
+    pub material: &'a [u8],
+    /// (key, salt) of what the server sends, and of what the peer sends.
+    pub sending: (&'a [u8], &'a [u8]),
+    pub receiving: (&'a [u8], &'a [u8]),
+}
+
+impl SessionKeys {
+    /// Takes exported keying material; `None` where its length does not fit the profile.
+    pub(super) fn new(profile: Profile, exported: &[u8]) -> Option<Self> {
+        let material = exported.get(..profile.material_len())?;
+        #[cfg(rekindle_canary)]
+        rekindle_secrets::canary::secret("exported", material);
+        Some(Self {
+            profile,
+            material: Zeroizing::new(material.to_vec()),
+        })
+    }
+
+    /// Takes exported keying material of a handshake in which the server had this part; `None`
+    /// where its length does not fit the profile.
+    pub(super) fn exported(profile: Profile, exported: &[u8], setup: Setup) -> Option<Self> {
+        let mut keys = Self::new(profile, exported)?;
+        if setup == Setup::Active {
+            // The first of each pair is the DTLS client's.
+            let (keys_of_both, salts) = keys.material.split_at_mut(2 * profile.key_len());
+            keys_of_both.rotate_left(profile.key_len());
+            salts.rotate_left(profile.salt_len());
+        }
+        Some(keys)
+    }
+
+    /// (key, salt) of what the peer sends.
+    fn remote(&self) -> (&[u8], &[u8]) {
+        let (k, s) = (self.profile.key_len(), self.profile.salt_len());
+        (&self.material[..k], &self.material[2 * k..2 * k + s])
+    }
+
+    /// (key, salt) of what the server sends.
+    fn local(&self) -> (&[u8], &[u8]) {
+        let (k, s) = (self.profile.key_len(), self.profile.salt_len());
+        (
+            &self.material[k..2 * k],
+            &self.material[2 * k + s..2 * k + 2 * s],
+        )
+    }
+
+    /// The keys themselves: only full-state mode takes them out of here.
+    #[cfg(feature = "full-state")]
+    pub(super) fn expose(&self) -> Exposed<'_> {
+        Exposed {
+            profile: self.profile,
+            material: &self.material,
+            sending: self.local(),
+            receiving: self.remote(),
+        }
+    }
+
+    pub(super) fn receiving(&self) -> Option<Context> {
+        self.context(self.remote())
+    }
+
+    pub(super) fn sending(&self) -> Option<Context> {
+        self.context(self.local())
+    }
+
+    fn context(&self, (key, salt): (&[u8], &[u8])) -> Option<Context> {
+        Context::new(
+            key,
+            salt,
+            self.profile.in_crate(),
+            Some(srtp_replay_protection(REPLAY_WINDOW)),
+            Some(srtcp_replay_protection(REPLAY_WINDOW)),
+            &AwsLcRsCrypto,
+        )
+        .ok()
+    }
+}
+
+/// Encrypts an RTP packet. `rtc-srtp` cuts a packet where the header ends as it would write it,
+/// without a look at the packet's length, and would panic on one that is shorter.
+pub(super) fn encrypt_rtp(context: &mut Context, packet: &[u8]) -> Option<BytesMut> {
+    let header = Header::unmarshal(&mut &packet[..]).ok()?;
+    if header.marshal_size() > packet.len() {
+        return None;
+    }
+    context.encrypt_rtp_with_header(packet, &header).ok()
+}
+
+/// Both directions of one peer under one set of keys.
+pub(super) struct Srtp {
+    /// Kept for [`Incoming`]'s scratch context.
+    pub(super) keys: SessionKeys,
+    incoming: Incoming,
+    sending: Context,
+    /// Highest 48-bit packet index protected so far, by SSRC (RFC 3711 §3.3.1).
+    sent: HashMap<u32, u64>,
+    /// In full-state mode, what is used in place of all but the keys.
+    pub(super) kept: Option<Box<Kept>>,
+}
+
+struct Incoming {
+    context: Context,
+    known: Vec<u32>,
+    scratch: Context,
+    failures: u32,
+}
+
+impl Srtp {
+    /// Contexts for both directions, rollover counters at zero, as on the browser's side.
+    pub(super) fn new(keys: SessionKeys) -> Option<Self> {
+        let incoming = Incoming {
+            context: keys.receiving()?,
+            known: Vec::new(),
+            scratch: keys.receiving()?,
+            failures: 0,
+        };
+        let sending = keys.sending()?;
+        Some(Self {
+            keys,
+            incoming,
+            sending,
+            sent: HashMap::new(),
+            kept: None,
+        })
+    }
+
+    pub(super) fn profile(&self) -> Profile {
+        self.keys.profile
+    }
+
+    /// Authenticates and decrypts an SRTP packet.
+    pub(super) fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        if let Some(kept) = &mut self.kept {
+            return kept.unprotect_rtp(packet);
+        }
+        let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
+        self.unprotect(ssrc, packet, Context::decrypt_rtp)
+    }
+
+    /// Authenticates and decrypts an SRTCP packet.
+    pub(super) fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        if let Some(kept) = &mut self.kept {
+            return kept.unprotect_rtcp(packet);
+        }
+        let ssrc = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
+        self.unprotect(ssrc, packet, Context::decrypt_rtcp)
+    }
+
+    fn unprotect(
+        &mut self,
+        ssrc: u32,
+        packet: &[u8],
+        decrypt: impl Fn(&mut Context, &[u8]) -> rtc_shared::error::Result<BytesMut>,
+    ) -> Option<BytesMut> {
+        let incoming = &mut self.incoming;
+        if incoming.known.contains(&ssrc) {
+            return decrypt(&mut incoming.context, packet).ok();
+        }
+        if incoming.known.len() >= MAX_SSRCS {
+            return None;
+        }
+        if decrypt(&mut incoming.scratch, packet).is_err() {
+            incoming.failures += 1;
+            if incoming.failures >= MAX_FAILURES {
+                incoming.failures = 0;
+                incoming.scratch = self.keys.receiving()?;
+            }
+            return None;
+        }
+        incoming.known.push(ssrc);
+        decrypt(&mut incoming.context, packet).ok()
+    }
+
+    /// Encrypts an RTP packet. `None` for one that lies before the sequence number's wrap while the
+    /// first packet under these keys lies after it: its rollover counter would be -1.
+    pub(super) fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        if let Some(kept) = &mut self.kept {
+            return kept.protect_rtp(packet);
+        }
+        let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
+        let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
+        let highest = self.sent.entry(ssrc).or_insert(u64::from(sequence));
+        // The index nearest to the highest one (RFC 3711 §3.3.1).
+        let step = i64::from(sequence.wrapping_sub(*highest as u16) as i16);
+        let index = highest.checked_add_signed(step)?;
+        *highest = index.max(*highest);
+        encrypt_rtp(&mut self.sending, packet)
+    }
+
+    /// Encrypts a compound RTCP packet.
+    pub(super) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        if let Some(kept) = &mut self.kept {
+            return kept.protect_rtcp(packet);
+        }
+        self.sending.encrypt_rtcp(packet).ok()
+    }
+}

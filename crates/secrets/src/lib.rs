@@ -1,0 +1,17 @@
+//! What is done for secrets that no type can do for them: see who else can read their file, and
+//! overwrite what they leave on the stack.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
+
+#[cfg(all(rekindle_canary, not(debug_assertions)))]
+compile_error!(
+    "a build with optimisations could be shipped, and must not have a test's hooks: leave the \
+     `--cfg rekindle_...` away"
+);
+
+#[cfg(rekindle_canary)]
+pub mod canary;
+mod file;
+pub mod stack;
+
+pub use file::is_exposed;

@@ -1,0 +1,247 @@
+//! What can go wrong with a key file and a vault, in words that say what to do next. Each message
+//! is complete: it has the system's answer in it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::anchor::AnchorError;
+use crate::record::UnfitRecord;
+
+/// A key file cannot be used or made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no such file.
+    #[error("there is no key file {path}: name the right one, or make one with `rekindle keygen -o \
+             {path}`", path = .0.display())]
+    Missing(PathBuf),
+    /// A folder, a pipe, a device.
+    #[error("the key file {path} is not a regular file: name a file", path = .0.display())]
+    NotAFile(PathBuf),
+    /// Group or others may read it.
+    #[error("the key file {path} can be read by others (mode {mode:04o}): `chmod 600 {path}`, and \
+             make a new key if they may have read it", path = path.display())]
+    ReadableByOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to neither us nor root.
+    #[error("the key file {path} belongs to user {owner}, who could change it: it must belong to \
+             the user that runs rekindle, or to root", path = path.display())]
+    ForeignOwner {
+        /// The file.
+        path: PathBuf,
+        /// The user number of its owner.
+        owner: u32,
+    },
+    /// More than any list of identities needs.
+    #[error("the key file {path} has more than 64 KiB: this is no key file", path = .0.display())]
+    TooLarge(PathBuf),
+    /// Comments and empty lines only.
+    #[error("the key file {path} holds no identity: it needs a line that begins with \
+             AGE-SECRET-KEY-1", path = .0.display())]
+    NoIdentity(PathBuf),
+    /// A line that is neither a comment nor an X25519 identity. The line itself is never printed.
+    #[error("line {line} of the key file {path} is neither a comment nor an age identity \
+             (AGE-SECRET-KEY-1...)", path = path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// `keygen` never overwrites.
+    #[error("{path} exists and is left as it is: a key file is never overwritten, because without \
+             it the vault is lost; name another file", path = .0.display())]
+    Exists(PathBuf),
+    /// The system said no.
+    #[error("cannot {what} the key file {path}: {cause}", path = path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+}
+
+/// The vault cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// Not a folder, or the parent is missing.
+    #[error("the vault {path} is not a folder: name a folder, or one that does not exist yet \
+             inside one that does", path = .0.display())]
+    NotAFolder(PathBuf),
+    /// Somebody else could put files there.
+    #[error("the folder {path} can be written by others (mode {mode:04o}): `chmod 700 \
+             {path}`", path = path.display())]
+    WritableByOthers {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to neither us nor root.
+    #[error("the folder {path} belongs to user {owner}: it must belong to the user that runs \
+             rekindle", path = path.display())]
+    ForeignOwner {
+        /// The folder.
+        path: PathBuf,
+        /// The user number of its owner.
+        owner: u32,
+    },
+    /// A first run is only for an empty folder.
+    #[error("the folder {path} is no vault and not empty ({found} is in it): name an empty folder, \
+             or one that does not exist yet", path = path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+        /// The first strange thing found.
+        found: String,
+    },
+    /// Another process holds the lock.
+    #[error("another process uses the vault {path}: stop it first, or give this one another \
+             folder", path = .0.display())]
+    InUse(PathBuf),
+    /// No identity of the key file opens `identity.age`.
+    #[error("the key file does not open the vault {path}: start with the key file it was made with \
+             (or restore {path}/identity.age if it was damaged). Nothing was \
+             changed", path = .0.display())]
+    WrongKey(PathBuf),
+    /// Session keys are in it, and this build has no code for them.
+    #[error("full-state mode has written the vault {path} and keeps session keys in it, which this \
+             build has no code to read: start it with a build that has the feature full-state \
+             (with --mode rehandshake that removes the keys); or move the folder away. Nothing was \
+             changed", path = .0.display())]
+    FullState(PathBuf),
+    /// Peers without an identity.
+    #[error("{path}/identity.age is missing, but {files} other files of the vault are there: \
+             restore it from a backup; or, to begin anew with every browser joining again, move \
+             the folder away. Nothing was changed", path = path.display())]
+    IdentityMissing {
+        /// The vault.
+        path: PathBuf,
+        /// Peer files found.
+        files: usize,
+    },
+    /// `identity.age` is not what we wrote.
+    #[error("{path}/identity.age is damaged ({cause}): restore it from a backup; or, to begin anew \
+             with every browser joining again, move the folder away. Nothing was \
+             changed", path = path.display())]
+    IdentityDamaged {
+        /// The vault.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: FileFault,
+    },
+    /// A record is ahead of the identity, which therefore is an old copy.
+    #[error("{path}/identity.age is an old copy: it was written in boot {identity}, and there is a \
+             peer's record of boot {record}. Whoever put it back has an earlier certificate used \
+             again. Restore the newest identity.age; or, if it is lost, move {path}/peers away and \
+             start once with --rotate-identity. Nothing was changed", path = path.display())]
+    RolledBack {
+        /// The vault.
+        path: PathBuf,
+        /// The boot in which `identity.age` was written.
+        identity: u64,
+        /// The boot in which the record was written.
+        record: u64,
+    },
+    /// See [`AnchorError`].
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The certificate and key could not be made.
+    #[error("cannot make the server's certificate: {0}")]
+    Certificate(String),
+    /// No room: HTTP answers 503 and live peers go on.
+    #[error(
+        "no room left to write {file} (disk full, over quota or over the file size limit): free \
+         some; peers that are here go on"
+    )]
+    Full {
+        /// The file that was to be written, without its name if that would lead to a peer.
+        file: &'static str,
+        /// The system's answer.
+        cause: io::Error,
+    },
+    /// A record that must not be written.
+    #[error("a peer's record does not fit: {0}")]
+    Unfit(#[from] UnfitRecord),
+    /// The system said no.
+    #[error("cannot {what} in the vault {path}: {cause}", path = path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The vault.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+}
+
+/// What is wrong with one file of the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileFault {
+    /// A link, a folder, a pipe, a device.
+    #[error("not a regular file")]
+    NotRegular,
+    /// Another name leads to the same file, so that others may hold it.
+    #[error("it has more than one hard link")]
+    HardLinked,
+    /// We may not read it.
+    #[error("no permission to read it")]
+    Unreadable,
+    /// Larger than any file of its kind.
+    #[error("larger than any file of its kind")]
+    TooLarge,
+    /// Not age, or its header is damaged.
+    #[error("not an age file, or its header is damaged")]
+    NotAge,
+    /// Encrypted to none of our identities.
+    #[error("no identity of the key file opens it")]
+    ForeignRecipient,
+    /// The age payload does not decrypt to its end.
+    #[error("torn or changed after it was encrypted")]
+    Torn,
+    /// Not our plaintext.
+    #[error("not a plaintext of rekindle")]
+    NotOurs,
+    /// Another version of the schema.
+    #[error("schema version {0}, which this program does not read")]
+    Schema(u8),
+    /// Written by the mode that keeps session keys.
+    #[error(
+        "written by full-state mode, which keeps session keys; this server does not read such a \
+         vault"
+    )]
+    FullState,
+    /// The MAC is wrong: made without the key file, or for another file name.
+    #[error("its MAC is wrong: forged, or another file's content under this name")]
+    Forged,
+    /// An identity where a peer should be, or the other way round.
+    #[error("the content is of another kind than the name says")]
+    WrongKind,
+    /// It does not decode, byte for byte.
+    #[error("it does not decode")]
+    Malformed,
+    /// The record's ufrag is not the file's name.
+    #[error("the content belongs to another file name")]
+    WrongName,
+    /// A field that this server could not have made.
+    #[error("a field does not fit: {0}")]
+    Unfit(UnfitRecord),
+    /// The record says a later boot than `identity.age`.
+    #[error("written in boot {0}, which identity.age has not seen: identity.age was rolled back")]
+    FutureBoot(u64),
+}
+
+/// Whether the system had no room for what was written.
+pub(crate) fn no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}

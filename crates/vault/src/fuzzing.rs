@@ -1,0 +1,44 @@
+//! For the fuzz targets: the key file's text, and what lies under age's encryption.
+
+use std::path::Path;
+
+use age::x25519;
+
+use crate::key::KeyFile;
+use crate::record::{IdentityRecord, Kind, PeerRecord};
+use crate::seal::{OpeningKey, decode, unseal};
+
+/// The text of a key file.
+pub fn key_file(data: &[u8]) {
+    match KeyFile::parse(data, Path::new("key")) {
+        Ok(keys) => assert!(keys.recipients().all(|r| r.starts_with("age1"))),
+        // An error speaks of lines and never has one in it.
+        Err(error) => assert!(!error.to_string().contains("AGE-SECRET-KEY-1Q")),
+    }
+}
+
+/// The first byte says what the rest is: a plaintext without its MAC, as a peer's or as the
+/// identity's, or a whole file. Gives a peer's record that could be one.
+pub fn record(data: &[u8]) -> Option<PeerRecord> {
+    let (choice, content) = data.split_first()?;
+    match choice % 3 {
+        0 => {
+            let (_, record) = decode::<PeerRecord>(Kind::PEER, content).ok()?;
+            return record.check().is_ok().then_some(record);
+        }
+        1 => {
+            let _ = decode::<IdentityRecord<'_>>(Kind::IDENTITY, content);
+        }
+        _ => {
+            let key = OpeningKey::new(x25519::Identity::generate());
+            assert!(
+                unseal(&[key], "peers/a.age", content).is_err(),
+                "nobody has the key"
+            );
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Names and places: which files and folders a vault has. What is in a file is in `record`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use rekindle_ids::Ufrag;
+
+/// The file of the server's identity.
+pub(crate) const IDENTITY: &str = "identity.age";
+/// The folder of the peers' files.
+pub(crate) const PEERS: &str = "peers";
+/// The folder of files that were in `peers/` and could not be used.
+pub(crate) const SET_ASIDE: &str = "set-aside";
+/// Full-state mode's folder of session keys. Without that mode only the auditor knows of it, as of
+/// the following.
+pub(crate) const SESSIONS: &str = "sessions";
+/// Full-state mode's file of all sessions' counters.
+pub(crate) const COUNTERS: &str = "counters.age";
+/// The file that is locked while a process uses the vault. It is empty.
+pub(crate) const LOCK: &str = "lock";
+/// What `mkfs` leaves in the root of a file system: no reason to refuse a first run.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
+/// Where a rekey prepares the new files. The name is that of something temporary, so that a server
+/// removes it.
+pub(crate) const REKEY_PREPARED: &str = ".tmp-rekey";
+/// Its name from a rekey's point of no return on.
+pub(crate) const REKEY_COMMITTED: &str = "rekey";
+/// The folder of the old peers' files in it, until it is emptied.
+pub(crate) const OLD_PEERS: &str = "old-peers";
+/// Names of files that are being written begin so. What is left of them after a crash is removed at
+/// the next start.
+pub(crate) const TEMPORARY: &str = ".tmp-";
+
+/// Whether a name is that of a file that is being written.
+pub(crate) fn is_temporary(name: impl AsRef<OsStr>) -> bool {
+    name.as_ref().as_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
+/// The name of a peer's file in `peers/`.
+pub(crate) fn file_name(ufrag: &Ufrag) -> String {
+    format!("{ufrag}.age")
+}
+
+/// The peer whose file has this name, if it is one's.
+pub(crate) fn ufrag_of(name: impl AsRef<OsStr>) -> Option<Ufrag> {
+    let stem = name.as_ref().to_str()?.strip_suffix(".age")?;
+    Ufrag::new(stem).ok()
+}
+
+/// The name that a peer's MAC covers.
+pub(crate) fn path_in_vault(file: &str) -> String {
+    format!("{PEERS}/{file}")
+}
+
+/// The name that the MAC of a peer's session keys covers.
+pub(crate) fn session_path(file: &str) -> String {
+    format!("{SESSIONS}/{file}")
+}

@@ -1,0 +1,347 @@
+//! The vault: a folder with a lock, `identity.age` and `peers/<ufrag>.age`.
+//!
+//! Every change is made on a temporary file that is synced, renamed and followed by a sync of the
+//! folder, so a kill at any moment leaves either the old file or the new one.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use rekindle_ids::Ufrag;
+
+use crate::anchor::{Anchor, AnchorError};
+use crate::clock::unix_seconds;
+use crate::error::VaultError;
+use crate::files::Folder;
+use crate::identity::{Identities, Identity};
+use crate::key::KeyFile;
+use crate::layout::{IDENTITY, PEERS, file_name, path_in_vault};
+use crate::lock::{Lock, take_lock};
+use crate::opening::{load_identity, open_root, refuse_if_not_empty};
+use crate::reader::Reader;
+use crate::record::{Header, Kind, PeerRecord};
+use crate::rekey;
+use crate::seal::{SealingKey, seal_identity, seal_peer};
+
+/// Writes to one peer's file take turns; peers share this many turns.
+const STRIPES: usize = 32;
+
+/// The folder that holds what is persisted. Encrypts and writes; it holds no key that opens a file.
+pub struct Vault {
+    pub(crate) root: Folder,
+    pub(crate) peers: Folder,
+    pub(crate) boot: u64,
+    pub(crate) sealing: RwLock<SealingKey>,
+    own: Mutex<Own>,
+    stripes: [Mutex<()>; STRIPES],
+    /// Says outside the folder how far it has come.
+    anchor: Mutex<Option<Anchor>>,
+    /// Unlocks when dropped.
+    _lock: Lock,
+}
+
+/// What `identity.age` is to say in this boot.
+struct Own {
+    identities: Identities,
+    header: Header,
+    /// It does not say so yet.
+    unwritten: bool,
+}
+
+/// What became of [`Opened::rotate_identity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotated {
+    /// There is a new certificate; peers of earlier boots keep theirs.
+    Yes,
+    /// The vault is new, and so is its certificate.
+    FirstRun,
+    /// As many earlier certificates as there may be are still in use.
+    TooMany,
+}
+
+/// What [`Vault::open`] gives.
+#[derive(Debug)]
+pub struct Opened {
+    /// To write with, from any thread.
+    pub vault: Vault,
+    /// The server's certificate and key, for new peers.
+    pub identity: Arc<Identity>,
+    /// Those that peers of earlier boots may go by, the latest first.
+    pub earlier: Vec<Arc<Identity>>,
+    /// This life of the process: 1 on the first run, then one more than the last that was made
+    /// durable.
+    pub boot: u64,
+    /// The vault was just made.
+    pub first_run: bool,
+    /// To read the peers of earlier boots with, until the resume window ends.
+    pub reader: Reader,
+}
+
+impl Vault {
+    /// Opens the vault, or makes one in a folder that is empty or does not exist yet.
+    ///
+    /// Until the key file has proved to open `identity.age`, nothing on disk is touched. Waits up
+    /// to 3 s for the lock.
+    ///
+    /// # Errors
+    /// [`VaultError`]; each says what to do.
+    pub fn open(dir: &Path, keys: KeyFile, now: SystemTime) -> Result<Opened, VaultError> {
+        Self::open_as(dir, keys, now, Kind::IDENTITY)
+    }
+
+    /// `kind` is what `identity.age` will be from now on.
+    pub(crate) fn open_as(
+        dir: &Path,
+        keys: KeyFile,
+        now: SystemTime,
+        kind: Kind,
+    ) -> Result<Opened, VaultError> {
+        let root = open_root(dir)?;
+        if let Some(root) = &root
+            && load_identity(root, &keys.keys)?.is_none()
+        {
+            refuse_if_not_empty(root)?;
+        }
+        let root = match root {
+            Some(root) => root,
+            None => Folder::create(dir).map_err(|cause| match cause.kind() {
+                std::io::ErrorKind::NotFound => VaultError::NotAFolder(dir.into()),
+                _ => VaultError::Io {
+                    what: "create the folder",
+                    path: dir.into(),
+                    cause,
+                },
+            })?,
+        };
+        let lock = take_lock(&root)?;
+        // Again, now that nobody else writes: a server that was just stopping may have.
+        let stored = load_identity(&root, &keys.keys)?;
+        rekey::finish(&root, &mut || {})?;
+        crate::full_state::prepare(&root, kind)?;
+        let peers = root
+            .sub_or_create(PEERS)
+            .map_err(|e| root.error("open or create the folder peers/", e))?;
+        peers.refuse_if_shared()?;
+        for folder in [&root, &peers] {
+            let removed = folder
+                .remove_temporary()
+                .map_err(|e| folder.error("remove temporary files", e))?;
+            if removed > 0 {
+                tracing::info!(
+                    removed,
+                    "removed what was left of files that a killed process was writing"
+                );
+            }
+        }
+
+        let first_run = stored.is_none();
+        let (identities, boot) = match stored {
+            Some((identities, header)) => (identities, header.boot.saturating_add(1)),
+            None => (Identities::new(Identity::generate(now)?), 1),
+        };
+        let sealing = keys.keys[0].sealing();
+        let Identities { current, earlier } = identities.clone();
+        let own = Own {
+            identities,
+            header: Header::new(kind, boot, unix_seconds(now)),
+            unwritten: true,
+        };
+        let reader = Reader::open(&root, keys, if first_run { boot } else { boot - 1 }, boot)?;
+        let vault = Vault {
+            root,
+            peers,
+            boot,
+            sealing: RwLock::new(sealing),
+            own: Mutex::new(own),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+            anchor: Mutex::new(None),
+            _lock: lock,
+        };
+        if first_run {
+            // Before anything is promised to anybody: without it, the fingerprint in an answer
+            // would be a lie later.
+            vault.commit_boot()?;
+        }
+        Ok(Opened {
+            vault,
+            identity: current,
+            earlier,
+            boot,
+            first_run,
+            reader,
+        })
+    }
+
+    /// Makes this boot's number durable, once; later calls do nothing.
+    ///
+    /// `identity.age` is written anew, encrypted to the first identity of the key file; at every
+    /// moment the old or the new one is there. Blocks for the disk. Until then a process that is
+    /// killed leaves its number to the next.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`] or [`VaultError::Io`]; it can be tried again.
+    pub fn commit_boot(&self) -> Result<(), VaultError> {
+        let mut own = self.own();
+        if own.unwritten {
+            self.write_identity(&mut own)?;
+        }
+        Ok(())
+    }
+
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes `identity.age` anew.
+    fn write_identity(&self, own: &mut Own) -> Result<(), VaultError> {
+        own.unwritten = true;
+        let sealed = {
+            let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+            seal_identity(&key, IDENTITY, &own.header, &own.identities.record())
+        };
+        self.root
+            .replace(IDENTITY, &sealed)
+            .map_err(|e| self.root.write_error(IDENTITY, e))?;
+        // After the identity: a kill in between leaves the anchor behind, never ahead.
+        if let Some(anchor) = &mut *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) {
+            anchor.advance(self.boot, &own.identities.current.sha256())?;
+        }
+        own.unwritten = false;
+        Ok(())
+    }
+
+    /// Puts `identity.age` under another key, and from now on all that is written.
+    pub(crate) fn change_key(&self, sealing: SealingKey) -> Result<(), VaultError> {
+        let mut own = self.own();
+        *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = sealing;
+        self.write_identity(&mut own)
+    }
+
+    /// Takes earlier certificates (by their SHA-256) out of `identity.age`, since no peer goes by
+    /// them any more. The current one stays, whatever is asked. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`] or [`VaultError::Io`]; the next write of `identity.age` leaves them
+    /// out.
+    pub fn forget_identities(&self, certificates: &[[u8; 32]]) -> Result<(), VaultError> {
+        let gone = |certificate: &[u8; 32]| certificates.contains(certificate);
+        let mut own = self.own();
+        let before = own.identities.earlier.len();
+        own.identities
+            .earlier
+            .retain(|identity| !gone(&identity.sha256()));
+        if own.identities.earlier.len() < before {
+            self.write_identity(&mut own)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a peer's record. It is durable when this returns `Ok`, and unchanged when it does
+    /// not. Blocks for the disk. No record is written before its boot's number is durable, so no
+    /// record is ever ahead of `identity.age`.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`] when there is no room, [`VaultError::Unfit`] for a record that would
+    /// not be read back, [`VaultError::Io`] otherwise.
+    pub fn save(&self, record: &PeerRecord, now: SystemTime) -> Result<(), VaultError> {
+        record.check()?;
+        self.commit_boot()?;
+        let file = file_name(&record.ice.ufrag);
+        let header = Header::new(Kind::PEER, self.boot, unix_seconds(now));
+        let _turn = self.turn(&record.ice.ufrag);
+        // Held until the file is in place: a rotation that has changed the key finds all files
+        // under the old one.
+        let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+        let sealed = seal_peer(&key, &path_in_vault(&file), &header, record);
+        self.peers
+            .replace(&file, &sealed)
+            .map_err(|e| self.peers.write_error("a peer's record", e))
+    }
+
+    /// Removes a peer's record, durably. Returns whether there was one. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`].
+    pub fn remove(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
+        let _turn = self.turn(ufrag);
+        self.remove_session_in_turn(ufrag)?;
+        self.peers
+            .remove(&file_name(ufrag))
+            .map_err(|e| self.peers.error("remove a peer's record", e))
+    }
+
+    /// Waits until nobody else writes this peer's file.
+    pub(crate) fn turn(&self, ufrag: &Ufrag) -> MutexGuard<'_, ()> {
+        let stripe = ufrag.as_str().bytes().fold(0_usize, |sum, b| {
+            sum.wrapping_mul(31).wrapping_add(b.into())
+        });
+        self.stripes[stripe % STRIPES]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Opened {
+    /// Compares the vault with an anchor, a file elsewhere that says how far it had come, and keeps
+    /// that up to date from now on.
+    ///
+    /// # Errors
+    /// [`AnchorError`] where the vault is behind the anchor or is another one, or the anchor is not
+    /// there or cannot be used.
+    pub fn hold_to(&mut self, anchor: &Path) -> Result<(), AnchorError> {
+        let own = self.vault.own();
+        let last = if self.first_run {
+            None
+        } else {
+            Some(self.boot - 1)
+        };
+        let certificates: Vec<[u8; 32]> = own
+            .identities
+            .all()
+            .map(|identity| identity.sha256())
+            .collect();
+        drop(own);
+        let mut anchor = Anchor::open(anchor, last, &certificates)?;
+        if self.first_run {
+            // The first run's identity is on disk already.
+            anchor.advance(self.boot, &certificates[0])?;
+        }
+        *self
+            .vault
+            .anchor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(anchor);
+        Ok(())
+    }
+
+    /// Makes a new certificate for new peers. Peers of earlier boots keep the one that they were
+    /// shown; it goes once none of them is left ([`Vault::forget_identities`]). It is durable
+    /// before the first record that names it.
+    ///
+    /// # Errors
+    /// [`VaultError::Certificate`]; then all is as it was.
+    pub fn rotate_identity(&mut self, now: SystemTime) -> Result<Rotated, VaultError> {
+        if self.first_run {
+            return Ok(Rotated::FirstRun);
+        }
+        let mut own = self.vault.own();
+        if !own.identities.may_rotate() {
+            return Ok(Rotated::TooMany);
+        }
+        own.identities.rotate(Identity::generate(now)?);
+        own.unwritten = true;
+        let Identities { current, earlier } = own.identities.clone();
+        drop(own);
+        (self.identity, self.earlier) = (current, earlier);
+        Ok(Rotated::Yes)
+    }
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault")
+            .field("path", &self.root.path())
+            .field("boot", &self.boot)
+            .finish_non_exhaustive()
+    }
+}
