@@ -93,8 +93,8 @@ say "what only other builds have: the canary, the benchmark, full-state mode"
 export RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh
 # Without them two test programs are empty, and would pass.
 cargo nextest list "${with_others[@]}" --message-format oneline >target/others.txt
-for test in tests/canary.rs tests/full_state_kills/main.rs; do
-  program=$(basename "${test%/main.rs}" .rs)
+for test in tests/canary.rs tests/full_state_kills.rs; do
+  program=$(basename "$test" .rs)
   there=$(grep -c "^rekindle::$program " target/others.txt || true)
   if [ "$there" = 0 ] || [ "$there" != "$(grep -c '^#\[test\]' "$test")" ]; then
     echo "error: $program has $there tests, not those of $test" >&2

@@ -1,4 +1,4 @@
-//! The hooks of `tests/canary.rs` and `tests/full_state_kills/`, which tell what a server keeps to
+//! The hooks of `tests/canary.rs` and `tests/full_state_kills.rs`, which tell what a server keeps to
 //! itself, are in no build but their own.
 #![cfg(not(rekindle_canary))]
 
@@ -8,6 +8,9 @@ use std::fs;
 use std::path::Path;
 
 use search::Needles;
+
+const CANARY: &str = "#[cfg(rekindle_canary)]";
+const KILL_POINTS: &str = "#[cfg(rekindle_kill_points)]";
 
 #[test]
 fn a_default_build_has_no_hook_that_tells_secrets() {
@@ -38,7 +41,13 @@ fn no_feature_build_script_or_setting_of_this_tree_switches_a_hook_on() {
         .filter_map(|line| Some(line.split_once(" = ")?.0))
         .collect();
     assert_eq!(features, ["bench", "full-state"]);
-    assert!(!manifest.contains("\nbuild = ") && !root.join("build.rs").exists());
+    let crates = fs::read_dir(root.join("crates")).expect("a folder");
+    let folders = crates.map(|entry| entry.expect("an entry").path());
+    for folder in folders.chain([root.to_owned()]) {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("readable");
+        assert!(!manifest.contains("\nbuild = ") && !folder.join("build.rs").exists());
+        assert!(!manifest.contains("rekindle_canary") || folder == root);
+    }
     let settings = fs::read_to_string(root.join(".cargo/config.toml")).expect("readable");
     assert!(
         !settings.contains("flags") && !settings.contains("wrapper"),
@@ -49,15 +58,12 @@ fn no_feature_build_script_or_setting_of_this_tree_switches_a_hook_on() {
 /// Each file that has code of a hook, and the condition under which it is compiled.
 #[test]
 fn code_of_a_hook_is_compiled_for_its_own_build_only() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
     let mut hooks = 0;
     for (file, module, condition) in [
-        ("lib.rs", "mod canary;", "#[cfg(rekindle_canary)]"),
-        (
-            "full_state/mod.rs",
-            "pub(crate) mod kill_points;",
-            "#[cfg(rekindle_kill_points)]",
-        ),
+        ("secrets/src/lib.rs", "pub mod canary;", CANARY),
+        ("core/src/lib.rs", "pub mod canary;", CANARY),
+        ("full-state/src/lib.rs", "pub mod kill_points;", KILL_POINTS),
     ] {
         let source = fs::read_to_string(root.join(file)).expect("readable");
         let lines: Vec<&str> = source.lines().collect();
@@ -66,5 +72,5 @@ fn code_of_a_hook_is_compiled_for_its_own_build_only() {
             hooks += 1;
         }
     }
-    assert_eq!(hooks, 2);
+    assert_eq!(hooks, 3);
 }

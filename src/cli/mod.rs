@@ -106,7 +106,11 @@ fn serve(
     hardened: &hardening::Report,
 ) -> Result<(), CliError> {
     #[cfg(rekindle_canary)]
-    rekindle_core::canary::start();
+    if rekindle_core::canary::start() {
+        // The test looks at this process's memory.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+            .expect("allowed");
+    }
     #[cfg(rekindle_kill_points)]
     rekindle_full_state::kill_points::start();
     let passed = service::take()?;

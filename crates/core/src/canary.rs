@@ -15,11 +15,14 @@ use dimpl::crypto::{
 };
 use rekindle_secrets::canary::secret;
 
-/// Tells from now on, if somebody listens. To be called before the sandbox is put up.
-pub fn start() {
-    if rekindle_secrets::canary::start() {
+/// Tells from now on, if somebody listens. To be called before the sandbox is put up. Whether
+/// somebody does.
+pub fn start() -> bool {
+    let heard = rekindle_secrets::canary::start();
+    if heard {
         CryptoProvider::install_default(provider());
     }
+    heard
 }
 
 fn provider() -> CryptoProvider {

@@ -8,7 +8,7 @@
 //! - [`record`]: what is persisted.
 //! - [`ledger`]: which packet indices may be used, so that none is used for two packets, whenever
 //!   the process is killed.
-//! - `kill_points`, only for `tests/full_state_kills/`: ends the process at any step of that.
+//! - `kill_points`, only for `tests/full_state_kills.rs`: ends the process at any step of that.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 

@@ -11,16 +11,14 @@ const SOCKET: &str = "REKINDLE_CANARY";
 
 static LISTENER: OnceLock<Mutex<UnixStream>> = OnceLock::new();
 
-/// Connects to the listener, if one is named, and lets processes of the same user look at this
-/// one's memory. To be called before the sandbox is put up. Whether one is named.
+/// Connects to the listener, if one is named. To be called before the sandbox is put up. Whether
+/// one is named.
 pub fn start() -> bool {
     let Some(path) = std::env::var_os(SOCKET) else {
         return false;
     };
     let stream = UnixStream::connect(path).expect("somebody listens");
     LISTENER.set(Mutex::new(stream)).expect("called once");
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
-        .expect("allowed");
     true
 }
 

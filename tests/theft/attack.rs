@@ -9,8 +9,8 @@ use rtc_shared::marshal::Unmarshal;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
-use crate::stage::Recorded;
-use crate::thief::Stolen;
+use super::stage::Recorded;
+use super::thief::Stolen;
 
 /// A DTLS-SRTP profile: its number, its name in the crate, lengths of its master key and salt (RFC
 /// 5764 §4.1.2, RFC 7714 §14.2).

@@ -11,20 +11,15 @@
 //! - `attack.rs`: decrypts the tape with the session keys that were found.
 //! - `search.rs`: tries all that was stolen, run of bytes by run of bytes, as keys.
 
-#[path = "../live/mod.rs"]
 mod live;
-#[path = "../running/mod.rs"]
+
 mod running;
-#[path = "../support/mod.rs"]
 mod support;
+mod theft;
 
-mod attack;
-mod search;
-mod stage;
-mod thief;
-
-use attack::Loot;
-use stage::Stage;
+use theft::attack::{self, Loot};
+use theft::stage::{self, Stage};
+use theft::{search, thief};
 
 /// The recorded packets that carry media; what lies on the tape besides (RTCP) is left aside.
 fn recorded(stage: &Stage) -> usize {

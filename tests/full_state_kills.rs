@@ -8,13 +8,9 @@
 //! under the keys of one handshake, as long as those last.
 #![cfg(rekindle_kill_points)]
 
-#[path = "../live/mod.rs"]
 mod live;
-#[path = "../running/mod.rs"]
 mod running;
-#[path = "../support/mod.rs"]
 mod support;
-
 mod told;
 
 use std::collections::BTreeSet;

@@ -8,8 +8,8 @@ use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, Unbo
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::{digest, hkdf, hmac, tls_prf};
 
-use crate::attack::{PROFILES, ways};
-use crate::stage::Recorded;
+use super::attack::{PROFILES, ways};
+use super::stage::Recorded;
 
 /// Streams of one way and handshake that each key is tried on, by their first packet: its rollover
 /// counter is zero.

@@ -10,10 +10,10 @@ use std::time::Duration;
 use aws_lc_rs::tls_prf;
 use rekindle::ids::Role;
 
-use crate::attack::context;
+use super::attack::context;
+use super::search::{exported_by_12, exported_by_13};
 use crate::live::{Live, broadcast, renew, run_for, run_until_more_video};
 use crate::running::{Server, output, rekindle};
-use crate::search::{exported_by_12, exported_by_13};
 
 /// A datagram as somebody on the path sees it.
 #[derive(Debug, Clone)]
