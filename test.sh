@@ -47,7 +47,7 @@ cargo_tool() {
 
 # The tests that need a feature or a hook, and the targets that have them.
 others='binary(canary) + binary(bench_resume) + binary(~recorder) + binary(~full_state) + test(bench::) + test(full_state)'
-with_others=(--all-features --lib --test canary --test bench_resume --test '*recorder*' --test '*full_state*' --test vault_example)
+with_others=(--package rekindle --package rekindle-core --package rekindle-vault --all-features --lib --test canary --test bench_resume --test '*recorder*' --test '*full_state*' --test vault_example)
 
 say "format"
 cargo fmt --all -- --check
