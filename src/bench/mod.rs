@@ -7,7 +7,7 @@
 //! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets),
 //!   `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
 //! - Real browsers: `browser`.
-//! - The servers: `server`, `disk`, `target`.
+//! - The servers: `server`, `steps`, `disk`, `target`.
 //! - The run: `scenario`, `turn`, `vault`, `sweep`, `run`; how it ends: `stop`, `children`.
 //! - What is told: `stats`, `machine`, `report`.
 
@@ -26,6 +26,7 @@ mod run;
 mod scenario;
 mod server;
 mod stats;
+mod steps;
 mod stop;
 mod sweep;
 mod target;

@@ -1,6 +1,5 @@
 //! The server under test: this program itself, as a child process that is killed and started again.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use super::children;
 use super::error::BenchError;
-use crate::net::timeline::monotonic_us;
+use super::steps::{self, Steps};
 
 /// A start that takes this long has failed.
 const START_TIME: Duration = Duration::from_secs(20);
@@ -24,7 +23,7 @@ const OPTIONS: [&str; 10] = [
     "serve",
     "--announce=json",
     "--log-format=json",
-    "--log=warn,rekindle::timeline=debug",
+    "--log=warn,rekindle::resume=trace",
     // All clients come from one address here.
     "--join-rate=0",
     "--max-sessions-per-address=0",
@@ -33,10 +32,6 @@ const OPTIONS: [&str; 10] = [
     "--advertise=127.0.0.1",
     "--resume-window=60s",
 ];
-
-/// The steps of one life of the server: when each was reached, in microseconds of the monotonic
-/// clock.
-pub(crate) type Steps = BTreeMap<String, Vec<u64>>;
 
 /// See the module.
 pub(crate) struct Server {
@@ -197,9 +192,9 @@ impl Server {
             return Steps::new();
         };
         running.read_log();
-        let mut steps = running.steps.clone();
-        steps.insert("spawn".to_owned(), vec![monotonic_us(running.spawned)]);
-        steps
+        let mut reached = running.steps.clone();
+        reached.insert("spawn".to_owned(), vec![steps::unix_us(running.spawned)]);
+        reached
     }
 
     /// Warnings and errors that the process has logged.
@@ -260,11 +255,8 @@ impl Drop for Server {
 impl Running {
     fn read_log(&mut self) {
         while let Ok(line) = self.log.try_recv() {
-            if line["target"] == "rekindle::timeline" {
-                let step = line["step"].as_str().unwrap_or_default();
-                let times = line["at_us"].as_str().unwrap_or_default();
-                let times = times.split(',').filter_map(|at| at.parse::<u64>().ok());
-                self.steps.entry(step.to_owned()).or_default().extend(times);
+            if line["target"] == steps::TARGET {
+                steps::read(&line, &mut self.steps);
             } else {
                 let said = line["message"]
                     .as_str()

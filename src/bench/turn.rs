@@ -8,9 +8,9 @@ use super::crowd::Crowd;
 use super::disk::{Watch, Written};
 use super::error::BenchError;
 use super::scenario::{Arm, Scenario};
-use super::server::{Server, Steps, Used};
+use super::server::{Server, Used};
+use super::steps::{Steps, unix_us};
 use super::target::Target;
-use crate::net::timeline::monotonic_us;
 
 /// A viewer without media after so long is lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
@@ -230,7 +230,7 @@ fn kill(
 
 /// Steps in milliseconds since a moment.
 fn since(moment: Instant, steps: Steps) -> Vec<(String, Vec<f64>)> {
-    let start = monotonic_us(moment);
+    let start = unix_us(moment);
     let ms = |at: u64| at.saturating_sub(start) as f64 / 1000.0;
     steps
         .into_iter()

@@ -10,8 +10,8 @@ use super::client::{Check, Random};
 use super::error::BenchError;
 use super::server::Server;
 use super::stats::{Summary, as_ms};
+use super::steps::unix_us;
 use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
-use crate::net::timeline::monotonic_us;
 use crate::sdp;
 use crate::vault::{FingerprintHash, KeyFile, PeerRecord, Vault};
 
@@ -98,7 +98,7 @@ pub(super) fn measure(
         };
         first.push(1000.0 * (answered - spawned).as_secs_f64());
         server.wait_until_up()?;
-        let spawned = monotonic_us(spawned);
+        let spawned = unix_us(spawned);
         while Instant::now() < deadline {
             if let Some(at) = server
                 .steps()

@@ -1,12 +1,12 @@
 //! The UDP socket and the loop that drives the sans-IO core, in a thread of its own.
 
+mod first_sends;
 #[cfg(feature = "full-state")]
 #[path = "../full_state/writer.rs"]
 mod full_state;
 mod media_loop;
 mod resume;
 mod socket;
-pub(crate) mod timeline;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

@@ -6,9 +6,9 @@ use std::time::Instant;
 use mio::Waker;
 use tokio::sync::mpsc as async_mpsc;
 
+use super::Notice;
 #[cfg(feature = "full-state")]
 use super::full_state;
-use super::{Notice, timeline};
 use crate::broadcast::ReadingOrder;
 use crate::ids::Ufrag;
 use crate::vault::{PeerRecord, Reader, VaultError};
@@ -100,7 +100,7 @@ pub(super) fn load(
         }
     }
     drop(reader);
-    timeline::mark("records", Instant::now());
+    tracing::debug!(target: "rekindle::resume", step = "records", "all records are read");
     #[cfg(feature = "full-state")]
     if let Some(sessions) = sessions {
         sessions.finish();

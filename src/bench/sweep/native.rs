@@ -13,9 +13,9 @@ use crate::bench::path::Conditions;
 use crate::bench::scenario::{Arm, Scenario};
 use crate::bench::server::Server;
 use crate::bench::stats::ms;
+use crate::bench::steps::unix_us;
 use crate::bench::stop::Stop;
 use crate::bench::target::Target;
-use crate::net::timeline::monotonic_us;
 
 /// A viewer without media after so long is lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
@@ -143,7 +143,7 @@ impl Broadcast for Native {
             .steps()
             .get("serving")
             .and_then(|at| at.first().copied());
-        let serving = serving.map(|at| at.saturating_sub(monotonic_us(killed)) as f64 / 1000.0);
+        let serving = serving.map(|at| at.saturating_sub(unix_us(killed)) as f64 / 1000.0);
         let mut readings = Vec::new();
         for (look, rejoined) in looks.iter().zip(&mut self.rejoined) {
             let since =
