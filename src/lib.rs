@@ -31,8 +31,6 @@ compile_error!(
 #[cfg(all(rekindle_kill_points, not(feature = "full-state")))]
 compile_error!("`rekindle_kill_points` needs the feature `full-state`");
 
-#[cfg(feature = "bench")]
-pub mod bench;
 // The core asks for neither time nor randomness. Its tests do.
 #[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 pub mod broadcast;

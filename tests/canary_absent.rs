@@ -37,7 +37,7 @@ fn no_feature_build_script_or_setting_of_this_tree_switches_a_hook_on() {
         .iter()
         .filter_map(|line| Some(line.split_once(" = ")?.0))
         .collect();
-    assert_eq!(features, ["bench", "full-state"]);
+    assert_eq!(features, ["full-state"]);
     assert!(!manifest.contains("\nbuild = ") && !root.join("build.rs").exists());
     let settings = fs::read_to_string(root.join(".cargo/config.toml")).expect("readable");
     assert!(

@@ -26,3 +26,5 @@ wall rekindle-sdp $io rekindle rekindle-client age dimpl bincode
 # The clients of benchmark and tests, which are to find the server's faults, have none of its code but the names of peers and codecs.
 # shellcheck disable=SC2086
 wall rekindle-client $io rekindle age
+# What is shipped has none of what measures it.
+wall rekindle rekindle-bench rekindle-client indicatif tempfile

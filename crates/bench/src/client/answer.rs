@@ -1,0 +1,155 @@
+//! What a client needs of a server's answer.
+
+use std::net::SocketAddr;
+
+use rekindle_ids::Role;
+use rekindle_sdp::{self as sdp, Media};
+
+/// What a client needs of a server's answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// `a=ice-ufrag`.
+    pub ufrag: String,
+    /// `a=ice-pwd`.
+    pub pwd: String,
+    /// SHA-256 of the server's certificate.
+    pub fingerprint: Vec<u8>,
+    /// The first UDP candidate.
+    pub server: SocketAddr,
+    /// This client begins the DTLS handshake; else the server does.
+    pub active: bool,
+    /// What was agreed on.
+    pub media: Vec<Media>,
+}
+
+/// Why an answer is of no use to this client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    /// A line is missing.
+    #[error("the server's answer has no usable {0}")]
+    Missing(&'static str),
+    /// Offer and answer do not fit.
+    #[error("the server's answer does not fit the offer: {0}")]
+    Sdp(#[from] sdp::SdpError),
+}
+
+impl Answer {
+    pub(crate) fn read(role: Role, offer: &str, answer: &str) -> Result<Self, AnswerError> {
+        let value = |name: &str| {
+            let mut lines = answer
+                .lines()
+                .filter_map(|line| line.strip_prefix("a=")?.strip_prefix(name));
+            lines.next().map(|value| value.trim().to_owned())
+        };
+        let fingerprint = value("fingerprint:sha-256 ").and_then(|text| {
+            let bytes = text
+                .split(':')
+                .map(|byte| u8::from_str_radix(byte, 16).ok());
+            bytes
+                .collect::<Option<Vec<u8>>>()
+                .filter(|digest| digest.len() == 32)
+        });
+        Ok(Self {
+            ufrag: value("ice-ufrag:").ok_or(AnswerError::Missing("a=ice-ufrag"))?,
+            pwd: value("ice-pwd:").ok_or(AnswerError::Missing("a=ice-pwd"))?,
+            fingerprint: fingerprint.ok_or(AnswerError::Missing("a=fingerprint:sha-256"))?,
+            server: answer
+                .lines()
+                .find_map(candidate)
+                .ok_or(AnswerError::Missing("UDP candidate"))?,
+            // RFC 5763 §5: the one who is active begins.
+            active: match value("setup:").as_deref() {
+                Some("passive") => true,
+                Some("active") => false,
+                _ => return Err(AnswerError::Missing("a=setup:passive or active")),
+            },
+            media: sdp::agreed(role, offer, answer)?,
+        })
+    }
+}
+
+/// The address of a candidate for RTP over UDP (RFC 8839 §5.1).
+fn candidate(line: &str) -> Option<SocketAddr> {
+    let mut words = line
+        .strip_prefix("a=candidate:")?
+        .split_ascii_whitespace()
+        .skip(1);
+    let (component, transport) = (words.next()?, words.next()?);
+    let (_priority, ip, port) = (words.next()?, words.next()?, words.next()?);
+    let fits = component == "1" && transport.eq_ignore_ascii_case("udp");
+    fits.then(|| Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_usable_candidate_is_taken() {
+        assert_eq!(
+            candidate("a=candidate:1 2 udp 1 192.0.2.1 5000 typ host"),
+            None
+        );
+        assert_eq!(
+            candidate("a=candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype active"),
+            None
+        );
+        assert_eq!(
+            candidate("a=candidate:1 1 udp 1 some-name.local 5000 typ host"),
+            None
+        );
+        assert_eq!(
+            candidate("a=candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host"),
+            Some(SocketAddr::from(([192, 0, 2, 1], 5000)))
+        );
+    }
+
+    /// As Pion writes it: the fingerprint and the DTLS role for all sections, candidates of both
+    /// components, a codec more than was offered.
+    #[test]
+    fn another_servers_answer_is_read() {
+        let offered = super::super::Offered::new(Role::Viewer, super::super::Random::new(7));
+        let codec = offered
+            .sdp
+            .lines()
+            .find_map(|line| line.strip_suffix(" VP8/90000"))
+            .expect("VP8");
+        let vp8 = codec.strip_prefix("a=rtpmap:").expect("a payload type");
+        let digest = ["AB"; 32].join(":");
+        let candidates = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\n\
+                          a=candidate:1 2 udp 2130706431 192.0.2.1 5000 typ host\r\n";
+        let transport = format!(
+            "a=ice-ufrag:pion\r\na=ice-pwd:0123456789abcdefghijkl\r\n{candidates}a=sendonly\r\n\
+             a=rtcp-mux\r\n"
+        );
+        let answer = format!(
+            "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 {digest}\r\n\
+             a=setup:active\r\na=group:BUNDLE 0 1\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF 60\r\na=mid:0\r\n{transport}a=rtpmap:60 opus/48000/2\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF {vp8} 77\r\na=mid:1\r\n\
+             {transport}a=rtpmap:{vp8} VP8/90000\r\na=rtpmap:77 VP9/90000\r\n"
+        );
+        let read = Answer::read(Role::Viewer, &offered.sdp, &answer).expect("of use");
+        assert!(!read.active);
+        assert_eq!(
+            (read.fingerprint, read.server),
+            (vec![0xAB; 32], SocketAddr::from(([192, 0, 2, 1], 5000)))
+        );
+        let payloads: Vec<usize> = read
+            .media
+            .iter()
+            .map(|media| media.payloads.len())
+            .collect();
+        assert_eq!(payloads, [1, 1]);
+    }
+
+    #[test]
+    fn an_answer_without_a_certificate_is_refused_by_name() {
+        let error = Answer::read(Role::Viewer, "", "a=ice-ufrag:x\r\na=ice-pwd:y\r\n")
+            .expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "the server's answer has no usable a=fingerprint:sha-256"
+        );
+    }
+}
