@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Settings;
-use super::client::{Camera, CameraSettings, Gap, Life, Media, Viewer};
 use super::crowd::{self, Crowd, CrowdSettings, Handle};
 use super::error::BenchError;
 use super::http::{self, HttpSettings};
+use super::media::{Camera, CameraSettings, Gap, Life, Media, Watcher};
 use super::scenario::{Arm, Scenario};
 use super::target::Target;
 use super::turn::Turn;
@@ -99,7 +99,7 @@ impl Clients {
         };
         let ip = target.address.ip();
         let add = move |media: fn(CameraSettings, Instant) -> Media| {
-            move |crowd: &mut Crowd, now: Instant| crowd.add(now, media(camera, now), ip)
+            move |crowd: &mut Crowd, now: Instant| crowd.add(media(camera, now), ip)
         };
         let socket = BenchError::system("no socket for a client; see `ulimit -n`");
         let publisher = clients
@@ -113,7 +113,7 @@ impl Clients {
         )?;
         for _ in 0..scenario.viewers {
             let viewer = clients
-                .ask(add(|_, _| Media::Viewer(Box::new(Viewer::new()))))?
+                .ask(add(|_, _| Media::Viewer(Box::new(Watcher::new()))))?
                 .map_err(&socket)?;
             clients.viewers.push(viewer);
         }
@@ -183,7 +183,7 @@ impl Clients {
             let both = [crowd.sight(publisher), crowd.sight(viewer)];
             let times = |seat: usize| {
                 crowd
-                    .client(seat)
+                    .connection(seat)
                     .map_or((None, None), |c| (c.hello_at, c.connected_at))
             };
             let gaps = crowd
@@ -216,7 +216,7 @@ impl Clients {
         self.ask(move |crowd, _| {
             crowd
                 .viewer_mut(viewer)
-                .map(Viewer::take_widest)
+                .map(Watcher::take_widest)
                 .unwrap_or_default()
         })
     }
@@ -226,12 +226,16 @@ impl Clients {
         let viewer = self.viewers[place];
         let before = self.ask(move |crowd, now| {
             crowd.renew(now, viewer);
-            crowd.client(viewer).map_or(0, |client| client.handshakes)
+            crowd
+                .connection(viewer)
+                .map_or(0, |client| client.handshakes)
         })?;
         let deadline = Instant::now() + JOIN_TIME;
-        while self
-            .ask(move |crowd, _| crowd.client(viewer).map_or(0, |client| client.handshakes))?
-            == before
+        while self.ask(move |crowd, _| {
+            crowd
+                .connection(viewer)
+                .map_or(0, |client| client.handshakes)
+        })? == before
         {
             if Instant::now() > deadline {
                 return Err(BenchError::Clients(
@@ -259,7 +263,7 @@ impl Clients {
                 let since =
                     |at: Option<Instant>| at.and_then(|at| at.checked_duration_since(killed));
                 let viewer = crowd.viewer(*seat);
-                let client = crowd.client(*seat);
+                let client = crowd.connection(*seat);
                 let gap = viewer.and_then(|v| {
                     v.gaps
                         .iter()
@@ -308,7 +312,7 @@ impl Clients {
             let mut sums = (0, 0, 0, crowd.dropped);
             for seat in seats {
                 sums.0 += u64::from(crowd.sight(seat).rejoined);
-                if let Some(client) = crowd.client(seat) {
+                if let Some(client) = crowd.connection(seat) {
                     sums.1 += client.counts.undecryptable;
                     sums.2 += client.counts.replayed;
                 }

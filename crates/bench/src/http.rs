@@ -14,16 +14,16 @@ use futures_util::StreamExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mio::Waker;
+use rekindle_client::page::Hello;
+use rekindle_client::random::Random;
+use rekindle_ids::Role;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc as async_mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::client::Random;
-use super::client::page::Hello;
 use super::target::Target;
-use rekindle_ids::Role;
 
 /// As in `rekindle.js`: how long until the next attempt to open the event stream, and how long one
 /// may take.

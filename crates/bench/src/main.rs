@@ -4,8 +4,8 @@
 //! join them by WHIP and WHEP, and tell from authentic packets what was lost and for how long.
 //! Every arm takes its turn in one run, so that a machine's mood hits all alike.
 //!
-//! - The clients: `client` (one browser without I/O), `crowd` (all of them, with sockets),
-//!   `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
+//! - The clients, each of which is one of `rekindle_client`'s: `crowd` (all of them, with sockets),
+//!   `media`, `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
 //! - Real browsers: `browser`.
 //! - The servers: `program`, `server`, `steps`, `disk`, `target`.
 //! - The run: `args`, `scenario`, `turn`, `vault`, `sweep`, `run`; how it ends: `stop`, `children`.
@@ -16,14 +16,15 @@
 
 mod args;
 mod browser;
+mod check;
 mod children;
-mod client;
 mod clients;
 mod crowd;
 mod disk;
 mod error;
 mod http;
 mod machine;
+mod media;
 mod path;
 mod program;
 mod report;
@@ -46,7 +47,8 @@ use clap::Parser;
 use scenario::{Arm, Axes};
 use sweep::Grid;
 
-use client::{CameraSettings, Manner};
+use media::CameraSettings;
+use rekindle_client::connection::{Browser, Manner};
 
 /// DTLS versions that the native clients offer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -58,27 +60,6 @@ pub(crate) enum DtlsVersions {
     /// 1.2 alone.
     #[serde(rename = "1.2")]
     Only12,
-}
-
-/// A browser: one that native clients imitate, or a real one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Browser {
-    /// Renews its keys from the port it has, with a ClientHello at once.
-    #[default]
-    Chromium,
-    /// Renews its keys from a new port, with a STUN check first.
-    Firefox,
-}
-
-impl Browser {
-    /// As on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Chromium => "chromium",
-            Self::Firefox => "firefox",
-        }
-    }
 }
 
 /// A sweep over down times.
@@ -140,8 +121,8 @@ pub(crate) struct Settings {
 impl Settings {
     fn manner(&self) -> Manner {
         Manner {
-            browser: self.client.unwrap_or_default(),
             only_12: self.dtls == DtlsVersions::Only12,
+            ..Manner::of(self.client.unwrap_or_default())
         }
     }
 

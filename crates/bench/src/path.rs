@@ -1,13 +1,13 @@
 //! The way between a client and the server: delay and loss in both directions, as a relay between
 //! them would make them.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rekindle_client::network::{self, Network};
+use rekindle_client::random::Random;
 
-use super::client::{Life, Random};
+use super::media::Life;
 
 /// What the way does.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -33,7 +33,7 @@ impl Conditions {
 }
 
 /// A datagram on its way.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parcel {
     /// Whose.
     pub seat: usize,
@@ -47,21 +47,14 @@ pub(crate) struct Parcel {
 /// See the module.
 pub(crate) struct Path {
     conditions: Conditions,
-    random: Random,
-    queue: BinaryHeap<Reverse<(Instant, u64, Parcel)>>,
-    numbered: u64,
-    /// Datagrams lost on purpose.
-    pub lost: u64,
+    network: Network<Parcel>,
 }
 
 impl Path {
     pub(super) fn new(conditions: Conditions, random: Random) -> Self {
         Self {
             conditions,
-            random,
-            queue: BinaryHeap::new(),
-            numbered: 0,
-            lost: 0,
+            network: Network::new(random),
         }
     }
 
@@ -70,26 +63,21 @@ impl Path {
         if self.conditions.is_clear() {
             return Some(parcel);
         }
-        if self.random.chance(self.conditions.loss / 100.0) {
-            self.lost += 1;
-            return None;
-        }
-        self.numbered += 1;
-        let at = now + self.conditions.one_way();
-        self.queue.push(Reverse((at, self.numbered, parcel)));
+        let way = network::Conditions {
+            loss: self.conditions.loss / 100.0,
+            ..network::Conditions::delayed(self.conditions.one_way())
+        };
+        self.network.send(now, &way, parcel);
         None
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.queue.peek().map(|Reverse((at, ..))| *at)
+        self.network.next()
     }
 
     /// The next datagram that has arrived.
     pub(super) fn arrive(&mut self, now: Instant) -> Option<Parcel> {
-        if self.next()? > now {
-            return None;
-        }
-        self.queue.pop().map(|Reverse((.., parcel))| parcel)
+        self.network.arrive(now)
     }
 }
 
@@ -142,6 +130,10 @@ mod tests {
         for n in 0..100_000u32 {
             path.send(t, parcel(n as u8));
         }
-        assert!((900..1100).contains(&path.lost), "{} of 100,000", path.lost);
+        assert!(
+            (900..1100).contains(&path.network.lost),
+            "{} of 100,000",
+            path.network.lost
+        );
     }
 }

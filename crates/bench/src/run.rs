@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::client::CameraSettings;
 use super::clients::Clients;
 use super::error::BenchError;
 use super::machine::Machine;
+use super::media::CameraSettings;
 use super::path::Conditions;
 use super::program::Program;
 use super::report::heat::Screen;

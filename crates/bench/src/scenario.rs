@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use rekindle_client::page::Way;
 use serde::Serialize;
 
-use super::client::CameraSettings;
-use super::client::page::Way;
+use super::media::CameraSettings;
 use super::path::Conditions;
 
 /// A way of getting over a restart.

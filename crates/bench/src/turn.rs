@@ -183,7 +183,7 @@ fn kill(
         }
         Victim::Other => {
             let killed = Instant::now();
-            clients.ask(|crowd, now| crowd.rejoin_all(now))?;
+            clients.ask(|crowd, _| crowd.rejoin_all())?;
             (killed, None)
         }
     };

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::Settings;
-use super::client::{Check, Random};
+use rekindle_client::random::Random;
+
+use super::check::Check;
 use super::error::BenchError;
 use super::server::Server;
 use super::stats::{Summary, as_ms};

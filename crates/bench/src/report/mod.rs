@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::browser::BrowserResult;
-use super::client::CameraSettings;
 use super::disk::Written;
 use super::error::BenchError;
 use super::machine::Machine;
+use super::media::CameraSettings;
 use super::scenario::{Arm, Scenario};
 use super::stats::{Summary, as_ms, ms};
 use super::sweep::result::SweepResult;
@@ -100,13 +100,16 @@ impl RunConditions {
 
 /// The command line, without what only concerns this run.
 fn command(arguments: impl Iterator<Item = String>) -> String {
-    let mut text = String::from("rekindle");
+    let mut text = String::from("rekindle-bench");
     let mut skips = false;
     for argument in arguments.skip(1) {
         let (name, has_value) = argument
             .split_once('=')
             .map_or((argument.as_str(), false), |(name, _)| (name, true));
-        let private = matches!(name, "--token" | "--json" | "--html" | "--folder");
+        let private = matches!(
+            name,
+            "--token" | "--json" | "--html" | "--folder" | "--server"
+        );
         if !skips && !private {
             text.push(' ');
             text += &argument;
@@ -353,8 +356,8 @@ mod tests {
     #[test]
     fn the_command_is_told_without_files_and_secrets() {
         let words = [
-            "/x/rekindle",
-            "bench",
+            "/x/rekindle-bench",
+            "--server=/x/rekindle",
             "resume",
             "--json",
             "a b",

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::client::Random;
+use rekindle_client::random::Random;
 
 /// Longest down time, in milliseconds: beyond it browsers give up on ICE.
 const MOST_MS: u64 = 15_000;

@@ -14,8 +14,8 @@ pub(super) mod result;
 use std::collections::BTreeSet;
 
 pub(crate) use grid::Grid;
+use rekindle_client::random::Random;
 
-use super::client::Random;
 use super::error::BenchError;
 use super::scenario::Arm;
 use super::stop::Stop;

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use rekindle_client::random::Random;
+
 use super::result::Reading;
 use super::{Broadcast, Strip};
 use crate::Settings;
-use crate::client::Random;
 use crate::clients::{Clients, Look};
 use crate::error::BenchError;
 use crate::path::Conditions;

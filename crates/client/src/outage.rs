@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::page::{Hello, Link};
+use crate::page::{Hello, Link};
 
 const REAPPLY: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1000)];
 const BLIND: [Duration; 2] = [Duration::from_millis(1000), Duration::from_secs(10)];
@@ -21,7 +21,7 @@ const KEPT: Duration = Duration::from_millis(300);
 
 /// What is so at present, besides the connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Present {
+pub(crate) struct Present {
     pub at: Instant,
     /// The server keeps session keys.
     pub keeps: bool,
@@ -33,7 +33,7 @@ pub(super) struct Present {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     /// When it began, or got worse.
     started: Instant,
     /// Handshakes before the last renewal.
@@ -55,7 +55,7 @@ pub(super) struct Outage {
 
 impl Outage {
     /// It begins, or gets worse: `before` is what it was until then.
-    pub(super) fn new(now: Instant, link: Link, before: Option<&Self>) -> Self {
+    pub(crate) fn new(now: Instant, link: Link, before: Option<&Self>) -> Self {
         Self {
             started: now,
             base: link.handshakes,
@@ -72,11 +72,11 @@ impl Outage {
     }
 
     /// No renewal has begun.
-    pub(super) fn is_untouched(&self) -> bool {
+    pub(crate) fn is_untouched(&self) -> bool {
         self.applied == 0
     }
 
-    pub(super) fn greeted(&mut self, now: Instant, hello: &Hello) {
+    pub(crate) fn greeted(&mut self, now: Instant, hello: &Hello) {
         self.back = Some(now);
         self.patience = hello.patience;
         if hello.handshaking {
@@ -85,13 +85,13 @@ impl Outage {
     }
 
     /// The server says that a ClientHello has come.
-    pub(super) fn saw(&mut self, now: Instant) {
+    pub(crate) fn saw(&mut self, now: Instant) {
         self.seen_at = Some(now);
         self.seen += 1;
     }
 
     /// A renewal begins.
-    pub(super) fn renews(&mut self, now: Instant, link: Link) {
+    pub(crate) fn renews(&mut self, now: Instant, link: Link) {
         self.redone |= self.is_spoiled(link);
         self.applied_at = Some(now);
         self.base = link.handshakes;
@@ -117,7 +117,7 @@ impl Outage {
     }
 
     /// Keys are there that will do.
-    pub(super) fn has_keys(&mut self, link: Link, present: Present) -> bool {
+    pub(crate) fn has_keys(&mut self, link: Link, present: Present) -> bool {
         let has = if self.keeps_keys(present) {
             present.stream_open && present.server_has_keys
         } else {
@@ -144,14 +144,14 @@ impl Outage {
     }
 
     /// The server has been back for so long that this connection does not come back with it.
-    pub(super) fn is_hopeless(&self, present: Present) -> bool {
+    pub(crate) fn is_hopeless(&self, present: Present) -> bool {
         let late = |back: Instant| present.at > back + GIVE_UP + self.patience;
         self.back(present).is_some_and(late)
             && (self.up.is_some() || self.applied > 0 || self.keeps_keys(present))
     }
 
     /// When the next renewal is due; `None` where something else has to happen first.
-    pub(super) fn renewal_at(&self, link: Link, present: Present) -> Option<Instant> {
+    pub(crate) fn renewal_at(&self, link: Link, present: Present) -> Option<Instant> {
         if self.keeps_keys(present) {
             return None;
         }
@@ -232,7 +232,7 @@ impl Outage {
 
     /// When to look again at the latest, besides at a renewal: something may have become true by
     /// the time alone.
-    pub(super) fn look_again_at(&self, present: Present) -> Option<Instant> {
+    pub(crate) fn look_again_at(&self, present: Present) -> Option<Instant> {
         let back = self.back(present)?;
         let kept = self.keeps_keys(present) && !present.server_has_keys;
         let wait = if kept { KEPT } else { GIVE_UP + self.patience };
@@ -251,109 +251,4 @@ fn apart(link: Link) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn the_times_are_those_of_the_page() {
-        let page = include_str!("../../../../static/rekindle-outage.js");
-        let ms = |time: Duration| time.as_millis().to_string();
-        for (name, value) in [
-            (
-                "REAPPLY_MS",
-                format!("[{}, {}]", ms(REAPPLY[0]), ms(REAPPLY[1])),
-            ),
-            ("BLIND_MS", format!("[{}, 10_000]", ms(BLIND[0]))),
-            ("FAR_MS", ms(FAR)),
-            ("HANDSHAKE_MS", ms(HANDSHAKE)),
-            ("HANDSHAKE_RTTS", HANDSHAKE_RTTS.to_string()),
-            ("ANSWER_MS", ms(ANSWER)),
-            ("ANSWER_RTTS", ANSWER_RTTS.to_string()),
-            ("FRESH_MS", ms(FRESH)),
-            ("SOONEST_RTTS", SOONEST_RTTS.to_string()),
-            ("BETWEEN_RTTS", BETWEEN_RTTS.to_string()),
-            ("GIVE_UP_MS", ms(GIVE_UP)),
-            ("KEPT_MS", ms(KEPT)),
-        ] {
-            assert!(
-                page.contains(&format!("const {name} = {value};")),
-                "{name}: {value} here"
-            );
-        }
-        assert_eq!(BLIND[1], 10_000 * MS);
-    }
-
-    fn far(sent: Option<Instant>) -> Link {
-        Link {
-            handshakes: 1,
-            connected: false,
-            rtt: Some(50 * MS),
-            heard: None,
-            mixes: true,
-            sent,
-            broken: false,
-        }
-    }
-
-    fn at(at: Instant) -> Present {
-        Present {
-            at,
-            keeps: false,
-            stream_open: true,
-            refused: false,
-            server_has_keys: false,
-        }
-    }
-
-    #[test]
-    fn a_renewal_waits_for_the_answer_to_a_client_hello_that_has_just_been_repeated() {
-        let t = Instant::now();
-        let mut outage = Outage::new(t, far(None), None);
-        assert_eq!(
-            outage.renewal_at(far(None), at(t)),
-            Some(t),
-            "from far away at once"
-        );
-        outage.renews(t, far(None));
-        let back = t + 300 * MS;
-        outage.greeted(back, &Hello::default());
-        let repeated = t + 290 * MS;
-        assert_eq!(
-            outage.renewal_at(far(Some(repeated)), at(back)),
-            Some(repeated + 165 * MS),
-            "it came to a server that was there, and is answered for certain"
-        );
-        let early = t + 200 * MS;
-        assert_eq!(
-            outage.renewal_at(far(Some(early)), at(back)),
-            Some(early + 70 * MS)
-        );
-    }
-
-    #[test]
-    fn an_attempt_that_got_the_answer_to_another_one_is_done_again_once() {
-        let t = Instant::now();
-        let mut outage = Outage::new(t, far(None), None);
-        outage.renews(t, far(None));
-        let back = t + 300 * MS;
-        outage.greeted(back, &Hello::default());
-        outage.renews(back, far(Some(back)));
-        // Sooner than the server can have seen it.
-        outage.saw(back + 20 * MS);
-        assert_eq!(
-            outage.renewal_at(far(Some(back)), at(back)),
-            Some(back + 75 * MS),
-            "when that answer has gone by"
-        );
-        let again = back + 75 * MS;
-        outage.renews(again, far(Some(again)));
-        outage.saw(again + 20 * MS);
-        assert_eq!(
-            outage.renewal_at(far(Some(again)), at(again)),
-            Some(again + 250 * MS),
-            "not at once any more"
-        );
-    }
-}
+mod tests;
