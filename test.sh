@@ -46,8 +46,8 @@ cargo_tool() {
 }
 
 # The tests that need a feature or a hook, and the targets that have them.
-others='binary(canary) + binary(bench_resume) + binary(~recorder) + binary(~full_state) + test(bench::) + test(full_state)'
-with_others=(--package rekindle --package rekindle-core --package rekindle-vault --all-features --lib --test canary --test bench_resume --test '*recorder*' --test '*full_state*' --test vault_example)
+others='binary(canary) + binary(~recorder) + binary(~full_state) + test(full_state)'
+with_others=(--package rekindle --package rekindle-core --package rekindle-vault --all-features --lib --test canary --test '*recorder*' --test '*full_state*' --test vault_example)
 
 say "format"
 cargo fmt --all -- --check
@@ -86,7 +86,7 @@ cargo_tool cargo-nextest cargo-nextest
 # The recorder and the thief come with the next build, which has their attack on both modes.
 cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_thief)'
 
-say "what only other builds have: the canary, the benchmark, full-state mode"
+say "what only other builds have: the canary, full-state mode"
 # One build with all of it. The canary tells session secrets to its test, and a server that is to die at a step of its writing tells what it
 # protects; the default build, which was tested above, has none of this. A wrapper brings these hooks into this package alone, so that
 # dependencies are not built again.

@@ -146,7 +146,7 @@ fn main() {
 /// Every browser has a check answered, which are not simulated otherwise.
 fn keep_consent(world: &mut World) {
     for id in world.all() {
-        let pwd = world.client(id).credentials.server_pwd.clone();
+        let pwd = world.client(id).session.credentials.server_pwd.clone();
         let check = world.client_mut(id).forged_check(&pwd);
         let address = world.client(id).address;
         world.attack(address, &check);

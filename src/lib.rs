@@ -28,8 +28,6 @@ compile_error!(
 #[cfg(all(rekindle_kill_points, not(feature = "full-state")))]
 compile_error!("`rekindle_kill_points` needs the feature `full-state`");
 
-#[cfg(feature = "bench")]
-pub mod bench;
 pub mod cli;
 pub mod hardening;
 pub mod net;

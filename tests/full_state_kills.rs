@@ -147,7 +147,7 @@ impl Broadcast {
         if let Some(answer) = answer.filter(|answer| answer.status() == 201) {
             let mut newcomer = Live::answered(&server, Role::Viewer, offered, answer);
             newcomer.client.receiver_mut().renumbers_audio = true;
-            let ufrag = newcomer.client.credentials.server_ufrag.clone();
+            let ufrag = newcomer.client.session.credentials.server_ufrag.clone();
             self.newcomer = Some(newcomer);
             // Who leaves before the writer has come to the session has none on the disk.
             let session = self

@@ -139,7 +139,7 @@ fn handshakes_that_fail_are_counted_by_cause() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let server = Server::start(folder.path(), &[]);
     let mut stranger = Live::join(&server, Role::Publisher, "main", 920);
-    stranger.client.certificate = support::Certificate::new();
+    stranger.client.session.certificate = support::Certificate::new();
     run_for(&mut [&mut stranger], Duration::from_secs(4));
     let metrics = wait_for(
         &server,

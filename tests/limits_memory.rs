@@ -44,7 +44,7 @@ fn live() -> usize {
 fn quiet(seed: u64, viewers: usize) -> (World, Id, Vec<Id>) {
     let (mut world, publisher, viewers) = World::broadcast(seed, viewers, None);
     // Handshakes that are complete stay for some seconds.
-    world.client_mut(publisher).sender_mut().running = false;
+    world.client_mut(publisher).sender_mut().camera.running = false;
     world.run(ms(7000));
     (world, publisher, viewers)
 }
@@ -111,7 +111,12 @@ fn nothing_a_peer_sends_makes_it_cost_much_more() {
     let (mut world, _, viewers) = quiet(702, 1);
     let address = world.client(viewers[0]).address;
     let mut random = Random::new(703);
-    let pwd = world.client(viewers[0]).credentials.server_pwd.clone();
+    let pwd = world
+        .client(viewers[0])
+        .session
+        .credentials
+        .server_pwd
+        .clone();
 
     // SRTP and SRTCP of ever new senders, all of it false.
     let grown = growth(&mut world, |world| {

@@ -26,7 +26,7 @@ fn the_log_of_a_broadcast_at_info_has_no_address_no_sdp_no_credential_and_no_tok
     mover.move_to_another_port();
     renew(&mut [&mut mover]);
     let mut stranger = Live::join(&server, Role::Viewer, "news", 803);
-    stranger.client.certificate = support::Certificate::new();
+    stranger.client.session.certificate = support::Certificate::new();
     live::run_for(
         &mut [&mut publisher, &mut viewer, &mut mover, &mut stranger],
         support::ms(500),
@@ -109,7 +109,7 @@ fn the_log_of_a_broadcast_at_info_has_no_address_no_sdp_no_credential_and_no_tok
         .map(String::from),
     );
     for browser in [&publisher, &viewer, &mover, &stranger] {
-        let credentials = &browser.client.credentials;
+        let credentials = &browser.client.session.credentials;
         private.extend([
             credentials.server_ufrag.clone(),
             credentials.server_pwd.clone(),

@@ -61,6 +61,7 @@ impl Plan {
                     0.0
                 },
                 duplicate: if random.chance(0.5) { 0.1 } else { 0.0 },
+                ..Conditions::default()
             },
             late_copies: if random.chance(0.6) {
                 (0.3, one_of(random, &[100, 600, 1500, 3000]))
@@ -110,10 +111,10 @@ fn begin(seed: u64, plan: &Plan, random: &mut Random) -> (World, Vec<Broadcast>)
     }
     for (id, browser) in world.all().into_iter().zip(&plan.browsers) {
         let client = world.client_mut(id);
-        client.browser = *browser;
-        client.only_12 = random.chance(0.3);
+        client.manner.browser = *browser;
+        client.manner.only_12 = random.chance(0.3);
         // A ClientHello of several datagrams.
-        client.mtu = if random.chance(0.3) { 300 } else { 1200 };
+        client.manner.mtu = if random.chance(0.3) { 300 } else { 1200 };
         client.remembers = true;
         client.patience = plan.patience();
     }

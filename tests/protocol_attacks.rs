@@ -143,7 +143,7 @@ fn a_certificate_that_the_offer_does_not_name_never_gets_keys() {
             publisher
         };
         let before = world.count(|event| matches!(event, Event::Connected { .. }));
-        world.client_mut(thief).certificate = Certificate::new();
+        world.client_mut(thief).session.certificate = Certificate::new();
         world.run(ms(5000));
         assert!(world.client(thief).handshakes_started > 0, "ICE came up");
         assert_eq!(
@@ -169,8 +169,8 @@ fn a_newcomer_whose_certificate_is_not_the_one_that_it_offered_is_turned_away_an
     for (only_12, within) in [(true, 4000), (false, 8000)] {
         let mut world = World::new(515);
         let publisher = world.publish("news");
-        world.client_mut(publisher).certificate = Certificate::new();
-        world.client_mut(publisher).only_12 = only_12;
+        world.client_mut(publisher).session.certificate = Certificate::new();
+        world.client_mut(publisher).manner.only_12 = only_12;
         let alerts = Rc::new(RefCell::new(0));
         let (count, server) = (alerts.clone(), world.server_address);
         world.network.filter = Some(Box::new(move |datagram| {
@@ -200,7 +200,7 @@ fn a_newcomer_whose_certificate_is_not_the_one_that_it_offered_is_turned_away_an
 fn a_wrong_certificate_after_a_restart_gets_nothing_and_the_right_one_does() {
     let (mut world, publisher, viewer) = broadcast(504);
     let right = std::mem::replace(
-        &mut world.client_mut(viewer).certificate,
+        &mut world.client_mut(viewer).session.certificate,
         Certificate::new(),
     );
     world.restart(ms(20));
@@ -209,7 +209,7 @@ fn a_wrong_certificate_after_a_restart_gets_nothing_and_the_right_one_does() {
     world.run(ms(3000));
     assert_eq!(world.got(viewer, publisher, Kind::Video), got);
     assert_eq!(world.snapshot().connected, 1);
-    world.client_mut(viewer).certificate = right;
+    world.client_mut(viewer).session.certificate = right;
     let now = world.now;
     world.client_mut(viewer).renew(now);
     world.run(ms(1500));
@@ -236,7 +236,7 @@ fn a_check_with_a_wrong_mac_gets_no_answer_and_changes_nothing() {
 #[test]
 fn checks_damaged_in_any_byte_change_nothing() {
     let (mut world, publisher, viewer) = broadcast(506);
-    let pwd = world.client(viewer).credentials.server_pwd.clone();
+    let pwd = world.client(viewer).session.credentials.server_pwd.clone();
     let good = world.client_mut(viewer).forged_check(&pwd);
     // Up to the end of MESSAGE-INTEGRITY, of which FINGERPRINT is the rest.
     for at in 0..good.len() - 8 {
@@ -358,11 +358,11 @@ fn captured_handshakes_replayed_after_a_restart_give_nobody_keys() {
 #[test]
 fn nothing_at_all_is_said_to_a_stranger() {
     let (mut world, _, viewer) = broadcast(511);
-    let credentials = world.client(viewer).credentials.clone();
+    let credentials = world.client(viewer).session.credentials.clone();
     let mut datagrams: Vec<Vec<u8>> =
         vec![vec![], vec![0], vec![22; 40], vec![0x80; 40], vec![0; 20]];
     datagrams.push(world.client_mut(viewer).forged_check("wrong"));
-    world.client_mut(viewer).credentials.server_ufrag = "nobodyhere12".into();
+    world.client_mut(viewer).session.credentials.server_ufrag = "nobodyhere12".into();
     datagrams.push(
         world
             .client_mut(viewer)

@@ -27,7 +27,7 @@ fn a_broadcast_reaches_all_viewers_in_order_and_byte_exact() {
         }
         assert!(world.got(viewer, publisher, Kind::Video) >= 260);
         assert!(world.got(viewer, publisher, Kind::Audio) >= 140);
-        assert_eq!(world.client(viewer).undecryptable, 0);
+        assert_eq!(world.client(viewer).counts.undecryptable, 0);
     }
 }
 
@@ -39,13 +39,14 @@ fn everything_duplicated_and_reordered_changes_nothing() {
         jitter: ms(30),
         loss: 0.0,
         duplicate: 0.3,
+        ..Conditions::default()
     };
     let publisher = world.publish("news");
     world.run_until_connected(&[publisher]);
     let viewers = [world.watch("news"), world.watch("news")];
     world.run_until_connected(&viewers);
     world.run(ms(4000));
-    assert!(world.network.duplicated > 500);
+    assert!(world.network.duplicated() > 500);
     for viewer in viewers {
         world.assert_exact(viewer, publisher);
         for kind in [Kind::Audio, Kind::Video] {
@@ -63,7 +64,7 @@ fn a_viewer_that_joins_later_gets_a_keyframe_at_once() {
     world.run_until_connected(&[publisher]);
     world.run(ms(5000));
     let viewer = world.watch("news");
-    world.client_mut(viewer).receiver_mut().automatic = false;
+    world.client_mut(viewer).receiver_mut().viewer.automatic = false;
     world.run_until_connected(&[viewer]);
     world.run(ms(200));
     let sender = world.client(publisher).sender();
@@ -198,9 +199,9 @@ fn transport_feedback_leaves_out_what_was_lost() {
             ..Conditions::default()
         },
     );
-    let lost_before = world.network.lost;
+    let lost_before = world.network.lost();
     world.run(ms(3000));
-    let lost = world.network.lost - lost_before;
+    let lost = world.network.lost() - lost_before;
     let sender = world.client(publisher).sender();
     let told = sender.acknowledged.len() as u64;
     assert!(lost > 30);

@@ -91,7 +91,12 @@ fn a_peer_that_moves_to_and_fro_is_written_down_once_a_second() {
     let publisher = world.publish("news");
     world.run_until_connected(&[publisher]);
     world.run(ms(200));
-    let pwd = world.client(publisher).credentials.server_pwd.clone();
+    let pwd = world
+        .client(publisher)
+        .session
+        .credentials
+        .server_pwd
+        .clone();
     let addresses = [40_001_u16, 40_002].map(|port| ([192, 0, 2, 200], port).into());
     // A nominated check, and then something that only this publisher can send.
     let move_to = |world: &mut World, address| {

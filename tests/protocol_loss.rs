@@ -30,7 +30,7 @@ fn loss_towards_a_viewer_is_healed_from_the_servers_history_by_rtx() {
         !video || seen % 10 != 0
     }));
     world.run(ms(5000));
-    let lost = world.network.lost;
+    let lost = world.network.lost();
     world.network.filter = None;
     world.run(ms(500));
     assert!(lost > 40);
@@ -63,7 +63,7 @@ fn heavy_loss_towards_a_viewer_is_healed_though_retransmissions_are_lost_too() {
 fn loss_between_publisher_and_server_is_healed_by_the_servers_own_nacks() {
     let (mut world, publisher, viewers) = broadcast(21, 2);
     for viewer in &viewers {
-        world.client_mut(*viewer).receiver_mut().automatic = false;
+        world.client_mut(*viewer).receiver_mut().viewer.automatic = false;
     }
     let host = world.client(publisher).address.ip();
     world.network.set(host, true, lossy(0.1));
@@ -74,7 +74,7 @@ fn loss_between_publisher_and_server_is_healed_by_the_servers_own_nacks() {
     for viewer in viewers {
         world.assert_exact(viewer, publisher);
         world.assert_nothing_missing(viewer, publisher, Kind::Video, ms(300));
-        assert_eq!(world.client(viewer).receiver().nacks_sent, 0);
+        assert_eq!(world.client(viewer).receiver().viewer.nacks, 0);
     }
 }
 
@@ -86,6 +86,7 @@ fn loss_everywhere_with_reordering_and_duplication_heals() {
         jitter: ms(20),
         loss: 0.05,
         duplicate: 0.02,
+        ..Conditions::default()
     };
     world.run(ms(8000));
     world.network.default = Conditions::default();
@@ -105,6 +106,7 @@ fn connections_come_about_in_spite_of_loss() {
             jitter: ms(10),
             loss: 0.2,
             duplicate: 0.1,
+            ..Conditions::default()
         };
         let publisher = world.publish("news");
         world.run_until_connected(&[publisher]);
@@ -123,7 +125,7 @@ fn connections_come_about_in_spite_of_loss() {
 fn what_the_publisher_no_longer_sends_costs_a_keyframe() {
     let (mut world, publisher, viewers) = broadcast(23, 1);
     world.client_mut(publisher).sender_mut().answers_nacks = false;
-    world.client_mut(viewers[0]).receiver_mut().automatic = false;
+    world.client_mut(viewers[0]).receiver_mut().viewer.automatic = false;
     let plis = world
         .client(publisher)
         .sender()

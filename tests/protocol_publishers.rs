@@ -167,19 +167,19 @@ fn the_source_is_reported_as_it_comes_and_goes() {
         .map(|stream| stream.ssrc.media)
         .collect();
     let sender = world.client(next).sender();
-    let sent: Vec<u32> = sender.streams.iter().map(|stream| stream.ssrc).collect();
+    let sent: Vec<u32> = sender.streams().map(|stream| stream.ssrc).collect();
     assert_eq!(told, sent);
 }
 
 #[test]
 fn a_camera_that_pauses_goes_on_where_it_was() {
     let (mut world, publisher, viewers) = broadcast(470, 1);
-    world.client_mut(publisher).sender_mut().running = false;
+    world.client_mut(publisher).sender_mut().camera.running = false;
     world.run(ms(4000));
     // Frames of the pause were never made.
     let now = world.now;
     let sender = world.client_mut(publisher).sender_mut();
-    sender.resume(now);
+    sender.camera.resume(now);
     world.run(ms(1000));
     world.assert_exact(viewers[0], publisher);
     world.assert_nothing_missing(viewers[0], publisher, Kind::Video, ms(100));

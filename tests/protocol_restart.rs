@@ -129,6 +129,7 @@ fn twenty_kills_at_random_moments_with_loss_lose_nobody() {
         jitter: ms(10),
         loss: 0.02,
         duplicate: 0.02,
+        ..Conditions::default()
     };
     let mut random = Random::new(251);
     for n in 0..20 {
@@ -203,14 +204,14 @@ fn the_server_itself_asks_for_what_was_lost_while_it_was_away() {
     for down in [0, 100, 300] {
         let (mut world, publisher, viewers) = broadcast(340 + down, 2);
         for viewer in &viewers {
-            world.client_mut(*viewer).receiver_mut().automatic = false;
+            world.client_mut(*viewer).receiver_mut().viewer.automatic = false;
         }
         world.restart(ms(down));
         assert_healed(&mut world, publisher, &viewers);
         assert!(
             viewers
                 .iter()
-                .all(|viewer| world.client(*viewer).receiver().nacks_sent == 0)
+                .all(|viewer| world.client(*viewer).receiver().viewer.nacks == 0)
         );
     }
 }
@@ -252,7 +253,7 @@ fn the_sequence_numbers_wrap_around_a_restart() {
             );
             for viewer in &viewers {
                 assert_eq!(
-                    world.client(*viewer).undecryptable,
+                    world.client(*viewer).counts.undecryptable,
                     0,
                     "both sides count the cycles alike"
                 );
@@ -296,16 +297,16 @@ fn assert_let_go(world: &mut World, id: Id) {
     };
     assert_eq!(world.count(|event| *event == gone), 1);
     let (answered, refused) = (
-        world.client(id).checks_answered,
-        world.client(id).checks_refused,
+        world.client(id).counts.checks_answered,
+        world.client(id).counts.checks_refused,
     );
     world.run(ms(6000));
     assert_eq!(
-        world.client(id).checks_answered,
+        world.client(id).counts.checks_answered,
         answered,
         "no check is answered with success"
     );
-    assert!(world.client(id).checks_refused > refused);
+    assert!(world.client(id).counts.checks_refused > refused);
 }
 
 #[test]
@@ -323,7 +324,9 @@ fn a_plain_client_is_let_go_and_told_at_its_first_check_after_a_second() {
     world.run(ms(1000));
     world.restart(ms(50));
     world.run(ms(900));
-    let heard = world.run_until("its check", |world| world.client(plain).checks_refused > 0);
+    let heard = world.run_until("its check", |world| {
+        world.client(plain).counts.checks_refused > 0
+    });
     assert!(heard <= ms(2600), "{heard:?}");
     assert_let_go(&mut world, plain);
     assert_healed(&mut world, publisher, &viewers);

@@ -26,7 +26,7 @@ fn intruder(world: &mut World) -> Id {
 }
 
 fn check_of(world: &mut World, id: Id) -> Vec<u8> {
-    let pwd = world.client(id).credentials.server_pwd.clone();
+    let pwd = world.client(id).session.credentials.server_pwd.clone();
     world.client_mut(id).forged_check(&pwd)
 }
 
@@ -296,11 +296,11 @@ fn time_to_be_back(
         OfferOptions::new(rekindle::ids::Role::Publisher),
         None,
     );
-    world.client_mut(publisher).only_12 = only_12;
+    world.client_mut(publisher).manner.only_12 = only_12;
     world.run_until_connected(&[publisher]);
     world.run(ms(300));
     let viewer = world.watch("news");
-    world.client_mut(viewer).only_12 = only_12;
+    world.client_mut(viewer).manner.only_12 = only_12;
     world.run_until_connected(&[viewer]);
     let bad = intruder(&mut world);
     world.run(ms(1500));

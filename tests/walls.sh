@@ -14,5 +14,5 @@ wall rekindle-core $io rekindle rekindle-vault rekindle-full-state rekindle-clie
 # The clients of benchmark and tests, which are to find the server's faults, have none of its code but the names of peers and codecs.
 # shellcheck disable=SC2086
 wall rekindle-client $io rekindle age rekindle-core
-# Full-state mode is in no default build.
-wall rekindle rekindle-full-state rekindle-client rekindle-testing
+# What is shipped has none of what measures or tests it, and no full-state mode.
+wall rekindle rekindle-full-state rekindle-bench rekindle-client rekindle-testing indicatif tempfile

@@ -77,9 +77,6 @@ pub(super) enum CliError {
     Key(#[from] crate::vault::KeyError),
     #[error(transparent)]
     Run(#[from] RunError),
-    #[cfg(feature = "bench")]
-    #[error(transparent)]
-    Bench(#[from] crate::bench::BenchError),
 }
 
 impl CliError {
@@ -104,8 +101,6 @@ impl CliError {
             // The resolver may know it a moment later, as after the machine's own start: a
             // supervisor should try again.
             Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) => EXIT_FAILURE,
-            #[cfg(feature = "bench")]
-            Self::Bench(_) => EXIT_FAILURE,
             _ => EXIT_CONFIGURATION,
         }
     }

@@ -5,8 +5,6 @@ mod address;
 mod announce;
 mod args;
 pub mod audit_report;
-#[cfg(feature = "bench")]
-mod bench;
 mod error;
 mod file;
 mod keygen;
@@ -30,10 +28,17 @@ const EXIT_CONFIGURATION: u8 = 2;
 /// Exit code of everything else that went wrong.
 const EXIT_FAILURE: u8 = 1;
 
+/// Says whether this build has full-state mode: `rekindle-bench` asks.
+const VERSION: &str = if cfg!(feature = "full-state") {
+    concat!(env!("CARGO_PKG_VERSION"), " with full-state mode")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// A WebRTC broadcast server that can be killed and started again while every browser keeps its
 /// connection and its picture.
 #[derive(Parser)]
-#[command(name = "rekindle", version, args_conflicts_with_subcommands = true)]
+#[command(name = "rekindle", version = VERSION, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -55,9 +60,6 @@ enum Command {
     Audit(vault::AuditArgs),
     /// Put a state folder under another key file; a server that runs on it need not stop
     Rekey(vault::RekeyArgs),
-    /// Measure what a restart costs
-    #[cfg(feature = "bench")]
-    Bench(bench::BenchArgs),
 }
 
 /// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key
@@ -94,8 +96,6 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
             hardened,
         ),
         Some(Command::Keygen(args)) => keygen::run(&args),
-        #[cfg(feature = "bench")]
-        Some(Command::Bench(args)) => args.run(),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::mpsc as async_mpsc;
 
+use super::first_sends::FirstSends;
 use super::full_state::Writer;
 use super::resume::Loaded;
 use super::socket::{Answered, Socket};
-use super::timeline::Timeline;
 use super::{Notice, Task, recorded};
-use crate::broadcast::{Broadcast, Routed};
+use crate::broadcast::{Broadcast, Event, Routed};
 use crate::ids::Ufrag;
 use crate::peer::Transmit;
 use crate::vault::PeerRecord;
@@ -53,7 +53,7 @@ pub(super) struct MediaLoop {
     outbox: Outbox,
     /// Records that the core has taken, of which nobody has been told yet.
     resumed: Vec<Arc<PeerRecord>>,
-    timeline: Option<Timeline>,
+    first_sends: FirstSends,
     pub(super) writer: Writer,
 }
 
@@ -76,7 +76,7 @@ impl MediaLoop {
                 inbox,
                 outbox,
                 resumed: Vec::new(),
-                timeline: Timeline::new(),
+                first_sends: FirstSends::default(),
                 writer: Writer::NONE,
             },
             waker,
@@ -193,10 +193,7 @@ impl MediaLoop {
     }
 
     fn send(&mut self, now: Instant, out: &mut Vec<Transmit>) {
-        if let Some(timeline) = &mut self.timeline {
-            timeline.rest(now);
-            timeline.sends(out);
-        }
+        self.first_sends.send(now, out);
         self.socket.send(out);
     }
 
@@ -209,8 +206,16 @@ impl MediaLoop {
             let _ = self.outbox.notices.send(Notice::Resumed(record));
         }
         while let Some(event) = self.core.poll_event() {
-            if let Some(timeline) = &mut self.timeline {
-                timeline.event(now, &event);
+            if let Event::Connected { role, took, .. } = &event {
+                let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                tracing::debug!(
+                    target: "rekindle::resume",
+                    step = "keys",
+                    ?role,
+                    took_us,
+                    "keys are in use"
+                );
+                self.first_sends.expect_media(now);
             }
             let _ = self.outbox.notices.send(Notice::Event(event));
         }

@@ -1,10 +1,10 @@
 //! The UDP socket and the loop that drives the sans-IO core, in a thread of its own.
 
+mod first_sends;
 mod full_state;
 mod media_loop;
 mod resume;
 mod socket;
-pub(crate) mod timeline;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

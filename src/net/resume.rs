@@ -6,7 +6,7 @@ use std::time::Instant;
 use mio::Waker;
 use tokio::sync::mpsc as async_mpsc;
 
-use super::{Notice, full_state, timeline};
+use super::{Notice, full_state};
 use crate::broadcast::ReadingOrder;
 use crate::ids::Ufrag;
 use crate::vault::{PeerRecord, Reader, Vault, VaultError};
@@ -85,7 +85,7 @@ pub(super) fn load(
         }
     }
     drop(reader);
-    timeline::mark("records", Instant::now());
+    tracing::debug!(target: "rekindle::resume", step = "records", "all records are read");
     sessions.finish();
     let _ = loaded.send(Loaded::All { unread, unusable });
     let _ = waker.wake();

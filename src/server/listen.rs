@@ -263,7 +263,7 @@ pub(super) async fn converse<S>(
 
 /// Raises the limit of open files as far as the system lets us towards `wanted`: every event stream
 /// is one. Returns the limit.
-pub(crate) fn raise_open_files(wanted: u64) -> u64 {
+pub fn raise_open_files(wanted: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let now = limit.current.unwrap_or(u64::MAX);

@@ -36,8 +36,7 @@ use crate::service::{Notifier, Passed};
 
 pub use auth::{Token, TokenError};
 pub use base_path::{BasePath, BasePathError};
-#[cfg(feature = "bench")]
-pub(crate) use listen::raise_open_files;
+pub use listen::raise_open_files;
 pub use ports::Ports;
 pub use run_error::RunError;
 pub use start::{Ready, run};

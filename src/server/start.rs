@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::hardening;
-use crate::net::{self, Notices, timeline};
+use crate::net::{self, Notices};
 use crate::peer::{Dtls, Identities};
 use crate::service::Notifier;
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
@@ -76,6 +76,7 @@ pub struct Ready {
 /// A [`RunError`] with the cause.
 pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     let started = Instant::now();
+    tracing::debug!(target: "rekindle::resume", step = "run", "the server starts");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -99,8 +100,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     let http = listener.local_addr().map_err(http)?;
     let mut bound = net::adopt(ports.media)?;
     let media = bound.local();
-    timeline::mark("run", started);
-    timeline::mark("bound", Instant::now());
+    tracing::debug!(target: "rekindle::resume", step = "bound", "the sockets are bound");
 
     let (keys, made_key) = open_key(&config)?;
     let mut opened = open_vault(&config, keys)?;
@@ -118,7 +118,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         first_run,
         reader,
     } = opened;
-    timeline::mark("vault", Instant::now());
+    tracing::debug!(target: "rekindle::resume", step = "vault", "the vault is open");
     let vault = Arc::new(vault);
     let seed = random()?;
     let process = format!("{:016x}", u64::from_be_bytes(random()?));
@@ -161,7 +161,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
             what: "threads",
             source,
         })?;
-    timeline::mark("serving", Instant::now());
+    tracing::debug!(target: "rekindle::resume", step = "serving", "the media loop runs");
 
     let certificates = Arc::new(Certificates::new(
         &identity,

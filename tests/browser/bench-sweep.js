@@ -1,4 +1,4 @@
-// Real browsers for `rekindle bench resume --sweep --browser`: one publisher and one viewer that go through kill after kill. Takes its settings
+// Real browsers for `rekindle-bench resume --sweep --browser`: one publisher and one viewer that go through kill after kill. Takes its settings
 // as JSON in the first argument, and then a line at a time on standard input: "kill MS" (down for so long) and "calm MS" (nothing happens for
 // so long). Answers each with one line of JSON, and closes everything when the input ends.
 import readline from "node:readline";

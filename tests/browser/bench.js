@@ -1,4 +1,4 @@
-// Real browsers for `rekindle bench resume --browser`: one publisher and one viewer, kills and restarts, and the largest gap between
+// Real browsers for `rekindle-bench resume --browser`: one publisher and one viewer, kills and restarts, and the largest gap between
 // shown frames around each. Takes its settings as JSON in the first argument, and says the result as one line of JSON.
 import fs from "node:fs";
 import path from "node:path";

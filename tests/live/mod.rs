@@ -6,17 +6,17 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rekindle::ids::Role;
-use rekindle::sdp::{Kind, answer_certificate, negotiated};
+use rekindle::sdp::{Kind, negotiated};
+use rekindle_client::answer::Answer;
+use rekindle_client::offer::{OfferOptions, Offered};
 use ureq::Body;
 use ureq::http::Response;
 
 use crate::running::{PATIENCE, Server, header, text};
+use crate::support::Random;
 use crate::support::client::{Client, Side};
-use crate::support::ice::Credentials;
-use crate::support::offer::{OfferOptions, Transport, offer};
 use crate::support::receiver::Receiver;
 use crate::support::sender::Sender;
-use crate::support::{Certificate, Random};
 
 /// A browser on a socket of its own.
 pub struct Live {
@@ -36,38 +36,9 @@ pub struct Live {
     pub tape: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
 }
 
-/// An offer, and what it was made from.
-pub struct Offered {
-    pub sdp: String,
-    certificate: Certificate,
-    ufrag: String,
-    pwd: String,
-    ssrcs: (u32, u32, u32),
-    random: Random,
-}
-
 /// What a browser would post.
 pub fn offered(role: Role, seed: u64) -> Offered {
-    let mut random = Random::new(seed);
-    let mut draw = || random.draw() as u32 | 1;
-    let ssrcs = (draw(), draw(), draw());
-    let mut options = OfferOptions::new(role);
-    options.ssrcs = (role == Role::Publisher).then_some(ssrcs);
-    let certificate = Certificate::new();
-    let (ufrag, pwd) = (random.text(4), random.text(24));
-    let transport = Transport {
-        ufrag: &ufrag,
-        pwd: &pwd,
-        fingerprint: &certificate.sha256(),
-    };
-    Offered {
-        sdp: offer(role, &options, &transport),
-        certificate,
-        ufrag,
-        pwd,
-        ssrcs,
-        random,
-    }
+    Offered::new(role, OfferOptions::new(role), &mut Random::new(seed))
 }
 
 fn socket() -> UdpSocket {
@@ -97,32 +68,17 @@ impl Live {
         offered: Offered,
         mut response: Response<Body>,
     ) -> Self {
-        let Offered {
-            sdp,
-            certificate,
-            ufrag,
-            pwd,
-            ssrcs,
-            mut random,
-        } = offered;
         let answer = text(&mut response);
         assert_eq!(response.status(), 201, "{answer}");
-        let value = |name: &str| {
-            let line = answer.lines().find_map(|line| line.strip_prefix(name));
-            line.expect("a line of the answer").to_owned()
-        };
-        let credentials = Credentials {
-            own_ufrag: ufrag,
-            own_pwd: pwd,
-            server_ufrag: value("a=ice-ufrag:"),
-            server_pwd: value("a=ice-pwd:"),
-        };
-        let agreed = negotiated(role, &sdp, &answer).expect("the answer fits");
+        // All that follows is drawn from what the seed has given already.
+        let mut random = Random::new(offered.ssrcs.0.into());
+        let agreed = negotiated(role, &offered.sdp, &answer).expect("the answer fits");
+        let read = Answer::read(role, &offered.sdp, &answer).expect("a usable answer");
         let now = Instant::now();
         let side = match role {
             Role::Publisher => Side::Publisher(Box::new(Sender::new(
                 &agreed,
-                ssrcs,
+                offered.ssrcs,
                 None,
                 random.fork(),
                 now,
@@ -131,32 +87,23 @@ impl Live {
         };
         let socket = socket();
         let address = socket.local_addr().expect("an address");
-        let known = answer_certificate(&answer).expect("a fingerprint").to_vec();
+        let (media, session) = (server.media(), offered.agreed(&read));
         Self {
-            client: Client::new(
-                role,
-                address,
-                credentials,
-                certificate,
-                known,
-                side,
-                random,
-                now,
-            ),
+            client: Client::new(role, address, media, session, side, random, now),
             session: header(&response, "location").to_owned(),
             fingerprint: header(&response, "rekindle-fingerprint").to_owned(),
             answer,
             from_others: 0,
             copies_to: None,
             socket,
-            media: server.media(),
+            media,
             tape: Vec::new(),
         }
     }
 
     /// SHA-256 of the certificate that it knows the server by.
     pub fn server_certificate(&self) -> &[u8] {
-        &self.client.server_fingerprint
+        &self.client.session.fingerprint
     }
 
     /// Video packets that came, each once.

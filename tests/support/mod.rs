@@ -9,6 +9,7 @@
 // Every test program includes this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod camera;
 pub mod client;
 pub mod network;
 mod outcome;
@@ -24,9 +25,9 @@ pub use client::{Browser, Client};
 pub use network::{Conditions, Datagram};
 pub use reading::Reading;
 pub use rekindle_client::association::Certificate;
+pub use rekindle_client::ice;
 pub use rekindle_client::offer::OfferOptions;
 pub use rekindle_client::random::Random;
-pub use rekindle_client::{ice, offer};
 pub use world::{Id, World};
 
 /// Milliseconds.

@@ -1,15 +1,16 @@
-//! The network: every datagram of the world goes through here.
+//! The world's network: a way of its own between each host and the server.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use rekindle_client::network;
+pub use rekindle_client::network::Conditions;
 use rekindle_client::random::Random;
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
     pub from: SocketAddr,
     pub to: SocketAddr,
@@ -55,35 +56,12 @@ impl Datagram {
     }
 }
 
-/// What a way through the network does to datagrams.
-#[derive(Debug, Clone, Copy)]
-pub struct Conditions {
-    pub delay: Duration,
-    /// Up to so much more, drawn for each datagram: this is what reorders them.
-    pub jitter: Duration,
-    /// Probability.
-    pub loss: f64,
-    /// Probability.
-    pub duplicate: f64,
-}
-
-impl Default for Conditions {
-    fn default() -> Self {
-        Self {
-            delay: Duration::from_millis(5),
-            jitter: Duration::ZERO,
-            loss: 0.0,
-            duplicate: 0.0,
-        }
-    }
-}
-
 /// Lets a datagram through, or loses it.
 pub type Filter = Box<dyn FnMut(&Datagram) -> bool>;
 
 pub struct Network {
     server: SocketAddr,
-    random: Random,
+    network: network::Network<Datagram>,
     ways: BTreeMap<(IpAddr, bool), Conditions>,
     /// For all ways that have none of their own.
     pub default: Conditions,
@@ -91,25 +69,20 @@ pub struct Network {
     pub filter: Option<Filter>,
     /// With this probability a copy of a browser's DTLS datagram comes again, up to so much later.
     pub late_copies: (f64, Duration),
-    queue: BinaryHeap<Reverse<(Instant, u64, Datagram)>>,
-    numbered: u64,
-    pub lost: u64,
-    pub duplicated: u64,
+    /// Datagrams that the filter held back.
+    held_back: u64,
 }
 
 impl Network {
     pub fn new(server: SocketAddr, random: Random) -> Self {
         Self {
             server,
-            random,
+            network: network::Network::new(random),
             ways: BTreeMap::new(),
             default: Conditions::default(),
             filter: None,
             late_copies: (0.0, Duration::ZERO),
-            queue: BinaryHeap::new(),
-            numbered: 0,
-            lost: 0,
-            duplicated: 0,
+            held_back: 0,
         }
     }
 
@@ -123,52 +96,37 @@ impl Network {
         self.ways.get(&(host, up)).copied().unwrap_or(self.default)
     }
 
-    pub fn send(&mut self, now: Instant, datagram: Datagram) {
-        let up = datagram.to == self.server;
-        let host = if up {
-            datagram.from.ip()
-        } else {
-            datagram.to.ip()
-        };
-        let way = self.get(host, up);
-        let passes = self.filter.as_mut().is_none_or(|filter| filter(&datagram));
-        if !passes || self.random.chance(way.loss) {
-            self.lost += 1;
-            return;
-        }
-        let copies = if self.random.chance(way.duplicate) {
-            2
-        } else {
-            1
-        };
-        self.duplicated += copies - 1;
-        for _ in 0..copies {
-            let extra = way.jitter.mul_f64(self.random.below(1000) as f64 / 1000.0);
-            self.enqueue(now + way.delay + extra, datagram.clone());
-        }
-        let (probability, up_to) = self.late_copies;
-        if up && datagram.is_dtls() && probability > 0.0 && self.random.chance(probability) {
-            let extra = up_to.mul_f64(self.random.below(1000) as f64 / 1000.0);
-            self.duplicated += 1;
-            self.enqueue(now + way.delay + extra, datagram);
-        }
+    /// Datagrams that did not arrive.
+    pub fn lost(&self) -> u64 {
+        self.held_back + self.network.lost
     }
 
-    fn enqueue(&mut self, at: Instant, datagram: Datagram) {
-        self.numbered += 1;
-        self.queue.push(Reverse((at, self.numbered, datagram)));
+    /// Copies that were made.
+    pub fn duplicated(&self) -> u64 {
+        self.network.duplicated
+    }
+
+    pub fn send(&mut self, now: Instant, datagram: Datagram) {
+        let up = datagram.to == self.server;
+        let host = if up { datagram.from } else { datagram.to };
+        let mut way = self.get(host.ip(), up);
+        if up && datagram.is_dtls() {
+            way.late_copy = self.late_copies;
+        }
+        let passes = self.filter.as_mut().is_none_or(|filter| filter(&datagram));
+        if passes {
+            self.network.send(now, &way, datagram);
+        } else {
+            self.held_back += 1;
+        }
     }
 
     pub fn next(&self) -> Option<Instant> {
-        self.queue.peek().map(|Reverse((at, ..))| *at)
+        self.network.next()
     }
 
     /// The next datagram that arrives by `now`.
     pub fn arrive(&mut self, now: Instant) -> Option<Datagram> {
-        let Reverse((at, ..)) = self.queue.peek()?;
-        if *at > now {
-            return None;
-        }
-        self.queue.pop().map(|Reverse((.., datagram))| datagram)
+        self.network.arrive(now)
     }
 }

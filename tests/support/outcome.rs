@@ -14,7 +14,7 @@ impl World {
         let sender = self.client(publisher).sender();
         let receiver = self.client(viewer).receiver();
         assert_eq!(receiver.strange, 0, "packets that no section explains");
-        for sent_stream in &sender.streams {
+        for sent_stream in sender.streams() {
             let Some(stream) = receiver.streams.iter().find(|s| s.ssrc == sent_stream.ssrc) else {
                 continue;
             };
@@ -48,7 +48,7 @@ impl World {
     /// Indices of the publisher's stream that a viewer has not got, from the first one it ever got
     /// to those sent `settled` ago.
     pub fn missing(&self, viewer: Id, publisher: Id, kind: Kind, settled: Duration) -> Vec<u64> {
-        let sent = &self.client(publisher).sender().stream(kind);
+        let sent = self.client(publisher).sender().stream(kind);
         let streams = &self.client(viewer).receiver().streams;
         let stream = streams
             .iter()

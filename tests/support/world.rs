@@ -19,8 +19,9 @@ use super::receiver::Receiver;
 use super::sender::Sender;
 use super::{Random, ms};
 use rekindle_client::association::{Certificate, sha256};
+use rekindle_client::connection::Session;
 use rekindle_client::ice::Credentials;
-use rekindle_client::offer::{OfferOptions, Transport, offer};
+use rekindle_client::offer::{OfferOptions, Offered};
 
 /// A browser of this world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,25 +191,12 @@ impl World {
         &mut self,
         role: Role,
         channel: &str,
-        mut options: OfferOptions,
+        options: OfferOptions,
         first: Option<u16>,
     ) -> Result<Id, Refusal> {
         let now = self.now;
-        let mut draw = || self.random.draw() as u32;
-        let ssrcs = *options
-            .ssrcs
-            .get_or_insert_with(|| (draw(), draw(), draw()));
-        if role == Role::Viewer {
-            options.ssrcs = None;
-        }
-        let certificate = Certificate::new();
-        let (own_ufrag, own_pwd) = (self.random.text(4), self.random.text(24));
-        let transport = Transport {
-            ufrag: &own_ufrag,
-            pwd: &own_pwd,
-            fingerprint: &certificate.sha256(),
-        };
-        let offer = offer(role, &options, &transport);
+        let offered = Offered::new(role, options, &mut self.random);
+        let offer = offered.sdp.clone();
 
         // As the server makes them: a publisher's sorts before a viewer's.
         let letter = if role == Role::Publisher { 'P' } else { 'V' };
@@ -255,7 +243,7 @@ impl World {
         let side = match role {
             Role::Publisher => Side::Publisher(Box::new(Sender::new(
                 &negotiated,
-                ssrcs,
+                offered.ssrcs,
                 first,
                 self.random.fork(),
                 now,
@@ -264,22 +252,19 @@ impl World {
         };
         let host = u8::try_from(self.clients.len() + 1).unwrap();
         let address = SocketAddr::from(([192, 0, 2, host], 40_000));
-        let credentials = Credentials {
-            own_ufrag,
-            own_pwd,
-            server_ufrag,
-            server_pwd,
-        };
-        let client = Client::new(
-            role,
-            address,
-            credentials,
-            certificate,
+        let session = Session {
+            credentials: Credentials {
+                own_ufrag: offered.ufrag,
+                own_pwd: offered.pwd,
+                server_ufrag,
+                server_pwd,
+            },
+            certificate: offered.certificate,
             fingerprint,
-            side,
-            self.random.fork(),
-            now,
-        );
+            active: true,
+        };
+        let (server, random) = (self.server_address, self.random.fork());
+        let client = Client::new(role, address, server, session, side, random, now);
         self.clients.push(client);
         Ok(Id(self.clients.len() - 1))
     }
@@ -298,14 +283,14 @@ impl World {
     }
 
     pub fn ufrag(&self, id: Id) -> Ufrag {
-        Ufrag::new(self.clients[id.0].credentials.server_ufrag.clone()).unwrap()
+        Ufrag::new(self.clients[id.0].session.credentials.server_ufrag.clone()).unwrap()
     }
 
     /// All browsers renew their keys in this one's way.
     pub fn all_browsers(&mut self, browser: Browser) {
         self.clients
             .iter_mut()
-            .for_each(|client| client.browser = browser);
+            .for_each(|client| client.manner.browser = browser);
     }
 
     /// The browser says goodbye (DELETE) and is closed.

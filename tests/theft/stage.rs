@@ -71,8 +71,8 @@ impl Stage {
 
         let handshakes = [&publisher, &viewer].map(|one| one.client.connected_at.len());
         assert_eq!(handshakes, if renewed { [2, 2] } else { [1, 1] }, "{mode}");
-        let streams = &publisher.client.sender().streams;
-        let sent = streams.iter().flat_map(|stream| stream.sent.values());
+        let streams = publisher.client.sender().streams();
+        let sent = streams.flat_map(|stream| stream.sent.values());
         let sent = sent.map(|packet| packet.payload.to_vec()).collect();
         let everybody = [publisher, viewer];
         let exported = |one: &Live| -> Vec<(Role, Vec<u8>)> {

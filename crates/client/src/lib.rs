@@ -1,12 +1,26 @@
-//! Parts of a native client: ICE, DTLS and SRTP, an offer, and payloads that no decoder ever sees.
-//! Without I/O, and told the time. The benchmark's clients and those of the tests are made of them:
-//! no code of the server's but the names of peers and codecs.
+//! A native client and a network, both without I/O and told the time: what the benchmark's clients
+//! and those of the tests are made of. No code of the server's but the names of peers and codecs.
+//!
+//! - A client: [`client`], which is a [`connection`] (ICE, DTLS, SRTP: [`ice`], [`association`])
+//!   and media ([`publisher`], [`viewer`]).
+//! - How it begins: [`offer`], [`answer`]. What its page does about a restart: [`page`].
+//! - The way to the server: [`network`].
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 
+pub mod answer;
 pub mod association;
+pub mod client;
+pub mod connection;
 pub mod ice;
+pub mod network;
 pub mod offer;
+mod outage;
+pub mod page;
 pub mod payload;
+pub mod publisher;
 pub mod random;
 pub mod rtcp;
+pub mod rtp;
+pub mod schedule;
+pub mod viewer;

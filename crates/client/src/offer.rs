@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use rekindle_ids::Role;
 
+use crate::association::Certificate;
+use crate::random::Random;
+
 /// What an offer is made of.
 #[derive(Debug, Clone)]
 pub struct OfferOptions {
@@ -39,14 +42,51 @@ impl OfferOptions {
     }
 }
 
-pub struct Transport<'a> {
-    pub ufrag: &'a str,
-    pub pwd: &'a str,
-    pub fingerprint: &'a [u8],
+struct Transport<'a> {
+    ufrag: &'a str,
+    pwd: &'a str,
+    fingerprint: &'a [u8],
+}
+
+/// An offer, and what it was made from.
+pub struct Offered {
+    pub role: Role,
+    /// The offer.
+    pub sdp: String,
+    pub certificate: Certificate,
+    pub ufrag: String,
+    pub pwd: String,
+    /// Of audio, of video, and of the RTX of video.
+    pub ssrcs: (u32, u32, u32),
+}
+
+impl Offered {
+    /// Draws what is not given. A viewer offers no SSRCs.
+    pub fn new(role: Role, mut options: OfferOptions, random: &mut Random) -> Self {
+        let certificate = Certificate::new();
+        let (ufrag, pwd) = (random.text(4), random.text(24));
+        let mut draw = || random.draw() as u32;
+        let drawn = (draw(), draw(), draw());
+        let ssrcs = options.ssrcs.unwrap_or(drawn);
+        options.ssrcs = (role == Role::Publisher).then_some(ssrcs);
+        let transport = Transport {
+            ufrag: &ufrag,
+            pwd: &pwd,
+            fingerprint: &certificate.sha256(),
+        };
+        Self {
+            role,
+            sdp: offer(role, &options, &transport),
+            certificate,
+            ufrag,
+            pwd,
+            ssrcs,
+        }
+    }
 }
 
 /// Writes an offer with one audio and one video section, bundled.
-pub fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> String {
+fn offer(role: Role, options: &OfferOptions, transport: &Transport<'_>) -> String {
     let direction = match role {
         Role::Publisher => "sendonly",
         Role::Viewer => "recvonly",

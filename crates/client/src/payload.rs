@@ -28,3 +28,15 @@ pub fn start_of_payload(codec: &Codec, key: bool, first: bool) -> [u8; 2] {
 pub fn read_index(payload: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(payload.get(2..HEAD)?.try_into().ok()?))
 }
+
+/// Whether a payload begins a keyframe.
+pub fn is_key(codec: &Codec, payload: &[u8]) -> bool {
+    match (codec, payload) {
+        (Codec::Vp8, [first, second, ..]) => *first == 0x10 && second & 1 == 0,
+        (Codec::Vp9 { .. }, [first, ..]) => first & 0x48 == 0x08,
+        (Codec::H264 { .. }, [first, ..]) => first & 0x1f == 5,
+        (Codec::H265 { .. }, [first, ..]) => first & 0x7e == 0x26,
+        (Codec::Av1 { .. }, [first, ..]) => first & 0x08 != 0,
+        _ => false,
+    }
+}

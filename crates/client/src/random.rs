@@ -1,5 +1,6 @@
 //! Numbers that look random and are the same for the same seed (SplitMix64).
 
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {

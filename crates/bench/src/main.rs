@@ -1,0 +1,155 @@
+//! `rekindle-bench resume`: what a restart costs those who watch.
+//!
+//! Servers run as child processes, are killed with SIGKILL and started again; clients of our own
+//! join them by WHIP and WHEP, and tell from authentic packets what was lost and for how long.
+//! Every arm takes its turn in one run, so that a machine's mood hits all alike.
+//!
+//! - The clients, each of which is one of `rekindle_client`'s: `crowd` (all of them, with sockets),
+//!   `media`, `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
+//! - Real browsers: `browser`.
+//! - The servers: `program`, `server`, `steps`, `disk`, `target`.
+//! - The run: `args`, `scenario`, `turn`, `vault`, `sweep`, `run`; how it ends: `stop`, `children`.
+//! - What is told: `stats`, `machine`, `report`.
+
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
+
+mod args;
+mod browser;
+mod check;
+mod children;
+mod clients;
+mod crowd;
+mod disk;
+mod error;
+mod http;
+mod machine;
+mod media;
+mod path;
+mod program;
+mod report;
+mod run;
+mod scenario;
+mod server;
+mod stats;
+mod steps;
+mod stop;
+mod sweep;
+mod target;
+mod turn;
+mod vault;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use scenario::{Arm, Axes};
+use sweep::Grid;
+
+use media::CameraSettings;
+use rekindle_client::connection::{Browser, Manner};
+
+/// DTLS versions that the native clients offer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) enum DtlsVersions {
+    /// 1.3 and 1.2, as browsers do.
+    #[default]
+    #[serde(rename = "1.3, 1.2")]
+    Both,
+    /// 1.2 alone.
+    #[serde(rename = "1.2")]
+    Only12,
+}
+
+/// A sweep over down times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sweep {
+    /// Over the usual ones.
+    Usual,
+    /// Over these.
+    Over(Grid),
+}
+
+/// What a run goes by.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// What is measured.
+    pub axes: Axes,
+    /// The server's program.
+    pub server: PathBuf,
+    /// The arms, in the order in which they take turns, where the usual ones are not wanted.
+    pub arms: Option<Vec<Arm>>,
+    /// Turns of each arm, where the usual number is not wanted.
+    pub turns: Option<u32>,
+    /// Kills in a turn, likewise.
+    pub kills: Option<u32>,
+    /// How long a broadcast is watched undisturbed before the first kill of a turn.
+    pub steady: Duration,
+    /// How clients renew keys; as Chromium where not given, in a sweep in both ways.
+    pub client: Option<Browser>,
+    /// What they offer.
+    pub dtls: DtlsVersions,
+    /// Video frames per second, where the usual number is not wanted.
+    pub fps: Option<u32>,
+    /// Video bits per second, likewise.
+    pub bitrate: Option<u32>,
+    /// Pause of a client whose new session was refused for now.
+    pub retry: Duration,
+    /// All that is random in the clients and on the way comes from it.
+    pub seed: u64,
+    /// Where the servers' folders are made; the system's place for temporary files otherwise.
+    pub folder: Option<PathBuf>,
+    /// Another server, as the URL of its WHEP or WHIP endpoint.
+    pub against: Option<String>,
+    /// Its bearer token.
+    pub token: Option<String>,
+    /// Real browsers that publish and watch, in place of the native clients.
+    pub browsers: Vec<Browser>,
+    /// The folder of the scripts that drive them.
+    pub browser_scripts: PathBuf,
+    /// Down times to sweep over, in place of all else that is measured.
+    pub sweep: Option<Sweep>,
+    /// Peers of a vault whose start is measured; none where 0.
+    pub vault_peers: usize,
+    /// Where the result goes as JSON.
+    pub json: Option<PathBuf>,
+    /// Where it goes as a page.
+    pub html: Option<PathBuf>,
+}
+
+impl Settings {
+    fn manner(&self) -> Manner {
+        Manner {
+            only_12: self.dtls == DtlsVersions::Only12,
+            ..Manner::of(self.client.unwrap_or_default())
+        }
+    }
+
+    /// The arms that are measured, and whether they were asked for by name.
+    fn arms(&self) -> (Vec<Arm>, bool) {
+        let usual = if self.sweep.is_some() {
+            vec![Arm::Rehandshake]
+        } else {
+            Arm::ALL.to_vec()
+        };
+        (self.arms.clone().unwrap_or(usual), self.arms.is_some())
+    }
+
+    fn camera(&self, scenario: &scenario::Scenario) -> CameraSettings {
+        scenario.camera(self.fps, self.bitrate)
+    }
+}
+
+/// 0 when all was measured, 1 where that was not possible, 2 after a usage error, 130 when it was
+/// interrupted for good.
+fn main() -> ExitCode {
+    let args = args::BenchArgs::parse();
+    match args.settings().and_then(|settings| run::run(&settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rekindle-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A camera that never stops: it goes on while a connection is down, as a real one does.
+
+use std::time::{Duration, Instant};
+
+use rekindle_client::payload::HEAD;
+use rekindle_client::publisher::{self, Filling, Made, Wish};
+use rekindle_sdp::Kind;
+
+/// Longest payload of a video packet.
+const MAX_PAYLOAD: usize = 1150;
+/// Time between two packets of a frame: an encoder's pacer does not send it at once.
+const PACE: Duration = Duration::from_millis(2);
+const AUDIO_PACKET: Duration = Duration::from_millis(20);
+const AUDIO_PAYLOAD: usize = 100;
+
+/// What the camera and the microphone yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct CameraSettings {
+    /// Video frames per second.
+    pub fps: u32,
+    /// Video bits per second.
+    pub video_bitrate: u32,
+}
+
+/// A camera with a microphone. It goes on while a connection is down, as a real one does, and
+/// outlives its session.
+#[derive(Debug)]
+pub(crate) struct Camera {
+    settings: CameraSettings,
+    audio: Clock,
+    video: Clock,
+    /// Packets of the frame that is being sent, which are still to come: bytes left.
+    rest_of_frame: usize,
+    frame_is_key: bool,
+}
+
+/// When the next packet is due, and its number.
+#[derive(Debug)]
+struct Clock {
+    due: Instant,
+    frame_due: Instant,
+    index: u64,
+    timestamp: u32,
+}
+
+impl Camera {
+    pub(crate) fn new(settings: CameraSettings, now: Instant) -> Self {
+        let clock = || Clock {
+            due: now,
+            frame_due: now,
+            // An extended sequence number; away from 0, so that no step back goes below it.
+            index: 0x1_0000,
+            timestamp: 0,
+        };
+        Self {
+            settings,
+            audio: clock(),
+            video: clock(),
+            rest_of_frame: 0,
+            frame_is_key: false,
+        }
+    }
+
+    fn clock(&self, kind: Kind) -> &Clock {
+        match kind {
+            Kind::Audio => &self.audio,
+            Kind::Video => &self.video,
+        }
+    }
+
+    /// The number of the next packet of this kind.
+    pub(crate) fn next_index(&self, kind: Kind) -> u64 {
+        self.clock(kind).index
+    }
+
+    fn make_audio(&mut self, now: Instant) -> Option<Made> {
+        let clock = &mut self.audio;
+        let at = Some(clock.due).filter(|due| *due <= now)?;
+        clock.due += AUDIO_PACKET;
+        clock.timestamp = clock.timestamp.wrapping_add(960);
+        clock.index += 1;
+        Some(Made {
+            index: clock.index - 1,
+            timestamp: clock.timestamp,
+            first: true,
+            marker: false,
+            key: false,
+            filling: Filling::Same(AUDIO_PAYLOAD - HEAD),
+            at,
+        })
+    }
+
+    fn make_video(&mut self, now: Instant, key_wanted: &mut bool) -> Option<Made> {
+        let frame = Duration::from_secs(1) / self.settings.fps;
+        let clock = &mut self.video;
+        let at = Some(clock.due).filter(|due| *due <= now)?;
+        let first = self.rest_of_frame == 0;
+        if first {
+            let bytes = (self.settings.video_bitrate / self.settings.fps / 8) as usize;
+            self.rest_of_frame = bytes.max(HEAD + 1);
+            self.frame_is_key = std::mem::take(key_wanted);
+            clock.timestamp = clock.timestamp.wrapping_add(90_000 / self.settings.fps);
+            clock.frame_due += frame;
+        }
+        let length = self.rest_of_frame.clamp(HEAD, MAX_PAYLOAD);
+        self.rest_of_frame = self.rest_of_frame.saturating_sub(MAX_PAYLOAD);
+        let marker = self.rest_of_frame == 0;
+        clock.due = if marker {
+            clock.frame_due.max(clock.due)
+        } else {
+            // A frame is sent before the next one begins, however many packets it has.
+            (clock.due + PACE).min(clock.frame_due)
+        };
+        clock.index += 1;
+        Some(Made {
+            index: clock.index - 1,
+            timestamp: clock.timestamp,
+            first,
+            marker,
+            key: self.frame_is_key,
+            filling: Filling::Same(length - HEAD),
+            at,
+        })
+    }
+}
+
+impl publisher::Camera for Camera {
+    fn next(&self) -> Option<Instant> {
+        Some(self.audio.due.min(self.video.due))
+    }
+
+    fn make(&mut self, kind: Kind, now: Instant, wish: Wish<'_>) -> Option<Made> {
+        match kind {
+            Kind::Audio => self.make_audio(now),
+            Kind::Video => self.make_video(now, wish.key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

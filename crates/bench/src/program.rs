@@ -1,0 +1,93 @@
+//! The server's program: where it is, and what it can do.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::error::BenchError;
+
+/// What it says of itself behind its version, in a build that has the mode.
+const FULL_STATE: &str = "with full-state mode";
+
+/// The program that was given; else the one beside this one, as they are built.
+///
+/// # Errors
+/// Where the system does not say where that is.
+pub(super) fn path(given: Option<PathBuf>) -> Result<PathBuf, BenchError> {
+    let unknown = BenchError::system("cannot tell where the server's program is; give --server");
+    match given {
+        // Servers run in folders of their own.
+        Some(path) => std::path::absolute(path),
+        None => std::env::current_exe().map(|own| own.with_file_name("rekindle")),
+    }
+    .map_err(unknown)
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Program {
+    version: String,
+    has_full_state: bool,
+}
+
+impl Program {
+    /// Asks the program.
+    ///
+    /// # Errors
+    /// [`BenchError::Program`] where it does not run, or is not rekindle.
+    pub(super) fn ask(path: &Path) -> Result<Self, BenchError> {
+        let unfit = |why: String| BenchError::Program {
+            path: path.to_owned(),
+            why,
+        };
+        let output = Command::new(path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| unfit(error.to_string()))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        Self::read(&said).ok_or_else(|| unfit("it does not say that it is rekindle".to_owned()))
+    }
+
+    fn read(said: &str) -> Option<Self> {
+        let rest = said.trim().strip_prefix("rekindle ")?;
+        let (version, more) = rest.split_once(' ').unwrap_or((rest, ""));
+        Some(Self {
+            version: version.to_owned(),
+            has_full_state: more == FULL_STATE,
+        })
+    }
+
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(super) fn has_full_state(&self) -> bool {
+        self.has_full_state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_which_version_it_is_and_whether_it_has_full_state_mode() {
+        let read = |said| Program::read(said).map(|p| (p.version, p.has_full_state));
+        assert_eq!(read("rekindle 0.1.0\n"), Some(("0.1.0".to_owned(), false)));
+        assert_eq!(
+            read("rekindle 0.1.0 with full-state mode\n"),
+            Some(("0.1.0".to_owned(), true))
+        );
+        assert_eq!(read("rekindle-bench 0.1.0\n"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named_with_the_remedy() {
+        let error = Program::ask(Path::new("/nowhere/rekindle")).expect_err("refused");
+        let said = error.to_string();
+        assert!(
+            said.contains("/nowhere/rekindle") && said.contains("--server"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! A whole run: every scenario, the arms in turns.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::clients::Clients;
+use super::error::BenchError;
+use super::machine::Machine;
+use super::media::CameraSettings;
+use super::path::Conditions;
+use super::program::Program;
+use super::report::heat::Screen;
+use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, html, table};
+use super::scenario::{Arm, Scenario};
+use super::server::Server;
+use super::stop::Stop;
+use super::target::Target;
+use super::turn::{self, Turn};
+use super::{Settings, browser, report, sweep, vault};
+
+/// Viewers and handshakes of each, to measure what one costs.
+const COST_VIEWERS: usize = 50;
+const COST_ROUNDS: usize = 4;
+
+/// Runs a benchmark, prints its table, and writes what was asked for.
+///
+/// # Errors
+/// [`BenchError`], with the cause. A viewer that gets no media again is no error but a result. What
+/// a sweep has measured before an error is reported all the same.
+pub(super) fn run(settings: &Settings) -> Result<(), BenchError> {
+    let reports = settings.sweep.is_some();
+    let stop = Stop::listen(reports).map_err(BenchError::system("cannot listen to signals"))?;
+    let (report, error) = measure(settings, &stop)?;
+    print!("{}", table::write(&report, Screen::of_stdout()));
+    if let Some(path) = &settings.json {
+        report::write(path, &report::json(&report))?;
+    }
+    if let Some(path) = &settings.html {
+        report::write(path, &html::write(&report))?;
+    }
+    error.map_or(Ok(()), Err)
+}
+
+fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchError>), BenchError> {
+    let began = Instant::now();
+    // With real browsers, they alone.
+    let scenarios = if settings.browsers.is_empty() && settings.sweep.is_none() {
+        settings.axes.scenarios()
+    } else {
+        Vec::new()
+    };
+    let against = settings
+        .against
+        .as_deref()
+        .map(|url| Target::other(url, settings.token.clone()))
+        .transpose()?;
+    let mut notes = Vec::new();
+    let (mut arms, by_name) = settings.arms();
+    let server = if against.is_some() {
+        arms = vec![Arm::Reconnect];
+        notes.push(
+            "The server is not ours to kill: all clients leave it at once and come again."
+                .to_owned(),
+        );
+        None
+    } else {
+        Some(Program::ask(&settings.server)?)
+    };
+    if settings.sweep.is_some() && arms.contains(&Arm::Reconnect) {
+        return Err(BenchError::Options(
+            "--sweep follows connections that are kept; leave `reconnect` out of --arms".to_owned(),
+        ));
+    }
+    let has_full_state = server.as_ref().is_some_and(Program::has_full_state);
+    if arms.contains(&Arm::FullState) && !has_full_state {
+        let missing = BenchError::NoFullState {
+            path: settings.server.clone(),
+        };
+        if by_name {
+            return Err(missing);
+        }
+        notes.push(format!("Arm full-state was left out: {missing}."));
+        arms.retain(|arm| *arm != Arm::FullState);
+    }
+    let machine = Machine::here(server.as_ref());
+    if machine.profile == "debug" {
+        notes.push(
+            "This is a debug build: its figures say little. Build with --release.".to_owned(),
+        );
+    }
+    // Every client is a socket and an event stream.
+    let most = scenarios
+        .iter()
+        .map(|s| s.viewers)
+        .max()
+        .unwrap_or_default();
+    rekindle::server::raise_open_files((4 * most + 256) as u64);
+
+    if settings.sweep.is_some() {
+        let sweep::Swept { result, error } = sweep::measure(settings, &arms, stop);
+        if let Some(error) = &error {
+            notes.push(format!("The sweep ended early: {error}"));
+        }
+        let mut report = Report::new(settings, machine, notes, began);
+        report.sweep = Some(result);
+        return Ok((report, error));
+    }
+    let total: u64 = scenarios
+        .iter()
+        .map(|scenario| {
+            let (turns, kills) = scenario.plan(settings.turns, settings.kills);
+            u64::from(turns) * u64::from(kills) * arms.len() as u64
+        })
+        .sum();
+    let progress = progress(total + browser::kills(settings, arms.len()));
+    let handshake =
+        if against.is_none() && settings.browsers.is_empty() && arms.contains(&Arm::Rehandshake) {
+            progress.set_message("what one handshake costs");
+            Some(handshake_cost(settings)?)
+        } else {
+            None
+        };
+    let mut results = Vec::new();
+    for scenario in &scenarios {
+        let (turns, kills) = scenario.plan(settings.turns, settings.kills);
+        let mut by_arm: Vec<(Arm, Vec<Turn>)> = arms.iter().map(|arm| (*arm, Vec::new())).collect();
+        for n in 0..turns {
+            for (arm, turns) in &mut by_arm {
+                progress.set_message(format!("{}: {}", scenario.title(), arm.name()));
+                let seed = settings.seed.wrapping_mul(1000).wrapping_add(u64::from(n));
+                let mut told = || progress.inc(1);
+                turns.push(match &against {
+                    Some(target) => {
+                        turn::run_against(settings, scenario, target, kills, seed, &mut told)?
+                    }
+                    None => turn::run(settings, scenario, *arm, kills, seed, &mut told)?,
+                });
+            }
+        }
+        results.push(ScenarioResult {
+            scenario: *scenario,
+            camera: settings.camera(scenario),
+            arms: by_arm
+                .into_iter()
+                .map(|(arm, turns)| ArmResult::of(arm, &turns))
+                .collect(),
+        });
+    }
+    let browsers = browser::measure(settings, &arms, |what, kills| {
+        progress.set_message(what);
+        progress.inc(kills);
+    })?;
+    let vault = match settings.vault_peers {
+        0 => None,
+        peers => Some(vault::measure(settings, peers, |what| {
+            progress.set_message(what)
+        })?),
+    };
+    progress.finish_and_clear();
+    let report = Report {
+        vault,
+        browsers,
+        handshake,
+        scenarios: results,
+        ..Report::new(settings, machine, notes, began)
+    };
+    Ok((report, None))
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(total: u64) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(total), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} kills, {elapsed}  {msg}")
+    {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// What one handshake costs a server, all in, with hardly any media beside it: renewals one after
+/// another.
+fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
+    let mut server = Server::new(settings, &[])?;
+    server.spawn()?;
+    server.wait_until_up()?;
+    let target = server.http().map(Target::own);
+    let target =
+        target.ok_or_else(|| BenchError::Server("it did not say where it listens".to_owned()))?;
+    let scenario = Scenario {
+        viewers: COST_VIEWERS,
+        down: Duration::ZERO,
+        conditions: Conditions {
+            rtt: Duration::ZERO,
+            loss: 0.0,
+        },
+    };
+    let slow = CameraSettings {
+        fps: 1,
+        video_bitrate: 8_000,
+    };
+    let clients = Clients::join(
+        settings,
+        &scenario,
+        Arm::Rehandshake,
+        &target,
+        slow,
+        settings.seed,
+    )?;
+    std::thread::sleep(Duration::from_millis(500));
+    // What goes on besides.
+    let (began, before) = (Instant::now(), server.used());
+    std::thread::sleep(Duration::from_millis(500));
+    let idle = (server.used().cpu.saturating_sub(before.cpu)).div_duration_f64(began.elapsed());
+    let (began, before) = (Instant::now(), server.used());
+    for _ in 0..COST_ROUNDS {
+        for place in 0..COST_VIEWERS {
+            clients.renew(place)?;
+        }
+    }
+    let (took, spent) = (
+        began.elapsed(),
+        server.used().cpu.saturating_sub(before.cpu),
+    );
+    let handshakes = COST_ROUNDS * COST_VIEWERS;
+    let cpu = spent.saturating_sub(took.mul_f64(idle)) / handshakes as u32;
+    Ok(HandshakeCost {
+        handshakes,
+        cpu,
+        took: took / handshakes as u32,
+    })
+}

@@ -1,0 +1,101 @@
+//! A whole client: a connection, and the media that goes over it. It takes datagrams and the time,
+//! and gives datagrams.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::association::Association;
+use crate::connection::{Connection, Received};
+
+/// Packets that are to be sent, not yet encrypted.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    pub rtp: Vec<Bytes>,
+    pub rtcp: Vec<Bytes>,
+}
+
+/// What a client sends or receives.
+pub trait Media {
+    /// Fresh keys are in use.
+    fn connected(&mut self, _now: Instant) {}
+
+    /// A check took this time.
+    fn set_rtt(&mut self, _rtt: Duration) {}
+
+    /// Takes authentic RTP.
+    fn take_rtp(&mut self, now: Instant, data: &[u8], out: &mut Outgoing);
+
+    /// Takes authentic RTCP.
+    fn take_rtcp(&mut self, now: Instant, data: &[u8], out: &mut Outgoing);
+
+    /// When [`Media::make`] wants to be called.
+    fn next_timeout(&self, connected: bool) -> Option<Instant>;
+
+    /// Makes what is due. Without a connection nothing leaves, whatever is made.
+    fn make(&mut self, now: Instant, connected: bool, out: &mut Outgoing);
+}
+
+/// See the module.
+pub struct Client<M> {
+    pub connection: Connection,
+    pub media: M,
+}
+
+impl<M: Media> Client<M> {
+    pub fn new(connection: Connection, media: M) -> Self {
+        Self { connection, media }
+    }
+
+    /// Takes a datagram from the server.
+    pub fn handle(&mut self, now: Instant, data: &[u8]) {
+        let mut out = Outgoing::default();
+        match self.connection.handle(now, data) {
+            Received::Nothing => return,
+            Received::RoundTrip(rtt) => self.media.set_rtt(rtt),
+            Received::Keys => self.media.connected(now),
+            Received::Rtp(packet) => self.media.take_rtp(now, &packet, &mut out),
+            Received::Rtcp(packet) => self.media.take_rtcp(now, &packet, &mut out),
+        }
+        self.send(&out);
+    }
+
+    /// The page applies its edited SDP: see [`Connection::renew`].
+    pub fn renew(&mut self, now: Instant) -> Option<Association> {
+        self.connection.renew(now)
+    }
+
+    /// When [`Client::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let media = self.media.next_timeout(self.connection.is_connected());
+        [self.connection.next_timeout(), media]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Received::Keys = self.connection.handle_timeout(now) {
+            self.media.connected(now);
+        }
+        let mut out = Outgoing::default();
+        self.media
+            .make(now, self.connection.is_connected(), &mut out);
+        self.send(&out);
+    }
+
+    fn send(&mut self, out: &Outgoing) {
+        out.rtp
+            .iter()
+            .for_each(|packet| self.connection.send_rtp(packet));
+        out.rtcp
+            .iter()
+            .for_each(|packet| self.connection.send_rtcp(packet));
+    }
+
+    /// Datagrams to send.
+    pub fn outgoing(&mut self) -> Vec<Bytes> {
+        self.connection.outgoing()
+    }
+}

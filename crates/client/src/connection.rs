@@ -1,0 +1,487 @@
+//! One browser's connection, without media: the controlling agent of ICE, DTLS, SRTP. It knows how
+//! keys are renewed; its page ([`crate::page`]) knows when.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use dimpl::SrtpProfile;
+use rtc_shared::error::Error;
+
+use crate::association::{Association, Certificate, Keys, Options};
+use crate::ice::{self, Credentials};
+use crate::random::Random;
+
+/// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as
+/// STUN retransmits (RFC 8489 §6.2.1); and then, while media flows.
+const CHECK_FAST: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
+const CHECK_SLOW: Duration = Duration::from_millis(2500);
+/// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least
+/// two round trips of ICE.
+const FIRST_RTO: Duration = Duration::from_millis(50);
+/// Timeouts are multiples of this, so that many clients have the same.
+const RTO_STEP_MS: u128 = 10;
+/// As browsers have it for DTLS.
+const MTU: usize = 1200;
+/// Checks whose answer is still awaited.
+const MAX_TRANSACTIONS: usize = 16;
+
+/// A browser, by its way of renewing keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Browser {
+    /// From the port it has, with a ClientHello at once.
+    #[default]
+    Chromium,
+    /// From a new port, with a check first.
+    Firefox,
+}
+
+impl Browser {
+    /// In lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chromium => "chromium",
+            Self::Firefox => "firefox",
+        }
+    }
+}
+
+/// What kind of client.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// How keys are renewed.
+    pub browser: Browser,
+    /// Offers DTLS 1.2 alone, in place of 1.3 and 1.2.
+    pub only_12: bool,
+    /// Longest datagram of a handshake, in bytes.
+    pub mtu: usize,
+    /// Handshakes draw from the client's random numbers. Each then tests the library's cryptography
+    /// anew, which takes as long as some handshakes.
+    pub seeded: bool,
+}
+
+impl Manner {
+    /// A browser as it is.
+    pub fn of(browser: Browser) -> Self {
+        Self {
+            browser,
+            only_12: false,
+            mtu: MTU,
+            seeded: false,
+        }
+    }
+}
+
+/// What offer and answer agreed on, besides media.
+pub struct Session {
+    pub credentials: Credentials,
+    pub certificate: Certificate,
+    /// SHA-256 of the server's certificate, as its answer has it.
+    pub fingerprint: Vec<u8>,
+    /// The client begins the DTLS handshakes.
+    pub active: bool,
+}
+
+/// What came under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// SRTP without keys for it, or that did not authenticate.
+    pub undecryptable: u64,
+    /// SRTP that came twice under the same keys.
+    pub replayed: u64,
+    /// Handshakes that ended with another certificate than the answer's.
+    pub wrong_certificate: u64,
+    /// Checks that were answered with success.
+    pub checks_answered: u64,
+    /// Checks that were answered with an error.
+    pub checks_refused: u64,
+}
+
+/// What a datagram brought.
+#[derive(Debug)]
+pub enum Received {
+    Nothing,
+    /// A check was answered, after this time.
+    RoundTrip(Duration),
+    /// Fresh keys are in use.
+    Keys,
+    /// Authentic, in clear.
+    Rtp(BytesMut),
+    /// Authentic, in clear.
+    Rtcp(BytesMut),
+}
+
+/// See the module.
+pub struct Connection {
+    pub manner: Manner,
+    pub session: Session,
+    /// The client's.
+    pub address: SocketAddr,
+    pub server: SocketAddr,
+    pub counts: Counts,
+    /// How many handshakes were begun.
+    pub handshakes_started: u64,
+    /// How many were completed.
+    pub handshakes: u64,
+    /// When the present or last handshake began.
+    pub hello_at: Option<Instant>,
+    /// When the last handshake was complete.
+    pub connected_at: Option<Instant>,
+    random: Random,
+    /// Of ICE checks; the shortest, since those at busy moments say little.
+    rtt: Option<Duration>,
+    ice_up: bool,
+    next_check: Option<Instant>,
+    /// Checks since the last port was taken.
+    checks: u32,
+    transactions: Vec<([u8; 12], Instant)>,
+    association: Option<Association>,
+    keys: Option<Keys>,
+    wants_to_move: bool,
+    sent_at: Option<Instant>,
+    out: Vec<Bytes>,
+}
+
+impl Connection {
+    pub fn new(
+        manner: Manner,
+        session: Session,
+        address: SocketAddr,
+        server: SocketAddr,
+        random: Random,
+        now: Instant,
+    ) -> Self {
+        Self {
+            manner,
+            session,
+            address,
+            server,
+            counts: Counts::default(),
+            handshakes_started: 0,
+            handshakes: 0,
+            hello_at: None,
+            connected_at: None,
+            random,
+            rtt: None,
+            ice_up: false,
+            next_check: Some(now),
+            checks: 0,
+            transactions: Vec::new(),
+            association: None,
+            keys: None,
+            wants_to_move: false,
+            sent_at: None,
+            out: Vec::new(),
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// The round trip of checks.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// When something of a handshake was last sent, where this browser says so (Firefox does not,
+    /// and needs not: see [`Connection::mixes`]).
+    pub fn sent_at(&self) -> Option<Instant> {
+        self.sent_at.filter(|_| self.mixes())
+    }
+
+    /// The answer to a ClientHello may reach the attempt after it, since both have the same port.
+    pub fn mixes(&self) -> bool {
+        self.manner.browser == Browser::Chromium
+    }
+
+    /// The present handshake has failed.
+    pub fn has_failed(&self) -> bool {
+        self.association.as_ref().is_some_and(|one| one.failed)
+    }
+
+    /// A handshake has failed, and nothing more comes of it.
+    pub fn is_broken(&self) -> bool {
+        self.keys.is_none() && self.has_failed()
+    }
+
+    /// What the exporter of the present association gave.
+    pub fn exported(&self) -> Option<&(Vec<u8>, SrtpProfile)> {
+        self.association.as_ref()?.exported.as_ref()
+    }
+
+    /// Datagrams that are to be sent.
+    pub fn pending(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The page applies its edited SDP: a new association. Gives back an attempt that had not come
+    /// to keys.
+    pub fn renew(&mut self, now: Instant) -> Option<Association> {
+        let mut old = self.association.take();
+        if self.keys.take().is_some()
+            && let Some(mut old) = old.take()
+        {
+            old.close(now);
+            self.out.extend(old.outgoing());
+        }
+        match self.manner.browser {
+            Browser::Chromium if self.ice_up => self.start_handshake(now),
+            Browser::Chromium => {}
+            Browser::Firefox => {
+                self.wants_to_move = true;
+                self.restart_checks(now);
+            }
+        }
+        old
+    }
+
+    /// A new port is wanted, and given by [`Connection::move_to`].
+    pub fn wants_to_move(&self) -> bool {
+        self.wants_to_move
+    }
+
+    /// The client has another address, and checks it at once.
+    pub fn move_to(&mut self, address: SocketAddr, now: Instant) {
+        self.wants_to_move = false;
+        self.address = address;
+        self.restart_checks(now);
+    }
+
+    fn restart_checks(&mut self, now: Instant) {
+        self.ice_up = false;
+        self.transactions.clear();
+        self.checks = 0;
+        self.next_check = Some(now);
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            only_12: self.manner.only_12,
+            mtu: self.manner.mtu,
+            rto: first_rto(self.manner.browser, self.rtt.unwrap_or_default()),
+        }
+    }
+
+    /// ClientHello datagrams of a handshake that somebody with this certificate starts from here.
+    pub fn client_hello(&mut self, certificate: &Certificate, now: Instant) -> Vec<Bytes> {
+        let seed = self.seed();
+        Association::new(certificate, self.options(), seed, now).outgoing()
+    }
+
+    /// A check as this client would send it, but with another password.
+    pub fn forged_check(&mut self, pwd: &str) -> Vec<u8> {
+        ice::check(&self.session.credentials, pwd, self.random.bytes())
+    }
+
+    fn seed(&mut self) -> Option<u64> {
+        self.manner.seeded.then(|| self.random.draw())
+    }
+
+    fn start_handshake(&mut self, now: Instant) {
+        self.handshakes_started += 1;
+        self.hello_at = Some(now);
+        self.sent_at = Some(now);
+        let (options, seed) = (self.options(), self.seed());
+        let certificate = &self.session.certificate;
+        let mut association = if self.session.active {
+            Association::new(certificate, options, seed, now)
+        } else {
+            Association::passive(certificate, options, now)
+        };
+        self.out.extend(association.outgoing());
+        self.association = Some(association);
+    }
+
+    /// Takes a datagram from the server.
+    pub fn handle(&mut self, now: Instant, data: &[u8]) -> Received {
+        // RFC 7983.
+        match data.first() {
+            Some(0..=3) => self.handle_stun(now, data),
+            Some(20..=63) => {
+                // The other side may begin before it has answered a check.
+                if self.association.is_none() && !self.session.active {
+                    self.start_handshake(now);
+                }
+                if let Some(association) = &mut self.association {
+                    association.drive(now, Some(data));
+                }
+                self.settle(now)
+            }
+            Some(128..=191) => self.handle_srtp(data),
+            _ => Received::Nothing,
+        }
+    }
+
+    fn handle_stun(&mut self, now: Instant, data: &[u8]) -> Received {
+        let credentials = &self.session.credentials;
+        if let Some(response) = ice::respond(credentials, self.server, data) {
+            self.out.push(response.into());
+            return Received::Nothing;
+        }
+        // A Binding error response (RFC 8489 §5).
+        self.counts.checks_refused += u64::from(data.starts_with(&[0x01, 0x11]));
+        let success = ice::success(credentials, self.address, data);
+        let place = success.and_then(|success| {
+            self.transactions
+                .iter()
+                .position(|(transaction, _)| *transaction == success)
+        });
+        let Some(place) = place else {
+            return Received::Nothing;
+        };
+        let (_, sent) = self.transactions[place];
+        self.transactions.drain(..=place);
+        self.counts.checks_answered += 1;
+        let rtt = now.saturating_duration_since(sent);
+        self.rtt = Some(self.rtt.map_or(rtt, |shortest| shortest.min(rtt)));
+        if !std::mem::replace(&mut self.ice_up, true) {
+            self.next_check = Some(now + CHECK_SLOW);
+            if self.session.active || self.association.is_none() {
+                self.start_handshake(now);
+            }
+        }
+        Received::RoundTrip(rtt)
+    }
+
+    /// After the association was driven.
+    fn settle(&mut self, now: Instant) -> Received {
+        let Some(association) = &mut self.association else {
+            return Received::Nothing;
+        };
+        let before = self.out.len();
+        self.out.extend(association.outgoing());
+        if self.out.len() > before {
+            self.sent_at = Some(now);
+        }
+        match association.keys(&self.session.fingerprint) {
+            Some(Ok(keys)) => {
+                self.keys = Some(keys);
+                self.connected_at = Some(now);
+                self.handshakes += 1;
+                Received::Keys
+            }
+            Some(Err(_)) => {
+                self.counts.wrong_certificate += 1;
+                Received::Nothing
+            }
+            None => Received::Nothing,
+        }
+    }
+
+    fn handle_srtp(&mut self, data: &[u8]) -> Received {
+        let Some(keys) = &mut self.keys else {
+            self.counts.undecryptable += 1;
+            return Received::Nothing;
+        };
+        // RFC 5761 §4.
+        let is_rtcp = matches!(data.get(1), Some(192..=223));
+        let plain = if is_rtcp {
+            keys.receiving.decrypt_rtcp(data).map(Received::Rtcp)
+        } else {
+            keys.receiving.decrypt_rtp(data).map(Received::Rtp)
+        };
+        plain.unwrap_or_else(|error| {
+            match error {
+                Error::SrtpSsrcDuplicated(..) | Error::SrtcpSsrcDuplicated(..) => {
+                    self.counts.replayed += 1;
+                }
+                _ => self.counts.undecryptable += 1,
+            }
+            Received::Nothing
+        })
+    }
+
+    /// Encrypts and sends RTP. Without keys nothing is sent.
+    pub fn send_rtp(&mut self, packet: &[u8]) {
+        if let Some(keys) = &mut self.keys
+            && let Ok(packet) = keys.sending.encrypt_rtp(packet)
+        {
+            self.out.push(packet.freeze());
+        }
+    }
+
+    /// Encrypts and sends RTCP. Without keys nothing is sent.
+    pub fn send_rtcp(&mut self, packet: &[u8]) {
+        if let Some(keys) = &mut self.keys
+            && let Ok(packet) = keys.sending.encrypt_rtcp(packet)
+        {
+            self.out.push(packet.freeze());
+        }
+    }
+
+    /// Sends a datagram outside all rules: what an attacker at this address would send.
+    pub fn inject(&mut self, data: impl Into<Bytes>) {
+        self.out.push(data.into());
+    }
+
+    /// When [`Connection::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let handshake = self.association.as_ref().filter(|one| !one.failed);
+        [self.next_check, handshake.map(|one| one.next)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) -> Received {
+        if self.next_check.is_some_and(|at| at <= now) {
+            self.send_check(now);
+        }
+        if let Some(association) = self.association.as_mut().filter(|one| one.next <= now) {
+            association.drive(now, None);
+        }
+        self.settle(now)
+    }
+
+    fn send_check(&mut self, now: Instant) {
+        let transaction = self.random.bytes();
+        if self.transactions.len() >= MAX_TRANSACTIONS {
+            self.transactions.remove(0);
+        }
+        self.transactions.push((transaction, now));
+        let credentials = &self.session.credentials;
+        let check = ice::check(credentials, &credentials.server_pwd, transaction);
+        self.out.push(check.into());
+        let pause = if self.ice_up {
+            CHECK_SLOW
+        } else {
+            check_pause(self.manner.browser, self.checks)
+        };
+        self.next_check = Some(now + pause);
+        self.checks += 1;
+    }
+
+    /// Datagrams to send.
+    pub fn outgoing(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.out)
+    }
+}
+
+/// When a ClientHello is first repeated.
+fn first_rto(browser: Browser, rtt: Duration) -> Duration {
+    match browser {
+        Browser::Chromium => FIRST_RTO.max(rounded(2 * rtt)),
+        Browser::Firefox => FIRST_RTO,
+    }
+}
+
+/// How long after a check that is not answered the next one goes out; `before`: how many of this
+/// port there were before it.
+fn check_pause(browser: Browser, before: u32) -> Duration {
+    match browser {
+        Browser::Chromium => CHECK_FAST[0],
+        Browser::Firefox => (CHECK_FAST[1] * (1 << before.min(6))).min(CHECK_SLOW),
+    }
+}
+
+/// The next step of timeouts.
+fn rounded(timeout: Duration) -> Duration {
+    let steps = timeout.as_millis().div_ceil(RTO_STEP_MS);
+    Duration::from_millis(u64::try_from(steps * RTO_STEP_MS).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;
