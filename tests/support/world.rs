@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rekindle::broadcast::{Broadcast, Config, Event, Join, Refusal, Routed, Snapshot};
+use rekindle::broadcast::{Broadcast, Config, Event, Join, Refusal, Snapshot};
 use rekindle::ids::{IceCredentials, IcePassword, Role, Ufrag};
-use rekindle::peer::{Dtls, Transmit};
 use rekindle::sdp::{self, Local};
 use rekindle::vault::PeerRecord;
 
 use super::client::{Browser, Client, Side};
 use super::network::{Datagram, Network};
-use super::reading::{Read, Reader, Reading};
+use super::reading::{Reader, Reading};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::{Random, ms};
