@@ -8,7 +8,7 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use live::{Live, broadcast, offered, path, renew, run_for, run_until_connected};
+use live::{Live, broadcast, offered, path, renew, run_for, run_until, run_until_connected};
 use rekindle::ids::Role;
 use running::{PATIENCE, PUBLISH, Server, rekindle, text};
 
@@ -140,16 +140,16 @@ fn handshakes_that_fail_are_counted_by_cause() {
     let server = Server::start(folder.path(), &[]);
     let mut stranger = Live::join(&server, Role::Publisher, "main", 920);
     stranger.client.session.certificate = support::Certificate::new();
-    run_for(&mut [&mut stranger], Duration::from_secs(4));
+    let failed = "handshakes_failed_total{cause=\"certificate\"}";
+    run_until(&mut [&mut stranger], "its handshake fails", |_| {
+        value(&text(&mut server.get("/metrics")), failed) >= 1.0
+    });
     let metrics = wait_for(
         &server,
         "sessions_ended_total{reason=\"no-handshake\"}",
         1.0,
     );
-    assert!(
-        value(&metrics, "handshakes_failed_total{cause=\"certificate\"}") >= 1.0,
-        "{metrics}"
-    );
+    assert!(value(&metrics, failed) >= 1.0, "{metrics}");
     assert_eq!(value(&metrics, "handshakes_total"), 0.0);
     assert_eq!(value(&metrics, "peers_lost_total{reason=\"silent\"}"), 0.0);
 }

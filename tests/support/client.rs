@@ -9,8 +9,9 @@ use bytes::Bytes;
 use rekindle::ids::Role;
 use rekindle_client::association::Association;
 use rekindle_client::client::{self, Media, Outgoing};
-pub use rekindle_client::connection::Browser;
-use rekindle_client::connection::{Connection, Manner, Session};
+use rekindle_client::connection::{Connection, Session};
+pub use rekindle_client::manner::Browser;
+use rekindle_client::manner::Manner;
 
 use super::Random;
 use super::receiver::Receiver;

@@ -17,6 +17,7 @@ mod reading;
 pub mod receiver;
 pub mod sender;
 mod serving;
+mod time;
 pub mod world;
 
 use std::time::Duration;

@@ -48,7 +48,7 @@ use scenario::{Arm, Axes};
 use sweep::Grid;
 
 use media::CameraSettings;
-use rekindle_client::connection::{Browser, Manner};
+use rekindle_client::manner::{Browser, Manner};
 
 /// DTLS versions that the native clients offer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]

@@ -275,3 +275,6 @@ impl Association {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,68 +10,11 @@ use rtc_shared::error::Error;
 
 use crate::association::{Association, Certificate, Keys, Options};
 use crate::ice::{self, Credentials};
+use crate::manner::{Browser, CHECK_SLOW, Manner, check_pause, first_rto};
 use crate::random::Random;
 
-/// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as
-/// STUN retransmits (RFC 8489 §6.2.1); and then, while media flows.
-const CHECK_FAST: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
-const CHECK_SLOW: Duration = Duration::from_millis(2500);
-/// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least
-/// two round trips of ICE.
-const FIRST_RTO: Duration = Duration::from_millis(50);
-/// Timeouts are multiples of this, so that many clients have the same.
-const RTO_STEP_MS: u128 = 10;
-/// As browsers have it for DTLS.
-const MTU: usize = 1200;
 /// Checks whose answer is still awaited.
 const MAX_TRANSACTIONS: usize = 16;
-
-/// A browser, by its way of renewing keys.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Browser {
-    /// From the port it has, with a ClientHello at once.
-    #[default]
-    Chromium,
-    /// From a new port, with a check first.
-    Firefox,
-}
-
-impl Browser {
-    /// In lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Chromium => "chromium",
-            Self::Firefox => "firefox",
-        }
-    }
-}
-
-/// What kind of client.
-#[derive(Debug, Clone, Copy)]
-pub struct Manner {
-    /// How keys are renewed.
-    pub browser: Browser,
-    /// Offers DTLS 1.2 alone, in place of 1.3 and 1.2.
-    pub only_12: bool,
-    /// Longest datagram of a handshake, in bytes.
-    pub mtu: usize,
-    /// Handshakes draw from the client's random numbers. Each then tests the library's cryptography
-    /// anew, which takes as long as some handshakes.
-    pub seeded: bool,
-}
-
-impl Manner {
-    /// A browser as it is.
-    pub fn of(browser: Browser) -> Self {
-        Self {
-            browser,
-            only_12: false,
-            mtu: MTU,
-            seeded: false,
-        }
-    }
-}
 
 /// What offer and answer agreed on, besides media.
 pub struct Session {
@@ -459,29 +402,3 @@ impl Connection {
         std::mem::take(&mut self.out)
     }
 }
-
-/// When a ClientHello is first repeated.
-fn first_rto(browser: Browser, rtt: Duration) -> Duration {
-    match browser {
-        Browser::Chromium => FIRST_RTO.max(rounded(2 * rtt)),
-        Browser::Firefox => FIRST_RTO,
-    }
-}
-
-/// How long after a check that is not answered the next one goes out; `before`: how many of this
-/// port there were before it.
-fn check_pause(browser: Browser, before: u32) -> Duration {
-    match browser {
-        Browser::Chromium => CHECK_FAST[0],
-        Browser::Firefox => (CHECK_FAST[1] * (1 << before.min(6))).min(CHECK_SLOW),
-    }
-}
-
-/// The next step of timeouts.
-fn rounded(timeout: Duration) -> Duration {
-    let steps = timeout.as_millis().div_ceil(RTO_STEP_MS);
-    Duration::from_millis(u64::try_from(steps * RTO_STEP_MS).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests;

@@ -2,7 +2,7 @@
 //! and those of the tests are made of. No code of the server's but the names of peers and codecs.
 //!
 //! - A client: [`client`], which is a [`connection`] (ICE, DTLS, SRTP: [`ice`], [`association`])
-//!   and media ([`publisher`], [`viewer`]).
+//!   and media ([`publisher`], [`viewer`]), and the browser that it is like ([`manner`]).
 //! - How it begins: [`offer`], [`answer`]. What its page does about a restart: [`page`].
 //! - The way to the server: [`network`].
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@ pub mod association;
 pub mod client;
 pub mod connection;
 pub mod ice;
+pub mod manner;
 pub mod network;
 pub mod offer;
 mod outage;

@@ -36,7 +36,7 @@ pub trait Camera {
     /// There is a connection for the first time in this session.
     fn start(&mut self, _now: Instant) {}
 
-    /// When a packet is due.
+    /// When a packet is due; `None` while it is off, and nothing is sent.
     fn next(&self) -> Option<Instant>;
 
     /// The next packet of a kind that is due.
@@ -342,11 +342,15 @@ impl<C: Camera> Media for Publisher<C> {
     }
 
     fn next_timeout(&self, _connected: bool) -> Option<Instant> {
-        self.camera.next().into_iter().chain(self.next_report).min()
+        let media = self.camera.next()?;
+        Some(self.next_report.map_or(media, |report| report.min(media)))
     }
 
     /// Without a connection nothing leaves, but what is made can be asked for later.
     fn make(&mut self, now: Instant, connected: bool, out: &mut Outgoing) {
+        if self.camera.next().is_none() {
+            return;
+        }
         self.make_media(now, connected, out);
         if self.next_report.is_some_and(|next| next <= now) {
             self.next_report = Some(now + REPORT);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use mio::net::UdpSocket;
 use mio::{Events, Poll, Registry, Token, Waker};
 use quinn_udp::UdpSocketState;
-use rekindle_client::connection::Manner;
+use rekindle_client::manner::Manner;
 use rekindle_client::offer::Offered;
 use rekindle_client::page::{Page, Way};
 use rekindle_client::random::Random;

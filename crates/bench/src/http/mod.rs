@@ -1,24 +1,20 @@
 //! The HTTP side of all clients: sessions by WHIP and WHEP, and their event streams, with the delay
 //! of the way to the server. The rhythm of attempts is that of `rekindle.js`.
 
+mod events;
+mod request;
+
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LINK, LOCATION, RETRY_AFTER};
-use axum::http::{Method, Request, Response, StatusCode};
-use bytes::Bytes;
-use futures_util::StreamExt;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use axum::http::header::{CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
+use axum::http::{Method, StatusCode};
 use mio::Waker;
 use rekindle_client::page::Hello;
 use rekindle_client::random::Random;
 use rekindle_ids::Role;
-use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc as async_mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -146,11 +142,6 @@ struct Visitor {
     random: Random,
 }
 
-enum Failure {
-    Refused,
-    Other,
-}
-
 impl Visitor {
     async fn run(mut self, join: JoinRequest) {
         if let Some(old) = &join.leave {
@@ -232,178 +223,5 @@ impl Visitor {
             )));
             return None;
         }
-    }
-
-    /// Follows the event stream, across lives of the server.
-    async fn listen(&mut self, events: &str) {
-        let mut failing_since = Instant::now();
-        let mut tries = 0;
-        loop {
-            let attempt = (ATTEMPT[0] + tries * Duration::from_millis(500)).min(ATTEMPT[1]);
-            let began = Instant::now();
-            let (ended, refused) = match self.read_events(events, attempt).await {
-                Ok(None) => {
-                    self.tell(What::Gone);
-                    return;
-                }
-                Ok(Some(())) => (true, false),
-                Err(failure) => (
-                    false,
-                    matches!(failure, Failure::Refused) && began.elapsed() < ATTEMPT[0] / 2,
-                ),
-            };
-            if ended {
-                failing_since = Instant::now();
-                tries = 0;
-            }
-            if ended || tries == 0 {
-                self.tell(What::Lost);
-            }
-            self.tell(What::Unreachable { refused });
-            tries += 1;
-            // What is known here is known to the client one way later.
-            sleep(self.settings.one_way).await;
-            sleep(self.retry_delay(failing_since.elapsed())).await;
-        }
-    }
-
-    fn retry_delay(&mut self, failing: Duration) -> Duration {
-        let jitter = 0.8 + 0.4 * (self.random.below(1000) as f64 / 1000.0);
-        (failing / 16).clamp(RETRY[0], RETRY[1]).mul_f64(jitter)
-    }
-
-    /// Reads events until the stream ends; `Ok(None)` where there is no such session.
-    async fn read_events(&self, events: &str, attempt: Duration) -> Result<Option<()>, Failure> {
-        let headers = [(ACCEPT.as_str(), "text/event-stream")];
-        let request = self.request(Method::GET, events, Body::empty(), &headers);
-        let response = timeout(attempt, request)
-            .await
-            .map_err(|_| Failure::Other)??;
-        match response.status().as_u16() {
-            200 => {}
-            404 | 410 => return Ok(None),
-            _ => return Err(Failure::Other),
-        }
-        let mut data = response.into_body().into_data_stream();
-        let mut text = Vec::new();
-        let mut heard = false;
-        while let Some(Ok(part)) = data.next().await {
-            text.extend_from_slice(&part);
-            while let Some(end) = text.windows(2).position(|two| two == b"\n\n") {
-                let block: Vec<u8> = text.drain(..end + 2).collect();
-                heard |= self.event(&block);
-            }
-        }
-        if heard {
-            Ok(Some(()))
-        } else {
-            Err(Failure::Other)
-        }
-    }
-
-    /// One event; whether it was the first of a stream.
-    fn event(&self, block: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(block);
-        let field = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name))
-                .map(str::trim)
-        };
-        let data: Value = field("data:")
-            .and_then(|data| serde_json::from_str(data).ok())
-            .unwrap_or_default();
-        match field("event:") {
-            Some("hello") => {
-                self.tell(What::Hello(Hello {
-                    // A server that names no process has its boots to tell them by.
-                    process: data.get("process").unwrap_or(&data["boot"]).to_string(),
-                    connected: data["connected"] == true,
-                    handshaking: data["handshaking"] == true,
-                    patience: Duration::from_millis(
-                        data["patience_ms"].as_u64().unwrap_or_default(),
-                    ),
-                }));
-                true
-            }
-            Some("connected") => {
-                self.tell(What::Keyed);
-                false
-            }
-            Some("handshake") => {
-                self.tell(What::Seen);
-                false
-            }
-            Some("gone") => {
-                self.tell(What::Gone);
-                false
-            }
-            _ => false,
-        }
-    }
-
-    /// One request on a connection of its own. The answer's head has come one way before this
-    /// returns; what follows it has not.
-    async fn request(
-        &self,
-        method: Method,
-        url: &str,
-        body: Body,
-        headers: &[(&str, &str)],
-    ) -> Result<Response<Body>, Failure> {
-        let target = &self.settings.target;
-        let one_way = self.settings.one_way;
-        let stream = connect(target.address, one_way).await?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header(HOST, &target.host);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(token) = &target.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(body).map_err(|_| Failure::Other)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| Failure::Other)?;
-        tokio::spawn(connection);
-        delay(one_way).await;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|_| Failure::Other)?;
-        // Keeps the connection open for as long as the body is read.
-        let (head, body) = response.into_parts();
-        let kept = Body::new(body)
-            .into_data_stream()
-            .map(move |part: Result<Bytes, _>| {
-                let _ = &sender;
-                part
-            });
-        if head.status != StatusCode::OK {
-            delay(one_way).await;
-        }
-        Ok(Response::from_parts(head, Body::from_stream(kept)))
-    }
-}
-
-/// Connects: a round trip, whatever comes of it.
-async fn connect(address: SocketAddr, one_way: Duration) -> Result<TcpStream, Failure> {
-    delay(one_way).await;
-    let stream = TcpStream::connect(address).await;
-    delay(one_way).await;
-    let stream = stream.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => Failure::Refused,
-        _ => Failure::Other,
-    })?;
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
-
-/// tokio's clock ticks in milliseconds, and rounds up; none is waited for where there is no delay.
-async fn delay(time: Duration) {
-    if !time.is_zero() {
-        sleep(time).await;
     }
 }
