@@ -50,6 +50,8 @@ const ASSETS: &[Asset] = &[
     built_in!("rekindle-keeper.js"),
     built_in!("rekindle-line.js"),
     built_in!("rekindle-outage.js"),
+    built_in!("rekindle-player.js"),
+    built_in!("rekindle-player.d.ts"),
     built_in!("rekindle-session.js"),
     built_in!("rekindle-signalling.js"),
     built_in!("rekindle-statistics.js"),
