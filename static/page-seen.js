@@ -62,7 +62,7 @@ function madeUp(reports) {
   return sound?.concealedSamples === undefined ? null : sound.concealedSamples / 48;
 }
 
-/** @param {Report[]} reports @param {import("./page-camera.js").Kind} wanted */
+/** @param {Report[]} reports @param {import("./page-camera-words.js").Kind} wanted */
 function packets(reports, wanted) {
   return reports.filter(({ kind }) => kind === wanted).reduce((sum, { packetsReceived = 0 }) => sum + packetsReceived, 0);
 }

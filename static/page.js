@@ -1,7 +1,12 @@
 // The page: the first tab publishes its camera after a click, all others watch. It says in words what is going on, and never
 // shows a picture that stands still without saying why.
-import { Camera, cameraTrouble } from "./page-camera.js";
+import { cameraTrouble } from "./page-camera-words.js";
+import { Camera } from "./page-camera.js";
+import { Controls } from "./page-controls.js";
+import { Desk } from "./page-desk.js";
+import { Numbers } from "./page-numbers.js";
 import { element, keepFocus, part, prepend, write } from "./page-parts.js";
+import { FAULTS } from "./page-rates.js";
 import { Seen } from "./page-seen.js";
 import { Tokens, fieldWords } from "./page-token.js";
 import { STILL_MS, WORDS, notice, status } from "./page-words.js";
@@ -38,6 +43,8 @@ let session = null;
 let role = "viewer";
 /** @type {Camera | null} */
 let camera = null;
+/** The camera is on, and nobody sees it yet. */
+let preparing = false;
 /** When a new frame was last shown. */
 let frameAt = -Infinity;
 /** When the last state began. */
@@ -92,7 +99,7 @@ function remember(publishes) {
 function view() {
   const now = performance.now();
   const { state, live, unheard } = session ?? { state: "closed", live: null, unheard: false };
-  return { state, live, unheard, stateFor: now - stateAt, role, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
+  return { state, live, unheard, stateFor: now - stateAt, role, preparing, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
 }
 
 function render() {
@@ -120,11 +127,16 @@ function render() {
   element("same").dataset.same = String(replaced === 0);
   const published = session?.state === "connected" && !camera?.isLost;
   element("badge-live").hidden = !(role === "publisher" ? published : present.still < STILL_MS);
-  element("badge-own").hidden = role !== "publisher";
-  element("unmute").hidden = role === "publisher" || !arrives;
-  write("unmute", video.muted ? "Unmute" : "Mute");
-  element("stop").hidden = role !== "publisher" || session?.state === "failed";
-  element("cushion-choice").hidden = role === "publisher" || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
+  const own = role === "publisher" || preparing;
+  const publishes = role === "publisher" && session?.state !== "failed";
+  if (preparing) element("badge-live").hidden = true;
+  element("badge-own").hidden = !own;
+  write("badge-own", preparing ? "Preview: nobody sees it yet" : camera?.screen ? "Your screen" : "Your camera");
+  controls.render(arrives && !trouble, own);
+  desk.render(preparing || publishes, !preparing, numbers.words);
+  for (const id of ["viewers-row", "rate-row"]) element(id).hidden = role !== "publisher" && !part("statistics", HTMLDetailsElement).open;
+  element("stop").hidden = !publishes;
+  element("cushion-choice").hidden = own || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
   element("hint").hidden = role !== "publisher";
   keepFocus(focused);
 }
@@ -200,11 +212,14 @@ function use(next) {
   next.addEventListener("state", mine(({ state, reason }) => {
     stateAt = performance.now();
     if (state === "server-gone") counting = true;
-    if (role === "publisher" && state === "connected") remember(true);
+    if (role === "publisher" && state === "connected") {
+      remember(true);
+      desk.connected(next);
+    }
     // Why it failed is told by an event of its own.
     if (state !== "failed") say(`${WORDS[state][1]}${state === "reconnecting" && reason ? ` (${reason})` : ""}.`);
   }));
-  next.addEventListener("track", mine(() => show(next.stream)));
+  next.addEventListener("track", mine(() => preparing || show(next.stream)));
   next.addEventListener("state", mine(({ state, previous }) => {
     // A false alarm has no restart to tell of; where there was one, it is told first.
     if (state === "connected" && previous === "server-gone") setTimeout(() => (counting = false), 2 * SEEN_MS);
@@ -216,7 +231,8 @@ function use(next) {
   }));
   next.addEventListener("replaced", mine(() => {
     say("A new session has taken over.");
-    if (role === "viewer") show(next.stream);
+    if (role === "publisher") desk.connected(next);
+    else if (!preparing) show(next.stream);
   }));
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
   next.addEventListener("unheard", mine(({ unheard }) => say(unheard ? "Media does not get through to the server." : "Media gets through now.")));
@@ -255,6 +271,7 @@ function leave() {
 function startWatching() {
   leave();
   role = "viewer";
+  preparing = false;
   camera?.close();
   camera = null;
   video.srcObject = null;
@@ -271,13 +288,14 @@ function cushion() {
 
 async function startPublishing() {
   const before = session;
+  const goesOn = resumes;
   complain({ tone: "busy", title: "Waiting for your camera", text: "Your browser may ask whether this page may use camera and microphone." }, startPublishing);
   /** @type {Camera | undefined} */
   let opened;
   try {
     opened = await Camera.open(() => {
       if (opened && opened === camera) cameraChanged(opened);
-    });
+    }, desk.remembered);
   } catch (error) {
     const words = cameraTrouble(error);
     complain({ tone: "bad", ...words, buttons: ["again", "back"] }, startPublishing);
@@ -288,7 +306,28 @@ async function startPublishing() {
   if (session !== before) return opened.close();
   camera = opened;
   if (camera.missing) say(`No ${camera.missing} was found: ${camera.missing === "camera" ? "viewers hear you and see no picture" : "viewers see you and hear nothing"}.`);
-  goLive();
+  await desk.list();
+  if (goesOn) goLive();
+  else prepare();
+}
+
+/** Shows what the camera gives, to its owner alone. */
+function prepare() {
+  if (!camera) return;
+  trouble = null;
+  preparing = true;
+  video.muted = true;
+  show(camera.stream);
+}
+
+/** Back to what others publish. */
+function cancel() {
+  if (!session || session.state === "failed") return startWatching();
+  preparing = false;
+  camera?.close();
+  camera = null;
+  frameAt = -Infinity;
+  show(session?.stream ?? null);
 }
 
 /** Publishes what the camera gives. */
@@ -296,6 +335,7 @@ function goLive() {
   if (!camera) return;
   leave();
   role = "publisher";
+  preparing = false;
   video.muted = true;
   show(camera.stream);
   use(publish(`whip/${encodeURIComponent(channel)}`, camera.stream, { token: tokens.for("publish") }));
@@ -308,8 +348,10 @@ function stopPublishing() {
 
 /** @param {Camera} of */
 function cameraChanged(of) {
-  say(`${of.notice?.title ?? "Camera and microphone are as they should be"}.`);
-  render();
+  const words = of.notice?.title ?? of.status[1].replace(/^Connected, y/, "Y");
+  say(preparing ? (of.notice?.title ?? "Camera and microphone are as they should be") : `${words}.`);
+  desk.list();
+  if (of === camera) show(of.stream);
 }
 
 /** Says what is wrong. @param {Notice} words @param {() => void} again what "Try again" does */
@@ -336,17 +378,32 @@ function tokenCame(use) {
   else startWatching();
 }
 
-element("channel").textContent = channel;
+/** The session that publishes. */
+function publishing() {
+  return role === "publisher" ? session : null;
+}
+
+const desk = new Desk({ camera: () => camera, publishing, render });
 // Without a token: links end up in histories.
+const controls = new Controls(video, location.href, render);
+const numbers = new Numbers(
+  channel,
+  () => ({ session, publishes: role === "publisher", token: tokens.for("watch") }),
+  (fault) => {
+    if (fault) say(FAULTS[fault]);
+    render();
+  },
+);
 part("self", HTMLAnchorElement).href = location.href;
+element("channel").textContent = channel;
 document.title = `rekindle: ${channel}`;
 element("publish").addEventListener("click", startPublishing);
 element("again").addEventListener("click", async () => {
   if (trouble) return retry();
-  await camera?.regain(session?.pc ?? null);
-  if (camera) show(camera.stream);
+  await camera?.regain(publishing());
 });
 element("back").addEventListener("click", () => {
+  if (preparing) return cancel();
   remember(false);
   trouble = null;
   // Where only the camera failed, this page watches all the while.
@@ -355,10 +412,8 @@ element("back").addEventListener("click", () => {
 });
 element("stop").addEventListener("click", stopPublishing);
 element("play").addEventListener("click", () => show(video.srcObject));
-element("unmute").addEventListener("click", () => {
-  video.muted = !video.muted;
-  render();
-});
+element("go").addEventListener("click", goLive);
+element("cancel").addEventListener("click", cancel);
 element("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const use = trouble?.token;
