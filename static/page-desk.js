@@ -85,16 +85,17 @@ export class Desk {
   render(shown, live, fault) {
     element("desk").hidden = !shown;
     const camera = this.#page.camera();
-    for (const id of ["mute", "camera-off"]) element(id).hidden = !shown;
+    for (const id of ["mute", "camera-off", "screen", "go", "cancel"]) element(id).hidden = !shown;
     if (!shown || !camera) return;
     write("desk-title", live ? "What you send" : "Before you go live");
     write("mute", camera.muted ? "Unmute mic" : "Mute mic");
     write("camera-off", camera.off ? "Camera on" : "Camera off");
-    write("screen", camera.screen ? "Back to the camera" : "Share your screen");
+    write("screen", camera.screen ? "Stop sharing" : "Share screen");
     element("screen").hidden = !navigator.mediaDevices?.getDisplayMedia;
     element("go").hidden = element("cancel").hidden = live;
     element("mute").hidden = camera.missing === "microphone";
-    write("fault", camera.failure?.text ?? fault ?? "");
+    // What is told over the picture is not told twice.
+    write("fault", (camera.notice ? null : camera.failure?.text) ?? fault ?? "");
   }
 
   /** @param {Partial<Choice>} choice */
@@ -118,7 +119,9 @@ export class Desk {
     const shown = !element("desk").hidden && !document.hidden;
     const track = shown && camera ? camera.track("audio") : null;
     this.#level.listen(track?.readyState === "live" ? track : null);
-    if (shown) this.#meter.value = this.#level.now;
+    if (!shown) return;
+    this.#meter.value = this.#level.now;
+    element("level-row").hidden = !this.#level.works;
   }
 }
 

@@ -33,6 +33,11 @@ export class Level {
     this.#context.resume().catch(() => {});
   }
 
+  /** Whether it can be told: browsers without any loudspeaker measure nothing. */
+  get works() {
+    return this.#context?.state === "running";
+  }
+
   /** From 0 (silence) to 1 (as loud as can be). */
   get now() {
     if (!this.#source || !this.#analyser) return 0;

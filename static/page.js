@@ -134,7 +134,8 @@ function render() {
   write("badge-own", preparing ? "Preview: nobody sees it yet" : camera?.screen ? "Your screen" : "Your camera");
   controls.render(arrives && !trouble, own);
   desk.render(preparing || publishes, !preparing, numbers.words);
-  for (const id of ["viewers-row", "rate-row"]) element(id).hidden = role !== "publisher" && !part("statistics", HTMLDetailsElement).open;
+  element("rate-row").hidden = !publishes;
+  element("viewers-row").hidden = !publishes && !part("statistics", HTMLDetailsElement).open;
   element("stop").hidden = !publishes;
   element("cushion-choice").hidden = own || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
   element("hint").hidden = role !== "publisher";
