@@ -32,7 +32,7 @@ const isCalled = (error, name) => /** @type {Error} */ (error).name === name;
 
 /** Nothing of this must be so: a camera that cannot do it gives what it can. @param {Choice} choice @returns {Record<Kind, MediaTrackConstraints | true>} */
 function constraints({ video, audio, quality }) {
-  return { audio: audio ? { deviceId: { ideal: audio } } : true, video: { ...wishes(quality), ...(video && { deviceId: { ideal: video } }) } };
+  return { audio: audio ? { deviceId: { exact: audio } } : true, video: { ...wishes(quality), ...(video && { deviceId: { exact: video } }) } };
 }
 
 /** Asks for these kinds; where one is not there, for the other alone. @param {Kind[]} kinds @param {Choice} choice */
@@ -77,6 +77,8 @@ export class Camera {
   #failure = null;
   #opening = false;
   #closed = false;
+  /** One thing after the other is opened, exchanged or turned off. @type {Promise<void>} */
+  #work = Promise.resolve();
 
   /** @param {MediaStream} stream @param {Choice} choice @param {() => void} changed */
   constructor(stream, choice, changed) {
@@ -154,7 +156,7 @@ export class Camera {
 
   /** Opens anew what is lost or missing, and has the session send it: its viewers keep theirs. @param {Session | null} session */
   async regain(session) {
-    await this.#open(KINDS.filter((kind) => this.#lost.has(kind) || !this.#had.has(kind)), session);
+    await this.#open(() => KINDS.filter((kind) => this.#lost.has(kind) || !this.#had.has(kind)), session);
   }
 
   /** Takes another device, or the same one in another size. @param {Partial<Choice>} choice @param {Session | null} session */
@@ -162,7 +164,7 @@ export class Camera {
     this.choice = { ...this.choice, ...choice };
     if (choice.quality) return void (await this.track("video")?.applyConstraints(wishes(choice.quality)).catch(() => {}));
     const kind = choice.video ? "video" : "audio";
-    if (kind === "audio" || !(this.off || this.screen)) await this.#open([kind], session);
+    await this.#open(() => (kind === "video" && (this.off || this.screen) ? [] : [kind]), session);
   }
 
   /** @param {boolean} muted */
@@ -175,12 +177,14 @@ export class Camera {
 
   /** Turns the camera itself off, and its light; or on again. @param {boolean} off @param {Session | null} session */
   async turn(off, session) {
-    if (!off) return this.#open(["video"], session);
-    const words = card("The camera is off");
-    if (!words || this.#opening) return;
-    await this.#show(words, session);
-    [this.off, this.screen] = [true, false];
-    this.#changed();
+    if (!off) return this.#open(() => ["video"], session);
+    return this.#alone(async () => {
+      const words = card("The camera is off");
+      if (!words) return;
+      await this.#show(words, session);
+      [this.off, this.screen] = [true, false];
+      this.#changed();
+    });
   }
 
   /** Sends the screen. @param {Session | null} session */
@@ -192,11 +196,11 @@ export class Camera {
       if (this.#closed) return track.stop();
       // Text has to be sharp.
       track.contentHint = "detail";
-      await this.#show(track, session);
+      await this.#alone(() => this.#show(track, session));
       this.#had.add("video");
       [this.off, this.screen] = [false, true];
       // The browser's own button ends it.
-      track.onended = () => this.track("video") === track && this.#open(["video"], session);
+      track.onended = () => this.track("video") === track && this.#open(() => ["video"], session);
     } catch (error) {
       // Whoever closes the browser's question has changed nothing.
       if (isCalled(error, "NotAllowedError")) return;
@@ -212,9 +216,21 @@ export class Camera {
     for (const track of this.stream.getTracks()) track.stop();
   }
 
+  /** @param {() => Promise<void>} work */
+  #alone(work) {
+    return (this.#work = this.#work.then(work, work));
+  }
+
+  /** Opens what is due when its turn comes. @param {() => Kind[]} due @param {Session | null} session */
+  #open(due, session) {
+    return this.#alone(async () => {
+      const kinds = due();
+      if (kinds.length > 0 && !this.#closed) await this.#reopen(kinds, session);
+    });
+  }
+
   /** @param {Kind[]} kinds @param {Session | null} session */
-  async #open(kinds, session) {
-    if (this.#opening || kinds.length === 0) return;
+  async #reopen(kinds, session) {
     this.#opening = true;
     try {
       // A device that this page itself still holds may not be given out a second time.

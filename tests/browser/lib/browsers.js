@@ -14,7 +14,7 @@ const CHROMIUM_FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--use-fake-ui-for-media-stream",
-  "--use-fake-device-for-media-stream=fps=30",
+  "--use-fake-device-for-media-stream=fps=30,device-count=3",
   "--autoplay-policy=no-user-gesture-required",
 ];
 
