@@ -110,7 +110,7 @@ export class Desk {
     } catch {
       // A browser that keeps nothing for pages.
     }
-    await this.list();
+    this.list();
     this.#page.render();
   }
 

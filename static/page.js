@@ -307,7 +307,8 @@ async function startPublishing() {
   if (session !== before) return opened.close();
   camera = opened;
   if (camera.missing) say(`No ${camera.missing} was found: ${camera.missing === "camera" ? "viewers hear you and see no picture" : "viewers see you and hear nothing"}.`);
-  await desk.list();
+  // Not awaited: a browser lists devices for the window in front only.
+  desk.list();
   if (goesOn) goLive();
   else prepare();
 }
