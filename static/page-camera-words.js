@@ -50,6 +50,6 @@ export const unavailable = () => !navigator.mediaDevices?.getUserMedia;
 export function cameraTrouble(error) {
   if (unavailable()) return globalThis.isSecureContext ? INCAPABLE : INSECURE;
   const { name, message } = /** @type {Error} */ (error);
-  const [title, text] = TROUBLE[name] ?? ["The camera could not be opened", `The browser says: ${message || name}.`];
+  const [title, text] = TROUBLE[name] ?? ["The camera could not be opened", `The browser says: ${(message || name).replace(/\.$/, "")}.`];
   return { title, text };
 }

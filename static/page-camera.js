@@ -204,7 +204,7 @@ export class Camera {
     } catch (error) {
       // Whoever closes the browser's question has changed nothing.
       if (isCalled(error, "NotAllowedError")) return;
-      this.#failure = { title: "The screen cannot be shared", text: `The browser says: ${/** @type {Error} */ (error).message}.` };
+      this.#failure = { title: "The screen cannot be shared", text: `The screen cannot be shared. The browser says: ${/** @type {Error} */ (error).message.replace(/\.$/, "")}.` };
     }
     this.#changed();
   }

@@ -6,6 +6,7 @@
  */
 
 import { Level } from "./page-level.js";
+import * as memory from "./page-memory.js";
 import { element, part, write } from "./page-parts.js";
 import { QUALITIES, USUAL, limit, quality } from "./page-quality.js";
 
@@ -14,8 +15,6 @@ import { QUALITIES, USUAL, limit, quality } from "./page-quality.js";
 
 /** So often the level is looked at, in ms. */
 const LEVEL_MS = 100;
-/** What a reload leaves of the choice. */
-const CHOICE = "rekindle-choice";
 
 /**
  * What the desk needs of the page.
@@ -57,12 +56,8 @@ export class Desk {
 
   /** What was chosen before this page was loaded again. @returns {Choice} */
   get remembered() {
-    try {
-      const { video, audio, quality: size } = JSON.parse(sessionStorage.getItem(CHOICE) ?? "{}");
-      return { ...(video && { video: String(video) }), ...(audio && { audio: String(audio) }), quality: quality(String(size)) };
-    } catch {
-      return { quality: USUAL };
-    }
+    const { video, audio, quality: size } = memory.choice();
+    return { ...(video && { video: String(video) }), ...(audio && { audio: String(audio) }), quality: quality(String(size)) };
   }
 
   /** Lists what there is; browsers tell names only to a page that was given a camera. */
@@ -105,11 +100,7 @@ export class Desk {
     const session = this.#page.publishing();
     await camera.choose(choice, session);
     if (choice.quality && session?.state === "connected") await limit(session.pc, choice.quality).catch(() => {});
-    try {
-      sessionStorage.setItem(CHOICE, JSON.stringify(camera.choice));
-    } catch {
-      // A browser that keeps nothing for pages.
-    }
+    memory.chose(camera.choice);
     this.list();
     this.#page.render();
   }

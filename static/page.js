@@ -4,11 +4,13 @@ import { cameraTrouble } from "./page-camera-words.js";
 import { Camera } from "./page-camera.js";
 import { Controls } from "./page-controls.js";
 import { Desk } from "./page-desk.js";
+import * as memory from "./page-memory.js";
+import { showNotice } from "./page-notice.js";
 import { Numbers } from "./page-numbers.js";
 import { element, keepFocus, part, prepend, write } from "./page-parts.js";
 import { FAULTS } from "./page-rates.js";
-import { Seen } from "./page-seen.js";
-import { Tokens, fieldWords } from "./page-token.js";
+import { Seen, followFrames } from "./page-seen.js";
+import { Tokens } from "./page-token.js";
 import { STILL_MS, WORDS, notice, status } from "./page-words.js";
 import { publish, watch } from "./rekindle.js";
 
@@ -31,11 +33,6 @@ const SEEN_MS = 1000;
  * nobody can read words that stand for less.
  */
 const WORDS_MS = 150;
-
-/** Those of a notice. @type {("publish" | "play" | "again" | "back")[]} */
-const BUTTONS = ["publish", "play", "again", "back"];
-/** What a reload of a page that publishes leaves for the next one: the channel's name. */
-const PUBLISHING = "rekindle-publishing";
 
 /** @type {Session | null} */
 let session = null;
@@ -60,7 +57,7 @@ let trouble = null;
 /** @type {() => void} */
 let retry = startWatching;
 /** This page published before it was loaded again. */
-let resumes = remembered() === channel;
+let resumes = memory.published() === channel;
 /** What happened and is not in the list yet. @type {[at: Date, text: string][]} */
 let news = [];
 /** The timer that puts it there. @type {number | null} */
@@ -76,23 +73,10 @@ function renderSoon() {
   timer ??= setTimeout(render, WORDS_MS);
 }
 
-function remembered() {
-  try {
-    return sessionStorage.getItem(PUBLISHING);
-  } catch {
-    return null;
-  }
-}
-
 /** Has the next load of this page offer to go on publishing, or not. @param {boolean} publishes */
 function remember(publishes) {
   resumes &&= publishes;
-  try {
-    if (publishes) sessionStorage.setItem(PUBLISHING, channel);
-    else sessionStorage.removeItem(PUBLISHING);
-  } catch {
-    // A browser that keeps nothing for pages: there will be no offer.
-  }
+  memory.publishes(publishes ? channel : null);
 }
 
 /** @returns {View} */
@@ -111,12 +95,12 @@ function render() {
 
   const arrives = frameAt > -Infinity || seen.soundOnly;
   // Somebody else has taken the channel meanwhile.
-  if (resumes && role === "viewer" && arrives) remember(false);
+  if (resumes && role === "viewer" && !preparing && arrives) remember(false);
   const present = view();
   const [tone, text] = status(present);
   write("status-text", text);
   element("status").dataset.tone = tone;
-  showNotice(notice(present));
+  showNotice(notice(present), { goneFor: present.state === "server-gone" ? present.stateFor : null, resumes, channel });
 
   write("role", role === "publisher" ? "publishing" : "watching");
   write("boot", session?.boot ?? "–");
@@ -140,47 +124,6 @@ function render() {
   element("cushion-choice").hidden = own || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
   element("hint").hidden = role !== "publisher";
   keepFocus(focused);
-}
-
-/** @param {Notice | null} words */
-function showNotice(words) {
-  element("overlay").hidden = words === null;
-  if (words) {
-    element("notice").dataset.tone = words.tone;
-    let more = words.text;
-    if (session?.state === "server-gone") more += ` (${Math.floor((performance.now() - stateAt) / 1000)} s)`;
-    write("notice-title", words.title);
-    write("notice-text", more);
-  }
-  for (const id of BUTTONS) element(id).hidden = !words?.buttons?.includes(id);
-  write("publish", resumes ? "Go on publishing" : "Publish your camera");
-  element("token-form").hidden = !words?.token;
-  if (!words?.token) return;
-  const { label, button } = fieldWords(words.token);
-  write("token-label", label);
-  write("token-send", button);
-  // For browsers that keep passwords: each token is one of its own.
-  part("token-name", HTMLInputElement).value = `${label} for ${channel}`;
-}
-
-/** Notes every frame that is shown. */
-function follow() {
-  if (video.requestVideoFrameCallback) {
-    /** @param {number} at */
-    const shown = (at) => {
-      frameAt = performance.now();
-      seen.frame(at);
-      video.requestVideoFrameCallback(shown);
-    };
-    video.requestVideoFrameCallback(shown);
-    return;
-  }
-  let last = 0;
-  setInterval(() => {
-    const count = video.getVideoPlaybackQuality?.().totalVideoFrames ?? video.currentTime;
-    if (count !== last) frameAt = performance.now();
-    last = count;
-  }, 200);
 }
 
 /** @param {MediaProvider | null} stream */
@@ -329,6 +272,7 @@ function cancel() {
   camera?.close();
   camera = null;
   frameAt = -Infinity;
+  seen = new Seen();
   show(session?.stream ?? null);
 }
 
@@ -436,7 +380,10 @@ setInterval(() => {
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
-follow();
+followFrames(video, (at) => {
+  frameAt = performance.now();
+  if (at !== null) seen.frame(at);
+});
 setInterval(() => timer ?? render(), 250);
 startWatching();
 // One click, and not by itself: a page that a browser opens again on another day must show nobody's room unasked.

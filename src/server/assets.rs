@@ -40,6 +40,8 @@ const ASSETS: &[Asset] = &[
     built_in!("page-controls.js"),
     built_in!("page-desk.js"),
     built_in!("page-level.js"),
+    built_in!("page-memory.js"),
+    built_in!("page-notice.js"),
     built_in!("page-numbers.js"),
     built_in!("page-parts.js"),
     built_in!("page-quality.js"),

@@ -100,6 +100,17 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       await publisher.click("mute");
       await becomes(viewer, 320);
       await text(publisher, "status-text", /^Connected, you are live$/);
+
+      // The screen in place of the camera. Firefox has none without a display, and what it says is passed on.
+      await publisher.click("screen");
+      if (name === "chromium") {
+        await becomes(viewer, 1280);
+        await text(publisher, "badge-own", /^Your screen$/);
+        await publisher.click("screen");
+        await becomes(viewer, 320);
+      } else {
+        await text(publisher, "fault", /^The screen cannot be shared\. The browser says: [^.]+\.$/);
+      }
       assert.deepEqual([(await own(publisher, "audio")).enabled, (await own(publisher, "video")).label], [true, cameras.at(-1).text]);
       assert.deepEqual(await identities(), before);
     });
