@@ -26,6 +26,8 @@ export class Numbers {
   #rates = new Rates();
   #faults = new Faults();
   #askedAt = -Infinity;
+  /** The server does not tell whoever has this token. @type {string | null | undefined} */
+  #refused;
 
   /**
    * @param {string} channel
@@ -79,10 +81,12 @@ export class Numbers {
 
   /** @param {string | undefined} token */
   async #ask(token) {
+    if (this.#refused === (token ?? null)) return;
     this.#askedAt = performance.now();
     const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
     const response = await fetch(`channel/${encodeURIComponent(this.#channel)}`, { headers, cache: "no-store" });
     // Who may publish need not be one who may know.
+    if (response.status === 401) this.#refused = token ?? null;
     const said = response.ok ? await response.json() : {};
     write("viewers", typeof said.viewers === "number" ? said.viewers : "–");
   }
