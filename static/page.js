@@ -1,4 +1,4 @@
-// The page: the first tab publishes its camera after a click, all others watch. It says in words what is going on, and never
+// The page: the first tab publishes after a look at its own camera, all others watch. It says in words what is going on, and never
 // shows a picture that stands still without saying why.
 import { cameraTrouble } from "./page-camera-words.js";
 import { Camera } from "./page-camera.js";
@@ -295,7 +295,7 @@ function stopPublishing() {
 /** @param {Camera} of */
 function cameraChanged(of) {
   const words = of.notice?.title ?? of.status[1].replace(/^Connected, y/, "Y");
-  say(preparing ? (of.notice?.title ?? "Camera and microphone are as they should be") : `${words}.`);
+  if (!preparing || of.notice) say(`${words}.`);
   desk.list();
   if (of === camera) show(of.stream);
 }

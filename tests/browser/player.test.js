@@ -145,6 +145,12 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       assert.deepEqual(states, ["closed", "closed"]);
       await moves("back from the browser's cache");
 
+      // Servers for those whose network lets nothing else through, and what else a connection may be told.
+      await player(() => (window.element.options = { iceServers: [{ urls: "stun:127.0.0.1:9" }], rtc: { iceCandidatePoolSize: 1, bundlePolicy: "balanced" } }));
+      await until(() => player(() => window.element.session.pc?.getConfiguration().iceServers.length === 1), "another session");
+      assert.equal(await player(() => window.element.session.pc.getConfiguration().bundlePolicy), "max-bundle");
+      await moves("with other options");
+
       await publisher.bringToFront();
       await publisher.click("#stop");
       await until(async () => !(await live()).live, "the publisher has stopped");
