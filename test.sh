@@ -56,7 +56,7 @@ node=
 say "JavaScript: types, and what needs no browser"
 if apt node nodejs npm; then
   node=1
-  (cd tests/browser && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent pure)
+  (cd tests/browser && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent pure && npm run --silent package)
 else
   skip "the tests of JavaScript" "they need node, and this system has no apt-get (or no right to use it)"
 fi
@@ -160,7 +160,7 @@ if [ -n "$browsers" ]; then
   fi
   # Short forms: fewer down times, tabs and kills, and the page in one browser.
   [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=8 REKINDLE_ROUNDS=4 REKINDLE_PAGE=chromium
-  for file in kills gaps supervised sweep unseen codecs edges page many plain proxy disk spoofing; do browser_test "$file.test.js"; done
+  for file in kills gaps supervised sweep unseen codecs edges page desk player many plain proxy disk spoofing; do browser_test "$file.test.js"; done
   echo "measured:"
   cat tests/browser/results.json
 fi

@@ -1,86 +1,56 @@
 /**
- * The publisher's camera and microphone: how they are opened, why that fails, and what viewers see when one of them is lost.
+ * What the publisher sends: camera or screen, and microphone. How they are opened, chosen, muted and turned off, and what viewers see when
+ * one of them is lost. Words are in page-camera-words.js.
  *
  * @module
  */
 
-/** What is published. @typedef {"audio" | "video"} Kind */
+import { LOST, NAMES, TRY, cameraTrouble, unavailable } from "./page-camera-words.js";
+import { card } from "./page-card.js";
+import { USUAL, wishes } from "./page-quality.js";
 
-/** Nothing of this must be so: a camera that cannot do it gives what it can. */
-const WISHES = { audio: true, video: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } } };
+/** @import { Kind } from "./page-camera-words.js" */
+/** @import { Quality } from "./page-quality.js" */
+/** @import { Session } from "./rekindle.js" */
+
 /** Browsers mute a track for a moment at times; one that is silent for so long is told of, in ms. */
 const MUTED_MS = 3000;
 /** @type {Kind[]} */
 const KINDS = ["video", "audio"];
-/** @type {{ video: "camera", audio: "microphone" }} */
-const NAMES = { video: "camera", audio: "microphone" };
-
-/**
- * What is wrong, by what a publisher has lost; the second text is for a publisher that has nothing else.
- *
- * @type {Record<Kind | "both", { ended: string, muted: string, text: string, only?: string }>}
- */
-const LOST = {
-  video: { ended: "Your camera is gone", muted: "Your camera gives no picture", text: "Viewers see no picture any more; they still hear you.", only: "Viewers see nothing any more." },
-  audio: { ended: "Your microphone is gone", muted: "Your microphone gives no sound", text: "Viewers see you, but hear nothing any more.", only: "Viewers hear nothing any more." },
-  both: { ended: "Camera and microphone are gone", muted: "Camera and microphone give nothing", text: "Viewers see and hear nothing any more." },
-};
-const TRY = {
-  ended: "Connect it, or allow it again, and try again.",
-  muted: "Another program may have taken it, or a switch or a cover turns it off.",
-};
-
-/**
- * What each error of `getUserMedia` means (Media Capture and Streams §10.2), and what can be done.
- *
- * @type {Record<string, [title: string, text: string]>}
- */
-const TROUBLE = {
-  NotAllowedError: ["The camera was not allowed", "Allow this page to use camera and microphone, at the sign beside the address, and try again. The system's own settings must allow the browser to use them too."],
-  NotFoundError: ["No camera and no microphone was found", "Connect a camera or a microphone, and try again."],
-  NotReadableError: ["The camera cannot be used at the moment", "Another program or page probably uses the camera or the microphone. Close that one, and try again."],
-  OverconstrainedError: ["No camera can do what was asked for", "None that was found gives such a picture or sound. Choose another one in the browser's settings, and try again."],
-  AbortError: ["The camera did not start", "It is there and allowed, but something kept the browser from starting it. Connect it anew or start the browser anew, and try again."],
-  SecurityError: ["The browser gives no camera to any page", "Its settings forbid camera and microphone. Change them, or take another browser."],
-};
-
-const INSECURE = {
-  title: "Browsers give no camera to this address",
-  text: "They do so only where the address begins with https:// or is of this computer itself (localhost). Open this page under such an address; watching works here too.",
-};
-const INCAPABLE = { title: "This browser has no camera for pages", text: "Take another browser to publish. Watching works in this one too." };
 
 /** @param {MediaStreamTrack} track */
 const kindOf = (track) => /** @type {Kind} */ (track.kind);
 
-const unavailable = () => !navigator.mediaDevices?.getUserMedia;
-
-/** The words for an error of {@link Camera.open}. @param {unknown} error @returns {{ title: string, text: string }} */
-export function cameraTrouble(error) {
-  if (unavailable()) return globalThis.isSecureContext ? INCAPABLE : INSECURE;
-  const { name, message } = /** @type {Error} */ (error);
-  const [title, text] = TROUBLE[name] ?? ["The camera could not be opened", `The browser says: ${message || name}.`];
-  return { title, text };
-}
-
 /** @param {unknown} error @param {string} name */
 const isCalled = (error, name) => /** @type {Error} */ (error).name === name;
 
-/** Asks for these kinds; where one is not there, for the other alone. @param {Kind[]} kinds */
-async function capture(kinds) {
+/**
+ * What was chosen: a device for each kind, where it is not the browser's own choice, and the size.
+ *
+ * @typedef {{ video?: string, audio?: string, quality: Quality }} Choice
+ */
+
+/** Nothing of this must be so: a camera that cannot do it gives what it can. @param {Choice} choice @returns {Record<Kind, MediaTrackConstraints | true>} */
+function constraints({ video, audio, quality }) {
+  return { audio: audio ? { deviceId: { exact: audio } } : true, video: { ...wishes(quality), ...(video && { deviceId: { exact: video } }) } };
+}
+
+/** Asks for these kinds; where one is not there, for the other alone. @param {Kind[]} kinds @param {Choice} choice */
+async function capture(kinds, choice) {
   if (unavailable()) throw new DOMException("no media devices", "NotSupportedError");
-  /** @param {Kind[]} wanted @param {MediaStreamConstraints} wishes */
-  const get = (wanted, wishes) => navigator.mediaDevices.getUserMedia(Object.fromEntries(wanted.map((kind) => [kind, wishes[kind]])));
+  const chosen = constraints(choice);
+  /** @param {Kind[]} wanted @param {MediaStreamConstraints} [of] */
+  const get = (wanted, of = chosen) => navigator.mediaDevices.getUserMedia(Object.fromEntries(wanted.map((kind) => [kind, of[kind]])));
   try {
-    return await get(kinds, WISHES);
+    return await get(kinds);
   } catch (error) {
     if (isCalled(error, "OverconstrainedError")) return get(kinds, { audio: true, video: true });
     if (!isCalled(error, "NotFoundError") || kinds.length < 2) throw error;
     try {
-      return await get(["video"], WISHES);
+      return await get(["video"]);
     } catch (second) {
       if (!isCalled(second, "NotFoundError")) throw second;
-      return get(["audio"], WISHES);
+      return get(["audio"]);
     }
   }
 }
@@ -88,20 +58,32 @@ async function capture(kinds) {
 export class Camera {
   /** What is published. It stays the same when a device comes back, so that a new connection takes what it has then. @type {MediaStream} */
   stream;
+  /** What was chosen. @type {Choice} */
+  choice;
+  /** The microphone gives silence, as its owner wants it. */
+  muted = false;
+  /** Viewers see words in place of the camera, which is off. */
+  off = false;
+  /** The screen is sent in place of the camera. */
+  screen = false;
   #changed;
   /** Kinds that have been there once: only they can be lost. @type {Set<Kind>} */
   #had = new Set();
   /** Kinds that give nothing now, "ended" or "muted". @type {Map<Kind, "ended" | "muted">} */
   #lost = new Map();
-  /** @type {Map<Kind, number>} */
+  /** @type {Map<Kind, ReturnType<typeof setTimeout>>} */
   #timers = new Map();
   /** Why the last attempt to get them back failed. @type {{ title: string, text: string } | null} */
   #failure = null;
   #opening = false;
+  #closed = false;
+  /** One thing after the other is opened, exchanged or turned off. @type {Promise<void>} */
+  #work = Promise.resolve();
 
-  /** @param {MediaStream} stream @param {() => void} changed */
-  constructor(stream, changed) {
+  /** @param {MediaStream} stream @param {Choice} choice @param {() => void} changed */
+  constructor(stream, choice, changed) {
     this.stream = stream;
+    this.choice = choice;
     this.#changed = changed;
     for (const track of stream.getTracks()) this.#follow(track);
   }
@@ -109,16 +91,28 @@ export class Camera {
   /**
    * Opens what there is.
    * @param {() => void} changed called when something was lost or is back
+   * @param {Choice} [choice]
    * @returns {Promise<Camera>} rejects with an error for {@link cameraTrouble}
    */
-  static async open(changed) {
-    return new Camera(await capture(KINDS), changed);
+  static async open(changed, choice = { quality: USUAL }) {
+    return new Camera(await capture(KINDS, choice), choice, changed);
   }
 
   /** The kind that was not found; null where both were. @returns {"camera" | "microphone" | null} */
   get missing() {
     const kind = KINDS.find((each) => !this.#had.has(each));
     return kind ? NAMES[kind] : null;
+  }
+
+  /** The device in use of a kind, as the browser calls it. @param {Kind} kind */
+  device(kind) {
+    if (kind === "video" && (this.off || this.screen)) return this.choice.video;
+    return this.track(kind)?.getSettings().deviceId ?? this.choice[kind];
+  }
+
+  /** @param {Kind} kind */
+  track(kind) {
+    return this.stream.getTracks().find((track) => track.kind === kind) ?? null;
   }
 
   /**
@@ -144,6 +138,8 @@ export class Camera {
   get status() {
     const { notice } = this;
     if (this.#lost.size > 0 && notice) return ["bad", `Connected, but ${notice.title.charAt(0).toLowerCase()}${notice.title.slice(1)}`];
+    const hidden = [this.muted && "muted", this.off && "the camera is off"].filter(Boolean).join(", ");
+    if (hidden) return ["busy", `Connected, you are live: ${hidden}`];
     if (this.missing === "camera") return ["good", "Connected, you are live with sound alone"];
     return ["good", `Connected, you are live${this.missing ? " without sound" : ""}`];
   }
@@ -153,44 +149,131 @@ export class Camera {
     return this.#lost.size > 0;
   }
 
-  /**
-   * Opens anew what is lost or missing, and has the connection send it: its viewers keep theirs.
-   *
-   * @param {RTCPeerConnection | null} connection
-   */
-  async regain(connection) {
-    if (this.#opening) return;
+  /** Why the last thing that was asked of it did not work. */
+  get failure() {
+    return this.#failure;
+  }
+
+  /** Opens anew what is lost or missing, and has the session send it: its viewers keep theirs. @param {Session | null} session */
+  async regain(session) {
+    await this.#open(() => KINDS.filter((kind) => this.#lost.has(kind) || !this.#had.has(kind)), session);
+  }
+
+  /** Takes another device, or the same one in another size. @param {Partial<Choice>} choice @param {Session | null} session */
+  async choose(choice, session) {
+    this.choice = { ...this.choice, ...choice };
+    if (choice.quality) return void (await this.track("video")?.applyConstraints(wishes(choice.quality)).catch(() => {}));
+    const kind = choice.video ? "video" : "audio";
+    await this.#open(() => (kind === "video" && (this.off || this.screen) ? [] : [kind]), session);
+  }
+
+  /** @param {boolean} muted */
+  mute(muted) {
+    this.muted = muted;
+    const track = this.track("audio");
+    if (track) track.enabled = !muted;
+    this.#changed();
+  }
+
+  /** Turns the camera itself off, and its light; or on again. @param {boolean} off @param {Session | null} session */
+  async turn(off, session) {
+    if (!off) return this.#open(() => ["video"], session);
+    return this.#alone(async () => {
+      const words = card("The camera is off");
+      if (!words) return;
+      await this.#show(words, session);
+      [this.off, this.screen] = [true, false];
+      this.#changed();
+    });
+  }
+
+  /** Sends the screen. @param {Session | null} session */
+  async share(session) {
+    try {
+      const found = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 30 } } });
+      const [track] = found.getVideoTracks();
+      if (!track) return;
+      if (this.#closed) return track.stop();
+      // Text has to be sharp.
+      track.contentHint = "detail";
+      await this.#alone(() => this.#show(track, session));
+      this.#had.add("video");
+      [this.off, this.screen] = [false, true];
+      // The browser's own button ends it.
+      track.onended = () => this.track("video") === track && this.#open(() => ["video"], session);
+    } catch (error) {
+      // Whoever closes the browser's question has changed nothing.
+      if (isCalled(error, "NotAllowedError")) return;
+      this.#failure = { title: "The screen cannot be shared", text: `The screen cannot be shared. The browser says: ${/** @type {Error} */ (error).message.replace(/\.$/, "")}.` };
+    }
+    this.#changed();
+  }
+
+  close() {
+    this.#closed = true;
+    this.#changed = () => {};
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const track of this.stream.getTracks()) track.stop();
+  }
+
+  /** @param {() => Promise<void>} work */
+  #alone(work) {
+    return (this.#work = this.#work.then(work, work));
+  }
+
+  /** Opens what is due when its turn comes. @param {() => Kind[]} due @param {Session | null} session */
+  #open(due, session) {
+    return this.#alone(async () => {
+      const kinds = due();
+      if (kinds.length > 0 && !this.#closed) await this.#reopen(kinds, session);
+    });
+  }
+
+  /** @param {Kind[]} kinds @param {Session | null} session */
+  async #reopen(kinds, session) {
     this.#opening = true;
     try {
-      const kinds = KINDS.filter((kind) => this.#lost.has(kind) || !this.#had.has(kind));
-      if (kinds.length === 0) return;
       // A device that this page itself still holds may not be given out a second time.
-      for (const track of this.stream.getTracks()) if (kinds.includes(kindOf(track))) track.stop();
-      const found = await capture(kinds);
+      for (const track of this.stream.getTracks()) {
+        const isCard = this.off && track.kind === "video";
+        if (kinds.includes(kindOf(track)) && !isCard) track.stop();
+      }
+      const found = await capture(kinds, this.choice);
+      if (this.#closed) return found.getTracks().forEach((track) => track.stop());
       this.#failure = null;
-      for (const track of found.getTracks()) await this.#exchange(track, connection);
+      for (const track of found.getTracks()) await this.#exchange(track, session);
     } catch (error) {
       this.#failure = cameraTrouble(error);
+      for (const kind of kinds) if (this.track(kind)?.readyState === "ended") this.#lost.set(kind, "ended");
     } finally {
       this.#opening = false;
     }
     this.#changed();
   }
 
-  close() {
-    this.#changed = () => {};
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    for (const track of this.stream.getTracks()) track.stop();
+  /** @param {MediaStreamTrack} track @param {Session | null} session */
+  async #exchange(track, session) {
+    if (track.kind === "audio") track.enabled = !this.muted;
+    else [this.off, this.screen] = [false, false];
+    await this.#send(track, session);
+    this.#follow(track);
   }
 
-  /** @param {MediaStreamTrack} track @param {RTCPeerConnection | null} connection */
-  async #exchange(track, connection) {
-    for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
+  /** Sends this picture in place of the camera's. @param {MediaStreamTrack} track @param {Session | null} session */
+  async #show(track, session) {
+    await this.#send(track, session);
+    this.#lost.delete("video");
+    clearTimeout(this.#timers.get("video"));
+    this.#failure = null;
+  }
+
+  /** @param {MediaStreamTrack} track @param {Session | null} session */
+  async #send(track, session) {
+    const before = this.track(kindOf(track));
+    if (before) this.stream.removeTrack(before);
     this.stream.addTrack(track);
-    this.#follow(track);
-    const transceivers = connection?.getTransceivers() ?? [];
-    const transceiver = transceivers.find(({ direction, receiver }) => direction === "sendonly" && receiver.track.kind === track.kind);
-    await transceiver?.sender.replaceTrack(track);
+    await session?.replaceTrack(track);
+    before?.stop();
   }
 
   /** @param {MediaStreamTrack} track */

@@ -6,7 +6,7 @@
 
 const LOG_LINES = 60;
 /** Where the focus goes when what had it is no longer shown: to the first of these that is. */
-const FOCUS = ["token", "publish", "play", "again", "stop", "unmute", "notice", "stage"];
+const FOCUS = ["token", "publish", "play", "again", "go", "stop", "unmute", "notice", "stage"];
 
 /**
  * An element of the page, which has all that are asked for.

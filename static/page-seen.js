@@ -62,7 +62,33 @@ function madeUp(reports) {
   return sound?.concealedSamples === undefined ? null : sound.concealedSamples / 48;
 }
 
-/** @param {Report[]} reports @param {import("./page-camera.js").Kind} wanted */
+/** @param {Report[]} reports @param {import("./page-camera-words.js").Kind} wanted */
 function packets(reports, wanted) {
   return reports.filter(({ kind }) => kind === wanted).reduce((sum, { packetsReceived = 0 }) => sum + packetsReceived, 0);
+}
+
+/**
+ * Tells of every frame that is shown, and when that was; null where the browser counts them only.
+ *
+ * @param {HTMLVideoElement} video
+ * @param {(at: number | null) => void} shown
+ */
+export function followFrames(video, shown) {
+  if ("requestVideoFrameCallback" in video) {
+    /** @param {number} at */
+    const next = (at) => {
+      shown(at);
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+    return;
+  }
+  /** @type {HTMLVideoElement} */
+  const other = video;
+  let last = 0;
+  setInterval(() => {
+    const count = other.getVideoPlaybackQuality?.().totalVideoFrames ?? other.currentTime;
+    if (count !== last) shown(null);
+    last = count;
+  }, 200);
 }

@@ -34,6 +34,7 @@ export const WORDS = {
  * @property {number} stateFor it has been in this state for so long, in ms
  * @property {boolean} unheard nothing gets through to the server's media port
  * @property {"publisher" | "viewer"} role
+ * @property {boolean} preparing the camera is on, and nobody sees it yet
  * @property {boolean | null} live whether a publisher is there, for a viewer
  * @property {import("./page-camera.js").Camera | null} camera
  * @property {number} still no new frame for so long, in ms; Infinity before the first one
@@ -61,7 +62,8 @@ const UNHEARD = {
 };
 
 /** What the status says: tone and text. @param {View} view @returns {Words} */
-export function status({ state, role, live, unheard, camera, back, trouble }) {
+export function status({ state, role, preparing, live, unheard, camera, back, trouble }) {
+  if (preparing) return ["busy", "Not live yet"];
   if (trouble?.token) return ["busy", "Waiting for a token"];
   if (isUnheard({ state, unheard })) return [UNHEARD.tone, UNHEARD.title];
   if (state !== "connected") return WORDS[state];
@@ -76,6 +78,7 @@ export function status({ state, role, live, unheard, camera, back, trouble }) {
 export function notice(view) {
   const { state, role, trouble, camera, still, live } = view;
   if (trouble) return trouble;
+  if (view.preparing) return camera?.notice ? { ...camera.notice, buttons: ["again", "back"] } : null;
   if (isUnheard(view)) return UNHEARD;
   if (role === "publisher" && state === "connected") return camera?.notice ? { ...camera.notice, buttons: ["again"] } : null;
   if (role === "publisher" && ["server-gone", "renewing", "reconnecting"].includes(state)) {

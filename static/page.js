@@ -1,9 +1,16 @@
-// The page: the first tab publishes its camera after a click, all others watch. It says in words what is going on, and never
+// The page: the first tab publishes after a look at its own camera, all others watch. It says in words what is going on, and never
 // shows a picture that stands still without saying why.
-import { Camera, cameraTrouble } from "./page-camera.js";
+import { cameraTrouble } from "./page-camera-words.js";
+import { Camera } from "./page-camera.js";
+import { Controls } from "./page-controls.js";
+import { Desk } from "./page-desk.js";
+import * as memory from "./page-memory.js";
+import { showNotice } from "./page-notice.js";
+import { Numbers } from "./page-numbers.js";
 import { element, keepFocus, part, prepend, write } from "./page-parts.js";
-import { Seen } from "./page-seen.js";
-import { Tokens, fieldWords } from "./page-token.js";
+import { FAULTS } from "./page-rates.js";
+import { Seen, followFrames } from "./page-seen.js";
+import { Tokens } from "./page-token.js";
 import { STILL_MS, WORDS, notice, status } from "./page-words.js";
 import { publish, watch } from "./rekindle.js";
 
@@ -27,17 +34,14 @@ const SEEN_MS = 1000;
  */
 const WORDS_MS = 150;
 
-/** Those of a notice. @type {("publish" | "play" | "again" | "back")[]} */
-const BUTTONS = ["publish", "play", "again", "back"];
-/** What a reload of a page that publishes leaves for the next one: the channel's name. */
-const PUBLISHING = "rekindle-publishing";
-
 /** @type {Session | null} */
 let session = null;
 /** @type {"publisher" | "viewer"} */
 let role = "viewer";
 /** @type {Camera | null} */
 let camera = null;
+/** The camera is on, and nobody sees it yet. */
+let preparing = false;
 /** When a new frame was last shown. */
 let frameAt = -Infinity;
 /** When the last state began. */
@@ -53,7 +57,7 @@ let trouble = null;
 /** @type {() => void} */
 let retry = startWatching;
 /** This page published before it was loaded again. */
-let resumes = remembered() === channel;
+let resumes = memory.published() === channel;
 /** What happened and is not in the list yet. @type {[at: Date, text: string][]} */
 let news = [];
 /** The timer that puts it there. @type {number | null} */
@@ -69,30 +73,17 @@ function renderSoon() {
   timer ??= setTimeout(render, WORDS_MS);
 }
 
-function remembered() {
-  try {
-    return sessionStorage.getItem(PUBLISHING);
-  } catch {
-    return null;
-  }
-}
-
 /** Has the next load of this page offer to go on publishing, or not. @param {boolean} publishes */
 function remember(publishes) {
   resumes &&= publishes;
-  try {
-    if (publishes) sessionStorage.setItem(PUBLISHING, channel);
-    else sessionStorage.removeItem(PUBLISHING);
-  } catch {
-    // A browser that keeps nothing for pages: there will be no offer.
-  }
+  memory.publishes(publishes ? channel : null);
 }
 
 /** @returns {View} */
 function view() {
   const now = performance.now();
   const { state, live, unheard } = session ?? { state: "closed", live: null, unheard: false };
-  return { state, live, unheard, stateFor: now - stateAt, role, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
+  return { state, live, unheard, stateFor: now - stateAt, role, preparing, camera, still: now - frameAt, soundOnly: seen.soundOnly, back, playBlocked, resumes, trouble };
 }
 
 function render() {
@@ -104,12 +95,12 @@ function render() {
 
   const arrives = frameAt > -Infinity || seen.soundOnly;
   // Somebody else has taken the channel meanwhile.
-  if (resumes && role === "viewer" && arrives) remember(false);
+  if (resumes && role === "viewer" && !preparing && arrives) remember(false);
   const present = view();
   const [tone, text] = status(present);
   write("status-text", text);
   element("status").dataset.tone = tone;
-  showNotice(notice(present));
+  showNotice(notice(present), { goneFor: present.state === "server-gone" ? present.stateFor : null, resumes, channel });
 
   write("role", role === "publisher" ? "publishing" : "watching");
   write("boot", session?.boot ?? "–");
@@ -120,54 +111,19 @@ function render() {
   element("same").dataset.same = String(replaced === 0);
   const published = session?.state === "connected" && !camera?.isLost;
   element("badge-live").hidden = !(role === "publisher" ? published : present.still < STILL_MS);
-  element("badge-own").hidden = role !== "publisher";
-  element("unmute").hidden = role === "publisher" || !arrives;
-  write("unmute", video.muted ? "Unmute" : "Mute");
-  element("stop").hidden = role !== "publisher" || session?.state === "failed";
-  element("cushion-choice").hidden = role === "publisher" || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
+  const own = role === "publisher" || preparing;
+  const publishes = role === "publisher" && session?.state !== "failed";
+  if (preparing) element("badge-live").hidden = true;
+  element("badge-own").hidden = !own;
+  write("badge-own", preparing ? "Preview: nobody sees it yet" : camera?.screen ? "Your screen" : "Your camera");
+  controls.render(arrives && !trouble, own);
+  desk.render(preparing || publishes, !preparing, numbers.words);
+  element("rate-row").hidden = !publishes;
+  element("viewers-row").hidden = !publishes && !part("statistics", HTMLDetailsElement).open;
+  element("stop").hidden = !publishes;
+  element("cushion-choice").hidden = own || trouble !== null || !("jitterBufferTarget" in (globalThis.RTCRtpReceiver?.prototype ?? {}));
   element("hint").hidden = role !== "publisher";
   keepFocus(focused);
-}
-
-/** @param {Notice | null} words */
-function showNotice(words) {
-  element("overlay").hidden = words === null;
-  if (words) {
-    element("notice").dataset.tone = words.tone;
-    let more = words.text;
-    if (session?.state === "server-gone") more += ` (${Math.floor((performance.now() - stateAt) / 1000)} s)`;
-    write("notice-title", words.title);
-    write("notice-text", more);
-  }
-  for (const id of BUTTONS) element(id).hidden = !words?.buttons?.includes(id);
-  write("publish", resumes ? "Go on publishing" : "Publish your camera");
-  element("token-form").hidden = !words?.token;
-  if (!words?.token) return;
-  const { label, button } = fieldWords(words.token);
-  write("token-label", label);
-  write("token-send", button);
-  // For browsers that keep passwords: each token is one of its own.
-  part("token-name", HTMLInputElement).value = `${label} for ${channel}`;
-}
-
-/** Notes every frame that is shown. */
-function follow() {
-  if (video.requestVideoFrameCallback) {
-    /** @param {number} at */
-    const shown = (at) => {
-      frameAt = performance.now();
-      seen.frame(at);
-      video.requestVideoFrameCallback(shown);
-    };
-    video.requestVideoFrameCallback(shown);
-    return;
-  }
-  let last = 0;
-  setInterval(() => {
-    const count = video.getVideoPlaybackQuality?.().totalVideoFrames ?? video.currentTime;
-    if (count !== last) frameAt = performance.now();
-    last = count;
-  }, 200);
 }
 
 /** @param {MediaProvider | null} stream */
@@ -200,11 +156,14 @@ function use(next) {
   next.addEventListener("state", mine(({ state, reason }) => {
     stateAt = performance.now();
     if (state === "server-gone") counting = true;
-    if (role === "publisher" && state === "connected") remember(true);
+    if (role === "publisher" && state === "connected") {
+      remember(true);
+      desk.connected(next);
+    }
     // Why it failed is told by an event of its own.
     if (state !== "failed") say(`${WORDS[state][1]}${state === "reconnecting" && reason ? ` (${reason})` : ""}.`);
   }));
-  next.addEventListener("track", mine(() => show(next.stream)));
+  next.addEventListener("track", mine(() => preparing || show(next.stream)));
   next.addEventListener("state", mine(({ state, previous }) => {
     // A false alarm has no restart to tell of; where there was one, it is told first.
     if (state === "connected" && previous === "server-gone") setTimeout(() => (counting = false), 2 * SEEN_MS);
@@ -216,7 +175,8 @@ function use(next) {
   }));
   next.addEventListener("replaced", mine(() => {
     say("A new session has taken over.");
-    if (role === "viewer") show(next.stream);
+    if (role === "publisher") desk.connected(next);
+    else if (!preparing) show(next.stream);
   }));
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
   next.addEventListener("unheard", mine(({ unheard }) => say(unheard ? "Media does not get through to the server." : "Media gets through now.")));
@@ -255,6 +215,7 @@ function leave() {
 function startWatching() {
   leave();
   role = "viewer";
+  preparing = false;
   camera?.close();
   camera = null;
   video.srcObject = null;
@@ -271,13 +232,14 @@ function cushion() {
 
 async function startPublishing() {
   const before = session;
+  const goesOn = resumes;
   complain({ tone: "busy", title: "Waiting for your camera", text: "Your browser may ask whether this page may use camera and microphone." }, startPublishing);
   /** @type {Camera | undefined} */
   let opened;
   try {
     opened = await Camera.open(() => {
       if (opened && opened === camera) cameraChanged(opened);
-    });
+    }, desk.remembered);
   } catch (error) {
     const words = cameraTrouble(error);
     complain({ tone: "bad", ...words, buttons: ["again", "back"] }, startPublishing);
@@ -288,7 +250,30 @@ async function startPublishing() {
   if (session !== before) return opened.close();
   camera = opened;
   if (camera.missing) say(`No ${camera.missing} was found: ${camera.missing === "camera" ? "viewers hear you and see no picture" : "viewers see you and hear nothing"}.`);
-  goLive();
+  // Not awaited: a browser lists devices for the window in front only.
+  desk.list();
+  if (goesOn) goLive();
+  else prepare();
+}
+
+/** Shows what the camera gives, to its owner alone. */
+function prepare() {
+  if (!camera) return;
+  trouble = null;
+  preparing = true;
+  video.muted = true;
+  show(camera.stream);
+}
+
+/** Back to what others publish. */
+function cancel() {
+  if (!session || session.state === "failed") return startWatching();
+  preparing = false;
+  camera?.close();
+  camera = null;
+  frameAt = -Infinity;
+  seen = new Seen();
+  show(session?.stream ?? null);
 }
 
 /** Publishes what the camera gives. */
@@ -296,6 +281,7 @@ function goLive() {
   if (!camera) return;
   leave();
   role = "publisher";
+  preparing = false;
   video.muted = true;
   show(camera.stream);
   use(publish(`whip/${encodeURIComponent(channel)}`, camera.stream, { token: tokens.for("publish") }));
@@ -308,8 +294,10 @@ function stopPublishing() {
 
 /** @param {Camera} of */
 function cameraChanged(of) {
-  say(`${of.notice?.title ?? "Camera and microphone are as they should be"}.`);
-  render();
+  const words = of.notice?.title ?? of.status[1].replace(/^Connected, y/, "Y");
+  if (!preparing || of.notice) say(`${words}.`);
+  desk.list();
+  if (of === camera) show(of.stream);
 }
 
 /** Says what is wrong. @param {Notice} words @param {() => void} again what "Try again" does */
@@ -336,17 +324,32 @@ function tokenCame(use) {
   else startWatching();
 }
 
-element("channel").textContent = channel;
+/** The session that publishes. */
+function publishing() {
+  return role === "publisher" ? session : null;
+}
+
+const desk = new Desk({ camera: () => camera, publishing, render });
 // Without a token: links end up in histories.
+const controls = new Controls(video, location.href, render);
+const numbers = new Numbers(
+  channel,
+  () => ({ session, publishes: role === "publisher", token: tokens.for("watch") }),
+  (fault) => {
+    if (fault) say(FAULTS[fault]);
+    render();
+  },
+);
 part("self", HTMLAnchorElement).href = location.href;
+element("channel").textContent = channel;
 document.title = `rekindle: ${channel}`;
 element("publish").addEventListener("click", startPublishing);
 element("again").addEventListener("click", async () => {
   if (trouble) return retry();
-  await camera?.regain(session?.pc ?? null);
-  if (camera) show(camera.stream);
+  await camera?.regain(publishing());
 });
 element("back").addEventListener("click", () => {
+  if (preparing) return cancel();
   remember(false);
   trouble = null;
   // Where only the camera failed, this page watches all the while.
@@ -355,10 +358,8 @@ element("back").addEventListener("click", () => {
 });
 element("stop").addEventListener("click", stopPublishing);
 element("play").addEventListener("click", () => show(video.srcObject));
-element("unmute").addEventListener("click", () => {
-  video.muted = !video.muted;
-  render();
-});
+element("go").addEventListener("click", goLive);
+element("cancel").addEventListener("click", cancel);
 element("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const use = trouble?.token;
@@ -379,7 +380,10 @@ setInterval(() => {
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
-follow();
+followFrames(video, (at) => {
+  frameAt = performance.now();
+  if (at !== null) seen.frame(at);
+});
 setInterval(() => timer ?? render(), 250);
 startWatching();
 // One click, and not by itself: a page that a browser opens again on another day must show nobody's room unasked.

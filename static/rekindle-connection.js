@@ -35,7 +35,7 @@ function task() {
 }
 
 export class Connection {
-  pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  pc;
   stream = new MediaStream();
   /** An edit is being applied. */
   renewing = false;
@@ -98,8 +98,14 @@ export class Connection {
   /** @type {string | null} */
   #told = null;
 
-  /** @param {MediaStream | null} source @param {() => void} changed called when a state changed */
-  constructor(source, changed) {
+  /**
+   * @param {MediaStream | null} source
+   * @param {() => void} changed called when a state changed
+   * @param {RTCConfiguration} [rtc] what the page wishes
+   */
+  constructor(source, changed, rtc) {
+    // Without one transport for all there is no owner to move.
+    this.pc = new RTCPeerConnection({ ...rtc, bundlePolicy: "max-bundle" });
     this.#changed = changed;
     const park = () => {
       if (way === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
@@ -159,6 +165,12 @@ export class Connection {
   /** Whether there is a track that media should be sent of. */
   get sends() {
     return this.pc.getSenders().some(({ track }) => track?.readyState === "live");
+  }
+
+  /** Sends this track in place of the one of its kind. @param {MediaStreamTrack} track */
+  async exchange(track) {
+    const media = this.#media.find(({ receiver }) => receiver.track.kind === track.kind);
+    if (!this.ended) await media?.sender.replaceTrack(track);
   }
 
   /** Another publisher sends other streams. @param {import("./rekindle-signalling.js").Stream[]} streams */

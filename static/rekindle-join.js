@@ -44,7 +44,12 @@ export async function join(signalling, offer, { isViewer, again, isDone, waits, 
   let lostAt = again ? now() : null;
   while (!isDone()) {
     const response = await signalling.post(offer);
-    if (isDone()) return null;
+    if (isDone()) {
+      // The page has left meanwhile, and the server must not keep a place for it.
+      const late = response?.status === 201 ? await signalling.joined(response).catch(() => null) : null;
+      if (late) await signalling.leave(late.location);
+      return null;
+    }
     tries += 1;
     if (!response) {
       lostAt = now();

@@ -57,6 +57,8 @@ export class Keeper {
   #refused = false;
   /** The server says that the publisher's media arrives. @type {boolean | null} */
   #arrives = null;
+  /** Video came while all was well: it has to come again. */
+  #pictured = true;
   /** ICE is down, and the event stream was asked whether the server is. */
   #iceDoubted = false;
   /** When to look again. @type {ReturnType<typeof setTimeout> | undefined} */
@@ -261,7 +263,7 @@ export class Keeper {
     const connection = this.#connection;
     const wanted = () => this.#outage === outage && outage.upAt !== null && !connection.ended;
     if (this.#isViewer && this.#owner.live() !== false) {
-      const flow = await flows(connection.pc, wanted, () => outage.live === true);
+      const flow = await flows(connection.pc, wanted, () => outage.live === true, this.#pictured);
       if (wanted() && !flow && outage.live === true) return connection.end("no-media");
     }
     if (!wanted()) return;
@@ -304,6 +306,9 @@ export class Keeper {
         isOver: () => connection.ended,
         isExcused: () => this.#outage !== null || globalThis.document?.hidden === true,
         stands: () => connection.end("no-picture"),
+        comes: (video) => {
+          if (!this.#outage) this.#pictured = video;
+        },
       });
     }
     this.#owner.serves(connection);

@@ -59,6 +59,7 @@ export class Session extends EventTarget {
   #role;
   #source;
   #signalling;
+  #rtc;
   #cushion;
   /** The connection in use, and the one that it is about to replace. @type {Connection | null} */
   #connection = null;
@@ -77,12 +78,13 @@ export class Session extends EventTarget {
     this.#role = role;
     this.#source = source;
     this.#signalling = new Signalling(new URL(url, globalThis.document?.baseURI), options, this.#abort.signal);
+    this.#rtc = { ...options.rtc, iceServers: options.iceServers ?? [] };
     this.stream = source;
     this.#cushion = new Cushion(role === "viewer" ? checked(options.cushion) : 0);
     if (options.signal?.aborted) queueMicrotask(() => this.close());
     options.signal?.addEventListener("abort", () => this.close(), { signal: this.#abort.signal });
     const listen = { signal: this.#abort.signal };
-    if (options.leaveOnPagehide !== false) globalThis.addEventListener("pagehide", () => this.close(), listen);
+    if (options.leaveOnPagehide !== false) globalThis.addEventListener("pagehide", () => this.#close("pagehide"), listen);
     for (const event of ["online", "pageshow"]) globalThis.addEventListener(event, () => this.#nudge(), listen);
     globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), listen);
     sessions += 1;
@@ -91,9 +93,27 @@ export class Session extends EventTarget {
 
   /** Leaves: tells the server, closes the connection. */
   close() {
+    this.#close();
+  }
+
+  /** @param {string} [reason] */
+  #close(reason) {
     if (this.state === "closed") return;
     this.#teardown();
-    this.#set("closed");
+    this.#set("closed", { reason });
+  }
+
+  /**
+   * Sends this track in place of the one of its kind, now and on later connections (publishers). Viewers keep theirs.
+   *
+   * @param {MediaStreamTrack} track
+   */
+  async replaceTrack(track) {
+    const source = this.#source;
+    if (!source) throw new TypeError("replaceTrack: a viewer sends nothing");
+    for (const old of source.getTracks()) if (old.kind === track.kind) source.removeTrack(old);
+    source.addTrack(track);
+    await Promise.all([this.#connection, this.#old].map((each) => each?.exchange(track)));
   }
 
   #teardown() {
@@ -144,7 +164,7 @@ export class Session extends EventTarget {
   async #join() {
     /** @type {Keeper | null} */
     let keeper = null;
-    const connection = new Connection(this.#source, () => keeper?.assess());
+    const connection = new Connection(this.#source, () => keeper?.assess(), this.#rtc);
     this.#connection = connection;
     this.#keeper = null;
     this.pc ??= connection.pc;

@@ -57,6 +57,10 @@ const ATTEMPT_MS = [1000, 4000];
 /** An attempt that fails sooner than this was refused: the machine is there, and nobody listens. */
 const REFUSED_MS = 500;
 const JOIN_MS = 10_000;
+/** Whoever joins where this page is just leaving waits until that is done, but no longer than this, in ms. */
+const LEAVE_MS = 1000;
+/** Sessions that this page is leaving, by endpoint: the next one there must not find its own predecessor in its way. @type {Map<string, Promise<unknown>>} */
+const leaving = new Map();
 
 /** Splits a stream of server-sent events into `{ event, data }`, and `session` where a line names it; data is JSON. */
 export class EventParser {
@@ -158,10 +162,13 @@ export class Signalling {
   /** Sends an offer. Resolves with the response, or null if none came in time. @param {string} offer */
   async post(offer) {
     const init = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer };
+    await Promise.race([leaving.get(this.#url.href), new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);
+    if (this.#signal.aborted) return null;
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(), JOIN_MS);
     try {
-      return await this.#fetch(this.#url, this.#init(init, AbortSignal.any([controller.signal, this.#signal])));
+      // Not ended with the session: what the server has taken by then has to be left again.
+      return await this.#fetch(this.#url, this.#init(init, controller.signal));
     } catch {
       return null;
     } finally {
@@ -197,12 +204,13 @@ export class Signalling {
 
   /** Ends a session. @param {URL} location */
   async leave(location) {
-    try {
-      // keepalive: it must get out although the page may be going.
-      await this.#fetch(location, this.#init({ method: "DELETE", keepalive: true }));
-    } catch {
-      // The server forgets a silent peer by itself.
-    }
+    const { href } = this.#url;
+    // keepalive: it must get out although the page may be going. If it does not, the server forgets a silent peer by itself.
+    const request = async () => this.#fetch(location, this.#init({ method: "DELETE", keepalive: true }));
+    const left = request().catch(() => {});
+    leaving.set(href, left);
+    await left;
+    if (leaving.get(href) === left) leaving.delete(href);
   }
 
   /** Requests go out by a function of the page's. */

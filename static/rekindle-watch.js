@@ -21,14 +21,15 @@ export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  * @param {RTCPeerConnection} pc
  * @param {() => boolean} isWanted whether anybody waits still
  * @param {() => boolean} should
+ * @param {boolean} [pictured] whether there was a picture before: a publisher without a camera sends sound alone
  */
-export async function flows(pc, isWanted, should) {
+export async function flows(pc, isWanted, should, pictured = true) {
   const before = await received(pc).catch(() => null);
   const start = now();
   while (before && isWanted() && now() < start + (should() ? FLOW_MS.sure : FLOW_MS.unsure)) {
     const after = await received(pc).catch(() => before);
     // Fewer than before are those of another publisher's streams.
-    const [was, is] = before.frames > 0 ? [before.frames, after.frames] : [before.packets, after.packets];
+    const [was, is] = pictured && before.frames > 0 ? [before.frames, after.frames] : [before.packets, after.packets];
     if (is > 0 && is !== was) return true;
     // Not more often: statistics cost as much as a frame, at the moment when there is most to do.
     await pause(30);
@@ -40,14 +41,16 @@ export async function flows(pc, isWanted, should) {
  * Watches a viewer that may receive packets and decode nothing: its requests for key frames are not heard.
  *
  * @param {RTCPeerConnection} pc
- * @param {{ isOver: () => boolean, isExcused: () => boolean, stands: () => void }} how `isExcused`: nobody looks, or it must stand still
+ * @param {{ isOver: () => boolean, isExcused: () => boolean, stands: () => void, comes: (video: boolean) => void }} how `isExcused`: nobody looks,
+ *   or it must stand still; `comes`: whether video has come since the last look
  */
-export async function watchPicture(pc, { isOver, isExcused, stands }) {
+export async function watchPicture(pc, { isOver, isExcused, stands, comes }) {
   let before = null;
   let stillSince = now();
   while (!isOver()) {
     await pause(STILL_MS / 4);
     const after = await received(pc).catch(() => null);
+    if (before && after) comes(after.videoPackets > before.videoPackets);
     const stuck = before && after && after.frames === before.frames && after.videoPackets > before.videoPackets;
     if (!stuck || isExcused()) stillSince = now();
     if (now() - stillSince > STILL_MS) stands();

@@ -14,8 +14,15 @@ export interface Options {
    * much more delay: 0 is for conversations.
    */
   cushion?: "auto" | number;
-  /** Tell the server when the page goes away (default true). */
+  /**
+   * Leave when the page goes away (default true): the session is then "closed" with the reason "pagehide". A page that comes back from the
+   * browser's cache (`pageshow` with `persisted`) makes a new one; `<rekindle-player>` does so by itself.
+   */
   leaveOnPagehide?: boolean;
+  /** STUN and TURN servers, for networks that let nothing through to the server's media port. The server itself needs none. */
+  iceServers?: RTCIceServer[];
+  /** What else the constructor of RTCPeerConnection takes. `bundlePolicy` stays "max-bundle": renewing keys needs one transport. */
+  rtc?: Omit<RTCConfiguration, "bundlePolicy" | "iceServers">;
 }
 
 export type State =
@@ -34,6 +41,7 @@ export type State =
   | "closed";
 
 export interface SessionEvents {
+  /** What {@link Session.state} is now. `reason` says why, where more than one thing leads to it. */
   state: CustomEvent<{ state: State; previous: State; reason?: string; took_ms?: number }>;
   /** The server has come back as another process, and media flows again on the same connection. */
   restart: CustomEvent<{ boot: number; took_ms: number; renewed: boolean }>;
@@ -45,7 +53,12 @@ export interface SessionEvents {
   replaced: CustomEvent<{ pc: RTCPeerConnection; stream: MediaStream; reason: string | null }>;
   /** The server has been asked for media and has heard nothing of this browser over UDP for 8 s, or now has. */
   unheard: CustomEvent<{ unheard: boolean }>;
-  /** The session cannot go on; its state is "failed". `status` is the HTTP status, where the server said no. */
+  /**
+   * The session cannot go on; its state is "failed". `status` is the HTTP status, where the server said no.
+   * - `channel-taken`: somebody else publishes on the channel, or has taken it over
+   * - `refused`: the server said no; with 401 it wants a token, or another one
+   * - `join`: the browser could not make a connection, or something on the way took a header of the answer away
+   */
   error: CustomEvent<{ reason: "channel-taken" | "refused" | "join"; message: string; status?: number }>;
 }
 
@@ -69,6 +82,12 @@ export class Session extends EventTarget {
   /** Viewers: see {@link Options.cushion}. Read, it is the present length in ms; null where the browser has its own way. */
   get cushion(): number | null;
   set cushion(wanted: "auto" | number);
+  /**
+   * Publishers: sends this track in place of the one of its kind, now and on later connections, and puts it into {@link stream}. Viewers keep
+   * their connection. The track that was sent goes on; stop it where it is not needed.
+   * @throws TypeError for a viewer
+   */
+  replaceTrack(track: MediaStreamTrack): Promise<void>;
   /** Leaves: tells the server, closes the connection. */
   close(): void;
   addEventListener<K extends keyof SessionEvents>(
@@ -88,10 +107,10 @@ export class Session extends EventTarget {
 /**
  * Publishes a stream.
  * @param url the WHIP endpoint, for example `/whip/main`
- * @param stream at most one audio and one video track of it are sent
+ * @param source a stream, or tracks of one's own; at most one audio and one video track of it are sent
  * @throws TypeError for an option that there is not
  */
-export function publish(url: string | URL, stream: MediaStream, options?: Options): Session;
+export function publish(url: string | URL, source: MediaStream | MediaStreamTrack[], options?: Options): Session;
 
 /**
  * Watches a channel.

@@ -17,19 +17,19 @@
 
 import { Session } from "./rekindle-session.js";
 
-const OPTIONS = ["token", "fetch", "signal", "cushion", "leaveOnPagehide"];
+const OPTIONS = ["token", "fetch", "signal", "cushion", "leaveOnPagehide", "iceServers", "rtc"];
 /** What other modules have, and why it is not here. @type {Record<string, string>} */
 const ELSEWHERE = {
-  iceServers: "the server is ICE-lite and names its own addresses, so there is nothing to configure",
-  pc: "the module makes its connections itself, since it makes others where one cannot be kept; session.pc is the one in use",
+  pc: "the module makes its connections itself, since it makes others where one cannot be kept; session.pc is the one in use. What its constructor takes goes into rtc",
 };
 
 export { Session };
 
 /** @type {typeof import("./rekindle.js").publish} */
-export function publish(url, stream, options) {
+export function publish(url, source, options) {
   check(options);
-  if (!(stream instanceof MediaStream)) throw new TypeError("publish: the second argument is a MediaStream, as getUserMedia gives it");
+  const stream = Array.isArray(source) ? new MediaStream(source) : source;
+  if (!(stream instanceof MediaStream)) throw new TypeError("publish: the second argument is a MediaStream, as getUserMedia gives it, or a list of tracks");
   return new Session("publisher", url, stream, options);
 }
 

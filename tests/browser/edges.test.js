@@ -83,8 +83,7 @@ test("killed while viewers and a publisher join", { timeout: 120_000 }, async ()
         const url = `${server.url}/?channel=join-${name}-${round}`;
         const publisher = await Tab.open(browser, url);
         publisher.role = "publisher";
-        await until(() => publisher.run(() => !document.querySelector("#publish").hidden), "the publish button is there");
-        await publisher.web.click("#publish");
+        await publisher.goLive();
         await until(() => publisher.run(() => window.seen.posts() > 1), "the publisher joins");
         await sleep(next() * 60);
         await server.kill();
@@ -153,8 +152,7 @@ test("a publisher leaves and comes back, and another one follows, also across a 
     // Comes back in the same tab.
     await broadcast.publisher.web.click("#stop");
     for (const tab of viewers) await tab.words("Connected, the publisher has left");
-    await until(() => broadcast.publisher.run(() => !document.querySelector("#publish").hidden), "the publish button is back");
-    await broadcast.publisher.web.click("#publish");
+    await broadcast.publisher.goLive();
     await broadcast.publisher.words("Connected, you are live");
     await watching("the publisher is back");
     // Another browser follows.
@@ -172,6 +170,7 @@ test("a publisher leaves and comes back, and another one follows, also across a 
     // The place is kept for a while for the one who was there before the restart.
     await sleep(16_000);
     await broadcast.publisher.run(() => document.querySelector("#publish").click());
+    await broadcast.publisher.click("go");
     await broadcast.publisher.words("Connected, you are live", 20_000);
     await watching("Chromium follows across the restart");
     assert.deepEqual(await identity(), before);

@@ -56,3 +56,44 @@ test("nobody waits any longer than the page wants it", async () => {
 test("a no is told with its status, and ends it", async () => {
   await assert.rejects(joins([new Response("", { status: 401 }), created()]), (error) => error.reason === "refused" && error.status === 401 && /401/.test(error.message));
 });
+
+test("who leaves while it joins leaves the session that the server made meanwhile", async () => {
+  const requests = [];
+  let over = false;
+  const fetch = async (url, { method }) => {
+    requests.push(`${method} ${new URL(url).pathname}`);
+    over = true;
+    return method === "POST" ? created() : new Response(null);
+  };
+  const signalling = new Signalling(ENDPOINT, { fetch }, new AbortController().signal);
+  const circumstances = { isViewer: false, again: false, isDone: () => over, waits: () => {}, pause: async () => {} };
+  assert.equal(await join(signalling, "offer", circumstances), null);
+  assert.deepEqual(requests, ["POST /whip/main", "DELETE /whip/main/abc"]);
+});
+
+test("who joins where this page is just leaving waits for that, but not for a server that does not answer", async () => {
+  const requests = [];
+  let left = () => {};
+  const fetch = (url, { method }) => {
+    requests.push(method);
+    return method === "DELETE" ? new Promise((resolve) => (left = resolve)) : Promise.resolve(created());
+  };
+  const make = (signal = new AbortController().signal) => new Signalling(ENDPOINT, { fetch }, signal);
+  const leaves = make().leave(new URL("/whip/main/abc", ENDPOINT));
+  const posted = make().post("offer");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual(requests, ["DELETE"]);
+  left(new Response(null));
+  assert.equal((await posted).status, 201);
+  await leaves;
+
+  make().leave(new URL("/whip/main/def", ENDPOINT));
+  assert.equal((await make().post("offer")).status, 201);
+  // One that is given up meanwhile, as React's first mount, sends nothing.
+  const abort = new AbortController();
+  const given = make(abort.signal).post("offer");
+  abort.abort();
+  assert.equal(await given, null);
+  assert.deepEqual(requests, ["DELETE", "POST", "DELETE", "POST"]);
+  left(new Response(null));
+});

@@ -237,8 +237,8 @@ test("what cannot work is refused with what to do", () => {
   globalThis.RTCPeerConnection = class {};
   globalThis.MediaStream = class {};
   try {
-    assert.throws(() => watch("/whep/main", { iceServers: [] }), /"iceServers".*ICE-lite/);
-    assert.throws(() => watch("/whep/main", { tokn: "x" }), /"tokn".*token, fetch, signal, cushion, leaveOnPagehide/);
+    assert.throws(() => watch("/whep/main", { pc: {} }), /"pc".*makes its connections itself/);
+    assert.throws(() => watch("/whep/main", { tokn: "x" }), /"tokn".*token, fetch, signal, cushion, leaveOnPagehide, iceServers, rtc/);
     assert.throws(() => publish("/whip/main", {}), /MediaStream/);
   } finally {
     delete globalThis.RTCPeerConnection;

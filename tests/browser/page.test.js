@@ -106,6 +106,9 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       await focus(tab, "publish");
 
       await press(tab, "Enter");
+      await tab.words("Not live yet");
+      await focus(tab, "go");
+      await press(tab, "Enter");
       now = await says(tab, /^A publish token is needed$/);
       assert.equal(now.field, "Publish token");
       assert.deepEqual(now.buttons, ["Publish", "Watch instead"]);
@@ -121,8 +124,7 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       await until(async () => (await both.stats()).decoded > 10, () => both.describe("a picture"), 15_000);
       await tab.close();
       await both.words("Connected, the publisher has left");
-      await button(both, "publish");
-      await both.web.click("#publish");
+      await both.goLive();
       await both.words("Connected, you are live");
 
       // One for both: as the watch token it is right.
@@ -176,6 +178,7 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       await says(tab, /cannot be used/);
       await tab.run(() => window.mended());
       await tab.web.click("#again");
+      await tab.click("go");
       await tab.words("Connected, you are live");
     } finally {
       await close();
@@ -202,18 +205,19 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       const tab = await page("", "publisher");
       const viewer = await page();
       await failing(tab, "NotFoundError", "audio");
-      await button(tab, "publish");
-      await tab.web.click("#publish");
+      await tab.goLive();
       await tab.words("Connected, you are live without sound");
       assert.match(await log(tab), /No microphone was found: viewers see you and hear nothing/);
       await until(async () => (await viewer.stats()).decoded > 10, () => viewer.describe("a picture"), 15_000);
       assert.equal((await viewer.stats()).audio, 0);
 
       await tab.web.click("#stop");
-      await button(tab, "publish");
       await tab.run(() => window.mended());
       await failing(tab, "NotFoundError", "video");
-      await tab.web.click("#publish");
+      await tab.click("publish");
+      // Sound alone is said before anybody hears it, and may be what is wanted.
+      assert.deepEqual((await says(tab, /^You publish sound alone$/)).buttons, ["Try again", "Watch instead"]);
+      await tab.click("go");
       await tab.words("Connected, you are live with sound alone");
       assert.match((await says(tab, /^You publish sound alone$/)).text, /Viewers hear you and see no picture/);
       await says(viewer, /^Sound without a picture$/, 20_000);
@@ -302,7 +306,7 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       assert.equal(await publisher.fact("publish"), "Publish your camera");
 
       // Who stopped does not want to go on.
-      await publisher.web.click("#publish");
+      await publisher.goLive();
       await publisher.words("Connected, you are live");
       await publisher.web.click("#stop");
       await button(publisher, "publish");
@@ -360,8 +364,7 @@ test("a publisher whose media does not get through is told so, and when it does"
   const { server, page, close } = await open("chromium", { args: ["--advertise", "192.0.2.1"] });
   try {
     const tab = await page("", "publisher");
-    await button(tab, "publish");
-    await tab.web.click("#publish");
+    await tab.goLive();
     const { text } = await says(tab, /^Media does not get through$/, 20_000);
     assert.match(text, /--advertise/);
     await tab.words("Media does not get through");

@@ -14,7 +14,7 @@ const CHROMIUM_FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--use-fake-ui-for-media-stream",
-  "--use-fake-device-for-media-stream=fps=30",
+  "--use-fake-device-for-media-stream=fps=30,device-count=3",
   "--autoplay-policy=no-user-gesture-required",
 ];
 
@@ -42,24 +42,24 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean, trusted?: string }} [options] `throttled`: pages are tabs of one window, and those in the background are
- *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https.
+ * @param {{ throttled?: boolean, trusted?: string, dark?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
+ *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https. `dark`: they are dark.
  */
-export function launch(name, { throttled = false, trusted } = {}) {
-  if (name === "firefox") return launchFirefox(throttled, trusted);
-  return throttled ? launchChromiumWithTabs() : launchChromium(trusted);
+export function launch(name, { throttled = false, trusted, dark = false } = {}) {
+  if (name === "firefox") return launchFirefox(throttled, trusted, dark);
+  return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark);
 }
 
-async function launchChromium(trusted) {
+async function launchChromium(trusted, dark) {
   const args = [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND, ...(trusted ? [`--unsafely-treat-insecure-origin-as-secure=${trusted}`] : [])];
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
-  const context = await browser.newContext();
+  const context = await browser.newContext({ colorScheme: dark ? "dark" : "light" });
   return {
     name: "chromium",
     newPage: async (init) => {
       const page = await context.newPage();
       if (init) await page.addInitScript(init);
-      return wrap(page, (scheme) => page.emulateMedia({ colorScheme: scheme }));
+      return wrap(page);
     },
     close: () => browser.close(),
   };
@@ -79,12 +79,14 @@ async function launchChromiumWithTabs() {
 
 const FIREFOX_TRUSTED = { "media.devices.insecure.enabled": true, "media.getusermedia.insecure.enabled": true };
 
-async function launchFirefox(throttled, trusted) {
+const FIREFOX_DARK = { "layout.css.prefers-color-scheme.content-override": 0 };
+
+async function launchFirefox(throttled, trusted, dark) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
-    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}) },
+    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}), ...(dark ? FIREFOX_DARK : {}) },
   });
   // A window of its own for each page: of the tabs of one window, all but one are in the background.
   const type = throttled ? "tab" : "window";
@@ -94,10 +96,10 @@ async function launchFirefox(throttled, trusted) {
 async function puppeteerPage(browser, type, init) {
   const page = await browser.newPage({ type });
   if (init) await page.evaluateOnNewDocument(init);
-  return wrap(page, (scheme) => page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]));
+  return wrap(page);
 }
 
-function wrap(page, colourScheme) {
+function wrap(page) {
   const problems = [];
   page.on("pageerror", (error) => problems.push(`page error: ${error.message}`));
   page.on("console", (message) => {
@@ -105,7 +107,6 @@ function wrap(page, colourScheme) {
   });
   return {
     problems,
-    colourScheme,
     goto: (url) => page.goto(url),
     evaluate: (fn, argument) => page.evaluate(fn, argument),
     click: (selector) => page.click(selector),

@@ -53,7 +53,7 @@ export class Tab {
   }
 
   /**
-   * Opens the page, prepares it where that is wanted, and clicks on "Publish your camera".
+   * Opens the page, prepares it where that is wanted, and goes live.
    *
    * @param {Tab["browser"]} browser
    * @param {string} url
@@ -63,8 +63,7 @@ export class Tab {
     const tab = await Tab.open(browser, url);
     tab.role = "publisher";
     await prepare(tab);
-    await until(() => tab.run(() => !document.getElementById("publish").hidden), () => tab.describe("the publish button is there"));
-    await tab.web.click("#publish");
+    await tab.goLive();
     await tab.words("Connected");
     await until(async () => (await tab.stats()).encoded > 10, "frames are encoded");
     return tab;
@@ -79,6 +78,18 @@ export class Tab {
 
   get name() {
     return `${this.role} in ${this.browser.name}`;
+  }
+
+  /** Waits for a button of the page and clicks it. */
+  async click(id) {
+    await until(() => this.run((name) => document.getElementById(name).closest("[hidden]") === null, id), () => this.describe(`the button ${id}`));
+    await this.web.click(`#${id}`);
+  }
+
+  /** "Publish your camera", and after a look at the preview "Go live". */
+  async goLive() {
+    await this.click("publish");
+    await this.click("go");
   }
 
   run(fn, argument) {

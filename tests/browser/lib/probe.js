@@ -51,7 +51,10 @@ export function probe() {
   const media = navigator.mediaDevices;
   if (media) {
     const get = media.getUserMedia.bind(media);
-    media.getUserMedia = (wanted) => get({ ...wanted, video: wanted.video && { width: 320, height: 240, frameRate: 30 } });
+    media.getUserMedia = ({ audio, video }) => {
+      const { deviceId } = typeof video === "object" ? video : {};
+      return get({ audio, video: video && { deviceId, width: 320, height: 240, frameRate: 30 } });
+    };
   }
 
   const fetch = window.fetch;

@@ -1,5 +1,6 @@
 // rekindle.d.ts says what the module is. Nothing of this runs: a difference is an error of the compiler.
 import * as declared from "../../../static/rekindle.js";
+import { RekindlePlayer } from "../../../static/rekindle-player.js";
 import { Session } from "../../../static/rekindle-session.js";
 
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
@@ -19,6 +20,7 @@ export const session: { [Name in Exclude<keyof declared.Session, keyof EventTarg
   live: true,
   unheard: true,
   cushion: true,
+  replaceTrack: true,
   close: true,
 };
 export const asDeclared = (made: Session): declared.Session => made;
@@ -38,11 +40,17 @@ export function page(stream: MediaStream): void {
   const target: EventTarget = watching;
   target.dispatchEvent(new Event("state"));
   declared.publish(new URL("https://example.org/whip/main"), stream).close();
+  const publishing = declared.publish("/whip/main", stream.getVideoTracks(), { iceServers: [{ urls: "stun:example.org" }], rtc: { iceTransportPolicy: "relay" } });
+  publishing.replaceTrack(stream.getTracks()[0]!).then(() => {});
+  const player: RekindlePlayer = document.createElement("rekindle-player");
+  player.addEventListener("error", ({ detail }) => detail.reason === "refused" && (player.token = "t"));
 
   // @ts-expect-error: a restart says no such thing
   watching.addEventListener("restart", ({ detail }) => detail.nothing);
   // @ts-expect-error: there is no such option
-  declared.watch("/whep/main", { iceServers: [] });
+  declared.watch("/whep/main", { iceservers: [] });
+  // @ts-expect-error: renewing keys needs one transport
+  declared.watch("/whep/main", { rtc: { bundlePolicy: "balanced" } });
   // @ts-expect-error: only the module changes it
   watching.state = "closed";
   // @ts-expect-error: only the module makes one

@@ -1,0 +1,50 @@
+// The package for npm, as it is built: `npm run package`. No browser, no server.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+const PACKAGE = new URL("../../packaging/npm/", import.meta.url);
+const DIST = new URL("dist/", PACKAGE);
+const EXAMPLES = new URL("../../examples/", import.meta.url);
+/** With gzip. The aim was 8000; what would have to go for that, the package's README says. */
+const MOST_BYTES = 12_500;
+
+test("Node may import it, and is told what it lacks only when something is asked of it", async () => {
+  for (const base of [DIST, new URL("../../static/", import.meta.url)]) {
+    const module = await import(new URL("rekindle.js", base).href);
+    assert.deepEqual(Object.keys(module).toSorted(), ["Session", "publish", "watch"]);
+    assert.throws(() => module.watch("https://example.org/whep/main"), /needs a browser/);
+    const player = await import(new URL("rekindle-player.js", base).href);
+    assert.deepEqual(Object.keys(player), ["RekindlePlayer"]);
+  }
+});
+
+test("it is one file with all of the module, no larger than it says, and the element is beside it", () => {
+  const module = fs.readFileSync(new URL("rekindle.js", DIST));
+  assert.ok(!/\bimport\b[^(;]*["']\.\//.test(module.toString()), "it imports nothing");
+  const { length } = gzipSync(module, { level: 9 });
+  assert.ok(length <= MOST_BYTES, `${length} bytes with gzip`);
+  assert.match(fs.readFileSync(new URL("rekindle-player.js", DIST), "utf8"), /from"\.\/rekindle\.js"/, "a page with both has one of the module");
+});
+
+test("what is packed is what is built, with types", () => {
+  const [{ files }] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: fileURLToPath(PACKAGE), encoding: "utf8" }));
+  assert.deepEqual(files.map(({ path }) => path).toSorted(), ["README.md", "dist/rekindle-player.d.ts", "dist/rekindle-player.js", "dist/rekindle.d.ts", "dist/rekindle.js", "package.json"]);
+  const { exports } = JSON.parse(fs.readFileSync(new URL("package.json", PACKAGE), "utf8"));
+  for (const { types, default: file } of Object.values(exports)) for (const each of [types, file]) assert.ok(fs.existsSync(new URL(each, PACKAGE)), each);
+});
+
+test("the package's number is the server's", () => {
+  const cargo = fs.readFileSync(new URL("../../Cargo.toml", import.meta.url), "utf8");
+  const { version } = JSON.parse(fs.readFileSync(new URL("package.json", PACKAGE), "utf8"));
+  assert.equal(version, /^version = "([^"]+)"/m.exec(cargo)?.[1]);
+});
+
+test("no example is longer than 30 lines", () => {
+  const names = fs.readdirSync(EXAMPLES).filter((name) => /\.(html|jsx)$/.test(name));
+  assert.deepEqual(names.toSorted(), ["player.html", "publish.html", "react.jsx"]);
+  for (const name of names) assert.ok(fs.readFileSync(new URL(name, EXAMPLES), "utf8").trimEnd().split("\n").length <= 30, name);
+});
