@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use boring::pkey::PKey;
 use boring::ssl::{
-    SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
+    SslSignatureAlgorithm, SslVerifyMode, SslVersion,
 };
 use boring::x509::X509;
 
@@ -17,6 +17,20 @@ const PROFILES: &str = "SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM:SRTP_AES128_
 /// Longest datagram of a flight, in bytes: what browsers use, and what fits behind the headers of
 /// IPv6 and UDP into every path that media of 1,200 bytes goes along.
 const MTU: u32 = 1200;
+
+/// Signatures of the other side that are accepted, in the order in which they are asked for: what
+/// the library asks for by itself, and P-521.
+const SIGNATURES: [SslSignatureAlgorithm; 9] = [
+    SslSignatureAlgorithm::ECDSA_SECP256R1_SHA256,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA256,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA256,
+    SslSignatureAlgorithm::ECDSA_SECP384R1_SHA384,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA384,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA384,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA512,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA512,
+    SslSignatureAlgorithm::ECDSA_SECP521R1_SHA512,
+];
 
 /// The key exchanges that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +87,7 @@ impl Context {
         builder.set_max_proto_version(Some(SslVersion::DTLS1_3))?;
         builder.set_curves_list(groups.names())?;
         builder.set_tlsext_use_srtp(PROFILES)?;
+        builder.set_verify_algorithm_prefs(&SIGNATURES)?;
         let certificate = X509::from_der(certificate)?;
         let private_key = PKey::private_key_from_pkcs8(private_key)?;
         builder.set_certificate(&certificate)?;

@@ -13,6 +13,8 @@ mod clock;
 mod context;
 #[cfg(feature = "boringssl")]
 mod pipe;
+#[cfg(all(test, feature = "boringssl"))]
+mod tests;
 
 #[cfg(feature = "boringssl")]
 pub use association::{Association, Completed, Group, Side, Srtp, Version};
