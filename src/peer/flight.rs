@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::dtls::has_usable_key;
 use super::records::{Fragment, Record, leaf, records};
 
 /// Longest Certificate message in bytes: certificates of browsers have 300, with RSA and a chain
@@ -216,16 +217,6 @@ impl Flight {
         self.there += data.len();
         (self.there == total).then_some(&self.parts[..])
     }
-}
-
-/// Whether the DTLS library can check a signature made with this certificate's key (DER, RFC 5480
-/// §2.1.1.1): P-256 and P-384.
-fn has_usable_key(certificate: &[u8]) -> bool {
-    const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-    const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
-    [P256, P384]
-        .iter()
-        .any(|curve| certificate.windows(curve.len()).any(|part| part == *curve))
 }
 
 #[cfg(test)]

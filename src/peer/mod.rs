@@ -1,6 +1,7 @@
 //! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
 
 mod active;
+mod agreed;
 mod cookie;
 mod dtls;
 mod failures;
@@ -25,8 +26,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+pub use agreed::{Agreed, Group, Version};
 pub(crate) use cookie::Cookies;
-pub use dtls::{Dtls, DtlsError, Identities};
+pub use dtls::{Dtls, DtlsError, Identities, LIBRARY};
 pub use failures::Failures;
 pub(crate) use flight::Fault;
 pub(crate) use handshakes::{ALERT, Begin, Begun, Done, Handshakes};

@@ -103,6 +103,11 @@ impl SessionKeys {
         Some(keys)
     }
 
+    /// What they are for.
+    pub(super) fn profile(&self) -> Profile {
+        self.profile
+    }
+
     /// (key, salt) of what the peer sends.
     fn remote(&self) -> (&[u8], &[u8]) {
         let (k, s) = (self.profile.key_len(), self.profile.salt_len());

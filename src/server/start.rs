@@ -257,9 +257,11 @@ fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
 fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identities, RunError> {
     let current = Dtls::new(current.certificate_der(), current.private_key_der())?;
     let beside = |one: &Arc<Identity>| {
-        Arc::new(current.beside(one.certificate_der(), one.private_key_der()))
+        current
+            .beside(one.certificate_der(), one.private_key_der())
+            .map(Arc::new)
     };
-    let earlier = earlier.iter().map(beside).collect();
+    let earlier = earlier.iter().map(beside).collect::<Result<_, _>>()?;
     Ok(Identities::new(Arc::new(current), earlier))
 }
 

@@ -149,6 +149,11 @@ impl Association {
         self.next
     }
 
+    /// The part that it has.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
     /// Has the last flight sent again by the next call of [`Association::drive`]: the other side
     /// has shown that it did not get it.
     pub fn repeat(&mut self, now: Instant) {
