@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::ids::{Role, Ufrag};
-use crate::peer::{Cookies, Identities, Peer, PeerEvent, Received, Transmit};
+use crate::peer::{Agreed, Cookies, Identities, Peer, PeerEvent, Received, Transmit};
 
 use super::addresses::Addresses;
 use super::admission::Admission;
@@ -68,8 +68,11 @@ impl Broadcast {
         now: Instant,
     ) -> Self {
         let derivation = KeyDerivation::new(seed);
-        let cookies = Cookies::new(&derivation.key("cookies"), now);
         let identities = identities.into();
+        let mut cookies = Cookies::new(&derivation.key("cookies"), now);
+        if identities.require_post_quantum() {
+            cookies = cookies.withheld();
+        }
         identities.limit_handshakes(config.max_handshakes);
         let mut this = Self {
             config,
@@ -274,9 +277,11 @@ impl Broadcast {
             .and_then(|member| member.peer.poll_event())
         {
             match event {
-                PeerEvent::Connected { renewed, took } => {
-                    self.connected(now, id, renewed, took, out)
-                }
+                PeerEvent::Connected {
+                    renewed,
+                    took,
+                    agreed,
+                } => self.connected(now, id, renewed, (took, agreed), out),
                 PeerEvent::Address(address) => self.members[id].moved = Some(address),
             }
         }
@@ -307,7 +312,7 @@ impl Broadcast {
         now: Instant,
         id: usize,
         renewed: bool,
-        took: Duration,
+        (took, agreed): (Duration, Option<Agreed>),
         out: &mut Vec<Transmit>,
     ) {
         let member = &mut self.members[id];
@@ -317,6 +322,7 @@ impl Broadcast {
             role,
             resumed,
             took,
+            agreed,
         });
         #[cfg(feature = "full-state")]
         self.has_keys(id);

@@ -59,6 +59,7 @@ pub use hub::Broadcast;
 pub use liveness::UNHEARD;
 
 use crate::ids::{IceCredentials, Role, Ufrag};
+use crate::peer::Agreed;
 pub use crate::peer::Failures;
 use crate::sdp::{Negotiated, Stream};
 
@@ -114,6 +115,8 @@ pub enum Departure {
     /// Its DTLS handshake cannot be completed: the log says why (RFC 5763 §6.3 has the session torn
     /// down).
     NoHandshake,
+    /// It has no post-quantum key exchange, and the server requires one.
+    NotPostQuantum,
 }
 
 /// What the layers above should know.
@@ -136,6 +139,8 @@ pub enum Event {
         /// From the ClientHello; zero where keys of an earlier process were taken over (full-state
         /// mode).
         took: Duration,
+        /// How the keys were agreed on; `None` where they were taken over.
+        agreed: Option<Agreed>,
     },
     /// Keys that were in use are not any more: the browser has to run a handshake.
     Disconnected {

@@ -33,13 +33,19 @@ const EXIT_FAILURE: u8 = 1;
 /// A WebRTC broadcast server that can be killed and started again while every browser keeps its
 /// connection and its picture.
 #[derive(Parser)]
-#[command(name = "rekindle", version, args_conflicts_with_subcommands = true)]
+#[command(name = "rekindle", version = VERSION, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     serve: ServeArgs,
 }
+
+/// The program's version, and the library that does its handshakes.
+const VERSION: &str = match cfg!(feature = "boring") {
+    true => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: BoringSSL)"),
+    false => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: dimpl)"),
+};
 
 #[derive(Subcommand)]
 enum Command {

@@ -37,6 +37,9 @@ pub struct Agreed {
 }
 
 impl Version {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Dtls12, Self::Dtls13];
+
     /// Its name, for logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,6 +50,9 @@ impl Version {
 }
 
 impl Group {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::X25519MlKem768, Self::X25519, Self::P256, Self::P384];
+
     /// Its name in IANA's registry of TLS groups.
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,11 +65,14 @@ impl Group {
 }
 
 impl Agreed {
+    /// What stands for a group that the library does not tell.
+    pub const OTHER_GROUP: &str = "elliptic curve";
+
     /// The key exchange's name.
     pub const fn group_name(&self) -> &'static str {
         match self.group {
             Some(group) => group.name(),
-            None => "elliptic curve",
+            None => Self::OTHER_GROUP,
         }
     }
 

@@ -306,6 +306,11 @@ impl Identities {
         self.current.load.most.store(most, Ordering::Relaxed);
     }
 
+    /// Whether peers without a post-quantum key exchange are refused.
+    pub(crate) fn require_post_quantum(&self) -> bool {
+        self.current.requires_post_quantum()
+    }
+
     /// The one with this certificate, by its SHA-256.
     pub(crate) fn get(&self, certificate: &[u8; 32]) -> Option<&Arc<Dtls>> {
         std::iter::once(&self.current)

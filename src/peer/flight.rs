@@ -31,8 +31,8 @@ pub(crate) enum Fault {
     /// Its Certificate message is empty: by RFC 5246 §7.4.6 it has none of the kind that the server
     /// asks for.
     #[error(
-        "it shows no certificate, as clients do whose own has an RSA key; give it one with a P-256 \
-         key"
+        "it shows no certificate, as clients do whose own has a key of a kind that the DTLS library \
+         cannot check (RSA in builds with dimpl); give it one with a P-256 key"
     )]
     NoCertificate,
     /// Another one than its offer names.
@@ -47,10 +47,18 @@ pub(crate) enum Fault {
          a P-256 key"
     )]
     Unsupported,
+    /// Its ClientHello has no post-quantum key exchange, and the server requires one.
+    #[error(
+        "it offers no post-quantum key exchange (X25519MLKEM768 in DTLS 1.3), which this server \
+         requires; let it use a current browser, or start the server without \
+         --require-post-quantum"
+    )]
+    NotPostQuantum,
     /// It has ended the handshake itself, and begins no other one.
     #[error(
-        "it has ended its DTLS handshake with an alert, as browsers do whose certificate has an \
-         RSA key; give it one with a P-256 key"
+        "it has ended its DTLS handshake with an alert, as browsers do whose certificate has a key \
+         of a kind that the DTLS library cannot check (RSA in builds with dimpl); give it one with \
+         a P-256 key"
     )]
     Alert,
     /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate
@@ -85,7 +93,14 @@ pub(super) struct Flight {
 impl Flight {
     /// A new handshake begins: its certificate is awaited anew.
     pub(super) fn begin(&mut self) {
-        *self = Self::default();
+        // A client says a ClientHello that is refused again and again, and each begins anew.
+        let fault = self
+            .fault
+            .filter(|(fault, _)| *fault == Fault::NotPostQuantum);
+        *self = Self {
+            fault,
+            ..Self::default()
+        };
     }
 
     /// Whether the certificate that the offer names has come.
@@ -158,6 +173,11 @@ impl Flight {
         if !self.open {
             self.fault.get_or_insert((Fault::Failed, now));
         }
+    }
+
+    /// A ClientHello was refused for want of a post-quantum key exchange.
+    pub(super) fn is_not_post_quantum(&mut self, now: Instant) {
+        self.fault.get_or_insert((Fault::NotPostQuantum, now));
     }
 
     /// Looks for the certificate.

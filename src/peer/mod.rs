@@ -97,6 +97,8 @@ pub enum PeerEvent {
         renewed: bool,
         /// From the first ClientHello of this handshake.
         took: Duration,
+        /// How they were agreed on; `None` where keys of an earlier process were taken over.
+        agreed: Option<Agreed>,
     },
     /// The address that media goes to changed.
     Address(SocketAddr),
@@ -227,6 +229,7 @@ impl Peer {
             at,
             took,
         } = done;
+        let agreed = completed.agreed;
         let Some(srtp) = Srtp::new(completed.keys) else {
             return;
         };
@@ -236,7 +239,11 @@ impl Peer {
         self.last_heard = Some(at);
         self.nominated.clear();
         self.move_to(from);
-        self.connected = Some(PeerEvent::Connected { renewed, took });
+        self.connected = Some(PeerEvent::Connected {
+            renewed,
+            took,
+            agreed: Some(agreed),
+        });
     }
 
     /// Live media moves to a nominated address only once an authentic packet comes from there: a

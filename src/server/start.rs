@@ -126,7 +126,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     let vault = Arc::new(vault);
     let seed = random()?;
     let process = format!("{:016x}", u64::from_be_bytes(random()?));
-    let identities = identities(&identity, &earlier)?;
+    let identities = identities(&identity, &earlier, config.require_post_quantum)?;
     let max_peers = config.core.max_peers;
     let notifier = Arc::new(std::mem::take(&mut config.notifier));
     let limits = listen::Limits {
@@ -254,8 +254,15 @@ fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
 }
 
 /// The DTLS side of the vault's identities.
-fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identities, RunError> {
-    let current = Dtls::new(current.certificate_der(), current.private_key_der())?;
+fn identities(
+    current: &Identity,
+    earlier: &[Arc<Identity>],
+    require_post_quantum: bool,
+) -> Result<Identities, RunError> {
+    let mut current = Dtls::new(current.certificate_der(), current.private_key_der())?;
+    if require_post_quantum {
+        current = current.requiring_post_quantum()?;
+    }
     let beside = |one: &Arc<Identity>| {
         current
             .beside(one.certificate_der(), one.private_key_der())
