@@ -23,6 +23,9 @@ io="tokio mio axum hyper quinn-udp rustix"
 wall rekindle-ids $io rekindle rekindle-sdp rekindle-client age dimpl
 # shellcheck disable=SC2086
 wall rekindle-sdp $io rekindle rekindle-client age dimpl bincode
+# With BoringSSL in it, which its other features leave out.
+# shellcheck disable=SC2086
+wall rekindle-boring $io rekindle rekindle-sdp rekindle-ids rekindle-client age dimpl
 # The clients of benchmark and tests, which are to find the server's faults, have none of its code but the names of peers and codecs.
 # shellcheck disable=SC2086
 wall rekindle-client $io rekindle age

@@ -379,6 +379,7 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
+    use crate::peer::{Group, Profile, Version};
 
     fn text(frame: &Frame) -> &str {
         std::str::from_utf8(&frame.text).expect("text")
@@ -410,9 +411,25 @@ mod tests {
 
     #[test]
     fn an_event_is_a_name_and_one_line_of_json() {
+        let took = Duration::from_micros(12_345);
         assert_eq!(
-            text(&Frame::connected(true, Duration::from_micros(12_345))),
-            "event: connected\ndata: {\"resumed\":true,\"took_ms\":12}\n\n"
+            text(&Frame::connected(true, took, None)),
+            "event: connected\ndata: {\"keys\":null,\"resumed\":true,\"took_ms\":12}\n\n"
+        );
+        let agreed = Agreed {
+            version: Version::Dtls13,
+            group: Some(Group::X25519MlKem768),
+            profile: Profile::AeadAes256Gcm,
+        };
+        let keys = json!({
+            "dtls": "DTLS 1.3",
+            "group": "X25519MLKEM768",
+            "srtp": "AES-256-GCM",
+            "post_quantum": true,
+        });
+        assert!(
+            text(&Frame::connected(false, took, Some(agreed)))
+                .contains(&format!("\"keys\":{keys}"))
         );
         let [source, draft] = Frame::source(false, &[]);
         assert_eq!(
@@ -431,6 +448,7 @@ mod tests {
             role: Role::Viewer,
             fingerprint: "sha-512 00",
             connected: false,
+            agreed: Some(agreed),
             handshaking: true,
             unheard: false,
             patience: Duration::from_millis(12),
@@ -446,6 +464,7 @@ mod tests {
         assert_eq!(data["process"], "0123456789abcdef");
         assert_eq!(data["mode"], "rehandshake");
         assert_eq!(data["role"], "viewer");
+        assert_eq!(data["keys"], keys);
         assert_eq!(data["source"], true);
         assert_eq!(data["handshaking"], true);
         assert_eq!(data["unheard"], false);

@@ -149,3 +149,6 @@ impl Handshake for Boring {
         self.association.next_timeout()
     }
 }
+
+#[cfg(test)]
+mod tests;
