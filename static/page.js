@@ -113,6 +113,7 @@ function render() {
 
   write("role", role === "publisher" ? "publishing" : "watching");
   write("boot", session?.boot ?? "–");
+  write("keys", session?.keys ? `${session.keys.group}, ${session.keys.srtp}` : "–");
   if (back) write("took", back.took);
   write("restarts", String(session?.restarts ?? 0));
   const replaced = session?.replacements ?? 0;
@@ -219,7 +220,7 @@ function use(next) {
     if (role === "viewer") show(next.stream);
   }));
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
-  next.addEventListener("keys", mine(({ group, srtp }) => say(`Keys: ${group}, ${srtp}.`)));
+  next.addEventListener("keys", mine(() => {}));
   next.addEventListener("unheard", mine(({ unheard }) => say(unheard ? "Media does not get through to the server." : "Media gets through now.")));
   next.addEventListener("error", mine(({ reason, message, status: code }) => {
     if (reason === "channel-taken") {

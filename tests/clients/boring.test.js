@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CLIENTS } from "./lib/clients.js";
-import { publishes, serve, watches } from "./lib/trial.js";
+import { publishes, serve, start, watches, whip } from "./lib/trial.js";
 
 const VP8 = { video: "VP8", audio: "opus" };
 const H264 = { video: "H264", audio: "opus" };
@@ -26,4 +26,19 @@ test("GStreamer's webrtcbin publishes and watches with its own RSA certificate",
 test("FFmpeg with GnuTLS publishes with its own certificate", { timeout: 60_000 }, async () => {
   const { works, fault, story } = await publishes(CLIENTS.pyav, H264);
   assert.ok(works, `${fault}\n${story}`);
+});
+
+test("with --require-post-quantum a client that has none is turned away, and the log says why", { timeout: 60_000 }, async () => {
+  const server = await serve(["--require-post-quantum"]);
+  const publisher = start(CLIENTS.aiortc.publish(whip(server), VP8));
+  try {
+    const told = () => /WARN.*turned away.*offers no post-quantum key exchange/.test(server.log(100));
+    assert.ok(await publisher.until(told, 20_000), `${publisher.story()}\n${server.log(50)}`);
+    const { text } = await server.get("/metrics");
+    assert.match(text, /^rekindle_sessions_ended_total{reason="not-post-quantum"} 1$/m);
+    assert.match(text, /^rekindle_handshakes_total 0$/m);
+  } finally {
+    await publisher.kill();
+    await server.close();
+  }
 });
