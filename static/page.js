@@ -220,6 +220,7 @@ function use(next) {
     if (role === "viewer") show(next.stream);
   }));
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
+  // Shown among the facts.
   next.addEventListener("keys", mine(() => {}));
   next.addEventListener("unheard", mine(({ unheard }) => say(unheard ? "Media does not get through to the server." : "Media gets through now.")));
   next.addEventListener("error", mine(({ reason, message, status: code }) => {

@@ -18,6 +18,7 @@ export const session: { [Name in Exclude<keyof declared.Session, keyof EventTarg
   replacements: true,
   live: true,
   unheard: true,
+  keys: true,
   cushion: true,
   close: true,
 };
