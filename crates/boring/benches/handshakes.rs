@@ -2,7 +2,7 @@
 //! and datagrams of both sides, and how long it takes until the keys are there, by round trip and
 //! loss, on a virtual clock.
 //!
-//!     cargo bench --features boring --bench handshakes
+//!     cargo bench -p rekindle-boring --features boringssl
 //!
 //! The client is BoringSSL's in all cases, as in Chromium, and repeats its flights after 50 ms at
 //! first, as browsers do.
