@@ -47,7 +47,7 @@ cargo_tool() {
 
 # The tests that need a feature or a hook, and the targets that have them.
 others='binary(canary) + binary(~recorder) + binary(~full_state) + test(full_state)'
-with_others=(--package rekindle --package rekindle-core --package rekindle-vault --all-features --lib --test canary --test '*recorder*' --test '*full_state*' --test vault_example)
+with_others=(--package rekindle --package rekindle-core --package rekindle-vault --features full-state --lib --test canary --test '*recorder*' --test '*full_state*' --test vault_example)
 
 say "format"
 cargo fmt --all -- --check
@@ -64,10 +64,19 @@ fi
 say "walls between the crates"
 tests/walls.sh
 
+# BoringSSL is built by cmake, and its declarations are read by libclang.
+features=(--all-features)
+boring=1
+apt cmake cmake g++ && apt clang clang libclang-dev || boring=
+if [ -z "$boring" ]; then
+  features=(--features full-state)
+  skip "what has BoringSSL in it" "it needs cmake and libclang, and this system has no apt-get (or no right to use it)"
+fi
+
 say "lints"
-cargo clippy --workspace --all-targets --quiet --all-features -- -D warnings
+cargo clippy --workspace --all-targets --quiet "${features[@]}" -- -D warnings
 # The hooks of two tests, which no feature switches on.
-cargo clippy --quiet --all-features --lib --test canary --test full_state_kills -- -D warnings --cfg rekindle_canary --cfg rekindle_kill_points
+cargo clippy --quiet "${features[@]}" --lib --test canary --test full_state_kills -- -D warnings --cfg rekindle_canary --cfg rekindle_kill_points
 # What is left out of the default build leaves nothing unused behind.
 cargo clippy --workspace --quiet -- -D warnings
 
@@ -104,6 +113,13 @@ done
 # The longest of these wait for disks and media more than for a processor.
 cargo nextest run "${with_others[@]}" --test-threads "$(($(nproc) + 1))" ${CI:+--profile ci} -E "$others"
 unset RUSTC_WORKSPACE_WRAPPER
+
+if [ -n "$boring" ]; then
+  say "the same handshakes by BoringSSL"
+  # What is not about handshakes is the same in both builds.
+  cargo nextest run -p rekindle -p rekindle-core -p rekindle-boring --features boring --lib --test 'protocol_*' ${CI:+--profile ci} \
+    -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol)'
+fi
 
 browsers=
 if [ -n "$node" ] && apt chromium chromium && apt firefox-esr firefox-esr; then
@@ -157,6 +173,16 @@ if [ -n "$browsers" ]; then
     tests/clients/own-network.sh node --test --test-concurrency=1 tests/clients/quick.test.js tests/clients/told.test.js
   else
     skip "the spoofing test and clients that others wrote" "they need iproute2, and this system has no apt-get (or no right to use it)"
+  fi
+  if [ -n "$boring" ]; then
+    say "BoringSSL with browsers, and with clients whose certificates have RSA keys"
+    cargo build --quiet --features boring
+    export REKINDLE_BIN=$PWD/target/debug/rekindle
+    REKINDLE_KILLS=4 browser_test kills.test.js
+    browser_test post-quantum.test.js
+    tests/clients/install.sh --gstreamer
+    tests/clients/own-network.sh node --test --test-concurrency=1 tests/clients/boring.test.js
+    unset REKINDLE_BIN
   fi
   # Short forms: fewer down times, tabs and kills, and the page in one browser.
   [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=8 REKINDLE_ROUNDS=4 REKINDLE_PAGE=chromium

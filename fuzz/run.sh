@@ -5,6 +5,7 @@
 #
 # Without a sanitizer, which the stable compiler does not have: the program forbids unsafe code, so what fuzzing finds here are panics,
 # broken promises, hangs and memory without bounds. SANITIZER=address adds AddressSanitizer, for the C and the unsafe code below.
+# FEATURES=boring has BoringSSL take the datagrams.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . fuzz/common.sh
@@ -27,13 +28,14 @@ TMPDIR=$(mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 
-cargo fuzz build --sanitizer "$sanitizer" "${targets[@]:0:$((${#targets[@]} == 1))}"
+features=(${FEATURES:+--features "$FEATURES"})
+cargo fuzz build --sanitizer "$sanitizer" ${features[@]+"${features[@]}"} "${targets[@]:0:$((${#targets[@]} == 1))}"
 failed=()
 for target in "${targets[@]}"; do
   # The first folder takes what is new, and starts with what earlier runs have learnt; the second one is committed.
   [ -d "fuzz/corpus/$target" ] || learnt "$target" "fuzz/corpus/$target"
   log=$TMPDIR/log
-  if cargo fuzz run --sanitizer "$sanitizer" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+  if cargo fuzz run --sanitizer "$sanitizer" ${features[@]+"${features[@]}"} "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
     -max_total_time="$seconds" "${limits[@]}" >"$log" 2>&1; then
     tell "$target" "$log" "$seconds"
   else

@@ -104,6 +104,7 @@ function render() {
 
   write("role", role === "publisher" ? "publishing" : "watching");
   write("boot", session?.boot ?? "–");
+  write("keys", session?.keys ? `${session.keys.group}, ${session.keys.srtp}` : "–");
   if (back) write("took", back.took);
   write("restarts", String(session?.restarts ?? 0));
   const replaced = session?.replacements ?? 0;
@@ -179,6 +180,8 @@ function use(next) {
     else if (!preparing) show(next.stream);
   }));
   next.addEventListener("source", mine(({ live }) => say(live ? "The publisher is there." : "The publisher has left.")));
+  // Shown among the facts.
+  next.addEventListener("keys", mine(() => {}));
   next.addEventListener("unheard", mine(({ unheard }) => say(unheard ? "Media does not get through to the server." : "Media gets through now.")));
   next.addEventListener("error", mine(({ reason, message, status: code }) => {
     if (reason === "channel-taken") {

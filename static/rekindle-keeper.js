@@ -34,6 +34,7 @@ const now = () => performance.now();
  * @property {(state: State, more?: { took_ms?: number }) => void} setState
  * @property {(boot: number | null) => void} setBoot
  * @property {(unheard: boolean) => void} setUnheard
+ * @property {(keys: import("./rekindle-signalling.js").Keys) => void} setKeys
  * @property {(connection: Connection) => void} serves it is connected for the first time
  * @property {(connection: Connection) => void} measured
  * @property {(connection: Connection, how: SessionEvents["restart"]["detail"]) => void} restarted
@@ -112,6 +113,7 @@ export class Keeper {
     if (event === "hello") {
       this.#streamOpen = true;
       connection.serverHasKeys = data.connected === true;
+      if (data.keys) this.#owner.setKeys(data.keys);
       this.#mode = data.mode ?? this.#mode;
       const another = (data.process ?? null) !== this.#process;
       // Without a lost stream before it: the server died and came back while the connection was being made.
@@ -135,6 +137,7 @@ export class Keeper {
       if (typeof data.source === "boolean") this.#setLive(data.source);
     } else if (event === "connected") {
       connection.serverHasKeys = true;
+      if (data.keys) this.#owner.setKeys(data.keys);
     } else if (event === "handshake") {
       this.#outage?.saw(now());
     } else if (event === "source") {

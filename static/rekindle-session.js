@@ -26,6 +26,7 @@ let sessions = 0;
  * - `source` `{ live }`: the publisher came or went (viewers)
  * - `replaced` `{ pc, stream, reason }`: a new connection had to be made and has taken over
  * - `unheard` `{ unheard }`: the server has been asked for media and has heard nothing of this browser over UDP for 8 s, or now has
+ * - `keys` `{ dtls, group, srtp, post_quantum }`: how the keys in use were agreed on, when that is told for the first time or anew
  * - `error` `{ reason, message, status? }`: the session cannot go on; its state is `failed`
  */
 export class Session extends EventTarget {
@@ -43,6 +44,8 @@ export class Session extends EventTarget {
   live = null;
   /** Nothing of this browser's gets through to the server's media port, as far as is known. */
   unheard = false;
+  /** How the keys in use were agreed on, as the server tells it. @type {import("./rekindle-signalling.js").Keys | null} */
+  keys = null;
   /**
    * - `connecting`: joining for the first time
    * - `waiting`: nobody publishes on this channel yet
@@ -143,6 +146,12 @@ export class Session extends EventTarget {
       if (reason === "replaced" && this.#role === "publisher") {
         // A new session would replace the other one in turn.
         this.#fail("channel-taken", "Another publisher has taken this channel over.", 409);
+        return;
+      }
+      if (reason === "not-post-quantum") {
+        // Another session would end in the same way.
+        const text = "This server takes only browsers with a post-quantum key exchange (X25519MLKEM768), and this one offers none. Try a current browser.";
+        this.#fail("refused", text, 403);
         return;
       }
       failures = connection.served ? 0 : failures + 1;
@@ -247,6 +256,11 @@ export class Session extends EventTarget {
       },
       setState: (state, more) => this.#set(state, more),
       setBoot: (boot) => (this.boot = boot),
+      setKeys: (keys) => {
+        if (JSON.stringify(this.keys) === JSON.stringify(keys)) return;
+        this.keys = keys;
+        this.#emit("keys", keys);
+      },
       setUnheard: (unheard) => {
         if (this.unheard === unheard) return;
         this.unheard = unheard;

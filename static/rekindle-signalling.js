@@ -27,6 +27,7 @@
  * @property {string | null} [process]
  * @property {string} [mode]
  * @property {boolean} [connected] the server has keys for this session
+ * @property {Keys | null} [keys] how they were agreed on
  * @property {boolean} [handshaking] a ClientHello of this session has come
  * @property {number} [patience_ms] for how long others may be before us
  * @property {boolean} [unheard] nothing has come over UDP
@@ -34,6 +35,13 @@
  * @property {boolean} [source] a publisher is there
  * @property {boolean} [live] the same, in news of it
  * @property {string} [reason] why a session has ended
+ */
+
+/**
+ * How the keys of media were agreed on: the DTLS version, the key exchange, the cipher, and whether a quantum computer of the future cannot
+ * undo the key exchange.
+ *
+ * @typedef {{ dtls: string, group: string, srtp: string, post_quantum: boolean }} Keys
  */
 
 /**

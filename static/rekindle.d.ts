@@ -40,6 +40,18 @@ export type State =
   | "failed"
   | "closed";
 
+/** How the keys of media were agreed on. */
+export interface Keys {
+  /** The version, such as "DTLS 1.3". */
+  dtls: string;
+  /** The key exchange, such as "X25519MLKEM768". */
+  group: string;
+  /** The cipher, such as "AES-256-GCM". */
+  srtp: string;
+  /** A quantum computer of the future cannot undo the key exchange. */
+  post_quantum: boolean;
+}
+
 export interface SessionEvents {
   /** What {@link Session.state} is now. `reason` says why, where more than one thing leads to it. */
   state: CustomEvent<{ state: State; previous: State; reason?: string; took_ms?: number }>;
@@ -53,6 +65,8 @@ export interface SessionEvents {
   replaced: CustomEvent<{ pc: RTCPeerConnection; stream: MediaStream; reason: string | null }>;
   /** The server has been asked for media and has heard nothing of this browser over UDP for 8 s, or now has. */
   unheard: CustomEvent<{ unheard: boolean }>;
+  /** How the keys in use were agreed on, when that is told for the first time or anew. */
+  keys: CustomEvent<Keys>;
   /**
    * The session cannot go on; its state is "failed". `status` is the HTTP status, where the server said no.
    * - `channel-taken`: somebody else publishes on the channel, or has taken it over
@@ -79,6 +93,8 @@ export class Session extends EventTarget {
   readonly live: boolean | null;
   /** Nothing of this browser's gets through to the server's media port, as far as is known. */
   readonly unheard: boolean;
+  /** How the keys in use were agreed on, as the server tells it. */
+  readonly keys: Keys | null;
   /** Viewers: see {@link Options.cushion}. Read, it is the present length in ms; null where the browser has its own way. */
   get cushion(): number | null;
   set cushion(wanted: "auto" | number);

@@ -11,6 +11,9 @@ wall rekindle-vault ${io% rustix} rekindle rekindle-core rekindle-sdp rekindle-f
 # The core has no files, sockets, threads or clock, and nothing that could persist what it knows.
 # shellcheck disable=SC2086
 wall rekindle-core $io rekindle rekindle-vault rekindle-full-state rekindle-client age bincode
+# With BoringSSL in it, which its other features leave out.
+# shellcheck disable=SC2086
+wall rekindle-boring $io rekindle rekindle-sdp rekindle-ids rekindle-client age dimpl
 # The clients of benchmark and tests, which are to find the server's faults, have none of its code but the names of peers and codecs.
 # shellcheck disable=SC2086
 wall rekindle-client $io rekindle age rekindle-core

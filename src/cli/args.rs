@@ -160,6 +160,13 @@ pub(super) struct ServeArgs {
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub rotate_identity: Option<bool>,
 
+    /// Refuse browsers whose key exchange a quantum computer of the future could undo: all without
+    /// DTLS 1.3 and X25519MLKEM768. Needs a build with BoringSSL
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_REQUIRE_POST_QUANTUM", num_args = 0..=1,
+          require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub require_post_quantum: Option<bool>,
+
     /// Serve the page from this folder instead of the one built in
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATIC_DIR")]
     pub static_dir: Option<PathBuf>,

@@ -43,6 +43,12 @@ pub(super) enum CliError {
          --mode out, or build with `--features full-state`"
     )]
     NoFullState,
+    #[error(
+        "this build has no post-quantum key exchange, since its DTLS library is {library}: use a \
+         build with `--features boring`, or leave --require-post-quantum out",
+        library = crate::peer::LIBRARY
+    )]
+    NoPostQuantum,
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(

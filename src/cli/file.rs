@@ -46,6 +46,7 @@ pub(super) struct ConfigFile {
     pub join_rate: Option<u32>,
     pub max_sessions_per_address: Option<usize>,
     pub rotate_identity: Option<bool>,
+    pub require_post_quantum: Option<bool>,
     pub static_dir: Option<PathBuf>,
     pub no_sandbox: Option<bool>,
     pub log: Option<String>,

@@ -28,11 +28,19 @@ const EXIT_CONFIGURATION: u8 = 2;
 /// Exit code of everything else that went wrong.
 const EXIT_FAILURE: u8 = 1;
 
-/// Says whether this build has full-state mode: `rekindle-bench` asks.
-const VERSION: &str = if cfg!(feature = "full-state") {
-    concat!(env!("CARGO_PKG_VERSION"), " with full-state mode")
-} else {
-    env!("CARGO_PKG_VERSION")
+/// The program's version, the library that does its handshakes, and whether this build has
+/// full-state mode: `rekindle-bench` asks.
+const VERSION: &str = match (cfg!(feature = "boring"), cfg!(feature = "full-state")) {
+    (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: dimpl)"),
+    (true, false) => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: BoringSSL)"),
+    (false, true) => concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (DTLS: dimpl) with full-state mode"
+    ),
+    (true, true) => concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (DTLS: BoringSSL) with full-state mode"
+    ),
 };
 
 /// A WebRTC broadcast server that can be killed and started again while every browser keeps its

@@ -165,6 +165,13 @@ impl Settings {
         if mode == Mode::FullState && !cfg!(feature = "full-state") {
             return Err(CliError::NoFullState);
         }
+        let require_post_quantum = args
+            .require_post_quantum
+            .or(file.require_post_quantum)
+            .unwrap_or(false);
+        if require_post_quantum && !cfg!(feature = "boring") {
+            return Err(CliError::NoPostQuantum);
+        }
         let http = http(args.http.or(file.http), &passed, &mut warnings)?;
         let udp = udp(args.udp.or(file.udp), &passed, &mut warnings)?;
         let open = args.open.or(file.open).unwrap_or(false);
@@ -226,6 +233,7 @@ impl Settings {
                     .rotate_identity
                     .or(file.rotate_identity)
                     .unwrap_or(false),
+                require_post_quantum,
                 sandbox: !args.no_sandbox.or(file.no_sandbox).unwrap_or(false),
                 core,
             },

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::broadcast::{Departure, UNHEARD};
 use crate::ids::Role;
+use crate::peer::Agreed;
 use crate::sdp;
 
 use super::Mode;
@@ -136,6 +137,8 @@ pub(super) struct Hello<'a> {
     pub role: Role,
     pub fingerprint: &'a str,
     pub connected: bool,
+    /// How the keys in use were agreed on, unless they were taken over.
+    pub agreed: Option<Agreed>,
     /// A handshake has begun since the last one was completed.
     pub handshaking: bool,
     /// It is new, and no ICE check has come in time.
@@ -156,6 +159,19 @@ fn streams_json(streams: &[sdp::Stream]) -> Vec<serde_json::Value> {
     streams.iter().map(stream).collect()
 }
 
+/// How keys were agreed on, in words for people.
+fn keys_json(agreed: Option<Agreed>) -> serde_json::Value {
+    let keys = |agreed: Agreed| {
+        json!({
+            "dtls": agreed.version.name(),
+            "group": agreed.group_name(),
+            "srtp": agreed.profile.name(),
+            "post_quantum": agreed.is_post_quantum(),
+        })
+    };
+    agreed.map_or(serde_json::Value::Null, keys)
+}
+
 impl Frame {
     fn new(kind: Kind, data: &serde_json::Value) -> Self {
         let (_, name) = Kind::ALL[kind as usize];
@@ -173,6 +189,7 @@ impl Frame {
             "role": match hello.role { Role::Publisher => "publisher", Role::Viewer => "viewer" },
             "fingerprint": hello.fingerprint,
             "connected": hello.connected,
+            "keys": keys_json(hello.agreed),
             "handshaking": hello.handshaking,
             "unheard": hello.unheard,
             "patience_ms": u64::try_from(hello.patience.as_millis()).unwrap_or(u64::MAX),
@@ -191,11 +208,11 @@ impl Frame {
         Self::new(Kind::Handshake, &json!({}))
     }
 
-    pub(super) fn connected(resumed: bool, took: Duration) -> Self {
+    pub(super) fn connected(resumed: bool, took: Duration, agreed: Option<Agreed>) -> Self {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Self::new(
             Kind::Connected,
-            &json!({ "resumed": resumed, "took_ms": took_ms }),
+            &json!({ "resumed": resumed, "took_ms": took_ms, "keys": keys_json(agreed) }),
         )
     }
 
@@ -243,6 +260,7 @@ pub(super) const fn reason(why: Departure) -> &'static str {
         Departure::NoRehandshake => "no-rehandshake",
         Departure::Replaced => "replaced",
         Departure::NoHandshake => "no-handshake",
+        Departure::NotPostQuantum => "not-post-quantum",
     }
 }
 
@@ -361,6 +379,7 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
+    use crate::peer::{Group, Profile, Version};
 
     fn text(frame: &Frame) -> &str {
         std::str::from_utf8(&frame.text).expect("text")
@@ -392,9 +411,25 @@ mod tests {
 
     #[test]
     fn an_event_is_a_name_and_one_line_of_json() {
+        let took = Duration::from_micros(12_345);
         assert_eq!(
-            text(&Frame::connected(true, Duration::from_micros(12_345))),
-            "event: connected\ndata: {\"resumed\":true,\"took_ms\":12}\n\n"
+            text(&Frame::connected(true, took, None)),
+            "event: connected\ndata: {\"keys\":null,\"resumed\":true,\"took_ms\":12}\n\n"
+        );
+        let agreed = Agreed {
+            version: Version::Dtls13,
+            group: Some(Group::X25519MlKem768),
+            profile: Profile::AeadAes256Gcm,
+        };
+        let keys = json!({
+            "dtls": "DTLS 1.3",
+            "group": "X25519MLKEM768",
+            "srtp": "AES-256-GCM",
+            "post_quantum": true,
+        });
+        assert!(
+            text(&Frame::connected(false, took, Some(agreed)))
+                .contains(&format!("\"keys\":{keys}"))
         );
         let [source, draft] = Frame::source(false, &[]);
         assert_eq!(
@@ -413,6 +448,7 @@ mod tests {
             role: Role::Viewer,
             fingerprint: "sha-512 00",
             connected: false,
+            agreed: Some(agreed),
             handshaking: true,
             unheard: false,
             patience: Duration::from_millis(12),
@@ -428,6 +464,7 @@ mod tests {
         assert_eq!(data["process"], "0123456789abcdef");
         assert_eq!(data["mode"], "rehandshake");
         assert_eq!(data["role"], "viewer");
+        assert_eq!(data["keys"], keys);
         assert_eq!(data["source"], true);
         assert_eq!(data["handshaking"], true);
         assert_eq!(data["unheard"], false);

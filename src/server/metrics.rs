@@ -15,7 +15,7 @@ use crate::broadcast::Snapshot;
 use super::app::{App, ClientAddress};
 use super::events::reason;
 use super::problem::Problem;
-use super::sessions::{DEPARTURES, Tally, Times};
+use super::sessions::{AgreedCounts, DEPARTURES, Tally, Times};
 use super::status::no_store;
 use super::{auth, middleware};
 
@@ -105,7 +105,9 @@ fn seconds(time: Duration) -> f64 {
 fn render(app: &App, snapshot: &Snapshot) -> String {
     let mut text = Text::default();
     process(&mut text, app);
-    comings_and_goings(&mut text, &app.sessions.tally());
+    let tally = app.sessions.tally();
+    comings_and_goings(&mut text, &tally);
+    agreed(&mut text, &tally.agreed);
     media(&mut text, snapshot);
     text.0
 }
@@ -178,6 +180,28 @@ fn comings_and_goings(text: &mut Text, tally: &Tally) {
     text.one("peers_unheard_total", "counter", help, tally.unheard);
 }
 
+/// How keys were agreed on.
+fn agreed(text: &mut Text, agreed: &AgreedCounts) {
+    text.each(
+        ("handshakes_by_version_total", "counter"),
+        "DTLS handshakes that gave a browser fresh keys, by version.",
+        "version",
+        agreed.versions(),
+    );
+    text.each(
+        ("handshakes_by_group_total", "counter"),
+        "The same, by the key exchange.",
+        "group",
+        agreed.groups(),
+    );
+    text.each(
+        ("handshakes_by_srtp_total", "counter"),
+        "The same, by what media is encrypted with.",
+        "srtp",
+        agreed.profiles(),
+    );
+}
+
 fn media(text: &mut Text, snapshot: &Snapshot) {
     let help = "DTLS handshakes that gave a browser fresh keys.";
     text.one("handshakes_total", "counter", help, snapshot.handshakes);
@@ -192,6 +216,7 @@ fn media(text: &mut Text, snapshot: &Snapshot) {
             ("alert", failures.alert),
             ("error", failures.error),
             ("timeout", failures.timeout),
+            ("post-quantum", failures.post_quantum),
             ("busy", failures.busy),
         ],
     );

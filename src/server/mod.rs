@@ -121,6 +121,8 @@ pub struct Config {
     pub sandbox: bool,
     /// Make a new certificate for new peers; those of earlier boots keep theirs.
     pub rotate_identity: bool,
+    /// Peers without a post-quantum key exchange are refused.
+    pub require_post_quantum: bool,
     /// Settings of the core.
     pub core: broadcast::Config,
 }

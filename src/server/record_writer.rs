@@ -253,14 +253,18 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
             role,
             resumed,
             took,
+            agreed,
         } => {
-            if let Some(peer) = sessions.connected(&ufrag, resumed, took) {
+            if let Some(peer) = sessions.connected(&ufrag, resumed, took, agreed) {
                 let what = if took.is_zero() {
                     "keys of the last boot are in use"
                 } else {
                     "fresh keys are in use"
                 };
-                tracing::info!(peer, ?role, resumed, ?took, "{what}");
+                let dtls = agreed.map(|agreed| agreed.version.name());
+                let group = agreed.map(|agreed| agreed.group_name());
+                let srtp = agreed.map(|agreed| agreed.profile.name());
+                tracing::info!(peer, ?role, resumed, ?took, dtls, group, srtp, "{what}");
             }
         }
         Event::Disconnected { ufrag } => {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::broadcast::Departure;
 use crate::ids::{Role, Ufrag};
+use crate::peer::Agreed;
 use crate::sdp::{self, Stream};
 use crate::vault::PeerRecord;
 
@@ -21,7 +22,7 @@ use super::limit::{Place, Places};
 
 mod tally;
 
-pub(super) use tally::{DEPARTURES, Tally, Times};
+pub(super) use tally::{AgreedCounts, DEPARTURES, Tally, Times};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;
@@ -68,6 +69,8 @@ struct Session {
     /// A new peer, and no check of its has come in time.
     unheard: bool,
     connected: bool,
+    /// How its keys were agreed on, unless they were taken over.
+    agreed: Option<Agreed>,
     /// A handshake has begun since the last one was completed.
     handshaking: bool,
     streams: Vec<Tap>,
@@ -180,6 +183,7 @@ impl Sessions {
             back: false,
             unheard: false,
             connected: false,
+            agreed: None,
             handshaking: false,
             streams: Vec::new(),
             _place: place,
@@ -290,6 +294,7 @@ impl Sessions {
             role: session.record.role,
             fingerprint: &greeting.certificates.other(&session.certificate),
             connected: session.connected,
+            agreed: session.agreed.filter(|_| session.connected),
             handshaking: session.handshaking,
             unheard: session.unheard,
             patience,
@@ -318,7 +323,13 @@ impl Sessions {
     }
 
     /// Fresh keys are in use. Returns the session's number for the log.
-    pub(super) fn connected(&self, ufrag: &Ufrag, resumed: bool, took: Duration) -> Option<u64> {
+    pub(super) fn connected(
+        &self,
+        ufrag: &Ufrag,
+        resumed: bool,
+        took: Duration,
+        agreed: Option<Agreed>,
+    ) -> Option<u64> {
         let mut inner = self.lock();
         let Inner {
             sessions,
@@ -329,6 +340,7 @@ impl Sessions {
         } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
         tally.connected(session);
+        tally.agreed.extend(agreed);
         *keyless -= usize::from(!session.connected);
         if !session.connected
             && session.record.role == Role::Viewer
@@ -337,8 +349,9 @@ impl Sessions {
             channel.viewers += 1;
         }
         session.connected = true;
+        session.agreed = agreed;
         session.handshaking = false;
-        session.send(&[Frame::connected(resumed, took)]);
+        session.send(&[Frame::connected(resumed, took, agreed)]);
         Some(session.number)
     }
 

@@ -122,7 +122,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     let vault = Arc::new(vault);
     let seed = random()?;
     let process = format!("{:016x}", u64::from_be_bytes(random()?));
-    let identities = identities(&identity, &earlier)?;
+    let identities = identities(&identity, &earlier, config.require_post_quantum)?;
     let max_peers = config.core.max_peers;
     let notifier = Arc::new(std::mem::take(&mut config.notifier));
     let limits = listen::Limits {
@@ -249,12 +249,21 @@ fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
 }
 
 /// The DTLS side of the vault's identities.
-fn identities(current: &Identity, earlier: &[Arc<Identity>]) -> Result<Identities, RunError> {
-    let current = Dtls::new(current.certificate_der(), current.private_key_der())?;
+fn identities(
+    current: &Identity,
+    earlier: &[Arc<Identity>],
+    require_post_quantum: bool,
+) -> Result<Identities, RunError> {
+    let mut current = Dtls::new(current.certificate_der(), current.private_key_der())?;
+    if require_post_quantum {
+        current = current.requiring_post_quantum()?;
+    }
     let beside = |one: &Arc<Identity>| {
-        Arc::new(current.beside(one.certificate_der(), one.private_key_der()))
+        current
+            .beside(one.certificate_der(), one.private_key_der())
+            .map(Arc::new)
     };
-    let earlier = earlier.iter().map(beside).collect();
+    let earlier = earlier.iter().map(beside).collect::<Result<_, _>>()?;
     Ok(Identities::new(Arc::new(current), earlier))
 }
 

@@ -66,6 +66,8 @@ struct HealthBody {
     /// own was durable.
     process: String,
     mode: &'static str,
+    /// The DTLS library of this build.
+    dtls: &'static str,
     /// What the mode gives up.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
@@ -98,6 +100,7 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
         boot: app.boot,
         process: app.process.clone(),
         mode: app.mode.name(),
+        dtls: crate::peer::LIBRARY,
         warning: app.mode.warning(),
         uptime_s: app.started.elapsed().as_secs(),
         resuming: !app.sessions.is_loaded(),

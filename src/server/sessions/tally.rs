@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::broadcast::Departure;
 use crate::ids::Ufrag;
+use crate::peer::{Agreed, Group, Profile, Version};
 
 use super::super::events::Frame;
 use super::{Session, Sessions};
@@ -16,12 +17,13 @@ pub(in crate::server) const BOUNDS_MS: [u64; 11] = [
 ];
 
 /// How a session can end, by number.
-pub(in crate::server) const DEPARTURES: [Departure; 5] = [
+pub(in crate::server) const DEPARTURES: [Departure; 6] = [
     Departure::Left,
     Departure::Silent,
     Departure::NoRehandshake,
     Departure::Replaced,
     Departure::NoHandshake,
+    Departure::NotPostQuantum,
 ];
 
 /// What health says of the peers.
@@ -91,6 +93,59 @@ pub(in crate::server) struct Tally {
     pub ended: [u64; DEPARTURES.len()],
     /// New peers that no check came from in time.
     pub unheard: u64,
+    /// How the keys of handshakes were agreed on.
+    pub agreed: AgreedCounts,
+}
+
+/// Completed handshakes by what they agreed on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::server) struct AgreedCounts {
+    versions: [u64; Version::ALL.len()],
+    /// The last one is for curves that the library does not tell.
+    groups: [u64; Group::ALL.len() + 1],
+    profiles: [u64; Profile::ALL.len()],
+}
+
+impl AgreedCounts {
+    fn count<T: PartialEq>(counts: &mut [u64], all: &[T], one: &T) {
+        let place = all.iter().position(|known| known == one);
+        counts[place.unwrap_or(all.len())] += 1;
+    }
+
+    /// By DTLS version.
+    pub(in crate::server) fn versions(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Version::ALL
+            .map(Version::name)
+            .into_iter()
+            .zip(self.versions)
+    }
+
+    /// By key exchange.
+    pub(in crate::server) fn groups(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Group::ALL.map(Group::name).into_iter();
+        names.chain([Agreed::OTHER_GROUP]).zip(self.groups)
+    }
+
+    /// By what media is encrypted with.
+    pub(in crate::server) fn profiles(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Profile::ALL
+            .map(Profile::name)
+            .into_iter()
+            .zip(self.profiles)
+    }
+}
+
+impl Extend<Agreed> for AgreedCounts {
+    fn extend<T: IntoIterator<Item = Agreed>>(&mut self, agreed: T) {
+        for one in agreed {
+            Self::count(&mut self.versions, &Version::ALL, &one.version);
+            match one.group {
+                Some(group) => Self::count(&mut self.groups, &Group::ALL, &group),
+                None => self.groups[Group::ALL.len()] += 1,
+            }
+            Self::count(&mut self.profiles, &Profile::ALL, &one.profile);
+        }
+    }
 }
 
 impl Tally {
@@ -103,6 +158,7 @@ impl Tally {
             unreadable: 0,
             ended: Default::default(),
             unheard: 0,
+            agreed: AgreedCounts::default(),
         }
     }
 

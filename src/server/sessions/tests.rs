@@ -91,7 +91,7 @@ fn viewer(sessions: &Sessions) -> (Ufrag, EventStream) {
 async fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
     let sessions = sessions(0);
     let (ufrag, mut stream) = viewer(&sessions);
-    sessions.connected(&ufrag, false, Duration::from_millis(9));
+    sessions.connected(&ufrag, false, Duration::from_millis(9), None);
     sessions.source("c", true, vec![]);
     sessions.source("another", true, vec![]);
     assert_eq!(read(&mut stream).0, ["connected", "source", "active"]);
@@ -116,9 +116,9 @@ async fn connected_viewers_are_counted_once_and_publishers_are_not() {
             ..Counts::default()
         }
     );
-    sessions.connected(&ufrag, false, Duration::ZERO);
-    sessions.connected(&ufrag, false, Duration::ZERO);
-    sessions.connected(&publisher.ice.ufrag, true, Duration::ZERO);
+    sessions.connected(&ufrag, false, Duration::ZERO, None);
+    sessions.connected(&ufrag, false, Duration::ZERO, None);
+    sessions.connected(&publisher.ice.ufrag, true, Duration::ZERO, None);
     sessions.source("c", true, vec![]);
     assert_eq!(sessions.channel("c"), (true, 1));
     assert_eq!(
@@ -147,8 +147,8 @@ fn of_those_who_are_awaited_it_is_counted_who_is_back_when_and_who_is_lost_why()
     sessions.set_loaded(2);
     sessions.start(new.clone(), CERTIFICATE, place(&sessions));
     for _ in 0..2 {
-        sessions.connected(&back.ice.ufrag, true, Duration::ZERO);
-        sessions.connected(&new.ice.ufrag, false, Duration::ZERO);
+        sessions.connected(&back.ice.ufrag, true, Duration::ZERO, None);
+        sessions.connected(&new.ice.ufrag, false, Duration::ZERO, None);
     }
     let tally = sessions.tally();
     assert_eq!(
@@ -170,8 +170,8 @@ fn of_those_who_are_awaited_it_is_counted_who_is_back_when_and_who_is_lost_why()
     sessions.remove(&back.ice.ufrag, Departure::Silent);
     sessions.remove(&new.ice.ufrag, Departure::NoHandshake);
     let tally = sessions.tally();
-    assert_eq!(tally.ended, [1, 2, 0, 0, 1]);
-    let lost = [0, 1, 0, 0, 0];
+    assert_eq!(tally.ended, [1, 2, 0, 0, 1, 0]);
+    let lost = [0, 1, 0, 0, 0, 0];
     assert_eq!(
         tally.lost, lost,
         "who was back, who is new and who has left is not lost"
@@ -204,7 +204,7 @@ async fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
     let mut awake = open(&sessions, &ufrag).expect("a stream");
     let mut heard = 0;
     for _ in 0..BACKLOG {
-        sessions.connected(&ufrag, false, Duration::ZERO);
+        sessions.connected(&ufrag, false, Duration::ZERO, None);
         heard += read(&mut awake)
             .0
             .iter()
@@ -212,7 +212,7 @@ async fn a_stream_that_nobody_reads_is_ended_and_disturbs_no_other() {
             .count();
     }
     assert_eq!(heard, BACKLOG);
-    sessions.connected(&ufrag, false, Duration::ZERO);
+    sessions.connected(&ufrag, false, Duration::ZERO, None);
     assert_eq!(sessions.lock().sessions[&ufrag].streams.len(), 1);
 }
 
@@ -309,7 +309,7 @@ async fn keys_that_are_lost_end_a_stream_of_the_sessions_own_and_are_told_of_in_
     let (ufrag, mut own) = viewer(&sessions);
     let (tap, mut shared) = EventStream::new(2, Kinds::SHARED);
     assert!(sessions.open_stream(&ufrag, &greeting(), tap.of("id")));
-    sessions.connected(&ufrag, false, Duration::ZERO);
+    sessions.connected(&ufrag, false, Duration::ZERO, None);
     sessions.disconnected(&ufrag);
     assert!(read(&mut own).1);
     let names = ["hello", "connected", "disconnected"]

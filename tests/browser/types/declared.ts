@@ -19,6 +19,7 @@ export const session: { [Name in Exclude<keyof declared.Session, keyof EventTarg
   replacements: true,
   live: true,
   unheard: true,
+  keys: true,
   cushion: true,
   replaceTrack: true,
   close: true,

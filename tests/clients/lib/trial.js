@@ -14,8 +14,8 @@ export const PATIENCE = 60_000;
 export const start = ({ words, helpers }) => new Program(words, helpers);
 const seconds = (from, to) => (to === null || to === undefined ? null : Math.round((to - from) / 10) / 100);
 
-export async function serve() {
-  const server = await Server.make({ args: ["--advertise", ownAddress()] });
+export async function serve(args = []) {
+  const server = await Server.make({ args: ["--advertise", ownAddress(), ...args] });
   await server.start();
   tied(server.process);
   return server;

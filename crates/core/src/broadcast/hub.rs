@@ -18,7 +18,7 @@ use super::member::{Members, Side};
 use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
 use super::{Config, Departure, Event, Routed, Snapshot, liveness};
-use crate::peer::{Cookies, Identities, Peer, PeerEvent, Received, Transmit};
+use crate::peer::{Agreed, Cookies, Identities, Peer, PeerEvent, Received, Transmit};
 
 /// A timer that is overdue after its work was done goes off again no sooner than this.
 pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
@@ -66,8 +66,11 @@ impl Broadcast {
         now: Instant,
     ) -> Self {
         let derivation = KeyDerivation::new(seed);
-        let cookies = Cookies::new(&derivation.key("cookies"), now);
         let identities = identities.into();
+        let mut cookies = Cookies::new(&derivation.key("cookies"), now);
+        if identities.require_post_quantum() {
+            cookies = cookies.withheld();
+        }
         identities.limit_handshakes(config.max_handshakes);
         let mut this = Self {
             config,
@@ -271,9 +274,11 @@ impl Broadcast {
             .and_then(|member| member.peer.poll_event())
         {
             match event {
-                PeerEvent::Connected { renewed, took } => {
-                    self.connected(now, id, renewed, took, out)
-                }
+                PeerEvent::Connected {
+                    renewed,
+                    took,
+                    agreed,
+                } => self.connected(now, id, renewed, (took, agreed), out),
                 PeerEvent::Address(address) => self.members[id].moved = Some(address),
             }
         }
@@ -304,7 +309,7 @@ impl Broadcast {
         now: Instant,
         id: usize,
         renewed: bool,
-        took: Duration,
+        (took, agreed): (Duration, Option<Agreed>),
         out: &mut Vec<Transmit>,
     ) {
         let member = &mut self.members[id];
@@ -314,6 +319,7 @@ impl Broadcast {
             role,
             resumed,
             took,
+            agreed,
         });
         self.has_keys(id);
         let member = &mut self.members[id];

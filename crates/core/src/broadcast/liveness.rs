@@ -81,7 +81,11 @@ impl Broadcast {
                 to: address,
                 data: Bytes::from_static(&ALERT),
             });
-            self.remove(now, id, Departure::NoHandshake);
+            let why = match fault {
+                Fault::NotPostQuantum => Departure::NotPostQuantum,
+                _ => Departure::NoHandshake,
+            };
+            self.remove(now, id, why);
         }
         self.turned_away.forget(now);
         let keys: Vec<usize> = self.channels.iter().map(|(key, _)| key).collect();

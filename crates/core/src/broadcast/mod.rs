@@ -56,6 +56,7 @@ pub use admission::ReadingOrder;
 pub use hub::Broadcast;
 pub use liveness::UNHEARD;
 
+use crate::peer::Agreed;
 pub use crate::peer::Failures;
 use rekindle_ids::{IceCredentials, Role, Ufrag};
 use rekindle_sdp::{Negotiated, Stream};
@@ -126,6 +127,8 @@ pub enum Departure {
     /// Its DTLS handshake cannot be completed: the log says why (RFC 5763 §6.3 has the session torn
     /// down).
     NoHandshake,
+    /// It has no post-quantum key exchange, and the server requires one.
+    NotPostQuantum,
 }
 
 /// What the layers above should know.
@@ -147,6 +150,8 @@ pub enum Event {
         /// From the ClientHello; zero where keys of an earlier process were taken over (full-state
         /// mode).
         took: Duration,
+        /// How the keys were agreed on; `None` where they were taken over.
+        agreed: Option<Agreed>,
     },
     /// Keys that were in use are not any more: the browser has to run a handshake.
     Disconnected {

@@ -20,6 +20,7 @@ pub(super) const COOKIE_LEN: usize = 32;
 pub(crate) struct Cookies {
     key: hmac::Key,
     since: Instant,
+    are_given: bool,
 }
 
 impl Cookies {
@@ -28,7 +29,23 @@ impl Cookies {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
             since: now,
+            are_given: true,
         }
+    }
+
+    /// None is given: a cookie is of DTLS 1.2, which has no post-quantum key exchange, and that is
+    /// required. Where somebody sends ClientHellos in a browser's name, each is answered then, as
+    /// often as those with a cookie would be.
+    pub(crate) fn withheld(self) -> Self {
+        Self {
+            are_given: false,
+            ..self
+        }
+    }
+
+    /// Whether who sends a ClientHello may be asked for one.
+    pub(super) fn are_given(&self) -> bool {
+        self.are_given
     }
 
     fn period(&self, now: Instant) -> u64 {

@@ -1,20 +1,25 @@
 //! DTLS (RFC 9147, RFC 6347) of DTLS-SRTP (RFC 5764): a transient handshake that ends in session
 //! keys. The server is the DTLS server, but for peers that want to be that themselves.
 //!
-//! The library stands behind [`Handshake`], so that another one can take its place.
+//! The library stands behind [`Handshake`]: `dimpl`, or BoringSSL in builds with the feature
+//! `boring`. docs/dtls.md says which one is for whom.
+
+#[cfg(feature = "boring")]
+mod boring;
+mod dimpl;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ::dimpl::DtlsCertificate;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use dimpl::{DtlsCertificate, Output, SrtpProfile};
 use rekindle_ids::Role;
 use rekindle_sdp::Setup;
 use zeroize::Zeroizing;
 
-use super::cookie::COOKIE_LEN;
+use super::agreed::Agreed;
 use super::handshakes::{Begin, Begun};
 use super::srtp::{Profile, SessionKeys};
 use super::verified;
@@ -22,9 +27,12 @@ use super::verified;
 /// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s
 /// where the application knows better: browsers repeat their own flights after 50 ms.
 const FLIGHT_RTO: Duration = Duration::from_millis(200);
-/// Retransmissions of one flight. A ClientHello that comes again counts too, and Firefox sends it
-/// seven times in 3 s.
-const FLIGHT_RETRIES: usize = 8;
+/// The library that does the handshakes of this build, for logs and health.
+pub const LIBRARY: &str = if cfg!(feature = "boring") {
+    "BoringSSL"
+} else {
+    "dimpl"
+};
 /// A handshake that takes longer is given up; the browser's page starts another one much sooner.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,10 +42,19 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum DtlsError {
     /// The library refuses its configuration.
     #[error("the DTLS library refuses its configuration: {0}")]
-    Config(dimpl::Error),
+    Config(Box<dyn std::error::Error + Send + Sync>),
     /// A handshake failed for good; it says nothing about the peer's live keys.
     #[error("the DTLS handshake failed: {0}")]
-    Handshake(dimpl::Error),
+    Handshake(Box<dyn std::error::Error + Send + Sync>),
+    /// A post-quantum key exchange is required, and the peer offers none.
+    #[error("the peer offers no post-quantum key exchange, which this server requires")]
+    PeerNotPostQuantum,
+    /// A post-quantum key exchange is required, and this build has none.
+    #[error(
+        "a post-quantum key exchange is required, and the DTLS library of this build ({LIBRARY}) \
+         has none: use a build with `--features boring`, or leave --require-post-quantum out"
+    )]
+    NoPostQuantum,
     /// The handshake ended without SRTP keys that fit.
     #[error("the DTLS handshake gave no usable SRTP keys")]
     NoKeys,
@@ -49,6 +66,8 @@ pub(crate) struct Completed {
     pub certificate: Vec<u8>,
     /// Fresh keys.
     pub keys: SessionKeys,
+    /// How they were agreed on.
+    pub agreed: Agreed,
 }
 
 /// One DTLS handshake without I/O.
@@ -118,9 +137,9 @@ impl Drop for Admitted {
 
 /// The server's DTLS identity and settings, shared by all peers.
 pub struct Dtls {
-    config: Arc<dimpl::Config>,
-    /// For clients that have shown a cookie.
-    verified: Arc<dimpl::Config>,
+    dimpl: Arc<dimpl::Settings>,
+    #[cfg(feature = "boring")]
+    boring: boring::Settings,
     load: Arc<Load>,
     /// SHA-256 of the certificate.
     sha256: [u8; 32],
@@ -134,61 +153,51 @@ impl Dtls {
     /// # Errors
     /// [`DtlsError::Config`] where the library refuses them.
     pub fn new(certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
-        let settings = || {
-            dimpl::Config::builder()
-                .require_client_certificate(true)
-                .flight_start_rto(FLIGHT_RTO)
-                .flight_retries(FLIGHT_RETRIES)
-                .handshake_timeout(HANDSHAKE_TIMEOUT)
-        };
-        // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round
-        // trip more.
-        let config = settings()
-            .use_server_cookie(false)
-            .build()
-            .map_err(DtlsError::Config)?;
-        let verified = settings()
-            .use_server_cookie(true)
-            .with_crypto_provider(verified::provider())
-            .build()
-            .map_err(DtlsError::Config)?;
         let load = Load {
             under_way: AtomicUsize::new(0),
             // Until told otherwise.
             most: AtomicUsize::new(usize::MAX),
         };
-        let configs = (Arc::new(config), Arc::new(verified));
-        Ok(Self::with(
-            configs,
-            Arc::new(load),
-            certificate,
-            private_key,
-        ))
+        Ok(Self {
+            dimpl: Arc::new(dimpl::Settings::new()?),
+            #[cfg(feature = "boring")]
+            boring: boring::Settings::new(certificate, private_key, false)?,
+            load: Arc::new(load),
+            sha256: sha256(certificate),
+            certificate: Zeroizing::new(certificate.to_vec()),
+            private_key: Zeroizing::new(private_key.to_vec()),
+        })
+    }
+
+    /// The same, with peers alone whose key exchange a quantum computer of the future cannot undo
+    /// (X25519MLKEM768).
+    ///
+    /// # Errors
+    /// [`DtlsError::NoPostQuantum`] in builds whose library has no such key exchange.
+    pub fn requiring_post_quantum(self) -> Result<Self, DtlsError> {
+        #[cfg(feature = "boring")]
+        return Ok(Self {
+            boring: boring::Settings::new(&self.certificate, &self.private_key, true)?,
+            ..self
+        });
+        #[cfg(not(feature = "boring"))]
+        Err(DtlsError::NoPostQuantum)
     }
 
     /// Another identity of the same server: handshakes of both count together.
-    pub fn beside(&self, certificate: &[u8], private_key: &[u8]) -> Self {
-        let configs = (self.config.clone(), self.verified.clone());
-        Self::with(configs, self.load.clone(), certificate, private_key)
-    }
-
-    fn with(
-        (config, verified): (Arc<dimpl::Config>, Arc<dimpl::Config>),
-        load: Arc<Load>,
-        certificate: &[u8],
-        private_key: &[u8],
-    ) -> Self {
-        Self {
-            config,
-            verified,
-            load,
-            sha256: *digest(&SHA256, certificate)
-                .as_ref()
-                .first_chunk()
-                .expect("SHA-256 has 32 bytes"),
+    ///
+    /// # Errors
+    /// [`DtlsError::Config`] where the library refuses it.
+    pub fn beside(&self, certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
+        Ok(Self {
+            dimpl: self.dimpl.clone(),
+            #[cfg(feature = "boring")]
+            boring: boring::Settings::new(certificate, private_key, self.requires_post_quantum())?,
+            load: self.load.clone(),
+            sha256: sha256(certificate),
             certificate: Zeroizing::new(certificate.to_vec()),
             private_key: Zeroizing::new(private_key.to_vec()),
-        }
+        })
     }
 
     /// SHA-256 of the certificate.
@@ -196,47 +205,47 @@ impl Dtls {
         self.sha256
     }
 
+    fn requires_post_quantum(&self) -> bool {
+        #[cfg(feature = "boring")]
+        return self.boring.requires_post_quantum;
+        #[cfg(not(feature = "boring"))]
+        false
+    }
+
     /// A handshake for a peer of this role, and its place among those under way; `None` where as
     /// many are under way as there may be.
     ///
-    /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which
-    /// matters for what is encrypted once per viewer. It costs them nothing at a restart, since the
-    /// server may send one round trip after the ClientHello in both versions. Publishers get DTLS
-    /// 1.3 (1.2 where they cannot): they may send a round trip earlier.
-    ///
-    /// Who has shown a cookie gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so
-    /// that answers to forged ones would spoil the browser's own.
+    /// Who has shown a cookie gets DTLS 1.2, which has no post-quantum key exchange: where that is
+    /// required, nobody gets such a handshake.
     pub(crate) fn begin(&self, role: Role, begin: Begin, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
-        let (config, certificate) = (self.config.clone(), self.certificate());
-        let (dtls, cookie) = match (begin, role) {
-            (Begin::Verified(cookie), _) => {
-                let mut dtls = dimpl::Dtls::new_12(self.verified.clone(), certificate, now);
-                verified::expect_second_hello(&mut dtls, now).ok()?;
-                (dtls, Some(cookie))
+        let handshake = match begin {
+            Begin::Verified(_) if self.requires_post_quantum() => {
+                tracing::debug!(
+                    "no handshake is begun with who has shown a cookie: a post-quantum key \
+                     exchange is required, and cookies are of DTLS 1.2"
+                );
+                return None;
             }
-            (Begin::Direct, Role::Viewer) => (dimpl::Dtls::new_12(config, certificate, now), None),
-            (Begin::Direct, Role::Publisher) => {
-                (dimpl::Dtls::new_auto(config, certificate, now), None)
-            }
+            Begin::Verified(cookie) => self.dimpl.verified(self.certificate(), cookie, now)?,
+            #[cfg(feature = "boring")]
+            Begin::Direct => self.boring.direct(now)?,
+            #[cfg(not(feature = "boring"))]
+            Begin::Direct => self.dimpl.direct(self.certificate(), role, now),
         };
-        Some((
-            Box::new(Dimpl::new(dtls, Setup::Passive, cookie, now)),
-            admitted,
-        ))
+        Some((handshake, admitted))
     }
 
-    /// The same with a peer that is the DTLS server itself. It gets DTLS 1.2: whoever cannot be the
-    /// client has nothing newer either, and a ClientHello of DTLS 1.2 is the smaller one, should it
-    /// go to a stranger.
+    /// The same with a peer that is the DTLS server itself. Unless a post-quantum key exchange is
+    /// required, it gets DTLS 1.2: whoever cannot be the client has nothing newer either, and a
+    /// ClientHello of DTLS 1.2 is the smaller one, should it go to a stranger.
     pub(crate) fn begin_active(&self, role: Role, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
-        let mut dtls = dimpl::Dtls::new_12(self.config.clone(), self.certificate(), now);
-        dtls.set_active(true);
-        Some((
-            Box::new(Dimpl::new(dtls, Setup::Active, None, now)),
-            admitted,
-        ))
+        #[cfg(feature = "boring")]
+        let handshake = self.boring.active(now)?;
+        #[cfg(not(feature = "boring"))]
+        let handshake = self.dimpl.active(self.certificate(), now);
+        Some((handshake, admitted))
     }
 
     fn certificate(&self) -> DtlsCertificate {
@@ -245,6 +254,31 @@ impl Dtls {
             private_key: self.private_key.to_vec(),
         }
     }
+}
+
+fn sha256(certificate: &[u8]) -> [u8; 32] {
+    *digest(&SHA256, certificate)
+        .as_ref()
+        .first_chunk()
+        .expect("SHA-256 has 32 bytes")
+}
+
+/// Whether the DTLS library can check a signature made with this certificate's key (DER, RFC 5480
+/// §2.1.1.1, RFC 3279 §2.3.1): P-256 and P-384; with BoringSSL P-521 and RSA as well.
+pub(super) fn has_usable_key(certificate: &[u8]) -> bool {
+    const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
+    const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
+    const RSA: &[u8] = &[
+        0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01,
+    ];
+    let usable: &[&[u8]] = match cfg!(feature = "boring") {
+        true => &[P256, P384, P521, RSA],
+        false => &[P256, P384],
+    };
+    usable
+        .iter()
+        .any(|kind| certificate.windows(kind.len()).any(|part| part == *kind))
 }
 
 /// The server's identities: the one that new peers get, and those that peers of earlier boots go
@@ -272,6 +306,11 @@ impl Identities {
         self.current.load.most.store(most, Ordering::Relaxed);
     }
 
+    /// Whether peers without a post-quantum key exchange are refused.
+    pub(crate) fn require_post_quantum(&self) -> bool {
+        self.current.requires_post_quantum()
+    }
+
     /// The one with this certificate, by its SHA-256.
     pub(crate) fn get(&self, certificate: &[u8; 32]) -> Option<&Arc<Dtls>> {
         std::iter::once(&self.current)
@@ -282,89 +321,5 @@ impl Identities {
     /// Drops an earlier one. The current one stays.
     pub(crate) fn forget(&mut self, certificate: &[u8; 32]) {
         self.earlier.retain(|dtls| dtls.sha256 != *certificate);
-    }
-}
-
-struct Dimpl {
-    dtls: dimpl::Dtls,
-    setup: Setup,
-    /// What the client has shown, where it was asked for it.
-    cookie: Option<[u8; COOKIE_LEN]>,
-    certificate: Option<Vec<u8>>,
-    next: Instant,
-    buffer: Vec<u8>,
-}
-
-impl Dimpl {
-    fn new(
-        dtls: dimpl::Dtls,
-        setup: Setup,
-        cookie: Option<[u8; COOKIE_LEN]>,
-        now: Instant,
-    ) -> Self {
-        Self {
-            dtls,
-            setup,
-            cookie,
-            certificate: None,
-            next: now,
-            buffer: vec![0; 2048],
-        }
-    }
-}
-
-impl Handshake for Dimpl {
-    fn drive(
-        &mut self,
-        now: Instant,
-        datagram: Option<&[u8]>,
-        out: &mut Vec<Bytes>,
-    ) -> Result<Option<Completed>, DtlsError> {
-        self.dtls
-            .handle_timeout(now)
-            .map_err(DtlsError::Handshake)?;
-        if let Some(datagram) = datagram {
-            let dtls = &mut self.dtls;
-            let taken = verified::with_cookie(self.cookie, || dtls.handle_packet(datagram));
-            taken.map_err(DtlsError::Handshake)?;
-        }
-        let mut keys = None;
-        loop {
-            match self.dtls.poll_output(&mut self.buffer) {
-                Output::Packet(packet) => out.push(Bytes::copy_from_slice(packet)),
-                Output::BufferTooSmall { needed } => self.buffer.resize(needed, 0),
-                Output::PeerCert(der) => self.certificate = Some(der.to_vec()),
-                Output::KeyingMaterial(material, profile) => {
-                    keys = profile_of(profile)
-                        .and_then(|p| SessionKeys::exported(p, &material, self.setup));
-                    if keys.is_none() {
-                        return Err(DtlsError::NoKeys);
-                    }
-                }
-                Output::Timeout(next) => {
-                    self.next = next;
-                    break;
-                }
-                // Application data has no meaning here; close_notify belongs to an association that
-                // is being left.
-                _ => {}
-            }
-        }
-        let Some(keys) = keys else { return Ok(None) };
-        let certificate = self.certificate.take().ok_or(DtlsError::NoKeys)?;
-        Ok(Some(Completed { certificate, keys }))
-    }
-
-    fn next_timeout(&self) -> Instant {
-        self.next
-    }
-}
-
-fn profile_of(profile: SrtpProfile) -> Option<Profile> {
-    match profile {
-        SrtpProfile::AEAD_AES_256_GCM => Some(Profile::AeadAes256Gcm),
-        SrtpProfile::AEAD_AES_128_GCM => Some(Profile::AeadAes128Gcm),
-        SrtpProfile::AES128_CM_SHA1_80 => Some(Profile::Aes128CmSha1_80),
-        _ => None,
     }
 }

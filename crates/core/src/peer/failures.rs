@@ -14,6 +14,8 @@ pub struct Failures {
     pub error: u64,
     /// The client did not go on with it.
     pub timeout: u64,
+    /// The client has no post-quantum key exchange, and the server requires one.
+    pub post_quantum: u64,
     /// It was not begun, since as many were under way as there may be.
     pub busy: u64,
 }
@@ -25,12 +27,14 @@ impl std::ops::AddAssign for Failures {
             alert,
             error,
             timeout,
+            post_quantum,
             busy,
         } = more;
         self.certificate += certificate;
         self.alert += alert;
         self.error += error;
         self.timeout += timeout;
+        self.post_quantum += post_quantum;
         self.busy += busy;
     }
 }
@@ -40,6 +44,7 @@ impl Failures {
     pub(super) fn count(&mut self, fault: Fault, more: u64) {
         match fault {
             Fault::NoCertificate | Fault::Foreign | Fault::Unsupported => self.certificate += more,
+            Fault::NotPostQuantum => self.post_quantum += more,
             Fault::Alert => self.alert += more,
             Fault::Failed | Fault::Passive => self.error += more,
         }

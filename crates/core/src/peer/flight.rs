@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::dtls::has_usable_key;
 use super::records::{Fragment, Record, leaf, records};
 
 /// Longest Certificate message in bytes: certificates of browsers have 300, with RSA and a chain
@@ -30,8 +31,8 @@ pub(crate) enum Fault {
     /// Its Certificate message is empty: by RFC 5246 §7.4.6 it has none of the kind that the server
     /// asks for.
     #[error(
-        "it shows no certificate, as clients do whose own has an RSA key; give it one with a P-256 \
-         key"
+        "it shows no certificate, as clients do whose own has a key of a kind that the DTLS library \
+         cannot check (RSA in builds with dimpl); give it one with a P-256 key"
     )]
     NoCertificate,
     /// Another one than its offer names.
@@ -46,10 +47,18 @@ pub(crate) enum Fault {
          a P-256 key"
     )]
     Unsupported,
+    /// Its ClientHello has no post-quantum key exchange, and the server requires one.
+    #[error(
+        "it offers no post-quantum key exchange (X25519MLKEM768 in DTLS 1.3), which this server \
+         requires; let it use a current browser, or start the server without \
+         --require-post-quantum"
+    )]
+    NotPostQuantum,
     /// It has ended the handshake itself, and begins no other one.
     #[error(
-        "it has ended its DTLS handshake with an alert, as browsers do whose certificate has an \
-         RSA key; give it one with a P-256 key"
+        "it has ended its DTLS handshake with an alert, as browsers do whose certificate has a key \
+         of a kind that the DTLS library cannot check (RSA in builds with dimpl); give it one with \
+         a P-256 key"
     )]
     Alert,
     /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate
@@ -84,7 +93,14 @@ pub(super) struct Flight {
 impl Flight {
     /// A new handshake begins: its certificate is awaited anew.
     pub(super) fn begin(&mut self) {
-        *self = Self::default();
+        // A client says a ClientHello that is refused again and again, and each begins anew.
+        let fault = self
+            .fault
+            .filter(|(fault, _)| *fault == Fault::NotPostQuantum);
+        *self = Self {
+            fault,
+            ..Self::default()
+        };
     }
 
     /// Whether the certificate that the offer names has come.
@@ -159,6 +175,11 @@ impl Flight {
         }
     }
 
+    /// A ClientHello was refused for want of a post-quantum key exchange.
+    pub(super) fn is_not_post_quantum(&mut self, now: Instant) {
+        self.fault.get_or_insert((Fault::NotPostQuantum, now));
+    }
+
     /// Looks for the certificate.
     fn look(&mut self, now: Instant, datagram: &[u8], is_expected: &impl Fn(&[u8]) -> bool) {
         for (_, kind) in records(datagram) {
@@ -216,16 +237,6 @@ impl Flight {
         self.there += data.len();
         (self.there == total).then_some(&self.parts[..])
     }
-}
-
-/// Whether the DTLS library can check a signature made with this certificate's key (DER, RFC 5480
-/// §2.1.1.1): P-256 and P-384.
-fn has_usable_key(certificate: &[u8]) -> bool {
-    const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-    const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
-    [P256, P384]
-        .iter()
-        .any(|curve| certificate.windows(curve.len()).any(|part| part == *curve))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ impl Peer {
         self.connected = Some(PeerEvent::Connected {
             renewed: false,
             took: Duration::ZERO,
+            agreed: None,
         });
     }
 }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use super::Transmit;
 use super::active::Active;
 use super::cookie::{COOKIE_LEN, Cookies};
-use super::dtls::{Admitted, Completed, HANDSHAKE_TIMEOUT, Handshake};
+use super::dtls::{Admitted, Completed, DtlsError, HANDSHAKE_TIMEOUT, Handshake};
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
 use super::pressure::{Budget, Direct};
@@ -305,6 +305,7 @@ impl Handshakes {
         let mut done = None;
         let mut finished = None;
         let mut failed = false;
+        let mut refused = false;
         let mut packets = Vec::new();
         let newest = self.newest();
         let failures = &mut self.failures;
@@ -337,7 +338,12 @@ impl Handshakes {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a DTLS handshake was dropped");
-                    failures.error += u64::from(h.drop_at.is_none());
+                    if matches!(error, DtlsError::PeerNotPostQuantum) {
+                        failures.post_quantum += 1;
+                        refused = true;
+                    } else {
+                        failures.error += u64::from(h.drop_at.is_none());
+                    }
                     failed |= datagram.is_some_and(is_protected);
                     false
                 }
@@ -345,6 +351,9 @@ impl Handshakes {
         });
         if failed {
             self.flight.failed(now);
+        }
+        if refused {
+            self.flight.is_not_post_quantum(now);
         }
         let place = self
             .list

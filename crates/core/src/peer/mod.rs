@@ -1,6 +1,7 @@
 //! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
 
 mod active;
+mod agreed;
 mod cookie;
 mod dtls;
 mod failures;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+pub use agreed::{Agreed, Group, Version};
 pub(crate) use cookie::Cookies;
-pub use dtls::{Dtls, DtlsError, Identities};
+pub use dtls::{Dtls, DtlsError, Identities, LIBRARY};
 pub use failures::Failures;
 pub(crate) use flight::Fault;
 pub(crate) use handshakes::{ALERT, Begin, Begun, Done, Handshakes};
@@ -93,6 +95,8 @@ pub enum PeerEvent {
         renewed: bool,
         /// From the first ClientHello of this handshake.
         took: Duration,
+        /// How they were agreed on; `None` where keys of an earlier process were taken over.
+        agreed: Option<Agreed>,
     },
     /// The address that media goes to changed.
     Address(SocketAddr),
@@ -221,6 +225,7 @@ impl Peer {
             at,
             took,
         } = done;
+        let agreed = completed.agreed;
         let Some(srtp) = Srtp::new(completed.keys) else {
             return;
         };
@@ -229,7 +234,11 @@ impl Peer {
         self.last_heard = Some(at);
         self.nominated.clear();
         self.move_to(from);
-        self.connected = Some(PeerEvent::Connected { renewed, took });
+        self.connected = Some(PeerEvent::Connected {
+            renewed,
+            took,
+            agreed: Some(agreed),
+        });
     }
 
     /// Live media moves to a nominated address only once an authentic packet comes from there: a

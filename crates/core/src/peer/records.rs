@@ -56,6 +56,17 @@ pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
     client_hello(datagram).map(|hello| hello.random)
 }
 
+/// The message number of a ClientHello whose first fragment this datagram begins with: 0, or 1 where
+/// the server has asked for another one (RFC 9147 §5.2).
+#[cfg(feature = "boring")]
+pub(super) fn hello_sequence(datagram: &[u8]) -> Option<u16> {
+    if client_hello_offset(datagram)? != 0 {
+        return None;
+    }
+    let number = datagram.get(RECORD_HEADER + 4..RECORD_HEADER + 6)?;
+    Some(u16::from_be_bytes(number.try_into().ok()?))
+}
+
 /// Whether this is a ClientHello, or a fragment of one.
 pub(crate) fn is_client_hello(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some()

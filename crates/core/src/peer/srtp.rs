@@ -37,6 +37,22 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 3] = [
+        Self::AeadAes256Gcm,
+        Self::AeadAes128Gcm,
+        Self::Aes128CmSha1_80,
+    ];
+
+    /// Its cipher, for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AeadAes256Gcm => "AES-256-GCM",
+            Self::AeadAes128Gcm => "AES-128-GCM",
+            Self::Aes128CmSha1_80 => "AES-128-CM with HMAC-SHA1-80",
+        }
+    }
+
     /// Length of a master key in bytes.
     fn key_len(self) -> usize {
         match self {
@@ -109,6 +125,11 @@ impl SessionKeys {
             salts.rotate_left(profile.salt_len());
         }
         Some(keys)
+    }
+
+    /// What they are for.
+    pub(super) fn profile(&self) -> Profile {
+        self.profile
     }
 
     /// (key, salt) of what the peer sends.

@@ -40,6 +40,7 @@ impl Peer {
             self.connected = Some(PeerEvent::Connected {
                 renewed: false,
                 took: std::time::Duration::ZERO,
+                agreed: None,
             });
         }
         self.srtp.is_some()

@@ -42,6 +42,16 @@ impl Handshakes {
         if let Some(hello) = client_hello(datagram) {
             return match self.screen_hello(now, from, hello, cookies) {
                 Screened::Pass => vec![Cow::Borrowed(datagram)],
+                Screened::AskForCookie if !cookies.are_given() => {
+                    let random = hello.random;
+                    let known = self.list.iter().any(|h| h.random == random);
+                    if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
+                        tracing::trace!("too many handshakes were begun at this address");
+                        return Vec::new();
+                    }
+                    self.awaits_turn(random);
+                    vec![Cow::Borrowed(datagram)]
+                }
                 Screened::AskForCookie => {
                     self.is_challenged |= self
                         .list
@@ -138,11 +148,15 @@ impl Handshakes {
             let before: Vec<_> = under_way.chain(self.waiting.iter().copied()).collect();
             self.overtake(before);
         }
+        self.awaits_turn(random);
+        Screened::Pass
+    }
+
+    fn awaits_turn(&mut self, random: [u8; 32]) {
         if !self.waiting.contains(&random) {
             self.waiting.insert(0, random);
             self.waiting.truncate(MAX_WAITING);
         }
-        Screened::Pass
     }
 
     /// ClientHellos with these randoms were followed by another one.

@@ -1,6 +1,7 @@
 use super::super::dtls::{DtlsError, Load};
 use super::super::srtp::{Profile, SessionKeys};
 use super::*;
+use crate::peer::{Agreed, Version};
 
 /// Completes when it is told to, by its number.
 struct Puppet(Instant, usize);
@@ -17,6 +18,11 @@ impl Handshake for Puppet {
         Ok((datagram == Some(&finished(self.1))).then(|| Completed {
             certificate: Vec::new(),
             keys: keys(),
+            agreed: Agreed {
+                version: Version::Dtls12,
+                group: None,
+                profile: Profile::AeadAes128Gcm,
+            },
         }))
     }
 

@@ -1,0 +1,154 @@
+//! Handshakes by BoringSSL.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use rekindle_boring::{Association, Context, Error, Group as Agreement, Groups, Side, Srtp};
+
+use super::{Completed, DtlsError, FLIGHT_RTO, Handshake, Profile, SessionKeys, Setup};
+use crate::peer::agreed::{Agreed, Group, Version};
+use crate::peer::records::hello_sequence;
+
+/// What handshakes under one certificate share.
+pub(super) struct Settings {
+    context: Context,
+    pub(super) requires_post_quantum: bool,
+}
+
+impl Settings {
+    pub(super) fn new(
+        certificate: &[u8],
+        private_key: &[u8],
+        requires_post_quantum: bool,
+    ) -> Result<Self, DtlsError> {
+        let groups = match requires_post_quantum {
+            true => Groups::PostQuantum,
+            false => Groups::Any,
+        };
+        let context = Context::new(certificate, private_key, FLIGHT_RTO, groups)
+            .map_err(|error| DtlsError::Config(error.into()))?;
+        Ok(Self {
+            context,
+            requires_post_quantum,
+        })
+    }
+
+    /// A handshake that a peer begins: DTLS 1.3 where it can, for publishers and viewers alike. The
+    /// server's order decides the SRTP profile in both versions, and X25519MLKEM768 needs 1.3.
+    pub(super) fn direct(&self, now: Instant) -> Option<Box<dyn Handshake>> {
+        self.begin(Association::new(&self.context, Side::Server, now), now)
+    }
+
+    /// A handshake that the server begins.
+    pub(super) fn active(&self, now: Instant) -> Option<Box<dyn Handshake>> {
+        let association = match self.requires_post_quantum {
+            true => Association::new(&self.context, Side::Client, now),
+            false => Association::new_12(&self.context, Side::Client, now),
+        };
+        self.begin(association, now)
+    }
+
+    fn begin(
+        &self,
+        association: Result<Association, Error>,
+        now: Instant,
+    ) -> Option<Box<dyn Handshake>> {
+        let association = association
+            .inspect_err(|error| tracing::warn!(%error, "no DTLS handshake can be begun"))
+            .ok()?;
+        Some(Box::new(Boring {
+            association,
+            hello: None,
+            begun: now,
+            spoke: false,
+        }))
+    }
+}
+
+struct Boring {
+    association: Association,
+    /// The message number of the ClientHello that it is at (1 after a HelloRetryRequest), and when
+    /// its first fragment came.
+    hello: Option<u16>,
+    begun: Instant,
+    spoke: bool,
+}
+
+impl Boring {
+    /// BoringSSL answers a ClientHello that comes again when its own timer ends. The client waits
+    /// for the flight, and gets it at once.
+    fn repeat_for(&mut self, now: Instant, datagram: &[u8]) {
+        let Some(sequence) = hello_sequence(datagram) else {
+            return;
+        };
+        let again = self.hello.is_some_and(|known| sequence <= known);
+        if again && self.spoke && now > self.begun {
+            self.association.repeat(now);
+        }
+        if !again {
+            self.begun = now;
+        }
+        self.hello = self.hello.max(Some(sequence));
+    }
+}
+
+impl Handshake for Boring {
+    fn drive(
+        &mut self,
+        now: Instant,
+        datagram: Option<&[u8]>,
+        out: &mut Vec<Bytes>,
+    ) -> Result<Option<Completed>, DtlsError> {
+        if let Some(datagram) = datagram {
+            self.repeat_for(now, datagram);
+        }
+        let before = out.len();
+        let completed =
+            self.association
+                .drive(now, datagram, out)
+                .map_err(|error| match error {
+                    Error::NoSharedGroup(_) => DtlsError::PeerNotPostQuantum,
+                    error => DtlsError::Handshake(error.into()),
+                })?;
+        self.spoke |= out.len() > before;
+        let Some(completed) = completed else {
+            return Ok(None);
+        };
+        let profile = match completed.srtp {
+            Srtp::AeadAes256Gcm => Profile::AeadAes256Gcm,
+            Srtp::AeadAes128Gcm => Profile::AeadAes128Gcm,
+            Srtp::Aes128CmSha1_80 => Profile::Aes128CmSha1_80,
+        };
+        let setup = match self.association.side() {
+            Side::Server => Setup::Passive,
+            Side::Client => Setup::Active,
+        };
+        let keys =
+            SessionKeys::exported(profile, &completed.material, setup).ok_or(DtlsError::NoKeys)?;
+        let agreed = Agreed {
+            version: match completed.version {
+                rekindle_boring::Version::Dtls12 => Version::Dtls12,
+                rekindle_boring::Version::Dtls13 => Version::Dtls13,
+            },
+            group: Some(match completed.group {
+                Agreement::X25519MlKem768 => Group::X25519MlKem768,
+                Agreement::X25519 => Group::X25519,
+                Agreement::P256 => Group::P256,
+                Agreement::P384 => Group::P384,
+            }),
+            profile,
+        };
+        Ok(Some(Completed {
+            certificate: completed.certificate,
+            keys,
+            agreed,
+        }))
+    }
+
+    fn next_timeout(&self) -> Instant {
+        self.association.next_timeout()
+    }
+}
+
+#[cfg(test)]
+mod tests;
