@@ -7,6 +7,7 @@ mod running;
 mod search;
 
 use std::fs;
+use std::path::Path;
 
 use running::{output, refused, rekindle, said, tree};
 
@@ -29,6 +30,16 @@ fn full_state_mode_is_refused_with_what_to_do() {
         folder.path(),
         &[&PORTS[..], &["--config", "config.toml"]].concat(),
         &parts,
+    );
+}
+
+#[test]
+fn the_version_says_nothing_of_a_mode_that_is_not_there() {
+    let output = output(rekindle(Path::new(".")).arg("--version"));
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        version,
+        concat!("rekindle ", env!("CARGO_PKG_VERSION"), "\n")
     );
 }
 

@@ -33,6 +33,19 @@ fn keygen(folder: &Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).expect("readable")
 }
 
+/// `rekindle-bench` asks so whether it can measure the mode.
+#[test]
+fn a_build_with_full_state_mode_says_so_with_its_version() {
+    let output = output(rekindle(Path::new(".")).arg("--version"));
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    let expected = concat!(
+        "rekindle ",
+        env!("CARGO_PKG_VERSION"),
+        " with full-state mode\n"
+    );
+    assert_eq!(version, expected);
+}
+
 fn in_mode(folder: &Path, mode: &str) -> Command {
     let mut command = rekindle(folder);
     command.args(["--key-file", "key", "--state-dir", "state", "--mode", mode]);

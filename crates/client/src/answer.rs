@@ -38,6 +38,10 @@ pub enum AnswerError {
 }
 
 impl Answer {
+    /// Reads the answer to an offer.
+    ///
+    /// # Errors
+    /// [`AnswerError`] where it is of no use to this client.
     pub fn read(role: Role, offer: &str, answer: &str) -> Result<Self, AnswerError> {
         let value = |name: &str| {
             let mut lines = answer

@@ -14,7 +14,9 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 
 /// SRTP contexts of one handshake, both with rollover counters at zero.
 pub struct Keys {
+    /// From the client.
     pub sending: Context,
+    /// From the server.
     pub receiving: Context,
 }
 
@@ -60,11 +62,13 @@ pub struct WrongCertificate;
 /// One DTLS association.
 pub struct Association {
     dtls: Dtls,
+    /// When [`Association::drive`] wants to be called.
     pub next: Instant,
     keys: Option<(Vec<u8>, SrtpProfile)>,
     /// The exporter's output, as somebody has it who reads this browser's memory.
     pub exported: Option<(Vec<u8>, SrtpProfile)>,
     server_certificate: Option<Vec<u8>>,
+    /// It has failed: nothing more comes of it.
     pub failed: bool,
     /// It is the DTLS client.
     active: bool,
@@ -81,7 +85,9 @@ pub struct Association {
 
 /// What identifies a browser.
 pub struct Certificate {
+    /// The certificate, in DER.
     pub der: Vec<u8>,
+    /// Its private key, as PKCS #8 in DER.
     pub key: Vec<u8>,
 }
 
@@ -99,6 +105,7 @@ impl Certificate {
         }
     }
 
+    /// The certificate's fingerprint.
     pub fn sha256(&self) -> Vec<u8> {
         sha256(&self.der)
     }
@@ -111,6 +118,7 @@ impl Certificate {
     }
 }
 
+/// A SHA-256 digest.
 pub fn sha256(data: &[u8]) -> Vec<u8> {
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data)
         .as_ref()
@@ -239,6 +247,7 @@ impl Association {
         }
     }
 
+    /// Datagrams to send.
     pub fn outgoing(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.outgoing)
     }

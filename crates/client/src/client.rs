@@ -11,7 +11,9 @@ use crate::connection::{Connection, Received};
 /// Packets that are to be sent, not yet encrypted.
 #[derive(Debug, Default)]
 pub struct Outgoing {
+    /// RTP.
     pub rtp: Vec<Bytes>,
+    /// Compound RTCP.
     pub rtcp: Vec<Bytes>,
 }
 
@@ -38,11 +40,14 @@ pub trait Media {
 
 /// See the module.
 pub struct Client<M> {
+    /// ICE, DTLS, SRTP.
     pub connection: Connection,
+    /// What goes over it.
     pub media: M,
 }
 
 impl<M: Media> Client<M> {
+    /// A client in a session that has just begun.
     pub fn new(connection: Connection, media: M) -> Self {
         Self { connection, media }
     }

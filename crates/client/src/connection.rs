@@ -18,7 +18,9 @@ const MAX_TRANSACTIONS: usize = 16;
 
 /// What offer and answer agreed on, besides media.
 pub struct Session {
+    /// Of both sides of ICE.
     pub credentials: Credentials,
+    /// The client's.
     pub certificate: Certificate,
     /// SHA-256 of the server's certificate, as its answer has it.
     pub fingerprint: Vec<u8>,
@@ -57,11 +59,15 @@ pub enum Received {
 
 /// See the module.
 pub struct Connection {
+    /// Which browser it is like.
     pub manner: Manner,
+    /// What was agreed on.
     pub session: Session,
     /// The client's.
     pub address: SocketAddr,
+    /// Where its media is received.
     pub server: SocketAddr,
+    /// What came under way.
     pub counts: Counts,
     /// How many handshakes were begun.
     pub handshakes_started: u64,
@@ -87,6 +93,7 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A connection whose first check is due now.
     pub fn new(
         manner: Manner,
         session: Session,
@@ -119,6 +126,7 @@ impl Connection {
         }
     }
 
+    /// There are keys.
     pub fn is_connected(&self) -> bool {
         self.keys.is_some()
     }

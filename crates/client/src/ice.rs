@@ -14,9 +14,13 @@ use rtc_stun::xoraddr::XorMappedAddress;
 /// Credentials of both sides.
 #[derive(Debug, Clone)]
 pub struct Credentials {
+    /// `a=ice-ufrag` of the offer.
     pub own_ufrag: String,
+    /// `a=ice-pwd` of the offer.
     pub own_pwd: String,
+    /// `a=ice-ufrag` of the answer.
     pub server_ufrag: String,
+    /// `a=ice-pwd` of the answer.
     pub server_pwd: String,
 }
 

@@ -7,6 +7,8 @@
 //! - The way to the server: [`network`].
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
+// It asks for neither time nor randomness, but for keys. Its tests do.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod answer;
 pub mod association;

@@ -53,6 +53,7 @@ pub struct Network<T> {
 }
 
 impl<T: Clone> Network<T> {
+    /// A network without datagrams in it.
     pub fn new(random: Random) -> Self {
         Self {
             random,

@@ -26,6 +26,7 @@ pub struct OfferOptions {
 }
 
 impl OfferOptions {
+    /// As a page offers.
     pub fn new(role: Role) -> Self {
         let (first_extension, first_payload_type) = match role {
             Role::Publisher => (1, 96),
@@ -50,11 +51,15 @@ struct Transport<'a> {
 
 /// An offer, and what it was made from.
 pub struct Offered {
+    /// Of the client.
     pub role: Role,
     /// The offer.
     pub sdp: String,
+    /// Whose fingerprint is in it.
     pub certificate: Certificate,
+    /// `a=ice-ufrag`.
     pub ufrag: String,
+    /// `a=ice-pwd`.
     pub pwd: String,
     /// Of audio, of video, and of the RTX of video.
     pub ssrcs: (u32, u32, u32),

@@ -58,11 +58,13 @@ pub struct Wish<'a> {
 pub struct Made {
     /// The extended sequence number.
     pub index: u64,
+    /// In units of the codec's clock.
     pub timestamp: u32,
     /// The last of a frame.
     pub marker: bool,
     /// The first of a frame.
     pub first: bool,
+    /// Of a keyframe.
     pub key: bool,
     /// What follows the codec's first bytes and the number.
     pub filling: Filling,
@@ -100,9 +102,12 @@ struct Sent {
 
 /// One stream of a session.
 pub struct Stream {
+    /// Audio or video.
     pub kind: Kind,
+    /// Of the packets that are no repetitions.
     pub ssrc: u32,
     rtx_ssrc: u32,
+    /// The codec that is sent, which is the first that was agreed on.
     pub payload: Payload,
     mid: String,
     extensions: Extensions,
@@ -118,7 +123,9 @@ pub struct Stream {
 
 /// See the module.
 pub struct Publisher<C> {
+    /// Where the media comes from.
     pub camera: C,
+    /// One for each section.
     pub streams: Vec<Stream>,
     /// Whether NACKs are answered.
     pub answers_nacks: bool,

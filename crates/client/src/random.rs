@@ -1,9 +1,11 @@
 //! Numbers that look random and are the same for the same seed (SplitMix64).
 
+/// See the module.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
+    /// The numbers of a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -13,6 +15,7 @@ impl Random {
         Self(self.draw())
     }
 
+    /// Any number.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -21,6 +24,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.draw() % n
     }
@@ -39,6 +43,7 @@ impl Random {
             .collect()
     }
 
+    /// Any bytes.
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         std::array::from_fn(|_| self.draw() as u8)
     }

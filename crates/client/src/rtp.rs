@@ -3,16 +3,22 @@
 /// See the module.
 #[derive(Debug, Clone, Copy)]
 pub struct Rtp<'a> {
+    /// Payload type.
     pub pt: u8,
+    /// M.
     pub marker: bool,
+    /// Sequence number.
     pub sequence: u16,
+    /// In units of the codec's clock.
     pub timestamp: u32,
+    /// Of the stream.
     pub ssrc: u32,
     /// Behind CSRCs and header extension.
     pub payload: &'a [u8],
 }
 
 impl<'a> Rtp<'a> {
+    /// Reads a packet; `None` where it is cut off.
     pub fn read(data: &'a [u8]) -> Option<Self> {
         let head = data.first_chunk::<12>()?;
         let mut start = 12 + 4 * usize::from(head[0] & 0x0f);

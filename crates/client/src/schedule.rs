@@ -49,6 +49,7 @@ impl<T> Default for Schedule<T> {
 }
 
 impl<T> Schedule<T> {
+    /// Puts in a thing that is due at a time.
     pub fn put(&mut self, at: Instant, thing: T) {
         self.numbered += 1;
         let number = self.numbered;

@@ -63,7 +63,9 @@ pub enum Taken<'a> {
 /// A packet of the publisher's.
 #[derive(Debug)]
 pub struct Arrived<'a> {
+    /// As it came.
     pub rtp: Rtp<'a>,
+    /// Audio or video.
     pub kind: Kind,
     /// The place of its section, and of its payload type in there, in what was agreed on.
     pub place: (usize, usize),
@@ -90,10 +92,12 @@ pub struct Viewer {
     pub automatic: bool,
     /// Packets that were asked for.
     pub nacks: u64,
+    /// PLIs that were sent.
     pub plis: u64,
 }
 
 impl Viewer {
+    /// A viewer of what was agreed on.
     pub fn new(agreed: &[Section]) -> Self {
         Self {
             sections: agreed.to_vec(),
@@ -116,6 +120,7 @@ impl Viewer {
         &self.sections
     }
 
+    /// The round trip of checks, by which NACKs are repeated.
     pub fn set_rtt(&mut self, rtt: Duration) {
         self.rtt = rtt;
     }
