@@ -173,7 +173,8 @@ export class Session extends EventTarget {
   async #join() {
     /** @type {Keeper | null} */
     let keeper = null;
-    const connection = new Connection(this.#source, () => keeper?.assess(), this.#rtc);
+    const connection = this.#connect(() => keeper?.assess());
+    if (!connection) return null;
     this.#connection = connection;
     this.#keeper = null;
     this.pc ??= connection.pc;
@@ -209,6 +210,16 @@ export class Session extends EventTarget {
       else if (!this.#done) this.#fail("join", error instanceof Error ? error.message : String(error));
     }
     return null;
+  }
+
+  /** Browsers refuse some of what a page may wish. @param {() => void} changed */
+  #connect(changed) {
+    try {
+      return new Connection(this.#source, changed, this.#rtc);
+    } catch (error) {
+      this.#fail("join", error instanceof Error ? error.message : String(error));
+      return null;
+    }
   }
 
   /** @param {Connection} connection @param {MediaStreamTrack} track */

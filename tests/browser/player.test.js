@@ -146,10 +146,17 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       await moves("back from the browser's cache");
 
       // Servers for those whose network lets nothing else through, and what else a connection may be told.
-      await player(() => (window.element.options = { iceServers: [{ urls: "stun:127.0.0.1:9" }], rtc: { iceCandidatePoolSize: 1, bundlePolicy: "balanced" } }));
+      await player(() => (window.element.options = { iceServers: [{ urls: "stun:127.0.0.1:3478" }], rtc: { iceCandidatePoolSize: 1, bundlePolicy: "balanced" } }));
       await until(() => player(() => window.element.session.pc?.getConfiguration().iceServers.length === 1), "another session");
       assert.equal(await player(() => window.element.session.pc.getConfiguration().bundlePolicy), "max-bundle");
       await moves("with other options");
+      // What the browser does not take is said, and is not tried for ever.
+      await player(() => {
+        window.element.addEventListener("error", ({ detail }) => (window.refused = detail), { once: true });
+        window.element.options = { iceServers: [{ urls: "nonsense:1" }] };
+      });
+      await until(() => player(() => window.refused?.reason === "join" && window.refused.message.length > 10), "it says what it does not take");
+      assert.equal(await player(() => window.element.getAttribute("state")), "failed");
 
       await publisher.bringToFront();
       await publisher.click("#stop");
