@@ -4,6 +4,7 @@
 //!
 //! The DTLS library does all its cryptography through one table of functions; here it is put behind
 //! another one that hears each key, each shared secret, and whatever is derived from a secret.
+//! BoringSSL tells the secrets of its key log.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -33,6 +34,8 @@ pub(crate) fn start() {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
         .expect("allowed");
     CryptoProvider::install_default(provider());
+    #[cfg(feature = "boring")]
+    rekindle_boring::canary::listen(|bytes| secret("BoringSSL's", bytes));
 }
 
 /// A secret that must not outlive its session.
