@@ -117,8 +117,9 @@ unset RUSTC_WORKSPACE_WRAPPER
 if [ -n "$boring" ]; then
   say "the same handshakes by BoringSSL"
   # What is not about handshakes is the same in both builds.
-  cargo nextest run -p rekindle -p rekindle-core -p rekindle-boring --features boring --lib --test 'protocol_*' ${CI:+--profile ci} \
-    -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol)'
+  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run -p rekindle -p rekindle-core -p rekindle-boring --features boring,full-state --lib \
+    --test 'protocol_*' --test canary ${CI:+--profile ci} \
+    -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary)'
 fi
 
 browsers=

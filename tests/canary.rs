@@ -357,8 +357,13 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
         of_srtp.len(),
         of_dtls.len()
     );
+    // BoringSSL tells those of its key log, and nothing in between.
+    let (least, least_of_all) = match cfg!(feature = "boring") {
+        true => (16, 80),
+        false => (40, 100),
+    };
     assert!(
-        of_srtp.len() > 40 && of_dtls.len() > 40,
+        of_srtp.len() > 40 && of_dtls.len() >= least,
         "{} {}",
         of_srtp.len(),
         of_dtls.len()
@@ -378,7 +383,7 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
         "{} secrets of the last boot are looked for in memory",
         secrets.len()
     );
-    assert!(secrets.len() > 100, "{}", secrets.len());
+    assert!(secrets.len() > least_of_all, "{}", secrets.len());
     let left = in_memory(&server, &secrets);
     assert!(
         left.is_empty(),

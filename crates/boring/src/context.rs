@@ -98,6 +98,8 @@ impl Context {
         // Nothing is resumed: every handshake makes fresh keys, and no key of tickets exists.
         builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_QUERY_MTU);
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+        #[cfg(rekindle_canary)]
+        builder.set_keylog_callback(|_, line| crate::canary::tell(line));
         Ok(Self {
             ssl: builder.build(),
             first_timeout,

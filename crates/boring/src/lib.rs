@@ -7,6 +7,8 @@
 
 #[cfg(feature = "boringssl")]
 mod association;
+#[cfg(all(feature = "boringssl", rekindle_canary))]
+pub mod canary;
 #[cfg(feature = "boringssl")]
 mod clock;
 #[cfg(feature = "boringssl")]

@@ -3,6 +3,7 @@
 //!
 //! The DTLS library does all its cryptography through one table of functions; here it is put behind
 //! another one that hears each key, each shared secret, and whatever is derived from a secret.
+//! BoringSSL tells the secrets of its key log.
 
 use std::sync::LazyLock;
 
@@ -21,6 +22,8 @@ pub fn start() -> bool {
     let heard = rekindle_secrets::canary::start();
     if heard {
         CryptoProvider::install_default(provider());
+        #[cfg(feature = "boring")]
+        rekindle_boring::canary::listen(|bytes| secret("BoringSSL's", bytes));
     }
     heard
 }
