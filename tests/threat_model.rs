@@ -24,6 +24,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn tests() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&root().join("src"), &mut files);
+    sources(&root().join("crates"), &mut files);
     sources(&root().join("tests"), &mut files);
     files
         .iter()
