@@ -48,7 +48,7 @@ fn nobody_is_lost(metrics: &str) {
         .lines()
         .filter(|line| line.starts_with("rekindle_peers_lost_total{"))
         .collect();
-    assert_eq!(lost.len(), 5, "{lost:?}");
+    assert_eq!(lost.len(), 6, "{lost:?}");
     assert!(lost.iter().all(|line| line.ends_with(" 0")), "{lost:?}");
 }
 

@@ -256,3 +256,25 @@ fn a_passed_socket_goes_before_an_option_and_one_that_says_otherwise_is_named() 
     // Names that nobody knows are not looked up for a port that is passed.
     assert_eq!(outside("media.invalid:1", &sockets).http, address);
 }
+
+#[test]
+fn a_post_quantum_key_exchange_can_be_required_of_a_build_that_has_one() {
+    let (flag, file) = (
+        &["--require-post-quantum"][..],
+        "require-post-quantum = true",
+    );
+    assert!(!settings(&[], "").server.require_post_quantum);
+    for (flags, config) in [(flag, ""), (&[], file)] {
+        if cfg!(feature = "boring") {
+            assert!(settings(flags, config).server.require_post_quantum);
+        } else {
+            let said = refusal(flags, config);
+            assert!(said.contains("--features boring"), "{said}");
+        }
+    }
+    assert!(
+        !settings(&["--require-post-quantum=false"], file)
+            .server
+            .require_post_quantum
+    );
+}

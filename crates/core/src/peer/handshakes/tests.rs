@@ -314,3 +314,16 @@ fn a_flight_is_not_repeated_unasked_once_another_attempt_was_asked_for_a_cookie(
         "the newest one's"
     );
 }
+
+#[test]
+fn where_no_cookie_is_given_each_client_hello_begins_within_the_same_budget() {
+    let mut world = World::new();
+    world.cookies = Cookies::new(&[5; 32], world.now).withheld();
+    for random in 1..=200 {
+        let (_, out) = world.take(&hello(random, &[]));
+        assert!(out.is_empty(), "nobody is asked for a cookie");
+    }
+    let begun = world.begun.len();
+    assert!((3..200).contains(&begun), "{begun}");
+    assert!(world.begun.iter().all(|begin| *begin == Begin::Direct));
+}
