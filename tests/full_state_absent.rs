@@ -39,7 +39,7 @@ fn the_version_says_nothing_of_a_mode_that_is_not_there() {
     let version = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(
         version,
-        concat!("rekindle ", env!("CARGO_PKG_VERSION"), "\n")
+        concat!("rekindle ", env!("CARGO_PKG_VERSION"), " (DTLS: dimpl)\n")
     );
 }
 

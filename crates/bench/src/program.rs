@@ -75,7 +75,7 @@ mod tests {
         let read = |said| Program::read(said).map(|p| (p.version, p.has_full_state));
         assert_eq!(read("rekindle 0.1.0\n"), Some(("0.1.0".to_owned(), false)));
         assert_eq!(
-            read("rekindle 0.1.0 with full-state mode\n"),
+            read("rekindle 0.1.0 (DTLS: dimpl) with full-state mode\n"),
             Some(("0.1.0".to_owned(), true))
         );
         assert_eq!(read("rekindle-bench 0.1.0\n"), None);
