@@ -117,7 +117,7 @@ unset RUSTC_WORKSPACE_WRAPPER
 if [ -n "$boring" ]; then
   say "the same handshakes by BoringSSL"
   # What is not about handshakes is the same in both builds.
-  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run -p rekindle -p rekindle-core -p rekindle-boring --features boring,full-state --lib \
+  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run -p rekindle -p rekindle-core -p rekindle-boring --all-features --lib \
     --test 'protocol_*' --test canary ${CI:+--profile ci} \
     -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary)'
 fi

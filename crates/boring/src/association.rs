@@ -154,6 +154,11 @@ impl Association {
         self.side
     }
 
+    /// Whether DTLS 1.2 was agreed on, so that there is plaintext in later flights too.
+    pub fn speaks_12(&self) -> bool {
+        self.stream.ssl().version2() == Some(SslVersion::DTLS1_2)
+    }
+
     /// Has the last flight sent again by the next call of [`Association::drive`]: the other side
     /// has shown that it did not get it.
     pub fn repeat(&mut self, now: Instant) {

@@ -1,5 +1,6 @@
 //! Handshakes by BoringSSL.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use rekindle_boring::{Association, Context, Error, Group as Agreement, Groups, S
 
 use super::{Completed, DtlsError, FLIGHT_RTO, Handshake, Profile, SessionKeys, Setup};
 use crate::peer::agreed::{Agreed, Group, Version};
-use crate::peer::records::hello_sequence;
+use crate::peer::records::{Record, hello_sequence, is_client_hello, records};
 
 /// What handshakes under one certificate share.
 pub(super) struct Settings {
@@ -92,6 +93,33 @@ impl Boring {
     }
 }
 
+impl Boring {
+    /// What may be handed in: of a client in DTLS 1.3 no plaintext but its ClientHellos (RFC 9147
+    /// §5.7). BoringSSL ends a handshake over any other, and that may be the last flight of an
+    /// attempt before, in DTLS 1.2, or a stranger's. Nor has it a use for such plaintext before the
+    /// version is agreed on.
+    fn admit<'a>(&self, datagram: &'a [u8]) -> Cow<'a, [u8]> {
+        let takes_plaintext =
+            self.association.side() == Side::Client || self.spoke && self.association.speaks_12();
+        let fits = |record: &Record<'_>, bytes: &[u8]| {
+            takes_plaintext || *record == Record::Protected || is_client_hello(bytes)
+        };
+        let mut ranges = records(datagram);
+        if ranges.all(|(range, record)| fits(&record, &datagram[range])) {
+            return Cow::Borrowed(datagram);
+        }
+        let fitting =
+            records(datagram).filter(|(range, kind)| fits(kind, &datagram[range.clone()]));
+        tracing::trace!("plaintext that does not belong to a DTLS 1.3 handshake is dropped");
+        Cow::Owned(
+            fitting
+                .flat_map(|(range, _)| &datagram[range])
+                .copied()
+                .collect(),
+        )
+    }
+}
+
 impl Handshake for Boring {
     fn drive(
         &mut self,
@@ -102,6 +130,8 @@ impl Handshake for Boring {
         if let Some(datagram) = datagram {
             self.repeat_for(now, datagram);
         }
+        let datagram = datagram.map(|datagram| self.admit(datagram));
+        let datagram = datagram.as_deref().filter(|rest| !rest.is_empty());
         let before = out.len();
         let completed =
             self.association

@@ -127,3 +127,32 @@ fn a_client_hello_that_comes_again_is_answered_at_once() {
     assert!(!two.flights[0].is_empty());
     assert_eq!(lengths(&two.flights[0]), lengths(&two.flights[1]));
 }
+
+/// The last flight of an attempt in DTLS 1.2 begins with the client's Certificate, in plaintext.
+#[test]
+fn plaintext_of_an_attempt_before_or_of_a_stranger_ends_no_handshake_in_1_3() {
+    let own = certificate();
+    let dtls = Dtls::new(&own.certificate, &own.private_key).expect("settings");
+    // Type, version, epoch, sequence number and length; then a Certificate, message_seq 2.
+    let mut late = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 2, 0, 19];
+    late.extend([11, 0, 0, 7, 0, 2, 0, 0, 0, 0, 0, 7, 0, 0, 4, 0, 0, 1, 48]);
+    let late = Bytes::from(late);
+    for before_the_hello in [true, false] {
+        let mut two = Two::new(&dtls, Groups::Any);
+        let hello = two.hello();
+        if before_the_hello {
+            two.give(&[late.clone()]).expect("dropped");
+        }
+        assert!(two.give(&hello).expect("answered").is_none());
+        two.give(&[late.clone()]).expect("dropped");
+        two.give(&hello).expect("answered again");
+        let mut last = Vec::new();
+        for datagram in two.flights.concat() {
+            two.client
+                .drive(two.now, Some(&datagram), &mut last)
+                .expect("the server's flight");
+        }
+        let done = two.give(&last).expect("taken");
+        assert!(done.is_some(), "before the hello: {before_the_hello}");
+    }
+}
