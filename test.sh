@@ -76,7 +76,7 @@ fi
 say "lints"
 cargo clippy --workspace --all-targets --quiet "${features[@]}" -- -D warnings
 # The hooks of two tests, which no feature switches on.
-cargo clippy --quiet "${features[@]}" --lib --test canary --test full_state_kills -- -D warnings --cfg rekindle_canary --cfg rekindle_kill_points
+cargo clippy --workspace --quiet "${features[@]}" --lib --test canary --test full_state_kills -- -D warnings --cfg rekindle_canary --cfg rekindle_kill_points
 # What is left out of the default build leaves nothing unused behind.
 cargo clippy --workspace --quiet -- -D warnings
 
@@ -117,8 +117,9 @@ unset RUSTC_WORKSPACE_WRAPPER
 if [ -n "$boring" ]; then
   say "the same handshakes by BoringSSL"
   # What is not about handshakes is the same in both builds.
-  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run -p rekindle -p rekindle-core -p rekindle-boring --all-features --lib \
-    --test 'protocol_*' --test canary ${CI:+--profile ci} \
+  # The same packages and features as for the lints: else BoringSSL would be built once more.
+  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace --all-features --lib --test 'protocol_*' --test canary \
+    ${CI:+--profile ci} \
     -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary)'
 fi
 
@@ -177,7 +178,7 @@ if [ -n "$browsers" ]; then
   fi
   if [ -n "$boring" ]; then
     say "BoringSSL with browsers, and with clients whose certificates have RSA keys"
-    cargo build --quiet --features boring
+    # That which the tests above have used.
     export REKINDLE_BIN=$PWD/target/debug/rekindle
     REKINDLE_KILLS=4 browser_test kills.test.js
     browser_test post-quantum.test.js

@@ -154,8 +154,14 @@ fn back_after(browser: Browser, lazy: bool, attacked: bool) -> Duration {
 fn over_a_restart_a_recorded_address_is_not_given_away_to_a_check() {
     for browser in [Browser::Chromium, Browser::Firefox] {
         for lazy in [false, true] {
-            let [calm, attacked] =
-                [false, true].map(|attacked| back_after(browser, lazy, attacked));
+            // An answer that the server repeats, at a moment of chance, may cross a browser's next
+            // attempt and cost it. What the attack costs shows in each of three times.
+            let quickest = |attacked| {
+                (0..3)
+                    .map(move |_| back_after(browser, lazy, attacked))
+                    .min()
+            };
+            let [calm, attacked] = [false, true].map(|attacked| quickest(attacked).expect("some"));
             // The first repetition of a ClientHello comes after 50 ms: in the calm, one that waits
             // for its record is answered before.
             assert!(
