@@ -94,6 +94,7 @@ apt systemd-socket-activate systemd || skip "sockets that systemd passes" "syste
 cargo_tool cargo-nextest cargo-nextest
 # The recorder and the thief come with the next build, which has their attack on both modes.
 cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_thief)'
+cargo test --workspace --doc --quiet
 
 say "what only other builds have: the canary, full-state mode"
 # One build with all of it. The canary tells session secrets to its test, and a server that is to die at a step of its writing tells what it

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rekindle_core::Protocol;
+
 use crate::peer::Transmit;
 
 /// First media is looked for until so long after the last handshake; the addresses are forgotten
@@ -30,7 +32,11 @@ impl FirstSends {
 
     /// These datagrams are sent now.
     pub(super) fn send(&mut self, now: Instant, out: &[Transmit]) {
-        if !self.has_answered && out.iter().any(|t| matches!(t.data.first(), Some(0..=3))) {
+        if !self.has_answered
+            && out
+                .iter()
+                .any(|t| Protocol::of(&t.data) == Some(Protocol::Stun))
+        {
             self.has_answered = true;
             tracing::debug!(target: "rekindle::resume", step = "stun", "a check is answered");
         }
@@ -44,14 +50,9 @@ impl FirstSends {
         }
         for _ in out
             .iter()
-            .filter(|t| is_rtp(&t.data) && self.served.insert(t.to))
+            .filter(|t| Protocol::of(&t.data) == Some(Protocol::Rtp) && self.served.insert(t.to))
         {
             tracing::trace!(target: "rekindle::resume", step = "media", "media goes out");
         }
     }
-}
-
-/// Told from RTCP as RFC 5761 §4 does it.
-fn is_rtp(data: &[u8]) -> bool {
-    matches!(data, [128..=191, second, ..] if !matches!(second, 192..=223))
 }

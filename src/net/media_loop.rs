@@ -164,7 +164,7 @@ impl MediaLoop {
                 .socket
                 .receive(|from, data| match core.handle(now, from, data, out) {
                     // Media is no news, and there is much of it.
-                    Routed::Authentic if matches!(data.first(), Some(0..=3)) => Answered::Yes,
+                    Routed::Checked => Answered::Yes,
                     Routed::Answered => Answered::FirstTime,
                     _ => Answered::No,
                 });

@@ -18,6 +18,7 @@ use super::member::{Members, Side};
 use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
 use super::{Config, Departure, Event, Routed, Snapshot, liveness};
+use crate::Protocol;
 use crate::peer::{Agreed, Cookies, Identities, Peer, PeerEvent, Received, Transmit};
 
 /// A timer that is overdue after its work was done goes off again no sooner than this.
@@ -50,7 +51,7 @@ pub struct Broadcast {
 /// address that the check came to: clients with several paths take no other.
 fn refused(answered: bool) -> Routed {
     if answered {
-        Routed::Authentic
+        Routed::Checked
     } else {
         Routed::Done
     }
@@ -131,12 +132,11 @@ impl Broadcast {
         data: &[u8],
         out: &mut Vec<Transmit>,
     ) -> Routed {
-        match data.first() {
-            // RFC 7983 §7.
-            Some(0..=3) => self.handle_stun(now, from, data, out),
-            Some(20..=63) => self.admit(now, from, Payload::Received(data), out),
-            Some(128..=191) => self.handle_srtp(now, from, data, out),
-            _ => Routed::Done,
+        match Protocol::of(data) {
+            Some(Protocol::Stun) => self.handle_stun(now, from, data, out),
+            Some(Protocol::Dtls) => self.admit(now, from, Payload::Received(data), out),
+            Some(Protocol::Rtp | Protocol::Rtcp) => self.handle_srtp(now, from, data, out),
+            None => Routed::Done,
         }
     }
 
@@ -169,7 +169,8 @@ impl Broadcast {
             return Routed::Done;
         };
         let before = out.len();
-        let Received::Answered { claims, nominates } = member.peer.handle(now, from, data, out)
+        let Received::Answered { claims, nominates } =
+            member.peer.handle_stun(now, from, data, out)
         else {
             tracing::trace!("a STUN check is dropped: its integrity is not its peer's");
             return Routed::Done;
@@ -204,7 +205,7 @@ impl Broadcast {
         self.settle(now, id, out);
         match self.addresses.owner(from) {
             Some(owner) if owner != id => Routed::Done,
-            _ => Routed::Authentic,
+            _ => Routed::Checked,
         }
     }
 
@@ -232,7 +233,7 @@ impl Broadcast {
                 .get_mut(id)
                 .filter(|member| member.peer.is_connected())?
                 .peer;
-            match peer.handle(now, from, data, out) {
+            match peer.handle_srtp(now, from, data) {
                 Received::Nothing => None,
                 received => Some((id, received)),
             }

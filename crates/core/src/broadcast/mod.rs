@@ -243,8 +243,10 @@ impl Default for Config {
 pub enum Routed {
     /// Handled (or dropped).
     Done,
-    /// Handled, and it came from who is at its address, as far as that is known: answers reach him
-    /// the way that it came.
+    /// A STUN check that was answered, and came from who is at its address, as far as that is
+    /// known: answers reach him the way that it came.
+    Checked,
+    /// Media that its peer's keys have authenticated.
     Authentic,
     /// DTLS that is answered, now or when its turn comes. It may be forged.
     Answered,

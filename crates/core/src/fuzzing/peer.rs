@@ -35,7 +35,7 @@ pub fn stun(data: &[u8]) {
     let mut peer = peer();
     if choice & 1 == 0 {
         let _ = Peer::stun_ufrag(input.0);
-        peer.handle(now, address(0), input.0, &mut out);
+        peer.handle_stun(now, address(0), input.0, &mut out);
         assert!(
             out.is_empty() && peer.last_check().is_none(),
             "a check without the password"
@@ -51,7 +51,7 @@ pub fn stun(data: &[u8]) {
         choice & 2 != 0,
         &attributes,
     );
-    peer.handle(now, address(0), &request, &mut out);
+    peer.handle_stun(now, address(0), &request, &mut out);
     assert!(out.len() <= 1 && out.iter().all(|t| t.to == address(0)));
     // A response has a header, an error or an address, MESSAGE-INTEGRITY and FINGERPRINT, and
     // repeats nothing but unknown types.

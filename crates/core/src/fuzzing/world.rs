@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rekindle_ids::{IceCredentials, IcePassword, Role, Ufrag};
 use rekindle_sdp::{Kind, Local, Negotiated, answer};
 
+use crate::Protocol;
 use crate::broadcast::{Broadcast, Config, Join};
 use crate::peer::fuzzing::Browser;
 use crate::peer::{Dtls, Transmit};
@@ -155,7 +156,7 @@ impl World {
         self.core
             .handle(self.now, address(n), datagram, &mut self.out);
         // Handshakes wait for their turn.
-        if matches!(datagram.first(), Some(20..=63)) {
+        if Protocol::of(datagram) == Some(Protocol::Dtls) {
             self.core.handle_timeout(self.now, &mut self.out);
         }
     }

@@ -14,6 +14,7 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 
 use super::srtp::Srtp;
 use super::{Peer, PeerEvent, Profile, SessionKeys};
+use crate::Protocol;
 
 impl Peer {
     /// As if a check from this address had passed and a handshake had completed.
@@ -71,7 +72,7 @@ impl Browser {
 
     /// Authenticates and decrypts what the server sent.
     pub(crate) fn unprotect(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        let rtcp = matches!(packet.get(1), Some(192..=223));
+        let rtcp = Protocol::of(packet) == Some(Protocol::Rtcp);
         let plain = if rtcp {
             self.receiving.decrypt_rtcp(packet)
         } else {

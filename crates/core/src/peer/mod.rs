@@ -38,6 +38,8 @@ use rekindle_ids::IceCredentials;
 use rekindle_sdp::{Fingerprint, Setup};
 use rekindle_secrets::stack;
 
+use crate::Protocol;
+
 /// Checks that are known again, the latest first.
 const MAX_CHECKS: usize = 16;
 /// Addresses that the browser has nominated and that no media came from yet.
@@ -135,23 +137,8 @@ impl Peer {
         }
     }
 
-    /// Takes a STUN or SRTP datagram. Answers are appended to `out`. The first byte tells the
-    /// protocol (RFC 7983 §7).
-    pub fn handle(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        data: &[u8],
-        out: &mut Vec<Transmit>,
-    ) -> Received {
-        match data.first() {
-            Some(0..=3) => self.handle_stun(now, from, data, out),
-            Some(128..=191) => self.handle_srtp(now, from, data),
-            _ => Received::Nothing,
-        }
-    }
-
-    fn handle_stun(
+    /// Takes a STUN datagram. The answer is appended to `out`.
+    pub fn handle_stun(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -241,14 +228,15 @@ impl Peer {
         });
     }
 
+    /// Takes an SRTP or SRTCP packet.
+    ///
     /// Live media moves to a nominated address only once an authentic packet comes from there: a
     /// check alone can be replayed from anywhere, and has no replay protection (RFC 8489 §16.2.2).
-    fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Received {
+    pub fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Received {
         let Some(srtp) = &mut self.srtp else {
             return Received::Nothing;
         };
-        // RFC 5761 §4: RTCP packet types as seen in the second byte.
-        let rtcp = matches!(data.get(1), Some(192..=223));
+        let rtcp = Protocol::of(data) == Some(Protocol::Rtcp);
         let plain = if rtcp {
             srtp.unprotect_rtcp(data)
         } else {

@@ -12,6 +12,7 @@ use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 
 use super::*;
+use crate::Protocol;
 
 const PWD: &str = "0123456789abcdefghijklmn";
 
@@ -137,8 +138,10 @@ impl Pair {
 
     /// What the core does with a datagram, for its only peer.
     fn handle(&mut self, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Received {
-        if !matches!(data.first(), Some(20..=63)) {
-            return self.peer.handle(self.now, from, data, out);
+        match Protocol::of(data) {
+            Some(Protocol::Stun) => return self.peer.handle_stun(self.now, from, data, out),
+            Some(Protocol::Dtls) => {}
+            _ => return self.peer.handle_srtp(self.now, from, data),
         }
         let Some(handshakes) = self.handshakes.get_mut(&from) else {
             return Received::Nothing;

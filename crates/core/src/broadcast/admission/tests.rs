@@ -223,7 +223,7 @@ fn a_check_that_comes_after_the_record_frees_what_waits_at_its_address() {
     assert_eq!(turns(&mut core), []);
     assert_eq!(
         handle(&mut core, now, 1, &check(Role::Viewer, 1)).0,
-        Routed::Authentic
+        Routed::Checked
     );
     assert_eq!(turns(&mut core), [(1, vec![hello(1)])]);
 }

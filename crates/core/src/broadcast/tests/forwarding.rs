@@ -276,7 +276,7 @@ fn a_peer_has_four_addresses_and_keeps_those_that_it_has_shown_to_be_its_own() {
         .collect();
     for address in &addresses {
         let stun = world.browsers[publisher].stun();
-        assert_eq!(world.send_from(*address, &stun), Routed::Authentic);
+        assert_eq!(world.send_from(*address, &stun), Routed::Checked);
     }
     let is_known = |world: &mut World, from| world.send_from(from, &[0x80; 40]) == Routed::Done;
     let known: Vec<_> = addresses

@@ -169,7 +169,7 @@ fn who_stops_checking_is_gone_after_consent_expires() {
     let stun = world.browsers[viewer].stun();
     assert_eq!(
         world.send(viewer, &stun),
-        Routed::Authentic,
+        Routed::Checked,
         "answered with an error for a while, from the address that it came to"
     );
     world.pass(31 * SECOND);
@@ -281,7 +281,7 @@ fn after_a_restart_the_silent_are_awaited_and_the_stuck_let_go() {
     let stun = world.browsers[publisher].stun();
     assert_eq!(
         world.send(publisher, &stun),
-        Routed::Authentic,
+        Routed::Checked,
         "its STUN is answered with an error"
     );
     world.pass(100 * SECOND);

@@ -129,7 +129,7 @@ impl World {
 
     pub fn check(&mut self, id: usize) {
         let stun = self.browsers[id].stun();
-        assert_eq!(self.send(id, &stun), Routed::Authentic);
+        assert_eq!(self.send(id, &stun), Routed::Checked);
     }
 
     pub fn handshake(&mut self, id: usize) {

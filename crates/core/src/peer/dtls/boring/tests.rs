@@ -141,10 +141,10 @@ fn plaintext_of_an_attempt_before_or_of_a_stranger_ends_no_handshake_in_1_3() {
         let mut two = Two::new(&dtls, Groups::Any);
         let hello = two.hello();
         if before_the_hello {
-            two.give(&[late.clone()]).expect("dropped");
+            two.give(std::slice::from_ref(&late)).expect("dropped");
         }
         assert!(two.give(&hello).expect("answered").is_none());
-        two.give(&[late.clone()]).expect("dropped");
+        two.give(std::slice::from_ref(&late)).expect("dropped");
         two.give(&hello).expect("answered again");
         let mut last = Vec::new();
         for datagram in two.flights.concat() {
