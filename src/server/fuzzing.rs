@@ -10,15 +10,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::app::{App, router};
+use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::drain::Drain;
+use super::health::Health;
 use super::limit::Limiter;
 use super::listen;
 use super::record_writer::{self, Earlier, RecordWriter};
+use super::router::router;
 use super::sessions::Sessions;
-use super::status::Health;
 use crate::vault::{KeyFile, Vault};
 use crate::{broadcast, net, peer};
 

@@ -17,8 +17,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::app::{App, ClientAddress};
+use super::body::SDP;
 use super::problem::Problem;
-use super::whip;
 
 /// The page loads its own scripts and styles only, talks to its own server only, and is framed by
 /// nobody.
@@ -148,7 +148,7 @@ fn options(path: &str) -> Response {
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, PREFLIGHT_HEADERS);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
     if is_endpoint(path) {
-        headers.insert("accept-post", HeaderValue::from_static(whip::SDP));
+        headers.insert("accept-post", HeaderValue::from_static(SDP));
     }
     response
 }

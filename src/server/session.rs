@@ -14,10 +14,10 @@ use crate::net::Stopped;
 
 use super::app::App;
 use super::auth;
+use super::body::{read_body, require_type};
 use super::events::{EventStream, Frame, Kinds, Tap};
 use super::problem::Problem;
 use super::sessions::Greeting;
-use super::whip::{read_body, require_type};
 
 /// Longest list of event names.
 const MAX_SUBSCRIPTION: usize = 1024;

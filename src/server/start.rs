@@ -17,13 +17,14 @@ use crate::peer::{Dtls, Identities};
 use crate::service::Notifier;
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
-use super::app::{App, router};
+use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
+use super::health::Health;
 use super::limit::Limiter;
 use super::record_writer::{self, Earlier, Ended, RecordWriter};
+use super::router::router;
 use super::sessions::Sessions;
-use super::status::Health;
 use super::{Config, Mode, Ports, RunError, Token, advertise, listen, rotation, watchdog};
 
 /// How long requests may take to finish once the server was asked to stop.

@@ -10,7 +10,6 @@ use super::http::{self, HttpSettings};
 use super::media::{Camera, CameraSettings, Gap, Life, Media, Watcher};
 use super::scenario::{Arm, Scenario};
 use super::target::Target;
-use super::turn::Turn;
 use rekindle_sdp::Kind;
 
 /// Clients that are not there after so long will not come.
@@ -53,6 +52,16 @@ pub(super) struct Sample {
     pub missing: (u64, u64),
     /// Packets that came twice.
     pub repeated: u64,
+}
+
+/// What went wrong on the clients' side.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Troubles {
+    pub rejoined: u64,
+    pub undecryptable: u64,
+    pub replayed: u64,
+    /// Datagrams that this machine had no room for.
+    pub dropped: u64,
 }
 
 impl Clients {
@@ -301,29 +310,27 @@ impl Clients {
     }
 
     /// Adds up what went wrong on the clients' side.
-    pub(super) fn finish(&self, turn: &mut Turn) -> Result<(), BenchError> {
+    pub(super) fn finish(&self) -> Result<Troubles, BenchError> {
         let seats: Vec<usize> = self
             .viewers
             .iter()
             .copied()
             .chain([self.publisher])
             .collect();
-        let (rejoined, undecryptable, replayed, dropped) = self.ask(move |crowd, _| {
-            let mut sums = (0, 0, 0, crowd.dropped);
+        self.ask(move |crowd, _| {
+            let mut sum = Troubles {
+                dropped: crowd.dropped,
+                ..Troubles::default()
+            };
             for seat in seats {
-                sums.0 += u64::from(crowd.sight(seat).rejoined);
+                sum.rejoined += u64::from(crowd.sight(seat).rejoined);
                 if let Some(client) = crowd.connection(seat) {
-                    sums.1 += client.counts.undecryptable;
-                    sums.2 += client.counts.replayed;
+                    sum.undecryptable += client.counts.undecryptable;
+                    sum.replayed += client.counts.replayed;
                 }
             }
-            sums
-        })?;
-        turn.rejoined = rejoined;
-        turn.undecryptable = undecryptable;
-        turn.replayed = replayed;
-        turn.dropped = dropped;
-        Ok(())
+            sum
+        })
     }
 }
 

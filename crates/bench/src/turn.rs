@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Settings;
-use super::clients::{Clients, Sample};
+use super::clients::{Clients, Sample, Troubles};
 use super::crowd::Crowd;
 use super::disk::{Watch, Written};
 use super::error::BenchError;
@@ -40,11 +40,7 @@ pub(super) struct Turn {
     pub steady_written: Option<Written>,
     pub resident: u64,
     pub threads: usize,
-    pub rejoined: u64,
-    pub undecryptable: u64,
-    pub replayed: u64,
-    /// Datagrams that this machine had no room for, on the clients' side.
-    pub dropped: u64,
+    pub troubles: Troubles,
 }
 
 /// What is killed and started again.
@@ -92,7 +88,7 @@ pub(super) fn run(
     let used = server.used();
     turn.resident = used.resident;
     turn.threads = server.threads();
-    clients.finish(&mut turn)?;
+    turn.troubles = clients.finish()?;
     Ok(turn)
 }
 
@@ -126,7 +122,7 @@ pub(super) fn run_against(
         )?);
         told();
     }
-    clients.finish(&mut turn)?;
+    turn.troubles = clients.finish()?;
     Ok(turn)
 }
 

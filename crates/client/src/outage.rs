@@ -4,8 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::page::{Hello, Link};
-
 const REAPPLY: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1000)];
 const BLIND: [Duration; 2] = [Duration::from_millis(1000), Duration::from_secs(10)];
 const FAR: Duration = Duration::from_millis(20);
@@ -18,6 +16,38 @@ const SOONEST_RTTS: f64 = 0.75;
 const BETWEEN_RTTS: f64 = 5.0;
 const GIVE_UP: Duration = Duration::from_secs(5);
 const KEPT: Duration = Duration::from_millis(300);
+
+/// The first event of a stream.
+#[derive(Debug, Clone, Default)]
+pub struct Hello {
+    /// Which process it is.
+    pub process: String,
+    /// It has keys.
+    pub connected: bool,
+    /// It has seen a ClientHello.
+    pub handshaking: bool,
+    /// For how long others may be before us.
+    pub patience: Duration,
+}
+
+/// What is known of the client's connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Link {
+    /// How many handshakes have completed.
+    pub handshakes: u64,
+    /// There are keys.
+    pub connected: bool,
+    /// The round trip of ICE checks.
+    pub rtt: Option<Duration>,
+    /// When the last packet came, where packets are expected.
+    pub heard: Option<Instant>,
+    /// The answer to a ClientHello may reach the attempt after it.
+    pub mixes: bool,
+    /// When something of a handshake was last sent, where the browser says so.
+    pub sent: Option<Instant>,
+    /// The last handshake has failed.
+    pub broken: bool,
+}
 
 /// What is so at present, besides the connection.
 #[derive(Debug, Clone, Copy)]

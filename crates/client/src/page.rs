@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+pub use crate::outage::{Hello, Link};
 use crate::outage::{Outage, Present};
 
 /// A client that knows no event stream and makes new sessions gives up on the old one after so long
@@ -27,38 +28,6 @@ pub enum Act {
     Renew,
     /// Leave, and join anew.
     Rejoin,
-}
-
-/// The first event of a stream.
-#[derive(Debug, Clone, Default)]
-pub struct Hello {
-    /// Which process it is.
-    pub process: String,
-    /// It has keys.
-    pub connected: bool,
-    /// It has seen a ClientHello.
-    pub handshaking: bool,
-    /// For how long others may be before us.
-    pub patience: Duration,
-}
-
-/// What is known of the client's connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Link {
-    /// How many handshakes have completed.
-    pub handshakes: u64,
-    /// There are keys.
-    pub connected: bool,
-    /// The round trip of ICE checks.
-    pub rtt: Option<Duration>,
-    /// When the last packet came, where packets are expected.
-    pub heard: Option<Instant>,
-    /// The answer to a ClientHello may reach the attempt after it.
-    pub mixes: bool,
-    /// When something of a handshake was last sent, where the browser says so.
-    pub sent: Option<Instant>,
-    /// The last handshake has failed.
-    pub broken: bool,
 }
 
 /// See the module.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use time::OffsetDateTime;
 
+use super::escape::escape;
 use super::svg::{PARTS, colour, distributions, phases};
 use super::sweep_page;
 use super::{ArmResult, BrowserResult, Report, ScenarioResult};
@@ -367,13 +368,6 @@ fn conditions(page: &mut String, report: &Report) {
 
 fn row(page: &mut String, name: &str, value: &str) {
     let _ = write!(page, "<dt>{name}</dt><dd>{value}</dd>");
-}
-
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

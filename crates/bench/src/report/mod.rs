@@ -1,5 +1,6 @@
 //! What a run has to say.
 
+mod escape;
 pub(super) mod heat;
 pub(super) mod html;
 mod svg;
@@ -263,13 +264,13 @@ impl ArmResult {
             gap_ms: Summary::of(gaps.iter().copied()),
             all_back_ms: Summary::of(all_back.map(ms)),
             viewers_lost: samples().filter(|sample| sample.gap.is_none()).count(),
-            sessions_made: turns.iter().map(|turn| turn.rejoined).sum(),
+            sessions_made: turns.iter().map(|turn| turn.troubles.rejoined).sum(),
             video_packets_lost: Summary::of(samples().map(|sample| sample.missing.1 as f64)),
             audio_packets_lost: Summary::of(samples().map(|sample| sample.missing.0 as f64)),
             packets_repeated: samples().map(|sample| sample.repeated).sum(),
-            undecryptable: turns.iter().map(|turn| turn.undecryptable).sum(),
-            replayed: turns.iter().map(|turn| turn.replayed).sum(),
-            dropped_by_clients: turns.iter().map(|turn| turn.dropped).sum(),
+            undecryptable: turns.iter().map(|turn| turn.troubles.undecryptable).sum(),
+            replayed: turns.iter().map(|turn| turn.troubles.replayed).sum(),
+            dropped_by_clients: turns.iter().map(|turn| turn.troubles.dropped).sum(),
             phases: phases(arm, &kills),
             server: ServerUse {
                 restart_cpu_ms: Summary::of(kills.iter().map(|kill| ms(kill.used.cpu))),

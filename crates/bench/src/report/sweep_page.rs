@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::escape::escape;
 use super::heat::{SHADES, below_zero, cut, in_words, shade};
-use super::html::escape;
 use crate::sweep::result::{MEDIAN, Row, RowResult, SweepResult, WORST};
 
 const WIDTH: f64 = 990.0;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use rekindle_ids::Ufrag;
 use rekindle_sdp::{Kind, Media, Ssrc, Stream};
 
-use super::delivery::Rate;
 use super::egress::Mapping;
 use super::history::Index;
 use super::ingress::Ingress;
 use super::member::Members;
+use super::rate::Rate;
 use super::track::Track;
 
 /// Most streams of one publisher at a time.

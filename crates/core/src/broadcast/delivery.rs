@@ -105,27 +105,6 @@ fn first_rtx(derivation: &KeyDerivation, ufrag: &Ufrag, peer: &Peer, track: &Tra
     derivation.number("rtx", &[ufrag.as_str().as_bytes(), &ssrc.to_be_bytes()]) as u16
 }
 
-/// Media bytes a second.
-#[derive(Debug, Default)]
-pub(super) struct Rate {
-    since: Option<Instant>,
-    bytes: u64,
-    /// As of the last full second.
-    rate: u64,
-}
-
-impl Rate {
-    fn add(&mut self, now: Instant, bytes: usize) {
-        let since = *self.since.get_or_insert(now);
-        self.bytes += bytes as u64;
-        let elapsed = now.saturating_duration_since(since).as_millis() as u64;
-        if elapsed >= 1000 {
-            self.rate = self.bytes * 1000 / elapsed;
-            (self.bytes, self.since) = (0, Some(now));
-        }
-    }
-}
-
 impl Channel {
     /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come,
     /// or become another, by it.
@@ -214,7 +193,7 @@ impl Channel {
         sequence: u16,
         egress: &mut Egress<'_>,
     ) {
-        let rate = self.rate.rate;
+        let rate = self.rate.get();
         let Some(viewer) = egress.viewer(id) else {
             return;
         };

@@ -12,6 +12,7 @@ use rekindle_secrets::stack;
 
 use super::Event;
 use super::hub::{Broadcast, MIN_TICK};
+use super::payload::{ForHandshake, Payload, Screened};
 use super::timers::Timer;
 use crate::peer::{Begin, Begun, Done, Transmit};
 
@@ -21,61 +22,6 @@ use crate::peer::{Begin, Begun, Done, Transmit};
 const PRESSED: Duration = Duration::from_secs(5);
 /// For so long a completed handshake waits for the peer whose it is.
 const ORPHANED: Duration = Duration::from_secs(5);
-
-/// A datagram that is copied when it has to be kept, and only then.
-pub(super) enum Payload<'a> {
-    /// In the socket's buffer.
-    Received(&'a [u8]),
-    /// A copy.
-    Kept(Bytes),
-}
-
-impl Payload<'_> {
-    pub(super) fn data(&self) -> &[u8] {
-        match self {
-            Self::Received(data) => data,
-            Self::Kept(data) => data,
-        }
-    }
-
-    /// The copy, made now if there is none.
-    fn keep(&mut self) -> Bytes {
-        let copy = match self {
-            Self::Received(data) => Bytes::copy_from_slice(data),
-            Self::Kept(data) => return data.clone(),
-        };
-        *self = Self::Kept(copy.clone());
-        copy
-    }
-}
-
-/// What became of a DTLS datagram before anything was spent on it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Screened {
-    /// It is worth nothing.
-    Dropped,
-    /// Its sender was asked to show that he is where it says.
-    Asked,
-    /// It is, or sets free, what should be handed to [`Broadcast::shake`], in this order, now or
-    /// when its turn comes.
-    Handshake {
-        /// A publisher's, or one of somebody who may be one.
-        role: Role,
-        /// What is to be handed in.
-        datagrams: Vec<ForHandshake>,
-    },
-    /// No peer is at the address that it comes from.
-    UnknownAddress,
-}
-
-/// A datagram that is worth a handshake's time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ForHandshake {
-    /// The datagram.
-    pub data: Bytes,
-    /// The server's part in the handshakes that it may be for.
-    pub setup: Setup,
-}
 
 impl Broadcast {
     /// Looks at a DTLS datagram. A ClientHello that needs a cookie is asked for one, in `out`.

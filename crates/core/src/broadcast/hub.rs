@@ -8,16 +8,16 @@ use rekindle_ids::{Role, Ufrag};
 use slab::Slab;
 
 use super::addresses::Addresses;
-use super::admission::Admission;
+use super::admission::state::Admission;
 use super::channel::Channel;
 use super::delivery::{Counts, Egress};
 use super::egress::Buffers;
-use super::handshaking::Payload;
 use super::key_derivation::KeyDerivation;
 use super::member::{Members, Side};
+use super::payload::Payload;
 use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
-use super::{Config, Departure, Event, Routed, Snapshot, liveness};
+use super::{Config, Departure, Event, Routed, Snapshot, timers};
 use crate::Protocol;
 use crate::peer::{Agreed, Cookies, Identities, Peer, PeerEvent, Received, Transmit};
 
@@ -95,7 +95,7 @@ impl Broadcast {
         };
         this.timers.arm(
             Timer::Liveness,
-            Some(now + liveness::INTERVAL),
+            Some(now + timers::LIVENESS),
             &mut this.liveness,
         );
         this
@@ -175,7 +175,7 @@ impl Broadcast {
             tracing::trace!("a STUN check is dropped: its integrity is not its peer's");
             return Routed::Done;
         };
-        if liveness::is_plain(now, member) {
+        if member.is_plain(now) {
             // Not yes and later no: it checks seldom.
             out.truncate(before);
             self.remove(now, id, Departure::NoRehandshake);
@@ -365,7 +365,7 @@ impl Broadcast {
                     self.look_after(now, out);
                     self.timers.arm(
                         Timer::Liveness,
-                        Some(now + liveness::INTERVAL),
+                        Some(now + timers::LIVENESS),
                         &mut self.liveness,
                     );
                 }

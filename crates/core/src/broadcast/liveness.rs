@@ -7,26 +7,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::hub::Broadcast;
-use super::member::Member;
+use super::member::{Member, PLAIN};
 use super::{Config, Departure, Event};
 use crate::peer::{ALERT, Fault, Transmit};
 
-/// So often all peers are looked at.
-pub(super) const INTERVAL: Duration = Duration::from_secs(1);
-/// A plain client that was heard after a restart is let go after so long: it does not know that it
-/// should run DTLS again. A page has opened its event stream by then, or has begun.
-const PLAIN: Duration = Duration::from_millis(900);
 /// A new peer that has no keys after so long is gone.
 const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// A new peer that has sent no STUN check for so long cannot reach the media port, or is gone:
 /// browsers begin with one every 50 ms (RFC 8445 §14.2), as soon as they have the answer.
 pub const UNHEARD: Duration = Duration::from_secs(8);
-
-/// Whether a peer from an earlier boot is known by now to be a plain client.
-pub(super) fn is_plain(now: Instant, member: &Member) -> bool {
-    member.is_awaited() && !member.renews && now.saturating_duration_since(member.joined) >= PLAIN
-}
 
 /// Why a peer is to be let go, if it is.
 fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> {

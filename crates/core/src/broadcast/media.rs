@@ -147,7 +147,7 @@ impl Broadcast {
                     Side::Publisher(_) => None,
                 };
                 let translated =
-                    translated.and_then(|translation| track.translated_report(translation));
+                    translated.and_then(|translation| translation.sender_report(track));
                 out.extend(
                     member
                         .peer

@@ -15,6 +15,10 @@ use super::resend::Resends;
 use super::translation::Translation;
 use crate::peer::{Dtls, Peer};
 
+/// A plain client that was heard after a restart is let go after so long: it does not know that it
+/// should run DTLS again. A page has opened its event stream by then, or has begun.
+pub(super) const PLAIN: Duration = Duration::from_millis(900);
+
 /// All peers. A key is used again after its peer has left, so nothing may keep the key of a peer
 /// that is no more.
 pub(super) type Members = Slab<Member>;
@@ -57,6 +61,11 @@ pub(super) enum Side {
 }
 
 impl Member {
+    /// Whether a peer from an earlier boot is known by now to be a plain client.
+    pub(super) fn is_plain(&self, now: Instant) -> bool {
+        self.is_awaited() && !self.renews && now.saturating_duration_since(self.joined) >= PLAIN
+    }
+
     pub(super) fn role(&self) -> Role {
         match self.side {
             Side::Publisher(_) => Role::Publisher,

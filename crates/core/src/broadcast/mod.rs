@@ -2,7 +2,7 @@
 //! time, never asks.
 //!
 //! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
-//!   `handshaking` (DTLS at an address), `admission` (after a start: what waits for its record, and
+//!   `handshaking` (DTLS at an address), `payload`, `admission` (after a start: what waits for its record, and
 //!   whose handshake is next), `places` (join and leave), `liveness` (who is gone), `member`,
 //!   `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
@@ -37,8 +37,10 @@ mod liveness;
 mod media;
 mod member;
 mod nack;
+mod payload;
 mod places;
 mod pli;
+mod rate;
 mod reception;
 mod resend;
 mod rtcp;

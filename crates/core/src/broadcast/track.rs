@@ -13,7 +13,6 @@ use super::pli::Keyframes;
 use super::reception::Reception;
 use super::rtcp::{self, SenderInfo};
 use super::rtp::Packet;
-use super::translation::Translation;
 
 /// Most packets and bytes of a video stream that are remembered: 3 s at 20 Mbit/s.
 const VIDEO_HISTORY: (usize, usize) = (4096, 8 << 20);
@@ -135,19 +134,18 @@ impl Track {
         rtcp::sender_report_for_viewers(self.ssrc, self.report.as_ref()?, self.cname.as_deref())
     }
 
-    /// The same as a viewer gets it whose streams are translated; `None` where this one is not, or
-    /// nothing was reported.
-    pub(super) fn translated_report(&self, translation: &Translation) -> Option<BytesMut> {
-        let report = self.report.as_ref()?;
-        let (ssrc, rtp_time) = translation.report(self.ssrc, report.rtp_time)?;
-        rtcp::sender_report_for_viewers(
-            ssrc,
-            &SenderInfo {
-                rtp_time,
-                ..*report
-            },
-            self.cname.as_deref(),
-        )
+    /// The RTP time stamp of that report.
+    pub(super) fn reported(&self) -> Option<u32> {
+        Some(self.report.as_ref()?.rtp_time)
+    }
+
+    /// The same report of a stream under another SSRC, at another RTP time stamp.
+    pub(super) fn sender_report_as(&self, ssrc: u32, rtp_time: u32) -> Option<BytesMut> {
+        let report = SenderInfo {
+            rtp_time,
+            ..*self.report.as_ref()?
+        };
+        rtcp::sender_report_for_viewers(ssrc, &report, self.cname.as_deref())
     }
 
     pub(super) fn has_nack(&self) -> bool {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rekindle_sdp::{Kind, Ssrc, Stream};
 
+use bytes::BytesMut;
+
 use super::egress;
 use super::history::Index;
 use super::rtp::Packet;
@@ -200,10 +202,12 @@ impl Translation {
         (source >= stream.first).then_some((stream.source, source as u16))
     }
 
-    /// A sender report's SSRC and RTP time stamp as the viewer knows them (RFC 3550 §6.4.1).
-    pub(super) fn report(&self, source: u32, timestamp: u32) -> Option<(u32, u32)> {
-        let stream = self.find(source)?;
-        Some((stream.ssrc.media, timestamp.wrapping_add(stream.timestamp)))
+    /// A stream's sender report with SSRC and RTP time stamp as the viewer knows them (RFC 3550
+    /// §6.4.1); `None` where this one is not translated, or nothing was reported.
+    pub(super) fn sender_report(&self, track: &Track) -> Option<BytesMut> {
+        let stream = self.find(track.ssrc)?;
+        let rtp_time = track.reported()?.wrapping_add(stream.timestamp);
+        track.sender_report_as(stream.ssrc.media, rtp_time)
     }
 }
 

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Transmit;
-use super::dtls::{Admitted, HANDSHAKE_TIMEOUT, Handshake};
 use super::failures::Failures;
 use super::flight::{Fault, PATIENCE};
-use super::handshakes::{Begun, Done, LINGER};
+use super::handshake::{Begun, Done, HANDSHAKE_TIMEOUT, Handshake, LINGER};
+use super::load::Admitted;
 use super::records::{Record, client_hello, records};
 
 /// A ClientHello that nothing has answered is repeated so often: its address may be that of

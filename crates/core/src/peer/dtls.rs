@@ -1,7 +1,7 @@
 //! DTLS (RFC 9147, RFC 6347) of DTLS-SRTP (RFC 5764): a transient handshake that ends in session
 //! keys. The server is the DTLS server, but for peers that want to be that themselves.
 //!
-//! The library stands behind [`Handshake`]: `dimpl`, or BoringSSL in builds with the feature
+//! The library stands behind [`Handshake`](super::handshake::Handshake): `dimpl`, or BoringSSL in builds with the feature
 //! `boring`. docs/dtls.md says which one is for whom.
 
 #[cfg(feature = "boring")]
@@ -9,131 +9,22 @@ mod boring;
 mod dimpl;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ::dimpl::DtlsCertificate;
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::Bytes;
 use rekindle_ids::Role;
 use rekindle_sdp::Setup;
 use zeroize::Zeroizing;
 
-use super::agreed::Agreed;
-use super::handshakes::{Begin, Begun};
+use super::handshake::{Begin, Begun, Completed, DtlsError, HANDSHAKE_TIMEOUT, Handshake};
+use super::load::Load;
 use super::srtp::{Profile, SessionKeys};
 use super::verified;
 
 /// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s
 /// where the application knows better: browsers repeat their own flights after 50 ms.
 const FLIGHT_RTO: Duration = Duration::from_millis(200);
-/// The library that does the handshakes of this build, for logs and health.
-pub const LIBRARY: &str = if cfg!(feature = "boring") {
-    "BoringSSL"
-} else {
-    "dimpl"
-};
-/// A handshake that takes longer is given up; the browser's page starts another one much sooner.
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why the DTLS side cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DtlsError {
-    /// The library refuses its configuration.
-    #[error("the DTLS library refuses its configuration: {0}")]
-    Config(Box<dyn std::error::Error + Send + Sync>),
-    /// A handshake failed for good; it says nothing about the peer's live keys.
-    #[error("the DTLS handshake failed: {0}")]
-    Handshake(Box<dyn std::error::Error + Send + Sync>),
-    /// A post-quantum key exchange is required, and the peer offers none.
-    #[error("the peer offers no post-quantum key exchange, which this server requires")]
-    PeerNotPostQuantum,
-    /// A post-quantum key exchange is required, and this build has none.
-    #[error(
-        "a post-quantum key exchange is required, and the DTLS library of this build ({LIBRARY}) \
-         has none: use a build with `--features boring`, or leave --require-post-quantum out"
-    )]
-    NoPostQuantum,
-    /// The handshake ended without SRTP keys that fit.
-    #[error("the DTLS handshake gave no usable SRTP keys")]
-    NoKeys,
-}
-
-/// What a completed handshake yields.
-pub(crate) struct Completed {
-    /// The peer's leaf certificate, DER. Nothing has been compared with a fingerprint yet.
-    pub certificate: Vec<u8>,
-    /// Fresh keys.
-    pub keys: SessionKeys,
-    /// How they were agreed on.
-    pub agreed: Agreed,
-}
-
-/// One DTLS handshake without I/O.
-pub(crate) trait Handshake: Send {
-    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields
-    /// the keys once. After an error the handshake is dead and must be dropped.
-    fn drive(
-        &mut self,
-        now: Instant,
-        datagram: Option<&[u8]>,
-        out: &mut Vec<Bytes>,
-    ) -> Result<Option<Completed>, DtlsError>;
-
-    /// When to call `drive` without a datagram.
-    fn next_timeout(&self) -> Instant;
-}
-
-/// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's
-/// heap) until it is over, and time of the thread that also forwards media.
-pub(super) struct Load {
-    under_way: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl Load {
-    /// A place that nobody else wants.
-    #[cfg(test)]
-    pub fn for_tests() -> Admitted {
-        let load = Arc::new(Self {
-            under_way: 0.into(),
-            most: usize::MAX.into(),
-        });
-        load.admit(Role::Viewer).expect("room")
-    }
-
-    /// Lets one more begin, if there is room. Publishers have room of their own, as much again: all
-    /// their viewers wait for them.
-    fn admit(self: &Arc<Self>, role: Role) -> Option<Admitted> {
-        let most = self.most.load(Ordering::Relaxed);
-        let room = match role {
-            Role::Viewer => most,
-            Role::Publisher => most.saturating_mul(2),
-        };
-        if self.under_way.load(Ordering::Relaxed) >= room {
-            return None;
-        }
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        Some(Admitted(self.clone()))
-    }
-}
-
-/// A place among the handshakes that are under way, free again when dropped.
-pub(crate) struct Admitted(Arc<Load>);
-
-impl Admitted {
-    /// Whether others are turned away for want of places.
-    pub(crate) fn is_contested(&self) -> bool {
-        self.0.under_way.load(Ordering::Relaxed) >= self.0.most.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// The server's DTLS identity and settings, shared by all peers.
 pub struct Dtls {
@@ -153,16 +44,11 @@ impl Dtls {
     /// # Errors
     /// [`DtlsError::Config`] where the library refuses them.
     pub fn new(certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
-        let load = Load {
-            under_way: AtomicUsize::new(0),
-            // Until told otherwise.
-            most: AtomicUsize::new(usize::MAX),
-        };
         Ok(Self {
             dimpl: Arc::new(dimpl::Settings::new()?),
             #[cfg(feature = "boring")]
             boring: boring::Settings::new(certificate, private_key, false)?,
-            load: Arc::new(load),
+            load: Arc::default(),
             sha256: sha256(certificate),
             certificate: Zeroizing::new(certificate.to_vec()),
             private_key: Zeroizing::new(private_key.to_vec()),
@@ -303,7 +189,7 @@ impl Identities {
 
     /// Handshakes of all peers together that may be under way at once.
     pub(crate) fn limit_handshakes(&self, most: usize) {
-        self.current.load.most.store(most, Ordering::Relaxed);
+        self.current.load.limit(most);
     }
 
     /// Whether peers without a post-quantum key exchange are refused.

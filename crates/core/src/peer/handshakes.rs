@@ -21,9 +21,10 @@ use bytes::Bytes;
 use super::Transmit;
 use super::active::Active;
 use super::cookie::{COOKIE_LEN, Cookies};
-use super::dtls::{Admitted, Completed, DtlsError, HANDSHAKE_TIMEOUT, Handshake};
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
+use super::handshake::{Begin, Begun, Done, DtlsError, HANDSHAKE_TIMEOUT, Handshake, LINGER};
+use super::load::Admitted;
 use super::pressure::{Budget, Direct};
 use super::records::{client_hello, is_client_hello_rest, is_protected};
 
@@ -32,8 +33,6 @@ use super::records::{client_hello, is_client_hello_rest, is_protected};
 const MAX_UNDER_WAY: usize = 2;
 /// The same, with those.
 const MAX_ADVANCED: usize = 4;
-/// How long a completed handshake stays to repeat its last flight, should that have been lost.
-pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// Until the browser has answered, the first flight is repeated so often by itself. A browser that
 /// did not get it says its ClientHello again, and is answered again; a stranger whose address
 /// somebody used is left alone.
@@ -49,36 +48,6 @@ const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for every handshake while all places are taken: one that stands still must not keep
 /// others out.
 const CONTESTED_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// A handshake that has just completed.
-pub(crate) struct Done {
-    pub(super) completed: Completed,
-    /// Where it came from.
-    pub from: SocketAddr,
-    /// When.
-    pub at: Instant,
-    /// From its first ClientHello.
-    pub took: Duration,
-}
-
-impl Done {
-    /// The certificate that the other side has proved to be its own, DER.
-    pub(crate) fn certificate(&self) -> &[u8] {
-        &self.completed.certificate
-    }
-}
-
-/// What a ClientHello has shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begin {
-    /// Nothing: whoever sent it need not be at its address.
-    Direct,
-    /// A good cookie.
-    Verified([u8; COOKIE_LEN]),
-}
-
-/// A new handshake, and its place among those under way.
-pub(crate) type Begun = (Box<dyn Handshake>, Admitted);
 
 struct UnderWay {
     random: [u8; 32],

@@ -9,8 +9,10 @@ mod flight;
 pub(crate) mod full_state;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod handshake;
 mod handshakes;
 mod ice;
+mod load;
 mod pressure;
 mod records;
 #[cfg(test)]
@@ -26,10 +28,12 @@ use bytes::{Bytes, BytesMut};
 
 pub use agreed::{Agreed, Group, Version};
 pub(crate) use cookie::Cookies;
-pub use dtls::{Dtls, DtlsError, Identities, LIBRARY};
+pub use dtls::{Dtls, Identities};
 pub use failures::Failures;
 pub(crate) use flight::Fault;
-pub(crate) use handshakes::{ALERT, Begin, Begun, Done, Handshakes};
+pub(crate) use handshake::{Begin, Begun, Done};
+pub use handshake::{DtlsError, LIBRARY};
+pub(crate) use handshakes::{ALERT, Handshakes};
 pub(crate) use records::{client_random, is_client_hello};
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};

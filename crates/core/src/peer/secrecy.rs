@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::dtls::{Completed, Handshake};
+use super::handshake::{Completed, Handshake};
 use super::srtp::{SessionKeys, Srtp};
 
 /// Does not compile if the type has one of the traits: which of two implementations is meant would

@@ -9,6 +9,7 @@
 mod attempt;
 mod queue;
 mod reading;
+pub(super) mod state;
 mod waiting_room;
 
 #[cfg(test)]
@@ -20,31 +21,13 @@ use std::time::Instant;
 
 pub use reading::ReadingOrder;
 
-use self::queue::Queue;
 use self::waiting_room::WaitingRoom;
-use super::handshaking::{Payload, Screened};
 use super::hub::Broadcast;
+use super::payload::{Payload, Screened};
 use super::{Departure, Event, Join, Recorded, Refusal, Routed};
 use crate::peer::{Transmit, is_client_hello};
 use rekindle_ids::Ufrag;
 use rekindle_sdp as sdp;
-
-/// See the module.
-#[derive(Default)]
-pub(super) struct Admission {
-    /// There only while records of earlier boots are being read.
-    room: Option<WaitingRoom>,
-    /// Records that should be read next.
-    demand: VecDeque<Ufrag>,
-    queue: Queue,
-}
-
-impl Admission {
-    /// Since when a handshake waits for its turn.
-    pub(super) fn since(&self) -> Option<Instant> {
-        self.queue.since()
-    }
-}
 
 impl Broadcast {
     /// Records of earlier boots are being read from now on, until [`Broadcast::all_records_read`]:

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rekindle_ids::Role;
 
 use super::attempt::{Attempt, NotKept};
-use crate::broadcast::handshaking::ForHandshake;
+use crate::broadcast::payload::ForHandshake;
 
 /// Addresses that have datagrams waiting. What comes beyond is lost, as on any busy path, and
 /// browsers repeat it.

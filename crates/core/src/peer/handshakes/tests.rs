@@ -1,4 +1,5 @@
-use super::super::dtls::{DtlsError, Load};
+use super::super::handshake::Completed;
+use super::super::load::Load;
 use super::super::srtp::{Profile, SessionKeys};
 use super::*;
 use crate::peer::{Agreed, Version};

@@ -6,7 +6,7 @@ use rekindle_boring::Version as Spoken;
 
 use super::super::Dtls;
 use super::*;
-use crate::peer::handshakes::Begin;
+use crate::peer::handshake::Begin;
 use crate::peer::tests::certificate;
 use rekindle_ids::Role;
 

@@ -1,0 +1,60 @@
+//! A DTLS datagram on its way from the socket to a handshake.
+
+use bytes::Bytes;
+use rekindle_ids::Role;
+use rekindle_sdp::Setup;
+
+/// A datagram that is copied when it has to be kept, and only then.
+pub(super) enum Payload<'a> {
+    /// In the socket's buffer.
+    Received(&'a [u8]),
+    /// A copy.
+    Kept(Bytes),
+}
+
+impl Payload<'_> {
+    pub(super) fn data(&self) -> &[u8] {
+        match self {
+            Self::Received(data) => data,
+            Self::Kept(data) => data,
+        }
+    }
+
+    /// The copy, made now if there is none.
+    pub(super) fn keep(&mut self) -> Bytes {
+        let copy = match self {
+            Self::Received(data) => Bytes::copy_from_slice(data),
+            Self::Kept(data) => return data.clone(),
+        };
+        *self = Self::Kept(copy.clone());
+        copy
+    }
+}
+
+/// What became of a DTLS datagram before anything was spent on it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Screened {
+    /// It is worth nothing.
+    Dropped,
+    /// Its sender was asked to show that he is where it says.
+    Asked,
+    /// It is, or sets free, what should be handed to the handshakes, in this order, now or
+    /// when its turn comes.
+    Handshake {
+        /// A publisher's, or one of somebody who may be one.
+        role: Role,
+        /// What is to be handed in.
+        datagrams: Vec<ForHandshake>,
+    },
+    /// No peer is at the address that it comes from.
+    UnknownAddress,
+}
+
+/// A datagram that is worth a handshake's time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ForHandshake {
+    /// The datagram.
+    pub data: Bytes,
+    /// The server's part in the handshakes that it may be for.
+    pub setup: Setup,
+}

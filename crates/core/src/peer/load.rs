@@ -1,0 +1,67 @@
+//! How many handshakes there may be at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rekindle_ids::Role;
+
+/// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's
+/// heap) until it is over, and time of the thread that also forwards media.
+pub(super) struct Load {
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// Without a limit, until told otherwise.
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            under_way: AtomicUsize::new(0),
+            most: AtomicUsize::new(usize::MAX),
+        }
+    }
+}
+
+impl Load {
+    /// A place that nobody else wants.
+    #[cfg(test)]
+    pub fn for_tests() -> Admitted {
+        Arc::new(Self::default()).admit(Role::Viewer).expect("room")
+    }
+
+    /// So many viewers' handshakes may be under way.
+    pub(super) fn limit(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    /// Lets one more begin, if there is room. Publishers have room of their own, as much again: all
+    /// their viewers wait for them.
+    pub(super) fn admit(self: &Arc<Self>, role: Role) -> Option<Admitted> {
+        let most = self.most.load(Ordering::Relaxed);
+        let room = match role {
+            Role::Viewer => most,
+            Role::Publisher => most.saturating_mul(2),
+        };
+        if self.under_way.load(Ordering::Relaxed) >= room {
+            return None;
+        }
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Some(Admitted(self.clone()))
+    }
+}
+
+/// A place among the handshakes that are under way, free again when dropped.
+pub(crate) struct Admitted(Arc<Load>);
+
+impl Admitted {
+    /// Whether others are turned away for want of places.
+    pub(crate) fn is_contested(&self) -> bool {
+        self.0.under_way.load(Ordering::Relaxed) >= self.0.most.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,56 @@
+//! Which handler serves what.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use super::app::App;
+use super::{metrics, middleware, session, site, status, whip};
+
+/// Which handler serves what.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route(
+            "/whip/{*channel}",
+            post(whip::publish).fallback(whip::other_method),
+        )
+        .route(
+            "/whep/{*channel}",
+            post(whip::watch).fallback(whip::other_method),
+        )
+        .route(
+            "/session/{id}",
+            axum::routing::delete(session::end).fallback(session::other_method),
+        )
+        .route(
+            "/session/{id}/events",
+            get(session::events)
+                .post(session::subscribe)
+                .fallback(session::other_method_on_events),
+        )
+        .route(
+            "/events",
+            post(session::events_of_several).fallback(session::other_method_on_all_events),
+        )
+        .route(
+            "/channel/{*channel}",
+            get(status::channel).fallback(status::other_method),
+        )
+        .route(
+            "/healthz",
+            get(status::healthz).fallback(status::other_method),
+        )
+        .route(
+            "/readyz",
+            get(status::readyz).fallback(status::other_method),
+        )
+        .route(
+            "/metrics",
+            get(metrics::metrics).fallback(status::other_method),
+        )
+        .fallback(site::serve)
+        .layer(from_fn_with_state(app.clone(), middleware::check))
+        .with_state(app.clone())
+}
