@@ -53,7 +53,7 @@ impl Program {
         let (version, more) = rest.split_once(' ').unwrap_or((rest, ""));
         Some(Self {
             version: version.to_owned(),
-            has_full_state: more == FULL_STATE,
+            has_full_state: more.ends_with(FULL_STATE),
         })
     }
 
@@ -73,7 +73,10 @@ mod tests {
     #[test]
     fn a_server_says_which_version_it_is_and_whether_it_has_full_state_mode() {
         let read = |said| Program::read(said).map(|p| (p.version, p.has_full_state));
-        assert_eq!(read("rekindle 0.1.0\n"), Some(("0.1.0".to_owned(), false)));
+        assert_eq!(
+            read("rekindle 0.1.0 (DTLS: dimpl)\n"),
+            Some(("0.1.0".to_owned(), false))
+        );
         assert_eq!(
             read("rekindle 0.1.0 (DTLS: dimpl) with full-state mode\n"),
             Some(("0.1.0".to_owned(), true))
