@@ -160,7 +160,7 @@ impl Bound {
         let (mut media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, outbox)?;
         let waker = Arc::new(waker);
         media.keep_sessions(self.vault.clone(), &waker)?;
-        let source = resume::Source {
+        let source = resume::RecordSource {
             reader,
             vault: self.vault,
         };

@@ -34,7 +34,7 @@ pub(super) enum Loaded {
 }
 
 /// Where records come from.
-pub(super) struct Source {
+pub(super) struct RecordSource {
     pub reader: Reader,
     /// In full-state mode, where sessions are kept.
     pub vault: Option<Arc<Vault>>,
@@ -43,7 +43,7 @@ pub(super) struct Source {
 /// Reads records until there are no more, in [`ReadingOrder`]. Dropping the reader wipes the
 /// identities of the key file.
 pub(super) fn load(
-    source: Source,
+    source: RecordSource,
     demanded: &mpsc::Receiver<Ufrag>,
     loaded: &mpsc::Sender<Loaded>,
     waker: &Waker,

@@ -10,7 +10,7 @@ use super::channel::Channel;
 use super::egress::{Buffers, Rtx};
 use super::history::{Found, Index};
 use super::key_derivation::KeyDerivation;
-use super::member::{Members, Side, Viewer};
+use super::member::{Member, Members, Side, Viewer};
 use super::resend::Answer;
 use super::rtp::Packet;
 use super::track::Track;
@@ -80,19 +80,55 @@ impl Egress<'_> {
             ssrc: rtx_ssrc,
             sequence: viewer.next_rtx(ssrc, first_rtx),
         });
-        if !viewer
-            .mapping
-            .rewrite(&track.section, packet, rtx, self.buffers)
-            || (rtx.is_none() && !viewer.may_send(ssrc, index, first_rtx))
-        {
+        let mapping = &viewer.mapping;
+        if !mapping.rewrite(&track.section, packet, rtx, self.buffers) {
             return false;
         }
-        let Some(transmit) = member.peer.protect_rtp(&self.buffers.packet) else {
-            return false;
+        let own = rtx.is_none().then_some((ssrc, index));
+        let to_viewer = ToViewer {
+            derivation: self.derivation,
+            packet: &self.buffers.packet,
+            counts: self.counts,
+            out: self.out,
+        };
+        to_viewer.send(member, track, own) == Sent::Yes
+    }
+}
+
+/// What became of a packet for one viewer.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    Yes,
+    /// It may not be sent under its index: see [`Viewer::may_send`].
+    Never,
+    /// The viewer's keys do not protect it under its index.
+    Refused,
+}
+
+/// A packet that is rewritten for a viewer, on its way.
+struct ToViewer<'a> {
+    derivation: &'a KeyDerivation,
+    packet: &'a [u8],
+    counts: &'a mut Counts,
+    out: &'a mut Vec<Transmit>,
+}
+
+impl ToViewer<'_> {
+    /// Encrypts and sends it: under the SSRC and index that it has at the viewer, or as a
+    /// retransmission, which has an index of its own.
+    fn send(self, member: &mut Member, track: &Track, own: Option<(u32, Index)>) -> Sent {
+        if let (Some((ssrc, index)), Side::Viewer(viewer)) = (own, &mut member.side) {
+            let first = || first_rtx(self.derivation, &member.ufrag, &member.peer, track);
+            if !viewer.may_send(ssrc, index, first) {
+                return Sent::Never;
+            }
+        }
+        let Some(transmit) = member.peer.protect_rtp(self.packet) else {
+            return Sent::Refused;
         };
         self.counts.packets_out += 1;
         self.out.push(transmit);
-        true
+        Sent::Yes
     }
 }
 
@@ -159,17 +195,16 @@ impl Channel {
                         continue;
                     }
                 }
-                let first_rtx = || first_rtx(derivation, &member.ufrag, &member.peer, track);
-                if !viewer.may_send(track.ssrc, index, first_rtx) {
-                    counts.unmapped += 1;
-                    continue;
-                }
-                match member.peer.protect_rtp(&buffers.packet) {
-                    Some(transmit) => {
-                        counts.packets_out += 1;
-                        out.push(transmit);
-                    }
-                    None => refused.push(id),
+                let to_viewer = ToViewer {
+                    derivation,
+                    packet: &buffers.packet,
+                    counts,
+                    out,
+                };
+                match to_viewer.send(member, track, Some((track.ssrc, index))) {
+                    Sent::Yes => {}
+                    Sent::Never => counts.unmapped += 1,
+                    Sent::Refused => refused.push(id),
                 }
             }
         }
