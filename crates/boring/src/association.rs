@@ -25,10 +25,12 @@ pub enum Side {
 
 /// An SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Srtp {
+    /// `SRTP_AEAD_AES_256_GCM`
     AeadAes256Gcm,
+    /// `SRTP_AEAD_AES_128_GCM`
     AeadAes128Gcm,
+    /// `SRTP_AES128_CM_HMAC_SHA1_80`
     Aes128CmSha1_80,
 }
 
@@ -45,19 +47,23 @@ impl Srtp {
 
 /// The version that was negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Version {
+    /// RFC 6347.
     Dtls12,
+    /// RFC 9147.
     Dtls13,
 }
 
 /// The group of the key exchange (RFC 8446 §4.2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Group {
+    /// X25519 and ML-KEM-768 together (draft-ietf-tls-ecdhe-mlkem).
     X25519MlKem768,
+    /// RFC 7748.
     X25519,
+    /// secp256r1.
     P256,
+    /// secp384r1.
     P384,
 }
 
