@@ -41,7 +41,7 @@ fn a_build_with_full_state_mode_says_so_with_its_version() {
     let expected = concat!(
         "rekindle ",
         env!("CARGO_PKG_VERSION"),
-        " with full-state mode\n"
+        " (DTLS: dimpl) with full-state mode\n"
     );
     assert_eq!(version, expected);
 }
