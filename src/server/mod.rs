@@ -10,7 +10,7 @@ mod certificates;
 mod drain;
 mod events;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
+pub mod fuzzing;
 mod health;
 mod limit;
 mod listen;
