@@ -2,9 +2,9 @@
 //! time, never asks.
 //!
 //! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
-//!   `handshaking` (DTLS at an address), `payload`, `admission` (after a start: what waits for its record, and
-//!   whose handshake is next), `places` (join and leave), `liveness` (who is gone), `member`,
-//!   `channel`.
+//!   `handshaking` (DTLS at an address) and `payload` (a datagram of it), `admission` (after a
+//!   start: what waits for its record, and whose handshake is next), `places` (join and leave),
+//!   `liveness` (who is gone), `member`, `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
 //!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
 //!   to say.

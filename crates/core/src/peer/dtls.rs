@@ -1,8 +1,8 @@
 //! DTLS (RFC 9147, RFC 6347) of DTLS-SRTP (RFC 5764): a transient handshake that ends in session
 //! keys. The server is the DTLS server, but for peers that want to be that themselves.
 //!
-//! The library stands behind [`Handshake`](super::handshake::Handshake): `dimpl`, or BoringSSL in builds with the feature
-//! `boring`. docs/dtls.md says which one is for whom.
+//! The library stands behind [`Handshake`](super::handshake::Handshake): `dimpl`, or BoringSSL in
+//! builds with the feature `boring`. docs/dtls.md says which one is for whom.
 
 #[cfg(feature = "boring")]
 mod boring;
@@ -22,15 +22,20 @@ use super::load::Load;
 use super::srtp::{Profile, SessionKeys};
 use super::verified;
 
+#[cfg(feature = "boring")]
+use self::boring::Library;
+#[cfg(not(feature = "boring"))]
+use self::dimpl::Library;
+
 /// First retransmission timeout of a flight. RFC 9147 §5.8.2 allows less than its default of 1 s
 /// where the application knows better: browsers repeat their own flights after 50 ms.
 const FLIGHT_RTO: Duration = Duration::from_millis(200);
 
 /// The server's DTLS identity and settings, shared by all peers.
 pub struct Dtls {
-    dimpl: Arc<dimpl::Settings>,
-    #[cfg(feature = "boring")]
-    boring: boring::Settings,
+    library: Library,
+    /// For clients that have shown a cookie, whichever the library.
+    verified: Arc<dimpl::Verified>,
     load: Arc<Load>,
     /// SHA-256 of the certificate.
     sha256: [u8; 32],
@@ -45,9 +50,8 @@ impl Dtls {
     /// [`DtlsError::Config`] where the library refuses them.
     pub fn new(certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
         Ok(Self {
-            dimpl: Arc::new(dimpl::Settings::new()?),
-            #[cfg(feature = "boring")]
-            boring: boring::Settings::new(certificate, private_key, false)?,
+            library: Library::new(certificate, private_key)?,
+            verified: Arc::new(dimpl::Verified::new()?),
             load: Arc::default(),
             sha256: sha256(certificate),
             certificate: Zeroizing::new(certificate.to_vec()),
@@ -61,13 +65,8 @@ impl Dtls {
     /// # Errors
     /// [`DtlsError::NoPostQuantum`] in builds whose library has no such key exchange.
     pub fn requiring_post_quantum(self) -> Result<Self, DtlsError> {
-        #[cfg(feature = "boring")]
-        return Ok(Self {
-            boring: boring::Settings::new(&self.certificate, &self.private_key, true)?,
-            ..self
-        });
-        #[cfg(not(feature = "boring"))]
-        Err(DtlsError::NoPostQuantum)
+        let library = Library::post_quantum(&self.certificate, &self.private_key)?;
+        Ok(Self { library, ..self })
     }
 
     /// Another identity of the same server: handshakes of both count together.
@@ -76,9 +75,8 @@ impl Dtls {
     /// [`DtlsError::Config`] where the library refuses it.
     pub fn beside(&self, certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
         Ok(Self {
-            dimpl: self.dimpl.clone(),
-            #[cfg(feature = "boring")]
-            boring: boring::Settings::new(certificate, private_key, self.requires_post_quantum())?,
+            library: self.library.beside(certificate, private_key)?,
+            verified: self.verified.clone(),
             load: self.load.clone(),
             sha256: sha256(certificate),
             certificate: Zeroizing::new(certificate.to_vec()),
@@ -91,13 +89,6 @@ impl Dtls {
         self.sha256
     }
 
-    fn requires_post_quantum(&self) -> bool {
-        #[cfg(feature = "boring")]
-        return self.boring.requires_post_quantum;
-        #[cfg(not(feature = "boring"))]
-        false
-    }
-
     /// A handshake for a peer of this role, and its place among those under way; `None` where as
     /// many are under way as there may be.
     ///
@@ -106,18 +97,15 @@ impl Dtls {
     pub(crate) fn begin(&self, role: Role, begin: Begin, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
         let handshake = match begin {
-            Begin::Verified(_) if self.requires_post_quantum() => {
+            Begin::Verified(_) if self.library.requires_post_quantum() => {
                 tracing::debug!(
                     "no handshake is begun with who has shown a cookie: a post-quantum key \
                      exchange is required, and cookies are of DTLS 1.2"
                 );
                 return None;
             }
-            Begin::Verified(cookie) => self.dimpl.verified(self.certificate(), cookie, now)?,
-            #[cfg(feature = "boring")]
-            Begin::Direct => self.boring.direct(now)?,
-            #[cfg(not(feature = "boring"))]
-            Begin::Direct => self.dimpl.direct(self.certificate(), role, now),
+            Begin::Verified(cookie) => self.verified.begin(self.certificate(), cookie, now)?,
+            Begin::Direct => self.library.direct(|| self.certificate(), role, now)?,
         };
         Some((handshake, admitted))
     }
@@ -127,10 +115,7 @@ impl Dtls {
     /// ClientHello of DTLS 1.2 is the smaller one, should it go to a stranger.
     pub(crate) fn begin_active(&self, role: Role, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
-        #[cfg(feature = "boring")]
-        let handshake = self.boring.active(now)?;
-        #[cfg(not(feature = "boring"))]
-        let handshake = self.dimpl.active(self.certificate(), now);
+        let handshake = self.library.active(|| self.certificate(), now)?;
         Some((handshake, admitted))
     }
 
@@ -194,7 +179,7 @@ impl Identities {
 
     /// Whether peers without a post-quantum key exchange are refused.
     pub(crate) fn require_post_quantum(&self) -> bool {
-        self.current.requires_post_quantum()
+        self.current.library.requires_post_quantum()
     }
 
     /// The one with this certificate, by its SHA-256.

@@ -3,21 +3,41 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use ::dimpl::DtlsCertificate;
 use bytes::Bytes;
 use rekindle_boring::{Association, Context, Error, Group as Agreement, Groups, Side, Srtp};
+use rekindle_ids::Role;
 
 use super::{Completed, DtlsError, FLIGHT_RTO, Handshake, Profile, SessionKeys, Setup};
 use crate::peer::agreed::{Agreed, Group, Version};
 use crate::peer::records::{Record, hello_sequence, is_client_hello, records};
 
 /// What handshakes under one certificate share.
-pub(super) struct Settings {
+pub(super) struct Library {
     context: Context,
-    pub(super) requires_post_quantum: bool,
+    requires_post_quantum: bool,
 }
 
-impl Settings {
-    pub(super) fn new(
+impl Library {
+    pub(super) fn new(certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
+        Self::with(certificate, private_key, false)
+    }
+
+    /// X25519MLKEM768 alone.
+    pub(super) fn post_quantum(certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
+        Self::with(certificate, private_key, true)
+    }
+
+    /// The same for another certificate.
+    pub(super) fn beside(&self, certificate: &[u8], private_key: &[u8]) -> Result<Self, DtlsError> {
+        Self::with(certificate, private_key, self.requires_post_quantum)
+    }
+
+    pub(super) fn requires_post_quantum(&self) -> bool {
+        self.requires_post_quantum
+    }
+
+    fn with(
         certificate: &[u8],
         private_key: &[u8],
         requires_post_quantum: bool,
@@ -36,12 +56,21 @@ impl Settings {
 
     /// A handshake that a peer begins: DTLS 1.3 where it can, for publishers and viewers alike. The
     /// server's order decides the SRTP profile in both versions, and X25519MLKEM768 needs 1.3.
-    pub(super) fn direct(&self, now: Instant) -> Option<Box<dyn Handshake>> {
+    pub(super) fn direct(
+        &self,
+        _: impl FnOnce() -> DtlsCertificate,
+        _: Role,
+        now: Instant,
+    ) -> Option<Box<dyn Handshake>> {
         self.begin(Association::new(&self.context, Side::Server, now), now)
     }
 
     /// A handshake that the server begins.
-    pub(super) fn active(&self, now: Instant) -> Option<Box<dyn Handshake>> {
+    pub(super) fn active(
+        &self,
+        _: impl FnOnce() -> DtlsCertificate,
+        now: Instant,
+    ) -> Option<Box<dyn Handshake>> {
         let association = match self.requires_post_quantum {
             true => Association::new(&self.context, Side::Client, now),
             false => Association::new_12(&self.context, Side::Client, now),

@@ -1,6 +1,9 @@
 //! Handshakes by `dimpl`. In builds with another library as well it has those of clients that have
 //! shown a cookie, which needs no state before the cookie is there: see [`verified`].
 
+#[cfg(not(feature = "boring"))]
+mod library;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,60 +16,55 @@ use super::{
 };
 use crate::peer::agreed::{Agreed, Version};
 use crate::peer::cookie::COOKIE_LEN;
+
 #[cfg(not(feature = "boring"))]
-use rekindle_ids::Role;
+pub(super) use self::library::Library;
 
 /// Retransmissions of one flight. A ClientHello that comes again counts too, and Firefox sends it
 /// seven times in 3 s.
 const FLIGHT_RETRIES: usize = 8;
 
-/// What handshakes share.
-pub(super) struct Settings {
-    #[cfg(not(feature = "boring"))]
-    config: Arc<dimpl::Config>,
-    /// For clients that have shown a cookie.
-    verified: Arc<dimpl::Config>,
+/// What is the same for all handshakes.
+fn settings() -> dimpl::ConfigBuilder {
+    dimpl::Config::builder()
+        .require_client_certificate(true)
+        .flight_start_rto(FLIGHT_RTO)
+        .flight_retries(FLIGHT_RETRIES)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
 }
 
-impl Settings {
+fn build(settings: dimpl::ConfigBuilder) -> Result<Arc<dimpl::Config>, DtlsError> {
+    let config = settings.build();
+    config
+        .map(Arc::new)
+        .map_err(|error| DtlsError::Config(error.into()))
+}
+
+/// For clients that have shown a cookie.
+pub(super) struct Verified(Arc<dimpl::Config>);
+
+impl Verified {
     pub(super) fn new() -> Result<Self, DtlsError> {
-        let settings = || {
-            dimpl::Config::builder()
-                .require_client_certificate(true)
-                .flight_start_rto(FLIGHT_RTO)
-                .flight_retries(FLIGHT_RETRIES)
-                .handshake_timeout(HANDSHAKE_TIMEOUT)
-        };
-        // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round
-        // trip more.
-        #[cfg(not(feature = "boring"))]
-        let config = settings()
-            .use_server_cookie(false)
-            .build()
-            .map_err(|error| DtlsError::Config(error.into()))?;
-        let verified = settings()
-            .use_server_cookie(true)
-            .with_crypto_provider(verified::provider())
-            .build()
-            .map_err(|error| DtlsError::Config(error.into()))?;
-        Ok(Self {
-            #[cfg(not(feature = "boring"))]
-            config: Arc::new(config),
-            verified: Arc::new(verified),
-        })
+        let provider = verified::provider();
+        build(
+            settings()
+                .use_server_cookie(true)
+                .with_crypto_provider(provider),
+        )
+        .map(Self)
     }
 
     /// A handshake of a client that has shown this cookie.
     ///
     /// It gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so that answers to forged
     /// ones would spoil the browser's own.
-    pub(super) fn verified(
+    pub(super) fn begin(
         &self,
         certificate: DtlsCertificate,
         cookie: [u8; COOKIE_LEN],
         now: Instant,
     ) -> Option<Box<dyn Handshake>> {
-        let mut dtls = dimpl::Dtls::new_12(self.verified.clone(), certificate, now);
+        let mut dtls = dimpl::Dtls::new_12(self.0.clone(), certificate, now);
         verified::expect_second_hello(&mut dtls, now).ok()?;
         Some(Box::new(Dimpl::new(
             dtls,
@@ -74,35 +72,6 @@ impl Settings {
             Some(cookie),
             now,
         )))
-    }
-
-    /// A handshake that a peer of this role begins.
-    ///
-    /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which
-    /// matters for what is encrypted once per viewer. It costs them nothing at a restart, since the
-    /// server may send one round trip after the ClientHello in both versions. Publishers get DTLS
-    /// 1.3 (1.2 where they cannot): they may send a round trip earlier.
-    #[cfg(not(feature = "boring"))]
-    pub(super) fn direct(
-        &self,
-        certificate: DtlsCertificate,
-        role: Role,
-        now: Instant,
-    ) -> Box<dyn Handshake> {
-        let config = self.config.clone();
-        let dtls = match role {
-            Role::Viewer => dimpl::Dtls::new_12(config, certificate, now),
-            Role::Publisher => dimpl::Dtls::new_auto(config, certificate, now),
-        };
-        Box::new(Dimpl::new(dtls, Setup::Passive, None, now))
-    }
-
-    /// A handshake that the server begins.
-    #[cfg(not(feature = "boring"))]
-    pub(super) fn active(&self, certificate: DtlsCertificate, now: Instant) -> Box<dyn Handshake> {
-        let mut dtls = dimpl::Dtls::new_12(self.config.clone(), certificate, now);
-        dtls.set_active(true);
-        Box::new(Dimpl::new(dtls, Setup::Active, None, now))
     }
 }
 
