@@ -47,6 +47,10 @@ pub(super) struct Channel {
     pub armed: Option<Instant>,
     pub groups: Vec<Group>,
     pub tracks: Vec<Track>,
+    /// SSRCs of these streams.
+    pub there: Arc<[u32]>,
+    /// How many viewers are with each forwarder.
+    pub spread: Vec<usize>,
     ended: HashMap<u32, Ended>,
     pub last_media: Option<Instant>,
     /// A viewer waits for a keyframe of a stream that has not come yet.
@@ -66,6 +70,8 @@ impl Channel {
             armed: None,
             groups: Vec::new(),
             tracks: Vec::new(),
+            there: Arc::default(),
+            spread: Vec::new(),
             ended: HashMap::new(),
             last_media: None,
             keyframe_owed: false,
@@ -84,8 +90,17 @@ impl Channel {
         self.groups.iter().flat_map(|group| &group.viewers).copied()
     }
 
-    /// Adds a viewer, whose mapping may be one that others share.
-    pub(super) fn add_viewer(&mut self, id: usize, mapping: Mapping) -> Arc<Mapping> {
+    /// Adds a viewer that is with this forwarder. Its mapping may be one that others share.
+    pub(super) fn add_viewer(
+        &mut self,
+        id: usize,
+        forwarder: usize,
+        mapping: Mapping,
+    ) -> Arc<Mapping> {
+        if self.spread.len() <= forwarder {
+            self.spread.resize(forwarder + 1, 0);
+        }
+        self.spread[forwarder] += 1;
         if let Some(group) = self
             .groups
             .iter_mut()
@@ -102,8 +117,15 @@ impl Channel {
         mapping
     }
 
+    /// The forwarders that viewers are with.
+    pub(super) fn forwarders(&self) -> impl Iterator<Item = usize> {
+        let spread = self.spread.iter().enumerate();
+        spread.filter_map(|(at, viewers)| (*viewers > 0).then_some(at))
+    }
+
     /// Takes a viewer out.
-    pub(super) fn remove_viewer(&mut self, id: usize) {
+    pub(super) fn remove_viewer(&mut self, id: usize, forwarder: usize) {
+        self.spread[forwarder] -= 1;
         for group in &mut self.groups {
             group.viewers.retain(|viewer| *viewer != id);
         }
@@ -137,6 +159,11 @@ impl Channel {
             .min();
         self.ended
             .retain(|_, ended| oldest.is_some_and(|oldest| oldest <= ended.at));
+        self.count_streams();
+    }
+
+    fn count_streams(&mut self) {
+        self.there = self.tracks.iter().map(|track| track.ssrc).collect();
     }
 
     /// The stream with this SSRC.
@@ -179,6 +206,7 @@ impl Channel {
         }
         self.changed = true;
         self.tracks.push(track);
+        self.count_streams();
         Some(self.tracks.len() - 1)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rekindle_ids::{Role, Ufrag};
@@ -11,7 +12,7 @@ use super::addresses::Addresses;
 use super::admission::state::Admission;
 use super::channel::Channel;
 use super::delivery::{Counts, Egress};
-use super::egress::Buffers;
+use super::forwarding::{Forwarder, Forwarding, Order, Orders};
 use super::key_derivation::KeyDerivation;
 use super::member::{Members, Side};
 use super::payload::Payload;
@@ -28,7 +29,6 @@ pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
 pub struct Broadcast {
     pub(super) config: Config,
     pub(super) identities: Identities,
-    pub(super) derivation: KeyDerivation,
     /// SSRC of the server as a sender of RTCP; one a boot.
     pub(super) sender: u32,
     pub(super) members: Members,
@@ -41,7 +41,7 @@ pub struct Broadcast {
     pub(super) by_name: HashMap<String, usize>,
     pub(super) events: VecDeque<Event>,
     pub(super) counts: Counts,
-    pub(super) buffers: Buffers,
+    pub(super) forwarding: Forwarding,
     pub(super) timers: Timers,
     liveness: Option<Instant>,
     pub(super) full_state: super::full_state::State,
@@ -66,7 +66,7 @@ impl Broadcast {
         seed: [u8; 32],
         now: Instant,
     ) -> Self {
-        let derivation = KeyDerivation::new(seed);
+        let derivation = Arc::new(KeyDerivation::new(seed));
         let identities = identities.into();
         let mut cookies = Cookies::new(&derivation.key("cookies"), now);
         if identities.require_post_quantum() {
@@ -77,7 +77,7 @@ impl Broadcast {
             config,
             identities,
             sender: derivation.number("sender", &[]),
-            derivation,
+            forwarding: Forwarding::new(derivation),
             members: Slab::new(),
             by_ufrag: HashMap::new(),
             addresses: Addresses::default(),
@@ -88,7 +88,6 @@ impl Broadcast {
             by_name: HashMap::new(),
             events: VecDeque::new(),
             counts: Counts::default(),
-            buffers: Buffers::default(),
             timers: Timers::default(),
             liveness: None,
             full_state: Default::default(),
@@ -113,10 +112,12 @@ impl Broadcast {
             let member = &mut self.members[*id];
             member.renews = true;
             // It hears of other streams, and goes by what it hears.
-            if let Side::Viewer(viewer) = &mut member.side {
-                viewer
-                    .translation
-                    .take_if(|translation| translation.is_idle());
+            if let Side::Viewer(viewer) = &mut member.side
+                && viewer.translation().is_some_and(|known| known.is_idle())
+            {
+                viewer.translation = None;
+                let order = Order::Untranslated { viewer: *id };
+                self.forwarding.order(viewer.forwarder, order);
             }
         }
     }
@@ -132,12 +133,27 @@ impl Broadcast {
         data: &[u8],
         out: &mut Vec<Transmit>,
     ) -> Routed {
-        match Protocol::of(data) {
+        let routed = match Protocol::of(data) {
             Some(Protocol::Stun) => self.handle_stun(now, from, data, out),
             Some(Protocol::Dtls) => self.admit(now, from, Payload::Received(data), out),
             Some(Protocol::Rtp | Protocol::Rtcp) => self.handle_srtp(now, from, data, out),
             None => Routed::Done,
-        }
+        };
+        self.forwarding.run(out);
+        routed
+    }
+
+    /// Gives the forwarders out, as many as are asked for, and at least one: from now on what is
+    /// for viewers comes out as [orders](Broadcast::poll_orders) for them, and not as datagrams.
+    /// Before any peer joins.
+    pub fn forwarders(&mut self, count: usize) -> Vec<Forwarder> {
+        self.forwarding.give_out(count)
+    }
+
+    /// Takes what this forwarder is to do, in place of orders that it has followed: see
+    /// [`Forwarder::follow`].
+    pub fn poll_orders(&mut self, forwarder: usize, orders: &mut Orders) {
+        self.forwarding.poll(forwarder, orders);
     }
 
     pub(super) fn handle_stun(
@@ -259,7 +275,7 @@ impl Broadcast {
         member.heard.get_or_insert(now);
         match (received, member.role()) {
             (Received::Rtp(packet), Role::Publisher) => self.publisher_rtp(now, id, packet, out),
-            (Received::Rtcp(packet), Role::Publisher) => self.publisher_rtcp(now, id, &packet, out),
+            (Received::Rtcp(packet), Role::Publisher) => self.publisher_rtcp(now, id, &packet),
             (Received::Rtcp(packet), Role::Viewer) => self.viewer_rtcp(now, id, &packet, out),
             _ => {}
         }
@@ -280,7 +296,14 @@ impl Broadcast {
                     took,
                     agreed,
                 } => self.connected(now, id, renewed, (took, agreed), out),
-                PeerEvent::Address(address) => self.members[id].moved = Some(address),
+                PeerEvent::Address(to) => {
+                    let member = &mut self.members[id];
+                    member.moved = Some(to);
+                    if let Side::Viewer(viewer) = &member.side {
+                        let order = Order::Move { viewer: id, to };
+                        self.forwarding.order(viewer.forwarder, order);
+                    }
+                }
             }
         }
         let Some(member) = self.members.get_mut(id) else {
@@ -325,26 +348,24 @@ impl Broadcast {
         self.has_keys(id);
         let member = &mut self.members[id];
         if let Side::Viewer(viewer) = &mut member.side {
-            viewer.rekeyed();
-            self.send_last_reports(id, out);
-            let (channel, mut egress) = self.egress(key, out);
+            let order = Order::Connect {
+                viewer: id,
+                sending: member.peer.take_sending(),
+                to: member.peer.address(),
+            };
+            self.forwarding.order(viewer.forwarder, order);
+            self.send_last_reports(id);
+            let (channel, mut egress) = self.egress(key);
             channel.viewer_connected(now, id, resumed, renewed, &mut egress);
         }
         self.send_feedback(now, key, out);
     }
 
-    /// A channel, and all that sending to its viewers needs.
-    pub(super) fn egress<'a>(
-        &'a mut self,
-        key: usize,
-        out: &'a mut Vec<Transmit>,
-    ) -> (&'a mut Channel, Egress<'a>) {
+    /// A channel, and all that reaching its viewers needs.
+    pub(super) fn egress(&mut self, key: usize) -> (&mut Channel, Egress<'_>) {
         let egress = Egress {
             members: &mut self.members,
-            derivation: &self.derivation,
-            buffers: &mut self.buffers,
-            counts: &mut self.counts,
-            out,
+            forwarding: &mut self.forwarding,
         };
         (&mut self.channels[key], egress)
     }
@@ -393,6 +414,7 @@ impl Broadcast {
             }
         }
         self.take_turn(now, out);
+        self.forwarding.run(out);
     }
 
     fn tell_move(&mut self, now: Instant, at: Instant, id: usize, out: &mut Vec<Transmit>) {
@@ -436,6 +458,7 @@ impl Broadcast {
         };
         let mut channels: Vec<_> = self.channels.iter().map(|(_, one)| channel(one)).collect();
         channels.sort_unstable();
+        let totals = self.forwarding.totals();
         Snapshot {
             connected: self
                 .members
@@ -449,12 +472,12 @@ impl Broadcast {
                 .count(),
             channels,
             packets_in: self.counts.packets_in,
-            packets_out: self.counts.packets_out,
-            retransmitted: self.counts.retransmitted,
+            packets_out: totals.sent,
+            retransmitted: totals.resent,
             plis: self.counts.plis,
             duplicates: self.counts.duplicates,
             unknown: self.counts.unknown,
-            unmapped: self.counts.unmapped,
+            unmapped: totals.unmapped,
             handshakes: self.counts.handshakes,
             failures: self.counts.failures.clone(),
         }

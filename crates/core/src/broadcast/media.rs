@@ -1,5 +1,6 @@
 //! What peers send once they have keys: a publisher's media and reports, a viewer's requests.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -7,12 +8,13 @@ use bytes::BytesMut;
 use crate::peer::Transmit;
 
 use super::Event;
+use super::forwarding::Order;
 use super::hub::Broadcast;
 use super::ingress::Arrival;
 use super::member::Side;
 use super::rtcp::{self, Item};
 use super::rtp::Packet;
-use super::track::Taken;
+use super::track::{Taken, Track};
 
 /// Most sequence numbers of one NACK that are looked at.
 const MAX_NACKED: usize = 1024;
@@ -73,8 +75,7 @@ impl Broadcast {
             self.counts.duplicates += 1;
             return;
         };
-        let (channel, mut egress) = self.egress(key, out);
-        if channel.forward(now, at, index, &packet, &mut egress) {
+        if channel.forward(now, (key, at), index, &packet, &mut self.forwarding) {
             self.source_came(key);
         }
         self.send_feedback(now, key, out);
@@ -95,13 +96,7 @@ impl Broadcast {
 
     /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip
     /// sync. A BYE does not: the publisher may come back, and the viewers stay.
-    pub(super) fn publisher_rtcp(
-        &mut self,
-        now: Instant,
-        id: usize,
-        data: &[u8],
-        out: &mut Vec<Transmit>,
-    ) {
+    pub(super) fn publisher_rtcp(&mut self, now: Instant, id: usize, data: &[u8]) {
         let Some(key) = self.members.get(id).map(|member| member.channel) else {
             return;
         };
@@ -135,42 +130,34 @@ impl Broadcast {
             let Some(track) = channel.tracks.iter().find(|track| track.ssrc == ssrc) else {
                 continue;
             };
-            let Some(packet) = track.sender_report() else {
+            let Some(report) = track.sender_report().map(Arc::new) else {
                 continue;
             };
-            for viewer in channel.viewers() {
-                let Some(member) = self.members.get_mut(viewer) else {
-                    continue;
+            for forwarder in channel.forwarders() {
+                let order = Order::Report {
+                    channel: key,
+                    track: track.info.clone(),
+                    report: report.clone(),
                 };
-                let translated = match &member.side {
-                    Side::Viewer(viewer) => viewer.translation.as_ref(),
-                    Side::Publisher(_) => None,
-                };
-                let translated =
-                    translated.and_then(|translation| translation.sender_report(track));
-                out.extend(
-                    member
-                        .peer
-                        .protect_rtcp(translated.as_ref().unwrap_or(&packet)),
-                );
+                self.forwarding.order(forwarder, order);
             }
         }
     }
 
     /// Sends a viewer the latest sender report of each stream.
-    pub(super) fn send_last_reports(&mut self, id: usize, out: &mut Vec<Transmit>) {
-        let Some(member) = self.members.get_mut(id) else {
+    pub(super) fn send_last_reports(&mut self, id: usize) {
+        let Some(member) = self.members.get(id) else {
             return;
         };
-        let Some(channel) = self.channels.get(member.channel) else {
+        let (Side::Viewer(viewer), Some(channel)) =
+            (&member.side, self.channels.get(member.channel))
+        else {
             return;
         };
-        for packet in channel
-            .tracks
-            .iter()
-            .filter_map(|track| track.sender_report())
-        {
-            out.extend(member.peer.protect_rtcp(&packet));
+        let reports = channel.tracks.iter().filter_map(Track::sender_report);
+        for packet in reports.filter_map(|report| report.packet()) {
+            let order = Order::Control { viewer: id, packet };
+            self.forwarding.order(viewer.forwarder, order);
         }
     }
 
@@ -189,7 +176,7 @@ impl Broadcast {
         if !self.channels.contains(key) {
             return;
         }
-        let (channel, mut egress) = self.egress(key, out);
+        let (channel, mut egress) = self.egress(key);
         for item in rtcp::read(data) {
             match item {
                 Item::Nack { ssrc, pairs } => {

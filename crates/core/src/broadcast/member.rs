@@ -1,7 +1,7 @@
 //! A peer as the core keeps it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rekindle_ids::{Role, Ufrag};
@@ -9,7 +9,6 @@ use slab::Slab;
 
 use super::budget::Budget;
 use super::egress::Mapping;
-use super::history::Index;
 use super::ingress::Ingress;
 use super::resend::Resends;
 use super::translation::Translation;
@@ -102,43 +101,32 @@ const MOVES_APART: Duration = Duration::from_secs(1);
 const KEYFRAME_BURST: u64 = 5000;
 const KEYFRAME_RATE: u64 = 333;
 
-/// Longest step between two packets sent on one SSRC: half the sequence space, less the history's
-/// length, since the step is taken from a packet that was sent again.
-const MAX_STEP: u64 = 0x8000 - 0x1000;
-
-/// State of a viewer as a receiver.
+/// What the core keeps of a viewer. The rest, with the keys that protect what it is sent, is with
+/// its forwarder.
 pub(super) struct Viewer {
+    /// Which forwarder it is with.
+    pub forwarder: usize,
     pub mapping: Arc<Mapping>,
     pub resends: Resends,
-    /// Of a plain viewer.
-    pub translation: Option<Translation>,
-    streams: Vec<Stream>,
+    /// Of a plain viewer; its forwarder has it too.
+    pub translation: Option<Arc<Mutex<Translation>>>,
     /// In thousandths of a request.
     keyframes: Budget,
 }
 
-struct Stream {
-    ssrc: u32,
-    /// The highest index sent under the present keys.
-    top: Option<Index>,
-    rtx_sequence: u16,
-}
-
 impl Viewer {
-    pub(super) fn new(mapping: Arc<Mapping>, now: Instant) -> Self {
+    pub(super) fn new(
+        forwarder: usize,
+        mapping: Arc<Mapping>,
+        translation: Option<Arc<Mutex<Translation>>>,
+        now: Instant,
+    ) -> Self {
         Self {
+            forwarder,
             mapping,
             resends: Resends::new(now),
-            translation: None,
-            streams: Vec::new(),
+            translation,
             keyframes: Budget::new(now, KEYFRAME_BURST),
-        }
-    }
-
-    /// Fresh keys: SRTP indices start anew on both sides.
-    pub(super) fn rekeyed(&mut self) {
-        for stream in &mut self.streams {
-            stream.top = None;
         }
     }
 
@@ -148,44 +136,10 @@ impl Viewer {
             .take(now, 1000, KEYFRAME_RATE, KEYFRAME_BURST)
     }
 
-    fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut Stream {
-        // The streams of the present publisher are the last ones.
-        match self.streams.iter().rposition(|stream| stream.ssrc == ssrc) {
-            Some(at) => &mut self.streams[at],
-            None => {
-                self.streams.push(Stream {
-                    ssrc,
-                    top: None,
-                    rtx_sequence: first_rtx(),
-                });
-                self.streams.last_mut().expect("just pushed")
-            }
-        }
-    }
-
-    /// Whether a packet may go out on its own SSRC. After a gap near half the sequence space
-    /// neither side's SRTP would extend the sequence number as the publisher meant it, and an index
-    /// could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
-    pub(super) fn may_send(
-        &mut self,
-        ssrc: u32,
-        index: Index,
-        first_rtx: impl FnOnce() -> u16,
-    ) -> bool {
-        let top = &mut self.stream(ssrc, first_rtx).top;
-        if top.is_some_and(|top| top.abs_diff(index) >= MAX_STEP) {
-            return false;
-        }
-        *top = (*top).max(Some(index));
-        true
-    }
-
-    /// The next sequence number of this stream's retransmissions.
-    pub(super) fn next_rtx(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> u16 {
-        let stream = self.stream(ssrc, first_rtx);
-        let sequence = stream.rtx_sequence;
-        stream.rtx_sequence = sequence.wrapping_add(1);
-        sequence
+    /// Its translation, if it has one.
+    pub(super) fn translation(&self) -> Option<MutexGuard<'_, Translation>> {
+        let translation = self.translation.as_ref()?;
+        Some(translation.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -202,22 +156,7 @@ mod tests {
             media: vec![],
             address: None,
         };
-        Viewer::new(Arc::new(Mapping::new(&negotiated)), Instant::now())
-    }
-
-    #[test]
-    fn a_stream_ends_at_a_gap_that_srtp_cannot_follow_until_there_are_new_keys() {
-        let mut viewer = viewer();
-        assert!(viewer.may_send(1, 0x1_0000, || 0));
-        assert!(viewer.may_send(1, 0x1_6FFF, || 0));
-        assert!(!viewer.may_send(1, 0x1_DFFF, || 0));
-        assert!(
-            viewer.may_send(1, 0x1_DFFE, || 0),
-            "the gap is measured from the last packet sent"
-        );
-        assert!(viewer.may_send(2, 0x1_FFFF, || 0), "another stream");
-        viewer.rekeyed();
-        assert!(viewer.may_send(1, 0x1_FFFF, || 0));
+        Viewer::new(0, Arc::new(Mapping::new(&negotiated)), None, Instant::now())
     }
 
     #[test]
@@ -227,14 +166,5 @@ mod tests {
         let heeded = (0..60_000u64)
             .filter(|ms| viewer.may_request_keyframe(t + std::time::Duration::from_millis(*ms)));
         assert!((20..=25).contains(&heeded.count()));
-    }
-
-    #[test]
-    fn rtx_numbers_go_on_across_keys_and_wrap() {
-        let mut viewer = viewer();
-        assert_eq!(viewer.next_rtx(1, || 65_535), 65_535);
-        viewer.rekeyed();
-        assert_eq!(viewer.next_rtx(1, || 7), 0);
-        assert_eq!(viewer.next_rtx(2, || 7), 7);
     }
 }

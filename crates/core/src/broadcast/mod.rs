@@ -8,8 +8,10 @@
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
 //!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
 //!   to say.
-//! - To the viewers: `delivery`, `egress` (rewriting), `translation` (plain viewers of another
-//!   publisher), `resend` (answers to NACKs), `budget` (what one viewer may ask for).
+//! - To the viewers: `delivery` (who is to get what), `resend` (answers to NACKs), `budget` (what one
+//!   viewer may ask for); `forwarding`, which has the keys that protect what viewers are sent, and
+//!   can be with other threads, with `egress` (rewriting), `sent_streams` and `translation` (plain
+//!   viewers of another publisher).
 //! - On the wire: `rtp`, `rtcp`.
 //!
 //! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no
@@ -24,6 +26,7 @@ mod channel;
 mod delivery;
 mod egress;
 mod feedback;
+mod forwarding;
 pub mod full_state;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
@@ -45,6 +48,7 @@ mod reception;
 mod resend;
 mod rtcp;
 mod rtp;
+mod sent_streams;
 mod timers;
 mod track;
 mod translation;
@@ -55,6 +59,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use admission::ReadingOrder;
+pub use forwarding::{Burst, Forwarder, Orders, Outlet};
 pub use hub::Broadcast;
 pub use liveness::UNHEARD;
 

@@ -1,5 +1,6 @@
 //! Who may join a channel, and how peers come and go.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rekindle_ids::{Role, Ufrag};
@@ -7,6 +8,7 @@ use rekindle_sdp::Source;
 
 use super::channel::{Channel, SOURCE_SILENCE};
 use super::egress::Mapping;
+use super::forwarding::{NewViewer, Order};
 use super::hub::Broadcast;
 use super::ingress::Ingress;
 use super::member::{Member, Side, Viewer};
@@ -173,10 +175,20 @@ impl Broadcast {
                 Side::Publisher(Box::new(Ingress::new(&negotiated, now)))
             }
             Role::Viewer => {
-                let mapping = self.channels[key].add_viewer(id, Mapping::new(&negotiated));
-                let mut viewer = Viewer::new(mapping, now);
-                viewer.translation = translates.then(|| Translation::new(negotiated.streams()));
-                Side::Viewer(Box::new(viewer))
+                let forwarder = self.forwarding.assign();
+                let mapping = Mapping::new(&negotiated);
+                let mapping = self.channels[key].add_viewer(id, forwarder, mapping);
+                let translation = translates
+                    .then(|| Arc::new(Mutex::new(Translation::new(negotiated.streams()))));
+                let newcomer = Box::new(NewViewer {
+                    viewer: id,
+                    channel: key,
+                    ufrag: ufrag.clone(),
+                    mapping: mapping.clone(),
+                    translation: translation.clone(),
+                });
+                self.forwarding.order(forwarder, Order::Join(newcomer));
+                Side::Viewer(Box::new(Viewer::new(forwarder, mapping, translation, now)))
             }
         };
         entry.insert(Member {
@@ -231,7 +243,10 @@ impl Broadcast {
         if let Some(channel) = self.channels.get_mut(member.channel) {
             match member.side {
                 Side::Publisher(_) => channel.remove_publisher(now, &self.members),
-                Side::Viewer(_) => channel.remove_viewer(id),
+                Side::Viewer(viewer) => {
+                    channel.remove_viewer(id, viewer.forwarder);
+                    self.forwarding.release(viewer.forwarder, id);
+                }
             }
         }
         self.events.push_back(Event::Gone {

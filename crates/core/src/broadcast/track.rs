@@ -1,5 +1,6 @@
 //! One media stream of a publisher, by its SSRC: what came, what is missing, what its viewers need.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,19 +39,59 @@ pub(super) enum Taken {
     Duplicate,
 }
 
-/// A stream.
+/// What stays the same while a stream lasts.
 #[derive(Debug)]
-pub(super) struct Track {
+pub(super) struct TrackInfo {
     pub ssrc: u32,
     /// Where retransmissions to viewers go.
     pub rtx_ssrc: u32,
     /// The publisher's section that it belongs to.
     pub section: Arc<Media>,
+}
+
+impl TrackInfo {
+    /// Its SSRCs towards viewers.
+    pub(super) fn ssrcs(&self) -> Ssrc {
+        Ssrc {
+            media: self.ssrc,
+            rtx: Some(self.rtx_ssrc),
+        }
+    }
+}
+
+/// A sender report, as viewers get it.
+#[derive(Debug)]
+pub(super) struct Report {
+    ssrc: u32,
+    pub info: SenderInfo,
+    cname: Option<Arc<[u8]>>,
+}
+
+impl Report {
+    /// For viewers that know the stream as it is.
+    pub(super) fn packet(&self) -> Option<BytesMut> {
+        self.packet_as(self.ssrc, self.info.rtp_time)
+    }
+
+    /// The same report of a stream under another SSRC, at another RTP time stamp.
+    pub(super) fn packet_as(&self, ssrc: u32, rtp_time: u32) -> Option<BytesMut> {
+        let info = SenderInfo {
+            rtp_time,
+            ..self.info
+        };
+        rtcp::sender_report_for_viewers(ssrc, &info, self.cname.as_deref())
+    }
+}
+
+/// A stream.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub info: Arc<TrackInfo>,
     pub history: History,
     pub reception: Reception,
     /// The latest sender report.
     pub report: Option<SenderInfo>,
-    cname: Option<Box<[u8]>>,
+    cname: Option<Arc<[u8]>>,
     /// When its first packet came.
     pub started: Option<Instant>,
     asks: Asks,
@@ -71,6 +112,14 @@ pub(super) struct Requests {
     pub nack: Vec<u16>,
     /// A PLI is due.
     pub pli: bool,
+}
+
+impl Deref for Track {
+    type Target = TrackInfo;
+
+    fn deref(&self) -> &TrackInfo {
+        &self.info
+    }
 }
 
 impl Track {
@@ -97,9 +146,11 @@ impl Track {
             None => History::new(packets, bytes),
         };
         Self {
-            ssrc,
-            rtx_ssrc,
-            section,
+            info: Arc::new(TrackInfo {
+                ssrc,
+                rtx_ssrc,
+                section,
+            }),
             history,
             reception: Reception::new(ssrc, clock_rate),
             report: None,
@@ -114,14 +165,6 @@ impl Track {
         }
     }
 
-    /// Its SSRCs towards viewers.
-    pub(super) fn ssrcs(&self) -> Ssrc {
-        Ssrc {
-            media: self.ssrc,
-            rtx: Some(self.rtx_ssrc),
-        }
-    }
-
     /// The publisher told its canonical name.
     pub(super) fn set_cname(&mut self, name: &[u8]) {
         if self.cname.as_deref() != Some(name) {
@@ -130,22 +173,12 @@ impl Track {
     }
 
     /// The latest sender report, as viewers get it.
-    pub(super) fn sender_report(&self) -> Option<BytesMut> {
-        rtcp::sender_report_for_viewers(self.ssrc, self.report.as_ref()?, self.cname.as_deref())
-    }
-
-    /// The RTP time stamp of that report.
-    pub(super) fn reported(&self) -> Option<u32> {
-        Some(self.report.as_ref()?.rtp_time)
-    }
-
-    /// The same report of a stream under another SSRC, at another RTP time stamp.
-    pub(super) fn sender_report_as(&self, ssrc: u32, rtp_time: u32) -> Option<BytesMut> {
-        let report = SenderInfo {
-            rtp_time,
-            ..*self.report.as_ref()?
-        };
-        rtcp::sender_report_for_viewers(ssrc, &report, self.cname.as_deref())
+    pub(super) fn sender_report(&self) -> Option<Report> {
+        Some(Report {
+            ssrc: self.ssrc,
+            info: *self.report.as_ref()?,
+            cname: self.cname.clone(),
+        })
     }
 
     pub(super) fn has_nack(&self) -> bool {

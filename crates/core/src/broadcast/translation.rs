@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use super::egress;
 use super::history::Index;
 use super::rtp::Packet;
-use super::track::Track;
+use super::track::{Report, TrackInfo};
 
 /// A stream of a viewer's, and the publisher's stream that it carries now.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl Translation {
     pub(super) fn pass(
         &mut self,
         now: Instant,
-        track: &Track,
+        track: &TrackInfo,
         index: Index,
         packet: &Packet,
         is_there: impl Fn(u32) -> bool,
@@ -141,7 +141,7 @@ impl Translation {
     /// retransmission. `None` for a packet from before the stream began for this viewer.
     pub(super) fn of(
         &self,
-        track: &Track,
+        track: &TrackInfo,
         index: Index,
         packet: &Packet,
     ) -> Option<(Index, Packet, Option<u32>)> {
@@ -166,7 +166,7 @@ impl Translation {
     }
 
     /// Whether one of a stream's SSRCs is used otherwise, or kept for that.
-    fn is_taken(&self, track: &Track) -> bool {
+    fn is_taken(&self, track: &TrackInfo) -> bool {
         let known = self.announced.iter().map(|stream| stream.ssrc);
         let mut known = known.chain(self.streams.iter().map(|stream| stream.ssrc));
         let [media, rtx] = [track.ssrc, track.rtx_ssrc].map(Some);
@@ -203,11 +203,11 @@ impl Translation {
     }
 
     /// A stream's sender report with SSRC and RTP time stamp as the viewer knows them (RFC 3550
-    /// §6.4.1); `None` where this one is not translated, or nothing was reported.
-    pub(super) fn sender_report(&self, track: &Track) -> Option<BytesMut> {
+    /// §6.4.1); `None` where this one is not translated.
+    pub(super) fn sender_report(&self, track: &TrackInfo, report: &Report) -> Option<BytesMut> {
         let stream = self.find(track.ssrc)?;
-        let rtp_time = track.reported()?.wrapping_add(stream.timestamp);
-        track.sender_report_as(stream.ssrc.media, rtp_time)
+        let rtp_time = report.info.rtp_time.wrapping_add(stream.timestamp);
+        report.packet_as(stream.ssrc.media, rtp_time)
     }
 }
 
@@ -222,7 +222,7 @@ impl Translated {
 
     /// The same stream of the viewer's, with another publisher's behind it: the next number, and a
     /// time stamp as late as it is.
-    fn goes_on(&self, now: Instant, track: &Track, index: Index, packet: &Packet) -> Self {
+    fn goes_on(&self, now: Instant, track: &TrackInfo, index: Index, packet: &Packet) -> Self {
         let (latest, timestamp, at) = self.latest;
         let rate = egress::codec(&track.section, packet.header.payload_type)
             .map_or(90_000, |codec| codec.clock_rate());

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rekindle_ids::IceCredentials;
 use rtc_crypto::providers::AwsLcRsCrypto;
+use rtc_rtp::Header;
+use rtc_shared::marshal::{MarshalSize, Unmarshal};
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 use rtc_stun::attributes::{ATTR_USE_CANDIDATE, ATTR_USERNAME, AttrType};
@@ -29,6 +31,16 @@ impl Peer {
             agreed: None,
         });
     }
+}
+
+/// Encrypts an RTP packet. `rtc-srtp` cuts a packet where the header ends as it would write it,
+/// without a look at the packet's length, and would panic on one that is shorter.
+fn encrypt_rtp(context: &mut Context, packet: &[u8]) -> Option<BytesMut> {
+    let header = Header::unmarshal(&mut &packet[..]).ok()?;
+    if header.marshal_size() > packet.len() {
+        return None;
+    }
+    context.encrypt_rtp_with_header(packet, &header).ok()
 }
 
 /// The browser's half of a peer that [was connected so](Peer::connect).
@@ -62,7 +74,7 @@ impl Browser {
 
     /// Encrypts what may be no RTP at all; `None` where even that takes a header.
     pub(crate) fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        super::srtp::encrypt_rtp(&mut self.sending, packet)
+        encrypt_rtp(&mut self.sending, packet)
     }
 
     /// The same for RTCP.

@@ -17,7 +17,9 @@ mod pressure;
 mod records;
 #[cfg(test)]
 mod secrecy;
+mod sending;
 mod srtp;
+mod transform;
 mod verified;
 
 use std::collections::VecDeque;
@@ -35,6 +37,7 @@ pub(crate) use handshake::{Begin, Begun, Done};
 pub use handshake::{DtlsError, LIBRARY};
 pub(crate) use handshakes::{ALERT, Handshakes};
 pub(crate) use records::{client_random, is_client_hello};
+pub(crate) use sending::Sending;
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 
@@ -274,20 +277,16 @@ impl Peer {
         self.moved.take().or_else(|| self.connected.take())
     }
 
-    /// Encrypts an RTP packet; `None` without keys, and for a packet that these keys must not
-    /// protect (one from before the sequence number's wrap that lies before the first packet under
-    /// these keys).
-    pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<Transmit> {
-        let data = self.srtp.as_mut()?.protect_rtp(packet)?.freeze();
-        Some(Transmit {
-            to: self.setup.address?,
-            data,
-        })
+    /// Hands out the half of its keys that protects what is sent, once for each handshake: from then
+    /// on [`Peer::protect_rtcp`] sends nothing.
+    pub(crate) fn take_sending(&mut self) -> Option<Box<Sending>> {
+        self.srtp.as_mut()?.sending.take()
     }
 
     /// Encrypts a compound RTCP packet; `None` without keys.
     pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<Transmit> {
-        let data = self.srtp.as_mut()?.protect_rtcp(packet)?.freeze();
+        let sending = self.srtp.as_mut()?.sending.as_mut()?;
+        let data = sending.protect_rtcp(packet)?.freeze();
         Some(Transmit {
             to: self.setup.address?,
             data,

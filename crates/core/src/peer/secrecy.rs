@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::handshake::{Completed, Handshake};
+use super::sending::Sending;
 use super::srtp::{SessionKeys, Srtp};
+use super::transform::Transform;
 
 /// Does not compile if the type has one of the traits: which of two implementations is meant would
 /// not be clear then.
@@ -29,6 +31,8 @@ macro_rules! has_not {
 fn session_keys_can_be_neither_copied_nor_written_nor_printed() {
     has_not!(SessionKeys: Clone, Serialize, DeserializeOwned, Debug, Display);
     has_not!(Srtp: Clone, Serialize, DeserializeOwned, Debug, Display);
+    has_not!(Sending: Clone, Serialize, DeserializeOwned, Debug, Display);
+    has_not!(Transform: Clone, Serialize, DeserializeOwned, Debug, Display);
     has_not!(Completed: Clone, Serialize, DeserializeOwned, Debug, Display);
     has_not!(dyn Handshake: Serialize, Debug, Display);
     has_not!(super::Peer: Clone, Serialize, DeserializeOwned, Debug, Display);

@@ -1,18 +1,17 @@
 //! SRTP (RFC 3711, RFC 7714) of one peer: both directions under the keys of one DTLS handshake.
 
-use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use rekindle_sdp::Setup;
 use rtc_crypto::providers::AwsLcRsCrypto;
-use rtc_rtp::Header;
-use rtc_shared::marshal::{MarshalSize, Unmarshal};
 use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 use zeroize::Zeroizing;
 
 use super::full_state::Kept;
+use super::sending::Sending;
 
 /// Replay window in packets (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to
 /// seconds late.
@@ -139,7 +138,7 @@ impl SessionKeys {
     }
 
     /// (key, salt) of what the server sends.
-    fn local(&self) -> (&[u8], &[u8]) {
+    pub(super) fn local(&self) -> (&[u8], &[u8]) {
         let (k, s) = (self.profile.key_len(), self.profile.salt_len());
         (
             &self.material[k..2 * k],
@@ -162,6 +161,7 @@ impl SessionKeys {
         self.context(self.remote())
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(super) fn sending(&self) -> Option<Context> {
         self.context(self.local())
     }
@@ -179,26 +179,15 @@ impl SessionKeys {
     }
 }
 
-/// Encrypts an RTP packet. `rtc-srtp` cuts a packet where the header ends as it would write it,
-/// without a look at the packet's length, and would panic on one that is shorter.
-pub(super) fn encrypt_rtp(context: &mut Context, packet: &[u8]) -> Option<BytesMut> {
-    let header = Header::unmarshal(&mut &packet[..]).ok()?;
-    if header.marshal_size() > packet.len() {
-        return None;
-    }
-    context.encrypt_rtp_with_header(packet, &header).ok()
-}
-
 /// Both directions of one peer under one set of keys.
 pub(super) struct Srtp {
     /// Kept for [`Incoming`]'s scratch context.
     pub(super) keys: SessionKeys,
     incoming: Incoming,
-    sending: Context,
-    /// Highest 48-bit packet index protected so far, by SSRC (RFC 3711 §3.3.1).
-    sent: HashMap<u32, u64>,
+    /// `None` where it is with who sends.
+    pub(super) sending: Option<Box<Sending>>,
     /// In full-state mode, what is used in place of all but the keys.
-    pub(super) kept: Option<Box<Kept>>,
+    pub(super) kept: Option<Arc<Mutex<Kept>>>,
 }
 
 struct Incoming {
@@ -217,12 +206,11 @@ impl Srtp {
             scratch: keys.receiving()?,
             failures: 0,
         };
-        let sending = keys.sending()?;
+        let sending = Box::new(Sending::new(&keys, None)?);
         Some(Self {
             keys,
             incoming,
-            sending,
-            sent: HashMap::new(),
+            sending: Some(sending),
             kept: None,
         })
     }
@@ -233,7 +221,8 @@ impl Srtp {
 
     /// Authenticates and decrypts an SRTP packet.
     pub(super) fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        if let Some(kept) = &mut self.kept {
+        if let Some(kept) = &self.kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             return kept.unprotect_rtp(packet);
         }
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
@@ -242,7 +231,8 @@ impl Srtp {
 
     /// Authenticates and decrypts an SRTCP packet.
     pub(super) fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        if let Some(kept) = &mut self.kept {
+        if let Some(kept) = &self.kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             return kept.unprotect_rtcp(packet);
         }
         let ssrc = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
@@ -272,29 +262,5 @@ impl Srtp {
         }
         incoming.known.push(ssrc);
         decrypt(&mut incoming.context, packet).ok()
-    }
-
-    /// Encrypts an RTP packet. `None` for one that lies before the sequence number's wrap while the
-    /// first packet under these keys lies after it: its rollover counter would be -1.
-    pub(super) fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        if let Some(kept) = &mut self.kept {
-            return kept.protect_rtp(packet);
-        }
-        let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
-        let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
-        let highest = self.sent.entry(ssrc).or_insert(u64::from(sequence));
-        // The index nearest to the highest one (RFC 3711 §3.3.1).
-        let step = i64::from(sequence.wrapping_sub(*highest as u16) as i16);
-        let index = highest.checked_add_signed(step)?;
-        *highest = index.max(*highest);
-        encrypt_rtp(&mut self.sending, packet)
-    }
-
-    /// Encrypts a compound RTCP packet.
-    pub(super) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        if let Some(kept) = &mut self.kept {
-            return kept.protect_rtcp(packet);
-        }
-        self.sending.encrypt_rtcp(packet).ok()
     }
 }

@@ -84,6 +84,7 @@ impl Broadcast {
         if let Some(address) = address {
             self.release(now, address, out);
         }
+        self.forwarding.run(out);
     }
 
     /// The record of this peer cannot be read now: what waits for it waits in vain. A later boot

@@ -14,8 +14,9 @@ use rekindle_sdp::Kind;
 use crate::broadcast::Event;
 use crate::broadcast::channel::Channel;
 use crate::broadcast::delivery::catch_up;
+use crate::broadcast::forwarding::Order;
 use crate::broadcast::hub::Broadcast;
-use crate::broadcast::member::Members;
+use crate::broadcast::member::{Members, Side};
 use crate::broadcast::nack::Why;
 use crate::broadcast::rtp::Packet;
 use crate::broadcast::track::{MAX_GAP, Track};
@@ -309,7 +310,7 @@ impl Broadcast {
                 continue;
             }
             let key = member.channel;
-            let (channel, mut egress) = self.egress(key, out);
+            let (channel, mut egress) = self.egress(key);
             for track in channel
                 .tracks
                 .iter()
@@ -318,6 +319,7 @@ impl Broadcast {
                 catch_up(id, track, &mut egress);
             }
         }
+        self.forwarding.run(out);
     }
 
     /// Writes every session anew, and the counters: the vault is under another key.
@@ -345,7 +347,7 @@ impl Broadcast {
         if !self.full_state.on {
             return;
         }
-        for (_, member) in self.members.iter_mut() {
+        for (id, member) in self.members.iter_mut() {
             let heard = member.heard.is_some();
             let useless = member.peer.unproven().is_some_and(|unproven| {
                 now.saturating_duration_since(unproven.since) >= PROOF
@@ -353,6 +355,14 @@ impl Broadcast {
             });
             if useless || member.peer.is_lost() {
                 member.peer.forget_keys();
+                if let Side::Viewer(viewer) = &member.side {
+                    let order = Order::Connect {
+                        viewer: id,
+                        sending: None,
+                        to: None,
+                    };
+                    self.forwarding.order(viewer.forwarder, order);
+                }
                 self.full_state.dropped.push_back(member.ufrag.clone());
                 self.events.push_back(Event::Disconnected {
                     ufrag: member.ufrag.clone(),

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 
 use bytes::BytesMut;
 
-use super::super::Peer;
 use super::super::srtp::Srtp;
 
 /// Nobody wants counters to be written.
@@ -14,7 +13,11 @@ pub(crate) type Wanted = Infallible;
 pub(crate) enum Kept {}
 
 impl Kept {
-    pub(crate) fn protect_rtp(&mut self, _: &[u8]) -> Option<BytesMut> {
+    pub(crate) fn start(&self, _: u32) -> Option<u16> {
+        match *self {}
+    }
+
+    pub(crate) fn protect_rtp(&mut self, _: &mut Vec<u8>, _: usize) -> Option<()> {
         match *self {}
     }
 
@@ -34,11 +37,4 @@ impl Kept {
 /// Keys of a handshake end with the process.
 pub(in super::super) fn kept(srtp: Srtp, _: Option<&Wanted>) -> Srtp {
     srtp
-}
-
-impl Peer {
-    /// No earlier process has numbered a stream.
-    pub(crate) fn start_of(&self, _: u32) -> Option<u16> {
-        None
-    }
 }

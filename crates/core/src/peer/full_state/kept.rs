@@ -1,8 +1,8 @@
 //! Session keys whose use is bounded by what is durable.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use aws_lc_rs::digest;
@@ -14,8 +14,9 @@ use rekindle_full_state::record::{
 };
 use rekindle_ids::Ufrag;
 
-use super::transform::Transform;
+use crate::peer::sending::Sending;
 use crate::peer::srtp::{Exposed, MAX_SSRCS, Profile, SessionKeys, Srtp};
+use crate::peer::transform::Transform;
 
 /// Names a set of keys.
 const ID_LABEL: &[u8] = b"rekindle session id v1";
@@ -113,7 +114,9 @@ impl Srtp {
     /// Accounts for every index from now on. Right after a handshake, before anything was
     /// protected.
     pub(in crate::peer) fn keep(&mut self, wanted: &Wanted) {
-        self.kept = Kept::new(&self.keys, wanted.clone()).map(Box::new);
+        if let Some(kept) = Kept::new(&self.keys, wanted.clone()) {
+            self.use_kept(kept);
+        }
         wanted.store(true, Ordering::Relaxed);
     }
 
@@ -126,8 +129,14 @@ impl Srtp {
         let keys = SessionKeys::from_record(&resumed.session)?;
         let kept = Kept::resumed(&keys, resumed, now, wanted.clone())?;
         let mut srtp = Self::new(keys)?;
-        srtp.kept = Some(Box::new(kept));
+        srtp.use_kept(kept);
         Some(srtp)
+    }
+
+    fn use_kept(&mut self, kept: Kept) {
+        let kept = Arc::new(Mutex::new(kept));
+        self.sending = Sending::new(&self.keys, Some(kept.clone())).map(Box::new);
+        self.kept = Some(kept);
     }
 
     /// What is persisted of the keys in use; `None` for keys that are not kept, or that the vault
@@ -229,7 +238,9 @@ impl Kept {
             .start()
     }
 
-    pub(crate) fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+    /// See [`Sending::protect_rtp`].
+    pub(crate) fn protect_rtp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
+        let packet = out.get(start..)?;
         let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
         let sent = self.sent(ssrc, 0)?;
@@ -247,7 +258,7 @@ impl Kept {
                 super::recorder::note(self.id, Some(ssrc), index, packet);
                 #[cfg(rekindle_kill_points)]
                 rekindle_full_state::kill_points::protects(self.id, Some(ssrc), index, packet);
-                self.sending.protect_rtp(packet, index)
+                self.sending.protect_rtp(out, start, index)
             }
             Verdict::Lost => {
                 self.lost = true;

@@ -5,12 +5,12 @@
 mod absent;
 #[cfg(feature = "full-state")]
 mod kept;
+#[cfg(feature = "full-state")]
+mod receiver;
 #[cfg(all(test, feature = "full-state"))]
 pub(crate) mod recorder;
 #[cfg(feature = "full-state")]
 mod session;
-#[cfg(feature = "full-state")]
-mod transform;
 
 #[cfg(not(feature = "full-state"))]
 pub(super) use absent::{Kept, Wanted, kept};

@@ -1,6 +1,7 @@
 //! What a peer does besides in full-state mode.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rekindle_full_state::record::{Resumed, SessionCounters, SessionRecord};
@@ -56,24 +57,16 @@ impl Peer {
         self.srtp.as_ref()?.session(&self.setup.ice.ufrag)
     }
 
-    fn kept(&self) -> Option<&Kept> {
-        self.srtp.as_ref()?.kept.as_deref()
-    }
-
-    fn kept_mut(&mut self) -> Option<&mut Kept> {
-        self.srtp.as_mut()?.kept.as_deref_mut()
+    fn kept(&self) -> Option<MutexGuard<'_, Kept>> {
+        let kept = self.srtp.as_ref()?.kept.as_ref()?;
+        Some(kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// See [`Kept::announce`].
     pub(crate) fn announce(&mut self, ssrc: u32, ahead: u16) {
-        if let Some(kept) = self.kept_mut() {
+        if let Some(mut kept) = self.kept() {
             kept.announce(ssrc, ahead);
         }
-    }
-
-    /// See [`Kept::start`].
-    pub(crate) fn start_of(&self, ssrc: u32) -> Option<u16> {
-        self.kept()?.start(ssrc)
     }
 
     /// See [`Kept::reserve`].
@@ -84,13 +77,13 @@ impl Peer {
     ) -> Option<SessionCounters> {
         let ufrag: Ufrag = self.setup.ice.ufrag.clone();
         let local = self.setup.address.and_then(local);
-        self.kept_mut().map(|kept| kept.reserve(now, &ufrag, local))
+        self.kept().map(|mut kept| kept.reserve(now, &ufrag, local))
     }
 
     /// See [`Kept::reserved`].
     pub(crate) fn reserved(&mut self, durable: bool) -> Vec<u32> {
-        self.kept_mut()
-            .map_or_else(Vec::new, |kept| kept.reserved(durable))
+        self.kept()
+            .map_or_else(Vec::new, |mut kept| kept.reserved(durable))
     }
 
     /// See [`Kept::unproven`].
@@ -100,11 +93,11 @@ impl Peer {
 
     /// See [`Kept::is_lost`].
     pub(crate) fn is_lost(&self) -> bool {
-        self.kept().is_some_and(Kept::is_lost)
+        self.kept().is_some_and(|kept| kept.is_lost())
     }
 
     /// See [`Kept::is_unreserved`].
     pub(crate) fn is_unreserved(&self) -> bool {
-        self.kept().is_some_and(Kept::is_unreserved)
+        self.kept().is_some_and(|kept| kept.is_unreserved())
     }
 }

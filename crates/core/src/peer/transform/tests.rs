@@ -1,5 +1,4 @@
-//! The SRTP transforms against the vectors of the RFCs, and against the crate that the default mode
-//! uses.
+//! The SRTP transforms against the vectors of the RFCs, and against `rtc-srtp`.
 
 use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_srtp::context::Context;
@@ -29,7 +28,7 @@ const PROFILES: [(Profile, ProtectionProfile, usize, usize); 3] = [
     ),
 ];
 
-fn keys(profile: usize) -> (Transform, impl Fn() -> Context) {
+pub fn keys(profile: usize) -> (Transform, impl Fn() -> Context) {
     let (ours, theirs, key, salt) = PROFILES[profile];
     let key: Vec<u8> = (0..key as u8).map(|b| b.wrapping_mul(7) ^ 0x5a).collect();
     let salt: Vec<u8> = (0..salt as u8).map(|b| b.wrapping_mul(11) ^ 0xc3).collect();
@@ -40,7 +39,7 @@ fn keys(profile: usize) -> (Transform, impl Fn() -> Context) {
 }
 
 /// With CSRCs and a header extension, or plain; any length of payload.
-fn rtp(sequence: u16, payload: usize, plain: bool) -> Vec<u8> {
+pub fn rtp(sequence: u16, payload: usize, plain: bool) -> Vec<u8> {
     let mut packet = if plain {
         vec![0x80, 0x60]
     } else {
@@ -55,27 +54,33 @@ fn rtp(sequence: u16, payload: usize, plain: bool) -> Vec<u8> {
     packet
 }
 
-fn rtcp(payload: usize) -> Vec<u8> {
+pub fn rtcp(payload: usize) -> Vec<u8> {
     let mut packet = vec![0x80, 200, 0, 6, 0xCA, 0xFE, 0xBA, 0xBE];
     packet.extend((0..payload).map(|b| b as u8));
     packet
 }
 
+/// A packet, protected under an index.
+pub fn protected(transform: &Transform, packet: &[u8], index: u64) -> Vec<u8> {
+    // It may lie behind others.
+    let mut out = b"before".to_vec();
+    out.extend_from_slice(packet);
+    transform
+        .protect_rtp(&mut out, 6, index)
+        .expect("protected");
+    out.split_off(6)
+}
+
 #[test]
-fn what_one_protects_the_other_reads_byte_for_byte() {
+fn what_one_protects_is_what_the_other_protects_and_reads_byte_for_byte() {
     for profile in 0..3 {
         let (transform, context) = keys(profile);
         let (mut sending, mut receiving) = (context(), context());
         for (n, payload) in [0, 1, 15, 16, 17, 1200].into_iter().enumerate() {
             let packet = rtp(100 + n as u16, payload, n % 2 == 0);
-            let index = 100 + n as u64;
             let theirs = sending.encrypt_rtp(&packet).expect("encrypted");
-            let ours = transform.protect_rtp(&packet, index).expect("protected");
+            let ours = protected(&transform, &packet, 100 + n as u64);
             assert_eq!(ours, theirs, "profile {profile}, {payload} bytes");
-            assert_eq!(
-                transform.unprotect_rtp(&theirs, index).expect("authentic"),
-                packet
-            );
             assert_eq!(receiving.decrypt_rtp(&ours).expect("authentic"), packet);
 
             let packet = rtcp(payload.next_multiple_of(4));
@@ -84,8 +89,6 @@ fn what_one_protects_the_other_reads_byte_for_byte() {
                 .protect_rtcp(&packet, n as u32 + 1)
                 .expect("protected");
             assert_eq!(ours, theirs, "profile {profile}, RTCP");
-            let (index, plain) = transform.unprotect_rtcp(&theirs).expect("authentic");
-            assert_eq!((index, &plain[..]), (n as u32 + 1, &packet[..]));
             assert_eq!(receiving.decrypt_rtcp(&ours).expect("authentic"), packet);
         }
     }
@@ -98,49 +101,11 @@ fn the_rollover_counter_counts_the_same_for_both() {
         let mut receiving = context();
         for index in (60_000..200_000_u64).step_by(1000) {
             let packet = rtp(index as u16, 20, true);
-            let ours = transform.protect_rtp(&packet, index).expect("protected");
+            let ours = protected(&transform, &packet, index);
             assert_eq!(
                 receiving.decrypt_rtp(&ours).expect("authentic"),
                 packet,
                 "{index}"
-            );
-        }
-    }
-}
-
-#[test]
-fn another_index_and_every_flipped_byte_are_refused() {
-    for profile in 0..3 {
-        let (transform, _) = keys(profile);
-        let protected = transform
-            .protect_rtp(&rtp(7, 40, false), 0x3_0007)
-            .expect("protected");
-        assert!(transform.unprotect_rtp(&protected, 0x3_0007).is_some());
-        for index in [0x7, 0x2_0007, 0x4_0007] {
-            assert!(transform.unprotect_rtp(&protected, index).is_none());
-        }
-        let control = transform.protect_rtcp(&rtcp(24), 9).expect("protected");
-        for at in 0..protected.len() {
-            let mut bad = protected.to_vec();
-            bad[at] ^= 0x40;
-            assert!(
-                transform.unprotect_rtp(&bad, 0x3_0007).is_none(),
-                "byte {at}"
-            );
-            assert!(
-                transform
-                    .unprotect_rtp(&protected[..at], 0x3_0007)
-                    .is_none(),
-                "cut at {at}"
-            );
-        }
-        for at in 0..control.len() {
-            let mut bad = control.to_vec();
-            bad[at] ^= 0x40;
-            assert!(transform.unprotect_rtcp(&bad).is_none(), "byte {at}");
-            assert!(
-                transform.unprotect_rtcp(&control[..at]).is_none(),
-                "cut at {at}"
             );
         }
     }

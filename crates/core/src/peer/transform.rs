@@ -1,38 +1,39 @@
-//! SRTP and SRTCP (RFC 3711, RFC 7714) with the packet index given from outside.
+//! SRTP and SRTCP as a sender (RFC 3711, RFC 7714), with the packet index given from outside.
 //!
-//! The crate that the default mode uses keeps its indices to itself, and a context of it cannot be
-//! set to where another process left off. Here nothing is kept but the derived keys: who calls
+//! `rtc-srtp`, which opens what peers send, allocates and copies each packet that it protects,
+//! parses its header once more, and keeps its indices to itself. A server that sends each packet to
+//! a thousand viewers can afford none of it. Here nothing is kept but the derived keys: who calls
 //! decides on the index, and that no index is used for two packets.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
-use aws_lc_rs::{constant_time, hmac};
 use bytes::BytesMut;
 use zeroize::Zeroizing;
 
 use crate::peer::Profile;
 
 /// Length of a GCM tag (RFC 7714 §13) and of an HMAC-SHA1 tag cut to 80 bits, in bytes.
-const GCM_TAG: usize = 16;
-const HMAC_TAG: usize = 10;
+pub(super) const GCM_TAG: usize = 16;
+pub(super) const HMAC_TAG: usize = 10;
 /// The E flag and the index behind an SRTCP packet (RFC 3711 §3.4).
-const INDEX: usize = 4;
-const E: u32 = 1 << 31;
+pub(super) const INDEX: usize = 4;
+pub(super) const E: u32 = 1 << 31;
 /// RTCP's common header and its sender's SSRC, which SRTCP leaves readable.
-const RTCP_HEADER: usize = 8;
+pub(super) const RTCP_HEADER: usize = 8;
 /// Labels of the key derivation (RFC 3711 §4.3.1 and §4.3.2): encryption, authentication, salt.
 const RTP_LABELS: [u8; 3] = [0, 1, 2];
 const RTCP_LABELS: [u8; 3] = [3, 4, 5];
 
 /// The keys of one direction, derived from its master key and salt.
-pub(crate) struct Transform {
-    rtp: Half,
-    rtcp: Half,
+pub(super) struct Transform {
+    pub(super) rtp: Half,
+    pub(super) rtcp: Half,
 }
 
 /// SRTP's or SRTCP's part.
-enum Half {
+pub(super) enum Half {
     Gcm {
         key: Box<LessSafeKey>,
         salt: [u8; 12],
@@ -46,22 +47,23 @@ enum Half {
 
 impl Transform {
     /// Derives the session keys; `None` where a length does not fit the profile.
-    pub(crate) fn new(profile: Profile, key: &[u8], salt: &[u8]) -> Option<Self> {
+    pub(super) fn new(profile: Profile, key: &[u8], salt: &[u8]) -> Option<Self> {
         Some(Self {
             rtp: Half::new(profile, key, salt, RTP_LABELS)?,
             rtcp: Half::new(profile, key, salt, RTCP_LABELS)?,
         })
     }
 
-    /// Encrypts an RTP packet under this 48-bit index, whose low half is the packet's sequence
-    /// number.
-    pub(crate) fn protect_rtp(&self, packet: &[u8], index: u64) -> Option<BytesMut> {
+    /// Encrypts the RTP packet that lies in `out` from `start` on, where it lies, and appends the
+    /// tag. `index` is its 48-bit index, whose low half is the packet's sequence number. After
+    /// `None` what lies there is of no use.
+    pub(super) fn protect_rtp(&self, out: &mut Vec<u8>, start: usize, index: u64) -> Option<()> {
+        let packet = out.get_mut(start..)?;
         let header = rtp_header(packet)?;
         let ssrc = ssrc(packet, 8)?;
-        let mut out = room(packet, GCM_TAG);
         match &self.rtp {
             Half::Gcm { key, salt } => {
-                let (aad, payload) = out.split_at_mut(header);
+                let (aad, payload) = packet.split_at_mut(header);
                 let nonce = nonce(salt, ssrc, index);
                 let tag = key
                     .seal_in_place_separate_tag(nonce, Aad::from(&*aad), payload)
@@ -69,45 +71,16 @@ impl Transform {
                 out.extend_from_slice(tag.as_ref());
             }
             Half::Counter { key, salt, tag } => {
-                counter_mode(key, salt, ssrc, index, &mut out[header..])?;
-                let mac = mac(tag, &[&out, &roc(index)]);
+                counter_mode(key, salt, ssrc, index, &mut packet[header..])?;
+                let mac = mac(tag, &[packet, &roc(index)]);
                 out.extend_from_slice(&mac);
             }
         }
-        Some(out)
-    }
-
-    /// Authenticates and decrypts an SRTP packet, if this is its index.
-    pub(crate) fn unprotect_rtp(&self, packet: &[u8], index: u64) -> Option<BytesMut> {
-        let header = rtp_header(packet)?;
-        let ssrc = ssrc(packet, 8)?;
-        match &self.rtp {
-            Half::Gcm { key, salt } => {
-                packet.len().checked_sub(header + GCM_TAG)?;
-                let mut out = BytesMut::from(packet);
-                let (aad, payload) = out.split_at_mut(header);
-                key.open_in_place(nonce(salt, ssrc, index), Aad::from(&*aad), payload)
-                    .ok()?;
-                out.truncate(packet.len() - GCM_TAG);
-                Some(out)
-            }
-            Half::Counter { key, salt, tag } => {
-                let end = packet
-                    .len()
-                    .checked_sub(HMAC_TAG)
-                    .filter(|end| *end >= header)?;
-                let (body, given) = packet.split_at(end);
-                let right = mac(tag, &[body, &roc(index)]);
-                constant_time::verify_slices_are_equal(&right, given).ok()?;
-                let mut out = BytesMut::from(body);
-                counter_mode(key, salt, ssrc, index, &mut out[header..])?;
-                Some(out)
-            }
-        }
+        Some(())
     }
 
     /// Encrypts a compound RTCP packet under this 31-bit index.
-    pub(crate) fn protect_rtcp(&self, packet: &[u8], index: u32) -> Option<BytesMut> {
+    pub(super) fn protect_rtcp(&self, packet: &[u8], index: u32) -> Option<BytesMut> {
         let ssrc = ssrc(packet, 4)?;
         let word = (E | index).to_be_bytes();
         let mut out = room(packet, GCM_TAG + INDEX);
@@ -133,43 +106,6 @@ impl Transform {
             }
         }
         Some(out)
-    }
-
-    /// Authenticates and decrypts an SRTCP packet. Also gives its index.
-    pub(crate) fn unprotect_rtcp(&self, packet: &[u8]) -> Option<(u32, BytesMut)> {
-        let ssrc = ssrc(packet, 4)?;
-        let (end, right_tag) = match &self.rtcp {
-            Half::Gcm { .. } => (packet.len(), None),
-            Half::Counter { tag, .. } => (packet.len().checked_sub(HMAC_TAG)?, Some(tag)),
-        };
-        let (body, given) = packet.split_at(end);
-        let (encrypted, word) = body.split_last_chunk::<INDEX>()?;
-        let index = u32::from_be_bytes(*word);
-        // What is not encrypted, though it was agreed to be, is nobody's here.
-        if index & E == 0 || encrypted.len() < RTCP_HEADER {
-            return None;
-        }
-        let index = index & !E;
-        let mut out = BytesMut::from(encrypted);
-        match &self.rtcp {
-            Half::Gcm { key, salt } => {
-                let length = encrypted
-                    .len()
-                    .checked_sub(GCM_TAG)
-                    .filter(|l| *l >= RTCP_HEADER)?;
-                let (head, payload) = out.split_at_mut(RTCP_HEADER);
-                let aad = rtcp_aad(head, *word);
-                key.open_in_place(nonce(salt, ssrc, index.into()), Aad::from(aad), payload)
-                    .ok()?;
-                out.truncate(length);
-            }
-            Half::Counter { key, salt, .. } => {
-                let right = mac(right_tag?, &[body]);
-                constant_time::verify_slices_are_equal(&right, given).ok()?;
-                counter_mode(key, salt, ssrc, index.into(), &mut out[RTCP_HEADER..])?;
-            }
-        }
-        Some((index, out))
     }
 }
 
@@ -236,7 +172,7 @@ pub(super) fn derive(key: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Opti
 }
 
 /// RFC 3711 §4.1.1.
-fn counter_mode(
+pub(super) fn counter_mode(
     key: &EncryptingKey,
     salt: &[u8; 14],
     ssrc: u32,
@@ -260,7 +196,7 @@ fn counter_mode(
 }
 
 /// RFC 7714 §8.1 and §9.1: for SRTP the 48-bit index, for SRTCP the 31-bit one.
-fn nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> Nonce {
+pub(super) fn nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> Nonce {
     let mut iv = *salt;
     for (byte, more) in iv[2..6].iter_mut().zip(ssrc.to_be_bytes()) {
         *byte ^= more;
@@ -272,7 +208,7 @@ fn nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> Nonce {
 }
 
 /// RFC 7714 §9.2: the header, then the E flag and the index.
-fn rtcp_aad(header: &[u8], word: [u8; INDEX]) -> [u8; RTCP_HEADER + INDEX] {
+pub(super) fn rtcp_aad(header: &[u8], word: [u8; INDEX]) -> [u8; RTCP_HEADER + INDEX] {
     let mut aad = [0; RTCP_HEADER + INDEX];
     aad[..RTCP_HEADER].copy_from_slice(header);
     aad[RTCP_HEADER..].copy_from_slice(&word);
@@ -280,11 +216,11 @@ fn rtcp_aad(header: &[u8], word: [u8; INDEX]) -> [u8; RTCP_HEADER + INDEX] {
 }
 
 /// The rollover counter of an index.
-fn roc(index: u64) -> [u8; 4] {
+pub(super) fn roc(index: u64) -> [u8; 4] {
     ((index >> 16) as u32).to_be_bytes()
 }
 
-fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; HMAC_TAG] {
+pub(super) fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; HMAC_TAG] {
     let mut context = hmac::Context::with_key(key);
     parts.iter().for_each(|part| context.update(part));
     *context
@@ -301,12 +237,12 @@ fn room(packet: &[u8], more: usize) -> BytesMut {
 }
 
 /// The SSRC at this offset. The packet is at least a header of RTCP long, then.
-fn ssrc(packet: &[u8], at: usize) -> Option<u32> {
+pub(super) fn ssrc(packet: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*packet.get(at..)?.first_chunk()?))
 }
 
 /// Where an RTP packet's payload begins (RFC 3550 §5.1, RFC 8285 §4).
-fn rtp_header(packet: &[u8]) -> Option<usize> {
+pub(super) fn rtp_header(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     let mut end = 12 + 4 * usize::from(first & 0x0F);
     if first & 0x10 != 0 {
@@ -317,4 +253,4 @@ fn rtp_header(packet: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

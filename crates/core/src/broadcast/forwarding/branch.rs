@@ -1,0 +1,137 @@
+//! The viewers of one channel that are with one forwarder.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::outgoing::Outgoing;
+use super::{Forwarded, NewViewer, Outlet, Tools};
+use crate::broadcast::egress::{Buffers, Mapping};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Branch {
+    groups: Vec<Group>,
+    /// Packets that wait to be sent.
+    pending: Vec<Forwarded>,
+}
+
+/// Viewers whose packets look the same.
+struct Group {
+    mapping: Arc<Mapping>,
+    viewers: Vec<Outgoing>,
+    /// The packets that wait, as these viewers get them, one behind the other; and where each is,
+    /// if they agreed on its codec.
+    rewritten: Vec<u8>,
+    places: Vec<Option<Range<usize>>>,
+}
+
+/// Where a viewer is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub channel: usize,
+    group: usize,
+    at: usize,
+}
+
+impl Branch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// How many packets wait.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// One more packet waits.
+    pub(super) fn take(&mut self, forwarded: Forwarded, buffers: &mut Buffers) {
+        let section = &forwarded.track.section;
+        for group in &mut self.groups {
+            let mapped = group
+                .mapping
+                .rewrite(section, &forwarded.packet, None, buffers);
+            let start = group.rewritten.len();
+            group.places.push(mapped.then(|| {
+                group.rewritten.extend_from_slice(&buffers.packet);
+                start..group.rewritten.len()
+            }));
+        }
+        self.pending.push(forwarded);
+    }
+
+    /// Sends what waits, viewer by viewer.
+    pub(super) fn flush(&mut self, tools: &mut Tools, outlet: &mut impl Outlet) {
+        for group in &mut self.groups {
+            let Group {
+                mapping,
+                viewers,
+                rewritten,
+                places,
+            } = group;
+            for viewer in viewers {
+                let bytes = places
+                    .iter()
+                    .map(|place| place.clone().map(|place| &rewritten[place]));
+                viewer.send(mapping, self.pending.iter().zip(bytes), tools, outlet);
+            }
+            rewritten.clear();
+            places.clear();
+        }
+        self.pending.clear();
+    }
+
+    pub(super) fn viewers(&mut self) -> impl Iterator<Item = &mut Outgoing> {
+        self.groups.iter_mut().flat_map(|group| &mut group.viewers)
+    }
+
+    pub(super) fn viewer(&mut self, place: Place) -> Option<(&Mapping, &mut Outgoing)> {
+        let group = self.groups.get_mut(place.group)?;
+        Some((&group.mapping, group.viewers.get_mut(place.at)?))
+    }
+
+    pub(super) fn join(&mut self, channel: usize, newcomer: NewViewer) -> Place {
+        let known = self
+            .groups
+            .iter()
+            .position(|group| Arc::ptr_eq(&group.mapping, &newcomer.mapping));
+        let group = known.unwrap_or_else(|| {
+            self.groups.push(Group {
+                mapping: newcomer.mapping.clone(),
+                viewers: Vec::new(),
+                rewritten: Vec::new(),
+                // What waits came before.
+                places: vec![None; self.pending.len()],
+            });
+            self.groups.len() - 1
+        });
+        let viewers = &mut self.groups[group].viewers;
+        viewers.push(Outgoing::new(newcomer));
+        Place {
+            channel,
+            group,
+            at: viewers.len() - 1,
+        }
+    }
+
+    /// Takes a viewer out. Where others are from now on.
+    pub(super) fn leave(&mut self, place: Place) -> Vec<(usize, Place)> {
+        let group = &mut self.groups[place.group];
+        group.viewers.swap_remove(place.at);
+        let mut moved: Vec<(usize, Place)> = group
+            .viewers
+            .get(place.at)
+            .map(|viewer| (viewer.id, place))
+            .into_iter()
+            .collect();
+        if group.viewers.is_empty() {
+            self.groups.swap_remove(place.group);
+            if let Some(group) = self.groups.get(place.group) {
+                let viewers = group.viewers.iter().enumerate();
+                moved = viewers
+                    .map(|(at, viewer)| (viewer.id, Place { at, ..place }))
+                    .collect();
+            }
+        }
+        moved
+    }
+}

@@ -1,0 +1,137 @@
+//! The core's side: which forwarder a viewer is with, and what each is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Forwarder, Order, Orders};
+use crate::broadcast::key_derivation::KeyDerivation;
+use crate::peer::Transmit;
+
+/// What one forwarder has done. Only it counts; anybody may read.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    sent: AtomicU64,
+    resent: AtomicU64,
+    unmapped: AtomicU64,
+}
+
+impl Counts {
+    /// A packet went out.
+    pub(super) fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A packet that has just been counted as sent was asked for.
+    pub(super) fn resent(&self) {
+        self.resent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A viewer did not get a packet, since it may not.
+    pub(super) fn unmapped(&self) {
+        self.unmapped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts of all forwarders.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::broadcast) struct Totals {
+    pub sent: u64,
+    pub resent: u64,
+    pub unmapped: u64,
+}
+
+/// See the module.
+pub(in crate::broadcast) struct Forwarding {
+    queues: Vec<Queue>,
+    /// The only forwarder, until others have it.
+    own: Option<Box<Forwarder>>,
+    derivation: Arc<KeyDerivation>,
+}
+
+struct Queue {
+    orders: Orders,
+    /// Viewers that are with this forwarder.
+    viewers: usize,
+    counts: Arc<Counts>,
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self {
+            orders: Orders::default(),
+            viewers: 0,
+            counts: Arc::default(),
+        }
+    }
+}
+
+impl Forwarding {
+    /// With one forwarder, which [`Forwarding::run`] drives.
+    pub(in crate::broadcast) fn new(derivation: Arc<KeyDerivation>) -> Self {
+        let queue = Queue::new();
+        let own = Forwarder::new(derivation.clone(), queue.counts.clone());
+        Self {
+            queues: vec![queue],
+            own: Some(Box::new(own)),
+            derivation,
+        }
+    }
+
+    /// Gives forwarders out: from now on each is driven by who has it.
+    pub(in crate::broadcast) fn give_out(&mut self, count: usize) -> Vec<Forwarder> {
+        assert!(
+            self.queues.iter().all(|queue| queue.viewers == 0),
+            "forwarders are given out before anybody joins"
+        );
+        self.own = None;
+        self.queues = (0..count.max(1)).map(|_| Queue::new()).collect();
+        let counts = self.queues.iter().map(|queue| queue.counts.clone());
+        counts
+            .map(|counts| Forwarder::new(self.derivation.clone(), counts))
+            .collect()
+    }
+
+    /// Takes what a forwarder is to do; `orders` is what it has done, and empty.
+    pub(in crate::broadcast) fn poll(&mut self, forwarder: usize, orders: &mut Orders) {
+        if let Some(queue) = self.queues.get_mut(forwarder) {
+            std::mem::swap(&mut queue.orders, orders);
+        }
+    }
+
+    /// Does what there is to do, where the forwarder was not given out.
+    pub(in crate::broadcast) fn run(&mut self, out: &mut Vec<Transmit>) {
+        if let Some(own) = &mut self.own {
+            own.follow(&mut self.queues[0].orders, out);
+            own.flush(out);
+        }
+    }
+
+    /// The forwarder for one more viewer: the one with the fewest.
+    pub(in crate::broadcast) fn assign(&mut self) -> usize {
+        let fewest = (0..self.queues.len()).min_by_key(|at| self.queues[*at].viewers);
+        let forwarder = fewest.unwrap_or(0);
+        self.queues[forwarder].viewers += 1;
+        forwarder
+    }
+
+    /// A viewer has left its forwarder.
+    pub(in crate::broadcast) fn release(&mut self, forwarder: usize, viewer: usize) {
+        self.queues[forwarder].viewers -= 1;
+        self.order(forwarder, Order::Leave { viewer });
+    }
+
+    /// Tells a forwarder something.
+    pub(in crate::broadcast) fn order(&mut self, forwarder: usize, order: Order) {
+        self.queues[forwarder].orders.0.push(order);
+    }
+
+    pub(in crate::broadcast) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for queue in &self.queues {
+            totals.sent += queue.counts.sent.load(Ordering::Relaxed);
+            totals.resent += queue.counts.resent.load(Ordering::Relaxed);
+            totals.unmapped += queue.counts.unmapped.load(Ordering::Relaxed);
+        }
+        totals
+    }
+}

@@ -1,0 +1,226 @@
+//! The part of the core that encrypts for viewers and sends. There is one forwarder for each
+//! processor that takes part, and each viewer is with one of them. The core tells forwarders what
+//! happens by [`Orders`], which may go to another thread; what a forwarder holds is its own, so that
+//! no packet waits for a lock.
+//!
+//! Packets wait for [`Forwarder::flush`], which sends viewer by viewer: what one viewer gets lies in
+//! one buffer then, is encrypted there under keys that are at hand, and can go out in one system
+//! call.
+
+mod branch;
+mod burst;
+mod dispatch;
+mod order;
+mod outgoing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use burst::{Burst, Outlet};
+pub(super) use dispatch::Forwarding;
+pub use order::Orders;
+pub(super) use order::{Again, Forwarded, NewViewer, Order, Resend};
+
+use super::egress::Buffers;
+use super::key_derivation::KeyDerivation;
+use super::rtp::Packet;
+use super::track::{Report, TrackInfo};
+use branch::{Branch, Place};
+use dispatch::Counts;
+use outgoing::Outgoing;
+
+/// See the module. Sans-IO: told what to do, it says what to send.
+pub struct Forwarder {
+    tools: Tools,
+    /// By the core's keys of channels.
+    channels: Vec<Option<Branch>>,
+    /// Where each viewer is, by the core's keys of peers.
+    places: HashMap<usize, Place>,
+    /// Channels with packets that wait.
+    waiting: Vec<usize>,
+}
+
+/// What sending to any viewer needs.
+struct Tools {
+    derivation: Arc<KeyDerivation>,
+    counts: Arc<Counts>,
+    buffers: Buffers,
+    burst: Burst,
+}
+
+impl Forwarder {
+    fn new(derivation: Arc<KeyDerivation>, counts: Arc<Counts>) -> Self {
+        Self {
+            tools: Tools {
+                derivation,
+                counts,
+                buffers: Buffers::default(),
+                burst: Burst::default(),
+            },
+            channels: Vec::new(),
+            places: HashMap::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Follows orders of the core, in their order. Packets for all viewers of a channel wait for
+    /// [`Forwarder::flush`]; the rest is sent at once. Leaves `orders` empty.
+    pub fn follow(&mut self, orders: &mut Orders, outlet: &mut impl Outlet) {
+        for order in orders.0.drain(..) {
+            match order {
+                Order::Forward(forwarded) => self.take(forwarded),
+                Order::Again(again) => self.send_again(&again, outlet),
+                Order::Control { viewer, packet } => {
+                    if let Some((_, viewer, tools)) = self.viewer(viewer) {
+                        viewer.control(&packet, tools);
+                        viewer.hand_over(&mut tools.burst, outlet);
+                    }
+                }
+                Order::Report {
+                    channel,
+                    track,
+                    report,
+                } => self.report(channel, &track, &report, outlet),
+                Order::Join(newcomer) => self.join(*newcomer),
+                Order::Leave { viewer } => self.leave(viewer),
+                Order::Connect {
+                    viewer,
+                    sending,
+                    to,
+                } => {
+                    let place = self.places.get(&viewer).copied();
+                    let waiting = place.map_or(0, |place| self.pending(place.channel));
+                    if let Some((_, viewer, _)) = self.viewer(viewer) {
+                        viewer.connect(sending, to, waiting);
+                    }
+                }
+                Order::Move { viewer, to } => {
+                    if let Some((_, viewer, _)) = self.viewer(viewer) {
+                        viewer.move_to(to);
+                    }
+                }
+                Order::Untranslated { viewer } => {
+                    if let Some((_, viewer, _)) = self.viewer(viewer) {
+                        viewer.translation = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether packets wait.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Sends all that waits.
+    pub fn flush(&mut self, outlet: &mut impl Outlet) {
+        for channel in self.waiting.drain(..) {
+            if let Some(Some(branch)) = self.channels.get_mut(channel) {
+                branch.flush(&mut self.tools, outlet);
+            }
+        }
+    }
+
+    fn take(&mut self, forwarded: Forwarded) {
+        let key = forwarded.channel;
+        let Some(Some(branch)) = self.channels.get_mut(key) else {
+            return;
+        };
+        if branch.pending() == 0 {
+            self.waiting.push(key);
+        }
+        branch.take(forwarded, &mut self.tools.buffers);
+    }
+
+    /// A viewer, with what its group agreed on.
+    fn viewer(
+        &mut self,
+        id: usize,
+    ) -> Option<(&super::egress::Mapping, &mut Outgoing, &mut Tools)> {
+        let place = *self.places.get(&id)?;
+        let branch = self.channels.get_mut(place.channel)?.as_mut()?;
+        let (mapping, viewer) = branch.viewer(place)?;
+        Some((mapping, viewer, &mut self.tools))
+    }
+
+    fn pending(&self, channel: usize) -> usize {
+        let branch = self.channels.get(channel).and_then(Option::as_ref);
+        branch.map_or(0, Branch::pending)
+    }
+
+    fn send_again(&mut self, again: &Again, outlet: &mut impl Outlet) {
+        let Some((mapping, viewer, tools)) = self.viewer(again.viewer) else {
+            return;
+        };
+        for (index, packet) in &again.packets {
+            let sent =
+                again.resend.ways().iter().any(|rtx| {
+                    viewer.rewrite(mapping, &again.track, (*index, packet), *rtx, tools)
+                });
+            if sent && again.on_request {
+                tools.counts.resent();
+            }
+            if tools.burst.is_full() {
+                viewer.hand_over(&mut tools.burst, outlet);
+            }
+        }
+        viewer.hand_over(&mut tools.burst, outlet);
+    }
+
+    fn report(
+        &mut self,
+        channel: usize,
+        track: &TrackInfo,
+        report: &Report,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some(Some(branch)) = self.channels.get_mut(channel) else {
+            return;
+        };
+        let Some(packet) = report.packet() else {
+            return;
+        };
+        for viewer in branch.viewers() {
+            let translated = viewer.translated_report(track, report);
+            viewer.control(translated.as_ref().unwrap_or(&packet), &mut self.tools);
+            viewer.hand_over(&mut self.tools.burst, outlet);
+        }
+    }
+
+    fn join(&mut self, newcomer: NewViewer) {
+        let key = newcomer.channel;
+        if self.channels.len() <= key {
+            self.channels.resize_with(key + 1, || None);
+        }
+        let id = newcomer.viewer;
+        let branch = self.channels[key].get_or_insert_with(Branch::default);
+        let place = branch.join(key, newcomer);
+        self.places.insert(id, place);
+    }
+
+    fn leave(&mut self, viewer: usize) {
+        let Some(place) = self.places.remove(&viewer) else {
+            return;
+        };
+        let Some(branch) = self
+            .channels
+            .get_mut(place.channel)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        for (moved, to) in branch.leave(place) {
+            self.places.insert(moved, to);
+        }
+        if branch.is_empty() {
+            self.channels[place.channel] = None;
+            self.waiting.retain(|channel| *channel != place.channel);
+        }
+    }
+}
+
+/// A packet and its index.
+type Indexed<'a> = (super::history::Index, &'a Packet);
