@@ -1,6 +1,7 @@
 //! The options of `serve`: each is a flag, an environment variable and a key of the configuration
 //! file.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -143,6 +144,10 @@ pub(super) struct ServeArgs {
     /// Most browsers at once [default: 10000]
     #[arg(long, value_name = "N", env = "REKINDLE_MAX_PEERS")]
     pub max_peers: Option<usize>,
+
+    /// Threads that send to viewers [default: one for each processor]
+    #[arg(long, value_name = "N", env = "REKINDLE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
 
     /// Sessions that one client address may start per second, in bursts of ten times as many; 0 for
     /// no limit [default: 20]

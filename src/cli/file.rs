@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub(super) struct ConfigFile {
     #[serde(default, deserialize_with = "duration")]
     pub resume_window: Option<Duration>,
     pub max_peers: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
     pub join_rate: Option<u32>,
     pub max_sessions_per_address: Option<usize>,
     pub rotate_identity: Option<bool>,

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -187,6 +188,8 @@ impl Settings {
                 source,
             })?;
         }
+        let threads = args.threads.or(file.threads);
+        let threads = threads.or_else(|| std::thread::available_parallelism().ok());
         let core = broadcast::Config::default();
         let core = broadcast::Config {
             max_peers: args.max_peers.or(file.max_peers).unwrap_or(core.max_peers),
@@ -235,6 +238,7 @@ impl Settings {
                     .unwrap_or(false),
                 require_post_quantum,
                 sandbox: !args.no_sandbox.or(file.no_sandbox).unwrap_or(false),
+                threads: threads.unwrap_or(NonZeroUsize::MIN),
                 core,
             },
             log: log_settings(args.log.or(file.log), args.log_format.or(file.log_format)),

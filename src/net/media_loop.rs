@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::first_sends::FirstSends;
+use super::forwarders::Forwarders;
 use super::full_state::Writer;
 use super::resume::Loaded;
 use super::socket::{Answered, Socket};
@@ -54,20 +55,24 @@ pub(super) struct MediaLoop {
     /// Records that the core has taken, of which nobody has been told yet.
     resumed: Vec<Arc<PeerRecord>>,
     first_sends: FirstSends,
+    forwarders: Forwarders,
     pub(super) writer: Writer,
 }
 
 impl MediaLoop {
     pub(super) fn new(
         mut socket: Socket,
-        core: Broadcast,
+        mut core: Broadcast,
         inbox: Inbox,
         outbox: Outbox,
+        threads: usize,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         poll.registry()
             .register(socket.source(), SOCKET, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
+        let wires = std::iter::repeat_with(|| socket.wire());
+        let forwarders = Forwarders::start(&mut core, wires, threads)?;
         Ok((
             Self {
                 poll,
@@ -77,6 +82,7 @@ impl MediaLoop {
                 outbox,
                 resumed: Vec::new(),
                 first_sends: FirstSends::default(),
+                forwarders,
                 writer: Writer::NONE,
             },
             waker,
@@ -92,10 +98,9 @@ impl MediaLoop {
             let wait = if more {
                 Duration::ZERO
             } else {
-                let due = self
-                    .core
-                    .next_timeout()
-                    .map(|at| at.saturating_duration_since(Instant::now()));
+                let due = self.core.next_timeout().into_iter();
+                let due = due.chain(self.forwarders.due()).min();
+                let due = due.map(|at| at.saturating_duration_since(Instant::now()));
                 due.unwrap_or(IDLE).min(IDLE)
             };
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
@@ -125,8 +130,8 @@ impl MediaLoop {
             }
             self.do_what_is_due(now, &mut out);
             self.write_sessions(now, &mut out);
-            self.send(now, &mut out);
-            self.tell(now);
+            self.send(&mut out);
+            self.tell();
         }
     }
 
@@ -147,7 +152,7 @@ impl MediaLoop {
                 self.core.all_records_read();
                 // What became of the records is told first, since who is told of the end counts on
                 // all peers being here.
-                self.tell(now);
+                self.tell();
                 let _ = self
                     .outbox
                     .notices
@@ -192,16 +197,20 @@ impl MediaLoop {
         }
     }
 
-    fn send(&mut self, now: Instant, out: &mut Vec<Transmit>) {
-        self.first_sends.send(now, out);
+    fn send(&mut self, out: &mut Vec<Transmit>) {
+        self.first_sends.send(out);
         self.socket.send(out);
+        while let Some((peer, local)) = self.socket.poll_source() {
+            self.forwarders.set_source(peer, local);
+        }
+        self.forwarders.follow(&mut self.core);
     }
 
     /// Tells of records that were taken, and then of what the core says. The handshakes that waited
     /// for such a record have had their turn by now: the greeting of an event stream then says that
     /// a ClientHello has come, and no page sends another one on top of it. Where somebody holds the
     /// ports while no server runs, it often lies there before the page's request for events.
-    fn tell(&mut self, now: Instant) {
+    fn tell(&mut self) {
         for record in self.resumed.drain(..) {
             let _ = self.outbox.notices.send(Notice::Resumed(record));
         }
@@ -215,7 +224,6 @@ impl MediaLoop {
                     took_us,
                     "keys are in use"
                 );
-                self.first_sends.expect_media(now);
             }
             let _ = self.outbox.notices.send(Notice::Event(event));
         }

@@ -1,10 +1,13 @@
 //! The UDP socket and the loop that drives the sans-IO core, in a thread of its own.
 
 mod first_sends;
+mod forwarders;
 mod full_state;
+mod gather;
 mod media_loop;
 mod resume;
 mod socket;
+mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -81,6 +84,8 @@ pub struct Bound {
     socket: socket::Socket,
     /// In full-state mode, where sessions are kept.
     vault: Option<Arc<Vault>>,
+    /// How many threads send to viewers.
+    threads: usize,
 }
 
 /// Binds the media port.
@@ -104,6 +109,7 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
     Ok(Bound {
         socket,
         vault: None,
+        threads: 1,
     })
 }
 
@@ -127,6 +133,11 @@ impl Bound {
     /// Full-state mode: sessions are kept in this vault.
     pub fn keep_sessions(&mut self, vault: Arc<Vault>) {
         self.vault = Some(vault);
+    }
+
+    /// So many threads send to viewers, the loop's own among them.
+    pub fn send_by(&mut self, threads: usize) {
+        self.threads = threads;
     }
 
     /// Starts the loop, and the thread that reads the records of earlier boots: those of peers that
@@ -157,7 +168,8 @@ impl Bound {
             notices: notices.clone(),
             demand: demand.clone(),
         };
-        let (mut media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, outbox)?;
+        let (mut media, waker) =
+            media_loop::MediaLoop::new(self.socket, core, inbox, outbox, self.threads)?;
         let waker = Arc::new(waker);
         media.keep_sessions(self.vault.clone(), &waker)?;
         let source = resume::RecordSource {

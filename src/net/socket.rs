@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mio::net::UdpSocket;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 
+use super::wire::Wire;
 use crate::peer::Transmit;
 
 /// Longest datagram that is taken: a UDP datagram on an Ethernet is shorter, DTLS and RTP keep
@@ -18,22 +22,24 @@ const MAX_RECEIVED: usize = 64 << 10;
 /// Kernel buffers, in bytes: several frames for many viewers. The kernel may give less.
 const KERNEL_BUFFER: usize = 4 << 20;
 /// Most bytes in one segmented send (the kernel's limit is 64 KiB with headers).
-const MAX_SEGMENTED: usize = 60_000;
+pub(super) const MAX_SEGMENTED: usize = 60_000;
 /// Local addresses are remembered for so many remote ones; beyond that the table starts anew.
 const MAX_LOCAL: usize = 1 << 16;
 
 /// See the module.
 pub(super) struct Socket {
     io: UdpSocket,
-    state: UdpSocketState,
+    state: Arc<UdpSocketState>,
     local: SocketAddr,
     buffers: Vec<Vec<u8>>,
     metas: Vec<RecvMeta>,
     segments: Vec<u8>,
     /// Bound to all addresses: where each peer sends to, so that answers leave from there.
     pub(super) sources: Option<HashMap<SocketAddr, IpAddr>>,
+    /// Sources that have become known since somebody last asked.
+    new_sources: Vec<(SocketAddr, IpAddr)>,
     /// Datagrams that the kernel had no room for.
-    pub dropped: u64,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Socket {
@@ -48,13 +54,14 @@ impl Socket {
         let length = (MAX_DATAGRAM * state.gro_segments()).min(MAX_RECEIVED);
         Ok(Self {
             io: UdpSocket::from_std(io),
-            state,
+            state: Arc::new(state),
             local,
             buffers: vec![vec![0; length]; BATCH_SIZE],
             metas: vec![RecvMeta::default(); BATCH_SIZE],
             segments: Vec::with_capacity(MAX_SEGMENTED),
             sources: local.ip().is_unspecified().then(HashMap::new),
-            dropped: 0,
+            new_sources: Vec::new(),
+            dropped: Arc::default(),
         })
     }
 
@@ -64,6 +71,26 @@ impl Socket {
 
     pub(super) fn source(&mut self) -> &mut UdpSocket {
         &mut self.io
+    }
+
+    /// One more way to send on this port, for another thread.
+    ///
+    /// # Errors
+    /// Where the system has no descriptors left.
+    pub(super) fn wire(&self) -> io::Result<Wire> {
+        let io = self.io.as_fd().try_clone_to_owned()?.into();
+        let sources = self.sources.clone();
+        Ok(Wire::new(
+            io,
+            self.state.clone(),
+            sources,
+            self.dropped.clone(),
+        ))
+    }
+
+    /// What has become known of where peers send to.
+    pub(super) fn poll_source(&mut self) -> Option<(SocketAddr, IpAddr)> {
+        self.new_sources.pop()
     }
 
     /// Hands one batch of datagrams to `take`. False where there was none.
@@ -99,12 +126,15 @@ impl Socket {
                 let (Some(local), Some(sources)) = (meta.dst_ip, &mut self.sources) else {
                     continue;
                 };
-                match answered {
-                    Answered::Yes => set_source(sources, meta.addr, local),
-                    Answered::FirstTime if !sources.contains_key(&meta.addr) => {
-                        set_source(sources, meta.addr, local)
-                    }
-                    Answered::FirstTime | Answered::No => {}
+                let known = sources.get(&meta.addr);
+                let is_news = match answered {
+                    Answered::Yes => known != Some(&local),
+                    Answered::FirstTime => known.is_none(),
+                    Answered::No => false,
+                };
+                if is_news {
+                    set_source(sources, meta.addr, local);
+                    self.new_sources.push((meta.addr, local));
                 }
             }
         }
@@ -154,7 +184,7 @@ impl Socket {
             };
             if self.state.try_send((&self.io).into(), &transmit).is_err() {
                 // No room: as on any congested path, what is lost is asked for again.
-                self.dropped += run.len() as u64;
+                self.dropped.fetch_add(run.len() as u64, Ordering::Relaxed);
             }
         }
         datagrams.clear();

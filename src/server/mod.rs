@@ -33,6 +33,7 @@ mod watchdog;
 mod whip;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::broadcast;
@@ -127,6 +128,8 @@ pub struct Config {
     pub rotate_identity: bool,
     /// Peers without a post-quantum key exchange are refused.
     pub require_post_quantum: bool,
+    /// Threads that send to viewers; in full-state mode there is one.
+    pub threads: NonZeroUsize,
     /// Settings of the core.
     pub core: broadcast::Config,
 }

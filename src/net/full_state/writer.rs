@@ -104,6 +104,7 @@ impl Socket {
     pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
         if let Some(sources) = &mut self.sources {
             set_source(sources, peer, local);
+            self.new_sources.push((peer, local));
         }
     }
 }

@@ -1,0 +1,188 @@
+//! The threads that send to viewers beside the media loop, one for each further processor.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::gather::Gather;
+use super::wire::Wire;
+use crate::broadcast::{Broadcast, Forwarder, Orders};
+
+/// What a thread is told at a time.
+#[derive(Default)]
+struct Message {
+    orders: Orders,
+    /// From which address of this machine a peer is answered from now on.
+    sources: Vec<(SocketAddr, IpAddr)>,
+}
+
+/// A forwarder with all that sending takes.
+struct Sender {
+    forwarder: Forwarder,
+    wire: Wire,
+    gather: Gather,
+}
+
+impl Sender {
+    fn take(&mut self, message: &mut Message) {
+        for (peer, local) in message.sources.drain(..) {
+            self.wire.set_source(peer, local);
+        }
+        self.wire.begin();
+        self.forwarder.follow(&mut message.orders, &mut self.wire);
+    }
+
+    /// When what waits is to be sent, if something does.
+    fn due(&mut self) -> Option<Instant> {
+        let waits = self.forwarder.has_waiting();
+        waits.then(|| self.gather.due(Instant::now()))
+    }
+
+    /// Sends what waits, if it is time.
+    fn send_due(&mut self) {
+        if self.due().is_some_and(|at| at <= Instant::now()) {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let start = Instant::now();
+        self.wire.begin();
+        self.forwarder.flush(&mut self.wire);
+        self.gather.sent(start, Instant::now());
+    }
+}
+
+/// Another thread's forwarder.
+struct Remote {
+    inbox: mpsc::Sender<Message>,
+    /// Messages that were read, to be used again.
+    used: mpsc::Receiver<Message>,
+    next: Message,
+    /// `None` once it has ended.
+    thread: Option<JoinHandle<()>>,
+}
+
+/// All forwarders: the first one is the media loop's own, which sends in its turn.
+pub(super) struct Forwarders {
+    own: Sender,
+    message: Message,
+    others: Vec<Remote>,
+}
+
+impl Forwarders {
+    /// Takes the core's forwarders and starts their threads. Each of them, and the loop's own, has
+    /// one of the wires.
+    pub(super) fn start(
+        core: &mut Broadcast,
+        mut wires: impl Iterator<Item = io::Result<Wire>>,
+        count: usize,
+    ) -> io::Result<Self> {
+        let mut senders = Vec::new();
+        for forwarder in core.forwarders(count) {
+            let wire = wires
+                .next()
+                .unwrap_or_else(|| Err(io::ErrorKind::Other.into()))?;
+            senders.push(Sender {
+                forwarder,
+                wire,
+                gather: Gather::default(),
+            });
+        }
+        let own = senders.remove(0);
+        let others = senders.into_iter().enumerate();
+        let others = others.map(|(at, sender)| Remote::start(at + 1, sender));
+        Ok(Self {
+            own,
+            message: Message::default(),
+            others: others.collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// A peer is answered from this address of the machine from now on.
+    pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
+        self.message.sources.push((peer, local));
+        for other in &mut self.others {
+            other.next.sources.push((peer, local));
+        }
+    }
+
+    /// Hands the core's orders out, the other threads' first, and follows the loop's own.
+    pub(super) fn follow(&mut self, core: &mut Broadcast) {
+        for (at, other) in self.others.iter_mut().enumerate() {
+            core.poll_orders(at + 1, &mut other.next.orders);
+            other.send();
+        }
+        core.poll_orders(0, &mut self.message.orders);
+        self.own.take(&mut self.message);
+        self.own.send_due();
+    }
+
+    /// When [`Forwarders::follow`] wants to be called, at the latest.
+    pub(super) fn due(&mut self) -> Option<Instant> {
+        self.own.due()
+    }
+}
+
+/// The loop has ended: what was to be sent is, and the threads end.
+impl Drop for Forwarders {
+    fn drop(&mut self) {
+        let others = std::mem::take(&mut self.others);
+        let threads: Vec<_> = others
+            .into_iter()
+            .filter_map(|other| other.thread)
+            .collect();
+        for thread in threads {
+            // One that has panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Remote {
+    fn start(number: usize, sender: Sender) -> io::Result<Self> {
+        let (inbox, messages) = mpsc::channel();
+        let (recycle, used) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("media-{number}"))
+            .spawn(move || run(sender, &messages, &recycle))?;
+        Ok(Self {
+            inbox,
+            used,
+            next: Message::default(),
+            thread: Some(thread),
+        })
+    }
+
+    fn send(&mut self) {
+        if self.next.orders.is_empty() && self.next.sources.is_empty() {
+            return;
+        }
+        let next = self.used.try_recv().unwrap_or_default();
+        let message = std::mem::replace(&mut self.next, next);
+        // A thread that has ended has panicked, and said so.
+        let _ = self.inbox.send(message);
+    }
+}
+
+/// Follows orders, and sends what waits when it is time, until the loop has ended.
+fn run(mut sender: Sender, messages: &mpsc::Receiver<Message>, used: &mpsc::Sender<Message>) {
+    loop {
+        let received = match sender.due() {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        match received {
+            Ok(mut message) => {
+                sender.take(&mut message);
+                // Without the loop nobody uses it again.
+                let _ = used.send(message);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return sender.flush(),
+        }
+        sender.send_due();
+    }
+}

@@ -1,0 +1,47 @@
+//! When what waits for viewers is sent. Where sending it takes long, waiting a little makes it
+//! cheaper: what one viewer gets meanwhile goes out in one system call. Where it takes next to
+//! nothing, it is sent at once.
+
+use std::time::{Duration, Instant};
+
+/// Nothing waits longer than that, however much there is to do.
+const LONGEST: Duration = Duration::from_millis(5);
+/// Sending that takes no longer than that is worth no waiting.
+const LITTLE: Duration = Duration::from_micros(300);
+/// So much longer than sending takes is waited for: a thread that sends all the time would be at a
+/// third of its capacity.
+const TIMES: u32 = 2;
+
+/// Told the times.
+#[derive(Debug, Default)]
+pub(super) struct Gather {
+    /// What sending has taken lately.
+    cost: Duration,
+    /// Since when something waits.
+    since: Option<Instant>,
+}
+
+impl Gather {
+    /// Something waits, from now on or for a while already. When it is to be sent.
+    pub(super) fn due(&mut self, now: Instant) -> Instant {
+        *self.since.get_or_insert(now) + self.wait()
+    }
+
+    fn wait(&self) -> Duration {
+        if self.cost <= LITTLE {
+            return Duration::ZERO;
+        }
+        (self.cost * TIMES).min(LONGEST)
+    }
+
+    /// All was sent, from then until then.
+    pub(super) fn sent(&mut self, from: Instant, until: Instant) {
+        let cost = until.saturating_duration_since(from);
+        // One that took long by chance is forgotten after a few.
+        self.cost = (self.cost * 3 + cost) / 4;
+        self.since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn after(cost: Duration) -> Gather {
+    let t = Instant::now();
+    let mut gather = Gather::default();
+    (0..40).for_each(|_| gather.sent(t, t + cost));
+    gather
+}
+
+#[test]
+fn where_sending_takes_next_to_nothing_nothing_waits() {
+    let t = Instant::now();
+    assert_eq!(Gather::default().due(t), t);
+    assert_eq!(after(LITTLE).due(t), t);
+}
+
+#[test]
+fn what_is_dear_to_send_waits_a_little_counted_from_its_first_packet() {
+    let t = Instant::now();
+    let mut gather = after(MS);
+    let due = gather.due(t);
+    assert!(due > t && due <= t + 2 * MS);
+    assert_eq!(gather.due(t + MS), due);
+    gather.sent(t + 2 * MS, t + 3 * MS);
+    assert!(gather.due(t + 9 * MS) > t + 9 * MS);
+}
+
+#[test]
+fn nothing_waits_longer_than_5_ms() {
+    let t = Instant::now();
+    assert_eq!(after(1000 * MS).due(t), t + 5 * MS);
+}

@@ -1,0 +1,130 @@
+//! Sending bursts: all that one viewer gets at a time in as few system calls as there can be (GSO).
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use quinn_udp::{Transmit, UdpSocketState};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+
+use super::socket::{MAX_SEGMENTED, set_source};
+use crate::broadcast::{Burst, Outlet};
+
+/// Where the kernel has no room, sending waits for some, in all so long between two calls of
+/// [`Wire::begin`]; what comes then is lost, as on any congested path, and is asked for again.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// The sending side of the media port, for one thread.
+pub(super) struct Wire {
+    io: UdpSocket,
+    state: Arc<UdpSocketState>,
+    /// Where the port is bound to all addresses: from which one each peer is answered.
+    sources: Option<HashMap<SocketAddr, IpAddr>>,
+    dropped: Arc<AtomicU64>,
+    patience: Duration,
+}
+
+impl Wire {
+    pub(super) fn new(
+        io: UdpSocket,
+        state: Arc<UdpSocketState>,
+        sources: Option<HashMap<SocketAddr, IpAddr>>,
+        dropped: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            io,
+            state,
+            sources,
+            dropped,
+            patience: PATIENCE,
+        }
+    }
+
+    /// What this peer is sent leaves from there.
+    pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
+        if let Some(sources) = &mut self.sources {
+            set_source(sources, peer, local);
+        }
+    }
+
+    /// Sending begins anew after a while.
+    pub(super) fn begin(&mut self) {
+        self.patience = PATIENCE;
+    }
+
+    fn transmit(&mut self, transmit: &Transmit<'_>, datagrams: usize) {
+        loop {
+            match self.state.try_send((&self.io).into(), transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.wait() => {}
+                Ok(()) => return,
+                Err(_) => {
+                    self.dropped.fetch_add(datagrams as u64, Ordering::Relaxed);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for room. Whether there may be some.
+    fn wait(&mut self) -> bool {
+        if self.patience.is_zero() {
+            return false;
+        }
+        let start = Instant::now();
+        let mut fds = [PollFd::new(&self.io, PollFlags::OUT)];
+        let timeout = Timespec::try_from(self.patience).ok();
+        let there = poll(&mut fds, timeout.as_ref()).is_ok_and(|count| count > 0);
+        self.patience = self.patience.saturating_sub(start.elapsed());
+        there
+    }
+}
+
+impl Outlet for Wire {
+    fn send(&mut self, to: SocketAddr, burst: &Burst) {
+        let src_ip = self.sources.as_ref().and_then(|s| s.get(&to).copied());
+        let most = self.state.max_gso_segments();
+        let mut ends = burst.ends();
+        let mut start = 0;
+        while let Some(first) = ends.first() {
+            let size = first - start;
+            let run = run(start, size, ends, most);
+            let end = ends[run - 1];
+            let transmit = Transmit {
+                destination: to,
+                ecn: None,
+                contents: &burst.bytes()[start..end],
+                segment_size: (run > 1).then_some(size),
+                src_ip,
+            };
+            self.transmit(&transmit, run);
+            (start, ends) = (end, &ends[run..]);
+        }
+    }
+}
+
+/// How many of the datagrams that end at `ends`, the first of which has `size` bytes, can go out in
+/// one system call: all have the same size, but for the last, which may be shorter.
+fn run(start: usize, size: usize, ends: &[usize], most: usize) -> usize {
+    let fits = most.min(MAX_SEGMENTED / size.max(1)).max(1);
+    let mut before = start;
+    let mut run = 0;
+    for end in ends.iter().take(fits) {
+        let this = end - before;
+        if this > size {
+            break;
+        }
+        run += 1;
+        before = *end;
+        if this < size {
+            break;
+        }
+    }
+    run.max(1)
+}
+
+#[cfg(test)]
+mod tests;
