@@ -12,8 +12,6 @@ mod burst;
 mod dispatch;
 mod order;
 mod outgoing;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

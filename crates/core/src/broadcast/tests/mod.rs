@@ -8,5 +8,6 @@ mod passive;
 pub(super) mod random;
 mod recovery;
 mod replaced;
+mod spread;
 mod staying;
 pub(super) mod world;

@@ -1,0 +1,152 @@
+//! What forwarding costs the allocator: nothing for a viewer, whatever is sent to it.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rekindle_client::answer::Answer;
+use rekindle_client::connection::Connection;
+use rekindle_client::manner::{Browser, Manner};
+use rekindle_client::offer::{OfferOptions, Offered};
+use rekindle_client::random::Random;
+use rekindle_core::broadcast::{Broadcast, Burst, Config, Forwarder, Join, Orders, Outlet};
+use rekindle_core::peer::{Dtls, Transmit};
+use rekindle_ids::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle_sdp::{Local, answer};
+
+/// A broadcast in memory, with its viewers at one forwarder.
+struct Stage {
+    now: Instant,
+    server: Broadcast,
+    forwarder: Forwarder,
+    orders: Orders,
+    browsers: Vec<Connection>,
+    ssrc: u32,
+}
+
+/// Counts what is sent, and loses it.
+#[derive(Default)]
+struct Counted(usize);
+
+impl Outlet for Counted {
+    fn send(&mut self, _: SocketAddr, burst: &Burst) {
+        self.0 += burst.ends().len();
+    }
+}
+
+impl Stage {
+    fn new(viewers: u16) -> Result<Self, Box<dyn Error>> {
+        let key = rcgen::KeyPair::generate()?;
+        let certificate = rcgen::CertificateParams::new(vec![])?.self_signed(&key)?;
+        let dtls = Arc::new(Dtls::new(certificate.der(), &key.serialize_der())?);
+        let (now, mut random) = (Instant::now(), Random::new(1));
+        let here: SocketAddr = "192.0.2.1:8189".parse()?;
+        let mut server = Broadcast::new(Config::default(), dtls.clone(), random.bytes(), now);
+        let forwarder = server.forwarders(1).remove(0);
+        let (mut browsers, mut ssrc) = (Vec::new(), 0);
+        for port in 5000..=5000 + viewers {
+            let role = match port {
+                5000 => Role::Publisher,
+                _ => Role::Viewer,
+            };
+            let ice = IceCredentials {
+                ufrag: Ufrag::new(random.text(12))?,
+                pwd: IcePassword::new(random.text(24)),
+            };
+            let offered = Offered::new(role, OfferOptions::new(role), &mut random);
+            let source = server.reserve(now, role, "news", &ice.ufrag)?;
+            let local = Local {
+                ice: &ice,
+                fingerprint_sha256: &dtls.sha256(),
+                addresses: &[here],
+                session_id: 1,
+            };
+            let source = (role == Role::Viewer).then_some(&source);
+            let made = answer(role, &offered.sdp, source, &local)?;
+            let join = Join {
+                role,
+                channel: "news".to_owned(),
+                ice: ice.clone(),
+                negotiated: made.negotiated,
+                resumed: false,
+                renews: true,
+            };
+            server.join(now, join)?;
+            if role == Role::Publisher {
+                ssrc = offered.ssrcs.1;
+            }
+            let agreed = Answer::read(role, &offered.sdp, &made.text)?;
+            let (session, manner) = (offered.agreed(&agreed), Manner::of(Browser::Chromium));
+            let from = SocketAddr::from(([192, 0, 2, 7], port));
+            let browser = Connection::new(manner, session, from, here, random.fork(), now);
+            browsers.push(browser);
+        }
+        let mut stage = Self {
+            now,
+            server,
+            forwarder,
+            orders: Orders::default(),
+            browsers,
+            ssrc,
+        };
+        while stage.browsers.iter().any(|browser| browser.handshakes == 0) {
+            stage.exchange();
+        }
+        Ok(stage)
+    }
+
+    /// What the core says in a millisecond, its answers among the rest.
+    fn exchange(&mut self) {
+        self.now += Duration::from_millis(1);
+        let mut out: Vec<Transmit> = Vec::new();
+        for browser in &mut self.browsers {
+            browser.handle_timeout(self.now);
+            for datagram in browser.outgoing() {
+                self.server
+                    .handle(self.now, browser.address, &datagram, &mut out);
+            }
+        }
+        while self.server.next_timeout().is_some_and(|at| at <= self.now) {
+            self.server.handle_timeout(self.now, &mut out);
+        }
+        for sent in out.drain(..) {
+            let to = self.browsers.iter_mut().find(|b| b.address == sent.to);
+            let _ = to.map(|browser| browser.handle(self.now, &sent.data));
+        }
+    }
+
+    /// Publishes packets; how many went to viewers, and what forwarding them has allocated.
+    fn publish(&mut self, sequences: std::ops::Range<u16>) -> (usize, u64) {
+        let (mut sent, mut allocated) = (Counted::default(), 0);
+        for sequence in sequences {
+            let mut packet = vec![0x80, 96];
+            packet.extend(sequence.to_be_bytes());
+            packet.extend([0, 0, 0, 1].iter().chain(&self.ssrc.to_be_bytes()));
+            packet.extend([0x10; 1100]);
+            self.browsers[0].send_rtp(&packet);
+            self.exchange();
+            self.server.poll_orders(0, &mut self.orders);
+            let counts = allocation_counter::measure(|| {
+                self.forwarder.follow(&mut self.orders, &mut sent);
+                // As under load: some packets go out together.
+                if sequence % 4 == 3 {
+                    self.forwarder.flush(&mut sent);
+                }
+            });
+            allocated += counts.count_total;
+        }
+        (sent.0, allocated)
+    }
+}
+
+#[test]
+fn a_packet_that_is_forwarded_takes_no_memory_of_its_own() -> Result<(), Box<dyn Error>> {
+    let mut stage = Stage::new(20)?;
+    // Buffers grow to what they need.
+    stage.publish(0..100);
+    let (sent, allocated) = stage.publish(100..500);
+    assert!(sent >= 20 * 400, "{sent}");
+    assert_eq!(allocated, 0);
+    Ok(())
+}
