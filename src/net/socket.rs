@@ -37,7 +37,7 @@ pub(super) struct Socket {
     /// Bound to all addresses: where each peer sends to, so that answers leave from there.
     pub(super) sources: Option<HashMap<SocketAddr, IpAddr>>,
     /// Sources that have become known since somebody last asked.
-    new_sources: Vec<(SocketAddr, IpAddr)>,
+    pub(super) new_sources: Vec<(SocketAddr, IpAddr)>,
     /// Datagrams that the kernel had no room for.
     dropped: Arc<AtomicU64>,
 }
