@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::ceilings::{CeilingsArgs, CeilingsSettings};
 use super::error::BenchError;
 use super::load::{LoadArgs, LoadSettings};
 use super::{Arm, Axes, Browser, DtlsVersions, Grid, Settings, Sweep, program};
@@ -24,12 +25,15 @@ enum What {
     Resume(Box<ResumeArgs>),
     /// Have many viewers watch, and measure what the server spends on each packet
     Load(Box<LoadArgs>),
+    /// Measure what a packet costs at the least on this machine: encryption, and ways of sending
+    Ceilings(CeilingsArgs),
 }
 
 /// What is to be run.
 pub(super) enum Wanted {
     Resume(Box<Settings>),
     Load(Box<LoadSettings>),
+    Ceilings(CeilingsSettings),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -204,6 +208,7 @@ impl BenchArgs {
         Ok(match self.what {
             What::Resume(args) => Wanted::Resume(Box::new(args.settings()?)),
             What::Load(args) => Wanted::Load(Box::new(args.settings()?)),
+            What::Ceilings(args) => Wanted::Ceilings(args.settings()),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `rekindle-bench resume`: what a restart costs those who watch. `rekindle-bench load`: what it
-//! costs to forward media (see `load`).
+//! costs to forward media (see `load`). `rekindle-bench ceilings`: what that costs at the least (see
+//! `ceilings`).
 //!
 //! Servers run as child processes, are killed with SIGKILL and started again; clients of our own
 //! join them by WHIP and WHEP, and tell from authentic packets what was lost and for how long.
@@ -17,6 +18,7 @@
 
 mod args;
 mod browser;
+mod ceilings;
 mod check;
 mod children;
 mod clients;
@@ -150,6 +152,7 @@ fn main() -> ExitCode {
     let ran = args.wanted().and_then(|wanted| match wanted {
         args::Wanted::Resume(settings) => run::run(&settings),
         args::Wanted::Load(settings) => load::run(&settings),
+        args::Wanted::Ceilings(settings) => ceilings::run(&settings),
     });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
