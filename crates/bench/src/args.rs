@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::ceilings::{CeilingsArgs, CeilingsSettings};
 use super::error::BenchError;
+use super::load::{LoadArgs, LoadSettings};
 use super::{Arm, Axes, Browser, DtlsVersions, Grid, Settings, Sweep, program};
 
-/// Measures what a restart of a rekindle server costs those who watch.
+/// Measures what a restart of a rekindle server costs those who watch, and what it costs the server
+/// to forward media.
 #[derive(Parser)]
 #[command(name = "rekindle-bench", version)]
 pub(super) struct BenchArgs {
@@ -20,6 +23,17 @@ pub(super) struct BenchArgs {
 enum What {
     /// Kill servers, start them again, and measure what viewers see
     Resume(Box<ResumeArgs>),
+    /// Have many viewers watch, and measure what the server spends on each packet
+    Load(Box<LoadArgs>),
+    /// Measure what a packet costs at the least on this machine: encryption, and ways of sending
+    Ceilings(CeilingsArgs),
+}
+
+/// What is to be run.
+pub(super) enum Wanted {
+    Resume(Box<Settings>),
+    Load(Box<LoadSettings>),
+    Ceilings(CeilingsSettings),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -176,7 +190,7 @@ struct ResumeArgs {
     html: Option<PathBuf>,
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "give a number".to_owned())?;
     if (0.0..=50.0).contains(&value) {
         Ok(value)
@@ -186,13 +200,16 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 impl BenchArgs {
-    /// What the run goes by.
+    /// What is to be run.
     ///
     /// # Errors
     /// Where it cannot be told which server is meant.
-    pub(super) fn settings(self) -> Result<Settings, BenchError> {
-        let What::Resume(args) = self.what;
-        args.settings()
+    pub(super) fn wanted(self) -> Result<Wanted, BenchError> {
+        Ok(match self.what {
+            What::Resume(args) => Wanted::Resume(Box::new(args.settings()?)),
+            What::Load(args) => Wanted::Load(Box::new(args.settings()?)),
+            What::Ceilings(args) => Wanted::Ceilings(args.settings()),
+        })
     }
 }
 

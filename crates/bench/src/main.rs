@@ -1,4 +1,6 @@
-//! `rekindle-bench resume`: what a restart costs those who watch.
+//! `rekindle-bench resume`: what a restart costs those who watch. `rekindle-bench load`: what it
+//! costs to forward media (see `load`). `rekindle-bench ceilings`: what that costs at the least (see
+//! `ceilings`).
 //!
 //! Servers run as child processes, are killed with SIGKILL and started again; clients of our own
 //! join them by WHIP and WHEP, and tell from authentic packets what was lost and for how long.
@@ -16,6 +18,7 @@
 
 mod args;
 mod browser;
+mod ceilings;
 mod check;
 mod children;
 mod clients;
@@ -23,6 +26,7 @@ mod crowd;
 mod disk;
 mod error;
 mod http;
+mod load;
 mod machine;
 mod media;
 mod path;
@@ -145,7 +149,12 @@ impl Settings {
 /// interrupted for good.
 fn main() -> ExitCode {
     let args = args::BenchArgs::parse();
-    match args.settings().and_then(|settings| run::run(&settings)) {
+    let ran = args.wanted().and_then(|wanted| match wanted {
+        args::Wanted::Resume(settings) => run::run(&settings),
+        args::Wanted::Load(settings) => load::run(&settings),
+        args::Wanted::Ceilings(settings) => ceilings::run(&settings),
+    });
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rekindle-bench: {error}");

@@ -57,6 +57,17 @@ impl Program {
         })
     }
 
+    /// Whether the program's server has an option of this name.
+    pub(super) fn has_option(path: &Path, option: &str) -> bool {
+        let mut command = Command::new(path);
+        command.args(["serve", "--help"]).stdin(Stdio::null());
+        let help = command.output().map(|output| output.stdout);
+        let help = help.unwrap_or_default();
+        String::from_utf8_lossy(&help)
+            .split_ascii_whitespace()
+            .any(|word| word == option)
+    }
+
     pub(super) fn version(&self) -> &str {
         &self.version
     }

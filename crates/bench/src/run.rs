@@ -114,7 +114,7 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
             u64::from(turns) * u64::from(kills) * arms.len() as u64
         })
         .sum();
-    let progress = progress(total + browser::kills(settings, arms.len()));
+    let progress = progress(total + browser::kills(settings, arms.len()), "kills");
     let handshake =
         if against.is_none() && settings.browsers.is_empty() && arms.contains(&Arm::Rehandshake) {
             progress.set_message("what one handshake costs");
@@ -169,16 +169,16 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
     Ok((report, None))
 }
 
-/// A bar on a terminal, nothing elsewhere.
-fn progress(total: u64) -> ProgressBar {
+/// A bar on a terminal, nothing elsewhere. `what` is counted.
+pub(super) fn progress(total: u64, what: &str) -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(total), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} kills, {elapsed}  {msg}")
-    {
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}}  {{msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -188,7 +188,7 @@ fn progress(total: u64) -> ProgressBar {
 /// What one handshake costs a server, all in, with hardly any media beside it: renewals one after
 /// another.
 fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
-    let mut server = Server::new(settings, &[])?;
+    let mut server = Server::new(&settings.server, settings.folder.as_deref(), &[])?;
     server.spawn()?;
     server.wait_until_up()?;
     let target = server.http().map(Target::own);

@@ -3,16 +3,16 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::children;
 use super::error::BenchError;
 use super::steps::{self, Steps};
-use super::{Settings, children};
 
 /// A start that takes this long has failed.
 const START_TIME: Duration = Duration::from_secs(20);
@@ -62,14 +62,19 @@ pub(crate) struct Used {
 }
 
 impl Server {
-    /// A server that has not been started yet.
+    /// A server that has not been started yet. `parent`: where its folder is made, if not in the
+    /// system's place for temporary files; `more`: options besides those of all runs.
     ///
     /// # Errors
     /// Where there is no room for its folder, or no key file can be made.
-    pub(super) fn new(settings: &Settings, more: &[String]) -> Result<Self, BenchError> {
+    pub(super) fn new(
+        program: &Path,
+        parent: Option<&Path>,
+        more: &[String],
+    ) -> Result<Self, BenchError> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("rekindle-bench-");
-        let folder = match &settings.folder {
+        let folder = match parent {
             Some(parent) => builder.tempdir_in(parent),
             None => builder.tempdir(),
         }
@@ -82,12 +87,17 @@ impl Server {
             .map(ToString::to_string)
             .chain(more.iter().cloned());
         Ok(Self {
-            program: settings.server.clone(),
+            program: program.to_owned(),
             options: options.collect(),
             folder,
             addresses: None,
             running: None,
         })
+    }
+
+    /// The process that runs.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.child.id())
     }
 
     /// Where HTTP listens.

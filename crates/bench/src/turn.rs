@@ -58,7 +58,11 @@ pub(super) fn run(
     seed: u64,
     told: &mut dyn FnMut(),
 ) -> Result<Turn, BenchError> {
-    let mut server = Server::new(settings, &arm.server_options())?;
+    let mut server = Server::new(
+        &settings.server,
+        settings.folder.as_deref(),
+        &arm.server_options(),
+    )?;
     server.spawn()?;
     server.wait_until_up()?;
     let target = server.http().map(Target::own);

@@ -49,7 +49,11 @@ pub(super) fn measure(
     peers: usize,
     mut told: impl FnMut(String),
 ) -> Result<VaultResult, BenchError> {
-    let mut server = Server::new(settings, &[format!("--max-peers={}", peers + 16)])?;
+    let mut server = Server::new(
+        &settings.server,
+        settings.folder.as_deref(),
+        &[format!("--max-peers={}", peers + 16)],
+    )?;
     // Once, so that its ports are known.
     server.spawn()?;
     server.wait_until_up()?;

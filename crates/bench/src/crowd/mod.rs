@@ -25,6 +25,7 @@ use super::media::{Client, Life, Media};
 use super::path::{Conditions, Path};
 
 pub(crate) use handle::Handle;
+pub(crate) use wire::bind;
 
 const WAKE: Token = Token(usize::MAX);
 const IDLE: Duration = Duration::from_millis(500);

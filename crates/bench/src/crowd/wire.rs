@@ -115,7 +115,7 @@ impl Crowd {
 }
 
 /// A socket that reaches this address.
-pub(super) fn bind(server: IpAddr) -> io::Result<(UdpSocket, UdpSocketState, SocketAddr)> {
+pub(crate) fn bind(server: IpAddr) -> io::Result<(UdpSocket, UdpSocketState, SocketAddr)> {
     let own = match server {
         ip if ip.is_loopback() => ip,
         // The address that the system would send from.

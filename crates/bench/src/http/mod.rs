@@ -2,6 +2,7 @@
 //! of the way to the server. The rhythm of attempts is that of `rekindle.js`.
 
 mod events;
+mod post;
 mod request;
 
 use std::io;
@@ -9,8 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use mio::Waker;
 use rekindle_client::page::Hello;
 use rekindle_client::random::Random;
@@ -21,14 +21,13 @@ use tokio::time::{sleep, timeout};
 
 use super::target::Target;
 
+pub(crate) use post::{Posted, post};
+pub(crate) use request::request;
+
 /// As in `rekindle.js`: how long until the next attempt to open the event stream, and how long one
 /// may take.
 const RETRY: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(500)];
 const ATTEMPT: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(4000)];
-/// How long a POST may take.
-const POST_TIME: Duration = Duration::from_secs(10);
-/// Longest answer that is read.
-const MAX_BODY: usize = 256 * 1024;
 
 /// A client's new session.
 pub(crate) struct JoinRequest {
@@ -178,50 +177,26 @@ impl Visitor {
 
     /// Posts the offer until the server takes it.
     async fn join(&mut self, join: &JoinRequest) -> Option<(Joined, Option<String>)> {
-        let endpoint = self.settings.target.endpoint(join.role).to_owned();
         let mut tries = 0;
         loop {
-            let headers = [(CONTENT_TYPE.as_str(), "application/sdp")];
-            let offer = Body::from(join.offer.clone());
-            let response = timeout(
-                POST_TIME,
-                self.request(Method::POST, &endpoint, offer, &headers),
-            )
-            .await;
+            let settings = &self.settings;
+            let posted = post(&settings.target, settings.one_way, join.role, &join.offer).await;
             tries += 1;
-            let Ok(Ok(response)) = response else {
-                sleep(self.retry_delay(tries * Duration::from_millis(50))).await;
-                continue;
-            };
-            let (head, body) = response.into_parts();
-            let status = head.status;
-            let header = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
-            let later = header(RETRY_AFTER.as_str()).is_some() || status.is_server_error();
-            if status == StatusCode::CREATED {
-                let location =
-                    header(LOCATION.as_str()).map(|l| self.settings.target.resolve(&endpoint, &l));
-                let events = header(LINK.as_str())
-                    .filter(|link| link.contains("server-sent-events"))
-                    .and_then(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()))
-                    .map(|link| self.settings.target.resolve(&endpoint, &link));
-                let body = axum::body::to_bytes(body, MAX_BODY).await.ok()?;
-                let joined = Joined {
-                    answer: String::from_utf8(body.into()).ok()?,
-                    location: location.unwrap_or_default(),
-                    has_stream: false,
-                };
-                return Some((joined, events));
+            match posted {
+                Posted::Joined(joined, events) => return Some((joined, events)),
+                Posted::NoAnswer => {
+                    sleep(self.retry_delay(tries * Duration::from_millis(50))).await;
+                }
+                Posted::Later => {
+                    // The publisher is not back yet, or the old one is not gone yet.
+                    let jitter = 0.9 + 0.2 * (self.random.below(1000) as f64 / 1000.0);
+                    sleep(self.settings.retry.mul_f64(jitter)).await;
+                }
+                Posted::Refused(why) => {
+                    self.tell(What::Failed(why));
+                    return None;
+                }
             }
-            if later || matches!(status.as_u16(), 404 | 409 | 429) {
-                // The publisher is not back yet, or the old one is not gone yet.
-                let jitter = 0.9 + 0.2 * (self.random.below(1000) as f64 / 1000.0);
-                sleep(self.settings.retry.mul_f64(jitter)).await;
-                continue;
-            }
-            self.tell(What::Failed(format!(
-                "the server answered {status} to a new session"
-            )));
-            return None;
         }
     }
 }

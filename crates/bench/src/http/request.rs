@@ -15,16 +15,16 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::Visitor;
+use crate::target::Target;
 
 /// Why there is no answer.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Refused,
     Other,
 }
 
 impl Visitor {
-    /// One request on a connection of its own. The answer's head has come one way before this
-    /// returns; what follows it has not.
+    /// See [`request`].
     pub(super) async fn request(
         &self,
         method: Method,
@@ -32,43 +32,64 @@ impl Visitor {
         body: Body,
         headers: &[(&str, &str)],
     ) -> Result<Response<Body>, Failure> {
-        let target = &self.settings.target;
-        let one_way = self.settings.one_way;
-        let stream = connect(target.address, one_way).await?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header(HOST, &target.host);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(token) = &target.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(body).map_err(|_| Failure::Other)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| Failure::Other)?;
-        tokio::spawn(connection);
-        delay(one_way).await;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|_| Failure::Other)?;
-        // Keeps the connection open for as long as the body is read.
-        let (head, body) = response.into_parts();
-        let kept = Body::new(body)
-            .into_data_stream()
-            .map(move |part: Result<Bytes, _>| {
-                let _ = &sender;
-                part
-            });
-        if head.status != StatusCode::OK {
-            delay(one_way).await;
-        }
-        Ok(Response::from_parts(head, Body::from_stream(kept)))
+        let settings = &self.settings;
+        request(
+            &settings.target,
+            settings.one_way,
+            method,
+            url,
+            body,
+            headers,
+        )
+        .await
     }
 }
+
+/// One request on a connection of its own. The answer's head has come one way before this returns;
+/// what follows it has not.
+pub(crate) async fn request(
+    target: &Target,
+    one_way: Duration,
+    method: Method,
+    url: &str,
+    body: Body,
+    headers: &[(&str, &str)],
+) -> Result<Response<Body>, Failure> {
+    let stream = connect(target.address, one_way).await?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url)
+        .header(HOST, &target.host);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    if let Some(token) = &target.token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(body).map_err(|_| Failure::Other)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| Failure::Other)?;
+    tokio::spawn(connection);
+    delay(one_way).await;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|_| Failure::Other)?;
+    // Keeps the connection open for as long as the body is read.
+    let (head, body) = response.into_parts();
+    let kept = Body::new(body)
+        .into_data_stream()
+        .map(move |part: Result<Bytes, _>| {
+            let _ = &sender;
+            part
+        });
+    if head.status != StatusCode::OK {
+        delay(one_way).await;
+    }
+    Ok(Response::from_parts(head, Body::from_stream(kept)))
+}
+
 /// Connects: a round trip, whatever comes of it.
 async fn connect(address: SocketAddr, one_way: Duration) -> Result<TcpStream, Failure> {
     delay(one_way).await;

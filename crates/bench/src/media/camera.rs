@@ -2,14 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rekindle_client::payload::HEAD;
 use rekindle_client::publisher::{self, Filling, Made, Wish};
 use rekindle_sdp::Kind;
 
-/// Longest payload of a video packet.
-const MAX_PAYLOAD: usize = 1150;
-/// Time between two packets of a frame: an encoder's pacer does not send it at once.
-const PACE: Duration = Duration::from_millis(2);
 const AUDIO_PACKET: Duration = Duration::from_millis(20);
 const AUDIO_PAYLOAD: usize = 100;
 
@@ -22,11 +19,72 @@ pub(crate) struct CameraSettings {
     pub video_bitrate: u32,
 }
 
+/// How what a camera yields becomes packets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packets {
+    /// There are pictures besides the sound.
+    pub video: bool,
+    /// Longest payload of a video packet, in bytes.
+    pub longest: usize,
+    /// A frame is cut into packets of nearly the same length, the longer ones last; else all but
+    /// the last one are as long as they may be.
+    pub even: bool,
+    /// Time between two packets of a frame.
+    pub pace: Duration,
+    /// What a packet's payload tells behind its number, as of when it is made.
+    pub stamp: Option<fn() -> u64>,
+}
+
+impl Default for Packets {
+    fn default() -> Self {
+        Self {
+            video: true,
+            longest: 1150,
+            even: false,
+            // An encoder's pacer does not send a frame at once.
+            pace: Duration::from_millis(2),
+            stamp: None,
+        }
+    }
+}
+
+impl Packets {
+    /// The shortest payload.
+    fn head(&self) -> usize {
+        HEAD + if self.stamp.is_some() {
+            size_of::<u64>()
+        } else {
+            0
+        }
+    }
+
+    /// What makes a payload so long.
+    fn filling(&self, length: usize) -> Filling {
+        let Some(stamp) = self.stamp else {
+            return Filling::Same(length - HEAD);
+        };
+        let mut bytes = stamp().to_be_bytes().to_vec();
+        bytes.resize(length - HEAD, 0);
+        Filling::These(Bytes::from(bytes))
+    }
+
+    /// How long the next packet of a frame is that has so many bytes left.
+    fn length(&self, left: usize) -> usize {
+        let next = if self.even {
+            left / left.div_ceil(self.longest).max(1)
+        } else {
+            left.min(self.longest)
+        };
+        next.max(self.head())
+    }
+}
+
 /// A camera with a microphone. It goes on while a connection is down, as a real one does, and
 /// outlives its session.
 #[derive(Debug)]
 pub(crate) struct Camera {
     settings: CameraSettings,
+    packets: Packets,
     audio: Clock,
     video: Clock,
     /// Packets of the frame that is being sent, which are still to come: bytes left.
@@ -45,6 +103,11 @@ struct Clock {
 
 impl Camera {
     pub(crate) fn new(settings: CameraSettings, now: Instant) -> Self {
+        Self::with(settings, Packets::default(), now)
+    }
+
+    /// A camera whose packets are like this.
+    pub(crate) fn with(settings: CameraSettings, packets: Packets, now: Instant) -> Self {
         let clock = || Clock {
             due: now,
             frame_due: now,
@@ -54,6 +117,7 @@ impl Camera {
         };
         Self {
             settings,
+            packets,
             audio: clock(),
             video: clock(),
             rest_of_frame: 0,
@@ -85,7 +149,7 @@ impl Camera {
             first: true,
             marker: false,
             key: false,
-            filling: Filling::Same(AUDIO_PAYLOAD - HEAD),
+            filling: self.packets.filling(AUDIO_PAYLOAD),
             at,
         })
     }
@@ -97,19 +161,19 @@ impl Camera {
         let first = self.rest_of_frame == 0;
         if first {
             let bytes = (self.settings.video_bitrate / self.settings.fps / 8) as usize;
-            self.rest_of_frame = bytes.max(HEAD + 1);
+            self.rest_of_frame = bytes.max(self.packets.head());
             self.frame_is_key = std::mem::take(key_wanted);
             clock.timestamp = clock.timestamp.wrapping_add(90_000 / self.settings.fps);
             clock.frame_due += frame;
         }
-        let length = self.rest_of_frame.clamp(HEAD, MAX_PAYLOAD);
-        self.rest_of_frame = self.rest_of_frame.saturating_sub(MAX_PAYLOAD);
+        let length = self.packets.length(self.rest_of_frame);
+        self.rest_of_frame = self.rest_of_frame.saturating_sub(length);
         let marker = self.rest_of_frame == 0;
         clock.due = if marker {
             clock.frame_due.max(clock.due)
         } else {
             // A frame is sent before the next one begins, however many packets it has.
-            (clock.due + PACE).min(clock.frame_due)
+            (clock.due + self.packets.pace).min(clock.frame_due)
         };
         clock.index += 1;
         Some(Made {
@@ -118,7 +182,7 @@ impl Camera {
             first,
             marker,
             key: self.frame_is_key,
-            filling: Filling::Same(length - HEAD),
+            filling: self.packets.filling(length),
             at,
         })
     }
@@ -126,13 +190,15 @@ impl Camera {
 
 impl publisher::Camera for Camera {
     fn next(&self) -> Option<Instant> {
-        Some(self.audio.due.min(self.video.due))
+        let video = self.packets.video.then_some(self.video.due);
+        Some(video.map_or(self.audio.due, |video| video.min(self.audio.due)))
     }
 
     fn make(&mut self, kind: Kind, now: Instant, wish: Wish<'_>) -> Option<Made> {
         match kind {
             Kind::Audio => self.make_audio(now),
-            Kind::Video => self.make_video(now, wish.key),
+            Kind::Video if self.packets.video => self.make_video(now, wish.key),
+            Kind::Video => None,
         }
     }
 }

@@ -1,16 +1,18 @@
 //! What the clients of the benchmark send and receive. It outlives their sessions.
 
 mod camera;
+mod tally;
 mod watcher;
 
 use std::time::{Duration, Instant};
 
 use rekindle_client::client::{self, Outgoing};
-use rekindle_client::publisher::Publisher;
+pub(crate) use rekindle_client::publisher::Publisher;
 use rekindle_ids::Role;
 use rekindle_sdp::Media as Section;
 
-pub(crate) use camera::{Camera, CameraSettings};
+pub(crate) use camera::{Camera, CameraSettings, Packets};
+pub(crate) use tally::Tally;
 pub(crate) use watcher::{Gap, Life, Watcher};
 
 /// A client in a session.

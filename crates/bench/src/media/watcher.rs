@@ -1,6 +1,5 @@
 //! What a viewer of the benchmark has seen: which packets never came, and how long there was none.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -8,30 +7,10 @@ use rekindle_client::client::Outgoing;
 use rekindle_client::viewer::{Taken, Viewer};
 use rekindle_sdp::{Kind, Media as Section};
 
+use super::tally::Tally;
+
 /// Which life of the server a datagram came from, as the benchmark counts them.
 pub(crate) type Life = u32;
-
-/// The packets of one kind that came, by the number that the camera gave them.
-#[derive(Debug, Default)]
-struct Tally {
-    next: Option<u64>,
-    absent: BTreeSet<u64>,
-    repeated: u64,
-}
-
-impl Tally {
-    fn take(&mut self, index: u64) -> bool {
-        let next = *self.next.get_or_insert(index);
-        if index >= next {
-            self.absent.extend(next..index);
-            self.next = Some(index + 1);
-            return true;
-        }
-        let new = self.absent.remove(&index);
-        self.repeated += u64::from(!new);
-        new
-    }
-}
 
 /// The time without media around the end of one life of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,16 +82,7 @@ impl Watcher {
 
     /// How many packets of these numbers have not come.
     pub(crate) fn missing(&self, kind: Kind, range: Range<u64>) -> u64 {
-        let tally = self.tally(kind);
-        let Some(next) = tally.next else {
-            return range.end.saturating_sub(range.start);
-        };
-        let never = range.end.saturating_sub(next.max(range.start));
-        never
-            + tally
-                .absent
-                .range(range.start..range.end.max(range.start))
-                .count() as u64
+        self.tally(kind).missing(range)
     }
 
     /// Packets that came twice.

@@ -9,14 +9,25 @@ use super::svg::{PARTS, colour, distributions, phases};
 use super::sweep_page;
 use super::{ArmResult, BrowserResult, Report, ScenarioResult};
 use crate::disk::Written;
+use crate::machine::Machine;
 use crate::scenario::Arm;
 use crate::stats::{Summary, ms};
 use crate::sweep::result::SweepResult;
 
 const STYLE: &str = include_str!("style.css");
 
+/// How a page begins.
+pub(crate) fn head(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{}</title><style>\n{STYLE}</style></head><body><main>\n",
+        escape(title)
+    )
+}
+
 /// The day of a time since 1970, in UTC.
-fn day(unix_seconds: u64) -> String {
+pub(crate) fn day(unix_seconds: u64) -> String {
     let at = i64::try_from(unix_seconds)
         .ok()
         .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
@@ -25,13 +36,10 @@ fn day(unix_seconds: u64) -> String {
 
 /// The whole page.
 pub(crate) fn write(report: &Report) -> String {
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>What a restart costs those who watch: rekindle {}</title><style>\n\
-         {STYLE}</style></head><body><main>\n",
+    let mut page = head(&format!(
+        "What a restart costs those who watch: rekindle {}",
         report.machine.rekindle
-    );
+    ));
     // Writing to a String cannot fail, here and below.
     let _ = write!(
         page,
@@ -282,7 +290,7 @@ fn extras(page: &mut String, report: &Report) {
 }
 
 fn conditions(page: &mut String, report: &Report) {
-    let (machine, run) = (&report.machine, &report.conditions);
+    let run = &report.conditions;
     page.push_str("<section><h2>How this was measured</h2>");
     let native = |sweep: &SweepResult| sweep.rows.iter().any(|one| one.row.version.is_none());
     if !report.scenarios.is_empty() || report.sweep.as_ref().is_some_and(native) {
@@ -309,32 +317,7 @@ fn conditions(page: &mut String, report: &Report) {
         "Command",
         &format!("<code>{}</code>", escape(&run.command)),
     );
-    row(
-        page,
-        "rekindle",
-        &format!(
-            "{}, {} build, features {}",
-            machine.rekindle, machine.profile, machine.features
-        ),
-    );
-    row(page, "Compiler", &escape(&machine.compiler));
-    row(
-        page,
-        "Machine",
-        &format!(
-            "{}, {} cores, {} MiB, {}",
-            escape(&machine.processor),
-            machine.cores,
-            machine.memory_mib,
-            machine.architecture
-        ),
-    );
-    row(
-        page,
-        "Kernel",
-        &format!("Linux {}", escape(&machine.kernel)),
-    );
-    row(page, "Load before the run", &escape(&machine.load));
+    machine(page, &report.machine);
     row(page, "Seed", &run.seed.to_string());
     row(
         page,
@@ -366,7 +349,37 @@ fn conditions(page: &mut String, report: &Report) {
     page.push_str("</dl></section>\n");
 }
 
-fn row(page: &mut String, name: &str, value: &str) {
+/// Where a run was made.
+pub(crate) fn machine(page: &mut String, machine: &Machine) {
+    row(
+        page,
+        "rekindle",
+        &format!(
+            "{}, {} build, features {}",
+            machine.rekindle, machine.profile, machine.features
+        ),
+    );
+    row(page, "Compiler", &escape(&machine.compiler));
+    row(
+        page,
+        "Machine",
+        &format!(
+            "{}, {} cores, {} MiB, {}",
+            escape(&machine.processor),
+            machine.cores,
+            machine.memory_mib,
+            machine.architecture
+        ),
+    );
+    row(
+        page,
+        "Kernel",
+        &format!("Linux {}", escape(&machine.kernel)),
+    );
+    row(page, "Load before the run", &escape(&machine.load));
+}
+
+pub(crate) fn row(page: &mut String, name: &str, value: &str) {
     let _ = write!(page, "<dt>{name}</dt><dd>{value}</dd>");
 }
 

@@ -1,6 +1,6 @@
 //! What a run has to say.
 
-mod escape;
+pub(super) mod escape;
 pub(super) mod heat;
 pub(super) mod html;
 mod svg;
@@ -50,10 +50,9 @@ impl Report {
         notes: Vec<String>,
         began: Instant,
     ) -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             machine,
-            made_at: since.unwrap_or_default().as_secs(),
+            made_at: since_1970(),
             took: began.elapsed(),
             conditions: RunConditions::of(settings),
             handshake: None,
@@ -99,8 +98,14 @@ impl RunConditions {
     }
 }
 
+/// Seconds since 1970.
+pub(super) fn since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
 /// The command line, without what only concerns this run.
-fn command(arguments: impl Iterator<Item = String>) -> String {
+pub(super) fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut text = String::from("rekindle-bench");
     let mut skips = false;
     for argument in arguments.skip(1) {
@@ -109,7 +114,7 @@ fn command(arguments: impl Iterator<Item = String>) -> String {
             .map_or((argument.as_str(), false), |(name, _)| (name, true));
         let private = matches!(
             name,
-            "--token" | "--json" | "--html" | "--folder" | "--server"
+            "--token" | "--json" | "--html" | "--folder" | "--server" | "--server-pid"
         );
         if !skips && !private {
             text.push(' ');

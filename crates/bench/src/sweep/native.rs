@@ -50,7 +50,11 @@ impl Native {
         arm: Arm,
         seed: u64,
     ) -> Result<Self, BenchError> {
-        let mut server = Server::new(settings, &arm.server_options())?;
+        let mut server = Server::new(
+            &settings.server,
+            settings.folder.as_deref(),
+            &arm.server_options(),
+        )?;
         server.spawn()?;
         server.wait_until_up()?;
         let address = server.http();

@@ -1,0 +1,41 @@
+//! What is on the command line of `ceilings`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::CeilingsSettings;
+
+#[derive(Args)]
+pub(crate) struct CeilingsArgs {
+    /// Numbers of viewers, each of which has a socket
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200,500",
+          value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    viewers: Vec<u32>,
+
+    /// Length of an RTP packet before encryption, in bytes
+    #[arg(long, value_name = "N", default_value_t = 1200,
+          value_parser = clap::value_parser!(u32).range(29..=1400))]
+    bytes: u32,
+
+    /// Bursts of each way of sending, of 16 packets to each viewer
+    #[arg(long, value_name = "N", default_value_t = 25,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    bursts: u32,
+
+    /// Write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl CeilingsArgs {
+    /// What the run goes by.
+    pub(crate) fn settings(self) -> CeilingsSettings {
+        CeilingsSettings {
+            viewers: self.viewers.into_iter().map(|n| n as usize).collect(),
+            bytes: self.bytes as usize,
+            bursts: self.bursts as usize,
+            json: self.json,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `rekindle-bench ceilings`: what a packet costs at the least on this machine, whoever sends it:
+//! AES-GCM in place with a key for each viewer, and the system call that sends it.
+//!
+//! One thread sends bursts to sockets on loopback; its CPU time while it does so is what counts.
+//! Between bursts it takes out of the sockets what has come, which does not count, and counts it.
+
+mod args;
+mod report;
+mod sender;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::error::BenchError;
+use super::machine::Machine;
+use super::report::{command, since_1970, write};
+use super::run::progress;
+use super::stats::Summary;
+use super::stop::Stop;
+
+pub(super) use args::CeilingsArgs;
+use report::{Report, Row, Scenario};
+use sender::Sender;
+
+/// Packets of a burst to each viewer: the longest run of segments.
+const BURST: usize = 16;
+
+/// What a run goes by.
+#[derive(Debug, Clone)]
+pub(super) struct CeilingsSettings {
+    /// Numbers of sockets that are sent to.
+    pub viewers: Vec<usize>,
+    /// Length of an RTP packet before encryption, in bytes.
+    pub bytes: usize,
+    /// Bursts of each way.
+    pub bursts: usize,
+    pub json: Option<PathBuf>,
+}
+
+/// How a system call takes packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// None: nothing is sent.
+    None,
+    /// One datagram, or one run of segments, for one viewer.
+    Single,
+    /// Up to 64 of these for as many viewers.
+    Many,
+}
+
+/// A way to send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// Every packet is encrypted.
+    pub seals: bool,
+    pub call: Call,
+    /// Packets to one viewer in a run of segments (UDP_SEGMENT); 1 for none.
+    pub segments: usize,
+}
+
+impl Way {
+    /// All that are measured.
+    fn all() -> Vec<Self> {
+        let mut all = vec![Self {
+            seals: true,
+            call: Call::None,
+            segments: 1,
+        }];
+        for call in [Call::Single, Call::Many] {
+            for segments in [1, 4, 8, 16] {
+                let way = |seals| Self {
+                    seals,
+                    call,
+                    segments,
+                };
+                all.extend([way(true), way(false)]);
+            }
+        }
+        all
+    }
+
+    /// In words.
+    pub(crate) fn name(self) -> String {
+        let call = match (self.call, self.segments) {
+            (Call::None, _) => return "AES-128-GCM in place".to_owned(),
+            (Call::Single, 1) => "sendto",
+            (Call::Single, _) => "sendmsg",
+            (Call::Many, _) => "sendmmsg",
+        };
+        let segments = match self.segments {
+            1 => String::new(),
+            n => format!(", GSO of {n}"),
+        };
+        let sealed = if self.seals { "AES-128-GCM + " } else { "" };
+        format!("{sealed}{call}{segments}")
+    }
+}
+
+/// CPU time of this thread so far, to the nanosecond.
+fn spent() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// The same outside the kernel, and in it, in steps of the kernel's tick: of use for sums alone.
+fn parts() -> io::Result<(Duration, Duration)> {
+    let usage: Usage = getrusage(UsageWho::RUSAGE_THREAD)?;
+    let time = |value: nix::sys::time::TimeVal| {
+        Duration::from_micros(u64::try_from(value.num_microseconds()).unwrap_or_default())
+    };
+    Ok((time(usage.user_time()), time(usage.system_time())))
+}
+
+/// Runs the benchmark, prints its table, and writes what was asked for.
+///
+/// # Errors
+/// [`BenchError`], with the cause.
+pub(super) fn run(settings: &CeilingsSettings) -> Result<(), BenchError> {
+    Stop::listen(false).map_err(BenchError::system("cannot listen to signals"))?;
+    let began = Instant::now();
+    let most = settings.viewers.iter().max().copied().unwrap_or_default();
+    rekindle::server::raise_open_files((most + 256) as u64);
+    let ways = Way::all();
+    let bursts = settings.viewers.len() * settings.bursts;
+    let progress = progress(bursts as u64, "rounds");
+    let mut scenarios = Vec::new();
+    for viewers in &settings.viewers {
+        progress.set_message(format!("{viewers} viewers"));
+        let cannot = BenchError::system("cannot send to sockets of this machine");
+        let scenario = measure(settings, &ways, *viewers, || progress.inc(1));
+        scenarios.push(scenario.map_err(cannot)?);
+    }
+    progress.finish_and_clear();
+    let report = Report {
+        machine: Machine::here(None),
+        made_at: since_1970(),
+        took: began.elapsed(),
+        command: command(std::env::args()),
+        bytes: settings.bytes,
+        bursts: settings.bursts,
+        scenarios,
+    };
+    print!("{}", report::table(&report));
+    if let Some(path) = &settings.json {
+        write(path, &report::json(&report))?;
+    }
+    Ok(())
+}
+
+/// All ways take turns, burst by burst.
+fn measure(
+    settings: &CeilingsSettings,
+    ways: &[Way],
+    viewers: usize,
+    mut told: impl FnMut(),
+) -> io::Result<Scenario> {
+    let mut sender = Sender::new(viewers, settings.bytes)?;
+    let mut costs = vec![Vec::new(); ways.len()];
+    let mut sums = vec![(Duration::ZERO, Duration::ZERO); ways.len()];
+    // The first burst of each warms up.
+    for round in 0..=settings.bursts {
+        for (place, way) in ways.iter().enumerate() {
+            let (before, began) = (parts()?, spent());
+            let packets = sender.burst(*way)?;
+            let (ended, after) = (spent(), parts()?);
+            let came = sender.drain();
+            if way.call != Call::None && came != packets {
+                return Err(io::Error::other(format!(
+                    "{came} of {packets} packets came"
+                )));
+            }
+            if round > 0 {
+                costs[place].push((ended - began).as_secs_f64() * 1e6 / packets as f64);
+                sums[place].0 += after.0 - before.0;
+                sums[place].1 += after.1 - before.1;
+            }
+        }
+        if round > 0 {
+            told();
+        }
+    }
+    let each = ways.iter().zip(costs).zip(sums);
+    let rows = each.filter_map(|((way, costs), (user, system))| {
+        let all = Summary::of(costs)?;
+        let share = user.as_secs_f64() / (user + system).as_secs_f64().max(1e-9);
+        Some(Row {
+            way: way.name(),
+            seals: way.seals,
+            segments: way.segments,
+            cpu_us_per_packet: all.median,
+            user_us_per_packet: all.median * share,
+            system_us_per_packet: all.median * (1.0 - share),
+            least_us_per_packet: all.min,
+        })
+    });
+    Ok(Scenario {
+        viewers,
+        rows: rows.collect(),
+    })
+}
