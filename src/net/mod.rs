@@ -3,6 +3,7 @@
 mod first_sends;
 mod full_state;
 mod media_loop;
+mod pool;
 mod resume;
 mod socket;
 
@@ -79,6 +80,8 @@ pub struct BindError {
 /// A media port that is bound but not served yet.
 pub struct Bound {
     socket: socket::Socket,
+    /// Threads for handshakes.
+    threads: usize,
     /// In full-state mode, where sessions are kept.
     vault: Option<Arc<Vault>>,
 }
@@ -103,6 +106,8 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
     })?;
     Ok(Bound {
         socket,
+        // Now: what tells how many cores there are cannot be read in the sandbox.
+        threads: pool::threads(),
         vault: None,
     })
 }
@@ -160,6 +165,7 @@ impl Bound {
         let (mut media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, outbox)?;
         let waker = Arc::new(waker);
         media.keep_sessions(self.vault.clone(), &waker)?;
+        media.share_handshakes(pool::Pool::start(self.threads, &waker)?);
         let source = resume::RecordSource {
             reader,
             vault: self.vault,
