@@ -80,8 +80,8 @@ pub struct BindError {
 /// A media port that is bound but not served yet.
 pub struct Bound {
     socket: socket::Socket,
-    /// Threads for handshakes.
-    threads: usize,
+    /// Threads beside the media loop, for handshakes; and beside the one that reads records.
+    helpers: usize,
     /// In full-state mode, where sessions are kept.
     vault: Option<Arc<Vault>>,
 }
@@ -107,7 +107,7 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
     Ok(Bound {
         socket,
         // Now: what tells how many cores there are cannot be read in the sandbox.
-        threads: pool::threads(),
+        helpers: pool::helpers(),
         vault: None,
     })
 }
@@ -134,8 +134,9 @@ impl Bound {
         self.vault = Some(vault);
     }
 
-    /// Starts the loop, and the thread that reads the records of earlier boots: those of peers that
-    /// are heard first, then publishers, then the rest. `seed` is for [`Broadcast::new`].
+    /// Starts the loop with the threads that do handshakes beside it, and the threads that read the
+    /// records of earlier boots: those of peers that are heard first, then publishers, then the
+    /// rest. `seed` is for [`Broadcast::new`].
     ///
     /// # Errors
     /// What the system said where it has no threads or descriptors left.
@@ -165,15 +166,20 @@ impl Bound {
         let (mut media, waker) = media_loop::MediaLoop::new(self.socket, core, inbox, outbox)?;
         let waker = Arc::new(waker);
         media.keep_sessions(self.vault.clone(), &waker)?;
-        media.share_handshakes(pool::Pool::start(self.threads, &waker)?);
+        media.share_handshakes(pool::Pool::start(self.helpers, &waker)?);
         let source = resume::RecordSource {
             reader,
             vault: self.vault,
         };
+        let to = resume::Destination {
+            loaded,
+            waker: waker.clone(),
+            notices,
+        };
         let handle = Handle {
             tasks,
             demand,
-            waker: waker.clone(),
+            waker,
             stop,
         };
         let thread = std::thread::Builder::new()
@@ -181,7 +187,7 @@ impl Bound {
             .spawn(move || media.run())?;
         std::thread::Builder::new()
             .name("resume".into())
-            .spawn(move || resume::load(source, &demanded, &loaded, &waker, &notices))?;
+            .spawn(move || resume::load(source, demanded, self.helpers, &to))?;
         Ok((handle, receiver, thread))
     }
 }

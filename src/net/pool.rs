@@ -67,8 +67,8 @@ pub(super) struct Pool {
     out: usize,
 }
 
-/// Threads for handshakes: one for each core but the loop's own.
-pub(super) fn threads() -> usize {
+/// One for each core but one, for what a single thread cannot do fast enough.
+pub(super) fn helpers() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get) - 1
 }
 

@@ -104,19 +104,18 @@ impl World {
         begun.filter(is_viewer).cloned().collect()
     }
 
-    /// Gives the workers as much as they take.
+    /// Gives the workers as much as they take, publishers' jobs first.
     fn give_jobs(&mut self) {
         let now = self.now;
+        let mut viewers = Vec::new();
         while self.workers.has_room()
             && let Some(job) = self.server.as_mut().and_then(|server| server.poll_job(now))
         {
-            self.workers.begin(now, job);
-            // It is a publisher's turn, as long as one waits.
-            let publishers_turn = self.queued.pop_front().is_some();
-            let viewers = self.viewers_begun(Vec::new());
-            if publishers_turn {
-                self.served_before_publishers.extend(viewers);
+            if job.role() == Role::Publisher {
+                self.served_before_publishers.append(&mut viewers);
             }
+            self.workers.begin(now, job);
+            viewers.extend(self.viewers_begun(Vec::new()));
         }
     }
 
@@ -180,6 +179,8 @@ impl World {
             .handle(now, datagram.from, &datagram.data, &mut out);
         if let Some((id, _)) = attempt.filter(|_| routed == Routed::Answered && out.is_empty())
             && self.clients[id].role == Role::Publisher
+            // What comes while a job is out does not wait for its turn yet.
+            && !self.workers.are_there()
             && !self.queued.contains(&datagram.from)
         {
             self.queued.push_back(datagram.from);

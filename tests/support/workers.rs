@@ -39,6 +39,11 @@ impl Workers {
         self.out.clear();
     }
 
+    /// Whether there are any.
+    pub fn are_there(&self) -> bool {
+        self.room > 0
+    }
+
     pub fn has_room(&self) -> bool {
         self.out.len() < self.room
     }

@@ -27,6 +27,7 @@ const MAX_WAITING: usize = 8;
 /// A job that has not come back after so long is given up: its address begins with no handshakes.
 /// One takes less than a millisecond, and browsers repeat what nobody has answered.
 const LOST: Duration = Duration::from_secs(2);
+const LEFT: &str = "what came of a handshake's job is dropped: its address was left meanwhile";
 
 /// A turn of the handshakes at one address, with all that it needs. Nothing is printed or copied of
 /// it, and what it holds wipes itself when it is dropped.
@@ -284,31 +285,37 @@ impl Broadcast {
         self.counts.failures += work.failures;
         self.counts.failures.busy += work.busy;
         let (key, from) = (work.place, work.from);
-        let place = self.addresses.get_mut(key);
-        let errand =
-            place.and_then(|place| place.handshakes.give_back(work.number, work.handshakes));
-        let Some(errand) = errand else {
-            tracing::trace!("what came of a handshake's job is dropped: its address was left");
-            return;
+        let Some(place) = self.addresses.get_mut(key) else {
+            return tracing::trace!("{}", LEFT);
         };
-        out.extend(work.out);
+        let awaited = work.handshakes.awaited();
+        let Some(errand) = place.handshakes.give_back(work.number, work.handshakes) else {
+            return tracing::trace!("{}", LEFT);
+        };
         if work.begun && !work.is_told {
-            let candidates: Vec<usize> = self
-                .addresses
-                .get(key)
-                .into_iter()
-                .flat_map(|place| place.candidates())
-                .collect();
+            let candidates: Vec<usize> = place.candidates().collect();
             self.tell_begun(&candidates);
         }
-        self.after_handshakes(now, key, None, out);
+        let mut then = Vec::new();
+        self.after_handshakes(now, key, None, &mut then);
         for done in work.done {
-            self.after_handshakes(now, key, Some(done), out);
+            self.after_handshakes(now, key, Some(done), &mut then);
         }
         self.look_for_keys(now, from);
         for data in errand.waiting {
-            self.admit(now, from, Payload::Kept(data), out);
+            self.admit(now, from, Payload::Kept(data), &mut then);
         }
+        let handshakes = self
+            .addresses
+            .get(key)
+            .and_then(|place| place.handshakes.here());
+        if handshakes.is_some_and(|handshakes| handshakes.has_newer(&awaited)) {
+            // The browser would take it for the answer to its newer attempt, and fail.
+            tracing::trace!("a handshake is not answered: another one has come meanwhile");
+        } else {
+            out.extend(work.out);
+        }
+        out.append(&mut then);
         if let Some(id) = errand.greets {
             self.begin_active(now, id, from, out);
         }

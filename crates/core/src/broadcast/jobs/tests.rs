@@ -173,9 +173,10 @@ fn what_comes_while_a_job_is_out_waits_and_has_a_bound() {
         assert_eq!(routed == crate::broadcast::Routed::Answered, waits, "{n}");
     }
     assert!(jobs(&mut world).is_empty(), "one at a time for an address");
-    // The answer to the first attempt is lost on the way; the other one waited.
-    let finished = out.remove(0).run();
-    world.core.job_done(world.now, finished, &mut Vec::new());
+    // The answer to the first attempt would spoil the other one, which waited.
+    let (finished, mut sent) = (out.remove(0).run(), Vec::new());
+    world.core.job_done(world.now, finished, &mut sent);
+    assert_eq!(sent, []);
     go_on(&mut world, &[id], |_| {});
     assert!(is_connected(&world, id));
 }
