@@ -52,6 +52,8 @@ struct Work {
     /// Those concerned know that one begins.
     is_told: bool,
     begun: bool,
+    /// One has begun with who has shown no cookie.
+    trusts: bool,
     /// Handshakes for which there was no place.
     busy: u64,
     failures: Failures,
@@ -91,9 +93,10 @@ impl Work {
 
     fn answer(&mut self, data: &Bytes, shown: Begin) -> Option<Done> {
         let (now, role, dtls) = (self.now, self.role, &self.dtls);
-        let (begun, busy) = (&mut self.begun, &mut self.busy);
+        let (begun, trusts, busy) = (&mut self.begun, &mut self.trusts, &mut self.busy);
         let start = |begin: Begin| {
             *begun = true;
+            *trusts |= begin == Begin::Direct;
             let handshake = dtls.begin(role, begin, now);
             *busy += u64::from(handshake.is_none());
             handshake
@@ -270,6 +273,7 @@ impl Broadcast {
             parts,
             is_told,
             begun: false,
+            trusts: false,
             busy: 0,
             failures: Failures::default(),
             done: Vec::new(),
@@ -305,12 +309,14 @@ impl Broadcast {
         for data in errand.waiting {
             self.admit(now, from, Payload::Kept(data), &mut then);
         }
-        let handshakes = self
-            .addresses
-            .get(key)
-            .and_then(|place| place.handshakes.here());
-        if handshakes.is_some_and(|handshakes| handshakes.has_newer(&awaited)) {
-            // The browser would take it for the answer to its newer attempt, and fail.
+        let place = self.addresses.get(key);
+        let handshakes = place.and_then(|place| place.handshakes.here());
+        // The browser may have gone on to that one: it would take this answer for the other one's,
+        // and fail. Who has shown a cookie is a browser, and the other one may be anybody's.
+        let is_overtaken = handshakes.is_some_and(|handshakes| {
+            handshakes.has_newer(&awaited) || work.trusts && handshakes.is_challenged()
+        });
+        if is_overtaken {
             tracing::trace!("a handshake is not answered: another one has come meanwhile");
         } else {
             out.extend(work.out);

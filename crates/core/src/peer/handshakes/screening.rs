@@ -157,6 +157,11 @@ impl Handshakes {
         self.waiting.clone()
     }
 
+    /// Whether another ClientHello was asked for a cookie since the newest handshake began.
+    pub(crate) fn is_challenged(&self) -> bool {
+        self.is_challenged
+    }
+
     /// Whether another attempt waits for its turn than these and those under way.
     pub(crate) fn has_newer(&self, awaited: &[[u8; 32]]) -> bool {
         self.waiting.iter().any(|random| {
