@@ -77,7 +77,7 @@ fn start(place: &Path) -> Child {
 /// Opens the vault with a key file and reads all peers; whether that key file opens it.
 fn opens(place: &Path, key_file: &str) -> bool {
     let keys = KeyFile::load(&place.join(key_file)).expect("the key file");
-    let mut opened = match Vault::open(&place.join("vault"), keys, SystemTime::now()) {
+    let opened = match Vault::open(&place.join("vault"), keys, SystemTime::now()) {
         Ok(opened) => opened,
         Err(VaultError::WrongKey(_)) => return false,
         Err(error) => panic!("{error}"),

@@ -174,7 +174,7 @@ fn the_example_is_a_clean_vault_that_a_server_opens() {
     let report = audit(&options, &mut &b""[..], now()).expect("could look");
     assert_eq!(report.verdict, Verdict::Clean, "{:?}", report.findings);
     let keys = KeyFile::load(&key_file).expect("the key file");
-    let mut opened = Vault::open(&vault, keys, now()).expect("opens");
+    let opened = Vault::open(&vault, keys, now()).expect("opens");
     assert_eq!(opened.boot, 2);
     let example = example(opened.identity.sha256());
     assert_eq!(

@@ -145,7 +145,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", env = "REKINDLE_MAX_PEERS")]
     pub max_peers: Option<usize>,
 
-    /// Threads that send to viewers [default: one for each processor]
+    /// Threads that encrypt and send media, do handshakes and read records [default: one for each
+    /// processor]
     #[arg(long, value_name = "N", env = "REKINDLE_THREADS")]
     pub threads: Option<NonZeroUsize>,
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc as async_mpsc;
 use super::first_sends::FirstSends;
 use super::forwarders::Forwarders;
 use super::full_state::Writer;
+use super::pool::Pool;
 use super::resume::Loaded;
 use super::socket::{Answered, Socket};
 use super::{Notice, Task, recorded};
@@ -57,6 +58,8 @@ pub(super) struct MediaLoop {
     first_sends: FirstSends,
     forwarders: Forwarders,
     pub(super) writer: Writer,
+    /// Threads that do handshakes too.
+    pool: Option<Pool>,
 }
 
 impl MediaLoop {
@@ -84,9 +87,15 @@ impl MediaLoop {
                 first_sends: FirstSends::default(),
                 forwarders,
                 writer: Writer::NONE,
+                pool: None,
             },
             waker,
         ))
+    }
+
+    /// These threads do handshakes too.
+    pub(super) fn share_handshakes(&mut self, pool: Pool) {
+        self.pool = Some(pool);
     }
 
     /// Runs until it is told to stop, or the last [`super::Handle`] is gone.
@@ -128,6 +137,7 @@ impl MediaLoop {
                 // Without a reader all records have been read.
                 let _ = self.outbox.demand.send(ufrag);
             }
+            self.exchange_jobs(now, &mut out);
             self.do_what_is_due(now, &mut out);
             self.write_sessions(now, &mut out);
             self.send(&mut out);
@@ -180,6 +190,13 @@ impl MediaLoop {
         true
     }
 
+    /// Takes what other threads have done of handshakes, and gives them more.
+    fn exchange_jobs(&mut self, now: Instant, out: &mut Vec<Transmit>) {
+        if let Some(pool) = &mut self.pool {
+            pool.exchange(now, &mut self.core, out);
+        }
+    }
+
     /// Lets the core do what is due, for a while.
     fn do_what_is_due(&mut self, start: Instant, out: &mut Vec<Transmit>) {
         if self.core.next_timeout().is_none_or(|at| at > start) {
@@ -191,6 +208,7 @@ impl MediaLoop {
         while self.core.next_timeout().is_some_and(|at| at <= now) {
             self.core.handle_timeout(now, out);
             now = Instant::now();
+            self.exchange_jobs(now, out);
             if now.saturating_duration_since(start) >= TURN {
                 return;
             }

@@ -5,12 +5,14 @@ mod forwarders;
 mod full_state;
 mod gather;
 mod media_loop;
+mod pool;
 mod resume;
 mod socket;
 mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -84,8 +86,8 @@ pub struct Bound {
     socket: socket::Socket,
     /// In full-state mode, where sessions are kept.
     vault: Option<Arc<Vault>>,
-    /// How many threads send to viewers.
-    threads: usize,
+    /// How many threads take part.
+    threads: NonZeroUsize,
 }
 
 /// Binds the media port.
@@ -109,7 +111,7 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
     Ok(Bound {
         socket,
         vault: None,
-        threads: 1,
+        threads: NonZeroUsize::MIN,
     })
 }
 
@@ -135,13 +137,15 @@ impl Bound {
         self.vault = Some(vault);
     }
 
-    /// So many threads send to viewers, the loop's own among them.
-    pub fn send_by(&mut self, threads: usize) {
+    /// So many threads take part in what is done for peers, the loop's own among them: they send to
+    /// viewers (in full-state mode the loop alone does), do handshakes, and read records.
+    pub fn use_threads(&mut self, threads: NonZeroUsize) {
         self.threads = threads;
     }
 
-    /// Starts the loop, and the thread that reads the records of earlier boots: those of peers that
-    /// are heard first, then publishers, then the rest. `seed` is for [`Broadcast::new`].
+    /// Starts the loop with the threads that do handshakes beside it, and the threads that read the
+    /// records of earlier boots: those of peers that are heard first, then publishers, then the
+    /// rest. `seed` is for [`Broadcast::new`].
     ///
     /// # Errors
     /// What the system said where it has no threads or descriptors left.
@@ -168,18 +172,27 @@ impl Bound {
             notices: notices.clone(),
             demand: demand.clone(),
         };
+        // Session keys that outlive the process are for one thread to use.
+        let forwarders = self.vault.as_ref().map_or(self.threads.get(), |_| 1);
+        let helpers = self.threads.get() - 1;
         let (mut media, waker) =
-            media_loop::MediaLoop::new(self.socket, core, inbox, outbox, self.threads)?;
+            media_loop::MediaLoop::new(self.socket, core, inbox, outbox, forwarders)?;
         let waker = Arc::new(waker);
         media.keep_sessions(self.vault.clone(), &waker)?;
+        media.share_handshakes(pool::Pool::start(helpers, &waker)?);
         let source = resume::RecordSource {
             reader,
             vault: self.vault,
         };
+        let to = resume::Destination {
+            loaded,
+            waker: waker.clone(),
+            notices,
+        };
         let handle = Handle {
             tasks,
             demand,
-            waker: waker.clone(),
+            waker,
             stop,
         };
         let thread = std::thread::Builder::new()
@@ -187,7 +200,7 @@ impl Bound {
             .spawn(move || media.run())?;
         std::thread::Builder::new()
             .name("resume".into())
-            .spawn(move || resume::load(source, &demanded, &loaded, &waker, &notices))?;
+            .spawn(move || resume::load(source, demanded, helpers, &to))?;
         Ok((handle, receiver, thread))
     }
 }

@@ -1,9 +1,12 @@
-//! The records of earlier boots, read in a thread of their own while the loop already answers.
+//! The records of earlier boots, read by threads of their own while the loop already answers.
 
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 use std::time::Instant;
 
 use mio::Waker;
+use rekindle_secrets::stack;
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{Notice, full_state};
@@ -11,7 +14,10 @@ use crate::broadcast::ReadingOrder;
 use crate::ids::Ufrag;
 use crate::vault::{PeerRecord, Reader, Vault, VaultError};
 
-/// What the reading thread sends to the loop.
+/// So many records are worth another thread.
+const WORTH_A_THREAD: usize = 16;
+
+/// What the reading threads send to the loop.
 pub(super) enum Loaded {
     /// A record.
     Record {
@@ -40,55 +46,72 @@ pub(super) struct RecordSource {
     pub vault: Option<Arc<Vault>>,
 }
 
-/// Reads records until there are no more, in [`ReadingOrder`]. Dropping the reader wipes the
-/// identities of the key file.
+/// Where they go.
+pub(super) struct Destination {
+    pub loaded: mpsc::Sender<Loaded>,
+    pub waker: Arc<Waker>,
+    pub notices: async_mpsc::UnboundedSender<Notice>,
+}
+
+/// How many records were read, and how many were not.
+#[derive(Default)]
+struct Counts {
+    read: usize,
+    unread: usize,
+    unusable: usize,
+}
+
+/// What the threads share.
+struct Reading<'a> {
+    reader: Reader,
+    sessions: Mutex<full_state::Sessions>,
+    order: Mutex<(ReadingOrder, mpsc::Receiver<Ufrag>)>,
+    /// Nobody wants more of them.
+    is_over: AtomicBool,
+    to: &'a Destination,
+}
+
+/// Reads records until there are no more, in [`ReadingOrder`], with `helpers` more threads at the
+/// most. Dropping the reader wipes the identities of the key file.
 pub(super) fn load(
     source: RecordSource,
-    demanded: &mpsc::Receiver<Ufrag>,
-    loaded: &mpsc::Sender<Loaded>,
-    waker: &Waker,
-    notices: &async_mpsc::UnboundedSender<Notice>,
+    demanded: mpsc::Receiver<Ufrag>,
+    helpers: usize,
+    to: &Destination,
 ) {
     let started = Instant::now();
-    let mut reader = source.reader;
-    let mut sessions = full_state::Sessions::open(&reader, source.vault, loaded);
-    let mut order = ReadingOrder::new(reader.names().cloned());
+    let RecordSource { reader, vault } = source;
+    let sessions = full_state::Sessions::open(&reader, vault, &to.loaded);
+    let order = ReadingOrder::new(reader.names());
     let total = order.left();
-    let (mut read, mut unread, mut unusable) = (0_usize, 0_usize, 0_usize);
-    loop {
-        demanded.try_iter().for_each(|ufrag| order.demand(ufrag));
-        let Some(ufrag) = order.next() else { break };
-        match reader.read(&ufrag) {
-            Ok(Some(record)) => {
-                read += 1;
-                let record = Arc::new(record);
-                let session = sessions.take(&reader, &ufrag);
-                let next = Loaded::Record { record, session };
-                if loaded.send(next).is_err() {
-                    return;
-                }
-                let _ = waker.wake();
-            }
-            Ok(None) => {
-                unusable += 1;
-                let _ = loaded.send(Loaded::Unreadable(ufrag));
-            }
-            Err(error @ VaultError::RolledBack { .. }) => {
-                let _ = notices.send(Notice::RolledBack(error));
-                return;
-            }
-            Err(error) => {
-                unread += 1;
-                tracing::warn!(%error, "a peer's record is left out");
-                let _ = loaded.send(Loaded::Unreadable(ufrag));
-            }
-        }
-    }
+    let reading = Reading {
+        reader,
+        sessions: Mutex::new(sessions),
+        order: Mutex::new((order, demanded)),
+        is_over: AtomicBool::new(false),
+        to,
+    };
+    let counts = reading.read_all(helpers.min(total / WORTH_A_THREAD));
+    let Reading {
+        reader,
+        sessions,
+        is_over,
+        ..
+    } = reading;
     drop(reader);
+    if is_over.into_inner() {
+        return;
+    }
     tracing::debug!(target: "rekindle::resume", step = "records", "all records are read");
-    sessions.finish();
-    let _ = loaded.send(Loaded::All { unread, unusable });
-    let _ = waker.wake();
+    let sessions = sessions.into_inner();
+    sessions.unwrap_or_else(PoisonError::into_inner).finish();
+    let Counts {
+        read,
+        unread,
+        unusable,
+    } = counts;
+    let _ = to.loaded.send(Loaded::All { unread, unusable });
+    let _ = to.waker.wake();
     if total > 0 {
         let (left_out, took) = (total - read, started.elapsed());
         tracing::info!(
@@ -99,3 +122,82 @@ pub(super) fn load(
         );
     }
 }
+
+/// Nothing that panics leaves a state behind that could be half of one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reading<'_> {
+    fn read_all(&self, helpers: usize) -> Counts {
+        thread::scope(|scope| {
+            let helpers = (0..helpers).map_while(|n| {
+                let helper = thread::Builder::new().name(format!("resume-{n}"));
+                // Where the system has no threads left, the others read what there is.
+                helper.spawn_scoped(scope, || self.read_some()).ok()
+            });
+            let helpers: Vec<_> = helpers.collect();
+            let mut counts = self.read_some();
+            for helper in helpers {
+                // What a thread had that panicked counts as left out.
+                let some = helper.join().unwrap_or_default();
+                counts.read += some.read;
+                counts.unread += some.unread;
+                counts.unusable += some.unusable;
+            }
+            counts
+        })
+    }
+
+    /// Reads one record after the other.
+    fn read_some(&self) -> Counts {
+        let mut counts = Counts::default();
+        while let Some(ufrag) = self.next() {
+            self.read(ufrag, &mut counts);
+        }
+        stack::wipe();
+        counts
+    }
+
+    /// The record that is to be read next.
+    fn next(&self) -> Option<Ufrag> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (order, demanded) = &mut *lock(&self.order);
+        demanded.try_iter().for_each(|ufrag| order.demand(ufrag));
+        order.next()
+    }
+
+    fn read(&self, ufrag: Ufrag, counts: &mut Counts) {
+        match self.reader.read(&ufrag) {
+            Ok(Some(record)) => {
+                counts.read += 1;
+                let record = Arc::new(record);
+                let session = lock(&self.sessions).take(&self.reader, &ufrag);
+                let next = Loaded::Record { record, session };
+                if self.to.loaded.send(next).is_err() {
+                    self.is_over.store(true, Ordering::Relaxed);
+                }
+                let _ = self.to.waker.wake();
+            }
+            Ok(None) => {
+                counts.unusable += 1;
+                let _ = self.to.loaded.send(Loaded::Unreadable(ufrag));
+            }
+            Err(error @ VaultError::RolledBack { .. }) => {
+                if !self.is_over.swap(true, Ordering::Relaxed) {
+                    let _ = self.to.notices.send(Notice::RolledBack(error));
+                }
+            }
+            Err(error) => {
+                counts.unread += 1;
+                tracing::warn!(%error, "a peer's record is left out");
+                let _ = self.to.loaded.send(Loaded::Unreadable(ufrag));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

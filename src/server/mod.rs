@@ -128,7 +128,7 @@ pub struct Config {
     pub rotate_identity: bool,
     /// Peers without a post-quantum key exchange are refused.
     pub require_post_quantum: bool,
-    /// Threads that send to viewers; in full-state mode there is one.
+    /// Threads that take part in what is done for peers.
     pub threads: NonZeroUsize,
     /// Settings of the core.
     pub core: broadcast::Config,

@@ -152,9 +152,8 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         .collect();
     if config.mode == Mode::FullState {
         bound.keep_sessions(vault.clone());
-    } else {
-        bound.send_by(config.threads.get());
     }
+    bound.use_threads(config.threads);
     let records = reader.len();
     // All is open that will ever be, and no thread has been started yet.
     shut_in(&config)?;

@@ -4,7 +4,9 @@
 //!
 //! Everything is drawn from one seed, except what the DTLS library and its cryptography draw for
 //! themselves (keys, nonces, the jitter of the server's handshake retransmissions); so a test
-//! asserts what must hold for any of those.
+//! asserts what must hold for any of those. In half of the worlds, by their seeds, other threads do
+//! handshakes beside the server's loop, in an order of their own; with `REKINDLE_TEST_WORKERS=other`
+//! it is the other half.
 
 // Every test program includes this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
@@ -18,6 +20,7 @@ pub mod receiver;
 pub mod sender;
 mod serving;
 mod time;
+mod workers;
 pub mod world;
 
 use std::time::Duration;

@@ -66,6 +66,7 @@ impl World {
     /// Has the server do what is due, one handshake after the other.
     pub(super) fn let_server_work(&mut self) {
         let now = self.now;
+        self.give_jobs();
         while self.server_timeout().is_some_and(|at| at <= now) {
             let mut out = Vec::new();
             self.server().handle_timeout(now, &mut out);
@@ -77,23 +78,54 @@ impl World {
             {
                 self.busy_until = now + self.handshake_time;
             }
-            let before = self.events.len();
-            self.after_server(out);
-            let begun = self.events[before..]
-                .iter()
-                .filter_map(|(_, event)| match event {
-                    Event::Handshake { ufrag } => Some(ufrag),
-                    _ => None,
-                });
-            let is_viewer = |ufrag: &&Ufrag| {
-                self.records
-                    .get(*ufrag)
-                    .is_some_and(|r| r.role == Role::Viewer)
-            };
-            let viewers: Vec<Ufrag> = begun.filter(is_viewer).cloned().collect();
+            let viewers = self.viewers_begun(out);
             if publishers_turn {
                 self.served_before_publishers.extend(viewers);
             }
+            self.give_jobs();
+        }
+    }
+
+    /// The viewers whose handshakes the server has just begun.
+    fn viewers_begun(&mut self, out: Vec<Transmit>) -> Vec<Ufrag> {
+        let before = self.events.len();
+        self.after_server(out);
+        let begun = self.events[before..]
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Handshake { ufrag } => Some(ufrag),
+                _ => None,
+            });
+        let is_viewer = |ufrag: &&Ufrag| {
+            self.records
+                .get(*ufrag)
+                .is_some_and(|r| r.role == Role::Viewer)
+        };
+        begun.filter(is_viewer).cloned().collect()
+    }
+
+    /// Gives the workers as much as they take, publishers' jobs first.
+    fn give_jobs(&mut self) {
+        let now = self.now;
+        let mut viewers = Vec::new();
+        while self.workers.has_room()
+            && let Some(job) = self.server.as_mut().and_then(|server| server.poll_job(now))
+        {
+            if job.role() == Role::Publisher {
+                self.served_before_publishers.append(&mut viewers);
+            }
+            self.workers.begin(now, job);
+            viewers.extend(self.viewers_begun(Vec::new()));
+        }
+    }
+
+    /// Gives the server what the workers have done by this time.
+    pub(super) fn finish_jobs(&mut self, by: Instant) {
+        let now = self.now;
+        while let Some(job) = self.workers.take(by) {
+            let mut out = Vec::new();
+            self.server().job_done(now, job.run(), &mut out);
+            self.after_server(out);
         }
     }
 
@@ -135,8 +167,11 @@ impl World {
             });
         }
         if self.handshake_time.is_zero() {
-            let (_, out) = self.hand_in(datagram.from, &datagram.data);
-            return self.after_server(out);
+            let mut out = Vec::new();
+            self.server()
+                .handle(now, datagram.from, &datagram.data, &mut out);
+            self.after_server(out);
+            return self.let_server_work();
         }
         let mut out = Vec::new();
         let routed = self
@@ -144,6 +179,8 @@ impl World {
             .handle(now, datagram.from, &datagram.data, &mut out);
         if let Some((id, _)) = attempt.filter(|_| routed == Routed::Answered && out.is_empty())
             && self.clients[id].role == Role::Publisher
+            // What comes while a job is out does not wait for its turn yet.
+            && !self.workers.are_there()
             && !self.queued.contains(&datagram.from)
         {
             self.queued.push_back(datagram.from);
@@ -199,6 +236,10 @@ impl World {
     fn hand_in(&mut self, from: SocketAddr, data: &[u8]) -> (Routed, Vec<Transmit>) {
         let now = self.now;
         let mut out = Vec::new();
+        // Jobs that are out may be those of its address.
+        while let Some(at) = self.workers.next_timeout() {
+            self.finish_jobs(at);
+        }
         let routed = self.server().handle(now, from, data, &mut out);
         while self.server().next_timeout().is_some_and(|at| at <= now) {
             self.server().handle_timeout(now, &mut out);

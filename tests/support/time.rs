@@ -40,6 +40,7 @@ impl World {
                 .filter_map(|id| self.clients[id].next_timeout())
                 .chain(self.network.next())
                 .chain(self.server_timeout())
+                .chain(self.workers.next_timeout())
                 .chain(
                     self.reader
                         .as_ref()
@@ -77,6 +78,7 @@ impl World {
             }
         }
         self.read_records();
+        self.finish_jobs(now);
         self.let_server_work();
         for id in 0..self.clients.len() {
             if !self.is_closed(id) && self.clients[id].next_timeout().is_some_and(|at| at <= now) {

@@ -15,6 +15,7 @@ use super::network::{Datagram, Network};
 use super::reading::{Reader, Reading};
 use super::receiver::Receiver;
 use super::sender::Sender;
+use super::workers::Workers;
 use super::{Random, ms};
 use rekindle_client::association::{Certificate, sha256};
 use rekindle_client::connection::Session;
@@ -51,6 +52,8 @@ pub struct World {
     /// Records that cannot be read.
     pub unreadable: BTreeSet<Ufrag>,
     pub(super) reader: Option<Reader>,
+    /// Who does handshakes beside the server's loop.
+    pub(super) workers: Workers,
     /// How long the server works on one handshake; others wait for their turn meanwhile.
     pub handshake_time: Duration,
     pub(super) busy_until: Instant,
@@ -95,6 +98,7 @@ impl World {
             reading: Reading::AtOnce,
             unreadable: BTreeSet::new(),
             reader: None,
+            workers: Workers::new(seed),
             handshake_time: Duration::ZERO,
             busy_until: start,
             attempts: HashMap::new(),
@@ -119,6 +123,7 @@ impl World {
     /// kill -9. Every page learns of it from its closed event stream, one way later.
     pub fn kill(&mut self) {
         self.server = None;
+        self.workers.kill();
         self.note(|| "the server is killed".into());
         for (id, client) in self
             .clients

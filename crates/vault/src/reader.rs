@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
 use rekindle_ids::Ufrag;
@@ -15,12 +16,13 @@ use crate::record::{Header, Kind, PeerRecord};
 use crate::seal::{OpeningKey, unseal};
 
 /// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes
-/// them, so drop it when all peers are read or the resume window has ended.
+/// them, so drop it when all peers are read or the resume window has ended. Several threads may
+/// read at once, each another peer.
 pub struct Reader {
     pub(crate) root: Folder,
     peers: Folder,
     pub(crate) keys: KeyFile,
-    names: HashSet<Ufrag>,
+    names: Mutex<HashSet<Ufrag>>,
     /// The boot that `identity.age` said at the start.
     pub(crate) last_boot: u64,
     /// This boot.
@@ -67,30 +69,35 @@ impl Reader {
             root,
             peers,
             keys,
-            names,
+            names: Mutex::new(names),
             last_boot,
             boot,
         })
     }
 
     /// The peers that have a file and were not read yet, in no order.
-    pub fn names(&self) -> impl Iterator<Item = &Ufrag> {
-        self.names.iter()
+    pub fn names(&self) -> Vec<Ufrag> {
+        self.left().iter().cloned().collect()
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashSet<Ufrag>> {
+        // Nothing panics while it is held.
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.left().len()
     }
 
     /// Whether there are none (left).
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.left().is_empty()
     }
 
     /// Whether this peer has a file that was not read yet.
     pub fn contains(&self, ufrag: &str) -> bool {
-        self.names.contains(ufrag)
+        self.left().contains(ufrag)
     }
 
     /// Reads a peer's record, once. `None` if there is none, or if its file cannot be used: then
@@ -106,21 +113,21 @@ impl Reader {
     /// [`VaultError::Io`] when the system would not read the file; it can be tried again, and no
     /// server should stop for it. [`VaultError::RolledBack`] for a record that is ahead of the
     /// identity: no server should go on. It stays where it is.
-    pub fn read(&mut self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, VaultError> {
-        if !self.names.contains(ufrag) {
+    pub fn read(&self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, VaultError> {
+        if !self.left().contains(ufrag) {
             return Ok(None);
         }
         let file = file_name(ufrag);
         let result = match self.peers.read(&file, Kind::PEER.file_limit()) {
             Ok(bytes) => open_peer(&self.keys.keys, ufrag, &bytes, self.last_boot),
             Err(ReadError::Missing) => {
-                self.names.remove(ufrag);
+                self.left().remove(ufrag);
                 return Ok(None);
             }
             Err(ReadError::Fault(fault)) => Err(fault),
             Err(ReadError::Io(e)) => return Err(self.peers.error("read a peer's record", e)),
         };
-        self.names.remove(ufrag);
+        self.left().remove(ufrag);
         if let Err(FileFault::FutureBoot(record)) = result {
             return Err(VaultError::RolledBack {
                 path: self.root.path().into(),
@@ -165,7 +172,7 @@ impl Reader {
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reader({} peers)", self.names.len())
+        write!(f, "Reader({} peers)", self.len())
     }
 }
 

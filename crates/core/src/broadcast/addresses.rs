@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::jobs::Custody;
 use super::member::{Member, Members};
-use crate::peer::{Done, Handshakes};
+use crate::peer::Done;
 
 /// Addresses of one peer.
 const MAX_ADDRESSES: usize = 4;
@@ -36,7 +37,7 @@ pub(super) struct Place {
     /// Who checked from there, the latest last; the owner too.
     claims: Vec<(usize, Instant)>,
     /// The DTLS handshakes that are under way there.
-    pub handshakes: Handshakes,
+    pub handshakes: Custody,
     /// When their timer goes off.
     pub armed: Option<Instant>,
     /// A handshake that is complete and nobody's: after a start, the record of whose it is may not
@@ -157,7 +158,7 @@ impl Addresses {
                 address,
                 owner: None,
                 claims: Vec::new(),
-                handshakes: Handshakes::default(),
+                handshakes: Custody::default(),
                 armed: None,
                 orphan: None,
             })

@@ -14,7 +14,7 @@ use super::Event;
 use super::hub::{Broadcast, MIN_TICK};
 use super::payload::{ForHandshake, Payload, Screened};
 use super::timers::Timer;
-use crate::peer::{Begin, Begun, Done, Transmit};
+use crate::peer::{Done, Transmit};
 
 /// A browser in whose name somebody sends ClientHellos, and that goes to another port (as Firefox
 /// does with each renewal), is asked for a cookie there for so long: whoever knew the one port may
@@ -56,7 +56,14 @@ impl Broadcast {
             let pressed = members.get(*id).and_then(|member| member.pressed);
             pressed.is_some_and(|at| now.saturating_duration_since(at) < PRESSED)
         };
-        let handshakes = &mut place.handshakes;
+        place.handshakes.give_up_lost(now);
+        let Some(handshakes) = place.handshakes.here_mut() else {
+            if place.handshakes.wait(payload) {
+                return Screened::Waits;
+            }
+            tracing::trace!("DTLS is dropped: as much as may waits for a job at its address");
+            return Screened::Dropped;
+        };
         if candidates.iter().any(was_pressed) {
             handshakes.press(now);
         }
@@ -103,7 +110,7 @@ impl Broadcast {
     }
 
     /// A publisher's, where one of these is one: all its viewers wait for it.
-    fn role_at(&self, candidates: &[usize]) -> Role {
+    pub(super) fn role_at(&self, candidates: &[usize]) -> Role {
         let publishes = |id: &usize| {
             self.members
                 .get(*id)
@@ -113,70 +120,6 @@ impl Broadcast {
             true => Role::Publisher,
             false => Role::Viewer,
         }
-    }
-
-    /// Takes a datagram that was [screened](Broadcast::screen).
-    pub(super) fn shake(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        part: &ForHandshake,
-        out: &mut Vec<Transmit>,
-    ) {
-        let Some(key) = self.addresses.find(from) else {
-            tracing::trace!(
-                "DTLS is dropped: who was at its address has left before its turn came"
-            );
-            return;
-        };
-        let ForHandshake { data, setup } = part;
-        if *setup == Setup::Active {
-            let Some(place) = self.addresses.get_mut(key) else {
-                return;
-            };
-            let done = place.handshakes.active.drive(now, from, Some(data), out);
-            stack::wipe();
-            return self.after_handshakes(now, key, done, out);
-        }
-        let Some(place) = self.addresses.get(key) else {
-            return;
-        };
-        let candidates: Vec<usize> = place.candidates().collect();
-        let role = self.role_at(&candidates);
-        // The certificate that this server shows is the owner's, or of who waits for keys, or of
-        // who came last. New peers all have the same; others are there after it was changed.
-        let shows = place
-            .owner
-            .or_else(|| {
-                candidates
-                    .iter()
-                    .copied()
-                    .find(|id| self.members[*id].is_awaited())
-            })
-            .or_else(|| candidates.first().copied());
-        let Some(dtls) = shows.map(|id| self.members[id].dtls.clone()) else {
-            tracing::trace!("DTLS is dropped: nobody is at its address any more");
-            return;
-        };
-        let mut begun = false;
-        let busy = &mut self.counts.failures.busy;
-        let start = |begin: Begin| -> Option<Begun> {
-            begun = true;
-            let handshake = dtls.begin(role, begin, now);
-            *busy += u64::from(handshake.is_none());
-            handshake
-        };
-        let Some(place) = self.addresses.get_mut(key) else {
-            return;
-        };
-        let done = place
-            .handshakes
-            .handle(now, from, data, &self.cookies, start, out);
-        stack::wipe();
-        if begun {
-            self.tell_begun(&candidates);
-        }
-        self.after_handshakes(now, key, done, out);
     }
 
     /// A peer that wants to be the DTLS server has nominated this address: the server says its
@@ -201,7 +144,14 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return;
         };
-        if place.handshakes.active.is_under_way() || place.candidates().any(|other| other != id) {
+        if place.candidates().any(|other| other != id) {
+            return;
+        }
+        place.handshakes.give_up_lost(now);
+        let Some(handshakes) = place.handshakes.here_mut() else {
+            return place.handshakes.greet_later(id);
+        };
+        if handshakes.active.is_under_way() {
             return;
         }
         let Some(begun) = member.dtls.begin_active(member.role(), now) else {
@@ -212,7 +162,7 @@ impl Broadcast {
             );
             return;
         };
-        place.handshakes.active.begin(now, address, begun, out);
+        handshakes.active.begin(now, address, begun, out);
         stack::wipe();
         self.tell_begun(&[id]);
         self.after_handshakes(now, key, None, out);
@@ -220,7 +170,7 @@ impl Broadcast {
 
     /// Those who wait for keys hear that a ClientHello has come; where nobody does, it is the owner
     /// who begins anew.
-    fn tell_begun(&mut self, candidates: &[usize]) {
+    pub(super) fn tell_begun(&mut self, candidates: &[usize]) {
         let keyless = candidates
             .iter()
             .copied()
@@ -250,11 +200,14 @@ impl Broadcast {
             return;
         };
         place.armed = None;
-        let done = place.handshakes.handle_timeout(now, place.address, out);
+        // Set again when the job is back.
+        let Some(handshakes) = place.handshakes.here_mut() else {
+            return;
+        };
+        let done = handshakes.handle_timeout(now, place.address, out);
         let done = done.or_else(|| place.orphan.take());
         stack::wipe();
-        let next = place
-            .handshakes
+        let next = handshakes
             .next_timeout()
             .map(|next| next.max(now + MIN_TICK));
         self.timers
@@ -264,18 +217,20 @@ impl Broadcast {
 
     /// Gives a completed handshake's keys to the peer whose certificate it showed, and sets the
     /// timer.
-    fn after_handshakes(
+    pub(super) fn after_handshakes(
         &mut self,
         now: Instant,
         key: usize,
         done: Option<Done>,
         out: &mut Vec<Transmit>,
     ) {
-        if let Some(place) = self.addresses.get_mut(key) {
-            let next = place.handshakes.next_timeout();
+        if let Some(place) = self.addresses.get_mut(key)
+            && let Some(handshakes) = place.handshakes.here_mut()
+        {
+            let next = handshakes.next_timeout();
             self.timers
                 .arm(Timer::Handshakes(key), next, &mut place.armed);
-            self.counts.failures += place.handshakes.take_failures();
+            self.counts.failures += handshakes.take_failures();
         }
         let Some(done) = done else { return };
         let Some(place) = self.addresses.get_mut(key) else {
@@ -298,8 +253,10 @@ impl Broadcast {
                     "a DTLS handshake ended with a certificate that no offer of its address names; \
                      ignored"
                 );
-                place.handshakes.is_foreign(now);
-                self.counts.failures += place.handshakes.take_failures();
+                if let Some(handshakes) = place.handshakes.here_mut() {
+                    handshakes.is_foreign(now);
+                    self.counts.failures += handshakes.take_failures();
+                }
             }
         }
     }

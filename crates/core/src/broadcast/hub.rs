@@ -36,6 +36,8 @@ pub struct Broadcast {
     pub(super) addresses: Addresses,
     pub(super) admission: Admission,
     pub(super) cookies: Cookies,
+    /// How many jobs there were.
+    pub(super) jobs: u64,
     pub(super) turned_away: TurnedAway,
     pub(super) channels: Slab<Channel>,
     pub(super) by_name: HashMap<String, usize>,
@@ -83,6 +85,7 @@ impl Broadcast {
             addresses: Addresses::default(),
             admission: Admission::default(),
             cookies,
+            jobs: 0,
             turned_away: TurnedAway::default(),
             channels: Slab::new(),
             by_name: HashMap::new(),

@@ -60,12 +60,12 @@ impl Broadcast {
         self.miss_the_unheard(now);
         for (id, address, fault) in self.faults(now) {
             tracing::warn!("a new peer is turned away, since {fault}");
-            if let Some(place) = self
+            if let Some(handshakes) = self
                 .addresses
                 .find(address)
-                .and_then(|key| self.addresses.get_mut(key))
+                .and_then(|key| self.addresses.get_mut(key)?.handshakes.here_mut())
             {
-                self.counts.failures += place.handshakes.give_up(fault);
+                self.counts.failures += handshakes.give_up(fault);
             }
             out.push(Transmit {
                 to: address,
@@ -113,7 +113,7 @@ impl Broadcast {
         let fault_of = |(id, member): (usize, &Member)| {
             member.addresses.iter().find_map(|address| {
                 let place = self.addresses.get(self.addresses.find(*address)?)?;
-                Some((id, *address, place.handshakes.fault(now)?))
+                Some((id, *address, place.handshakes.here()?.fault(now)?))
             })
         };
         new.filter_map(fault_of).collect()

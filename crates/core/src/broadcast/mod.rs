@@ -2,9 +2,9 @@
 //! time, never asks.
 //!
 //! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
-//!   `handshaking` (DTLS at an address) and `payload` (a datagram of it), `admission` (after a
-//!   start: what waits for its record, and whose handshake is next), `places` (join and leave),
-//!   `liveness` (who is gone), `member`, `channel`.
+//!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload` (a
+//!   datagram of it), `admission` (after a start: what waits for its record, and whose handshake is
+//!   next), `places` (join and leave), `liveness` (who is gone), `member`, `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
 //!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
 //!   to say.
@@ -34,6 +34,7 @@ mod handshaking;
 mod history;
 mod hub;
 mod ingress;
+mod jobs;
 mod key_derivation;
 mod keyframe;
 mod liveness;
@@ -61,6 +62,7 @@ use std::time::Duration;
 pub use admission::ReadingOrder;
 pub use forwarding::{Burst, Forwarder, Orders, Outlet};
 pub use hub::Broadcast;
+pub use jobs::{Finished, Job};
 pub use liveness::UNHEARD;
 
 use crate::peer::Agreed;

@@ -36,6 +36,8 @@ impl Payload<'_> {
 pub(super) enum Screened {
     /// It is worth nothing.
     Dropped,
+    /// A job has the handshakes that it may belong to: it is looked at when they are back.
+    Waits,
     /// Its sender was asked to show that he is where it says.
     Asked,
     /// It is, or sets free, what should be handed to the handshakes, in this order, now or

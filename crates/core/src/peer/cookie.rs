@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 
+use super::handshake::Begin;
+use super::records::client_hello;
+
 /// A cookie is good for this long, at the least; for twice as long at the most.
 const LIFE: Duration = Duration::from_secs(30);
 /// Length in bytes: what the DTLS library takes.
@@ -77,6 +80,15 @@ impl Cookies {
                     )
                     .is_ok()
                 })
+    }
+
+    /// What a datagram from this address has shown, if it is a ClientHello.
+    pub(crate) fn shown(&self, now: Instant, address: SocketAddr, datagram: &[u8]) -> Begin {
+        let cookie = client_hello(datagram).map(|hello| hello.cookie);
+        match cookie.map(<[u8; COOKIE_LEN]>::try_from) {
+            Some(Ok(cookie)) if self.is_good(now, address, &cookie) => Begin::Verified(cookie),
+            _ => Begin::Direct,
+        }
     }
 
     /// A HelloVerifyRequest (RFC 6347 §4.2.1) for this address: 60 bytes, and no ClientHello is

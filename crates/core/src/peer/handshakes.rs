@@ -20,7 +20,6 @@ use bytes::Bytes;
 
 use super::Transmit;
 use super::active::Active;
-use super::cookie::{COOKIE_LEN, Cookies};
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
 use super::handshake::{Begin, Begun, Done, DtlsError, HANDSHAKE_TIMEOUT, Handshake, LINGER};
@@ -150,13 +149,28 @@ impl Handshakes {
         }
     }
 
-    /// Takes what [`Handshakes::screen`] has let pass. `start` makes a new handshake.
+    /// Whether this datagram begins a handshake, given what it has shown.
+    pub(crate) fn begins(&self, datagram: &[u8], shown: Begin) -> bool {
+        client_hello(datagram).is_some_and(|hello| !self.knows(hello.random, shown))
+    }
+
+    fn knows(&self, random: [u8; 32], shown: Begin) -> bool {
+        let verified = shown != Begin::Direct;
+        self.list
+            .iter()
+            .any(|h| h.random == random && h.verified == verified)
+    }
+
+    /// Takes what [`Handshakes::screen`] has let pass, and what it [has shown][`Cookies::shown`].
+    /// `start` makes a new handshake.
+    ///
+    /// [`Cookies::shown`]: super::cookie::Cookies::shown
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         from: SocketAddr,
         datagram: &Bytes,
-        cookies: &Cookies,
+        shown: Begin,
         start: impl FnOnce(Begin) -> Option<Begun>,
         out: &mut Vec<Transmit>,
     ) -> Option<Done> {
@@ -193,23 +207,15 @@ impl Handshakes {
         };
         let random = hello.random;
         self.waiting.retain(|waiting| *waiting != random);
-        let begin = match <[u8; COOKIE_LEN]>::try_from(hello.cookie) {
-            Ok(cookie) if cookies.is_good(now, from, &cookie) => Begin::Verified(cookie),
-            _ => Begin::Direct,
-        };
-        let verified = begin != Begin::Direct;
-        if !self
-            .list
-            .iter()
-            .any(|h| h.random == random && h.verified == verified)
-        {
+        let verified = shown != Begin::Direct;
+        if !self.knows(random, shown) {
             if verified {
                 // The client has gone on to its second ClientHello.
                 self.list
                     .retain(|h| h.random != random || h.drop_at.is_some());
             }
             self.make_room();
-            let Some((handshake, admitted)) = start(begin) else {
+            let Some((handshake, admitted)) = start(shown) else {
                 tracing::debug!(
                     "as many handshakes are under way as there may be: a ClientHello is dropped"
                 );

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rekindle_ids::Role;
 
 /// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's
-/// heap) until it is over, and time of the thread that also forwards media.
+/// heap) until it is over, and time of a processor.
 pub(super) struct Load {
     under_way: AtomicUsize,
     most: AtomicUsize,
@@ -42,11 +42,13 @@ impl Load {
             Role::Viewer => most,
             Role::Publisher => most.saturating_mul(2),
         };
-        if self.under_way.load(Ordering::Relaxed) >= room {
-            return None;
-        }
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        Some(Admitted(self.clone()))
+        // In one step: several threads may begin handshakes at once.
+        let counted =
+            self.under_way
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |under_way| {
+                    (under_way < room).then_some(under_way + 1)
+                });
+        counted.ok().map(|_| Admitted(self.clone()))
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) use cookie::Cookies;
 pub use dtls::{Dtls, Identities};
 pub use failures::Failures;
 pub(crate) use flight::Fault;
-pub(crate) use handshake::{Begin, Begun, Done};
+pub(crate) use handshake::{Begin, Done};
 pub use handshake::{DtlsError, LIBRARY};
 pub(crate) use handshakes::{ALERT, Handshakes};
 pub(crate) use records::{client_random, is_client_hello};
@@ -225,7 +225,8 @@ impl Peer {
         };
         let srtp = full_state::kept(srtp, self.keeps.as_ref());
         let renewed = self.srtp.replace(srtp).is_some();
-        self.last_heard = Some(at);
+        // A check may have come while the handshake was worked on.
+        self.last_heard = self.last_heard.max(Some(at));
         self.nominated.clear();
         self.move_to(from);
         self.connected = Some(PeerEvent::Connected {

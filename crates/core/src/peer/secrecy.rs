@@ -34,6 +34,8 @@ fn session_keys_can_be_neither_copied_nor_written_nor_printed() {
     has_not!(Sending: Clone, Serialize, DeserializeOwned, Debug, Display);
     has_not!(Transform: Clone, Serialize, DeserializeOwned, Debug, Display);
     has_not!(Completed: Clone, Serialize, DeserializeOwned, Debug, Display);
+    has_not!(crate::broadcast::Job: Clone, Serialize, DeserializeOwned, Debug, Display);
+    has_not!(crate::broadcast::Finished: Clone, Serialize, DeserializeOwned, Debug, Display);
     has_not!(dyn Handshake: Serialize, Debug, Display);
     has_not!(super::Peer: Clone, Serialize, DeserializeOwned, Debug, Display);
 }

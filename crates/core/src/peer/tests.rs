@@ -149,15 +149,10 @@ impl Pair {
         let (now, cookies) = (self.now, &self.cookies);
         let is_expected = |certificate: &[u8]| self.peer.is_of(certificate);
         for datagram in handshakes.screen(now, from, data, cookies, is_expected, out) {
+            let shown = cookies.shown(now, from, &datagram);
             let start = |begin| self.dtls.begin(self.role, begin, now);
-            let done = handshakes.handle(
-                now,
-                from,
-                &datagram.into_owned().into(),
-                cookies,
-                start,
-                out,
-            );
+            let done =
+                handshakes.handle(now, from, &datagram.into_owned().into(), shown, start, out);
             if let Some(done) = done.filter(|done| self.peer.is_of(done.certificate())) {
                 self.peer.take_keys(done);
             }

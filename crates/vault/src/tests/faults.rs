@@ -18,7 +18,7 @@ fn costs_that_peer_only(spoil: impl FnOnce(&Place)) {
     let place = Place::with_peers(&[BAD, GOOD]);
     spoil(&place);
     decoder::must_agree_on(&place);
-    let mut opened = place.open();
+    let opened = place.open();
     assert_eq!(opened.reader.read(&ufrag(BAD)).expect("no error"), None);
     assert_eq!(
         opened.reader.read(&ufrag(GOOD)).expect("read"),

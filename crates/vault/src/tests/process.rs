@@ -117,8 +117,8 @@ fn a_kill_in_the_middle_of_writing_loses_nothing() {
         child.kill().expect("killed");
         child.wait().expect("reaped");
 
-        let mut opened = place.open();
-        let names: Vec<_> = opened.reader.names().cloned().collect();
+        let opened = place.open();
+        let names = opened.reader.names();
         for name in ["firstpeer", "secondpeer"] {
             assert!(names.contains(&ufrag(name)), "{names:?}");
         }
@@ -143,7 +143,7 @@ fn a_kill_in_the_middle_of_writing_loses_nothing() {
 #[test]
 #[ignore = "run by other tests, in a process of its own"]
 fn child_may_not_write_a_byte() {
-    let mut opened = parents_vault();
+    let opened = parents_vault();
     for _ in 0..2 {
         let error = opened
             .vault
@@ -211,7 +211,7 @@ fn child_fills_the_disk() {
         .save(&saved[0], now())
         .expect("there is room again");
     drop(opened);
-    let mut opened = parents_vault();
+    let opened = parents_vault();
     assert_eq!(opened.reader.len(), saved.len());
     for peer in saved {
         assert_eq!(

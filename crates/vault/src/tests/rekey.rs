@@ -37,7 +37,7 @@ fn rekey(place: &Place) -> Result<Outcome, VaultError> {
 
 /// Opens the vault with a key file and reads all peers.
 fn read_all(vault: &Path, keys: KeyFile) -> Result<(), VaultError> {
-    let mut opened = Vault::open(vault, keys, now())?;
+    let opened = Vault::open(vault, keys, now())?;
     assert_eq!(opened.reader.len(), PEERS.len());
     for name in PEERS {
         assert_eq!(
@@ -247,7 +247,7 @@ fn both_keys(place: &Place) -> KeyFile {
 #[test]
 fn a_vault_in_use_takes_a_changed_key_file() {
     let place = place_with_new_key();
-    let mut opened = place.open();
+    let opened = place.open();
     assert!(
         opened
             .reader

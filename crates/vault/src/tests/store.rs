@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_record_comes_back_in_the_next_boot_as_it_was() {
     let place = Place::with_peers(&["abcdefgh", "ABCDEFGH"]);
-    let mut opened = place.open();
+    let opened = place.open();
     assert_eq!(opened.reader.len(), 2);
     for name in ["abcdefgh", "ABCDEFGH"] {
         assert_eq!(
@@ -51,10 +51,7 @@ fn a_removed_record_is_gone() {
     );
     drop(opened);
     let opened = place.open();
-    assert_eq!(
-        opened.reader.names().map(Ufrag::as_str).collect::<Vec<_>>(),
-        ["ijklmnop"]
-    );
+    assert_eq!(opened.reader.names(), [ufrag("ijklmnop")]);
 }
 
 #[test]
@@ -114,7 +111,7 @@ fn no_record_is_ahead_of_the_identity() {
         .save(&record("abcdefgh"), now())
         .expect("saved");
     drop(opened);
-    let mut opened = place.open();
+    let opened = place.open();
     assert_eq!(opened.boot, 3);
     assert!(
         opened
@@ -137,7 +134,7 @@ fn a_record_that_is_ahead_of_the_identity_is_reported_and_stays_where_it_is() {
     fs::write(place.vault_path().join("identity.age"), old).expect("written");
     // However often it is tried: nothing is written before all records have been read.
     for _ in 0..3 {
-        let mut opened = place.open();
+        let opened = place.open();
         assert!(
             opened
                 .reader
@@ -203,7 +200,7 @@ fn put_new_identity_in_front(place: &Place) -> String {
 fn keys_rotate_by_adding_one_in_front() {
     let place = Place::with_peers(&["olderpeer"]);
     put_new_identity_in_front(&place);
-    let mut opened = place.open();
+    let opened = place.open();
     assert!(
         opened
             .reader
@@ -221,7 +218,7 @@ fn keys_rotate_by_adding_one_in_front() {
     // Without the old identity: the server's identity and the newer peer are under the new one
     // already.
     fs::rename(place.dir.path().join("new-key.txt"), place.key_path()).expect("renamed");
-    let mut opened = place.open();
+    let opened = place.open();
     assert!(
         opened
             .reader
@@ -293,7 +290,7 @@ fn temporary_files_of_a_killed_process_are_removed() {
     let place = Place::with_peers(&["abcdefgh"]);
     fs::write(place.vault_path().join(".tmp-77-0"), b"half").expect("written");
     fs::write(place.vault_path().join("peers/.tmp-77-1"), b"half").expect("written");
-    let mut opened = place.open();
+    let opened = place.open();
     assert_eq!(
         place.files(),
         ["identity.age", "lock", "peers", "peers/abcdefgh.age"]
@@ -452,6 +449,7 @@ fn many_threads_save_and_remove_at_once() {
     let found: BTreeSet<_> = opened
         .reader
         .names()
+        .into_iter()
         .map(|n| n.as_str().to_owned())
         .collect();
     let kept = names

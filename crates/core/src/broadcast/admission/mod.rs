@@ -164,7 +164,7 @@ impl Broadcast {
     ) -> Routed {
         match self.screen(now, from, &mut payload, out) {
             Screened::Dropped => Routed::Done,
-            Screened::Asked => Routed::Answered,
+            Screened::Asked | Screened::Waits => Routed::Answered,
             Screened::UnknownAddress => {
                 self.keep_hello(from, payload.data());
                 Routed::UnknownAddress
@@ -206,10 +206,13 @@ impl Broadcast {
             return;
         };
         if let Some(place) = self.addresses.get_mut(key) {
-            // Late copies of theirs may come yet.
-            place.handshakes.overtake(waiting.hello.over());
-            if waiting.is_doubtful {
-                place.handshakes.doubt();
+            // No job can have them: nobody was known to be here until now.
+            if let Some(handshakes) = place.handshakes.here_mut() {
+                // Late copies of theirs may come yet.
+                handshakes.overtake(waiting.hello.over());
+                if waiting.is_doubtful {
+                    handshakes.doubt();
+                }
             }
         }
         for data in waiting.hello.into_datagrams() {
@@ -217,15 +220,6 @@ impl Broadcast {
         }
         for data in waiting.media {
             self.handle_srtp(now, from, &data, out);
-        }
-    }
-
-    /// Works on the handshake whose turn it is.
-    pub(super) fn take_turn(&mut self, now: Instant, out: &mut Vec<Transmit>) {
-        if let Some((from, parts)) = self.admission.queue.next() {
-            for part in parts {
-                self.shake(now, from, &part, out);
-            }
         }
     }
 }

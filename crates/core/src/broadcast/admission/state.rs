@@ -1,12 +1,14 @@
 //! What admission remembers.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use rekindle_ids::Ufrag;
 
 use super::queue::Queue;
 use super::waiting_room::WaitingRoom;
+use crate::broadcast::payload::ForHandshake;
 
 /// What waits, and what is wanted.
 #[derive(Default)]
@@ -22,5 +24,11 @@ impl Admission {
     /// Since when a handshake waits for its turn.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.queue.since()
+    }
+
+    /// Takes the address whose turn it is, with all that it has sent.
+    pub(crate) fn next_turn(&mut self) -> Option<(SocketAddr, Vec<ForHandshake>)> {
+        let (from, parts) = self.queue.next()?;
+        Some((from, parts.collect()))
     }
 }

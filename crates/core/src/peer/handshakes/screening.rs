@@ -152,6 +152,23 @@ impl Handshakes {
         Screened::Pass
     }
 
+    /// The attempts whose ClientHellos wait for their turn.
+    pub(crate) fn awaited(&self) -> Vec<[u8; 32]> {
+        self.waiting.clone()
+    }
+
+    /// Whether another ClientHello was asked for a cookie since the newest handshake began.
+    pub(crate) fn is_challenged(&self) -> bool {
+        self.is_challenged
+    }
+
+    /// Whether another attempt waits for its turn than these and those under way.
+    pub(crate) fn has_newer(&self, awaited: &[[u8; 32]]) -> bool {
+        self.waiting.iter().any(|random| {
+            !awaited.contains(random) && self.list.iter().all(|h| h.random != *random)
+        })
+    }
+
     fn awaits_turn(&mut self, random: [u8; 32]) {
         if !self.waiting.contains(&random) {
             self.waiting.insert(0, random);

@@ -1,3 +1,4 @@
+use super::super::cookie::{COOKIE_LEN, Cookies};
 use super::super::handshake::Completed;
 use super::super::load::Load;
 use super::super::srtp::{Profile, SessionKeys};
@@ -80,6 +81,7 @@ impl World {
             .screen(now, here(), datagram, cookies, |_| true, &mut out);
         let mut done = false;
         for datagram in passed {
+            let shown = cookies.shown(now, here(), &datagram);
             let start = |begin| {
                 begun.push(begin);
                 Some((
@@ -93,7 +95,7 @@ impl World {
                     now,
                     here(),
                     &datagram.into_owned().into(),
-                    cookies,
+                    shown,
                     start,
                     &mut out,
                 )

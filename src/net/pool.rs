@@ -1,0 +1,132 @@
+//! Threads that do the expensive part of handshakes beside the media loop.
+//!
+//! The loop gives them jobs of the core and takes back what came of them; while they have enough to
+//! do, it works on handshakes itself, in its turns. On one core there are no such threads, and it
+//! does all of them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Instant;
+use std::{io, thread};
+
+use mio::Waker;
+
+use crate::broadcast::{Broadcast, Finished, Job};
+use crate::ids::Role;
+use crate::peer::Transmit;
+
+/// Jobs that wait for a thread, for each one: about what it does while the loop forwards media.
+/// More would only come between a publisher and its turn.
+const AHEAD: usize = 4;
+
+/// What waits for a thread.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    is_over: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is a job, or there will be none.
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a job; `None` once there will be none.
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if queue.is_over {
+                return None;
+            }
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// See the module. Dropping it ends the threads.
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    finished: mpsc::Receiver<Finished>,
+    /// Jobs that may be out at once, and those that are.
+    room: usize,
+    out: usize,
+}
+
+impl Pool {
+    /// Starts so many threads, which wake the loop when a job is done.
+    ///
+    /// # Errors
+    /// What the system said where it has no threads left.
+    pub(super) fn start(threads: usize, waker: &Arc<Waker>) -> io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let (done, finished) = mpsc::channel();
+        let this = Self {
+            shared: shared.clone(),
+            finished,
+            room: threads * (1 + AHEAD),
+            out: 0,
+        };
+        for n in 0..threads {
+            let (shared, done, waker) = (shared.clone(), done.clone(), waker.clone());
+            thread::Builder::new()
+                .name(format!("dtls-{n}"))
+                .spawn(move || work(&shared, &done, &waker))?;
+        }
+        Ok(this)
+    }
+
+    /// Gives the core what its jobs have come to, and takes as many new ones as the threads need.
+    pub(super) fn exchange(&mut self, now: Instant, core: &mut Broadcast, out: &mut Vec<Transmit>) {
+        while self.out > 0
+            && let Ok(finished) = self.finished.try_recv()
+        {
+            self.out -= 1;
+            core.job_done(now, finished, out);
+        }
+        while self.out < self.room
+            && let Some(job) = core.poll_job(now)
+        {
+            self.out += 1;
+            let mut queue = self.shared.lock();
+            match job.role() {
+                // All its viewers wait for it.
+                Role::Publisher => queue.jobs.push_front(job),
+                Role::Viewer => queue.jobs.push_back(job),
+            }
+            drop(queue);
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        queue.is_over = true;
+        queue.jobs.clear();
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+}
+
+fn work(shared: &Shared, done: &mpsc::Sender<Finished>, waker: &Waker) {
+    while let Some(job) = shared.next() {
+        if done.send(job.run()).is_err() || waker.wake().is_err() {
+            return;
+        }
+    }
+}
