@@ -23,6 +23,16 @@ struct Stage {
     orders: Orders,
     browsers: Vec<Connection>,
     ssrc: u32,
+    /// What the core has of the allocator, in bytes.
+    held: i64,
+}
+
+/// What `act` keeps of the allocator is added to `held`.
+fn held<T>(held: &mut i64, act: impl FnOnce() -> T) -> T {
+    let mut result = None;
+    let info = allocation_counter::measure(|| result = Some(act()));
+    *held += info.bytes_current;
+    result.expect("it has run")
 }
 
 /// Counts what is sent, and loses it.
@@ -44,7 +54,7 @@ impl Stage {
         let here: SocketAddr = "192.0.2.1:8189".parse()?;
         let mut server = Broadcast::new(Config::default(), dtls.clone(), random.bytes(), now);
         let forwarder = server.forwarders(1).remove(0);
-        let (mut browsers, mut ssrc) = (Vec::new(), 0);
+        let (mut browsers, mut ssrc, mut joined) = (Vec::new(), 0, 0);
         for port in 5000..=5000 + viewers {
             let role = match port {
                 5000 => Role::Publisher,
@@ -72,7 +82,7 @@ impl Stage {
                 resumed: false,
                 renews: true,
             };
-            server.join(now, join)?;
+            held(&mut joined, || server.join(now, join))?;
             if role == Role::Publisher {
                 ssrc = offered.ssrcs.1;
             }
@@ -89,6 +99,7 @@ impl Stage {
             orders: Orders::default(),
             browsers,
             ssrc,
+            held: joined,
         };
         while stage.browsers.iter().any(|browser| browser.handshakes == 0) {
             stage.exchange();
@@ -103,13 +114,19 @@ impl Stage {
         for browser in &mut self.browsers {
             browser.handle_timeout(self.now);
             for datagram in browser.outgoing() {
-                self.server
-                    .handle(self.now, browser.address, &datagram, &mut out);
+                held(&mut self.held, || {
+                    self.server
+                        .handle(self.now, browser.address, &datagram, &mut out);
+                });
             }
         }
         while self.server.next_timeout().is_some_and(|at| at <= self.now) {
-            self.server.handle_timeout(self.now, &mut out);
+            held(&mut self.held, || {
+                self.server.handle_timeout(self.now, &mut out)
+            });
         }
+        self.held -= out.iter().map(|sent| sent.data.len() as i64).sum::<i64>();
+        self.held -= (out.capacity() * size_of::<Transmit>()) as i64;
         for sent in out.drain(..) {
             let to = self.browsers.iter_mut().find(|b| b.address == sent.to);
             let _ = to.map(|browser| browser.handle(self.now, &sent.data));
@@ -148,5 +165,26 @@ fn a_packet_that_is_forwarded_takes_no_memory_of_its_own() -> Result<(), Box<dyn
     let (sent, allocated) = stage.publish(100..500);
     assert!(sent >= 20 * 400, "{sent}");
     assert_eq!(allocated, 0);
+    Ok(())
+}
+
+/// What aws-lc, the HTTP side and the kernel hold comes on top of it.
+#[test]
+fn a_viewer_takes_at_most_8_kib_of_the_core() -> Result<(), Box<dyn Error>> {
+    let held = |viewers: u16| -> Result<i64, Box<dyn Error>> {
+        let mut stage = Stage::new(viewers)?;
+        // What handshakes leave behind for repetitions is dropped.
+        for _ in 0..10_000 {
+            stage.exchange();
+            stage.server.poll_orders(0, &mut stage.orders);
+            let (held_by, mut sent) = (&mut stage.held, Counted::default());
+            held(held_by, || {
+                stage.forwarder.follow(&mut stage.orders, &mut sent)
+            });
+        }
+        Ok(stage.held)
+    };
+    let each = (held(60)? - held(10)?) / 50;
+    assert!((500..8 << 10).contains(&each), "{each} bytes");
     Ok(())
 }
