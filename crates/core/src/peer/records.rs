@@ -77,6 +77,21 @@ pub(super) fn is_client_hello_rest(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some_and(|offset| offset > 0)
 }
 
+/// Whether one datagram was sent next after another: whether the first record of `later` follows that
+/// of `earlier`, where both are plaintext (RFC 6347 §4.1). Attempts number theirs from 0, and a
+/// repetition goes on from the numbers before it.
+pub(super) fn follows(later: &[u8], earlier: &[u8]) -> bool {
+    let sequence = |datagram: &[u8]| {
+        let bytes = datagram.get(5..11)?;
+        let number = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        Some(bytes.iter().fold(0, number))
+    };
+    match (sequence(earlier), sequence(later)) {
+        (Some(earlier), Some(later)) => later == earlier + 1,
+        _ => false,
+    }
+}
+
 /// The fragment offset of a ClientHello record of epoch 0.
 fn client_hello_offset(datagram: &[u8]) -> Option<u32> {
     let headers = datagram.get(..RECORD_HEADER + HANDSHAKE_HEADER)?;
