@@ -82,7 +82,7 @@ impl Server {
             .map(ToString::to_string)
             .chain(more.iter().cloned());
         Ok(Self {
-            program: settings.server.clone(),
+            program: settings.server().to_owned(),
             options: options.collect(),
             folder,
             addresses: None,
