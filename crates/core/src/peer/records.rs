@@ -15,6 +15,11 @@ const ACK: u8 = 26;
 const FATAL: u8 = 2;
 /// Handshake types (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;
+#[cfg(feature = "boring")]
+const SERVER_HELLO: u8 = 2;
+/// RFC 6347 §4.3.2.
+#[cfg(feature = "boring")]
+const HELLO_VERIFY_REQUEST: u8 = 3;
 const CERTIFICATE: u8 = 11;
 /// Type, version (2), epoch (2), sequence number (6), length (2).
 const RECORD_HEADER: usize = 13;
@@ -70,6 +75,15 @@ pub(super) fn hello_sequence(datagram: &[u8]) -> Option<u16> {
 /// Whether this is a ClientHello, or a fragment of one.
 pub(crate) fn is_client_hello(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some()
+}
+
+/// Whether this is what answers a ClientHello: a ServerHello, a HelloRetryRequest, which has the
+/// same type, or a HelloVerifyRequest; or a fragment of one.
+#[cfg(feature = "boring")]
+pub(super) fn is_server_hello(datagram: &[u8]) -> bool {
+    let message = datagram.get(RECORD_HEADER).copied();
+    let fits = datagram.first() == Some(&HANDSHAKE) && datagram.get(3..5) == Some(&[0, 0]);
+    fits && matches!(message, Some(SERVER_HELLO | HELLO_VERIFY_REQUEST))
 }
 
 /// Whether this is a later fragment of a ClientHello.
