@@ -19,6 +19,8 @@ const SILENT_MS = 4000;
 const MEASURE_MS = 250;
 /** What the last renewal left behind is cleared away when all has been well for so long. */
 const TIDY_MS = 1000;
+/** A server that refuses a browser tells it so by a DTLS alert, and why by an event, which may come so much later. */
+const REASON_MS = 1000;
 
 const now = () => performance.now();
 
@@ -62,6 +64,8 @@ export class Keeper {
   #pictured = true;
   /** ICE is down, and the event stream was asked whether the server is. */
   #iceDoubted = false;
+  /** Since when the connection has failed without ever having been up. @type {number | null} */
+  #failedSince = null;
   /** When to look again. @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** When to prepare the next renewal. @type {ReturnType<typeof setTimeout> | undefined} */
@@ -204,7 +208,7 @@ export class Keeper {
         this.#serve();
         connection.retune()?.catch(() => connection.end("retune-failed"));
         this.#makeReady();
-      } else if (connection.pc.connectionState === "failed" && !connection.served) connection.end("no-media-path");
+      } else if (connection.pc.connectionState === "failed" && !connection.served) this.#fails();
       // ICE noticed what the event stream did not: a host that is gone closes nothing.
       else if (connection.served && connection.iceIsDown && !this.#iceDoubted) {
         this.#iceDoubted = true;
@@ -236,6 +240,14 @@ export class Keeper {
     }
     const next = Math.min(due, outage.lookAgainAt(connection, present));
     if (next < Infinity) this.#timer = setTimeout(() => this.assess(), Math.max(1, next - present.at));
+  }
+
+  /** The first connect has failed. While the server is there, it may be about to say why. */
+  #fails() {
+    this.#failedSince ??= now();
+    const wait = this.#streamOpen ? this.#failedSince + REASON_MS - now() : 0;
+    if (wait <= 0) this.#connection.end("no-media-path");
+    else this.#timer = setTimeout(() => this.assess(), Math.max(1, wait));
   }
 
   /** @param {Outage} outage */

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rekindle::broadcast::Event;
 use rekindle::ids::Role;
 use rekindle::sdp::Kind;
-use support::{Browser, Conditions, Id, OfferOptions, Random, Reading, World, ms};
+use support::{Browser, Conditions, Id, Offer, OfferOptions, Random, Reading, World, ms};
 
 /// After the last record was read everybody who goes on trying has keys within this time, besides
 /// some attempts of the page.
@@ -112,7 +112,7 @@ fn begin(seed: u64, plan: &Plan, random: &mut Random) -> (World, Vec<Broadcast>)
     for (id, browser) in world.all().into_iter().zip(&plan.browsers) {
         let client = world.client_mut(id);
         client.manner.browser = *browser;
-        client.manner.only_12 = random.chance(0.3);
+        client.manner.offer = Offer::only_12(random.chance(0.3));
         // A ClientHello of several datagrams.
         client.manner.mtu = if random.chance(0.3) { 300 } else { 1200 };
         client.remembers = true;

@@ -11,7 +11,7 @@ use rekindle::sdp::Kind;
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
-use support::{Browser, Certificate, Datagram, Id, Random, World, ms};
+use support::{Browser, Certificate, Datagram, Id, Offer, Random, World, ms};
 
 fn broadcast(seed: u64) -> (World, Id, Id) {
     let (world, publisher, viewers) = World::broadcast(seed, 1, None);
@@ -170,7 +170,7 @@ fn a_newcomer_whose_certificate_is_not_the_one_that_it_offered_is_turned_away_an
         let mut world = World::new(515);
         let publisher = world.publish("news");
         world.client_mut(publisher).session.certificate = Certificate::new();
-        world.client_mut(publisher).manner.only_12 = only_12;
+        world.client_mut(publisher).manner.offer = Offer::only_12(only_12);
         let alerts = Rc::new(RefCell::new(0));
         let (count, server) = (alerts.clone(), world.server_address);
         world.network.filter = Some(Box::new(move |datagram| {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rekindle::sdp::Kind;
-use support::{Browser, Certificate, Conditions, Id, OfferOptions, Reading, World, ms};
+use support::{Browser, Certificate, Conditions, Id, Offer, OfferOptions, Reading, World, ms};
 
 /// Datagrams a second of a flood. Few ClientHellos are another attack than many; of all else many
 /// are the worst.
@@ -302,11 +302,11 @@ fn time_to_be_back(
         OfferOptions::new(rekindle::ids::Role::Publisher),
         None,
     );
-    world.client_mut(publisher).manner.only_12 = only_12;
+    world.client_mut(publisher).manner.offer = Offer::only_12(only_12);
     world.run_until_connected(&[publisher]);
     world.run(ms(300));
     let viewer = world.watch("news");
-    world.client_mut(viewer).manner.only_12 = only_12;
+    world.client_mut(viewer).manner.offer = Offer::only_12(only_12);
     world.run_until_connected(&[viewer]);
     let bad = intruder(&mut world);
     world.run(ms(1500));

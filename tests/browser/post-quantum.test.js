@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
-import { until } from "./lib/pages.js";
+import { Browsers, Tab, until } from "./lib/pages.js";
+import { Server } from "./lib/server.js";
 
 /** What the page says of its keys. */
 const KEYS = "X25519MLKEM768, AES-256-GCM";
@@ -34,6 +35,30 @@ for (const publisher of ["chromium", "firefox"]) {
       console.log(`first frames ${frames.map((ms) => Math.round(ms))} ms after the start of the new process`);
     } finally {
       await broadcast.close();
+    }
+  });
+}
+
+for (const name of ["chromium", "firefox"]) {
+  test(`${name} without X25519MLKEM768 is refused, and the page says why and what to do`, { timeout: 60_000 }, async () => {
+    const server = await Server.make({ args: ["--require-post-quantum"] });
+    const browsers = new Browsers();
+    try {
+      await server.start();
+      const tab = await Tab.open(await browsers.get(name, { classical: true }), `${server.url}/?channel=test`);
+      tab.role = "publisher";
+      await tab.goLive();
+      const says = (text) => tab.run((part) => document.body.innerText.includes(part), text);
+      for (const text of ["post-quantum key exchange (X25519MLKEM768), and this one offers none", "Try a current browser."]) {
+        await until(() => says(text), () => tab.describe(`“${text}”`), 20_000);
+      }
+      const { text } = await server.get("/metrics");
+      assert.match(text, /^rekindle_sessions_ended_total{reason="not-post-quantum"} 1$/m);
+      assert.match(text, /^rekindle_handshakes_total 0$/m);
+      assert.match(server.log(100), /WARN.*turned away.*offers no post-quantum key exchange/);
+    } finally {
+      await browsers.close();
+      await server.close();
     }
   });
 }

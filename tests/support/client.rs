@@ -10,8 +10,8 @@ use rekindle::ids::Role;
 use rekindle_client::association::Association;
 use rekindle_client::client::{self, Media, Outgoing};
 use rekindle_client::connection::{Connection, Session};
-pub use rekindle_client::manner::Browser;
 use rekindle_client::manner::Manner;
+pub use rekindle_client::manner::{Browser, Offer};
 
 use super::Random;
 use super::receiver::Receiver;

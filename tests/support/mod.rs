@@ -25,7 +25,7 @@ pub mod world;
 
 use std::time::Duration;
 
-pub use client::{Browser, Client};
+pub use client::{Browser, Client, Offer};
 pub use network::{Conditions, Datagram};
 pub use reading::Reading;
 pub use rekindle_client::association::Certificate;

@@ -58,21 +58,14 @@ impl ClientName {
     }
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum DtlsName {
-    #[default]
-    Both,
-    #[value(name = "1.2")]
-    Only12,
-}
-
 #[derive(Args)]
 struct ResumeArgs {
     /// The server's program [default: `rekindle` beside this program]
     ///
-    /// The arm full-state needs one that was built with `--features full-state`.
-    #[arg(long, value_name = "PATH")]
-    server: Option<PathBuf>,
+    /// Several take turns with the native clients. The arm full-state needs one that was built
+    /// with `--features full-state`.
+    #[arg(long, value_name = "PATH", value_delimiter = ',')]
+    server: Vec<PathBuf>,
 
     /// Numbers of viewers; with any of --viewers, --down, --rtt, --loss every combination of them
     /// is measured, else a default set
@@ -127,9 +120,16 @@ struct ResumeArgs {
     #[arg(long, value_name = "BROWSER")]
     client: Option<ClientName>,
 
-    /// DTLS versions that the clients offer
-    #[arg(long, value_name = "VERSION", default_value = "both")]
-    dtls: DtlsName,
+    /// What the native clients offer in their handshakes; several take turns
+    ///
+    /// X25519MLKEM768 is there where this program was built with `--features boring`.
+    #[arg(
+        long,
+        value_name = "OFFER",
+        value_delimiter = ',',
+        default_value = "both"
+    )]
+    dtls: Vec<DtlsVersions>,
 
     /// Video frames per second [default: 30, fewer where the rate is low]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=240))]
@@ -241,17 +241,14 @@ impl ResumeArgs {
         Ok(Settings {
             vault_peers: self.vault.unwrap_or(usual_vault),
             axes,
-            server: program::path(self.server)?,
+            servers: program::paths(self.server)?,
             arms: self.arms.map(|arms| arms.iter().map(arm).collect()),
             turns: self.turns,
             kills: self.kills,
             steady: Duration::from_secs(self.steady),
             client: self.client.map(ClientName::browser),
             sweep,
-            dtls: match self.dtls {
-                DtlsName::Both => DtlsVersions::Both,
-                DtlsName::Only12 => DtlsVersions::Only12,
-            },
+            dtls: self.dtls,
             fps: self.fps,
             bitrate: self.bitrate,
             retry: Duration::from_millis(self.retry),

@@ -136,7 +136,7 @@ fn run(
         .current_dir(folder)
         .arg(SCRIPT)
         .arg(options.to_string())
-        .env("REKINDLE_BIN", &settings.server)
+        .env("REKINDLE_BIN", settings.server())
         .stdin(Stdio::null());
     let output = children::output(&mut command).map_err(|error| node_error(&error))?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -10,7 +10,8 @@
 //!   `media`, `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
 //! - Real browsers: `browser`.
 //! - The servers: `program`, `server`, `steps`, `disk`, `target`.
-//! - The run: `args`, `scenario`, `turn`, `vault`, `sweep`, `run`; how it ends: `stop`, `children`.
+//! - The run: `args`, `scenario`, `variants`, `turn`, `vault`, `sweep`,
+//!   `run`; how it ends: `stop`, `children`.
 //! - What is told: `stats`, `machine`, `report`.
 
 #![forbid(unsafe_code)]
@@ -41,9 +42,10 @@ mod stop;
 mod sweep;
 mod target;
 mod turn;
+mod variants;
 mod vault;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,18 +54,54 @@ use scenario::{Arm, Axes};
 use sweep::Grid;
 
 use media::CameraSettings;
-use rekindle_client::manner::{Browser, Manner};
+use rekindle_client::manner::{Browser, Manner, Offer};
 
-/// DTLS versions that the native clients offer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+/// What the native clients offer in their handshakes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 pub(crate) enum DtlsVersions {
-    /// 1.3 and 1.2, as browsers do.
+    /// DTLS 1.3 and 1.2 by dimpl, without a post-quantum key exchange
     #[default]
     #[serde(rename = "1.3, 1.2")]
     Both,
-    /// 1.2 alone.
+    /// DTLS 1.2 alone, by dimpl
+    #[value(name = "1.2")]
     #[serde(rename = "1.2")]
     Only12,
+    /// DTLS 1.3 and 1.2 by BoringSSL, X25519 first
+    #[cfg(feature = "boring")]
+    #[value(name = "x25519")]
+    #[serde(rename = "1.3, 1.2 by BoringSSL with X25519")]
+    X25519,
+    /// DTLS 1.3 and 1.2 by BoringSSL, X25519MLKEM768 first
+    #[cfg(feature = "boring")]
+    #[value(name = "x25519mlkem768")]
+    #[serde(rename = "1.3, 1.2 by BoringSSL with X25519MLKEM768")]
+    X25519MlKem768,
+}
+
+impl DtlsVersions {
+    /// In few words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Both => "1.3 and 1.2",
+            Self::Only12 => "1.2",
+            #[cfg(feature = "boring")]
+            Self::X25519 => "X25519",
+            #[cfg(feature = "boring")]
+            Self::X25519MlKem768 => "X25519MLKEM768",
+        }
+    }
+
+    fn offer(self) -> Offer {
+        match self {
+            Self::Both => Offer::Both,
+            Self::Only12 => Offer::Only12,
+            #[cfg(feature = "boring")]
+            Self::X25519 => Offer::BoringSsl(rekindle_boring::Groups::Classical),
+            #[cfg(feature = "boring")]
+            Self::X25519MlKem768 => Offer::BoringSsl(rekindle_boring::Groups::Any),
+        }
+    }
 }
 
 /// A sweep over down times.
@@ -80,8 +118,8 @@ pub(crate) enum Sweep {
 pub(crate) struct Settings {
     /// What is measured.
     pub axes: Axes,
-    /// The server's program.
-    pub server: PathBuf,
+    /// The server's programs, which take turns: at least one.
+    pub servers: Vec<PathBuf>,
     /// The arms, in the order in which they take turns, where the usual ones are not wanted.
     pub arms: Option<Vec<Arm>>,
     /// Turns of each arm, where the usual number is not wanted.
@@ -92,8 +130,8 @@ pub(crate) struct Settings {
     pub steady: Duration,
     /// How clients renew keys; as Chromium where not given, in a sweep in both ways.
     pub client: Option<Browser>,
-    /// What they offer.
-    pub dtls: DtlsVersions,
+    /// What they offer, in turns: at least one.
+    pub dtls: Vec<DtlsVersions>,
     /// Video frames per second, where the usual number is not wanted.
     pub fps: Option<u32>,
     /// Video bits per second, likewise.
@@ -123,9 +161,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The server's program, where there is but one or this is its turn.
+    fn server(&self) -> &Path {
+        &self.servers[0]
+    }
+
     fn manner(&self) -> Manner {
         Manner {
-            only_12: self.dtls == DtlsVersions::Only12,
+            offer: self.dtls[0].offer(),
             ..Manner::of(self.client.unwrap_or_default())
         }
     }

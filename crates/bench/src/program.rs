@@ -7,25 +7,40 @@ use super::error::BenchError;
 
 /// What it says of itself behind its version, in a build that has the mode.
 const FULL_STATE: &str = "with full-state mode";
+/// And before the name of its DTLS library.
+const LIBRARY: &str = "(DTLS: ";
 
 /// The program that was given; else the one beside this one, as they are built.
 ///
 /// # Errors
 /// Where the system does not say where that is.
 pub(super) fn path(given: Option<PathBuf>) -> Result<PathBuf, BenchError> {
-    let unknown = BenchError::system("cannot tell where the server's program is; give --server");
     match given {
         // Servers run in folders of their own.
         Some(path) => std::path::absolute(path),
         None => std::env::current_exe().map(|own| own.with_file_name("rekindle")),
     }
-    .map_err(unknown)
+    .map_err(BenchError::system(
+        "cannot tell where the server's program is; give --server",
+    ))
+}
+
+/// The same for several; at least one.
+///
+/// # Errors
+/// As for [`path`].
+pub(super) fn paths(given: Vec<PathBuf>) -> Result<Vec<PathBuf>, BenchError> {
+    if given.is_empty() {
+        return Ok(vec![path(None)?]);
+    }
+    given.into_iter().map(|given| path(Some(given))).collect()
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Program {
     version: String,
+    library: String,
     has_full_state: bool,
 }
 
@@ -53,6 +68,11 @@ impl Program {
         let (version, more) = rest.split_once(' ').unwrap_or((rest, ""));
         Some(Self {
             version: version.to_owned(),
+            library: more
+                .strip_prefix(LIBRARY)
+                .and_then(|more| Some(more.split_once(')')?.0))
+                .unwrap_or_default()
+                .to_owned(),
             has_full_state: more.ends_with(FULL_STATE),
         })
     }
@@ -72,6 +92,11 @@ impl Program {
         &self.version
     }
 
+    /// The DTLS library; empty where it does not say.
+    pub(super) fn library(&self) -> &str {
+        &self.library
+    }
+
     pub(super) fn has_full_state(&self) -> bool {
         self.has_full_state
     }
@@ -82,15 +107,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_says_which_version_it_is_and_whether_it_has_full_state_mode() {
-        let read = |said| Program::read(said).map(|p| (p.version, p.has_full_state));
+    fn a_server_says_which_version_and_library_it_has_and_whether_it_has_full_state_mode() {
+        let read = |said| Program::read(said).map(|p| (p.version, p.library, p.has_full_state));
         assert_eq!(
             read("rekindle 0.1.0 (DTLS: dimpl)\n"),
-            Some(("0.1.0".to_owned(), false))
+            Some(("0.1.0".to_owned(), "dimpl".to_owned(), false))
         );
         assert_eq!(
             read("rekindle 0.1.0 (DTLS: dimpl) with full-state mode\n"),
-            Some(("0.1.0".to_owned(), true))
+            Some(("0.1.0".to_owned(), "dimpl".to_owned(), true))
         );
         assert_eq!(read("rekindle-bench 0.1.0\n"), None);
     }

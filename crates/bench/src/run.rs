@@ -12,13 +12,13 @@ use super::media::CameraSettings;
 use super::path::Conditions;
 use super::program::Program;
 use super::report::heat::Screen;
-use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, html, table};
+use super::report::{ArmResult, HandshakeCost, Report, ScenarioResult, Variant, html, table};
 use super::scenario::{Arm, Scenario};
 use super::server::Server;
 use super::stop::Stop;
 use super::target::Target;
 use super::turn::{self, Turn};
-use super::{Settings, browser, report, sweep, vault};
+use super::{Settings, browser, report, sweep, variants, vault};
 
 /// Viewers and handshakes of each, to measure what one costs.
 const COST_VIEWERS: usize = 50;
@@ -58,25 +58,38 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
         .transpose()?;
     let mut notes = Vec::new();
     let (mut arms, by_name) = settings.arms();
-    let server = if against.is_some() {
+    let servers = if against.is_some() {
         arms = vec![Arm::Reconnect];
         notes.push(
             "The server is not ours to kill: all clients leave it at once and come again."
                 .to_owned(),
         );
-        None
+        Vec::new()
     } else {
-        Some(Program::ask(&settings.server)?)
+        let servers = settings.servers.iter();
+        servers
+            .map(|server| Program::ask(server))
+            .collect::<Result<Vec<_>, _>>()?
     };
+    let variants = variants::of(settings, &servers);
+    if variants.len() > 1 && !takes_turns(settings) {
+        return Err(BenchError::Options(
+            "several servers (--server) or offers (--dtls) take turns only where native clients \
+             go through the scenarios"
+                .to_owned(),
+        ));
+    }
     if settings.sweep.is_some() && arms.contains(&Arm::Reconnect) {
         return Err(BenchError::Options(
             "--sweep follows connections that are kept; leave `reconnect` out of --arms".to_owned(),
         ));
     }
-    let has_full_state = server.as_ref().is_some_and(Program::has_full_state);
-    if arms.contains(&Arm::FullState) && !has_full_state {
+    let lacks_full_state = servers.iter().position(|server| !server.has_full_state());
+    if arms.contains(&Arm::FullState)
+        && let Some(place) = lacks_full_state
+    {
         let missing = BenchError::NoFullState {
-            path: settings.server.clone(),
+            path: settings.servers[place].clone(),
         };
         if by_name {
             return Err(missing);
@@ -84,7 +97,7 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
         notes.push(format!("Arm full-state was left out: {missing}."));
         arms.retain(|arm| *arm != Arm::FullState);
     }
-    let machine = Machine::here(server.as_ref());
+    let machine = Machine::here(servers.first());
     if machine.profile == "debug" {
         notes.push(
             "This is a debug build: its figures say little. Build with --release.".to_owned(),
@@ -111,40 +124,48 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
         .iter()
         .map(|scenario| {
             let (turns, kills) = scenario.plan(settings.turns, settings.kills);
-            u64::from(turns) * u64::from(kills) * arms.len() as u64
+            u64::from(turns) * u64::from(kills) * (arms.len() * variants.len()) as u64
         })
         .sum();
     let progress = progress(total + browser::kills(settings, arms.len()), "kills");
-    let handshake =
-        if against.is_none() && settings.browsers.is_empty() && arms.contains(&Arm::Rehandshake) {
-            progress.set_message("what one handshake costs");
-            Some(handshake_cost(settings)?)
-        } else {
-            None
-        };
+    let mut handshakes = Vec::new();
+    if against.is_none() && settings.browsers.is_empty() && arms.contains(&Arm::Rehandshake) {
+        progress.set_message("what one handshake costs");
+        for (variant, own) in &variants {
+            handshakes.push(handshake_cost(own, variant.clone())?);
+        }
+    }
     let mut results = Vec::new();
     for scenario in &scenarios {
         let (turns, kills) = scenario.plan(settings.turns, settings.kills);
-        let mut by_arm: Vec<(Arm, Vec<Turn>)> = arms.iter().map(|arm| (*arm, Vec::new())).collect();
+        let mut lanes: Vec<Lane> = Vec::new();
+        for arm in &arms {
+            lanes.extend(variants.iter().map(|(variant, own)| Lane {
+                arm: *arm,
+                variant: variant.clone(),
+                settings: own,
+                turns: Vec::new(),
+            }));
+        }
         for n in 0..turns {
-            for (arm, turns) in &mut by_arm {
-                progress.set_message(format!("{}: {}", scenario.title(), arm.name()));
+            for lane in &mut lanes {
+                progress.set_message(format!("{}: {}", scenario.title(), lane.arm.name()));
                 let seed = settings.seed.wrapping_mul(1000).wrapping_add(u64::from(n));
                 let mut told = || progress.inc(1);
-                turns.push(match &against {
+                lane.turns.push(match &against {
                     Some(target) => {
                         turn::run_against(settings, scenario, target, kills, seed, &mut told)?
                     }
-                    None => turn::run(settings, scenario, *arm, kills, seed, &mut told)?,
+                    None => turn::run(lane.settings, scenario, lane.arm, kills, seed, &mut told)?,
                 });
             }
         }
         results.push(ScenarioResult {
             scenario: *scenario,
             camera: settings.camera(scenario),
-            arms: by_arm
+            arms: lanes
                 .into_iter()
-                .map(|(arm, turns)| ArmResult::of(arm, &turns))
+                .map(|lane| ArmResult::of(lane.arm, lane.variant, &lane.turns))
                 .collect(),
         });
     }
@@ -162,11 +183,25 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
     let report = Report {
         vault,
         browsers,
-        handshake,
+        handshakes,
         scenarios: results,
         ..Report::new(settings, machine, notes, began)
     };
     Ok((report, None))
+}
+
+/// What takes its turns in a scenario.
+struct Lane<'a> {
+    arm: Arm,
+    variant: Option<Variant>,
+    settings: &'a Settings,
+    turns: Vec<Turn>,
+}
+
+/// Whether several servers and kinds of clients can.
+fn takes_turns(settings: &Settings) -> bool {
+    let others = settings.sweep.is_some() || settings.against.is_some();
+    !others && settings.browsers.is_empty() && settings.vault_peers == 0
 }
 
 /// A bar on a terminal, nothing elsewhere. `what` is counted.
@@ -187,8 +222,11 @@ pub(super) fn progress(total: u64, what: &str) -> ProgressBar {
 
 /// What one handshake costs a server, all in, with hardly any media beside it: renewals one after
 /// another.
-fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
-    let mut server = Server::new(&settings.server, settings.folder.as_deref(), &[])?;
+fn handshake_cost(
+    settings: &Settings,
+    variant: Option<Variant>,
+) -> Result<HandshakeCost, BenchError> {
+    let mut server = Server::new(settings.server(), settings.folder.as_deref(), &[])?;
     server.spawn()?;
     server.wait_until_up()?;
     let target = server.http().map(Target::own);
@@ -232,6 +270,7 @@ fn handshake_cost(settings: &Settings) -> Result<HandshakeCost, BenchError> {
     let handshakes = COST_ROUNDS * COST_VIEWERS;
     let cpu = spent.saturating_sub(took.mul_f64(idle)) / handshakes as u32;
     Ok(HandshakeCost {
+        variant,
         handshakes,
         cpu,
         took: took / handshakes as u32,

@@ -59,7 +59,7 @@ pub(super) fn run(
     told: &mut dyn FnMut(),
 ) -> Result<Turn, BenchError> {
     let mut server = Server::new(
-        &settings.server,
+        settings.server(),
         settings.folder.as_deref(),
         &arm.server_options(),
     )?;

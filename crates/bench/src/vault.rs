@@ -50,7 +50,7 @@ pub(super) fn measure(
     mut told: impl FnMut(String),
 ) -> Result<VaultResult, BenchError> {
     let mut server = Server::new(
-        &settings.server,
+        settings.server(),
         settings.folder.as_deref(),
         &[format!("--max-peers={}", peers + 16)],
     )?;

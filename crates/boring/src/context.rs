@@ -108,6 +108,15 @@ impl Context {
         })
     }
 
+    /// The same with another time until a flight is first sent again.
+    #[must_use]
+    pub fn with_first_timeout(self, first_timeout: Duration) -> Self {
+        Self {
+            first_timeout,
+            ..self
+        }
+    }
+
     /// The same with datagrams of at most so many bytes.
     #[must_use]
     pub fn with_mtu(self, mtu: u32) -> Self {

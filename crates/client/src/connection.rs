@@ -209,7 +209,7 @@ impl Connection {
 
     fn options(&self) -> Options {
         Options {
-            only_12: self.manner.only_12,
+            offer: self.manner.offer,
             mtu: self.manner.mtu,
             rto: first_rto(self.manner.browser, self.rtt.unwrap_or_default()),
         }

@@ -34,13 +34,33 @@ impl Browser {
     }
 }
 
+/// What a client offers in its handshakes, and by which library.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// DTLS 1.3 and 1.2 by dimpl, as browsers offer them, without a post-quantum key exchange.
+    #[default]
+    Both,
+    /// DTLS 1.2 alone, by dimpl.
+    Only12,
+    /// DTLS 1.3 and 1.2 by BoringSSL, with these groups.
+    #[cfg(feature = "boring")]
+    BoringSsl(rekindle_boring::Groups),
+}
+
+impl Offer {
+    /// DTLS 1.2 alone, or both versions.
+    pub fn only_12(only: bool) -> Self {
+        if only { Self::Only12 } else { Self::Both }
+    }
+}
+
 /// What kind of client.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     /// How keys are renewed.
     pub browser: Browser,
-    /// Offers DTLS 1.2 alone, in place of 1.3 and 1.2.
-    pub only_12: bool,
+    /// What its handshakes offer. BoringSSL is for clients that begin them.
+    pub offer: Offer,
     /// Longest datagram of a handshake, in bytes.
     pub mtu: usize,
     /// Handshakes draw from the client's random numbers. Each then tests the library's cryptography
@@ -53,7 +73,7 @@ impl Manner {
     pub fn of(browser: Browser) -> Self {
         Self {
             browser,
-            only_12: false,
+            offer: Offer::default(),
             mtu: MTU,
             seeded: false,
         }

@@ -42,16 +42,19 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean, trusted?: string, dark?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
+ * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
  *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https. `dark`: they are dark.
+ *   `classical`: handshakes of WebRTC have elliptic curves alone, as those of older browsers.
  */
-export function launch(name, { throttled = false, trusted, dark = false } = {}) {
-  if (name === "firefox") return launchFirefox(throttled, trusted, dark);
-  return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark);
+export function launch(name, { throttled = false, trusted, dark = false, classical = false } = {}) {
+  if (name === "firefox") return launchFirefox(throttled, trusted, dark, classical);
+  return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark, classical);
 }
 
-async function launchChromium(trusted, dark) {
-  const args = [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND, ...(trusted ? [`--unsafely-treat-insecure-origin-as-secure=${trusted}`] : [])];
+const CHROMIUM_CLASSICAL = "--disable-features=WebRtcPqcForDtls";
+
+async function launchChromium(trusted, dark, classical) {
+  const args = [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND, ...(classical ? [CHROMIUM_CLASSICAL] : []), ...(trusted ? [`--unsafely-treat-insecure-origin-as-secure=${trusted}`] : [])];
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
   const context = await browser.newContext({ colorScheme: dark ? "dark" : "light" });
   return {
@@ -81,12 +84,14 @@ const FIREFOX_TRUSTED = { "media.devices.insecure.enabled": true, "media.getuser
 
 const FIREFOX_DARK = { "layout.css.prefers-color-scheme.content-override": 0 };
 
-async function launchFirefox(throttled, trusted, dark) {
+const FIREFOX_CLASSICAL = { "media.webrtc.send_mlkem_keyshare": false, "security.tls.enable_kyber": false };
+
+async function launchFirefox(throttled, trusted, dark, classical) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
-    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}), ...(dark ? FIREFOX_DARK : {}) },
+    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}), ...(dark ? FIREFOX_DARK : {}), ...(classical ? FIREFOX_CLASSICAL : {}) },
   });
   // A window of its own for each page: of the tabs of one window, all but one are in the background.
   const type = throttled ? "tab" : "window";

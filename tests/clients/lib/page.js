@@ -21,6 +21,10 @@ The server refuses the ICE checks of a client that it has let go. libdatachannel
 wait for limits of their own, and webrtcbin sends no checks once it is connected, so that whoever runs one has to watch the media.
 FFmpeg ends at once where one of its packets meets the closed port.
 
+Tried is a build with dimpl. One with BoringSSL (\`--features boring\`, \`tests/clients/boring.test.js\`) takes webrtcbin's RSA certificate too. The P-224 certificate
+that FFmpeg makes with GnuTLS is refused by both: BoringSSL's list of keys in certificates has no P-224, and no setting adds one. The client is told by an alert within 3 s and ends, and
+the log says to give it a certificate with a P-256 key (FFmpeg's options \`cert_file\` and \`key_file\`).
+
 Pages in Chromium and Firefox with WHIP and WHEP alone, without the module, are clients of the same kind. \`tests/browser/plain.test.js\` has them publish and watch and
 kills the server: after an instant restart Chromium is \`failed\` within a check (2.5 s), and Firefox \`disconnected\` after 6 to 8 s, and not \`failed\` for long.
 `;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use time::OffsetDateTime;
 
 use super::escape::escape;
-use super::svg::{PARTS, colour, distributions, phases};
+use super::svg::{PARTS, colour, colour_of, distributions, phases};
 use super::sweep_page;
 use super::{ArmResult, BrowserResult, Report, ScenarioResult};
 use crate::disk::Written;
@@ -85,8 +85,8 @@ fn tiles(page: &mut String, result: &ScenarioResult) {
             "<div class=\"tile\" style=\"border-top-color:{}\"><span \
              class=\"name\">{}</span><b>{median} <small>ms</small></b>\
              <span>{}.</span></div>",
-            colour(arm.arm),
-            arm.arm.name(),
+            colour_of(arm),
+            &arm.name(),
             what(arm.arm)
         );
     }
@@ -107,7 +107,7 @@ fn section(page: &mut String, result: &ScenarioResult) {
     let _ = write!(page, "<section><h2>{}</h2>", escape(&result.title()));
     page.push_str("<div class=\"legend\">");
     for arm in &result.arms {
-        legend(page, &colour(arm.arm), arm.arm.name());
+        legend(page, &colour_of(arm), &arm.name());
     }
     page.push_str("</div><h3>How many viewers were without media for how long at most</h3>");
     page.push_str(&distributions(&result.arms));
@@ -161,8 +161,8 @@ fn table(page: &mut String, arms: &[ArmResult]) {
         let _ = write!(
             page,
             "<tr><td><span class=\"key\" style=\"background:{}\"></span>{}</td>",
-            colour(arm.arm),
-            arm.arm.name()
+            colour_of(arm),
+            &arm.name()
         );
         for cell in [
             arm.kills.to_string(),
@@ -196,7 +196,7 @@ fn steps(page: &mut String, arms: &[ArmResult]) {
     );
     let mut names: Vec<&str> = Vec::new();
     for arm in arms {
-        let _ = write!(page, "<th>{}</th>", arm.arm.name());
+        let _ = write!(page, "<th>{}</th>", &arm.name());
         for phase in &arm.phases {
             if !names.contains(&phase.name) {
                 names.push(phase.name);
@@ -254,14 +254,14 @@ fn browsers(page: &mut String, result: &BrowserResult) {
 }
 
 fn extras(page: &mut String, report: &Report) {
-    if report.handshake.is_none() && report.vault.is_none() {
+    if report.handshakes.is_empty() && report.vault.is_none() {
         return;
     }
     page.push_str("<section><h2>The server by itself</h2><dl>");
-    if let Some(cost) = &report.handshake {
+    for cost in &report.handshakes {
         row(
             page,
-            "One handshake",
+            &cost.title(),
             &format!(
                 "{:.3} ms of CPU time, all in (mean of {})",
                 ms(cost.cpu),
@@ -335,10 +335,11 @@ fn conditions(page: &mut String, report: &Report) {
                 Some(crate::Browser::Firefox) => "Firefox does",
                 None => "the browser that each row names",
             },
-            match run.dtls {
-                crate::DtlsVersions::Both => "1.3 and 1.2",
-                crate::DtlsVersions::Only12 => "1.2",
-            },
+            run.dtls
+                .iter()
+                .map(|dtls| dtls.name())
+                .collect::<Vec<_>>()
+                .join(", in turns "),
             ms(run.retry)
         ),
     );

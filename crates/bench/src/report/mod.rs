@@ -34,7 +34,7 @@ pub(super) struct Report {
     #[serde(rename = "took_ms", serialize_with = "as_ms")]
     pub took: Duration,
     pub conditions: RunConditions,
-    pub handshake: Option<HandshakeCost>,
+    pub handshakes: Vec<HandshakeCost>,
     pub scenarios: Vec<ScenarioResult>,
     pub browsers: Vec<BrowserResult>,
     pub sweep: Option<SweepResult>,
@@ -55,7 +55,7 @@ impl Report {
             made_at: since_1970(),
             took: began.elapsed(),
             conditions: RunConditions::of(settings),
-            handshake: None,
+            handshakes: Vec::new(),
             scenarios: Vec::new(),
             browsers: Vec::new(),
             sweep: None,
@@ -73,7 +73,7 @@ pub(super) struct RunConditions {
     pub seed: u64,
     /// `None` in a sweep, where each row says it.
     pub client: Option<Browser>,
-    pub dtls: DtlsVersions,
+    pub dtls: Vec<DtlsVersions>,
     #[serde(rename = "retry_ms", serialize_with = "as_ms")]
     pub retry: Duration,
     #[serde(rename = "steady_ms", serialize_with = "as_ms")]
@@ -90,7 +90,7 @@ impl RunConditions {
                 Some(_) => None,
                 None => Some(settings.client.unwrap_or_default()),
             },
-            dtls: settings.dtls,
+            dtls: settings.dtls.clone(),
             retry: settings.retry,
             steady: settings.steady,
             against: settings.against.clone(),
@@ -128,6 +128,7 @@ pub(super) fn command(arguments: impl Iterator<Item = String>) -> String {
 /// What one handshake costs the server.
 #[derive(Debug, Serialize)]
 pub(super) struct HandshakeCost {
+    pub variant: Option<Variant>,
     pub handshakes: usize,
     /// CPU time of the server, all in.
     #[serde(rename = "server_cpu_ms", serialize_with = "as_ms")]
@@ -135,6 +136,23 @@ pub(super) struct HandshakeCost {
     /// Until the next one began.
     #[serde(rename = "took_ms", serialize_with = "as_ms")]
     pub took: Duration,
+}
+
+impl HandshakeCost {
+    fn title(&self) -> String {
+        match &self.variant {
+            None => "One handshake".to_owned(),
+            Some(variant) => format!("One handshake ({})", variant.name),
+        }
+    }
+}
+
+/// One of several servers or kinds of clients that take turns.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Variant {
+    #[serde(skip)]
+    pub place: usize,
+    pub name: String,
 }
 
 /// What one scenario gave.
@@ -159,7 +177,9 @@ impl ScenarioResult {
     }
 
     pub(super) fn arm(&self, arm: Arm) -> Option<&ArmResult> {
-        self.arms.iter().find(|result| result.arm == arm)
+        let mut found = self.arms.iter().filter(|result| result.arm == arm);
+        // Of several there is none that stands for all.
+        found.next().filter(|_| found.next().is_none())
     }
 }
 
@@ -175,6 +195,7 @@ pub(super) struct Phase {
 #[derive(Debug, Serialize)]
 pub(super) struct ArmResult {
     pub arm: Arm,
+    pub variant: Option<Variant>,
     pub turns: usize,
     pub kills: usize,
     /// Time without media of a viewer, in milliseconds.
@@ -233,7 +254,16 @@ const STEPS: [(&str, &str); 11] = [
 ];
 
 impl ArmResult {
-    pub(super) fn of(arm: Arm, turns: &[Turn]) -> Self {
+    /// What tells it from the others of its scenario.
+    pub(super) fn name(&self) -> String {
+        match &self.variant {
+            None => self.arm.name().to_owned(),
+            Some(variant) if self.arm == Arm::Rehandshake => variant.name.clone(),
+            Some(variant) => format!("{}, {}", self.arm.name(), variant.name),
+        }
+    }
+
+    pub(super) fn of(arm: Arm, variant: Option<Variant>, turns: &[Turn]) -> Self {
         let kills: Vec<&Kill> = turns.iter().flat_map(|turn| &turn.kills).collect();
         let samples = || kills.iter().flat_map(|kill| &kill.samples);
         let mut gaps: Vec<f64> = samples().filter_map(|sample| sample.gap).map(ms).collect();
@@ -264,6 +294,7 @@ impl ArmResult {
         complaints.dedup();
         Self {
             arm,
+            variant,
             turns: turns.len(),
             kills: kills.len(),
             gap_ms: Summary::of(gaps.iter().copied()),

@@ -12,6 +12,14 @@ pub(super) fn colour(arm: Arm) -> String {
     format!("var(--{})", arm.name())
 }
 
+/// The same, where several servers or kinds of clients have the same arm.
+pub(super) fn colour_of(arm: &ArmResult) -> String {
+    match &arm.variant {
+        None => colour(arm.arm),
+        Some(variant) => format!("hsl({} 60% 45%)", (210 + 67 * variant.place) % 360),
+    }
+}
+
 /// A scale of decades, as wide as the samples need.
 struct Log {
     low: f64,
@@ -116,8 +124,8 @@ pub(super) fn distributions(arms: &[ArmResult]) -> String {
             "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2.5\" \
              stroke-linejoin=\"round\"{dash}>\
              <title>{}</title></path>",
-            colour(arm.arm),
-            arm.arm.name()
+            colour_of(arm),
+            arm.name()
         );
         if let Some(gap) = arm.gap_ms {
             let _ = write!(
@@ -127,8 +135,8 @@ pub(super) fn distributions(arms: &[ArmResult]) -> String {
                  <title>{}: median {:.1} ms</title></circle>",
                 scale.x(gap.median),
                 y(0.5),
-                colour(arm.arm),
-                arm.arm.name(),
+                colour_of(arm),
+                arm.name(),
                 gap.median
             );
         }
@@ -171,7 +179,7 @@ pub(super) fn phases(arms: &[ArmResult]) -> String {
             "strong",
             (left - 12.0, y + 20.0),
             "end",
-            arm.arm.name(),
+            &arm.name(),
         );
         for ((name, what, end), begin) in parts(arm).iter().zip(begins(arm)) {
             let width = (end - begin) * scale;

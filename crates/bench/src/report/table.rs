@@ -22,10 +22,11 @@ pub(crate) fn write(report: &Report, screen: Screen) -> String {
         machine.processor,
         report.conditions.seed
     );
-    if let Some(cost) = &report.handshake {
+    for cost in &report.handshakes {
         let _ = writeln!(
             text,
-            "one handshake: {:.3} ms of the server's CPU time, mean of {}",
+            "{}: {:.3} ms of the server's CPU time, mean of {}",
+            cost.title().to_lowercase(),
             ms(cost.cpu),
             cost.handshakes
         );
@@ -128,7 +129,7 @@ fn row(text: &mut String, arm: &ArmResult) {
     let _ = writeln!(
         text,
         "  {:<12} {:>6} {:>8} {:>8} {:>8} {:>8}  {:>9} {:>6} {:>8} {:>9} {:>11}",
-        arm.arm.name(),
+        arm.name(),
         arm.kills,
         figure(arm.gap_ms, |s| s.median),
         figure(arm.gap_ms, |s| s.p90),
@@ -153,7 +154,7 @@ fn phases(text: &mut String, arm: &ArmResult) {
     let _ = writeln!(
         text,
         "  {}: steps in ms since the kill, median (p90)",
-        arm.arm.name()
+        arm.name()
     );
     let mut line = String::from("   ");
     for phase in &arm.phases {

@@ -51,7 +51,7 @@ impl Native {
         seed: u64,
     ) -> Result<Self, BenchError> {
         let mut server = Server::new(
-            &settings.server,
+            settings.server(),
             settings.folder.as_deref(),
             &arm.server_options(),
         )?;

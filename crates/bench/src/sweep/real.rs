@@ -57,7 +57,7 @@ impl Real {
             .current_dir(&settings.browser_scripts)
             .arg(SCRIPT)
             .arg(options.to_string())
-            .env("REKINDLE_BIN", &settings.server)
+            .env("REKINDLE_BIN", settings.server())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

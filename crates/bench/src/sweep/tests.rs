@@ -9,13 +9,13 @@ use crate::{Axes, DtlsVersions};
 fn settings() -> Settings {
     Settings {
         axes: Axes::default(),
-        server: "rekindle".into(),
+        servers: vec!["rekindle".into()],
         arms: Some(vec![Arm::Rehandshake]),
         turns: None,
         kills: None,
         steady: Duration::ZERO,
         client: None,
-        dtls: DtlsVersions::Both,
+        dtls: vec![DtlsVersions::Both],
         fps: None,
         bitrate: None,
         retry: Duration::ZERO,

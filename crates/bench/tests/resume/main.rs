@@ -96,8 +96,62 @@ fn a_run_tells_what_a_restart_costs_each_arm() {
     );
     assert_eq!(naive["viewers_lost"], 0);
     assert!(result["machine"]["cores"].as_u64() > Some(0));
-    assert!(result["handshake"]["server_cpu_ms"].as_f64() > Some(0.0));
+    assert!(result["handshakes"][0]["server_cpu_ms"].as_f64() > Some(0.0));
     assert!(table.contains("2 viewers, round trip 0 ms"), "{table}");
+}
+
+#[test]
+fn servers_and_offers_take_turns_in_one_run() {
+    let server = server();
+    let both = format!("--server={0},{0}", server.display());
+    let (result, table) = bench(&[
+        &both,
+        "--dtls=both,1.2",
+        "--turns=1",
+        "--kills=1",
+        "--steady=0",
+        "--arms=rehandshake",
+    ]);
+    let arms = result["scenarios"][0]["arms"].as_array().expect("arms");
+    let names: Vec<&str> = arms
+        .iter()
+        .filter_map(|arm| arm["variant"]["name"].as_str())
+        .collect();
+    let expected = [
+        "server 1, 1.3 and 1.2",
+        "server 1, 1.2",
+        "server 2, 1.3 and 1.2",
+        "server 2, 1.2",
+    ];
+    assert_eq!(names, expected);
+    for arm in arms {
+        assert_eq!(arm["gap_ms"]["n"], 1, "{arm}");
+        assert_eq!(arm["viewers_lost"], 0);
+    }
+    for name in expected {
+        assert!(table.contains(name), "{table}");
+    }
+    assert_eq!(result["handshakes"].as_array().map(Vec::len), Some(4));
+}
+
+/// Against the server as it is built here, with BoringSSL or without.
+#[cfg(feature = "boring")]
+#[test]
+fn clients_with_boringssl_come_back_with_either_group() {
+    let (result, _) = bench(&[
+        "--dtls=x25519,x25519mlkem768",
+        "--viewers=2",
+        "--turns=1",
+        "--kills=1",
+        "--steady=0",
+        "--arms=rehandshake",
+    ]);
+    let arms = result["scenarios"][0]["arms"].as_array().expect("arms");
+    assert_eq!(arms.len(), 2);
+    for arm in arms {
+        assert_eq!(arm["gap_ms"]["n"], 2, "{arm}");
+        assert_eq!(arm["sessions_made"], 0);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use super::flight::{Fault, Flight};
 use super::handshake::{Begin, Begun, Done, DtlsError, HANDSHAKE_TIMEOUT, Handshake, LINGER};
 use super::load::Admitted;
 use super::pressure::{Budget, Direct};
-use super::records::{client_hello, is_client_hello_rest, is_protected};
+use super::records::{client_hello, follows, is_client_hello_rest, is_protected};
 
 /// Handshakes under way at one address, but for those in which the browser has gone on from its
 /// ClientHello.
@@ -239,8 +239,9 @@ impl Handshakes {
         }
         let is_this = |h: &UnderWay| h.random == random && h.verified == verified;
         let done = self.drive(now, from, out, Some(datagram), is_this);
+        // One of another attempt, or of the repetition before, would make a ClientHello of two.
         match self.early.take() {
-            Some(fragment) if done.is_none() => {
+            Some(fragment) if done.is_none() && follows(&fragment, datagram) => {
                 self.drive(now, from, out, Some(&fragment), is_this)
             }
             _ => done,

@@ -15,6 +15,11 @@ const ACK: u8 = 26;
 const FATAL: u8 = 2;
 /// Handshake types (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;
+#[cfg(feature = "boring")]
+const SERVER_HELLO: u8 = 2;
+/// RFC 6347 §4.3.2.
+#[cfg(feature = "boring")]
+const HELLO_VERIFY_REQUEST: u8 = 3;
 const CERTIFICATE: u8 = 11;
 /// Type, version (2), epoch (2), sequence number (6), length (2).
 const RECORD_HEADER: usize = 13;
@@ -72,9 +77,33 @@ pub(crate) fn is_client_hello(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some()
 }
 
+/// Whether this is what answers a ClientHello: a ServerHello, a HelloRetryRequest, which has the
+/// same type, or a HelloVerifyRequest; or a fragment of one.
+#[cfg(feature = "boring")]
+pub(super) fn is_server_hello(datagram: &[u8]) -> bool {
+    let message = datagram.get(RECORD_HEADER).copied();
+    let fits = datagram.first() == Some(&HANDSHAKE) && datagram.get(3..5) == Some(&[0, 0]);
+    fits && matches!(message, Some(SERVER_HELLO | HELLO_VERIFY_REQUEST))
+}
+
 /// Whether this is a later fragment of a ClientHello.
 pub(super) fn is_client_hello_rest(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some_and(|offset| offset > 0)
+}
+
+/// Whether one datagram was sent next after another: whether the first record of `later` follows that
+/// of `earlier`, where both are plaintext (RFC 6347 §4.1). Attempts number theirs from 0, and a
+/// repetition goes on from the numbers before it.
+pub(super) fn follows(later: &[u8], earlier: &[u8]) -> bool {
+    let sequence = |datagram: &[u8]| {
+        let bytes = datagram.get(5..11)?;
+        let number = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        Some(bytes.iter().fold(0, number))
+    };
+    match (sequence(earlier), sequence(later)) {
+        (Some(earlier), Some(later)) => later == earlier + 1,
+        _ => false,
+    }
 }
 
 /// The fragment offset of a ClientHello record of epoch 0.

@@ -382,13 +382,8 @@ fn each_lost_flight_of_the_server_is_repeated() {
     }
 }
 
-#[test]
-fn the_two_halves_of_a_client_hello_may_arrive_in_either_order() {
-    let mut pair = Pair::new(Role::Viewer, Some(address(1)));
-    let mut client = Client::new(&pair.certificate, true, pair.now);
-    let hello = client.poll();
-    let whole = &hello[0];
-    // A record of a longer ClientHello, cut in two fragments by hand.
+/// A record of a ClientHello, cut in two fragments by hand; the first one has this number.
+fn halves(whole: &[u8], sequence: u8) -> [Vec<u8>; 2] {
     let body = &whole[25..];
     let fragment = |sequence: u8, from: usize, to: usize| {
         let mut record = whole[..25].to_vec();
@@ -399,12 +394,47 @@ fn the_two_halves_of_a_client_hello_may_arrive_in_either_order() {
         record.extend(&body[from..to]);
         record
     };
-    let (first, second) = (fragment(0, 0, 100), fragment(1, 100, body.len()));
+    [
+        fragment(sequence, 0, 100),
+        fragment(sequence + 1, 100, body.len()),
+    ]
+}
+
+#[test]
+fn the_two_halves_of_a_client_hello_may_arrive_in_either_order() {
+    let mut pair = Pair::new(Role::Viewer, Some(address(1)));
+    let mut client = Client::new(&pair.certificate, true, pair.now);
+    let [first, second] = halves(&client.poll()[0], 0);
     let mut out = Vec::new();
     pair.handle(address(1), &second, &mut out);
     assert!(out.is_empty());
     pair.handle(address(1), &first, &mut out);
     assert!(!out.is_empty(), "the early half was kept");
+}
+
+#[test]
+fn half_a_client_hello_of_the_attempt_before_is_no_part_of_the_next_one() {
+    let mut pair = Pair::new(Role::Viewer, Some(address(1)));
+    let mut old = Client::new(&pair.certificate, true, pair.now);
+    let hello = old.poll();
+    for sequence in [0, 2] {
+        let mut out = Vec::new();
+        for half in halves(&hello[0], sequence) {
+            pair.handle(address(1), &half, &mut out);
+        }
+        assert!(!out.is_empty(), "answered, and again");
+    }
+    let mut client = Client::new(&pair.certificate, true, pair.now);
+    let mut out = Vec::new();
+    for half in halves(&client.poll()[0], 0) {
+        pair.handle(address(1), &half, &mut out);
+    }
+    for transmit in out {
+        client.take(pair.now, &transmit.data);
+    }
+    pair.shake(&mut client, address(1), None);
+    assert!(pair.peer.is_connected() && client.keys.is_some());
+    assert!(pair.media_flows(&client, address(1), 5));
 }
 
 #[test]

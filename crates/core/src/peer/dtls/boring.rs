@@ -10,7 +10,7 @@ use rekindle_ids::Role;
 
 use super::{Completed, DtlsError, FLIGHT_RTO, Handshake, Profile, SessionKeys, Setup};
 use crate::peer::agreed::{Agreed, Group, Version};
-use crate::peer::records::{Record, hello_sequence, is_client_hello, records};
+use crate::peer::records::{Record, hello_sequence, is_client_hello, is_server_hello, records};
 
 /// What handshakes under one certificate share.
 pub(super) struct Library {
@@ -62,7 +62,11 @@ impl Library {
         _: Role,
         now: Instant,
     ) -> Option<Box<dyn Handshake>> {
-        self.begin(Association::new(&self.context, Side::Server, now), now)
+        self.begin(
+            Association::new(&self.context, Side::Server, now),
+            now,
+            false,
+        )
     }
 
     /// A handshake that the server begins.
@@ -71,17 +75,19 @@ impl Library {
         _: impl FnOnce() -> DtlsCertificate,
         now: Instant,
     ) -> Option<Box<dyn Handshake>> {
-        let association = match self.requires_post_quantum {
-            true => Association::new(&self.context, Side::Client, now),
-            false => Association::new_12(&self.context, Side::Client, now),
+        let only_12 = !self.requires_post_quantum;
+        let association = match only_12 {
+            true => Association::new_12(&self.context, Side::Client, now),
+            false => Association::new(&self.context, Side::Client, now),
         };
-        self.begin(association, now)
+        self.begin(association, now, only_12)
     }
 
     fn begin(
         &self,
         association: Result<Association, Error>,
         now: Instant,
+        only_12: bool,
     ) -> Option<Box<dyn Handshake>> {
         let association = association
             .inspect_err(|error| tracing::warn!(%error, "no DTLS handshake can be begun"))
@@ -91,6 +97,7 @@ impl Library {
             hello: None,
             begun: now,
             spoke: false,
+            only_12,
         }))
     }
 }
@@ -102,6 +109,8 @@ struct Boring {
     hello: Option<u16>,
     begun: Instant,
     spoke: bool,
+    /// It began as a client of DTLS 1.2.
+    only_12: bool,
 }
 
 impl Boring {
@@ -123,15 +132,17 @@ impl Boring {
 }
 
 impl Boring {
-    /// What may be handed in: of a client in DTLS 1.3 no plaintext but its ClientHellos (RFC 9147
-    /// §5.7). BoringSSL ends a handshake over any other, and that may be the last flight of an
-    /// attempt before, in DTLS 1.2, or a stranger's. Nor has it a use for such plaintext before the
-    /// version is agreed on.
+    /// What may be handed in: in DTLS 1.3 no plaintext but ClientHellos, or where this side is the
+    /// client their answers (RFC 9147 §5.7). BoringSSL ends a handshake over any other, and that may
+    /// be the last flight of an attempt before, in DTLS 1.2, or a stranger's. Nor has it a use for
+    /// such plaintext before the version is agreed on.
     fn admit<'a>(&self, datagram: &'a [u8]) -> Cow<'a, [u8]> {
-        let takes_plaintext =
-            self.association.side() == Side::Client || self.spoke && self.association.speaks_12();
+        let (is_hello, takes_plaintext): (fn(&[u8]) -> bool, _) = match self.association.side() {
+            Side::Server => (is_client_hello, self.spoke && self.association.speaks_12()),
+            Side::Client => (is_server_hello, self.only_12),
+        };
         let fits = |record: &Record<'_>, bytes: &[u8]| {
-            takes_plaintext || *record == Record::Protected || is_client_hello(bytes)
+            takes_plaintext || *record == Record::Protected || is_hello(bytes)
         };
         let mut ranges = records(datagram);
         if ranges.all(|(range, record)| fits(&record, &datagram[range])) {

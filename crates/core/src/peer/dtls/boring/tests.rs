@@ -128,15 +128,21 @@ fn a_client_hello_that_comes_again_is_answered_at_once() {
     assert_eq!(lengths(&two.flights[0]), lengths(&two.flights[1]));
 }
 
+/// A plaintext record with one message of a handshake: its type, message_seq and body.
+fn record(kind: u8, message: u8, body: &[u8]) -> Bytes {
+    let length = u8::try_from(body.len()).expect("a short one");
+    let mut record = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, message, 0, 12 + length];
+    record.extend([kind, 0, 0, length, 0, message, 0, 0, 0, 0, 0, length]);
+    record.extend(body);
+    record.into()
+}
+
 /// The last flight of an attempt in DTLS 1.2 begins with the client's Certificate, in plaintext.
 #[test]
 fn plaintext_of_an_attempt_before_or_of_a_stranger_ends_no_handshake_in_1_3() {
     let own = certificate();
     let dtls = Dtls::new(&own.certificate, &own.private_key).expect("settings");
-    // Type, version, epoch, sequence number and length; then a Certificate, message_seq 2.
-    let mut late = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 2, 0, 19];
-    late.extend([11, 0, 0, 7, 0, 2, 0, 0, 0, 0, 0, 7, 0, 0, 4, 0, 0, 1, 48]);
-    let late = Bytes::from(late);
+    let late = record(11, 2, &[0, 0, 4, 0, 0, 1, 48]);
     for before_the_hello in [true, false] {
         let mut two = Two::new(&dtls, Groups::Any);
         let hello = two.hello();
@@ -154,5 +160,64 @@ fn plaintext_of_an_attempt_before_or_of_a_stranger_ends_no_handshake_in_1_3() {
         }
         let done = two.give(&last).expect("taken");
         assert!(done.is_some(), "before the hello: {before_the_hello}");
+    }
+}
+
+/// The server as the DTLS client of a peer that wants it so. What is sent in 1.2 after a ServerHello
+/// is plaintext.
+#[test]
+fn plaintext_of_a_stranger_ends_no_handshake_in_1_3_in_which_the_server_is_the_client() {
+    let own = certificate();
+    let dtls = server().requiring_post_quantum().expect("it has one");
+    let settings = Context::new(&own.certificate, &own.private_key, FLIGHT_RTO, Groups::Any);
+    let settings = settings.expect("settings");
+    let others = [
+        record(11, 1, &[0, 0, 4, 0, 0, 1, 48]),
+        record(12, 2, &[3, 0, 29, 1, 9]),
+        record(14, 3, &[]),
+        Bytes::from_static(&[20, 254, 253, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 1]),
+    ];
+    for before_the_answer in [true, false] {
+        let now = Instant::now();
+        let mut peer = Association::new(&settings, Side::Server, now).expect("a peer");
+        let (mut ours, _) = dtls.begin_active(Role::Publisher, now).expect("room");
+        let (mut sent, mut answers) = (Vec::new(), Vec::new());
+        ours.drive(now, None, &mut sent).expect("a ClientHello");
+        let disturb = |ours: &mut Box<dyn Handshake>| {
+            for other in &others {
+                let mut out = Vec::new();
+                ours.drive(now, Some(other), &mut out).expect("dropped");
+            }
+        };
+        if before_the_answer {
+            disturb(&mut ours);
+        }
+        for datagram in sent.drain(..) {
+            peer.drive(now, Some(&datagram), &mut answers)
+                .expect("answered");
+        }
+        let mut done = None;
+        for (place, datagram) in answers.drain(..).enumerate() {
+            let result = ours.drive(now, Some(&datagram), &mut sent);
+            done = done.or(result.expect("the peer's flight"));
+            if place == 0 && !before_the_answer {
+                assert!(done.is_none(), "the flight has several datagrams");
+                disturb(&mut ours);
+                let late = record(3, 0, &[254, 253, 4, 1, 2, 3, 4]);
+                let hello = [datagram.clone(), late];
+                for again in hello {
+                    let result = ours.drive(now, Some(&again), &mut Vec::new());
+                    assert!(result.expect("dropped").is_none());
+                }
+            }
+        }
+        let done = done.expect("complete");
+        assert!(done.agreed.is_post_quantum());
+        let mut other = None;
+        for datagram in sent {
+            let result = peer.drive(now, Some(&datagram), &mut Vec::new());
+            other = other.or(result.expect("our last flight"));
+        }
+        assert!(other.is_some(), "before the answer: {before_the_answer}");
     }
 }

@@ -1,16 +1,20 @@
 //! The DTLS client of a browser (its server, where another server wants to be the client), and the
 //! SRTP contexts that its handshake gives.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+#[cfg(feature = "boring")]
+mod boringssl;
+mod dimpl;
+
 use std::time::{Duration, Instant};
 
+use ::dimpl::SrtpProfile;
 use bytes::Bytes;
-use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
 use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
+
+use crate::manner::Offer;
 
 /// SRTP contexts of one handshake, both with rollover counters at zero.
 pub struct Keys {
@@ -23,8 +27,8 @@ pub struct Keys {
 /// How a client runs its handshakes.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Offers DTLS 1.2 alone, in place of 1.3 and 1.2.
-    pub only_12: bool,
+    /// What it offers, and by which library.
+    pub offer: Offer,
     /// Longest datagram in bytes: decides into how many a ClientHello is cut.
     pub mtu: usize,
     /// First retransmission timeout; it doubles. ClientHellos are repeated exactly then, as
@@ -32,55 +36,53 @@ pub struct Options {
     pub rto: Duration,
 }
 
-impl Options {
-    /// The library tests all its cryptography whenever a configuration is made, which takes as long
-    /// as some handshakes: those without a seed are made once.
-    fn config(self, seed: Option<u64>) -> Arc<dimpl::Config> {
-        type Made = HashMap<(usize, Duration), Arc<dimpl::Config>>;
-        static MADE: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
-        let make = |builder: dimpl::ConfigBuilder| {
-            let builder = builder
-                .mtu(self.mtu)
-                .flight_start_rto(self.rto)
-                .flight_retries(8);
-            Arc::new(builder.build().expect("a good configuration"))
-        };
-        if let Some(seed) = seed {
-            return make(dimpl::Config::builder().dangerously_set_rng_seed(seed));
-        }
-        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = made.entry((self.mtu, self.rto));
-        one.or_insert_with(|| make(dimpl::Config::builder()))
-            .clone()
-    }
-}
-
 /// The server's certificate is not the one that its answer names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongCertificate;
 
+/// A library in the middle of a handshake.
+trait Library: Send {
+    /// Takes a datagram, if there is one, and the time; adds what comes of it.
+    fn drive(
+        &mut self,
+        now: Instant,
+        datagram: Option<&[u8]>,
+        yielded: &mut Yield,
+    ) -> Result<(), Failed>;
+
+    /// When [`Library::drive`] wants to be called.
+    fn next(&self) -> Instant;
+
+    /// Adds close_notify; not every library has a use for it.
+    fn close(&mut self, now: Instant, yielded: &mut Yield) -> Result<(), Failed>;
+}
+
+/// The handshake is over for good.
+struct Failed;
+
+/// What a library has to hand over.
+#[derive(Default)]
+struct Yield {
+    outgoing: Vec<Bytes>,
+    /// The exporter's output.
+    keys: Option<(Vec<u8>, SrtpProfile)>,
+    server_certificate: Option<Vec<u8>>,
+}
+
 /// One DTLS association.
 pub struct Association {
-    dtls: Dtls,
+    library: Box<dyn Library>,
     /// When [`Association::drive`] wants to be called.
     pub next: Instant,
-    keys: Option<(Vec<u8>, SrtpProfile)>,
+    yielded: Yield,
     /// The exporter's output, as somebody has it who reads this browser's memory.
     pub exported: Option<(Vec<u8>, SrtpProfile)>,
-    server_certificate: Option<Vec<u8>>,
     /// It has failed: nothing more comes of it.
     pub failed: bool,
     /// It is the DTLS client.
     active: bool,
-    /// The server has answered the ClientHello.
+    /// The other side has sent something that may belong to this handshake.
     answered: bool,
-    /// While it has not: when the ClientHello is repeated next, and how long after the last time
-    /// that is.
-    repeats: Option<(Instant, Duration)>,
-    /// When the library wants to be called next, by its own clock, and how far that clock is ahead.
-    library_next: Instant,
-    ahead: Duration,
-    outgoing: Vec<Bytes>,
 }
 
 /// What identifies a browser.
@@ -89,6 +91,8 @@ pub struct Certificate {
     pub der: Vec<u8>,
     /// Its private key, as PKCS #8 in DER.
     pub key: Vec<u8>,
+    #[cfg(feature = "boring")]
+    contexts: boringssl::Contexts,
 }
 
 impl Certificate {
@@ -102,19 +106,14 @@ impl Certificate {
         Self {
             der: certificate.der().to_vec(),
             key: key.serialize_der(),
+            #[cfg(feature = "boring")]
+            contexts: boringssl::Contexts::default(),
         }
     }
 
     /// The certificate's fingerprint.
     pub fn sha256(&self) -> Vec<u8> {
         sha256(&self.der)
-    }
-
-    fn for_dtls(&self) -> DtlsCertificate {
-        DtlsCertificate {
-            certificate: self.der.clone(),
-            private_key: self.key.clone(),
-        }
     }
 }
 
@@ -127,7 +126,7 @@ pub fn sha256(data: &[u8]) -> Vec<u8> {
 
 impl Association {
     /// Starts a handshake; the ClientHello is the first thing to send. With a seed its random
-    /// numbers are the same in every run.
+    /// numbers are the same in every run, but for BoringSSL's.
     ///
     /// # Panics
     /// Where the library refuses the configuration: never for an MTU of at least 256 bytes.
@@ -137,18 +136,19 @@ impl Association {
         seed: Option<u64>,
         now: Instant,
     ) -> Self {
-        let config = options.config(seed);
-        let own = certificate.for_dtls();
-        let mut dtls = if options.only_12 {
-            Dtls::new_12(config, own, now)
-        } else {
-            Dtls::new_auto(config, own, now)
+        let library: Box<dyn Library> = match options.offer {
+            Offer::Both | Offer::Only12 => {
+                Box::new(dimpl::Dimpl::active(certificate, options, seed, now))
+            }
+            #[cfg(feature = "boring")]
+            Offer::BoringSsl(groups) => Box::new(boringssl::BoringSsl::active(
+                certificate,
+                options,
+                groups,
+                now,
+            )),
         };
-        dtls.set_active(true);
-        let mut association = Self::begun(dtls, true, now);
-        association.repeats = Some((now + options.rto, options.rto));
-        association.next = now + options.rto;
-        association
+        Self::begun(library, true, now)
     }
 
     /// Waits for the other side's ClientHello.
@@ -156,27 +156,19 @@ impl Association {
     /// # Panics
     /// As [`Association::new`].
     pub fn passive(certificate: &Certificate, options: Options, now: Instant) -> Self {
-        Self::begun(
-            Dtls::new_auto(options.config(None), certificate.for_dtls(), now),
-            false,
-            now,
-        )
+        let library = dimpl::Dimpl::passive(certificate, options, now);
+        Self::begun(Box::new(library), false, now)
     }
 
-    fn begun(dtls: Dtls, active: bool, now: Instant) -> Self {
+    fn begun(library: Box<dyn Library>, active: bool, now: Instant) -> Self {
         let mut association = Self {
-            dtls,
+            library,
             active,
             next: now,
-            keys: None,
+            yielded: Yield::default(),
             exported: None,
-            server_certificate: None,
             failed: false,
             answered: false,
-            repeats: None,
-            library_next: now,
-            ahead: Duration::ZERO,
-            outgoing: Vec::new(),
         };
         association.drive(now, None);
         association
@@ -188,7 +180,7 @@ impl Association {
             return;
         }
         // A record of the association before (close_notify, answered) is not for this one. Browsers
-        // drop it; the library would fail.
+        // drop it; the libraries would fail.
         if let Some(data) = datagram
             && !self.answered
         {
@@ -197,65 +189,33 @@ impl Association {
                 return;
             }
         }
-        // The library draws its timeouts, up to a quarter shorter or longer; browsers do not. Until
-        // there is an answer its clock stands, and goes on to the end of its timeout when a
-        // repetition is due. The answer itself comes before the time: by then there is no timeout.
-        let answer = datagram.filter(|_| self.repeats.take_if(|_| self.answered).is_some());
-        let rest = datagram.filter(|_| answer.is_none());
-        if let Some((at, pause)) = &mut self.repeats {
-            if now < *at {
-                return;
-            }
-            *pause *= 2;
-            *at += *pause;
-            self.ahead = self
-                .ahead
-                .max(self.library_next.saturating_duration_since(now));
+        self.failed = self
+            .library
+            .drive(now, datagram, &mut self.yielded)
+            .is_err();
+        if self.yielded.keys.is_some() {
+            self.exported.clone_from(&self.yielded.keys);
         }
-        let result = answer
-            .map_or(Ok(()), |data| self.dtls.handle_packet(data))
-            .and_then(|()| self.dtls.handle_timeout(now + self.ahead))
-            .and_then(|()| rest.map_or(Ok(()), |data| self.dtls.handle_packet(data)));
-        if result.is_err() {
-            self.failed = true;
-            return;
-        }
-        let mut buffer = vec![0; 4096];
-        loop {
-            match self.dtls.poll_output(&mut buffer) {
-                Output::Packet(packet) => self.outgoing.push(Bytes::copy_from_slice(packet)),
-                Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
-                Output::PeerCert(der) => self.server_certificate = Some(der.to_vec()),
-                Output::KeyingMaterial(material, profile) => {
-                    self.keys = Some((material.to_vec(), profile));
-                    self.exported = self.keys.clone();
-                }
-                Output::Timeout(next) => {
-                    self.library_next = next;
-                    self.next = self.repeats.map_or(next - self.ahead, |(at, _)| at);
-                    return;
-                }
-                _ => {}
-            }
-        }
+        self.next = self.library.next();
     }
 
     /// close_notify, as browsers send it on an association that they leave.
     pub fn close(&mut self, now: Instant) {
-        if !self.failed && self.dtls.close().is_ok() {
-            self.drive(now, None);
+        if !self.failed {
+            self.failed = self.library.close(now, &mut self.yielded).is_err();
         }
     }
 
     /// Datagrams to send.
     pub fn outgoing(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.outgoing)
+        std::mem::take(&mut self.yielded.outgoing)
     }
 
     /// The keys, once. `fingerprint` is the SHA-256 that the server's certificate must have.
     pub fn keys(&mut self, fingerprint: &[u8]) -> Option<Result<Keys, WrongCertificate>> {
-        let (material, profile) = self.keys.take()?;
-        if self.server_certificate.as_deref().map(sha256).as_deref() != Some(fingerprint) {
+        let (material, profile) = self.yielded.keys.take()?;
+        let shown = self.yielded.server_certificate.as_deref();
+        if shown.map(sha256).as_deref() != Some(fingerprint) {
             self.failed = true;
             return Some(Err(WrongCertificate));
         }
