@@ -33,8 +33,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", value_delimiter = ',')]
     threads: Vec<usize>,
 
-    /// A server that runs already, as the URL of its WHEP or WHIP endpoint; several take turns, with
-    /// each --server too
+    /// A server that runs already, as the URL of its WHEP or WHIP endpoint; several take turns,
+    /// with each --server too
     #[arg(long, value_name = "URL")]
     against: Vec<String>,
 

@@ -87,7 +87,7 @@ pub(crate) fn arms(
     for other in &subject.others {
         if other.process.is_none() {
             notes.push(format!(
-                "The process of {} is not known: give --server-pid to have its CPU time and memory.",
+                "The process of {} is not known; --server-pid has its CPU time and memory told.",
                 other.name
             ));
         }
