@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::affinity::Cores;
-use super::arm::Subject;
+use super::arm::{Other, Subject};
 use super::{LoadSettings, watcher};
 use crate::error::BenchError;
 use crate::media::{CameraSettings, Packets};
@@ -20,42 +20,33 @@ const LONGEST: usize = 1172;
 #[derive(Args)]
 pub(crate) struct LoadArgs {
     /// A server's program, or NAME=PATH; several take turns [default: `rekindle` beside this
-    /// program]
-    #[arg(long, value_name = "PATH", conflicts_with = "against")]
+    /// program, unless there is --against]
+    #[arg(long, value_name = "PATH")]
     server: Vec<String>,
 
     /// An option for each of these servers, such as --server-option=--resume-window=10s; several
     /// times for several
-    #[arg(
-        long,
-        value_name = "OPTION",
-        allow_hyphen_values = true,
-        conflicts_with = "against"
-    )]
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     server_option: Vec<String>,
 
     /// Numbers of media threads, passed on to servers that have --threads; each takes turns
-    #[arg(
-        long,
-        value_name = "N",
-        value_delimiter = ',',
-        conflicts_with = "against"
-    )]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
     threads: Vec<usize>,
 
-    /// A server that runs already, as the URL of its WHEP or WHIP endpoint
+    /// A server that runs already, as the URL of its WHEP or WHIP endpoint; several take turns,
+    /// with each --server too
     #[arg(long, value_name = "URL")]
-    against: Option<String>,
+    against: Vec<String>,
 
-    /// Its process, whose CPU time and memory are read
+    /// Its process, whose CPU time and memory are read; of several, each in the order of --against
     #[arg(long, value_name = "PID", requires = "against")]
-    server_pid: Option<u32>,
+    server_pid: Vec<u32>,
 
-    /// What it is called in the result [default: the URL]
+    /// What it is called in the result, likewise [default: the URL]
     #[arg(long, value_name = "NAME", requires = "against")]
-    name: Option<String>,
+    name: Vec<String>,
 
-    /// Bearer token for it
+    /// Bearer token for these
     #[arg(
         long,
         value_name = "TOKEN",
@@ -157,28 +148,27 @@ impl LoadArgs {
     /// # Errors
     /// Where it cannot be told which server is meant.
     pub(crate) fn settings(self) -> Result<LoadSettings, BenchError> {
-        let subject = match self.against {
-            Some(url) => Subject::Other {
-                target: Target::other(&url, self.token)?,
-                name: self.name.unwrap_or_else(|| url.clone()),
-                url,
-                process: self.server_pid,
-            },
-            None if self.server.is_empty() => Subject::Own {
-                programs: vec![("rekindle".to_owned(), program::path(None)?)],
-                threads: self.threads,
-                options: self.server_option,
-            },
-            None => {
-                let servers = self.server.iter().enumerate();
-                let servers = servers.map(|(place, text)| named(text, place));
-                let programs = servers.map(|(name, path)| Ok((name, program::path(Some(path))?)));
-                Subject::Own {
-                    programs: programs.collect::<Result<_, BenchError>>()?,
-                    threads: self.threads,
-                    options: self.server_option,
-                }
-            }
+        let mut programs = Vec::new();
+        if self.server.is_empty() && self.against.is_empty() {
+            programs.push(("rekindle".to_owned(), program::path(None)?));
+        }
+        for (place, text) in self.server.iter().enumerate() {
+            let (name, path) = named(text, place);
+            programs.push((name, program::path(Some(path))?));
+        }
+        let others = self.against.iter().enumerate().map(|(place, url)| {
+            Ok(Other {
+                name: self.name.get(place).unwrap_or(url).clone(),
+                target: Target::other(url, self.token.clone())?,
+                url: url.clone(),
+                process: self.server_pid.get(place).copied(),
+            })
+        });
+        let subject = Subject {
+            programs,
+            threads: self.threads,
+            options: self.server_option,
+            others: others.collect::<Result<_, BenchError>>()?,
         };
         Ok(LoadSettings {
             subject,

@@ -1,4 +1,4 @@
-//! What is measured in turns: servers of our own, or one that runs already.
+//! What is measured in turns: servers of our own, and those that run already.
 
 use std::path::PathBuf;
 
@@ -9,26 +9,26 @@ use crate::server::Server;
 use crate::target::Target;
 
 /// What a run is about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subject {
+    /// Programs that are started: a name and a path of each.
+    pub programs: Vec<(String, PathBuf)>,
+    /// Numbers of media threads that each of them is started with; as it has it where empty.
+    pub threads: Vec<usize>,
+    /// Options for all of them.
+    pub options: Vec<String>,
+    /// Servers that run already.
+    pub others: Vec<Other>,
+}
+
+/// A server that runs already.
 #[derive(Debug, Clone)]
-pub(crate) enum Subject {
-    /// Programs that are started, each with each number of media threads.
-    Own {
-        /// A name and a path of each.
-        programs: Vec<(String, PathBuf)>,
-        /// Numbers of threads to pass on; as the program has it where empty.
-        threads: Vec<usize>,
-        /// Options for all of them.
-        options: Vec<String>,
-    },
-    /// A server that runs.
-    Other {
-        target: Target,
-        url: String,
-        /// What it is called.
-        name: String,
-        /// Its process on this machine, where that is known.
-        process: Option<u32>,
-    },
+pub(crate) struct Other {
+    pub name: String,
+    pub target: Target,
+    pub url: String,
+    /// Its process on this machine, where that is known.
+    pub process: Option<u32>,
 }
 
 /// See the module.
@@ -44,10 +44,7 @@ enum What {
         program: PathBuf,
         options: Vec<String>,
     },
-    Other {
-        target: Target,
-        process: Option<u32>,
-    },
+    Other(Other),
 }
 
 /// The arms of a run, and the first program of ours.
@@ -58,49 +55,22 @@ pub(crate) fn arms(
     subject: &Subject,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Arm>, Option<Program>), BenchError> {
-    let (programs, threads, options) = match subject {
-        Subject::Own {
-            programs,
-            threads,
-            options,
-        } => (programs, threads, options),
-        Subject::Other {
-            target,
-            name,
-            process,
-            ..
-        } => {
-            if process.is_none() {
-                notes.push(
-                    "The server's process is not known: give --server-pid to have its CPU time \
-                     and memory."
-                        .to_owned(),
-                );
-            }
-            let what = What::Other {
-                target: target.clone(),
-                process: *process,
-            };
-            let name = name.clone();
-            return Ok((vec![Arm { name, what }], None));
-        }
-    };
     let mut first = None;
     let mut arms = Vec::new();
-    for (name, path) in programs {
+    for (name, path) in &subject.programs {
         let program = Program::ask(path)?;
         let mut own = |name: String, more: Option<String>| {
-            let options = options.iter().cloned().chain(more).collect();
+            let options = subject.options.iter().cloned().chain(more).collect();
             let what = What::Own {
                 program: path.clone(),
                 options,
             };
             arms.push(Arm { name, what });
         };
-        if threads.is_empty() {
+        if subject.threads.is_empty() {
             own(name.clone(), None);
         } else if Program::has_option(path, "--threads") {
-            for threads in threads {
+            for threads in &subject.threads {
                 own(
                     format!("{name}, {threads} threads"),
                     Some(format!("--threads={threads}")),
@@ -113,6 +83,18 @@ pub(crate) fn arms(
             own(name.clone(), None);
         }
         first.get_or_insert(program);
+    }
+    for other in &subject.others {
+        if other.process.is_none() {
+            notes.push(format!(
+                "The process of {} is not known; --server-pid has its CPU time and memory told.",
+                other.name
+            ));
+        }
+        arms.push(Arm {
+            name: other.name.clone(),
+            what: What::Other(other.clone()),
+        });
     }
     Ok((arms, first))
 }
@@ -142,11 +124,11 @@ impl Arm {
                 })?;
                 turn::run(settings, target, server.process(), viewers, seed)
             }
-            What::Other { target, process } => {
-                if let Some(process) = process {
-                    affinity::pin_process(*process, cores).map_err(cannot)?;
+            What::Other(other) => {
+                if let Some(process) = other.process {
+                    affinity::pin_process(process, cores).map_err(cannot)?;
                 }
-                turn::run(settings, target.clone(), *process, viewers, seed)
+                turn::run(settings, other.target.clone(), other.process, viewers, seed)
             }
         }
     }

@@ -3,44 +3,21 @@
 mod other_server;
 #[path = "../../../../tests/other_stack/mod.rs"]
 mod other_stack;
+#[path = "../program/mod.rs"]
+mod program;
 
 use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The server's program, which the benchmark finds beside its own.
-fn server() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_rekindle-bench")).with_file_name("rekindle");
-    assert!(
-        path.exists(),
-        "there is no {path:?}: `cargo build` makes it"
-    );
-    path
-}
-
 /// Runs the benchmark with these options and reads its JSON.
 fn bench(options: &[&str]) -> (Value, String) {
-    server();
-    let folder = tempfile::tempdir().expect("a folder");
-    let json = folder.path().join("result.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_rekindle-bench"))
-        .args(["resume", "--json"])
-        .arg(&json)
-        .arg("--folder")
-        .arg(folder.path())
-        .args(options)
-        .output()
-        .expect("the program runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    let text = std::fs::read_to_string(&json).expect("a result");
-    let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    (serde_json::from_str(&text).expect("JSON"), table)
+    program::bench("resume", options)
 }
 
 fn arm<'a>(result: &'a Value, name: &str) -> &'a Value {
@@ -173,38 +150,15 @@ fn delay_and_loss_are_felt() {
 
 #[test]
 fn another_server_is_measured_by_leaving_it_and_coming_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut server = Command::new(server())
-        .current_dir(folder.path())
-        .args([
-            "serve",
-            "--http=127.0.0.1:0",
-            "--udp=127.0.0.1:0",
-            "--announce=json",
-            "--join-rate=0",
-        ])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("the server starts");
-    let mut line = String::new();
-    let stdout = server.stdout.take().expect("a pipe");
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
-    let ready: Value = serde_json::from_str(&line).expect("JSON");
-    let url = format!(
-        "http://{}/whep/any",
-        ready["http"].as_str().expect("an address")
-    );
+    let server = program::Running::start();
     let (result, _) = bench(&[
         "--against",
-        &url,
+        &server.url,
         "--viewers=2",
         "--turns=1",
         "--kills=1",
         "--steady=0",
     ]);
-    server.kill().expect("killed");
-    server.wait().expect("ended");
     let arm = arm(&result, "reconnect");
     assert_eq!(arm["viewers_lost"], 0);
     assert_eq!(arm["gap_ms"]["n"], 2, "{arm}");

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::LoadSettings;
 use super::affinity::Cores;
-use super::arm::{Arm, Subject};
+use super::arm::Arm;
 use super::process::ThreadUse;
 use super::turn::Turn;
 use crate::machine::Machine;
@@ -48,7 +48,8 @@ pub(crate) struct Conditions {
     pub loss_percent: f64,
     pub publisher_loss_percent: f64,
     pub cores: Cores,
-    pub against: Option<String>,
+    /// Servers that ran already.
+    pub against: Vec<String>,
 }
 
 /// What one number of viewers gave.
@@ -237,10 +238,7 @@ impl Report {
         began: Instant,
         scenarios: Vec<Scenario>,
     ) -> Self {
-        let against = match &settings.subject {
-            Subject::Other { url, .. } => Some(url.clone()),
-            Subject::Own { .. } => None,
-        };
+        let others = settings.subject.others.iter();
         Self {
             machine,
             made_at: since_1970(),
@@ -256,7 +254,7 @@ impl Report {
                 loss_percent: settings.loss,
                 publisher_loss_percent: settings.publisher_loss,
                 cores: settings.cores.clone(),
-                against,
+                against: others.map(|other| other.url.clone()).collect(),
             },
             scenarios,
             notes,

@@ -268,7 +268,7 @@ fn conditions(page: &mut String, report: &Report) {
         run.loss_percent, run.publisher_loss_percent
     );
     row(page, "Lost on the way", &lost);
-    if let Some(url) = &run.against {
+    for url in &run.against {
         row(page, "Server", &escape(url));
     }
     row(page, "Took", &format!("{:.0} s", report.took.as_secs_f64()));
