@@ -44,7 +44,10 @@ fn a_crowd_s_handshakes_are_done_by_more_threads_than_one() {
     let names: Vec<String> = times(&server).into_keys().collect();
     let expected: Vec<String> = (0..cores - 1).map(|n| format!("dtls-{n}")).collect();
     assert_eq!(names.len(), expected.len(), "one for each further core");
-    assert!(expected.iter().all(|name| names.contains(name)), "{names:?}");
+    assert!(
+        expected.iter().all(|name| names.contains(name)),
+        "{names:?}"
+    );
 
     let (mut publisher, mut viewer) = broadcast(&server, "news", 1);
     let mut viewers: Vec<Live> = (0..VIEWERS)
