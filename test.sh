@@ -94,6 +94,8 @@ apt systemd-socket-activate systemd || skip "sockets that systemd passes" "syste
 cargo_tool cargo-nextest cargo-nextest
 # The recorder and the thief come with the next build, which has their attack on both modes.
 cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_thief)'
+# The worlds that had threads for handshakes have none, and the others have them.
+REKINDLE_TEST_WORKERS=other cargo nextest run --workspace ${CI:+--profile ci} -E 'binary(~protocol)'
 cargo test --workspace --doc --quiet
 
 say "what only other builds have: the canary, full-state mode"

@@ -106,6 +106,21 @@ impl Live {
         &self.client.session.fingerprint
     }
 
+    /// Whether the server has said something of a handshake; what came before that is taken. An
+    /// alert (RFC 6347 §4.1) is the end of the one before.
+    pub fn is_answered(&mut self) -> bool {
+        let mut first = [0];
+        loop {
+            match self.socket.peek_from(&mut first) {
+                Ok((_, from)) if from == self.media && matches!(first[0], 20 | 22..=63) => {
+                    return true;
+                }
+                Ok(_) => drop(self.take_one()),
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// Video packets that came, each once.
     pub fn video(&self) -> usize {
         self.client
@@ -129,26 +144,40 @@ impl Live {
     }
 
     fn step(&mut self) {
-        let mut buffer = [0; 2048];
-        loop {
-            match self.socket.recv_from(&mut buffer) {
-                Ok((length, from)) if from == self.media => {
-                    self.tape
-                        .push((from, self.client.address, buffer[..length].to_vec()));
-                    self.client
-                        .handle(Instant::now(), self.client.address, &buffer[..length]);
-                }
-                Ok(_) => self.from_others += 1,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // A server that is gone: the kernel says so for the datagram before.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
+        self.take_in();
+        self.send_out();
+    }
+
+    /// Takes what has come.
+    pub fn take_in(&mut self) {
+        while self.take_one() {}
         let now = Instant::now();
         if self.client.next_timeout().is_some_and(|at| at <= now) {
             self.client.handle_timeout(now);
         }
+    }
+
+    /// Takes a datagram; whether there may be more.
+    fn take_one(&mut self) -> bool {
+        let mut buffer = [0; 2048];
+        match self.socket.recv_from(&mut buffer) {
+            Ok((length, from)) if from == self.media => {
+                self.tape
+                    .push((from, self.client.address, buffer[..length].to_vec()));
+                self.client
+                    .handle(Instant::now(), self.client.address, &buffer[..length]);
+            }
+            Ok(_) => self.from_others += 1,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            // A server that is gone: the kernel says so for the datagram before.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+            Err(error) => panic!("{error}"),
+        }
+        true
+    }
+
+    /// Sends what it has to say.
+    pub fn send_out(&mut self) {
         for datagram in self.client.outgoing() {
             // As above.
             let _ = self.socket.send_to(&datagram, self.media);
