@@ -53,6 +53,10 @@ impl Library for BoringSsl {
         datagram: Option<&[u8]>,
         yielded: &mut Yield,
     ) -> Result<(), Failed> {
+        // BoringSSL takes the last 15 ms of a timeout for none.
+        if datagram.is_none() && now < self.next() {
+            return Ok(());
+        }
         let completed = self.0.drive(now, datagram, &mut yielded.outgoing);
         let Some(completed) = completed.map_err(|_| Failed)? else {
             return Ok(());
