@@ -12,8 +12,6 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::error::BenchError;
@@ -110,15 +108,6 @@ fn spent() -> Duration {
     )
 }
 
-/// The same outside the kernel, and in it, in steps of the kernel's tick: of use for sums alone.
-fn parts() -> io::Result<(Duration, Duration)> {
-    let usage: Usage = getrusage(UsageWho::RUSAGE_THREAD)?;
-    let time = |value: nix::sys::time::TimeVal| {
-        Duration::from_micros(u64::try_from(value.num_microseconds()).unwrap_or_default())
-    };
-    Ok((time(usage.user_time()), time(usage.system_time())))
-}
-
 /// Runs the benchmark, prints its table, and writes what was asked for.
 ///
 /// # Errors
@@ -164,13 +153,12 @@ fn measure(
 ) -> io::Result<Scenario> {
     let mut sender = Sender::new(viewers, settings.bytes)?;
     let mut costs = vec![Vec::new(); ways.len()];
-    let mut sums = vec![(Duration::ZERO, Duration::ZERO); ways.len()];
     // The first burst of each warms up.
     for round in 0..=settings.bursts {
         for (place, way) in ways.iter().enumerate() {
-            let (before, began) = (parts()?, spent());
+            let began = spent();
             let packets = sender.burst(*way)?;
-            let (ended, after) = (spent(), parts()?);
+            let took = spent().saturating_sub(began);
             let came = sender.drain();
             if way.call != Call::None && came != packets {
                 return Err(io::Error::other(format!(
@@ -178,26 +166,21 @@ fn measure(
                 )));
             }
             if round > 0 {
-                costs[place].push((ended - began).as_secs_f64() * 1e6 / packets as f64);
-                sums[place].0 += after.0 - before.0;
-                sums[place].1 += after.1 - before.1;
+                costs[place].push(took.as_secs_f64() * 1e6 / packets as f64);
             }
         }
         if round > 0 {
             told();
         }
     }
-    let each = ways.iter().zip(costs).zip(sums);
-    let rows = each.filter_map(|((way, costs), (user, system))| {
+    let each = ways.iter().zip(costs);
+    let rows = each.filter_map(|(way, costs)| {
         let all = Summary::of(costs)?;
-        let share = user.as_secs_f64() / (user + system).as_secs_f64().max(1e-9);
         Some(Row {
             way: way.name(),
             seals: way.seals,
             segments: way.segments,
             cpu_us_per_packet: all.median,
-            user_us_per_packet: all.median * share,
-            system_us_per_packet: all.median * (1.0 - share),
             least_us_per_packet: all.min,
         })
     });

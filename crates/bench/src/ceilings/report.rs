@@ -39,8 +39,6 @@ pub(crate) struct Row {
     pub segments: usize,
     /// CPU time, the median of the bursts.
     pub cpu_us_per_packet: f64,
-    pub user_us_per_packet: f64,
-    pub system_us_per_packet: f64,
     /// Of the burst that took the least.
     pub least_us_per_packet: f64,
 }
@@ -64,17 +62,15 @@ pub(crate) fn table(report: &Report) -> String {
     for scenario in &report.scenarios {
         let _ = writeln!(
             text,
-            "\n{} viewers: CPU time for a packet, in us\n  {:<36} {:>6} {:>7} {:>7} {:>7} {:>16}",
-            scenario.viewers, "", "all", "user", "system", "least", "packets/s a core"
+            "\n{} viewers: CPU time for a packet, in us\n  {:<36} {:>7} {:>7} {:>16}",
+            scenario.viewers, "", "median", "least", "packets/s a core"
         );
         for row in &scenario.rows {
             let _ = writeln!(
                 text,
-                "  {:<36} {:>6.3} {:>7.3} {:>7.3} {:>7.3} {:>16.0}",
+                "  {:<36} {:>7.3} {:>7.3} {:>16.0}",
                 row.way,
                 row.cpu_us_per_packet,
-                row.user_us_per_packet,
-                row.system_us_per_packet,
                 row.least_us_per_packet,
                 1e6 / row.cpu_us_per_packet
             );

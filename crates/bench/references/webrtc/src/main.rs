@@ -43,6 +43,9 @@ type Packet = (RtpCodecKind, rtc::rtp::Packet);
 /// What a connection tells.
 struct Ear {
     gathered: mpsc::UnboundedSender<()>,
+    /// What a publisher sends its sound and its pictures as. Tracks do not tell: those of an offer
+    /// without `a=msid` have one identifier, and all their packets come by the first of them.
+    sends: Vec<(RtpCodecKind, u8)>,
     packets: broadcast::Sender<Arc<Packet>>,
 }
 
@@ -55,12 +58,15 @@ impl PeerConnectionEventHandler for Ear {
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        let packets = self.packets.clone();
+        let (packets, sends) = (self.packets.clone(), self.sends.clone());
         tokio::spawn(async move {
-            let kind = track.kind().await;
             while let Some(event) = track.poll().await {
-                if let TrackRemoteEvent::OnRtpPacket(packet) = event {
-                    let _ = packets.send(Arc::new((kind, packet)));
+                let TrackRemoteEvent::OnRtpPacket(packet) = event else {
+                    continue;
+                };
+                let payload_type = packet.header.payload_type;
+                if let Some((kind, _)) = sends.iter().find(|one| one.1 == payload_type) {
+                    let _ = packets.send(Arc::new((*kind, packet)));
                 }
             }
         });
@@ -136,10 +142,14 @@ fn respond(answered: Result<(u64, String), Failure>) -> Response {
 
 type Connection = (Arc<dyn PeerConnection>, mpsc::UnboundedReceiver<()>);
 
-async fn connection(room: &Room) -> Result<Connection, Failure> {
+async fn connection(room: &Room, offer: &str) -> Result<Connection, Failure> {
     let (gathered, all) = mpsc::unbounded_channel();
+    let kinds = [RtpCodecKind::Audio, RtpCodecKind::Video].into_iter();
     let ear = Ear {
         gathered,
+        sends: kinds
+            .filter_map(|kind| Some((kind, payload_type(offer, kind)?)))
+            .collect(),
         packets: room.packets.clone(),
     };
     let mut media = MediaEngine::default();
@@ -174,7 +184,7 @@ async fn answered(
 }
 
 async fn published(room: &Room, offer: String) -> Result<(u64, String), Failure> {
-    let (connection, gathered) = connection(room).await?;
+    let (connection, gathered) = connection(room, &offer).await?;
     for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Recvonly,
@@ -188,7 +198,7 @@ async fn published(room: &Room, offer: String) -> Result<(u64, String), Failure>
 }
 
 async fn watched(room: &Room, offer: String) -> Result<(u64, String), Failure> {
-    let (connection, gathered) = connection(room).await?;
+    let (connection, gathered) = connection(room, &offer).await?;
     let opus = RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.to_owned(),
         clock_rate: 48_000,
