@@ -263,6 +263,15 @@ impl Handle {
         let _ = self.waker.wake();
     }
 
+    /// See [`Broadcast::channel_standing`].
+    ///
+    /// # Errors
+    /// [`Stopped`] where the loop has ended.
+    pub async fn channel_standing(&self, name: &str) -> Result<(bool, usize), Stopped> {
+        let name = name.to_owned();
+        self.ask(move |core, _| core.channel_standing(&name)).await
+    }
+
     /// Counts at this moment.
     ///
     /// # Errors

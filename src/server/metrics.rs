@@ -104,7 +104,7 @@ fn seconds(time: Duration) -> f64 {
 
 fn render(app: &App, snapshot: &Snapshot) -> String {
     let mut text = Text::default();
-    process(&mut text, app);
+    process(&mut text, app, snapshot);
     let tally = app.sessions.tally();
     comings_and_goings(&mut text, &tally);
     agreed(&mut text, &tally.agreed);
@@ -112,8 +112,7 @@ fn render(app: &App, snapshot: &Snapshot) -> String {
     text.0
 }
 
-fn process(text: &mut Text, app: &App) {
-    let counts = app.sessions.counts();
+fn process(text: &mut Text, app: &App, counts: &Snapshot) {
     text.one(
         "boot",
         "gauge",

@@ -58,7 +58,7 @@ pub(super) async fn follow(
         if let Err(error) = take(&app, key_file.clone()).await {
             tracing::warn!("the key file was not taken: {error}");
         }
-        notifier.ready(&watchdog::status(&app));
+        notifier.ready(&watchdog::status(&app).await);
     }
     // The runtime is shutting down.
     std::future::pending().await

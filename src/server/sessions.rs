@@ -1,5 +1,9 @@
 //! The sessions of this boot, those taken over from the last one included: who listens to their
 //! events, and their records.
+//!
+//! Who is connected and which source is live is the core's to know, and who asks for it is answered
+//! by the core. What is here of it is what the pages have been told by the events, in their order: a
+//! stream that opens begins with it, so that nothing is told twice or left out.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -83,8 +87,6 @@ struct Channel {
     live: bool,
     /// The publisher's streams, while it is live.
     streams: Vec<Stream>,
-    /// Connected viewers.
-    viewers: usize,
     members: HashSet<Ufrag>,
 }
 
@@ -333,7 +335,6 @@ impl Sessions {
         let mut inner = self.lock();
         let Inner {
             sessions,
-            channels,
             keyless,
             tally,
             ..
@@ -342,12 +343,6 @@ impl Sessions {
         tally.connected(session);
         tally.agreed.extend(agreed);
         *keyless -= usize::from(!session.connected);
-        if !session.connected
-            && session.record.role == Role::Viewer
-            && let Some(channel) = channels.get_mut(&session.record.channel)
-        {
-            channel.viewers += 1;
-        }
         session.connected = true;
         session.agreed = agreed;
         session.handshaking = false;
@@ -361,19 +356,11 @@ impl Sessions {
     pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
         let mut inner = self.lock();
         let Inner {
-            sessions,
-            channels,
-            keyless,
-            ..
+            sessions, keyless, ..
         } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
         *keyless += usize::from(session.connected);
-        if std::mem::take(&mut session.connected)
-            && session.record.role == Role::Viewer
-            && let Some(channel) = channels.get_mut(&session.record.channel)
-        {
-            channel.viewers -= 1;
-        }
+        session.connected = false;
         session.streams.retain(Tap::is_shared);
         session.send(&[Frame::disconnected()]);
         Some(session.number)
@@ -428,9 +415,6 @@ impl Sessions {
         }
         if let Some(channel) = inner.channels.get_mut(&session.record.channel) {
             channel.members.remove(ufrag);
-            if session.connected && session.record.role == Role::Viewer {
-                channel.viewers -= 1;
-            }
             if channel.members.is_empty() {
                 inner.channels.remove(&session.record.channel);
             }
@@ -446,14 +430,6 @@ impl Sessions {
         for session in inner.sessions.values_mut() {
             session.streams.clear();
         }
-    }
-
-    /// Whether media of a publisher flows, and how many viewers are connected.
-    pub(super) fn channel(&self, name: &str) -> (bool, usize) {
-        self.lock()
-            .channels
-            .get(name)
-            .map_or((false, 0), |channel| (channel.live, channel.viewers))
     }
 }
 

@@ -341,7 +341,7 @@ async fn serve(
     let mut record_writer = tokio::spawn(record_writer);
     let committed = tokio::spawn(commit(app.clone()));
     ready();
-    notifier.ready(&watchdog::status(app));
+    notifier.ready(&watchdog::status(app).await);
     tokio::spawn(watchdog::keep(app.clone(), router, notifier.clone()));
     let result = tokio::select! {
         () = asked => Ok(()),

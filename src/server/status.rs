@@ -49,8 +49,7 @@ struct Channels {
 
 /// `GET /healthz`: 200 while the media loop answers.
 pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    app.health.snapshot(&app.net).await?;
-    let counts = app.sessions.counts();
+    let counts = app.health.snapshot(&app.net).await?;
     let body = HealthBody {
         status: "ok",
         boot: app.boot,
@@ -66,8 +65,8 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
             joining: counts.joining,
         },
         channels: Channels {
-            total: counts.channels,
-            live: counts.live,
+            total: counts.channels.len(),
+            live: counts.channels.iter().filter(|(_, live, _)| *live).count(),
         },
     };
     Ok(no_store(Json(body)))
@@ -93,7 +92,8 @@ pub(super) async fn channel(
 ) -> Result<Response, Problem> {
     let name = names::channel(&path)?;
     auth::require(app.watch.as_ref(), &headers, "watch")?;
-    let (live, viewers) = app.sessions.channel(name);
+    let standing = app.net.channel_standing(name).await;
+    let (live, viewers) = standing.map_err(|_| Problem::stopping())?;
     Ok(no_store(Json(
         json!({ "live": live, "viewers": viewers, "boot": app.boot }),
     )))

@@ -29,7 +29,7 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
     let watchdog = service::watchdog();
     // Half of what it waits, as sd_watchdog_enabled(3) advises.
     let every = watchdog.map_or(STATUS, |wait| wait / 2);
-    let mut last = status(&app);
+    let mut last = status(&app).await;
     loop {
         // The first sign of life at once: the manager's clock runs since it was told that the
         // server is up.
@@ -43,7 +43,7 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
             }
         }
         tokio::time::sleep(every).await;
-        let now = status(&app);
+        let now = status(&app).await;
         if now != last {
             notifier.status(&now);
             last = now;
@@ -52,12 +52,14 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
 }
 
 /// In one line: which life of the server this is, and who is there.
-pub(super) fn status(app: &App) -> String {
-    let counts = app.sessions.counts();
-    format!(
-        "boot {}: {} browsers connected, {} of the last boot awaited",
-        app.boot, counts.connected, counts.awaited
-    )
+pub(super) async fn status(app: &App) -> String {
+    match app.health.snapshot(&app.net).await {
+        Ok(counts) => format!(
+            "boot {}: {} browsers connected, {} of the last boot awaited",
+            app.boot, counts.connected, counts.awaited
+        ),
+        Err(_) => format!("boot {}: the media loop does not answer", app.boot),
+    }
 }
 
 /// Whether the HTTP side answers a request, and the media loop a question.

@@ -26,21 +26,6 @@ pub(in crate::server) const DEPARTURES: [Departure; 6] = [
     Departure::NotPostQuantum,
 ];
 
-/// What health says of the peers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::server) struct Counts {
-    /// Peers with keys.
-    pub connected: usize,
-    /// Peers of the last boot that have not come back yet.
-    pub awaited: usize,
-    /// Peers that joined in this boot and have no keys yet.
-    pub joining: usize,
-    /// Channels with at least one peer.
-    pub channels: usize,
-    /// Channels with media.
-    pub live: usize,
-}
-
 /// Lengths of time, as a histogram keeps them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::server) struct Times {
@@ -188,28 +173,6 @@ impl Tally {
 }
 
 impl Sessions {
-    /// Counts for health.
-    pub(in crate::server) fn counts(&self) -> Counts {
-        let inner = self.lock();
-        let mut counts = Counts {
-            channels: inner.channels.len(),
-            ..Counts::default()
-        };
-        counts.live = inner
-            .channels
-            .values()
-            .filter(|channel| channel.live)
-            .count();
-        for session in inner.sessions.values() {
-            match (session.connected, session.resumed) {
-                (true, _) => counts.connected += 1,
-                (false, true) => counts.awaited += 1,
-                (false, false) => counts.joining += 1,
-            }
-        }
-        counts
-    }
-
     /// What has become of sessions so far.
     pub(in crate::server) fn tally(&self) -> Tally {
         self.lock().tally.clone()

@@ -5,7 +5,6 @@ use crate::ids::{IceCredentials, IcePassword};
 use crate::vault::Identity;
 
 use super::super::events::{BACKLOG, EventStream, Kinds};
-use super::tally::Counts;
 use super::*;
 use futures_util::FutureExt;
 use futures_util::StreamExt;
@@ -98,42 +97,6 @@ async fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
     sessions.remove(&ufrag, Departure::Silent);
     assert_eq!(read(&mut stream), (vec!["gone".to_owned()], true));
     assert!(open(&sessions, &ufrag).is_none());
-}
-
-#[tokio::test]
-async fn connected_viewers_are_counted_once_and_publishers_are_not() {
-    let sessions = sessions(0);
-    let (ufrag, _stream) = viewer(&sessions);
-    let publisher = record(Role::Publisher, "Publisher0000001");
-    sessions.resume(publisher.clone());
-    assert_eq!(sessions.channel("c"), (false, 0));
-    assert_eq!(
-        sessions.counts(),
-        Counts {
-            awaited: 1,
-            joining: 1,
-            channels: 1,
-            ..Counts::default()
-        }
-    );
-    sessions.connected(&ufrag, false, Duration::ZERO, None);
-    sessions.connected(&ufrag, false, Duration::ZERO, None);
-    sessions.connected(&publisher.ice.ufrag, true, Duration::ZERO, None);
-    sessions.source("c", true, vec![]);
-    assert_eq!(sessions.channel("c"), (true, 1));
-    assert_eq!(
-        sessions.counts(),
-        Counts {
-            connected: 2,
-            channels: 1,
-            live: 1,
-            ..Counts::default()
-        }
-    );
-    sessions.remove(&ufrag, Departure::Left);
-    assert_eq!(sessions.channel("c"), (true, 0));
-    sessions.remove(&publisher.ice.ufrag, Departure::Left);
-    assert_eq!(sessions.counts(), Counts::default());
 }
 
 #[test]
@@ -295,7 +258,6 @@ fn an_address_has_so_many_sessions_at_once_and_those_of_the_last_boot_count() {
     assert!(sessions.place(other).is_some());
     // Who comes back is never turned away.
     sessions.resume(with_address("Viewer0000000003"));
-    assert_eq!(sessions.counts().awaited, 2);
     for ufrag in ["Viewer0000000001", "Viewer0000000003"] {
         sessions.remove(&Ufrag::new(ufrag).expect("a fragment"), Departure::Left);
     }

@@ -79,7 +79,7 @@ fn a_run_tells_what_a_restart_costs_each_arm() {
 
 #[test]
 fn servers_and_offers_take_turns_in_one_run() {
-    let server = server();
+    let server = program::server();
     let both = format!("--server={0},{0}", server.display());
     let (result, table) = bench(&[
         &both,

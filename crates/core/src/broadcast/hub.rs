@@ -447,32 +447,41 @@ impl Broadcast {
         self.events.pop_front()
     }
 
+    /// Whether media of a channel's publisher flows, and how many viewers are connected; of a channel
+    /// that nobody is on, nothing and nobody.
+    pub fn channel_standing(&self, name: &str) -> (bool, usize) {
+        let channel = self
+            .by_name
+            .get(name)
+            .and_then(|key| self.channels.get(*key));
+        channel.map_or((false, 0), |channel| self.standing(channel))
+    }
+
+    fn standing(&self, channel: &Channel) -> (bool, usize) {
+        let members = channel.viewers().filter_map(|id| self.members.get(id));
+        let viewers = members.filter(|member| member.peer.is_connected());
+        (channel.live, viewers.count())
+    }
+
     /// Counts for health, metrics and the page; channels by name.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let _ = now;
-        let connected = |id: &usize| {
-            self.members
-                .get(*id)
-                .is_some_and(|member| member.peer.is_connected())
-        };
-        let channel = |channel: &Channel| {
-            let viewers = channel.viewers().filter(connected).count();
-            (channel.name.clone(), channel.live, viewers)
-        };
-        let mut channels: Vec<_> = self.channels.iter().map(|(_, one)| channel(one)).collect();
+        let channels = self.channels.iter().map(|(_, channel)| {
+            let (live, viewers) = self.standing(channel);
+            (channel.name.clone(), live, viewers)
+        });
+        let mut channels: Vec<_> = channels.collect();
         channels.sort_unstable();
+        let (mut connected, mut awaited) = (0, 0);
+        for (_, member) in &self.members {
+            connected += usize::from(member.peer.is_connected());
+            awaited += usize::from(member.is_awaited());
+        }
         let totals = self.forwarding.totals();
         Snapshot {
-            connected: self
-                .members
-                .iter()
-                .filter(|(_, member)| member.peer.is_connected())
-                .count(),
-            awaited: self
-                .members
-                .iter()
-                .filter(|(_, member)| member.is_awaited())
-                .count(),
+            connected,
+            awaited,
+            joining: self.members.len() - connected - awaited,
             channels,
             packets_in: self.counts.packets_in,
             packets_out: totals.sent,

@@ -275,6 +275,8 @@ pub struct Snapshot {
     pub connected: usize,
     /// Peers of an earlier boot that have not come back yet.
     pub awaited: usize,
+    /// New peers that have no keys yet.
+    pub joining: usize,
     /// Channels: name, whether media flows, connected viewers.
     pub channels: Vec<(String, bool, usize)>,
     /// RTP packets taken from publishers.
