@@ -14,7 +14,8 @@ wall rekindle-core $io rekindle rekindle-vault rekindle-full-state rekindle-clie
 # With BoringSSL in it, which its other features leave out.
 # shellcheck disable=SC2086
 wall rekindle-boring $io rekindle rekindle-sdp rekindle-ids rekindle-client age dimpl
-# The clients of benchmark and tests, which are to find the server's faults, have none of its code but the names of peers and codecs.
+# The clients of benchmark and tests, which are to find the server's faults, have none of its code but the names of peers and codecs; with the
+# feature `boring`, its binding to BoringSSL.
 # shellcheck disable=SC2086
 wall rekindle-client $io rekindle age rekindle-core
 # What is shipped has none of what measures or tests it, and no full-state mode.
