@@ -3,12 +3,12 @@
 //! so after a restart it does what plain WHIP and WHEP clients do: it notices that nothing comes
 //! any more, and makes a new session.
 
-mod other_stack;
 mod running;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rekindle_testing::other_stack;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_VP8;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RtpCodecKind};

@@ -4,6 +4,8 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod agreement;
+#[cfg(feature = "other-stack")]
+pub mod other_stack;
 pub mod schema;
 pub mod seeds;
 

@@ -1,10 +1,8 @@
 //! `rekindle-bench load` and `rekindle-bench ceilings` as programs: tiny runs, and what they say.
 
-#[path = "../program/mod.rs"]
-mod program;
-
-use program::{Running, bench};
 use serde_json::Value;
+
+use crate::program::{Running, bench};
 
 fn figure(value: &Value) -> f64 {
     value

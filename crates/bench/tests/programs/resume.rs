@@ -1,11 +1,5 @@
 //! `rekindle-bench resume` as a program: a tiny run, and what it says.
 
-mod other_server;
-#[path = "../../../../tests/other_stack/mod.rs"]
-mod other_stack;
-#[path = "../program/mod.rs"]
-mod program;
-
 use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -14,6 +8,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::{other_server, program};
 
 /// Runs the benchmark with these options and reads its JSON.
 fn bench(options: &[&str]) -> (Value, String) {
