@@ -79,6 +79,8 @@ pub(crate) struct Group<M> {
     pub lateness: Histogram,
     /// Datagrams that the kernel did not take.
     pub unsent: u64,
+    /// Why a client got no socket.
+    failed: Option<std::io::Error>,
 }
 
 type Task<M> = Box<dyn FnOnce(&mut Group<M>) + Send>;
@@ -102,6 +104,7 @@ impl<M: Timed> Handle<M> {
             buffers: vec![vec![0; MAX_RECEIVED]; BATCH_SIZE],
             lateness: Histogram::default(),
             unsent: 0,
+            failed: None,
             settings,
         };
         let thread = std::thread::Builder::new()
@@ -131,15 +134,35 @@ impl<M: Timed> Handle<M> {
             .ok_or_else(|| BenchError::Clients("a thread of the clients has ended".to_owned()))
     }
 
-    /// Adds a client.
+    /// Adds a client at the next tick. Others go on joining meanwhile.
     ///
     /// # Errors
-    /// Where it gets no socket.
+    /// Where the thread has ended.
     pub(crate) fn add(&self, newcomer: Newcomer<M>) -> Result<(), BenchError> {
-        self.ask(move |group| group.add(newcomer))?
-            .map_err(BenchError::system(
-                "no socket for a client; see `ulimit -n`",
-            ))
+        let task: Task<M> = Box::new(move |group| {
+            if let Err(error) = group.add(newcomer) {
+                group.failed.get_or_insert(error);
+            }
+        });
+        let sent = self.tasks.as_ref().and_then(|tasks| tasks.send(task).ok());
+        sent.ok_or_else(|| BenchError::Clients("a thread of the clients has ended".to_owned()))
+    }
+
+    /// Whether something holds for all clients that were added.
+    ///
+    /// # Errors
+    /// Where one of them got no socket.
+    pub(crate) fn all(
+        &self,
+        holds: impl Fn(&Client<M>) -> bool + Send + 'static,
+    ) -> Result<bool, BenchError> {
+        self.ask(move |group| match group.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(group.seats.iter().all(|seat| holds(&seat.client))),
+        })?
+        .map_err(BenchError::system(
+            "no socket for a client; see `ulimit -n`",
+        ))
     }
 }
 

@@ -127,10 +127,8 @@ impl Clients {
         clients.door.join(Role::Publisher, 1, media, seat)?;
         let what = "the publisher does not get through to the server";
         wait(what, || {
-            clients.publisher.ask(|group| {
-                let mut all = group.seats.iter();
-                all.all(|seat| seat.client.connection.is_connected())
-            })
+            let publisher = &clients.publisher;
+            publisher.all(|client| client.connection.is_connected())
         })?;
         Ok(clients)
     }
@@ -145,11 +143,7 @@ impl Clients {
         let groups = &self.groups;
         wait("not all viewers get media", || {
             for group in groups {
-                let all = |group: &mut Group<Watcher>| {
-                    let mut seats = group.seats.iter();
-                    seats.all(|seat| seat.client.media.has_media())
-                };
-                if !group.ask(all)? {
+                if !group.all(|client| client.media.has_media())? {
                     return Ok(false);
                 }
             }
