@@ -104,7 +104,7 @@ impl MediaLoop {
         let mut out = Vec::new();
         let mut more = false;
         loop {
-            let wait = if more {
+            let wait = if more || self.pool.as_ref().is_some_and(Pool::is_behind) {
                 Duration::ZERO
             } else {
                 let due = self.core.next_timeout().into_iter();

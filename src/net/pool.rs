@@ -18,6 +18,9 @@ use crate::peer::Transmit;
 /// Jobs that wait for a thread, for each one: about what it does while the loop forwards media.
 /// More would only come between a publisher and its turn.
 const AHEAD: usize = 4;
+/// Jobs taken back before the loop looks at its clock: with many threads they come fast, and media
+/// waits meanwhile.
+const AT_ONCE: usize = 16;
 
 /// What waits for a thread.
 #[derive(Default)]
@@ -64,6 +67,8 @@ pub(super) struct Pool {
     /// Jobs that may be out at once, and those that are.
     room: usize,
     out: usize,
+    /// Some may be done that were not taken back.
+    is_behind: bool,
 }
 
 impl Pool {
@@ -79,6 +84,7 @@ impl Pool {
             finished,
             room: threads * (1 + AHEAD),
             out: 0,
+            is_behind: false,
         };
         for n in 0..threads {
             let (shared, done, waker) = (shared.clone(), done.clone(), waker.clone());
@@ -89,14 +95,20 @@ impl Pool {
         Ok(this)
     }
 
-    /// Gives the core what its jobs have come to, and takes as many new ones as the threads need.
+    /// Whether [`Pool::exchange`] is to be called again soon: no thread wakes the loop for that.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Gives the core what some of its jobs have come to, and takes as many new ones as the threads
+    /// need.
     pub(super) fn exchange(&mut self, now: Instant, core: &mut Broadcast, out: &mut Vec<Transmit>) {
-        while self.out > 0
-            && let Ok(finished) = self.finished.try_recv()
-        {
+        let before = self.out;
+        for finished in self.finished.try_iter().take(AT_ONCE) {
             self.out -= 1;
             core.job_done(now, finished, out);
         }
+        self.is_behind = before - self.out == AT_ONCE;
         while self.out < self.room
             && let Some(job) = core.poll_job(now)
         {

@@ -9,7 +9,9 @@
 //! - A datagram came: [`handle`](broadcast::Broadcast::handle), which says what it was good for.
 //! - The time of [`next_timeout`](broadcast::Broadcast::next_timeout) has come:
 //!   [`handle_timeout`](broadcast::Broadcast::handle_timeout), which works on one handshake each
-//!   time, so that media is not kept waiting.
+//!   time, so that media is not kept waiting. Who has more threads takes those as jobs
+//!   ([`poll_job`](broadcast::Broadcast::poll_job)) and gives them back when they are done
+//!   ([`job_done`](broadcast::Broadcast::job_done)).
 //! - [`poll_event`](broadcast::Broadcast::poll_event) says who is connected, who has moved to
 //!   another address (which the record should know), and who is gone.
 //!
