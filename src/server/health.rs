@@ -8,32 +8,52 @@ use crate::broadcast::Snapshot;
 use crate::net::Handle;
 
 use super::problem::Problem;
+use super::sessions::Sessions;
 
 /// A media loop that has not answered for so long is stuck.
 const STUCK: Duration = Duration::from_secs(2);
-/// The loop is asked for its counts at most this often, however many ask for its health.
+/// Where nothing has happened to any session, the loop is asked for its counts at most this often,
+/// however many ask for its health.
 const FRESH: Duration = Duration::from_millis(200);
 
 /// The media loop's counts, asked for now and then.
 #[derive(Default)]
 pub(super) struct Health {
-    last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
+    last: tokio::sync::Mutex<Option<Known>>,
+}
+
+struct Known {
+    at: Instant,
+    /// See [`Sessions::changes`].
+    changes: u64,
+    snapshot: Snapshot,
 }
 
 impl Health {
-    pub(super) async fn snapshot(&self, net: &Handle) -> Result<Snapshot, Problem> {
+    pub(super) async fn snapshot(
+        &self,
+        net: &Handle,
+        sessions: &Sessions,
+    ) -> Result<Snapshot, Problem> {
         let mut last = self.last.lock().await;
-        if let Some((at, snapshot)) = &*last
-            && at.elapsed() < FRESH
+        // What has happened by now is in what the loop says.
+        let changes = sessions.changes();
+        if let Some(known) = &*last
+            && known.at.elapsed() < FRESH
+            && known.changes == changes
         {
-            return Ok(snapshot.clone());
+            return Ok(known.snapshot.clone());
         }
         let snapshot = match tokio::time::timeout(STUCK, net.snapshot()).await {
             Ok(Ok(snapshot)) => snapshot,
             Ok(Err(_)) => return Err(Problem::stopping()),
             Err(_) => return Err(stuck()),
         };
-        *last = Some((Instant::now(), snapshot.clone()));
+        *last = Some(Known {
+            at: Instant::now(),
+            changes,
+            snapshot: snapshot.clone(),
+        });
         Ok(snapshot)
     }
 }

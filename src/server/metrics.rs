@@ -35,7 +35,7 @@ pub(super) async fn metrics(
             None => return Err(Problem::not_found()),
         }
     }
-    let snapshot = app.health.snapshot(&app.net).await?;
+    let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
     let text = render(&app, &snapshot);
     let mut response = no_store(text);
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -42,6 +42,8 @@ pub(super) struct Sessions {
 }
 
 struct Inner {
+    /// See [`Sessions::changes`].
+    changes: u64,
     tally: Tally,
     sessions: HashMap<Ufrag, Session>,
     channels: HashMap<String, Channel>,
@@ -103,6 +105,7 @@ impl Sessions {
     /// `started`.
     pub(super) fn new(per_address: usize, started: Instant) -> Self {
         let inner = Inner {
+            changes: 0,
             tally: Tally::new(started),
             sessions: HashMap::new(),
             channels: HashMap::new(),
@@ -123,6 +126,11 @@ impl Sessions {
     /// A place for a session of this client, if its address has not as many as it may have.
     pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
         self.places.take(client)
+    }
+
+    /// A number that is another one whenever something has happened to a session or a channel since.
+    pub(super) fn changes(&self) -> u64 {
+        self.lock().changes
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -162,6 +170,7 @@ impl Sessions {
         place: Option<Place>,
     ) -> u64 {
         let mut inner = self.lock();
+        inner.changes += 1;
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
         let number = number(&record);
@@ -198,6 +207,7 @@ impl Sessions {
     /// here now does not exist.
     pub(super) fn set_loaded(&self, unreadable: usize) {
         let mut inner = self.lock();
+        inner.changes += 1;
         inner.tally.loaded(unreadable);
         inner.loaded = true;
         inner.unread = 0;
@@ -333,6 +343,7 @@ impl Sessions {
         agreed: Option<Agreed>,
     ) -> Option<u64> {
         let mut inner = self.lock();
+        inner.changes += 1;
         let Inner {
             sessions,
             keyless,
@@ -355,6 +366,7 @@ impl Sessions {
     /// for the log.
     pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
         let mut inner = self.lock();
+        inner.changes += 1;
         let Inner {
             sessions, keyless, ..
         } = &mut *inner;
@@ -369,6 +381,7 @@ impl Sessions {
     /// The channel's source came or went, or has another stream. Whether it came or went.
     pub(super) fn source(&self, channel: &str, live: bool, streams: Vec<Stream>) -> bool {
         let mut inner = self.lock();
+        inner.changes += 1;
         let Inner {
             sessions, channels, ..
         } = &mut *inner;
@@ -403,6 +416,7 @@ impl Sessions {
     /// Takes a session out and ends its streams. Returns its number for the log.
     pub(super) fn remove(&self, ufrag: &Ufrag, why: Departure) -> Option<u64> {
         let mut inner = self.lock();
+        inner.changes += 1;
         let mut session = inner.sessions.remove(ufrag)?;
         inner.keyless -= usize::from(!session.connected);
         inner.tally.ended(&session, why);

@@ -49,7 +49,7 @@ struct Channels {
 
 /// `GET /healthz`: 200 while the media loop answers.
 pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let counts = app.health.snapshot(&app.net).await?;
+    let counts = app.health.snapshot(&app.net, &app.sessions).await?;
     let body = HealthBody {
         status: "ok",
         boot: app.boot,
@@ -78,7 +78,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Prob
     if !app.sessions.is_ready() {
         return Err(Problem::stopping());
     }
-    app.health.snapshot(&app.net).await?;
+    app.health.snapshot(&app.net, &app.sessions).await?;
     Ok(no_store(Json(
         json!({ "status": "ready", "boot": app.boot }),
     )))

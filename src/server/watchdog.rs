@@ -53,7 +53,7 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
 
 /// In one line: which life of the server this is, and who is there.
 pub(super) async fn status(app: &App) -> String {
-    match app.health.snapshot(&app.net).await {
+    match app.health.snapshot(&app.net, &app.sessions).await {
         Ok(counts) => format!(
             "boot {}: {} browsers connected, {} of the last boot awaited",
             app.boot, counts.connected, counts.awaited
