@@ -233,6 +233,7 @@ impl ResumeArgs {
             && axes.is_default()
             && self.against.is_none()
             && self.browser.is_empty()
+            && self.server.len() * self.dtls.len() <= 1
         {
             10_000
         } else {

@@ -75,7 +75,7 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
     if variants.len() > 1 && !takes_turns(settings) {
         return Err(BenchError::Options(
             "several servers (--server) or offers (--dtls) take turns only where native clients \
-             go through the scenarios"
+             go through the scenarios; leave out --sweep, --against, --browser and --vault"
                 .to_owned(),
         ));
     }

@@ -22,7 +22,7 @@ wait for limits of their own, and webrtcbin sends no checks once it is connected
 FFmpeg ends at once where one of its packets meets the closed port.
 
 Tried is a build with dimpl. One with BoringSSL (\`--features boring\`, \`tests/clients/boring.test.js\`) takes webrtcbin's RSA certificate too. The P-224 certificate
-that FFmpeg makes with GnuTLS is refused by both: BoringSSL's list of keys in certificates has no P-224, and no setting adds one. The client is told by an alert within 3 s and ends, and
+that FFmpeg makes with GnuTLS is refused by both: BoringSSL's list of keys in certificates has no P-224, and no setting adds one. The client is told by an alert within seconds and ends, and
 the log says to give it a certificate with a P-256 key (FFmpeg's options \`cert_file\` and \`key_file\`).
 
 Pages in Chromium and Firefox with WHIP and WHEP alone, without the module, are clients of the same kind. \`tests/browser/plain.test.js\` has them publish and watch and

@@ -164,7 +164,10 @@ pub(super) const PARTS: [(&str, &str, &[&str]); 5] = [
 
 /// A bar for each arm: where the time from the kill to the first packet goes, medians.
 pub(super) fn phases(arms: &[ArmResult]) -> String {
-    let (left, right, row, top) = (104.0, 84.0, 40.0, 4.0);
+    let (right, row, top) = (84.0, 40.0, 4.0);
+    let longest = arms.iter().map(|arm| arm.name().len()).max();
+    // Room for the names: of a letter at least so much.
+    let left = (8.0 * longest.unwrap_or_default() as f64 + 16.0).max(104.0);
     let end = |arm: &ArmResult| parts(arm).last().map_or(0.0, |(_, _, end)| *end);
     let most = arms.iter().map(end).fold(1.0, f64::max);
     let scale = (WIDTH - left - right) / most;

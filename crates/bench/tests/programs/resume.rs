@@ -80,6 +80,7 @@ fn servers_and_offers_take_turns_in_one_run() {
     let (result, table) = bench(&[
         &both,
         "--dtls=both,1.2",
+        "--viewers=1",
         "--turns=1",
         "--kills=1",
         "--steady=0",

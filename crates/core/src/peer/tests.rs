@@ -418,6 +418,7 @@ fn half_a_client_hello_of_the_attempt_before_is_no_part_of_the_next_one() {
     let mut old = Client::new(&pair.certificate, true, pair.now);
     let hello = old.poll();
     for sequence in [0, 2] {
+        pair.now += Duration::from_millis(50);
         let mut out = Vec::new();
         for half in halves(&hello[0], sequence) {
             pair.handle(address(1), &half, &mut out);
