@@ -75,7 +75,7 @@ pub(crate) struct Group<M> {
     pub seats: Vec<Seat<M>>,
     random: Random,
     buffers: Vec<Vec<u8>>,
-    /// How much later than planned the sockets were looked at.
+    /// How much longer than a tick the sockets were not looked at.
     pub lateness: Histogram,
     /// Datagrams that the kernel did not take.
     pub unsent: u64,
@@ -201,6 +201,7 @@ impl<M: Timed> Group<M> {
         // Without its cores it runs wherever there is room; the plan was tried before.
         let _ = affinity::pin(&self.settings.cores);
         let mut next = Instant::now();
+        let mut looked = next;
         loop {
             loop {
                 match inbox.try_recv() {
@@ -209,6 +210,9 @@ impl<M: Timed> Group<M> {
                     Err(mpsc::TryRecvError::Disconnected) => return,
                 }
             }
+            let now = Instant::now();
+            let pause = now.saturating_duration_since(std::mem::replace(&mut looked, now));
+            self.lateness.add(pause.saturating_sub(TICK));
             for seat in 0..self.seats.len() {
                 self.receive(seat);
                 self.work(seat);
@@ -219,8 +223,6 @@ impl<M: Timed> Group<M> {
             }
             let wake = self.punctual().map_or(next, |due| due.min(next));
             std::thread::sleep(wake.saturating_duration_since(now));
-            self.lateness
-                .add(Instant::now().saturating_duration_since(wake));
         }
     }
 

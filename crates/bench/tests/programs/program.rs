@@ -1,5 +1,8 @@
 //! The benchmark's program, run to its end, and a server for it.
 
+// Each test that includes this uses a part of it.
+#![allow(dead_code)]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
