@@ -19,8 +19,8 @@ use live::{Live, run_until_connected};
 use rekindle::ids::Role;
 use running::Server;
 
-/// What fits into the queue of the server's socket.
-const VIEWERS: usize = 100;
+/// As many as can work on an answer before the server, whose clock does not stand, says it again.
+const VIEWERS: usize = 60;
 const ROUNDS: usize = 20;
 /// What was lost on the way is said again then.
 const LOST: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ struct Arm {
     viewers: Vec<Live>,
     _folder: tempfile::TempDir,
     /// Of each round: time until all had keys, and the server's CPU time.
-    rounds: Vec<(Duration, Duration)>,
+    rounds: Vec<(Duration, Option<Duration>)>,
 }
 
 /// Time of all its threads on processors (proc(5), `schedstat`).
@@ -104,7 +104,8 @@ impl Arm {
             flights += 1;
             assert!(flights < 100, "a handshake has a few flights");
         }
-        let spent = cpu(&self.server) - before;
+        // A thread that has ended takes its time with it.
+        let spent = cpu(&self.server).checked_sub(before);
         self.rounds.push((took, spent));
     }
 }
@@ -130,7 +131,7 @@ fn main() {
         println!("{}", arm.program);
         let took = summary(arm.rounds.iter().map(|round| round.0));
         println!("  until all had keys: {took}");
-        let spent = summary(arm.rounds.iter().map(|round| round.1));
+        let spent = summary(arm.rounds.iter().filter_map(|round| round.1));
         println!("  the server's CPU time: {spent}");
     }
 }
