@@ -39,6 +39,15 @@ for (const publisher of ["chromium", "firefox"]) {
   });
 }
 
+test("firefox that sends no share of X25519MLKEM768 is asked for one, and gets it", { timeout: 60_000 }, async () => {
+  const broadcast = await Broadcast.open({ publisher: "firefox", viewers: ["firefox"], server: { args: ["--require-post-quantum"] }, launch: () => ({ unshared: true }) });
+  try {
+    for (const tab of broadcast.tabs) assert.equal(await tab.fact("keys"), KEYS);
+  } finally {
+    await broadcast.close();
+  }
+});
+
 for (const name of ["chromium", "firefox"]) {
   test(`${name} without X25519MLKEM768 is refused, and the page says why and what to do`, { timeout: 60_000 }, async () => {
     const server = await Server.make({ args: ["--require-post-quantum"] });

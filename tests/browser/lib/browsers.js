@@ -42,12 +42,13 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
+ * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean, unshared?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
  *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https. `dark`: they are dark.
- *   `classical`: handshakes of WebRTC have elliptic curves alone, as those of older browsers.
+ *   `classical`: handshakes of WebRTC have elliptic curves alone, as those of older browsers. `unshared`: Firefox offers X25519MLKEM768, and sends its share of it
+ *   only to servers that ask.
  */
-export function launch(name, { throttled = false, trusted, dark = false, classical = false } = {}) {
-  if (name === "firefox") return launchFirefox(throttled, trusted, dark, classical);
+export function launch(name, { throttled = false, trusted, dark = false, classical = false, unshared = false } = {}) {
+  if (name === "firefox") return launchFirefox(throttled, trusted, dark, { ...(unshared ? FIREFOX_UNSHARED : {}), ...(classical ? FIREFOX_CLASSICAL : {}) });
   return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark, classical);
 }
 
@@ -84,14 +85,15 @@ const FIREFOX_TRUSTED = { "media.devices.insecure.enabled": true, "media.getuser
 
 const FIREFOX_DARK = { "layout.css.prefers-color-scheme.content-override": 0 };
 
-const FIREFOX_CLASSICAL = { "media.webrtc.send_mlkem_keyshare": false, "security.tls.enable_kyber": false };
+const FIREFOX_UNSHARED = { "media.webrtc.send_mlkem_keyshare": false };
+const FIREFOX_CLASSICAL = { ...FIREFOX_UNSHARED, "security.tls.enable_kyber": false };
 
-async function launchFirefox(throttled, trusted, dark, classical) {
+async function launchFirefox(throttled, trusted, dark, more) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
-    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}), ...(dark ? FIREFOX_DARK : {}), ...(classical ? FIREFOX_CLASSICAL : {}) },
+    extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}), ...(dark ? FIREFOX_DARK : {}), ...more },
   });
   // A window of its own for each page: of the tabs of one window, all but one are in the background.
   const type = throttled ? "tab" : "window";

@@ -25,7 +25,7 @@ use super::flight::{Fault, Flight};
 use super::handshake::{Begin, Begun, Done, DtlsError, HANDSHAKE_TIMEOUT, Handshake, LINGER};
 use super::load::Admitted;
 use super::pressure::{Budget, Direct};
-use super::records::{client_hello, follows, is_client_hello_rest, is_protected};
+use super::records::{client_hello, follows, hello_number, is_client_hello_rest, is_protected};
 
 /// Handshakes under way at one address, but for those in which the browser has gone on from its
 /// ClientHello.
@@ -59,6 +59,9 @@ struct UnderWay {
     heard: u32,
     /// The server has answered.
     spoke: bool,
+    /// It has asked for another ClientHello (a HelloRetryRequest, RFC 9147 §5.2), and the first
+    /// fragment of that one has come.
+    retried: bool,
     /// The browser has gone on: its certificate came in plaintext (DTLS 1.2). In DTLS 1.3 this
     /// shows only when all is complete.
     answered: bool,
@@ -176,7 +179,9 @@ impl Handshakes {
     ) -> Option<Done> {
         let Some(hello) = client_hello(datagram) else {
             if is_client_hello_rest(datagram) {
-                if self.list.iter().all(|h| h.spoke) {
+                let again = hello_number(datagram).is_some_and(|number| number > 0);
+                let waits = |h: &UnderWay| !h.spoke || again && h.retried && h.drop_at.is_none();
+                if !self.list.iter().any(waits) {
                     // Where the ClientHello was answered, this is a part of its repetition, and the
                     // first part is enough.
                     tracing::trace!(
@@ -187,7 +192,7 @@ impl Handshakes {
                         self.early = Some(datagram.clone());
                     }
                 }
-                return self.drive(now, from, out, Some(datagram), |h| !h.spoke);
+                return self.drive(now, from, out, Some(datagram), waits);
             }
             let answered = self.flight.is_open();
             self.list.iter_mut().for_each(|h| h.answered |= answered);
@@ -229,6 +234,7 @@ impl Handshakes {
                 drop_at: None,
                 heard: 0,
                 spoke: false,
+                retried: false,
                 answered: false,
                 repeated: 0,
                 admitted: Some(admitted),
@@ -238,6 +244,10 @@ impl Handshakes {
             self.is_challenged = false;
         }
         let is_this = |h: &UnderWay| h.random == random && h.verified == verified;
+        if !verified && hello_number(datagram).is_some_and(|number| number > 0) {
+            let this = self.list.iter_mut().find(|h| is_this(h));
+            this.into_iter().for_each(|h| h.retried = true);
+        }
         let done = self.drive(now, from, out, Some(datagram), is_this);
         // One of another attempt, or of the repetition before, would make a ClientHello of two.
         match self.early.take() {

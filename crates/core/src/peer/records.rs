@@ -65,9 +65,12 @@ pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
 /// the server has asked for another one (RFC 9147 §5.2).
 #[cfg(feature = "boring")]
 pub(super) fn hello_sequence(datagram: &[u8]) -> Option<u16> {
-    if client_hello_offset(datagram)? != 0 {
-        return None;
-    }
+    (client_hello_offset(datagram)? == 0).then(|| hello_number(datagram))?
+}
+
+/// The message number of the ClientHello of which this is a fragment, whichever.
+pub(super) fn hello_number(datagram: &[u8]) -> Option<u16> {
+    client_hello_offset(datagram)?;
     let number = datagram.get(RECORD_HEADER + 4..RECORD_HEADER + 6)?;
     Some(u16::from_be_bytes(number.try_into().ok()?))
 }

@@ -330,3 +330,63 @@ fn where_no_cookie_is_given_each_client_hello_begins_within_the_same_budget() {
     assert!((3..200).contains(&begun), "{begun}");
     assert!(world.begun.iter().all(|begin| *begin == Begin::Direct));
 }
+
+/// Answers the first fragment of each ClientHello, and keeps what is handed to it.
+struct Asking(Instant, std::sync::Arc<std::sync::Mutex<Vec<Vec<u8>>>>);
+
+impl Handshake for Asking {
+    fn drive(
+        &mut self,
+        _: Instant,
+        datagram: Option<&[u8]>,
+        out: &mut Vec<Bytes>,
+    ) -> Result<Option<Completed>, DtlsError> {
+        let Some(datagram) = datagram else {
+            return Ok(None);
+        };
+        if client_hello(datagram).is_some() {
+            out.push(Bytes::from_static(b"answer"));
+        }
+        self.1.lock().expect("not poisoned").push(datagram.to_vec());
+        Ok(None)
+    }
+
+    fn next_timeout(&self) -> Instant {
+        self.0 + Duration::from_secs(1)
+    }
+}
+
+/// A browser that has a group but sends no share of it is asked for another ClientHello, which with
+/// X25519MLKEM768 has two datagrams.
+#[test]
+fn all_of_the_client_hello_that_a_server_asks_for_reaches_it() {
+    let (now, cookies) = (Instant::now(), Cookies::new(&[5; 32], Instant::now()));
+    let taken = std::sync::Arc::default();
+    let mut handshakes = Handshakes::default();
+    // Record number, message_seq and fragment_offset.
+    let numbered = |record: u8, message: u8, offset: u8| {
+        let mut datagram = hello(1, &[]);
+        (datagram[10], datagram[18], datagram[21]) = (record, message, offset);
+        datagram
+    };
+    let mut take = |datagram: Vec<u8>| {
+        let mut out = Vec::new();
+        let passed = handshakes.screen(now, here(), &datagram, &cookies, |_| true, &mut out);
+        for datagram in passed {
+            let handshake = Asking(now, std::sync::Arc::clone(&taken));
+            let start = |_| Some((Box::new(handshake) as Box<dyn Handshake>, Load::for_tests()));
+            let datagram = datagram.into_owned().into();
+            handshakes.handle(now, here(), &datagram, &cookies, start, &mut out);
+        }
+        taken.lock().expect("not poisoned").len()
+    };
+    assert_eq!(take(numbered(0, 0, 0)), 1, "answered");
+    assert_eq!(take(numbered(1, 0, 9)), 1, "the answer was to all of it");
+    assert_eq!(
+        take(numbered(7, 1, 9)),
+        1,
+        "nobody has begun it: a stranger's"
+    );
+    assert_eq!(take(numbered(2, 1, 0)), 2, "the one that was asked for");
+    assert_eq!(take(numbered(3, 1, 9)), 3, "and the rest of it");
+}
