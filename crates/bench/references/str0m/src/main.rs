@@ -47,6 +47,8 @@ fn main() -> std::io::Result<()> {
         .generate_certificate()
         .ok_or_else(|| std::io::Error::other("no certificate can be made"))?;
     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    // Many handshakes at once must find room.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     let (news, heard) = mpsc::channel();
     let shared = Shared {
         media: socket.local_addr()?,
