@@ -110,7 +110,7 @@ fn answer(shared: &Shared, offer: &str) -> Result<(Rtc, String), RtcError> {
         .set_rtp_mode(true)
         .set_dtls_cert(DtlsCert::clone(&shared.certificate))
         .build(Instant::now());
-    let candidate = Candidate::host(shared.media, "udp").map_err(str0m::error::IceError::from);
+    let candidate = Candidate::host(shared.media, "udp");
     rtc.add_local_candidate(candidate.expect("an address of our own"));
     let offer = SdpOffer::from_sdp_string(offer)?;
     let answer = rtc.sdp_api().accept_offer(offer)?;
