@@ -45,7 +45,7 @@ pub(crate) struct Turn {
     pub server: Option<ServerUse>,
     /// CPU time of this program.
     pub clients_cpu: Cpu,
-    /// How much later than planned the viewers' threads looked at their sockets.
+    /// How much longer than a tick the viewers' threads did not look at their sockets.
     pub lateness: Histogram,
     /// Datagrams that found no room at the viewers' sockets.
     pub dropped: u64,

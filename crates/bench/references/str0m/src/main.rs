@@ -47,6 +47,8 @@ fn main() -> std::io::Result<()> {
         .generate_certificate()
         .ok_or_else(|| std::io::Error::other("no certificate can be made"))?;
     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    // Many handshakes at once must find room.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     let (news, heard) = mpsc::channel();
     let shared = Shared {
         media: socket.local_addr()?,
@@ -108,7 +110,7 @@ fn answer(shared: &Shared, offer: &str) -> Result<(Rtc, String), RtcError> {
         .set_rtp_mode(true)
         .set_dtls_cert(DtlsCert::clone(&shared.certificate))
         .build(Instant::now());
-    let candidate = Candidate::host(shared.media, "udp").map_err(str0m::error::IceError::from);
+    let candidate = Candidate::host(shared.media, "udp");
     rtc.add_local_candidate(candidate.expect("an address of our own"));
     let offer = SdpOffer::from_sdp_string(offer)?;
     let answer = rtc.sdp_api().accept_offer(offer)?;

@@ -90,7 +90,7 @@ pub(crate) struct Figures {
     pub joins_per_second: f64,
     /// Cores that the clients kept busy.
     pub clients_cores: f64,
-    /// How much later than planned the clients looked at their sockets.
+    /// How much longer than a tick the viewers' threads did not look at their sockets.
     pub clients_late_p99_us: f64,
     pub clients_late_max_us: f64,
     /// Datagrams that found no room at the clients.
