@@ -5,12 +5,12 @@
 use std::time::{Duration, Instant};
 
 /// Nothing waits longer than that, however much there is to do.
-const LONGEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(4);
 /// Sending that takes no longer than that is worth no waiting.
-const LITTLE: Duration = Duration::from_micros(300);
-/// So much longer than sending takes is waited for: a thread that sends all the time would be at a
-/// third of its capacity.
-const TIMES: u32 = 2;
+const LITTLE: Duration = Duration::from_micros(100);
+/// So many times as long as sending takes is waited for. What waits meanwhile costs little more to
+/// send than one packet would.
+const TIMES: u32 = 4;
 
 /// Told the times.
 #[derive(Debug, Default)]
