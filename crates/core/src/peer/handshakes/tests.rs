@@ -375,8 +375,9 @@ fn all_of_the_client_hello_that_a_server_asks_for_reaches_it() {
         for datagram in passed {
             let handshake = Asking(now, std::sync::Arc::clone(&taken));
             let start = |_| Some((Box::new(handshake) as Box<dyn Handshake>, Load::for_tests()));
-            let datagram = datagram.into_owned().into();
-            handshakes.handle(now, here(), &datagram, &cookies, start, &mut out);
+            let datagram = Bytes::from(datagram.into_owned());
+            let shown = cookies.shown(now, here(), &datagram);
+            handshakes.handle(now, here(), &datagram, shown, start, &mut out);
         }
         taken.lock().expect("not poisoned").len()
     };
