@@ -17,6 +17,7 @@ mod listen;
 mod metrics;
 mod middleware;
 mod names;
+mod opening;
 mod ports;
 mod problem;
 mod record_writer;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,15 +13,15 @@ use tokio::sync::watch;
 
 use crate::hardening;
 use crate::net::{self, Notices};
-use crate::peer::{Dtls, Identities};
 use crate::service::Notifier;
-use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
+use crate::vault::{Opened, VaultError};
 
 use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::health::Health;
 use super::limit::Limiter;
+use super::opening::{identities, open_key, open_vault, rotate_identity};
 use super::record_writer::{self, Earlier, Ended, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
@@ -224,51 +224,6 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     result
 }
 
-/// Opens the vault for the mode.
-fn open_vault(config: &Config, keys: KeyFile) -> Result<Opened, VaultError> {
-    let now = SystemTime::now();
-    match config.mode {
-        #[cfg(feature = "full-state")]
-        Mode::FullState => Vault::open_full_state(&config.state_dir, keys, now),
-        _ => Vault::open(&config.state_dir, keys, now),
-    }
-}
-
-/// A new certificate for new peers.
-fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
-    match opened.rotate_identity(SystemTime::now())? {
-        Rotated::Yes => {
-            tracing::info!("new peers get a new certificate; those of earlier boots keep theirs")
-        }
-        Rotated::FirstRun => {}
-        Rotated::TooMany => tracing::warn!(
-            earlier = opened.earlier.len(),
-            "no new certificate was made: as many earlier ones as there may be are still in use; \
-             try again when their peers have left"
-        ),
-    }
-    Ok(())
-}
-
-/// The DTLS side of the vault's identities.
-fn identities(
-    current: &Identity,
-    earlier: &[Arc<Identity>],
-    require_post_quantum: bool,
-) -> Result<Identities, RunError> {
-    let mut current = Dtls::new(current.certificate_der(), current.private_key_der())?;
-    if require_post_quantum {
-        current = current.requiring_post_quantum()?;
-    }
-    let beside = |one: &Arc<Identity>| {
-        current
-            .beside(one.certificate_der(), one.private_key_der())
-            .map(Arc::new)
-    };
-    let earlier = earlier.iter().map(beside).collect::<Result<_, _>>()?;
-    Ok(Identities::new(Arc::new(current), earlier))
-}
-
 /// Random bytes from the system: the library's generator may still be warming up.
 fn random<const N: usize>() -> Result<[u8; N], RunError> {
     let mut random = [0; N];
@@ -442,45 +397,4 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-/// The key file, and whether it was made just now: only where nobody named one, and where there is
-/// no vault that another one opens.
-fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
-    let path = &config.key_file;
-    match KeyFile::load(path) {
-        Err(KeyError::Missing(_)) if config.may_make_key => {
-            if !is_empty(&config.state_dir) {
-                return Err(RunError::KeyLost {
-                    state: config.state_dir.clone(),
-                    key: path.clone(),
-                });
-            }
-            Ok((KeyFile::generate(path)?, true))
-        }
-        loaded => Ok((loaded?, false)),
-    }
-}
-
-/// Whether a folder is missing or has nothing in it; one that cannot be read may have.
-fn is_empty(folder: &Path) -> bool {
-    match std::fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_is_not_there_is_empty() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        assert!(is_empty(folder.path()));
-        assert!(is_empty(&folder.path().join("none")));
-        std::fs::write(folder.path().join("identity.age"), "x").expect("written");
-        assert!(!is_empty(folder.path()));
-        assert!(!is_empty(&folder.path().join("identity.age")));
-    }
 }

@@ -18,7 +18,7 @@ use super::member::{Members, Side};
 use super::payload::Payload;
 use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
-use super::{Config, Departure, Event, Routed, Snapshot, timers};
+use super::{Config, Departure, Event, Routed, timers};
 use crate::Protocol;
 use crate::peer::{Agreed, Cookies, Identities, Peer, PeerEvent, Received, Transmit};
 
@@ -445,53 +445,5 @@ impl Broadcast {
     /// The next event, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    /// Whether media of a channel's publisher flows, and how many viewers are connected; of a channel
-    /// that nobody is on, nothing and nobody.
-    pub fn channel_standing(&self, name: &str) -> (bool, usize) {
-        let channel = self
-            .by_name
-            .get(name)
-            .and_then(|key| self.channels.get(*key));
-        channel.map_or((false, 0), |channel| self.standing(channel))
-    }
-
-    fn standing(&self, channel: &Channel) -> (bool, usize) {
-        let members = channel.viewers().filter_map(|id| self.members.get(id));
-        let viewers = members.filter(|member| member.peer.is_connected());
-        (channel.live, viewers.count())
-    }
-
-    /// Counts for health, metrics and the page; channels by name.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let _ = now;
-        let channels = self.channels.iter().map(|(_, channel)| {
-            let (live, viewers) = self.standing(channel);
-            (channel.name.clone(), live, viewers)
-        });
-        let mut channels: Vec<_> = channels.collect();
-        channels.sort_unstable();
-        let (mut connected, mut awaited) = (0, 0);
-        for (_, member) in &self.members {
-            connected += usize::from(member.peer.is_connected());
-            awaited += usize::from(member.is_awaited());
-        }
-        let totals = self.forwarding.totals();
-        Snapshot {
-            connected,
-            awaited,
-            joining: self.members.len() - connected - awaited,
-            channels,
-            packets_in: self.counts.packets_in,
-            packets_out: totals.sent,
-            retransmitted: totals.resent,
-            plis: self.counts.plis,
-            duplicates: self.counts.duplicates,
-            unknown: self.counts.unknown,
-            unmapped: totals.unmapped,
-            handshakes: self.counts.handshakes,
-            failures: self.counts.failures.clone(),
-        }
     }
 }

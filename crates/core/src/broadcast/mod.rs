@@ -50,8 +50,10 @@ mod resend;
 mod rtcp;
 mod rtp;
 mod sent_streams;
+mod snapshot;
 mod timers;
 mod track;
+mod track_info;
 mod translation;
 mod turned_away;
 mod twcc;
@@ -64,6 +66,7 @@ pub use forwarding::{Burst, Forwarder, Orders, Outlet};
 pub use hub::Broadcast;
 pub use jobs::{Finished, Job};
 pub use liveness::UNHEARD;
+pub use snapshot::Snapshot;
 
 use crate::peer::Agreed;
 pub use crate::peer::Failures;
@@ -266,37 +269,6 @@ pub enum Routed {
     /// A datagram that is not STUN from an address that belongs to no peer. While records of
     /// earlier boots are being read it waits, if its peer's record can make it of use.
     UnknownAddress,
-}
-
-/// Counts at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Peers with keys.
-    pub connected: usize,
-    /// Peers of an earlier boot that have not come back yet.
-    pub awaited: usize,
-    /// New peers that have no keys yet.
-    pub joining: usize,
-    /// Channels: name, whether media flows, connected viewers.
-    pub channels: Vec<(String, bool, usize)>,
-    /// RTP packets taken from publishers.
-    pub packets_in: u64,
-    /// RTP packets sent to viewers, RTX included.
-    pub packets_out: u64,
-    /// Packets sent again on a viewer's NACK.
-    pub retransmitted: u64,
-    /// PLIs sent to publishers.
-    pub plis: u64,
-    /// Packets of publishers that had come before.
-    pub duplicates: u64,
-    /// Packets of publishers with an SSRC or payload type that was not agreed on.
-    pub unknown: u64,
-    /// Packets not sent to a viewer, since it did not agree on their codec.
-    pub unmapped: u64,
-    /// DTLS handshakes that gave a peer fresh keys.
-    pub handshakes: u64,
-    /// DTLS handshakes that gave nobody keys.
-    pub failures: Failures,
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use rekindle_sdp::{Kind, Media, Ssrc};
+use rekindle_sdp::{Kind, Media};
 
 use super::history::{History, Index, Insert};
 use super::keyframe;
 use super::nack::{Asks, Why};
 use super::pli::Keyframes;
 use super::reception::Reception;
-use super::rtcp::{self, SenderInfo};
+use super::rtcp::SenderInfo;
 use super::rtp::Packet;
+use super::track_info::{Report, TrackInfo};
 
 /// Most packets and bytes of a video stream that are remembered: 3 s at 20 Mbit/s.
 const VIDEO_HISTORY: (usize, usize) = (4096, 8 << 20);
@@ -37,50 +37,6 @@ pub(super) enum Taken {
     Forward(Index),
     /// It was here before, or may have been.
     Duplicate,
-}
-
-/// What stays the same while a stream lasts.
-#[derive(Debug)]
-pub(super) struct TrackInfo {
-    pub ssrc: u32,
-    /// Where retransmissions to viewers go.
-    pub rtx_ssrc: u32,
-    /// The publisher's section that it belongs to.
-    pub section: Arc<Media>,
-}
-
-impl TrackInfo {
-    /// Its SSRCs towards viewers.
-    pub(super) fn ssrcs(&self) -> Ssrc {
-        Ssrc {
-            media: self.ssrc,
-            rtx: Some(self.rtx_ssrc),
-        }
-    }
-}
-
-/// A sender report, as viewers get it.
-#[derive(Debug)]
-pub(super) struct Report {
-    ssrc: u32,
-    pub info: SenderInfo,
-    cname: Option<Arc<[u8]>>,
-}
-
-impl Report {
-    /// For viewers that know the stream as it is.
-    pub(super) fn packet(&self) -> Option<BytesMut> {
-        self.packet_as(self.ssrc, self.info.rtp_time)
-    }
-
-    /// The same report of a stream under another SSRC, at another RTP time stamp.
-    pub(super) fn packet_as(&self, ssrc: u32, rtp_time: u32) -> Option<BytesMut> {
-        let info = SenderInfo {
-            rtp_time,
-            ..self.info
-        };
-        rtcp::sender_report_for_viewers(ssrc, &info, self.cname.as_deref())
-    }
 }
 
 /// A stream.

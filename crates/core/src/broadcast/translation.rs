@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use super::egress;
 use super::history::Index;
 use super::rtp::Packet;
-use super::track::{Report, TrackInfo};
+use super::track_info::{Report, TrackInfo};
 
 /// A stream of a viewer's, and the publisher's stream that it carries now.
 #[derive(Debug, Clone)]

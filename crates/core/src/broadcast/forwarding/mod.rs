@@ -24,7 +24,7 @@ pub(super) use order::{Again, Forwarded, NewViewer, Order, Resend};
 use super::egress::Buffers;
 use super::key_derivation::KeyDerivation;
 use super::rtp::Packet;
-use super::track::{Report, TrackInfo};
+use super::track_info::{Report, TrackInfo};
 use branch::{Branch, Place};
 use dispatch::Counts;
 use outgoing::Outgoing;

@@ -10,7 +10,7 @@ use rekindle_ids::Ufrag;
 use crate::broadcast::egress::Mapping;
 use crate::broadcast::history::Index;
 use crate::broadcast::rtp::Packet;
-use crate::broadcast::track::{Report, TrackInfo};
+use crate::broadcast::track_info::{Report, TrackInfo};
 use crate::broadcast::translation::Translation;
 use crate::peer::Sending;
 

@@ -11,7 +11,7 @@ use crate::broadcast::egress::{Mapping, Rtx};
 use crate::broadcast::history::Index;
 use crate::broadcast::key_derivation::KeyDerivation;
 use crate::broadcast::sent_streams::Streams;
-use crate::broadcast::track::{Report, TrackInfo};
+use crate::broadcast::track_info::{Report, TrackInfo};
 use crate::broadcast::translation::{Passage, Translation};
 use crate::peer::Sending;
 

@@ -1,0 +1,88 @@
+//! What the core tells of itself: counts for health, metrics and the page.
+
+use std::time::Instant;
+
+use super::channel::Channel;
+use super::hub::Broadcast;
+use crate::peer::Failures;
+
+/// Counts at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Peers with keys.
+    pub connected: usize,
+    /// Peers of an earlier boot that have not come back yet.
+    pub awaited: usize,
+    /// New peers that have no keys yet.
+    pub joining: usize,
+    /// Channels: name, whether media flows, connected viewers.
+    pub channels: Vec<(String, bool, usize)>,
+    /// RTP packets taken from publishers.
+    pub packets_in: u64,
+    /// RTP packets sent to viewers, RTX included.
+    pub packets_out: u64,
+    /// Packets sent again on a viewer's NACK.
+    pub retransmitted: u64,
+    /// PLIs sent to publishers.
+    pub plis: u64,
+    /// Packets of publishers that had come before.
+    pub duplicates: u64,
+    /// Packets of publishers with an SSRC or payload type that was not agreed on.
+    pub unknown: u64,
+    /// Packets not sent to a viewer, since it did not agree on their codec.
+    pub unmapped: u64,
+    /// DTLS handshakes that gave a peer fresh keys.
+    pub handshakes: u64,
+    /// DTLS handshakes that gave nobody keys.
+    pub failures: Failures,
+}
+
+impl Broadcast {
+    /// Whether media of a channel's publisher flows, and how many viewers are connected; of a channel
+    /// that nobody is on, nothing and nobody.
+    pub fn channel_standing(&self, name: &str) -> (bool, usize) {
+        let channel = self
+            .by_name
+            .get(name)
+            .and_then(|key| self.channels.get(*key));
+        channel.map_or((false, 0), |channel| self.standing(channel))
+    }
+
+    fn standing(&self, channel: &Channel) -> (bool, usize) {
+        let members = channel.viewers().filter_map(|id| self.members.get(id));
+        let viewers = members.filter(|member| member.peer.is_connected());
+        (channel.live, viewers.count())
+    }
+
+    /// Counts for health, metrics and the page; channels by name.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let _ = now;
+        let channels = self.channels.iter().map(|(_, channel)| {
+            let (live, viewers) = self.standing(channel);
+            (channel.name.clone(), live, viewers)
+        });
+        let mut channels: Vec<_> = channels.collect();
+        channels.sort_unstable();
+        let (mut connected, mut awaited) = (0, 0);
+        for (_, member) in &self.members {
+            connected += usize::from(member.peer.is_connected());
+            awaited += usize::from(member.is_awaited());
+        }
+        let totals = self.forwarding.totals();
+        Snapshot {
+            connected,
+            awaited,
+            joining: self.members.len() - connected - awaited,
+            channels,
+            packets_in: self.counts.packets_in,
+            packets_out: totals.sent,
+            retransmitted: totals.resent,
+            plis: self.counts.plis,
+            duplicates: self.counts.duplicates,
+            unknown: self.counts.unknown,
+            unmapped: totals.unmapped,
+            handshakes: self.counts.handshakes,
+            failures: self.counts.failures.clone(),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What is told: the kinds of events, and each as it is sent.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::super::Mode;
+use super::RETRY;
+use crate::broadcast::{Departure, UNHEARD};
+use crate::ids::Role;
+use crate::peer::Agreed;
+use crate::sdp;
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Kind {
+    /// The first event of every stream.
+    Hello,
+    /// Fresh keys are in use.
+    Connected,
+    /// A ClientHello has come, and a handshake has begun.
+    Handshake,
+    /// The channel's source came or went.
+    Source,
+    /// The session has ended.
+    Gone,
+    /// No ICE check of this new peer's has come in time, or one has come after all.
+    Unheard,
+    /// The channel's source came (the WHEP drafts' name).
+    Active,
+    /// The channel's source went (the WHEP drafts' name).
+    Inactive,
+    /// Keys are not in use any more. Said in a stream that other sessions share; a stream of the
+    /// session's own ends.
+    Disconnected,
+}
+
+impl Kind {
+    /// All, by name.
+    pub(super) const ALL: [(Kind, &str); 9] = [
+        (Kind::Hello, "hello"),
+        (Kind::Connected, "connected"),
+        (Kind::Handshake, "handshake"),
+        (Kind::Source, "source"),
+        (Kind::Gone, "gone"),
+        (Kind::Unheard, "unheard"),
+        (Kind::Active, "active"),
+        (Kind::Inactive, "inactive"),
+        (Kind::Disconnected, "disconnected"),
+    ];
+
+    fn bit(self) -> u16 {
+        1 << self as u8
+    }
+}
+
+/// A set of kinds that a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) struct Kinds(u16);
+
+impl Kinds {
+    /// What a stream carries unless asked otherwise: this server's own events.
+    pub(in crate::server) const OWN: Kinds = Kinds(0b0_0011_1111);
+
+    /// What a stream of several sessions carries.
+    pub(in crate::server) const SHARED: Kinds = Kinds(0b1_0011_1111);
+
+    /// Names as in a `Link` header: what can be subscribed to.
+    pub(in crate::server) const NAMES: &str =
+        "hello,connected,handshake,source,gone,unheard,active,inactive,disconnected";
+
+    /// The kinds of these names; names that are not known are left out.
+    pub(in crate::server) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let known = names
+            .into_iter()
+            .filter_map(|name| Kind::ALL.iter().find(|(_, known)| *known == name));
+        Self(known.fold(0, |set, (kind, _)| set | kind.bit()))
+    }
+
+    /// The names of this set, in one text.
+    pub(in crate::server) fn names(self) -> String {
+        let names: Vec<&str> = Kind::ALL
+            .iter()
+            .filter(|(kind, _)| self.has(*kind))
+            .map(|(_, name)| *name)
+            .collect();
+        names.join(",")
+    }
+
+    pub(in crate::server) fn has(self, kind: Kind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    pub(in crate::server) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// An event as it is sent. Cheap to clone: one text for all streams.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Frame {
+    pub(in crate::server) kind: Kind,
+    pub(super) text: Bytes,
+}
+
+/// What the first event of a stream says.
+pub(in crate::server) struct Hello<'a> {
+    pub boot: u64,
+    /// Another in every process, also where two have the same boot number because the first was
+    /// killed before its own was durable.
+    pub process: &'a str,
+    pub mode: Mode,
+    pub role: Role,
+    pub fingerprint: &'a str,
+    pub connected: bool,
+    /// How the keys in use were agreed on, unless they were taken over.
+    pub agreed: Option<Agreed>,
+    /// A handshake has begun since the last one was completed.
+    pub handshaking: bool,
+    /// It is new, and no ICE check has come in time.
+    pub unheard: bool,
+    /// What the handshakes of all who have no keys take the server together: for so long one may be
+    /// late.
+    pub patience: Duration,
+    pub source: bool,
+    pub streams: &'a [sdp::Stream],
+}
+
+/// The publisher's streams, so that a page can name them in the description it applies.
+fn streams_json(streams: &[sdp::Stream]) -> Vec<serde_json::Value> {
+    let stream = |s: &sdp::Stream| {
+        let (kind, ssrc, rtx) = (s.kind.to_string(), s.ssrc.media, s.ssrc.rtx);
+        json!({ "kind": kind, "ssrc": ssrc, "rtx": rtx })
+    };
+    streams.iter().map(stream).collect()
+}
+
+/// How keys were agreed on, in words for people.
+fn keys_json(agreed: Option<Agreed>) -> serde_json::Value {
+    let keys = |agreed: Agreed| {
+        json!({
+            "dtls": agreed.version.name(),
+            "group": agreed.group_name(),
+            "srtp": agreed.profile.name(),
+            "post_quantum": agreed.is_post_quantum(),
+        })
+    };
+    agreed.map_or(serde_json::Value::Null, keys)
+}
+
+impl Frame {
+    fn new(kind: Kind, data: &serde_json::Value) -> Self {
+        let (_, name) = Kind::ALL[kind as usize];
+        Self {
+            kind,
+            text: format!("event: {name}\ndata: {data}\n\n").into(),
+        }
+    }
+
+    pub(in crate::server) fn hello(hello: &Hello<'_>) -> Self {
+        let data = json!({
+            "boot": hello.boot,
+            "process": hello.process,
+            "mode": hello.mode.name(),
+            "role": match hello.role { Role::Publisher => "publisher", Role::Viewer => "viewer" },
+            "fingerprint": hello.fingerprint,
+            "connected": hello.connected,
+            "keys": keys_json(hello.agreed),
+            "handshaking": hello.handshaking,
+            "unheard": hello.unheard,
+            "patience_ms": u64::try_from(hello.patience.as_millis()).unwrap_or(u64::MAX),
+            "source": hello.source,
+            "streams": streams_json(hello.streams),
+        });
+        let frame = Self::new(Kind::Hello, &data);
+        let retry = format!("retry: {RETRY}\n").into_bytes();
+        Self {
+            kind: frame.kind,
+            text: [retry.as_slice(), &frame.text].concat().into(),
+        }
+    }
+
+    pub(in crate::server) fn handshake() -> Self {
+        Self::new(Kind::Handshake, &json!({}))
+    }
+
+    pub(in crate::server) fn connected(
+        resumed: bool,
+        took: Duration,
+        agreed: Option<Agreed>,
+    ) -> Self {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        Self::new(
+            Kind::Connected,
+            &json!({ "resumed": resumed, "took_ms": took_ms, "keys": keys_json(agreed) }),
+        )
+    }
+
+    /// The channel's source: in this server's words, and in those of the WHEP drafts.
+    pub(in crate::server) fn source(live: bool, streams: &[sdp::Stream]) -> [Self; 2] {
+        let draft = if live { Kind::Active } else { Kind::Inactive };
+        [
+            Self::new(
+                Kind::Source,
+                &json!({ "live": live, "streams": streams_json(streams) }),
+            ),
+            Self::new(draft, &json!({})),
+        ]
+    }
+
+    /// Whether packets of a new peer's are missed; how long they were waited for before that was
+    /// said.
+    pub(in crate::server) fn unheard(unheard: bool) -> Self {
+        let after_ms = u64::try_from(UNHEARD.as_millis()).unwrap_or(u64::MAX);
+        Self::new(
+            Kind::Unheard,
+            &json!({ "unheard": unheard, "after_ms": after_ms }),
+        )
+    }
+
+    pub(in crate::server) fn gone(why: Departure) -> Self {
+        Self::new(Kind::Gone, &json!({ "reason": reason(why) }))
+    }
+
+    /// There is no such session.
+    pub(in crate::server) fn unknown() -> Self {
+        Self::new(Kind::Gone, &json!({ "reason": "unknown-session" }))
+    }
+
+    pub(in crate::server) fn disconnected() -> Self {
+        Self::new(Kind::Disconnected, &json!({}))
+    }
+}
+
+/// A departure's name, for pages and for metrics.
+pub(in crate::server) const fn reason(why: Departure) -> &'static str {
+    match why {
+        Departure::Left => "left",
+        Departure::Silent => "silent",
+        Departure::NoRehandshake => "no-rehandshake",
+        Departure::Replaced => "replaced",
+        Departure::NoHandshake => "no-handshake",
+        Departure::NotPostQuantum => "not-post-quantum",
+    }
+}
