@@ -246,6 +246,11 @@ fn media(text: &mut Text, snapshot: &Snapshot) {
         snapshot.packets_out,
     );
     count(
+        "rtp_overrun_total",
+        "RTP packets left out for viewers, since sending fell behind.",
+        snapshot.overrun,
+    );
+    count(
         "rtp_retransmitted_total",
         "RTP packets sent again on a NACK.",
         snapshot.retransmitted,

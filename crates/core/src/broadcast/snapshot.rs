@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub unknown: u64,
     /// Packets not sent to a viewer, since it did not agree on their codec.
     pub unmapped: u64,
+    /// Packets left out for a viewer, since sending fell behind.
+    pub overrun: u64,
     /// DTLS handshakes that gave a peer fresh keys.
     pub handshakes: u64,
     /// DTLS handshakes that gave nobody keys.
@@ -81,6 +83,7 @@ impl Broadcast {
             duplicates: self.counts.duplicates,
             unknown: self.counts.unknown,
             unmapped: totals.unmapped,
+            overrun: totals.overrun,
             handshakes: self.counts.handshakes,
             failures: self.counts.failures.clone(),
         }

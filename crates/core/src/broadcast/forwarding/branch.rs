@@ -3,9 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::dispatch::Counts;
 use super::outgoing::Outgoing;
 use super::{Forwarded, NewViewer, Outlet, Tools};
 use crate::broadcast::egress::{Buffers, Mapping};
+
+/// Most packets of a channel that wait. A thread that falls further behind leaves the older half
+/// out, so that its viewers get what is new; they ask again for what they need of the rest.
+pub(in crate::broadcast) const MAX_PENDING: usize = 1024;
 
 /// See the module.
 #[derive(Default)]
@@ -44,7 +49,10 @@ impl Branch {
     }
 
     /// One more packet waits.
-    pub(super) fn take(&mut self, forwarded: Forwarded, buffers: &mut Buffers) {
+    pub(super) fn take(&mut self, forwarded: Forwarded, buffers: &mut Buffers, counts: &Counts) {
+        if self.pending.len() >= MAX_PENDING {
+            self.leave_out(MAX_PENDING / 2, counts);
+        }
         let section = &forwarded.track.section;
         for group in &mut self.groups {
             let mapped = group
@@ -57,6 +65,30 @@ impl Branch {
             }));
         }
         self.pending.push(forwarded);
+    }
+
+    /// Leaves out the oldest packets that wait.
+    fn leave_out(&mut self, packets: usize, counts: &Counts) {
+        tracing::debug!(
+            packets,
+            "sending to viewers is behind: what waits longest is left out"
+        );
+        self.pending.drain(..packets);
+        for group in &mut self.groups {
+            group.places.drain(..packets);
+            let mut left = group.places.iter_mut().flatten();
+            let start = left
+                .next()
+                .map_or(group.rewritten.len(), |first| first.start);
+            group.rewritten.drain(..start);
+            for place in group.places.iter_mut().flatten() {
+                *place = place.start - start..place.end - start;
+            }
+            for viewer in &mut group.viewers {
+                viewer.miss(packets);
+            }
+            counts.overrun((packets * group.viewers.len()) as u64);
+        }
     }
 
     /// Sends what waits, viewer by viewer.

@@ -13,6 +13,7 @@ pub(super) struct Counts {
     sent: AtomicU64,
     resent: AtomicU64,
     unmapped: AtomicU64,
+    overrun: AtomicU64,
 }
 
 impl Counts {
@@ -24,6 +25,11 @@ impl Counts {
     /// A packet that has just been counted as sent was asked for.
     pub(super) fn resent(&self) {
         self.resent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many packets were left out for viewers, since sending fell behind.
+    pub(super) fn overrun(&self, packets: u64) {
+        self.overrun.fetch_add(packets, Ordering::Relaxed);
     }
 
     /// A viewer did not get a packet, since it may not.
@@ -38,6 +44,7 @@ pub(in crate::broadcast) struct Totals {
     pub sent: u64,
     pub resent: u64,
     pub unmapped: u64,
+    pub overrun: u64,
 }
 
 /// See the module.
@@ -131,6 +138,7 @@ impl Forwarding {
             totals.sent += queue.counts.sent.load(Ordering::Relaxed);
             totals.resent += queue.counts.resent.load(Ordering::Relaxed);
             totals.unmapped += queue.counts.unmapped.load(Ordering::Relaxed);
+            totals.overrun += queue.counts.overrun.load(Ordering::Relaxed);
         }
         totals
     }

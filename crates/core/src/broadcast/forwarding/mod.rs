@@ -130,7 +130,7 @@ impl Forwarder {
         if branch.pending() == 0 {
             self.waiting.push(key);
         }
-        branch.take(forwarded, &mut self.tools.buffers);
+        branch.take(forwarded, &mut self.tools.buffers, &self.tools.counts);
     }
 
     /// A viewer, with what its group agreed on.

@@ -71,6 +71,11 @@ impl Outgoing {
         self.is_fresh = true;
     }
 
+    /// The oldest packets that wait are left out.
+    pub(super) fn miss(&mut self, packets: usize) {
+        self.skips = self.skips.saturating_sub(packets);
+    }
+
     pub(super) fn move_to(&mut self, to: SocketAddr) {
         self.to = Some(to);
     }

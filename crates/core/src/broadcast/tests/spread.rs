@@ -98,6 +98,35 @@ fn viewers_are_spread_evenly_and_those_who_leave_make_room() {
     assert_eq!(sent(&mut world, &mut threads, 3), [2, 3]);
 }
 
+#[test]
+fn a_thread_that_falls_behind_goes_on_with_what_is_new() {
+    let mut world = World::new();
+    let (mut forwarder, mut orders) = (world.core.forwarders(1).remove(0), Orders::default());
+    let mut out: Vec<Transmit> = Vec::new();
+    let publisher = world.connected(Role::Publisher);
+    let viewer = world.connected(Role::Viewer);
+    let late = world.connected(Role::Viewer);
+    for sequence in 0..2500 {
+        if sequence == 2000 {
+            // What waits by now came before its keys.
+            world.check(late);
+            world.handshake(late);
+        }
+        world.video(publisher, sequence, DELTA);
+        world.core.poll_orders(0, &mut orders);
+        forwarder.follow(&mut orders, &mut out);
+    }
+    forwarder.flush(&mut out);
+    world.deliver(std::mem::take(&mut out));
+    let came = world.browsers[viewer].sequences(VIDEO);
+    assert!((512..=1024).contains(&came.len()), "{}", came.len());
+    assert_eq!(came.last(), Some(&2499));
+    assert!(came.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+    assert_eq!(world.browsers[late].sequences(VIDEO).first(), Some(&2000));
+    let snapshot = world.core.snapshot(world.now);
+    assert_eq!(snapshot.overrun as usize, 2 * (2500 - came.len()));
+}
+
 /// Viewers come, leave, lose packets, ask again and renew their keys, while threads are late in
 /// their own ways. No SRTP index protects two packets, and who stays gets what it asks for.
 #[test]
