@@ -4,7 +4,7 @@
 //! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
 //!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload` (a
 //!   datagram of it), `admission` (after a start: what waits for its record, and whose handshake is
-//!   next), `places` (join and leave), `liveness` (who is gone), `member`, `channel`.
+//!   next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
 //!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
 //!   to say.
@@ -40,9 +40,9 @@ mod keyframe;
 mod liveness;
 mod media;
 mod member;
+mod membership;
 mod nack;
 mod payload;
-mod places;
 mod pli;
 mod rate;
 mod reception;

@@ -64,15 +64,15 @@ pub(crate) enum Fault {
     /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate
     /// is among them).
     #[error(
-        "its DTLS handshake went wrong, as with a certificate whose key is not P-256; give it one \
-         with a P-256 key"
+        "its DTLS handshake went wrong, as with a certificate whose key is of a kind that the DTLS \
+         library cannot check; give it one with a P-256 key"
     )]
     Failed,
     /// It is the DTLS server (`a=setup:passive`), and its answers are alerts or are of no use.
     #[error(
         "by its offer it is the DTLS server, and the handshake with it goes wrong, as with a \
-         certificate whose key is not P-256; \
-         give it one with a P-256 key, or let it be the DTLS client"
+         certificate whose key is of a kind that the DTLS library cannot check; give it one with a \
+         P-256 key, or let it be the DTLS client"
     )]
     Passive,
 }
