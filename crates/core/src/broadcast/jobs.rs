@@ -202,6 +202,11 @@ impl Custody {
 }
 
 impl Broadcast {
+    /// At how many addresses handshakes wait for their turn.
+    pub fn waiting_handshakes(&self) -> usize {
+        self.admission.waiting()
+    }
+
     /// The handshakes whose turn it is, as a job; `None` where nobody waits. Publishers come first.
     /// Who has no threads for jobs leaves them to [`Broadcast::handle_timeout`].
     pub fn poll_job(&mut self, now: Instant) -> Option<Job> {

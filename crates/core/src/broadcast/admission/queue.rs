@@ -71,6 +71,11 @@ impl Queue {
         Some((from, attempt.into_datagrams()))
     }
 
+    /// How many addresses wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Since when somebody waits.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since

@@ -26,6 +26,11 @@ impl Admission {
         self.queue.since()
     }
 
+    /// How many addresses wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Takes the address whose turn it is, with all that it has sent.
     pub(crate) fn next_turn(&mut self) -> Option<(SocketAddr, Vec<ForHandshake>)> {
         let (from, parts) = self.queue.next()?;
