@@ -61,8 +61,7 @@ struct Remote {
     /// Messages that were read, to be used again.
     used: mpsc::Receiver<Message>,
     next: Message,
-    /// `None` once it has ended.
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 /// All forwarders: the first one is the media loop's own, which sends in its turn.
@@ -74,20 +73,17 @@ pub(super) struct Forwarders {
 
 impl Forwarders {
     /// Takes the core's forwarders and starts their threads. Each of them, and the loop's own, has
-    /// one of the wires.
+    /// a wire of its own.
     pub(super) fn start(
         core: &mut Broadcast,
-        mut wires: impl Iterator<Item = io::Result<Wire>>,
+        wire: impl Fn() -> io::Result<Wire>,
         count: usize,
     ) -> io::Result<Self> {
         let mut senders = Vec::new();
         for forwarder in core.forwarders(count) {
-            let wire = wires
-                .next()
-                .unwrap_or_else(|| Err(io::ErrorKind::Other.into()))?;
             senders.push(Sender {
                 forwarder,
-                wire,
+                wire: wire()?,
                 gather: Gather::default(),
             });
         }
@@ -130,10 +126,8 @@ impl Forwarders {
 impl Drop for Forwarders {
     fn drop(&mut self) {
         let others = std::mem::take(&mut self.others);
-        let threads: Vec<_> = others
-            .into_iter()
-            .filter_map(|other| other.thread)
-            .collect();
+        // All are told before one is waited for.
+        let threads: Vec<_> = others.into_iter().map(|other| other.thread).collect();
         for thread in threads {
             // One that has panicked has said so.
             let _ = thread.join();
@@ -152,7 +146,7 @@ impl Remote {
             inbox,
             used,
             next: Message::default(),
-            thread: Some(thread),
+            thread,
         })
     }
 

@@ -74,8 +74,7 @@ impl MediaLoop {
         poll.registry()
             .register(socket.source(), SOCKET, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        let wires = std::iter::repeat_with(|| socket.wire());
-        let forwarders = Forwarders::start(&mut core, wires, threads)?;
+        let forwarders = Forwarders::start(&mut core, || socket.wire(), threads)?;
         Ok((
             Self {
                 poll,

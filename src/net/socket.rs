@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mio::net::UdpSocket;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 
-use super::wire::Wire;
+use super::wire::{Wire, run};
 use crate::peer::Transmit;
 
 /// Longest datagram that is taken: a UDP datagram on an Ethernet is shorter, DTLS and RTP keep
@@ -151,17 +151,8 @@ impl Socket {
         let mut rest = &datagrams[..];
         while let Some(first) = rest.first() {
             let size = first.data.len();
-            let fits = most.min(MAX_SEGMENTED / size.max(1)).max(1);
-            let equal = rest
-                .iter()
-                .take(fits)
-                .take_while(|d| d.to == first.to && d.data.len() == size)
-                .count();
-            // The last segment may be shorter.
-            let shorter = rest
-                .get(equal)
-                .is_some_and(|d| d.to == first.to && d.data.len() < size && equal < fits);
-            let (run, tail) = rest.split_at(equal + usize::from(shorter));
+            let same = rest.iter().take_while(|d| d.to == first.to);
+            let (run, tail) = rest.split_at(run(same.map(|d| d.data.len()), most));
             rest = tail;
             let source = self
                 .sources

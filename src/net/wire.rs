@@ -91,7 +91,11 @@ impl Outlet for Wire {
         let mut start = 0;
         while let Some(first) = ends.first() {
             let size = first - start;
-            let run = run(start, size, ends, most);
+            let starts = std::iter::once(&start).chain(ends);
+            let run = run(
+                ends.iter().zip(starts).map(|(end, start)| end - start),
+                most,
+            );
             let end = ends[run - 1];
             let transmit = Transmit {
                 destination: to,
@@ -106,24 +110,25 @@ impl Outlet for Wire {
     }
 }
 
-/// How many of the datagrams that end at `ends`, the first of which has `size` bytes, can go out in
-/// one system call: all have the same size, but for the last, which may be shorter.
-fn run(start: usize, size: usize, ends: &[usize], most: usize) -> usize {
+/// How many of the datagrams of these sizes can go out in one system call: all have the first one's
+/// size, but for the last, which may be shorter. `most`: as many as the kernel takes.
+pub(super) fn run(sizes: impl IntoIterator<Item = usize>, most: usize) -> usize {
+    let mut sizes = sizes.into_iter();
+    let Some(size) = sizes.next() else {
+        return 0;
+    };
     let fits = most.min(MAX_SEGMENTED / size.max(1)).max(1);
-    let mut before = start;
-    let mut run = 0;
-    for end in ends.iter().take(fits) {
-        let this = end - before;
-        if this > size {
+    let mut run = 1;
+    for next in sizes.take(fits - 1) {
+        if next > size {
             break;
         }
         run += 1;
-        before = *end;
-        if this < size {
+        if next < size {
             break;
         }
     }
-    run.max(1)
+    run
 }
 
 #[cfg(test)]

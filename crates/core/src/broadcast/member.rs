@@ -1,7 +1,7 @@
 //! A peer as the core keeps it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rekindle_ids::{Role, Ufrag};
@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::egress::Mapping;
 use super::ingress::Ingress;
 use super::resend::Resends;
-use super::translation::Translation;
+use super::translation::{Shared, Translation};
 use crate::peer::{Dtls, Peer};
 
 /// A plain client that was heard after a restart is let go after so long: it does not know that it
@@ -109,7 +109,7 @@ pub(super) struct Viewer {
     pub mapping: Arc<Mapping>,
     pub resends: Resends,
     /// Of a plain viewer; its forwarder has it too.
-    pub translation: Option<Arc<Mutex<Translation>>>,
+    pub translation: Option<Shared>,
     /// In thousandths of a request.
     keyframes: Budget,
 }
@@ -118,7 +118,7 @@ impl Viewer {
     pub(super) fn new(
         forwarder: usize,
         mapping: Arc<Mapping>,
-        translation: Option<Arc<Mutex<Translation>>>,
+        translation: Option<Shared>,
         now: Instant,
     ) -> Self {
         Self {
@@ -138,8 +138,7 @@ impl Viewer {
 
     /// Its translation, if it has one.
     pub(super) fn translation(&self) -> Option<MutexGuard<'_, Translation>> {
-        let translation = self.translation.as_ref()?;
-        Some(translation.lock().unwrap_or_else(PoisonError::into_inner))
+        self.translation.as_ref().map(Shared::lock)
     }
 }
 

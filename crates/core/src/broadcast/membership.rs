@@ -1,6 +1,5 @@
 //! Who may join a channel, and how peers come and go.
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rekindle_ids::{Role, Ufrag};
@@ -12,7 +11,7 @@ use super::forwarding::{NewViewer, Order};
 use super::hub::Broadcast;
 use super::ingress::Ingress;
 use super::member::{Member, Side, Viewer};
-use super::translation::Translation;
+use super::translation::{Shared, Translation};
 use super::{Departure, Event, Join, Newcomer, Refusal};
 use crate::peer::{Peer, PeerSetup};
 
@@ -178,8 +177,8 @@ impl Broadcast {
                 let forwarder = self.forwarding.assign();
                 let mapping = Mapping::new(&negotiated);
                 let mapping = self.channels[key].add_viewer(id, forwarder, mapping);
-                let translation = translates
-                    .then(|| Arc::new(Mutex::new(Translation::new(negotiated.streams()))));
+                let translation =
+                    translates.then(|| Shared::new(Translation::new(negotiated.streams())));
                 let newcomer = Box::new(NewViewer {
                     viewer: id,
                     channel: key,

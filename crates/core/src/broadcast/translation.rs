@@ -6,6 +6,7 @@
 //! on, as a translator does it (RFC 3550 §7.1). All of it dies with the process, as such viewers'
 //! sessions do.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rekindle_sdp::{Kind, Ssrc, Stream};
@@ -53,6 +54,21 @@ pub(super) struct Translation {
     /// What the answer announced.
     announced: Vec<Stream>,
     streams: Vec<Translated>,
+}
+
+/// A translation that the core, which asks it what a viewer's request is about, and the viewer's
+/// forwarder both have.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(Arc<Mutex<Translation>>);
+
+impl Shared {
+    pub(super) fn new(translation: Translation) -> Self {
+        Self(Arc::new(Mutex::new(translation)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Translation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Translation {

@@ -1,13 +1,13 @@
 //! The sending half of a peer's SRTP keys (RFC 3711): which index a packet is protected under. It can
 //! be with another thread than the half that opens what the peer sends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use rekindle_secrets::stack;
 
 use super::full_state::Kept;
-use super::srtp::SessionKeys;
+use super::srtp::{SessionKeys, lock};
 use super::transform::Transform;
 
 /// The last SRTCP index that one set of keys may protect a packet under (RFC 3711 §9.2).
@@ -50,10 +50,7 @@ impl Sending {
     /// then.
     pub(crate) fn protect_rtp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
         let (transform, sent) = match &mut self.0 {
-            Way::Kept(kept) => {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                return kept.protect_rtp(out, start);
-            }
+            Way::Kept(kept) => return lock(kept).protect_rtp(out, start),
             Way::Own {
                 transform, sent, ..
             } => (transform, sent),
@@ -79,10 +76,7 @@ impl Sending {
     /// Encrypts a compound RTCP packet; `None` where these keys may protect no more of them.
     pub(crate) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         match &mut self.0 {
-            Way::Kept(kept) => {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.protect_rtcp(packet)
-            }
+            Way::Kept(kept) => lock(kept).protect_rtcp(packet),
             Way::Own {
                 transform, rtcp, ..
             } => {
@@ -97,10 +91,7 @@ impl Sending {
     /// process has numbered it.
     pub(crate) fn start_of(&self, ssrc: u32) -> Option<u16> {
         match &self.0 {
-            Way::Kept(kept) => {
-                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.start(ssrc)
-            }
+            Way::Kept(kept) => lock(kept).start(ssrc),
             Way::Own { .. } => None,
         }
     }

@@ -1,6 +1,6 @@
 //! SRTP (RFC 3711, RFC 7714) of one peer: both directions under the keys of one DTLS handshake.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use rekindle_sdp::Setup;
@@ -179,6 +179,11 @@ impl SessionKeys {
     }
 }
 
+/// What both halves of a peer's keys share in full-state mode.
+pub(super) fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Both directions of one peer under one set of keys.
 pub(super) struct Srtp {
     /// Kept for [`Incoming`]'s scratch context.
@@ -222,8 +227,7 @@ impl Srtp {
     /// Authenticates and decrypts an SRTP packet.
     pub(super) fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         if let Some(kept) = &self.kept {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            return kept.unprotect_rtp(packet);
+            return lock(kept).unprotect_rtp(packet);
         }
         let ssrc = u32::from_be_bytes(packet.get(8..12)?.try_into().ok()?);
         self.unprotect(ssrc, packet, Context::decrypt_rtp)
@@ -232,8 +236,7 @@ impl Srtp {
     /// Authenticates and decrypts an SRTCP packet.
     pub(super) fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         if let Some(kept) = &self.kept {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            return kept.unprotect_rtcp(packet);
+            return lock(kept).unprotect_rtcp(packet);
         }
         let ssrc = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
         self.unprotect(ssrc, packet, Context::decrypt_rtcp)

@@ -1,7 +1,7 @@
 //! What the core tells a forwarder.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -11,7 +11,7 @@ use crate::broadcast::egress::Mapping;
 use crate::broadcast::history::Index;
 use crate::broadcast::rtp::Packet;
 use crate::broadcast::track_info::{Report, TrackInfo};
-use crate::broadcast::translation::Translation;
+use crate::broadcast::translation::Shared;
 use crate::peer::Sending;
 
 /// Orders for one forwarder, in their order.
@@ -113,5 +113,5 @@ pub(in crate::broadcast) struct NewViewer {
     pub ufrag: Ufrag,
     pub mapping: Arc<Mapping>,
     /// Of a plain viewer. The core asks it what a NACK is about; else only the forwarder does.
-    pub translation: Option<Arc<Mutex<Translation>>>,
+    pub translation: Option<Shared>,
 }

@@ -1,7 +1,6 @@
 //! The sending half of one viewer.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use rekindle_ids::Ufrag;
@@ -12,7 +11,7 @@ use crate::broadcast::history::Index;
 use crate::broadcast::key_derivation::KeyDerivation;
 use crate::broadcast::sent_streams::Streams;
 use crate::broadcast::track_info::{Report, TrackInfo};
-use crate::broadcast::translation::{Passage, Translation};
+use crate::broadcast::translation::{Passage, Shared};
 use crate::peer::Sending;
 
 use super::order::Forwarded;
@@ -24,7 +23,7 @@ pub(super) struct Outgoing {
     /// Without keys nothing is sent.
     sending: Option<Box<Sending>>,
     to: Option<SocketAddr>,
-    pub translation: Option<Arc<Mutex<Translation>>>,
+    pub translation: Option<Shared>,
     streams: Streams,
     /// So many of the packets that wait came before its keys: it got them otherwise, or needs none
     /// of them.
@@ -116,10 +115,11 @@ impl Outgoing {
     fn pass(&mut self, mapping: &Mapping, one: &Forwarded, rewritten: &[u8], tools: &mut Tools) {
         let packet = (one.index, &one.packet);
         let passage = self.translation.as_ref().map(|translation| {
-            let mut translation = translation.lock().unwrap_or_else(PoisonError::into_inner);
-            translation.pass(one.at, &one.track, one.index, &one.packet, |ssrc| {
-                one.there.contains(&ssrc)
-            })
+            translation
+                .lock()
+                .pass(one.at, &one.track, one.index, &one.packet, |ssrc| {
+                    one.there.contains(&ssrc)
+                })
         });
         match passage {
             None | Some(Passage::AsItIs) => {}
@@ -158,9 +158,7 @@ impl Outgoing {
         let Some(sending) = &self.sending else {
             return false;
         };
-        let translation = self.translation.as_ref();
-        let translation =
-            translation.map(|known| known.lock().unwrap_or_else(PoisonError::into_inner));
+        let translation = self.translation.as_ref().map(Shared::lock);
         let translated;
         let (index, packet, rtx_ssrc) = match &translation {
             None => (index, packet, track.rtx_ssrc),
@@ -233,9 +231,10 @@ impl Outgoing {
 
     /// A stream's sender report as this viewer knows the stream; `None` where that is as it is.
     pub(super) fn translated_report(&self, track: &TrackInfo, report: &Report) -> Option<BytesMut> {
-        let translation = self.translation.as_ref()?;
-        let translation = translation.lock().unwrap_or_else(PoisonError::into_inner);
-        translation.sender_report(track, report)
+        self.translation
+            .as_ref()?
+            .lock()
+            .sender_report(track, report)
     }
 }
 

@@ -1,14 +1,14 @@
 //! What a peer does besides in full-state mode.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use rekindle_full_state::record::{Resumed, SessionCounters, SessionRecord};
 use rekindle_ids::Ufrag;
 
 use super::kept::{Kept, Unproven, Wanted};
-use crate::peer::srtp::Srtp;
+use crate::peer::srtp::{Srtp, lock};
 use crate::peer::{Peer, PeerEvent};
 
 /// Keys of a handshake that has just completed, kept if they are to be.
@@ -58,8 +58,7 @@ impl Peer {
     }
 
     fn kept(&self) -> Option<MutexGuard<'_, Kept>> {
-        let kept = self.srtp.as_ref()?.kept.as_ref()?;
-        Some(kept.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(lock(self.srtp.as_ref()?.kept.as_ref()?))
     }
 
     /// See [`Kept::announce`].
