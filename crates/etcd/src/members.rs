@@ -89,7 +89,10 @@ impl Members {
         for attempt in 0.. {
             let index = (first + attempt) % self.members.len();
             let until = deadline.min(Instant::now() + patience);
-            match self.ask(index, until, |client| call(client, repeated)).await {
+            match self
+                .ask(index, until, |client| call(client, repeated))
+                .await
+            {
                 Ok(value) => {
                     self.last.store(index, Ordering::Relaxed);
                     return Ok(Answer { value, repeated });

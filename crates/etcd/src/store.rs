@@ -192,9 +192,7 @@ impl SharedStore for Etcd {
         let members = Arc::clone(&self.members);
         let next = i64::try_from(revision).map_or(i64::MAX, |revision| revision + 1);
         self.run(async move {
-            let options = WatchOptions::new()
-                .with_prefix()
-                .with_start_revision(next);
+            let options = WatchOptions::new().with_prefix().with_start_revision(next);
             let mut client = members.last().await?;
             let change = async move {
                 let mut stream = client.watch(folder, Some(options)).await?;

@@ -30,11 +30,7 @@ impl Vault {
     /// [`VaultError::NotOwner`] if another process is this node by now,
     /// [`VaultError::RolledBack`] for a record that is ahead of `identity.age`;
     /// [`VaultError::Unavailable`], [`VaultError::Full`].
-    pub fn adopt(
-        &self,
-        ufrag: &Ufrag,
-        keys: &KeyFile,
-    ) -> Result<Option<PeerRecord>, VaultError> {
+    pub fn adopt(&self, ufrag: &Ufrag, keys: &KeyFile) -> Result<Option<PeerRecord>, VaultError> {
         let Some(shared) = &self.shared else {
             return Ok(None);
         };
@@ -147,6 +143,8 @@ impl Vault {
 
 /// Compares `AB:CD:...` with a hash.
 fn fingerprint_is(text: &str, hash: &[u8; 32]) -> bool {
-    let mut bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
+    let mut bytes = text
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16).ok());
     hash.iter().all(|byte| bytes.next() == Some(Some(*byte))) && bytes.next().is_none()
 }
