@@ -28,7 +28,7 @@ fn is_unavailable<T>(outcome: Result<T, VaultError>) -> bool {
 #[test]
 fn without_etcd_every_call_ends_in_time_and_says_so_and_all_is_well_when_it_is_back() {
     let mut world = World::new();
-    let limit = Duration::from_secs(2);
+    let limit = Duration::from_secs(1);
     let store = store_within(&world.address(), "a", limit);
     let opened = Vault::open_shared(store, world.keys(), now()).expect("it opens");
     opened.vault.presence(b"here").expect("told");
