@@ -49,6 +49,19 @@ pub(super) enum CliError {
         library = crate::peer::LIBRARY
     )]
     NoPostQuantum,
+    #[error(
+        "this build cannot keep a vault in etcd; name a folder, or build with `--features etcd`"
+    )]
+    #[cfg_attr(feature = "etcd", expect(dead_code, reason = "this build can"))]
+    NoEtcd,
+    #[cfg(feature = "etcd")]
+    #[error(transparent)]
+    EtcdAddress(#[from] rekindle_etcd::AddressError),
+    #[cfg(feature = "etcd")]
+    #[error(transparent)]
+    EtcdConnect(#[from] rekindle_etcd::ConnectError),
+    #[error(transparent)]
+    Vault(#[from] crate::vault::VaultError),
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(
