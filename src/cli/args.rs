@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::server::{BasePath, Mode};
+use crate::server::{BasePath, Mode, Node};
 
 use super::address::{Host, Listen};
 
@@ -135,6 +135,16 @@ pub(super) struct ServeArgs {
     /// [default: /]
     #[arg(long, value_name = "PATH", env = "REKINDLE_BASE_PATH")]
     pub base_path: Option<BasePath>,
+
+    /// Other servers, by the URLs at which browsers reach their HTTP, that open the same state folder
+    /// or a copy of it when this server is gone: pages then look for their sessions there
+    #[arg(
+        long = "other-node",
+        value_name = "URL",
+        env = "REKINDLE_OTHER_NODE",
+        value_delimiter = ','
+    )]
+    pub other_node: Option<Vec<Node>>,
 
     /// How long after a start a browser that stays silent is waited for: seconds, or like 90s, 2m,
     /// 1h [default: 2m]

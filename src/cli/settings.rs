@@ -223,6 +223,7 @@ impl Settings {
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
                 base_path: args.base_path.or(file.base_path).unwrap_or_default(),
+                other_nodes: args.other_node.or(file.other_node).unwrap_or_default(),
                 join_rate: args
                     .join_rate
                     .or(file.join_rate)

@@ -12,6 +12,7 @@ use super::auth::Token;
 use super::certificates::Certificates;
 use super::health::Health;
 use super::limit::Limiter;
+use super::nodes::Nodes;
 use super::record_writer::RecordWriter;
 use super::sessions::Sessions;
 use super::{BasePath, Mode};
@@ -36,6 +37,8 @@ pub(super) struct App {
     pub started: Instant,
     /// Where browsers reach the media port.
     pub addresses: Vec<SocketAddr>,
+    /// Where else pages may look for their sessions.
+    pub nodes: Arc<Nodes>,
     pub publish: Option<Token>,
     pub watch: Option<Token>,
     /// Nothing but the listening address keeps strangers out: see [`super::middleware`].

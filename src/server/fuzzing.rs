@@ -17,6 +17,7 @@ use super::drain::Drain;
 use super::health::Health;
 use super::limit::Limiter;
 use super::listen;
+use super::nodes::Nodes;
 use super::record_writer::{self, Earlier, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
@@ -95,6 +96,7 @@ impl World {
             mode: Default::default(),
             started: Instant::now(),
             addresses: vec![address],
+            nodes: Arc::new(Nodes::new(Vec::new())),
             publish: None,
             watch: None,
             private: true,

@@ -17,6 +17,7 @@ mod listen;
 mod metrics;
 mod middleware;
 mod names;
+mod nodes;
 mod opening;
 mod ports;
 mod problem;
@@ -43,6 +44,7 @@ use crate::service::{Notifier, Passed};
 pub use auth::{Token, TokenError};
 pub use base_path::{BasePath, BasePathError};
 pub use listen::raise_open_files;
+pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
 pub use start::{Ready, run};
@@ -117,6 +119,8 @@ pub struct Config {
     pub behind_proxy: bool,
     /// The path that a proxy takes off before it passes requests on.
     pub base_path: BasePath,
+    /// Other servers that may have the same sessions.
+    pub other_nodes: Vec<Node>,
     /// Sessions that one address may start per second; 0 for no limit.
     pub join_rate: u32,
     /// Sessions that one address may have at once; 0 for no limit.

@@ -157,6 +157,8 @@ fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
         process: &app.process,
         mode: app.mode,
         certificates: &app.certificates,
+        media: &app.addresses,
+        nodes: &app.nodes.get(),
     };
     let opened = app.sessions.open_stream(ufrag, &greeting, tap);
     if opened {

@@ -23,6 +23,7 @@ use super::Mode;
 use super::certificates::Certificates;
 use super::events::{Frame, Hello, Tap};
 use super::limit::{Place, Places};
+use super::nodes::Node;
 
 mod tally;
 
@@ -98,6 +99,9 @@ pub(super) struct Greeting<'a> {
     pub process: &'a str,
     pub mode: Mode,
     pub certificates: &'a Certificates,
+    /// Where the server receives media.
+    pub media: &'a [SocketAddr],
+    pub nodes: &'a [Node],
 }
 
 impl Sessions {
@@ -312,6 +316,8 @@ impl Sessions {
             patience,
             source: live,
             streams,
+            media: greeting.media,
+            nodes: greeting.nodes,
         };
         // The drafts' own event has no other way to say how things stand.
         let [_, draft] = Frame::source(live, streams);
@@ -397,6 +403,14 @@ impl Sessions {
             }
         }
         changed
+    }
+
+    /// Other servers may have the sessions from now on.
+    pub(super) fn nodes(&self, nodes: &[Node]) {
+        let frames = [Frame::nodes(nodes)];
+        for session in self.lock().sessions.values_mut() {
+            session.send(&frames);
+        }
     }
 
     /// The record with the browser's present address in it: it becomes the session's, and is to be

@@ -21,6 +21,7 @@ use super::assets::Assets;
 use super::certificates::Certificates;
 use super::health::Health;
 use super::limit::Limiter;
+use super::nodes::Nodes;
 use super::opening::{identities, open_key, open_vault, rotate_identity};
 use super::record_writer::{self, Earlier, Ended, RecordWriter};
 use super::router::router;
@@ -187,6 +188,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         mode: config.mode,
         started,
         addresses: advertised.clone(),
+        nodes: Arc::new(Nodes::new(config.other_nodes)),
         private: config.publish.is_none() && !config.open,
         publish: config.publish,
         watch: config.watch,
@@ -209,6 +211,8 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         watch_token: app.watch.is_some(),
     };
     runtime.spawn(ignored);
+    let told = app.clone();
+    runtime.spawn(async move { told.nodes.follow(|list| told.sessions.nodes(list)).await });
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {
         listener,
