@@ -80,6 +80,15 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]
     pub http: Option<Listen>,
 
+    /// Speak HTTPS with the certificate in this file (PEM: the server's own first, then those between
+    /// it and the authority's); needs --tls-key
+    #[arg(long, value_name = "FILE", env = "REKINDLE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's key (PEM), a file that only its owner can read
+    #[arg(long, value_name = "FILE", env = "REKINDLE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
     /// Where media is received, over UDP, or the port alone, for all addresses in IPv4; the port
     /// must stay the same across restarts [default: 0.0.0.0:8189]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_UDP")]

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::server::{RunError, TokenError};
+use crate::server::{RunError, TlsError, TokenError};
 
 use super::address::LookupError;
 use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
@@ -49,6 +49,13 @@ pub(super) enum CliError {
         library = crate::peer::LIBRARY
     )]
     NoPostQuantum,
+    #[error(
+        "{missing} is missing: HTTPS needs --tls-cert and --tls-key; give both, or neither for \
+         plain HTTP"
+    )]
+    HalfOfTls { missing: &'static str },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(

@@ -30,6 +30,8 @@ pub(super) struct ConfigFile {
     pub anchor: Option<PathBuf>,
     pub mode: Option<Mode>,
     pub http: Option<Listen>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub udp: Option<Listen>,
     #[serde(default, deserialize_with = "hosts")]
     pub advertise: Option<Vec<Host>>,
@@ -174,6 +176,8 @@ mod tests {
             state-dir = "s"
             mode = "full-state"
             http = "127.0.0.1:1"
+            tls-cert = "c"
+            tls-key = "ck"
             udp = "[::]:2"
             advertise = ["192.0.2.1", "2001:db8::1"]
             publish-token = "p"

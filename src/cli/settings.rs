@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::broadcast;
-use crate::server::{self, Mode, Token};
+use crate::server::{self, Mode, Pair, Tls, Token};
 use crate::service::{Notifier, Passed};
 
 use super::address::{self, Host, Listen};
@@ -175,6 +175,10 @@ impl Settings {
         }
         let http = http(args.http.or(file.http), &passed, &mut warnings)?;
         let udp = udp(args.udp.or(file.udp), &passed, &mut warnings)?;
+        let tls = tls(
+            args.tls_cert.or(file.tls_cert),
+            args.tls_key.or(file.tls_key),
+        )?;
         let open = args.open.or(file.open).unwrap_or(false);
         if publish.is_none() && !open && !http.ip().to_canonical().is_loopback() {
             return Err(CliError::NobodyGuards { http });
@@ -220,6 +224,7 @@ impl Settings {
                 advertise,
                 publish,
                 watch,
+                tls,
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
                 base_path: args.base_path.or(file.base_path).unwrap_or_default(),
@@ -337,6 +342,20 @@ fn token(
         ));
     }
     Ok(Some(token))
+}
+
+/// What HTTPS is spoken with, if anything.
+fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Tls>, CliError> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(Tls::read(Pair { certificate, key })?)),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(CliError::HalfOfTls {
+            missing: "--tls-key",
+        }),
+        (None, Some(_)) => Err(CliError::HalfOfTls {
+            missing: "--tls-cert",
+        }),
+    }
 }
 
 fn readable_by_others(what: &str, path: &Path) -> String {

@@ -70,6 +70,10 @@ pub struct Options<'a> {
     /// Files of tokens that are to be read again too, in the same way. What is no regular file
     /// cannot be read again, and is left out.
     pub token_files: &'a [&'a Path],
+    /// Certificate and key of TLS, which are to be read again as well. Tools that renew them put
+    /// other files in their place, so the folder where each really is (behind links) stays readable
+    /// where it holds nothing but certificates and keys.
+    pub tls_files: &'a [&'a Path],
 }
 
 /// Makes the process's memory its own. To be called first in `main`: before a secret is read, and

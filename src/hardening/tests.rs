@@ -209,6 +209,7 @@ fn nowhere() -> Options<'static> {
         static_dir: None,
         key_file: None,
         token_files: &[],
+        tls_files: &[],
     }
 }
 
@@ -280,6 +281,7 @@ impl World {
                 static_dir: Some(&world.page),
                 key_file: key_file.as_deref(),
                 token_files: &[],
+                tls_files: &[],
             };
             files::confine(&options, &mut report).expect("rules");
             let lacking = report.all_lacking().next().map(str::to_owned);

@@ -15,6 +15,7 @@ use super::limit::Limiter;
 use super::nodes::Nodes;
 use super::record_writer::RecordWriter;
 use super::sessions::Sessions;
+use super::tls::Tls;
 use super::{BasePath, Mode};
 
 /// What the handlers share.
@@ -47,6 +48,7 @@ pub(super) struct App {
     pub behind_proxy: bool,
     /// What stands before the paths that are given out.
     pub base_path: BasePath,
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Where a request comes from, for limits.

@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
+use super::converse::{Http, converse};
 use super::drain::Drain;
 use super::health::Health;
 use super::limit::Limiter;
-use super::listen;
 use super::nodes::Nodes;
 use super::record_writer::{self, Earlier, RecordWriter};
 use super::router::router;
@@ -102,6 +102,7 @@ impl World {
             private: true,
             behind_proxy: true,
             base_path: Default::default(),
+            tls: None,
         });
         Self {
             runtime,
@@ -131,8 +132,9 @@ pub fn http(data: &[u8]) {
             client.shutdown().await.expect("half closed");
             let (_stop, mut stopping) = watch::channel(false);
             let (router, talk) = (world.router.clone(), Drain::new().talk());
-            let served = listen::converse(
+            let served = converse(
                 server,
+                Http::One,
                 Ipv4Addr::LOCALHOST.into(),
                 router,
                 &mut stopping,

@@ -1,4 +1,4 @@
-//! HTTP: WHIP, WHEP, events, page, health; start and shutdown.
+//! HTTP, with or without TLS: WHIP, WHEP, events, page, health; start and shutdown.
 
 mod advertise;
 mod app;
@@ -7,6 +7,7 @@ mod auth;
 mod base_path;
 mod body;
 mod certificates;
+mod converse;
 mod drain;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -31,6 +32,7 @@ mod sessions;
 mod site;
 mod start;
 mod status;
+mod tls;
 mod watchdog;
 mod whip;
 
@@ -48,6 +50,7 @@ pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
 pub use start::{Ready, run};
+pub use tls::{Pair, Tls, TlsError};
 
 /// What a restart takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -113,6 +116,8 @@ pub struct Config {
     pub publish: Option<Token>,
     /// What a viewer must show.
     pub watch: Option<Token>,
+    /// HTTP is spoken inside TLS, with this certificate.
+    pub tls: Option<Tls>,
     /// Anybody may publish, by any web page.
     pub open: bool,
     /// A client's address is the last entry of `X-Forwarded-For`.

@@ -183,6 +183,17 @@ impl Problem {
         .retry_after(10)
     }
 
+    pub(super) fn plain_http() -> Self {
+        let detail = "This port speaks HTTPS, and the request came without TLS. Ask again with \
+                      https:// in place of http://.";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "plain-http",
+            "This port speaks HTTPS",
+            detail,
+        )
+    }
+
     /// The whole response, for a connection that is not served.
     pub(super) fn as_bytes(&self) -> Vec<u8> {
         let json = self.json();

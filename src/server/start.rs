@@ -26,7 +26,7 @@ use super::opening::{identities, open_key, open_vault, rotate_identity};
 use super::record_writer::{self, Earlier, Ended, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
-use super::{Config, Mode, Ports, RunError, Token, advertise, listen, rotation, watchdog};
+use super::{Config, Mode, Ports, RunError, Tls, Token, advertise, listen, rotation, watchdog};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
@@ -69,10 +69,12 @@ pub struct Ready {
     pub publish_token: bool,
     /// A viewer must show a token.
     pub watch_token: bool,
+    /// HTTP is spoken inside TLS.
+    pub tls: bool,
 }
 
-/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file and
-/// token files again. `ready` is called once it is up.
+/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file,
+/// token files and TLS files again. `ready` is called once it is up.
 ///
 /// # Errors
 /// A [`RunError`] with the cause.
@@ -194,6 +196,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         watch: config.watch,
         behind_proxy: config.behind_proxy,
         base_path: config.base_path,
+        tls: config.tls.map(Arc::new),
     });
     let up = Ready {
         http,
@@ -209,6 +212,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         open: config.open,
         publish_token: app.publish.is_some(),
         watch_token: app.watch.is_some(),
+        tls: app.tls.is_some(),
     };
     runtime.spawn(ignored);
     let told = app.clone();
@@ -280,7 +284,10 @@ async fn serve(
     let router = router(app);
     let http = tokio::spawn(listen::serve(
         listener,
-        router.clone(),
+        listen::Door {
+            router: router.clone(),
+            tls: app.tls.clone(),
+        },
         limits,
         stopping,
         GRACE,
@@ -380,12 +387,14 @@ fn shut_in(config: &Config) -> Result<(), RunError> {
         .flatten()
         .filter_map(Token::file)
         .collect();
+    let tls = config.tls.as_ref().map(Tls::files);
     let options = hardening::Options {
         state_dir: &config.state_dir,
         static_dir: config.static_dir.as_deref(),
         // For SIGHUP.
         key_file: Some(&config.key_file),
         token_files: &tokens,
+        tls_files: tls.as_ref().map_or(&[], |files| &files[..]),
     };
     hardening::sandbox(&options)?.log("sandbox");
     Ok(())
