@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::net::Handle;
 use crate::vault::Vault;
 
+use super::adoption::Adoption;
 use super::assets::Assets;
 use super::auth::Token;
 use super::certificates::Certificates;
@@ -24,6 +25,8 @@ pub(super) struct App {
     pub vault: Arc<Vault>,
     pub sessions: Arc<Sessions>,
     pub record_writer: RecordWriter,
+    /// Where the vault is shared with other nodes.
+    pub adoption: Option<Arc<Adoption>>,
     pub limiter: Limiter,
     pub assets: Assets,
     pub health: Health,

@@ -1,5 +1,6 @@
 //! HTTP, with or without TLS: WHIP, WHEP, events, page, health; start and shutdown.
 
+mod adoption;
 mod advertise;
 mod app;
 mod assets;
@@ -21,6 +22,7 @@ mod names;
 mod nodes;
 mod opening;
 mod ports;
+mod presence;
 mod problem;
 mod record_writer;
 mod rotation;
@@ -29,6 +31,7 @@ mod run_error;
 mod session;
 mod session_id;
 mod sessions;
+mod shared_vault;
 mod site;
 mod start;
 mod status;
@@ -49,6 +52,7 @@ pub use listen::raise_open_files;
 pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
+pub use shared_vault::SharedVault;
 pub use start::{Ready, run};
 pub use tls::{Pair, Tls, TlsError};
 
@@ -98,6 +102,8 @@ pub struct Config {
     pub may_make_key: bool,
     /// The vault.
     pub state_dir: PathBuf,
+    /// Where the vault is shared with other nodes; then there is no folder.
+    pub shared: Option<SharedVault>,
     /// A file elsewhere that says how far the vault has come; see
     /// [`crate::vault::Opened::hold_to`].
     pub anchor: Option<PathBuf>,

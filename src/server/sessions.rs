@@ -146,8 +146,12 @@ impl Sessions {
         self.lock().unread = records;
     }
 
-    /// Takes in a session of the last boot. It counts for the address that its media came from.
+    /// Takes in a session of the last boot, or of another node, unless it is here already. It counts
+    /// for the address that its media came from.
     pub(super) fn resume(&self, record: Arc<PeerRecord>) {
+        if self.lock().sessions.contains_key(&record.ice.ufrag) {
+            return;
+        }
         let address = sdp::recorded_address(&record.offer);
         let place = address.and_then(|address| self.places.keep(address.ip()));
         // Without one, which no answer of ours is, it is nobody's.
@@ -270,6 +274,20 @@ impl Sessions {
         // An error says that all has been read.
         let _ = waiter.await;
         certificate(&self.lock())
+    }
+
+    /// Completes when this session is taken in, if it is not here yet, or when the server stops.
+    /// What is done before the first poll of it is not missed.
+    pub(super) fn arrival(&self, ufrag: &Ufrag) -> impl Future<Output = ()> + use<> {
+        let (sender, receiver) = oneshot::channel();
+        let mut inner = self.lock();
+        if !inner.sessions.contains_key(ufrag) && !inner.closed {
+            inner.waiting.entry(ufrag.clone()).or_default().push(sender);
+        }
+        async move {
+            // An error says that it is here, or that nothing comes any more.
+            let _ = receiver.await;
+        }
     }
 
     /// The role of a session's peer.
