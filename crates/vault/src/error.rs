@@ -168,6 +168,34 @@ pub enum VaultError {
         /// The system's answer.
         cause: io::Error,
     },
+    /// The record is another node's by now, or another process has taken this node's place.
+    #[error(
+        "the peer's record belongs to another node by now, or another process has taken this \
+         node's place: nothing was written. If that was not to be, give each process a node name \
+         of its own"
+    )]
+    NotOwner,
+    /// A shared store gives no answer, or refuses this client. What was to be written may be there
+    /// or not.
+    #[error(
+        "cannot {what}: {cause}. Check that most members of the store run and that this host \
+         reaches them; new peers are refused until then, and peers that are here go on"
+    )]
+    Unavailable {
+        /// What was tried.
+        what: &'static str,
+        /// What the store said, or its client.
+        cause: String,
+    },
+    /// A rekey of a shared store was not finished.
+    #[error("the vault {path} is being put under another key file: wait for `rekindle rekey` to \
+             end, or run it again with the same key files if it was cut off", path = .0.display())]
+    Rekeying(PathBuf),
+    /// Full-state mode, and no folder.
+    #[error(
+        "session keys are kept in a folder only: name a folder, or leave --mode full-state out"
+    )]
+    FolderOnly,
     /// A record that must not be written.
     #[error("a peer's record does not fit: {0}")]
     Unfit(#[from] UnfitRecord),

@@ -172,8 +172,8 @@ impl Identities {
     }
 
     /// Puts a new one in front.
-    pub(crate) fn rotate(&mut self, new: Identity) {
-        let before = std::mem::replace(&mut self.current, Arc::new(new));
+    pub(crate) fn rotate(&mut self, new: Arc<Identity>) {
+        let before = std::mem::replace(&mut self.current, new);
         self.earlier.insert(0, before);
     }
 }

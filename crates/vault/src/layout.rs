@@ -11,6 +11,15 @@ pub(crate) const IDENTITY: &str = "identity.age";
 pub(crate) const PEERS: &str = "peers";
 /// The folder of files that were in `peers/` and could not be used.
 pub(crate) const SET_ASIDE: &str = "set-aside";
+/// In a shared store: `owners/<ufrag>` has the name of the node that may change the peer's file.
+pub(crate) const OWNERS: &str = "owners";
+/// In a shared store: `nodes/<node>` has what a node that is alive says of itself.
+pub(crate) const NODES: &str = "nodes";
+/// In a shared store: `processes/<node>` has a random number, that of the process which is the node
+/// now. An earlier one finds that it is not any more.
+pub(crate) const PROCESSES: &str = "processes";
+/// In a shared store, while it is put under another key file: no node may start.
+pub(crate) const REKEYING: &str = "rekeying";
 /// Full-state mode's folder of session keys. Without that mode only the auditor knows of it, as of
 /// the following.
 pub(crate) const SESSIONS: &str = "sessions";

@@ -1,7 +1,8 @@
 //! The vault: the folder of age files that holds what is persisted, and nothing else.
 //!
 //! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left.
-//! Functions that touch the disk block.
+//! [`SharedStore`] is what several hosts have in place of a folder. Functions that touch the disk
+//! or the store block.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 // What tests and fuzz targets share is `pub` in modules that only they see.
@@ -25,6 +26,8 @@ mod record;
 pub mod rekey;
 mod rotate;
 mod seal;
+pub mod shared;
+mod storage;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,4 +40,5 @@ pub use key::KeyFile;
 pub use reader::Reader;
 pub use record::{PeerRecord, UnfitRecord};
 pub use seal::MacKey;
+pub use shared::SharedStore;
 pub use store::{Opened, Rotated, Vault};

@@ -5,13 +5,14 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{FileFault, VaultError};
-use crate::files::{Folder, ReadError};
+use crate::files::Folder;
 use crate::identity::Identities;
 use crate::layout::{
     IDENTITY, LOCK, LOST_AND_FOUND, PEERS, REKEY_COMMITTED, SET_ASIDE, is_temporary,
 };
-use crate::record::{Header, Kind};
+use crate::record::Header;
 use crate::seal::{OpeningKey, unseal};
+use crate::storage::{Storage, Unread, read_identity};
 
 /// The vault's folder, checked; `None` if there is nothing of that name.
 pub(crate) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
@@ -35,39 +36,74 @@ pub(crate) fn load_identity(
     root: &Folder,
     keys: &[OpeningKey],
 ) -> Result<Option<(Identities, Header)>, VaultError> {
+    match read_identity(root) {
+        Ok(file) => open_identity(root.path(), keys, &file).map(Some),
+        Err(Unread::Missing) => match count_others(root)? {
+            0 => Ok(None),
+            files => Err(VaultError::IdentityMissing {
+                path: root.path().into(),
+                files,
+            }),
+        },
+        Err(Unread::Fault(cause)) => Err(VaultError::IdentityDamaged {
+            path: root.path().into(),
+            cause,
+        }),
+        Err(Unread::Failed(error)) => Err(error),
+    }
+}
+
+/// The same from any place, with the revision of the file.
+pub(crate) fn stored_identity(
+    storage: &dyn Storage,
+    keys: &[OpeningKey],
+) -> Result<Option<(Identities, Header, u64)>, VaultError> {
+    match storage.read_identity() {
+        Ok((file, revision)) => {
+            let (identities, header) = open_identity(storage.place(), keys, &file)?;
+            Ok(Some((identities, header, revision)))
+        }
+        Err(Unread::Missing) => Ok(None),
+        Err(Unread::Fault(cause)) => Err(VaultError::IdentityDamaged {
+            path: storage.place().into(),
+            cause,
+        }),
+        Err(Unread::Failed(error)) => Err(error),
+    }
+}
+
+/// The boot that `identity.age` says now.
+pub(crate) fn boot_of_identity(
+    storage: &dyn Storage,
+    keys: &[OpeningKey],
+) -> Result<u64, VaultError> {
+    let stored = stored_identity(storage, keys)?;
+    let (_, header, _) = stored.ok_or_else(|| VaultError::IdentityMissing {
+        path: storage.place().into(),
+        files: 1,
+    })?;
+    Ok(header.boot)
+}
+
+/// Decrypts, verifies and decodes an `identity.age` of the vault `place`.
+pub(crate) fn open_identity(
+    place: &Path,
+    keys: &[OpeningKey],
+    file: &[u8],
+) -> Result<(Identities, Header), VaultError> {
     let damaged = |cause| VaultError::IdentityDamaged {
-        path: root.path().into(),
+        path: place.into(),
         cause,
     };
-    // Where a rekey was cut off after its point of no return, the identity may still be in its
-    // folder.
-    let file = match identity_folder(root)?
-        .as_ref()
-        .unwrap_or(root)
-        .read(IDENTITY, Kind::IDENTITY.file_limit())
-    {
-        Ok(file) => file,
-        Err(ReadError::Missing) => {
-            return match count_others(root)? {
-                0 => Ok(None),
-                files => Err(VaultError::IdentityMissing {
-                    path: root.path().into(),
-                    files,
-                }),
-            };
-        }
-        Err(ReadError::Fault(fault)) => return Err(damaged(fault)),
-        Err(ReadError::Io(e)) => return Err(root.error("read identity.age", e)),
-    };
-    let unsealed = unseal(keys, IDENTITY, &file).map_err(|fault| match fault {
-        FileFault::ForeignRecipient => VaultError::WrongKey(root.path().into()),
-        FileFault::FullState => VaultError::FullState(root.path().into()),
+    let unsealed = unseal(keys, IDENTITY, file).map_err(|fault| match fault {
+        FileFault::ForeignRecipient => VaultError::WrongKey(place.into()),
+        FileFault::FullState => VaultError::FullState(place.into()),
         fault => damaged(fault),
     })?;
     let (header, record) = unsealed.identity().map_err(damaged)?;
     let identities =
         Identities::from_record(&record).ok_or_else(|| damaged(FileFault::Malformed))?;
-    Ok(Some((identities, header)))
+    Ok((identities, header))
 }
 
 /// How many files there are that only a vault with an identity can hold.

@@ -2,29 +2,30 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
 use rekindle_ids::Ufrag;
 
 use crate::error::{FileFault, VaultError};
-use crate::files::{Folder, ReadError};
 use crate::identity::hex;
 use crate::key::KeyFile;
-use crate::layout::{PEERS, SET_ASIDE, file_name, is_temporary, path_in_vault, ufrag_of};
-use crate::record::{Header, Kind, PeerRecord};
+use crate::layout::{file_name, path_in_vault};
+use crate::record::{Header, PeerRecord};
 use crate::seal::{OpeningKey, unseal};
+use crate::storage::{Storage, Unread};
+use crate::opening::boot_of_identity;
 
 /// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes
 /// them, so drop it when all peers are read or the resume window has ended. Several threads may
 /// read at once, each another peer.
 pub struct Reader {
-    pub(crate) root: Folder,
-    peers: Folder,
+    pub(crate) storage: Arc<dyn Storage>,
     pub(crate) keys: KeyFile,
     names: Mutex<HashSet<Ufrag>>,
-    /// The boot that `identity.age` said at the start.
-    pub(crate) last_boot: u64,
+    /// The boot that `identity.age` said when it was last read.
+    pub(crate) last_boot: AtomicU64,
     /// This boot.
     boot: u64,
 }
@@ -32,45 +33,17 @@ pub struct Reader {
 impl Reader {
     /// Lists the peers' files; reads none.
     pub(crate) fn open(
-        root: &Folder,
+        storage: Arc<dyn Storage>,
         keys: KeyFile,
         last_boot: u64,
         boot: u64,
     ) -> Result<Self, VaultError> {
-        // Of its own, so that it works on wherever the vault goes.
-        let root = root
-            .sub(".")
-            .map_err(|e| root.error("open the folder", e))?;
-        let peers = root
-            .sub(PEERS)
-            .map_err(|e| root.error("open the folder peers/", e))?;
-        let mut names = HashSet::new();
-        let mut strange = 0_usize;
-        for name in peers
-            .names()
-            .map_err(|e| peers.error("list the peers", e))?
-        {
-            match ufrag_of(&name) {
-                Some(ufrag) => {
-                    names.insert(ufrag);
-                }
-                None if is_temporary(&name) => {}
-                None => strange += 1,
-            }
-        }
-        if strange > 0 {
-            tracing::warn!(
-                strange,
-                "files in peers/ that rekindle did not put there are left alone; see `rekindle \
-                 audit`"
-            );
-        }
+        let names = storage.peers()?.into_iter().collect();
         Ok(Self {
-            root,
-            peers,
+            storage,
             keys,
             names: Mutex::new(names),
-            last_boot,
+            last_boot: AtomicU64::new(last_boot),
             boot,
         })
     }
@@ -117,43 +90,58 @@ impl Reader {
         if !self.left().contains(ufrag) {
             return Ok(None);
         }
-        let file = file_name(ufrag);
-        let result = match self.peers.read(&file, Kind::PEER.file_limit()) {
-            Ok(bytes) => open_peer(&self.keys.keys, ufrag, &bytes, self.last_boot),
-            Err(ReadError::Missing) => {
+        let result = match self.storage.read_peer(ufrag) {
+            Ok(bytes) => self.open_file(ufrag, &bytes)?,
+            Err(Unread::Missing) => {
                 self.left().remove(ufrag);
                 return Ok(None);
             }
-            Err(ReadError::Fault(fault)) => Err(fault),
-            Err(ReadError::Io(e)) => return Err(self.peers.error("read a peer's record", e)),
+            Err(Unread::Fault(fault)) => Err(fault),
+            Err(Unread::Failed(error)) => return Err(error),
         };
         self.left().remove(ufrag);
-        if let Err(FileFault::FutureBoot(record)) = result {
-            return Err(VaultError::RolledBack {
-                path: self.root.path().into(),
-                identity: self.last_boot,
-                record,
-            });
-        }
         match result {
             Ok(peer) => Ok(Some(peer.record)),
+            Err(FileFault::FutureBoot(record)) => Err(VaultError::RolledBack {
+                path: self.storage.place().into(),
+                identity: self.last_boot(),
+                record,
+            }),
             Err(fault) => {
-                self.set_aside(&file, fault);
+                self.set_aside(ufrag, fault);
                 Ok(None)
             }
         }
     }
 
+    pub(crate) fn last_boot(&self) -> u64 {
+        self.last_boot.load(Ordering::Relaxed)
+    }
+
+    /// A record that is ahead is judged once more by what `identity.age` says now, where other
+    /// processes write it too.
+    fn open_file(
+        &self,
+        ufrag: &Ufrag,
+        bytes: &[u8],
+    ) -> Result<Result<PeerFile, FileFault>, VaultError> {
+        let keys = &self.keys.keys;
+        let opened = open_peer(keys, ufrag, bytes, self.last_boot());
+        if self.storage.folder().is_some() || !matches!(opened, Err(FileFault::FutureBoot(_))) {
+            return Ok(opened);
+        }
+        let now = boot_of_identity(&*self.storage, keys)?;
+        self.last_boot.fetch_max(now, Ordering::Relaxed);
+        Ok(open_peer(keys, ufrag, bytes, self.last_boot()))
+    }
+
     /// Out of the way, but not out of the world: somebody may want to know what happened.
-    fn set_aside(&self, file: &str, fault: FileFault) {
+    fn set_aside(&self, ufrag: &Ufrag, fault: FileFault) {
+        let file = file_name(ufrag);
         let digest = digest::digest(&digest::SHA256, file.as_bytes());
         let short = hex(&digest.as_ref()[..4]);
-        let stem = file.strip_suffix(".age").unwrap_or(file);
-        let moved = self.root.sub_or_create(SET_ASIDE).and_then(|folder| {
-            self.peers
-                .rename_into(file, &folder, format!("{stem}.{}.age", self.boot))
-        });
-        match moved {
+        let name = format!("{ufrag}.{}.age", self.boot);
+        match self.storage.set_aside(ufrag, &name) {
             Ok(()) => {
                 tracing::warn!(file = %short, %fault, "a peer's file cannot be used: moved to \
                                                        set-aside/")

@@ -125,7 +125,13 @@ fn prepare(
         let Some(ufrag) = ufrag_of(&name) else {
             continue;
         };
-        match reseal(&peers, &ufrag, keys, sealing, last_boot)? {
+        let resealed = match peers.read(&name, Kind::PEER.file_limit()) {
+            Ok(bytes) => reseal(&bytes, &ufrag, keys, sealing, last_boot),
+            Err(ReadError::Missing) => Err(FileFault::Unreadable),
+            Err(ReadError::Fault(fault)) => Err(fault),
+            Err(ReadError::Io(e)) => return Err(peers.error("read a peer's record", e)),
+        };
+        match resealed {
             Ok((sealed, _)) => {
                 new_peers
                     .write_new(&file_name(&ufrag), &sealed)
@@ -144,26 +150,16 @@ fn prepare(
 /// Opens a peer's file and encrypts it to another key, with its boot number and time as they are.
 /// Also gives which key opened it.
 pub(crate) fn reseal(
-    peers: &Folder,
+    file: &[u8],
     ufrag: &Ufrag,
     keys: &[OpeningKey],
     sealing: &SealingKey,
     last_boot: u64,
-) -> Result<Result<(Vec<u8>, usize), FileFault>, VaultError> {
-    let name = file_name(ufrag);
-    let bytes = match peers.read(&name, Kind::PEER.file_limit()) {
-        Ok(bytes) => bytes,
-        Err(ReadError::Missing) => return Ok(Err(FileFault::Unreadable)),
-        Err(ReadError::Fault(fault)) => return Ok(Err(fault)),
-        Err(ReadError::Io(e)) => return Err(peers.error("read a peer's record", e)),
-    };
-    let opened = open_peer(keys, ufrag, &bytes, last_boot);
-    Ok(opened.map(|peer| {
-        (
-            seal_peer(sealing, &path_in_vault(&name), &peer.header, &peer.record),
-            peer.key,
-        )
-    }))
+) -> Result<(Vec<u8>, usize), FileFault> {
+    let peer = open_peer(keys, ufrag, file, last_boot)?;
+    let name = path_in_vault(&file_name(ufrag));
+    let sealed = seal_peer(sealing, &name, &peer.header, &peer.record);
+    Ok((sealed, peer.key))
 }
 
 /// Brings a rekey that was cut off to its end, or removes one that had not come to its point of no

@@ -1,10 +1,11 @@
 //! Another key file for a vault in use.
 
-use crate::error::{FileFault, VaultError};
+use crate::error::VaultError;
 use crate::key::KeyFile;
-use crate::layout::{SET_ASIDE, file_name, ufrag_of};
-use crate::opening::load_identity;
+use crate::opening::stored_identity;
 use crate::rekey::{Outcome, reseal};
+use crate::seal::OpeningKey;
+use crate::storage::Unread;
 use crate::store::Vault;
 
 impl Vault {
@@ -20,27 +21,26 @@ impl Vault {
     /// can be tried again.
     pub fn rotate(&self, keys: KeyFile) -> Result<Outcome, VaultError> {
         let keys = keys.keys;
-        load_identity(&self.root, &keys)?;
-        self.change_key(keys[0].sealing())?;
+        let last_boot = self.take_key(&keys)?;
         let mut outcome = Outcome::default();
-        for name in self
-            .peers
-            .names()
-            .map_err(|e| self.peers.error("list the peers", e))?
-        {
-            let Some(ufrag) = ufrag_of(&name) else {
-                continue;
-            };
+        for ufrag in self.storage.peers()? {
             let _turn = self.turn(&ufrag);
-            match reseal(&self.peers, &ufrag, &keys, &keys[0].sealing(), self.boot)? {
-                // Under the first identity already, or removed meanwhile.
+            let resealed = match self.storage.read_peer(&ufrag) {
+                Ok(bytes) => reseal(&bytes, &ufrag, &keys, &keys[0].sealing(), last_boot),
+                // Removed meanwhile.
+                Err(Unread::Missing) => continue,
+                Err(Unread::Fault(fault)) => Err(fault),
+                Err(Unread::Failed(error)) => return Err(error),
+            };
+            match resealed {
+                // Under the first identity already.
                 Ok((_, 0)) => outcome.peers += 1,
-                Ok((sealed, _)) => {
-                    let written = self.peers.replace(&file_name(&ufrag), &sealed);
-                    written.map_err(|e| self.peers.write_error("a peer's record", e))?;
-                    outcome.peers += 1;
-                }
-                Err(FileFault::Unreadable) if !self.peers.has(&name).unwrap_or(true) => {}
+                Ok((sealed, _)) => match self.storage.write_peer(&ufrag, &sealed) {
+                    Ok(()) => outcome.peers += 1,
+                    // It is for its new node to do.
+                    Err(VaultError::NotOwner) => {}
+                    Err(error) => return Err(error),
+                },
                 Err(fault) => {
                     tracing::warn!(%fault, "a peer's file cannot be put under the new key: left as \
                                             it is");
@@ -48,11 +48,19 @@ impl Vault {
                 }
             }
         }
-        outcome.set_aside = self
-            .root
-            .sub(SET_ASIDE)
-            .and_then(|f| f.names())
-            .map_or(0, |names| names.len());
+        outcome.set_aside = self.storage.set_aside_count();
         Ok(outcome)
+    }
+
+    /// Puts `identity.age` under the first key, and from now on all that is written. Gives the boot
+    /// that no record can be ahead of.
+    fn take_key(&self, keys: &[OpeningKey]) -> Result<u64, VaultError> {
+        let sealing = keys[0].sealing();
+        if self.shared.is_some() {
+            return self.change_shared_key(keys, sealing);
+        }
+        stored_identity(&*self.storage, keys)?;
+        self.change_key(sealing)?;
+        Ok(self.boot)
     }
 }

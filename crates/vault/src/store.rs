@@ -1,6 +1,7 @@
-//! The vault: a folder with a lock, `identity.age` and `peers/<ufrag>.age`.
+//! The vault: `identity.age` and `peers/<ufrag>.age`, in a folder with a lock. A store that several
+//! processes use is opened in [`crate::shared`].
 //!
-//! Every change is made on a temporary file that is synced, renamed and followed by a sync of the
+//! Every change in a folder is made on a temporary file that is synced, renamed and followed by a sync of the
 //! folder, so a kill at any moment leaves either the old file or the new one.
 
 use std::path::Path;
@@ -22,30 +23,33 @@ use crate::reader::Reader;
 use crate::record::{Header, Kind, PeerRecord};
 use crate::rekey;
 use crate::seal::{SealingKey, seal_identity, seal_peer};
+use crate::shared::Shared;
+use crate::storage::{FolderStorage, Storage};
 
 /// Writes to one peer's file take turns; peers share this many turns.
 const STRIPES: usize = 32;
 
-/// The folder that holds what is persisted. Encrypts and writes; it holds no key that opens a file.
+/// What is persisted. Encrypts and writes; it holds no key that opens a file.
 pub struct Vault {
-    pub(crate) root: Folder,
-    pub(crate) peers: Folder,
+    pub(crate) storage: Arc<dyn Storage>,
+    /// The same, where other processes write there too.
+    pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) boot: u64,
     pub(crate) sealing: RwLock<SealingKey>,
     own: Mutex<Own>,
     stripes: [Mutex<()>; STRIPES],
     /// Says outside the folder how far it has come.
-    anchor: Mutex<Option<Anchor>>,
-    /// Unlocks when dropped.
-    _lock: Lock,
+    pub(crate) anchor: Mutex<Option<Anchor>>,
+    /// Unlocks a folder when dropped.
+    _lock: Option<Lock>,
 }
 
 /// What `identity.age` is to say in this boot.
-struct Own {
-    identities: Identities,
-    header: Header,
+pub(crate) struct Own {
+    pub identities: Identities,
+    pub header: Header,
     /// It does not say so yet.
-    unwritten: bool,
+    pub unwritten: bool,
 }
 
 /// What became of [`Opened::rotate_identity`].
@@ -146,16 +150,13 @@ impl Vault {
             header: Header::new(kind, boot, unix_seconds(now)),
             unwritten: true,
         };
-        let reader = Reader::open(&root, keys, if first_run { boot } else { boot - 1 }, boot)?;
+        let storage = FolderStorage::new(root, peers);
+        let last_boot = if first_run { boot } else { boot - 1 };
+        // Of its own, so that it works on wherever the vault goes.
+        let reader = Reader::open(Arc::new(storage.reopen()?), keys, last_boot, boot)?;
         let vault = Vault {
-            root,
-            peers,
-            boot,
-            sealing: RwLock::new(sealing),
-            own: Mutex::new(own),
-            stripes: [const { Mutex::new(()) }; STRIPES],
-            anchor: Mutex::new(None),
-            _lock: lock,
+            _lock: Some(lock),
+            ..Vault::new(Arc::new(storage), None, boot, sealing, own)
         };
         if first_run {
             // Before anything is promised to anybody: without it, the fingerprint in an answer
@@ -170,6 +171,25 @@ impl Vault {
             first_run,
             reader,
         })
+    }
+
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        shared: Option<Arc<Shared>>,
+        boot: u64,
+        sealing: SealingKey,
+        own: Own,
+    ) -> Self {
+        Self {
+            storage,
+            shared,
+            boot,
+            sealing: RwLock::new(sealing),
+            own: Mutex::new(own),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+            anchor: Mutex::new(None),
+            _lock: None,
+        }
     }
 
     /// Makes this boot's number durable, once; later calls do nothing.
@@ -188,20 +208,18 @@ impl Vault {
         Ok(())
     }
 
-    fn own(&self) -> MutexGuard<'_, Own> {
+    pub(crate) fn own(&self) -> MutexGuard<'_, Own> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes `identity.age` anew.
+    /// Writes `identity.age` anew, where nobody else does.
     fn write_identity(&self, own: &mut Own) -> Result<(), VaultError> {
         own.unwritten = true;
         let sealed = {
             let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
             seal_identity(&key, IDENTITY, &own.header, &own.identities.record())
         };
-        self.root
-            .replace(IDENTITY, &sealed)
-            .map_err(|e| self.root.write_error(IDENTITY, e))?;
+        self.storage.write_identity(&sealed, 0)?;
         // After the identity: a kill in between leaves the anchor behind, never ahead.
         if let Some(anchor) = &mut *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) {
             anchor.advance(self.boot, &own.identities.current.sha256())?;
@@ -220,10 +238,15 @@ impl Vault {
     /// Takes earlier certificates (by their SHA-256) out of `identity.age`, since no peer goes by
     /// them any more. The current one stays, whatever is asked. Blocks for the disk.
     ///
+    /// In a shared store nothing is taken out: no node knows the peers of the others.
+    ///
     /// # Errors
     /// [`VaultError::Full`] or [`VaultError::Io`]; the next write of `identity.age` leaves them
     /// out.
     pub fn forget_identities(&self, certificates: &[[u8; 32]]) -> Result<(), VaultError> {
+        if self.shared.is_some() {
+            return Ok(());
+        }
         let gone = |certificate: &[u8; 32]| certificates.contains(certificate);
         let mut own = self.own();
         let before = own.identities.earlier.len();
@@ -242,32 +265,31 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Full`] when there is no room, [`VaultError::Unfit`] for a record that would
-    /// not be read back, [`VaultError::Io`] otherwise.
+    /// not be read back, [`VaultError::Io`] otherwise. In a shared store also
+    /// [`VaultError::NotOwner`], and [`VaultError::Unavailable`], after which the record may be
+    /// there or not.
     pub fn save(&self, record: &PeerRecord, now: SystemTime) -> Result<(), VaultError> {
         record.check()?;
         self.commit_boot()?;
-        let file = file_name(&record.ice.ufrag);
+        let ufrag = &record.ice.ufrag;
         let header = Header::new(Kind::PEER, self.boot, unix_seconds(now));
-        let _turn = self.turn(&record.ice.ufrag);
+        let _turn = self.turn(ufrag);
         // Held until the file is in place: a rotation that has changed the key finds all files
         // under the old one.
         let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
-        let sealed = seal_peer(&key, &path_in_vault(&file), &header, record);
-        self.peers
-            .replace(&file, &sealed)
-            .map_err(|e| self.peers.write_error("a peer's record", e))
+        let sealed = seal_peer(&key, &path_in_vault(&file_name(ufrag)), &header, record);
+        self.storage.write_peer(ufrag, &sealed)
     }
 
     /// Removes a peer's record, durably. Returns whether there was one. Blocks for the disk.
     ///
     /// # Errors
-    /// [`VaultError::Io`].
+    /// [`VaultError::Io`]; in a shared store [`VaultError::NotOwner`] or
+    /// [`VaultError::Unavailable`].
     pub fn remove(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
         let _turn = self.turn(ufrag);
         self.remove_session_in_turn(ufrag)?;
-        self.peers
-            .remove(&file_name(ufrag))
-            .map_err(|e| self.peers.error("remove a peer's record", e))
+        self.storage.remove_peer(ufrag)
     }
 
     /// Waits until nobody else writes this peer's file.
@@ -300,10 +322,11 @@ impl Opened {
             .all()
             .map(|identity| identity.sha256())
             .collect();
+        let written = !own.unwritten;
         drop(own);
         let mut anchor = Anchor::open(anchor, last, &certificates)?;
-        if self.first_run {
-            // The first run's identity is on disk already.
+        if written {
+            // So it is on a first run, and in a shared store.
             anchor.advance(self.boot, &certificates[0])?;
         }
         *self
@@ -319,16 +342,20 @@ impl Opened {
     /// before the first record that names it.
     ///
     /// # Errors
-    /// [`VaultError::Certificate`]; then all is as it was.
+    /// [`VaultError::Certificate`]; then all is as it was. In a shared store also what writing
+    /// `identity.age` can give, since it is durable when this returns.
     pub fn rotate_identity(&mut self, now: SystemTime) -> Result<Rotated, VaultError> {
         if self.first_run {
             return Ok(Rotated::FirstRun);
+        }
+        if self.vault.shared.is_some() {
+            return self.rotate_shared_identity(now);
         }
         let mut own = self.vault.own();
         if !own.identities.may_rotate() {
             return Ok(Rotated::TooMany);
         }
-        own.identities.rotate(Identity::generate(now)?);
+        own.identities.rotate(Arc::new(Identity::generate(now)?));
         own.unwritten = true;
         let Identities { current, earlier } = own.identities.clone();
         drop(own);
@@ -340,7 +367,7 @@ impl Opened {
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vault")
-            .field("path", &self.root.path())
+            .field("place", &self.storage.place())
             .field("boot", &self.boot)
             .finish_non_exhaustive()
     }

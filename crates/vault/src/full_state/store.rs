@@ -10,7 +10,7 @@ use rekindle_ids::Ufrag;
 use crate::clock::unix_seconds;
 use crate::error::{FileFault, VaultError};
 use crate::files::{Folder, ReadError};
-use crate::layout::{self, SESSIONS, file_name, session_path, ufrag_of};
+use crate::layout::{self, PEERS, SESSIONS, file_name, session_path, ufrag_of};
 use crate::record::{Header, Kind, full_state, limits as files};
 use crate::seal::{decode_within, seal, unseal};
 use crate::{KeyFile, Opened, Reader, Vault};
@@ -51,10 +51,11 @@ impl Vault {
         let header = Header::new(SESSION, self.boot, unix_seconds(now));
         let folder = self.sessions()?;
         let _turn = self.turn(&session.ufrag);
-        let known = self
-            .peers
-            .has(&file)
-            .map_err(|e| self.peers.error("look for a peer", e))?;
+        let root = self.root()?;
+        let known = root
+            .sub(PEERS)
+            .and_then(|peers| peers.has(&file))
+            .map_err(|e| root.error("look for a peer", e))?;
         if !known {
             return Ok(());
         }
@@ -85,9 +86,9 @@ impl Vault {
             .sum();
         let key = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
         let sealed = seal(&key, layout::COUNTERS, &header, counters, streams + 32);
-        self.root
-            .replace(layout::COUNTERS, &sealed)
-            .map_err(|e| self.root.write_error(layout::COUNTERS, e))
+        let root = self.root()?;
+        root.replace(layout::COUNTERS, &sealed)
+            .map_err(|e| root.write_error(layout::COUNTERS, e))
     }
 
     /// Removes a peer's session keys, durably. Whether there were any.
@@ -98,19 +99,27 @@ impl Vault {
 
     /// The same, for who has the turn.
     pub(crate) fn remove_session_in_turn(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
-        match self.root.sub(SESSIONS) {
+        let Some(root) = self.storage.folder() else {
+            return Ok(false);
+        };
+        match root.sub(SESSIONS) {
             Ok(folder) => folder
                 .remove(&file_name(ufrag))
                 .map_err(|e| folder.error("remove a session", e)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(self.root.error("open the folder sessions/", e)),
+            Err(e) => Err(root.error("open the folder sessions/", e)),
         }
     }
 
     fn sessions(&self) -> Result<Folder, VaultError> {
-        self.root
-            .sub_or_create(SESSIONS)
-            .map_err(|e| self.root.error("open or create the folder sessions/", e))
+        let root = self.root()?;
+        root.sub_or_create(SESSIONS)
+            .map_err(|e| root.error("open or create the folder sessions/", e))
+    }
+
+    /// Where session keys may be kept.
+    fn root(&self) -> Result<&Folder, VaultError> {
+        self.storage.folder().ok_or(VaultError::FolderOnly)
     }
 }
 
@@ -149,7 +158,8 @@ pub(crate) fn wipe(root: &Folder) -> Result<(), VaultError> {
 impl Reader {
     /// The peers that have session keys here.
     pub fn sessions(&self) -> HashSet<Ufrag> {
-        let Ok(names) = self.root.sub(SESSIONS).and_then(|folder| folder.names()) else {
+        let folder = self.storage.folder().and_then(|root| root.sub(SESSIONS).ok());
+        let Some(names) = folder.and_then(|folder| folder.names().ok()) else {
             return HashSet::new();
         };
         names.iter().filter_map(ufrag_of).collect()
@@ -159,14 +169,14 @@ impl Reader {
     /// says why.
     pub fn read_session(&self, ufrag: &Ufrag) -> Option<SessionRecord> {
         let file = file_name(ufrag);
-        let folder = self.root.sub(SESSIONS).ok()?;
+        let folder = self.storage.folder()?.sub(SESSIONS).ok()?;
         let bytes = read(&folder, &file, SESSION)?;
         let opened = unseal(&self.keys.keys, &session_path(&file), &bytes)
             .and_then(|unsealed| {
                 decode_within::<SessionRecord, { files::SESSION_FILE }>(SESSION, unsealed.content())
             })
             .and_then(|(header, session)| match header.boot {
-                boot if boot > self.last_boot => Err(FileFault::FutureBoot(boot)),
+                boot if boot > self.last_boot() => Err(FileFault::FutureBoot(boot)),
                 _ if session.ufrag != *ufrag => Err(FileFault::WrongName),
                 _ => Ok(session),
             });
@@ -182,7 +192,8 @@ impl Reader {
 
     /// Reads the counters of all sessions. Without them no session can be taken over.
     pub fn read_counters(&self) -> Counters {
-        let Some(bytes) = read(&self.root, layout::COUNTERS, COUNTERS) else {
+        let root = self.storage.folder();
+        let Some(bytes) = root.and_then(|root| read(root, layout::COUNTERS, COUNTERS)) else {
             return Counters::default();
         };
         let opened = unseal(&self.keys.keys, layout::COUNTERS, &bytes)
@@ -191,7 +202,7 @@ impl Reader {
             })
             .and_then(|(header, counters)| match header.boot {
                 // They are written at a start before the boot's number is.
-                boot if boot > self.last_boot.saturating_add(1) => Err(FileFault::FutureBoot(boot)),
+                boot if boot > self.last_boot().saturating_add(1) => Err(FileFault::FutureBoot(boot)),
                 _ if !counters.fits() => Err(FileFault::Malformed),
                 _ => Ok(counters),
             });

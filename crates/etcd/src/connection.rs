@@ -1,0 +1,91 @@
+//! What a connection to etcd needs besides an address: certificates and passwords, read once.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+use zeroize::Zeroizing;
+
+use crate::address::Address;
+
+/// Most bytes of a file with certificates, a key or a password.
+const FILE: u64 = 1024 * 1024;
+
+/// There is nothing to speak to etcd with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {cause}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+    /// A key or password that others can read.
+    #[error("{path} can be read by others: `chmod 600 {path}`, and make a new one if they may have \
+             read it", path = .0.display())]
+    ReadableByOthers(PathBuf),
+    /// No password.
+    #[error("the password file {path} has no password in it: give one in its first \
+             line", path = .0.display())]
+    NoPassword(PathBuf),
+    /// The system gives no thread.
+    #[error("cannot start the thread that speaks to etcd: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// Reads the files that the address's options name.
+pub(crate) fn options(address: &Address) -> Result<ConnectOptions, ConnectError> {
+    let given = &address.options;
+    let mut options = ConnectOptions::new()
+        .with_connect_timeout(given.limit)
+        // A member that has lost the others says so at once, and another one is asked.
+        .with_require_leader(true);
+    if let Some((user, path)) = &given.user {
+        let file = read_secret(path)?;
+        let line = file.split(|&b| b == b'\n').next().unwrap_or_default();
+        let password = std::str::from_utf8(line.trim_ascii()).unwrap_or_default();
+        if password.is_empty() {
+            return Err(ConnectError::NoPassword(path.clone()));
+        }
+        options = options
+            .with_user(user, password)
+            .with_auto_token_refresh(true);
+    }
+    if address.tls {
+        let mut tls = TlsOptions::new();
+        if let Some(path) = &given.ca {
+            tls = tls.ca_certificate(Certificate::from_pem(&*read(path, false)?));
+        }
+        if let Some((certificate, key)) = &given.certificate {
+            let (certificate, key) = (read(certificate, false)?, read_secret(key)?);
+            tls = tls.identity(Identity::from_pem(&*certificate, &*key));
+        }
+        options = options.with_tls(tls);
+    }
+    Ok(options)
+}
+
+fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, ConnectError> {
+    read(path, true)
+}
+
+fn read(path: &Path, secret: bool) -> Result<Zeroizing<Vec<u8>>, ConnectError> {
+    let failed = |cause| ConnectError::File {
+        path: path.into(),
+        cause,
+    };
+    let file = OpenOptions::new().read(true).open(path).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    if secret && rekindle_secrets::is_exposed(path, &meta) {
+        return Err(ConnectError::ReadableByOthers(path.into()));
+    }
+    let length = meta.len().min(FILE);
+    // All the room at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length as usize + 1));
+    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}

@@ -1,0 +1,28 @@
+//! The vault's files in etcd: what [`rekindle_vault::SharedStore`] asks of a store, over etcd's
+//! API v3 (etcd 3.4 or later).
+//!
+//! Calls block; a thread of this crate's own does the network's part. Every call ends within
+//! [`Options::limit`], whatever happens to members of etcd. What was written is in the logs of most
+//! members when a call returns.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
+
+#[cfg(feature = "client")]
+mod address;
+#[cfg(feature = "client")]
+mod connection;
+#[cfg(feature = "client")]
+mod keys;
+#[cfg(feature = "client")]
+mod lease;
+#[cfg(feature = "client")]
+mod members;
+#[cfg(feature = "client")]
+mod store;
+
+#[cfg(feature = "client")]
+pub use address::{Address, AddressError, Options};
+#[cfg(feature = "client")]
+pub use connection::ConnectError;
+#[cfg(feature = "client")]
+pub use store::Etcd;

@@ -1,0 +1,205 @@
+//! The members of etcd. Each is asked in turn until one answers, or the time is over.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions, Error};
+use rekindle_vault::shared::StoreError;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// Between two rounds in which no member did what it was asked.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A member that is slow is given at least this long.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Codes of gRPC (<https://grpc.io/docs/guides/status-codes/>).
+mod code {
+    pub(super) const INVALID_ARGUMENT: i32 = 3;
+    pub(super) const NOT_FOUND: i32 = 5;
+    pub(super) const PERMISSION_DENIED: i32 = 7;
+    pub(super) const OUT_OF_RANGE: i32 = 11;
+    pub(super) const UNAUTHENTICATED: i32 = 16;
+}
+
+/// The members, and which of them has answered last.
+pub(crate) struct Members {
+    members: Vec<Member>,
+    last: AtomicUsize,
+    options: ConnectOptions,
+    limit: Duration,
+}
+
+struct Member {
+    url: String,
+    client: Mutex<Option<Client>>,
+}
+
+/// What came of a call.
+pub(crate) struct Answer<T> {
+    pub value: T,
+    /// The call was made before without an answer, and may have been carried out then.
+    pub repeated: bool,
+}
+
+/// Why a member did not do what it was asked.
+enum Refusal {
+    /// So would every member.
+    Final(StoreError),
+    /// Another one may do it.
+    Passing(String),
+}
+
+impl Members {
+    pub(crate) fn new(
+        hosts: &[String],
+        tls: bool,
+        options: ConnectOptions,
+        limit: Duration,
+    ) -> Self {
+        let scheme = if tls { "https" } else { "http" };
+        let member = |host: &String| Member {
+            url: format!("{scheme}://{host}"),
+            client: Mutex::new(None),
+        };
+        Self {
+            members: hosts.iter().map(member).collect(),
+            last: AtomicUsize::new(0),
+            options,
+            limit,
+        }
+    }
+
+    /// Makes a call that may be made more than once. It is told whether it was made before.
+    pub(crate) async fn call<T, F>(
+        &self,
+        call: impl Fn(Client, bool) -> F,
+    ) -> Result<Answer<T>, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = Instant::now() + self.limit;
+        // So that each member can be asked.
+        let share = self.limit / self.members.len().try_into().unwrap_or(u32::MAX);
+        let patience = share.max(PATIENCE);
+        let first = self.last.load(Ordering::Relaxed);
+        let mut repeated = false;
+        let mut cause = String::new();
+        for attempt in 0.. {
+            let index = (first + attempt) % self.members.len();
+            let until = deadline.min(Instant::now() + patience);
+            match self.ask(index, until, |client| call(client, repeated)).await {
+                Ok(value) => {
+                    self.last.store(index, Ordering::Relaxed);
+                    return Ok(Answer { value, repeated });
+                }
+                Err(Refusal::Final(error)) => return Err(error),
+                Err(Refusal::Passing(why)) => {
+                    let member = &self.members[index].url;
+                    tracing::debug!(member, why, "a member of etcd does not do what it is asked");
+                    cause = format!("{member}: {why}");
+                }
+            }
+            repeated = true;
+            if (attempt + 1) % self.members.len() == 0 {
+                sleep(PAUSE).await;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        Err(StoreError::Unavailable(format!(
+            "no answer within {:?} ({cause})",
+            self.limit
+        )))
+    }
+
+    async fn ask<T, F>(
+        &self,
+        index: usize,
+        until: Instant,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let member = &self.members[index];
+        let made = async { Ok(call(member.client(&self.options).await?).await?) };
+        timeout_at(until, made).await.unwrap_or_else(|_| {
+            // Its connection may lead nowhere by now.
+            *member.slot() = None;
+            Err(Refusal::Passing("it takes too long".into()))
+        })
+    }
+
+    /// Makes a call that lasts, to the member that has answered last, within the time limit of its
+    /// beginning.
+    pub(crate) async fn last(&self) -> Result<Client, StoreError> {
+        let index = self.last.load(Ordering::Relaxed);
+        let connected = timeout(self.limit, self.members[index].client(&self.options)).await;
+        match connected {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(Refusal::Final(error))) => Err(error),
+            Ok(Err(Refusal::Passing(why))) => Err(StoreError::Unavailable(why)),
+            Err(late) => Err(StoreError::Unavailable(late.to_string())),
+        }
+    }
+
+    /// After a call that lasts has failed: the next one goes to another member.
+    pub(crate) fn pass_on(&self) {
+        let next = (self.last.load(Ordering::Relaxed) + 1) % self.members.len();
+        self.last.store(next, Ordering::Relaxed);
+    }
+}
+
+impl Member {
+    /// A client of this member alone. It connects when it is used, and again when it must; the
+    /// first time, a user proves to be one.
+    async fn client(&self, options: &ConnectOptions) -> Result<Client, Refusal> {
+        if let Some(client) = &*self.slot() {
+            return Ok(client.clone());
+        }
+        let client = Client::connect([&self.url], Some(options.clone())).await?;
+        *self.slot() = Some(client.clone());
+        Ok(client)
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::GRpcStatus(status) => status,
+            Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => {
+                return Self::Final(StoreError::Unavailable(error.to_string()));
+            }
+            error => return Self::Passing(error.to_string()),
+        };
+        let text = status.message();
+        if text.contains("database space exceeded") {
+            return Self::Final(StoreError::Full(format!(
+                "etcd says: {text}; compact and defragment it, raise its quota, then disarm its \
+                 alarm"
+            )));
+        }
+        let text = match std::error::Error::source(status) {
+            Some(source) => format!("{text}: {source}"),
+            None => text.to_owned(),
+        };
+        match status.code() as i32 {
+            // Users or roles were changed a moment ago.
+            code::INVALID_ARGUMENT if text.contains("revision") => Self::Passing(text),
+            code::INVALID_ARGUMENT | code::PERMISSION_DENIED | code::UNAUTHENTICATED => {
+                Self::Final(StoreError::Unavailable(format!(
+                    "etcd refuses this client: {text}; see its users and roles"
+                )))
+            }
+            code::NOT_FOUND | code::OUT_OF_RANGE => Self::Final(StoreError::Unavailable(text)),
+            _ => Self::Passing(text),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The store that the vault is given.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use etcd_client::{Error, GetOptions, Txn, TxnOp, TxnOpResponse, WatchOptions};
+use rekindle_vault::SharedStore;
+use rekindle_vault::shared::{Condition, Entry, Listing, StoreError, Transaction};
+use tokio::runtime::Runtime;
+
+use crate::address::Address;
+use crate::connection::{self, ConnectError};
+use crate::keys::{Ordered, Prefix, conditions};
+use crate::lease::Lease;
+use crate::members::Members;
+
+/// Keys that are listed in one go. etcd's answers have a few MiB at most.
+const PAGE: i64 = 2000;
+
+/// A vault's place in etcd.
+pub struct Etcd {
+    address: String,
+    node: String,
+    prefix: Prefix,
+    members: Arc<Members>,
+    lease: Arc<Lease>,
+    /// Always there, but when this is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Etcd {
+    /// Makes ready to speak to etcd; connections are made when they are needed. Reads the files
+    /// that the address's options name.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(address: &Address) -> Result<Self, ConnectError> {
+        let options = connection::options(address)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("etcd")
+            .enable_all()
+            .build()
+            .map_err(ConnectError::Thread)?;
+        let given = &address.options;
+        let members = Arc::new(Members::new(
+            &address.members,
+            address.tls,
+            options,
+            given.limit,
+        ));
+        Ok(Self {
+            address: address.to_string(),
+            node: given.node.clone(),
+            prefix: Prefix(address.prefix.clone()),
+            lease: Lease::new(Arc::clone(&members), given.lease),
+            members,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Has the thread do it, and waits.
+    fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move {
+                // Whoever asked waits for it.
+                let _ = sender.send(future.await);
+            });
+        }
+        receiver
+            .recv()
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("the client has ended".into())))
+    }
+
+    /// All keys below a folder, page by page as of one moment.
+    fn range(
+        &self,
+        folder: &str,
+        values: bool,
+    ) -> Result<(u64, Vec<(String, Vec<u8>)>), StoreError> {
+        let start = self.prefix.folder(folder);
+        let members = Arc::clone(&self.members);
+        let mut end = start.clone();
+        // A slash is followed by '0'.
+        if let Some(slash) = end.last_mut() {
+            *slash += 1;
+        }
+        let skip = start.len();
+        self.run(async move {
+            let mut options = GetOptions::new().with_range(end).with_limit(PAGE);
+            if !values {
+                options = options.with_keys_only();
+            }
+            let (mut key, mut revision, mut found) = (start, 0, Vec::new());
+            loop {
+                let page = options.clone().with_revision(revision);
+                let answer = members
+                    .call(|mut client, _| {
+                        let (key, page) = (key.clone(), page.clone());
+                        async move { client.get(key, Some(page)).await }
+                    })
+                    .await?;
+                let mut answer = answer.value;
+                if revision == 0 {
+                    revision = answer.header().map_or(0, |header| header.revision());
+                }
+                let more = answer.more();
+                let entries = answer.take_kvs();
+                if let Some(last) = entries.last() {
+                    key = last.key().to_vec();
+                    key.push(0);
+                }
+                found.extend(entries.into_iter().map(|entry| {
+                    let (name, value) = entry.into_key_value();
+                    let name = name.get(skip..).unwrap_or_default();
+                    (String::from_utf8_lossy(name).into_owned(), value)
+                }));
+                if !more {
+                    return Ok((number(revision), found));
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Also where dropping it would have to wait, in a thread that must not.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl SharedStore for Etcd {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn read(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let keys: Vec<Vec<u8>> = keys.iter().map(|key| self.prefix.key(key)).collect();
+        let members = Arc::clone(&self.members);
+        self.run(async move {
+            let answer = members
+                .call(|mut client, _| {
+                    let gets: Vec<_> = keys.iter().map(|k| TxnOp::get(k.clone(), None)).collect();
+                    async move { client.txn(Txn::new().and_then(gets)).await }
+                })
+                .await?;
+            Ok(answer.value.op_responses().into_iter().map(entry).collect())
+        })
+    }
+
+    fn list(&self, folder: &str) -> Result<Listing, StoreError> {
+        let (revision, entries) = self.range(folder, true)?;
+        Ok(Listing { revision, entries })
+    }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let (_, entries) = self.range(folder, false)?;
+        Ok(entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn commit(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+        let ordered = Ordered::new(&self.prefix, transaction);
+        let members = Arc::clone(&self.members);
+        self.run(async move { commit(&members, &ordered).await })
+    }
+
+    fn keep(&self, key: &str, value: &[u8], fence: Condition<'_>) -> Result<bool, StoreError> {
+        let lease = Arc::clone(&self.lease);
+        let (key, value) = (self.prefix.key(key), value.to_vec());
+        let fence = conditions(&self.prefix, &[fence]);
+        self.run(async move { lease.keep(key, value, fence).await })
+    }
+
+    fn let_go(&self) -> Result<(), StoreError> {
+        let lease = Arc::clone(&self.lease);
+        self.run(async move { lease.let_go().await })
+    }
+
+    fn wait(&self, folder: &str, revision: u64, limit: Duration) -> Result<(), StoreError> {
+        let folder = self.prefix.folder(folder);
+        let members = Arc::clone(&self.members);
+        let next = i64::try_from(revision).map_or(i64::MAX, |revision| revision + 1);
+        self.run(async move {
+            let options = WatchOptions::new()
+                .with_prefix()
+                .with_start_revision(next);
+            let mut client = members.last().await?;
+            let change = async move {
+                let mut stream = client.watch(folder, Some(options)).await?;
+                while let Some(message) = stream.message().await? {
+                    // A cancelled watch has news too: what it would tell was compacted away, or the
+                    // member has lost its leader.
+                    if message.canceled() || !message.events().is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(Error::WatchError("it ended".into()))
+            };
+            match tokio::time::timeout(limit, change).await {
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a watch of etcd has ended");
+                    members.pass_on();
+                    Ok(())
+                }
+                Ok(Ok(())) | Err(_) => Ok(()),
+            }
+        })
+    }
+}
+
+/// Makes all changes under their conditions. After an attempt without an answer, one that finds the
+/// changes made has found its own.
+async fn commit(members: &Members, ordered: &Ordered) -> Result<bool, StoreError> {
+    let answer = members
+        .call(|mut client, again| {
+            let mut transaction = Txn::new()
+                .when(ordered.conditions.clone())
+                .and_then(ordered.operations());
+            if again {
+                let look = |key: &Vec<u8>| TxnOp::get(key.clone(), None);
+                let gets: Vec<_> = ordered.changes.iter().map(|c| look(&c.key)).collect();
+                transaction = transaction.or_else(gets);
+            }
+            async move { client.txn(transaction).await }
+        })
+        .await?;
+    if answer.value.succeeded() || !answer.repeated {
+        return Ok(answer.value.succeeded());
+    }
+    let there = answer.value.op_responses().into_iter().map(entry);
+    let mut pairs = ordered.changes.iter().zip(there);
+    Ok(pairs.all(|(wanted, there)| wanted.value == there.map(|entry| entry.value)))
+}
+
+fn entry(response: TxnOpResponse) -> Option<Entry> {
+    let TxnOpResponse::Get(mut response) = response else {
+        return None;
+    };
+    let found = response.take_kvs().into_iter().next()?;
+    Some(Entry {
+        revision: number(found.mod_revision()),
+        value: found.into_key_value().1,
+    })
+}
+
+/// Revisions begin with 1 and grow.
+fn number(revision: i64) -> u64 {
+    u64::try_from(revision).unwrap_or_default()
+}

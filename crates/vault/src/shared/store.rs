@@ -1,0 +1,118 @@
+//! What a store that several processes use has to be able to do.
+
+use std::time::Duration;
+
+/// A store of keys and values that several processes use at once, such as etcd. It sees nothing
+/// but age files, names, and what nodes say of themselves.
+///
+/// Keys are relative to a prefix that is the vault's alone. All calls block and end within seconds;
+/// what was written is durable when they return. A call that gave [`StoreError::Unavailable`] may
+/// have been carried out or not.
+pub trait SharedStore: Send + Sync {
+    /// Where it is, for messages. Without secrets.
+    fn address(&self) -> &str;
+
+    /// The name of this process's node: one that no other process has at the same time.
+    fn node(&self) -> &str;
+
+    /// Reads keys, all as of one moment: not older than the call.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn read(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>, StoreError>;
+
+    /// All keys that begin with `folder` and a slash, with their values.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn list(&self, folder: &str) -> Result<Listing, StoreError>;
+
+    /// The same keys without values.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn names(&self, folder: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Makes all changes if every condition holds, and none otherwise. Whether they were made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn commit(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError>;
+
+    /// Puts a value that is there only as long as this process lives: some seconds after its end
+    /// the store removes it. Put again, should the store have lost it, for as long as the condition
+    /// holds. A second call replaces the first. Whether the condition held.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn keep(&self, key: &str, value: &[u8], fence: Condition<'_>) -> Result<bool, StoreError>;
+
+    /// Removes what [`keep`](Self::keep) has put, at once, unless another process has replaced it.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then it goes some seconds after the process has ended.
+    fn let_go(&self) -> Result<(), StoreError>;
+
+    /// Waits until something below `folder` has changed since `revision`, or until `limit` is
+    /// over. It may return early.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn wait(&self, folder: &str, revision: u64, limit: Duration) -> Result<(), StoreError>;
+}
+
+/// What a key has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Grows with every change of the key; never 0.
+    pub revision: u64,
+}
+
+/// What is below a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// As of which revision of the store.
+    pub revision: u64,
+    /// Names without the folder, and values.
+    pub entries: Vec<(String, Vec<u8>)>,
+}
+
+/// A condition on a key.
+#[derive(Clone, Copy, Debug)]
+pub enum Condition<'a> {
+    /// The key has this value.
+    Is(&'a str, &'a [u8]),
+    /// The key was last changed in this revision; 0: the key is not there.
+    Unchanged(&'a str, u64),
+}
+
+/// A change of a key.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// The key has this value from now on.
+    Put(&'a str, &'a [u8]),
+    /// The key goes, if it is there.
+    Remove(&'a str),
+}
+
+/// Changes under conditions.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction<'a> {
+    /// All of them must hold.
+    pub conditions: &'a [Condition<'a>],
+    /// All of them are made, or none.
+    pub changes: &'a [Change<'a>],
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It has no room.
+    #[error("{0}")]
+    Full(String),
+    /// It gives no answer, or refuses this client.
+    #[error("{0}")]
+    Unavailable(String),
+}
