@@ -248,7 +248,19 @@ impl World {
         ] {
             fs::create_dir(folder).expect("mkdir");
         }
-        fs::create_dir(root.join("keys")).expect("mkdir");
+        for folder in ["keys", "live", "archive", "crowded"] {
+            fs::create_dir(root.join(folder)).expect("mkdir");
+        }
+        for file in [
+            "archive/privkey1.pem",
+            "archive/cert1.pem",
+            "crowded/key.pem",
+        ] {
+            fs::write(root.join(file), "first").expect("write");
+        }
+        fs::write(root.join("live/README"), "").expect("write");
+        fs::write(root.join("crowded/passwords"), "").expect("write");
+        symlink("../archive/privkey1.pem", root.join("live/privkey.pem")).expect("link");
         for secret in [&outside, &root.join("other-secret"), &root.join("keys/key")] {
             fs::write(secret, "secret").expect("write");
         }
@@ -271,17 +283,28 @@ impl World {
         key_file: Option<&str>,
         test: impl FnOnce(Self) -> T + Send + 'static,
     ) -> Option<T> {
+        Self::confined_with_all(key_file, None, test)
+    }
+
+    /// The same with a TLS key.
+    fn confined_with_all<T: Send + 'static>(
+        key_file: Option<&str>,
+        tls: Option<&str>,
+        test: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> Option<T> {
         let folder = TempDir::new().expect("a folder");
         let world = Self::new(folder.path());
         let key_file = key_file.map(|path| folder.path().join(path));
+        let tls = tls.map(|path| folder.path().join(path));
         alone(move || {
             let mut report = Report::default();
+            let tls: Vec<&Path> = tls.iter().map(PathBuf::as_path).collect();
             let options = Options {
                 state_dir: &world.state,
                 static_dir: Some(&world.page),
                 key_file: key_file.as_deref(),
                 token_files: &[],
-                tls_files: &[],
+                tls_files: &tls,
             };
             files::confine(&options, &mut report).expect("rules");
             let lacking = report.all_lacking().next().map(str::to_owned);
@@ -410,6 +433,56 @@ fn a_key_file_in_a_folder_of_its_own_can_be_replaced_by_another() {
         assert!(denied(fs::read(&world.outside)));
     });
     operator.join().expect("the operator");
+}
+
+#[test]
+fn a_renewed_tls_key_behind_a_link_can_be_read_and_nothing_beside_its_folder() {
+    let (go, waiting) = std::sync::mpsc::channel::<PathBuf>();
+    let (done, replaced) = std::sync::mpsc::channel();
+    // The tool that renews, which is not shut in.
+    let tool = thread::spawn(move || {
+        while let Ok(root) = waiting.recv() {
+            fs::write(root.join("archive/privkey2.pem"), "second").expect("write");
+            symlink("../archive/privkey2.pem", root.join("live/new")).expect("link");
+            fs::rename(root.join("live/new"), root.join("live/privkey.pem")).expect("rename");
+            done.send(()).expect("somebody waits");
+        }
+    });
+    World::confined_with_all(None, Some("live/privkey.pem"), move |world| {
+        let key = world.root.join("live/privkey.pem");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "first");
+        go.send(world.root.clone()).expect("the tool is there");
+        replaced.recv().expect("replaced");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "second");
+        assert!(denied(fs::write(&key, "mine")));
+        assert!(denied(fs::read(&world.outside)));
+    });
+    tool.join().expect("the tool");
+}
+
+#[test]
+fn a_tls_key_among_other_things_can_be_read_and_its_renewal_is_said_to_be_out_of_reach() {
+    let said = alone(|| {
+        let folder = TempDir::new().expect("a folder");
+        let world = World::new(folder.path());
+        let key = world.root.join("crowded/key.pem");
+        let mut report = Report::default();
+        let options = Options {
+            state_dir: &world.state,
+            tls_files: &[&key],
+            ..nowhere()
+        };
+        files::confine(&options, &mut report).expect("rules");
+        let said: Vec<String> = report.all_lacking().map(str::to_owned).collect();
+        let confined = denied(fs::read(&world.outside));
+        assert!(fs::read(&key).is_ok());
+        assert!(!confined || denied(fs::read(world.root.join("crowded/passwords"))));
+        said
+    });
+    assert!(
+        said.iter().any(|what| what.contains("crowded/key.pem")),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -146,8 +146,8 @@ impl Pair {
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let (file, meta) = open("--tls-cert", &self.certificate)?;
-        let text = text("--tls-cert", &self.certificate, file, &meta)?;
+        let (file, _) = open("--tls-cert", &self.certificate)?;
+        let text = text("--tls-cert", &self.certificate, file)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         let chain = chain.map_err(|what| TlsError::NotPem {
             path: self.certificate.clone(),
@@ -175,7 +175,7 @@ impl Pair {
                 owner: meta.uid(),
             });
         }
-        let text = text("--tls-key", &self.key, file, &meta)?;
+        let text = text("--tls-key", &self.key, file)?;
         PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
             pem::Error::NoItemsFound => TlsError::NoKey(self.key.clone()),
             what => TlsError::NotPem {
@@ -186,6 +186,7 @@ impl Pair {
     }
 }
 
+/// A regular file that is not too long.
 fn open(option: &'static str, path: &Path) -> Result<(File, Metadata), TlsError> {
     // Not blocking, for a pipe that nobody writes to.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -193,39 +194,39 @@ fn open(option: &'static str, path: &Path) -> Result<(File, Metadata), TlsError>
         .read(true)
         .custom_flags(flags.bits() as i32)
         .open(path);
-    file.and_then(|file| file.metadata().map(|meta| (file, meta)))
-        .map_err(|source| TlsError::Unreadable {
-            option,
-            path: path.into(),
-            source,
-        })
+    let opened = file
+        .and_then(|file| file.metadata().map(|meta| (file, meta)))
+        .map_err(|source| unreadable(option, path, source))?;
+    if !opened.1.is_file() || opened.1.len() > MAX_FILE {
+        return Err(not_a_file(option, path));
+    }
+    Ok(opened)
 }
 
 /// A file's content, all of which may be secret.
-fn text(
-    option: &'static str,
-    path: &Path,
-    file: File,
-    meta: &Metadata,
-) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let not_a_file = || TlsError::NotAFile {
-        option,
-        path: path.into(),
-    };
-    if !meta.is_file() || meta.len() > MAX_FILE {
-        return Err(not_a_file());
-    }
+fn text(option: &'static str, path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     // All the room at once: a list that grows leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
     file.take(MAX_FILE + 1)
         .read_to_end(&mut text)
-        .map_err(|source| TlsError::Unreadable {
-            option,
-            path: path.into(),
-            source,
-        })?;
+        .map_err(|source| unreadable(option, path, source))?;
     if text.len() as u64 > MAX_FILE {
-        return Err(not_a_file());
+        return Err(not_a_file(option, path));
     }
     Ok(text)
+}
+
+fn unreadable(option: &'static str, path: &Path, source: io::Error) -> TlsError {
+    TlsError::Unreadable {
+        option,
+        path: path.into(),
+        source,
+    }
+}
+
+fn not_a_file(option: &'static str, path: &Path) -> TlsError {
+    TlsError::NotAFile {
+        option,
+        path: path.into(),
+    }
 }
