@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::server::{BasePath, Mode, Node};
 
 use super::address::{Host, Listen};
+use super::cluster::ClusterArgs;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -64,6 +65,9 @@ pub(super) struct ServeArgs {
     /// Folder of what survives a restart [default: rekindle-state]
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 
     /// A file outside the state folder that tells at each start whether an old copy of the folder
     /// was put back; an empty one for a folder that has none yet

@@ -56,6 +56,13 @@ pub(super) enum CliError {
     HalfOfTls { missing: &'static str },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("{given} is given without {missing}; give both, or neither")]
+    Half {
+        given: &'static str,
+        missing: &'static str,
+    },
+    #[error("{given} are of use only where the vault is shared: give --vault, or leave them out")]
+    WithoutVault { given: &'static str },
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(

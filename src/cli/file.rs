@@ -15,6 +15,7 @@ use crate::server::{BasePath, Mode, Node};
 
 use super::address::{Host, Listen};
 use super::args::{self, Announce, LogFormat, Publisher};
+use super::cluster::ClusterArgs;
 use super::error::CliError;
 
 /// Longest configuration file, in bytes.
@@ -27,6 +28,15 @@ const MAX_FILE: u64 = 64 * 1024;
 pub(super) struct ConfigFile {
     pub key_file: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
+    pub vault: Option<String>,
+    pub node: Option<String>,
+    #[serde(default, deserialize_with = "node")]
+    pub node_url: Option<Node>,
+    pub etcd_ca: Option<PathBuf>,
+    pub etcd_cert: Option<PathBuf>,
+    pub etcd_key: Option<PathBuf>,
+    pub etcd_user: Option<String>,
+    pub etcd_password_file: Option<PathBuf>,
     pub anchor: Option<PathBuf>,
     pub mode: Option<Mode>,
     pub http: Option<Listen>,
@@ -98,6 +108,20 @@ impl ConfigFile {
         })
     }
 
+    /// The options of a node.
+    pub(super) fn cluster(&mut self) -> ClusterArgs {
+        ClusterArgs {
+            vault: self.vault.take(),
+            node: self.node.take(),
+            node_url: self.node_url.take(),
+            etcd_ca: self.etcd_ca.take(),
+            etcd_cert: self.etcd_cert.take(),
+            etcd_key: self.etcd_key.take(),
+            etcd_user: self.etcd_user.take(),
+            etcd_password_file: self.etcd_password_file.take(),
+        }
+    }
+
     /// Whether a token is written in the file itself.
     pub(super) fn holds_token(&self) -> bool {
         self.publish_token.is_some() || self.watch_token.is_some()
@@ -138,6 +162,11 @@ fn other_nodes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Node>>, 
         from,
         "`other-node` is a URL such as \"https://b.example.org\", or a list of them",
     )
+}
+
+fn node<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Node>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(de::Error::custom)
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {

@@ -5,6 +5,7 @@ mod address;
 mod announce;
 mod args;
 pub mod audit_report;
+mod cluster;
 mod error;
 mod file;
 mod keygen;

@@ -5,8 +5,8 @@ use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
     make_bitflags,
 };
 
@@ -30,13 +30,20 @@ fn vault_access() -> BitFlags<AccessFs> {
 /// processes.
 pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), SandboxError> {
     let refused = |e: RulesetError| SandboxError::Landlock(e.to_string());
-    let rules = Ruleset::default()
+    let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(TESTED))
         .and_then(|r| r.handle_access(AccessNet::from_all(TESTED)))
         .and_then(|r| r.scope(Scope::from_all(TESTED)))
         .and_then(Ruleset::create)
         .map_err(refused)?;
-    let mut rules = allow(rules, options.state_dir, vault_access())?;
+    if let Some(folder) = options.state_dir {
+        rules = allow(rules, folder, vault_access())?;
+    }
+    for port in options.connects {
+        rules = rules
+            .add_rule(NetPort::new(*port, AccessNet::ConnectTcp))
+            .map_err(refused)?;
+    }
     if let Some(folder) = options.static_dir {
         rules = allow(
             rules,
@@ -73,12 +80,24 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     let status = rules.restrict_self().map_err(refused)?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => {
-            report.held("no files but the vault's, no TCP connections (Landlock)")
+            report.held(match options.connects {
+                [] => "no files but the vault's, no TCP connections (Landlock)",
+                _ => {
+                    "no files but the server's own, TCP connections to the store's ports only \
+                     (Landlock)"
+                }
+            });
         }
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
             // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes
             // calls that the filter forbids.
             report.held("no files but the vault's (Landlock, an older one)");
+            if effective_abi < ABI::V4 && !options.connects.is_empty() {
+                report.lacking(
+                    "the limit of TCP connections to the store's ports: Landlock before Linux 6.7 \
+                     knows none",
+                );
+            }
             if effective_abi < ABI::V2 {
                 report.lacking(
                     "one thing of Landlock: the first one (Linux 5.13 to 5.18) forbids moving a \

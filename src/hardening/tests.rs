@@ -59,11 +59,16 @@ fn child() {
         );
         return;
     }
-    syscalls::confine(&mut report).expect("a filter");
+    let connects = part.starts_with("store");
+    syscalls::confine(connects, &mut report).expect("a filter");
     match part.as_str() {
         "work" => work(&folder, &socket),
         "panic" => panic!("on purpose"),
         "program" => drop(Command::new("/bin/true").status()),
+        "store" => drop(TcpStream::connect("127.0.0.1:1")),
+        "store, datagrams" => drop(UdpSocket::bind("127.0.0.1:0")),
+        "store, local" => drop(std::os::unix::net::UnixStream::connect("/nowhere")),
+        "store, listening" => drop(TcpListener::bind("127.0.0.1:0")),
         "socket" => drop(UdpSocket::bind("127.0.0.1:0")),
         "connect" => drop(TcpStream::connect("127.0.0.1:1")),
         "mode" => drop(rustix::fs::chmod(folder.path(), rustix::fs::Mode::RWXU)),
@@ -124,6 +129,12 @@ fn a_server_at_work_makes_no_forbidden_call() {
 }
 
 #[test]
+fn a_server_with_a_store_may_connect_and_nothing_else() {
+    let output = run_child("store");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn a_forbidden_call_ends_the_process_with_sigsys() {
     for part in [
         "program",
@@ -134,6 +145,9 @@ fn a_forbidden_call_ends_the_process_with_sigsys() {
         "limit",
         "signal",
         "descriptors",
+        "store, datagrams",
+        "store, local",
+        "store, listening",
     ] {
         let output = run_child(part);
         assert_eq!(
@@ -186,7 +200,7 @@ fn the_filter_can_be_made_for_both_processors() {
         seccompiler::TargetArch::x86_64,
         seccompiler::TargetArch::aarch64,
     ] {
-        for program in syscalls::programs(arch).expect("a filter") {
+        for program in syscalls::programs(arch, false).expect("a filter") {
             // The kernel takes no longer ones (BPF_MAXINSNS).
             assert!((5..4096).contains(&program.len()));
         }
@@ -205,10 +219,11 @@ fn a_sandbox_around_some_of_the_threads_is_refused() {
 
 fn nowhere() -> Options<'static> {
     Options {
-        state_dir: Path::new("/nowhere"),
+        state_dir: Some(Path::new("/nowhere")),
         static_dir: None,
         key_file: None,
         token_files: &[],
+        connects: &[],
         tls_files: &[],
     }
 }
@@ -300,10 +315,11 @@ impl World {
             let mut report = Report::default();
             let tls: Vec<&Path> = tls.iter().map(PathBuf::as_path).collect();
             let options = Options {
-                state_dir: &world.state,
+                state_dir: Some(&world.state),
                 static_dir: Some(&world.page),
                 key_file: key_file.as_deref(),
                 token_files: &[],
+                connects: &[],
                 tls_files: &tls,
             };
             files::confine(&options, &mut report).expect("rules");
@@ -468,7 +484,7 @@ fn a_tls_key_among_other_things_can_be_read_and_its_renewal_is_said_to_be_out_of
         let key = world.root.join("crowded/key.pem");
         let mut report = Report::default();
         let options = Options {
-            state_dir: &world.state,
+            state_dir: Some(&world.state),
             tls_files: &[&key],
             ..nowhere()
         };

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
@@ -20,6 +20,11 @@ use super::sessions::Sessions;
 const AT_ONCE: usize = 16;
 /// The media loop takes a record in at once; it may have much to do.
 const ARRIVAL: Duration = Duration::from_secs(5);
+
+/// When it is looked whose a record is that was here all along, and within how many milliseconds
+/// more.
+const RECLAIM: Duration = Duration::from_secs(3);
+const RECLAIM_SPREAD: u64 = 10_000;
 
 /// See the module.
 pub(super) struct Adoption {
@@ -76,9 +81,45 @@ impl Adoption {
         Ok(true)
     }
 
+    /// After a page has opened a stream here of a session that this node has had all along: its
+    /// record may be another node's, where the page has been meanwhile. Then it comes back. Not
+    /// before the crowd after a restart is over, and not for all at once.
+    pub(super) fn reclaim_later(self: &Arc<Self>, ufrag: Ufrag) {
+        let spread = ufrag.as_str().bytes().map(u64::from).sum::<u64>() % RECLAIM_SPREAD;
+        let this = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(RECLAIM + Duration::from_millis(spread)).await;
+            if let Err(error) = this.reclaim(&ufrag).await {
+                tracing::warn!(%error, "it cannot be told now whose a peer's record is");
+            }
+        });
+    }
+
+    async fn reclaim(&self, ufrag: &Ufrag) -> Result<(), AdoptionError> {
+        let turn = self.turns.acquire().await;
+        let _turn = turn.map_err(|_| AdoptionError::Stopping)?;
+        let (vault, wanted) = (self.vault.clone(), ufrag.clone());
+        let owned = tokio::task::spawn_blocking(move || vault.owns(&wanted)).await;
+        if owned.map_err(|_| AdoptionError::Stopping)?? {
+            return Ok(());
+        }
+        // The page may have gone elsewhere again.
+        let Some(record) = self.sessions.record(ufrag) else {
+            return Ok(());
+        };
+        if self.take_over(ufrag).await?.is_none() {
+            // The other node has let the peer go by now.
+            let vault = self.vault.clone();
+            let save = move || vault.save(&record, SystemTime::now());
+            let saved = tokio::task::spawn_blocking(save).await;
+            saved.map_err(|_| AdoptionError::Stopping)??;
+        }
+        tracing::info!("a peer that was another node's for a while is this one's again");
+        Ok(())
+    }
+
     async fn take_over(&self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, AdoptionError> {
-        let (vault, key_file, ufrag) =
-            (self.vault.clone(), self.key_file.clone(), ufrag.clone());
+        let (vault, key_file, ufrag) = (self.vault.clone(), self.key_file.clone(), ufrag.clone());
         let work = move || Ok(vault.adopt(&ufrag, &KeyFile::load(&key_file)?)?);
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|_| AdoptionError::Stopping)?

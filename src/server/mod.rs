@@ -52,7 +52,7 @@ pub use listen::raise_open_files;
 pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
-pub use shared_vault::SharedVault;
+pub use shared_vault::{SharedVault, SharedVaultError};
 pub use start::{Ready, run};
 pub use tls::{Pair, Tls, TlsError};
 

@@ -77,9 +77,10 @@ pub(super) async fn follow(
                 (told, revision) = (None, now);
                 let mut list = named.to_vec();
                 let news = others(&me, alive);
-                list.extend(news.into_iter().filter(|node| {
-                    named.iter().all(|named| named.url() != node.url())
-                }));
+                list.extend(
+                    news.into_iter()
+                        .filter(|node| named.iter().all(|named| named.url() != node.url())),
+                );
                 nodes.set(list);
             }
             Ok(Err(error @ VaultError::NotOwner)) => {
@@ -113,7 +114,10 @@ mod tests {
             ("me".to_owned(), value("https://me.example")),
             ("a".to_owned(), value("https://a.example")),
             ("silent".to_owned(), told(None, &media)),
-            ("strange".to_owned(), b"{\"url\":\"javascript:1\",\"media\":[]}".to_vec()),
+            (
+                "strange".to_owned(),
+                b"{\"url\":\"javascript:1\",\"media\":[]}".to_vec(),
+            ),
         ];
         let found = others("me", alive);
         let urls: Vec<&str> = found.iter().map(Node::url).collect();

@@ -207,6 +207,9 @@ fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
     let opened = app.sessions.open_stream(ufrag, &greeting, tap);
     if opened {
         app.net.has_page(ufrag);
+        if let Some(adoption) = &app.adoption {
+            adoption.reclaim_later(ufrag.clone());
+        }
     }
     opened
 }

@@ -290,6 +290,15 @@ impl Sessions {
         }
     }
 
+    /// A session's record.
+    pub(super) fn record(&self, ufrag: &Ufrag) -> Option<Arc<PeerRecord>> {
+        let inner = self.lock();
+        inner
+            .sessions
+            .get(ufrag)
+            .map(|session| session.record.clone())
+    }
+
     /// The role of a session's peer.
     pub(super) fn role(&self, ufrag: &Ufrag) -> Option<Role> {
         self.lock()

@@ -174,9 +174,7 @@ fn member(text: &str) -> Result<String, AddressError> {
     let in_brackets = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let (host, port) = match in_brackets {
         Some((address, port)) => {
-            address
-                .parse::<std::net::Ipv6Addr>()
-                .map_err(|_| bad())?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| bad())?;
             (format!("[{address}]"), port)
         }
         None => {

@@ -12,10 +12,10 @@ use crate::error::{FileFault, VaultError};
 use crate::identity::hex;
 use crate::key::KeyFile;
 use crate::layout::{file_name, path_in_vault};
+use crate::opening::boot_of_identity;
 use crate::record::{Header, PeerRecord};
 use crate::seal::{OpeningKey, unseal};
 use crate::storage::{Storage, Unread};
-use crate::opening::boot_of_identity;
 
 /// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes
 /// them, so drop it when all peers are read or the resume window has ended. Several threads may

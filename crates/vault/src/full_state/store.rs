@@ -158,7 +158,10 @@ pub(crate) fn wipe(root: &Folder) -> Result<(), VaultError> {
 impl Reader {
     /// The peers that have session keys here.
     pub fn sessions(&self) -> HashSet<Ufrag> {
-        let folder = self.storage.folder().and_then(|root| root.sub(SESSIONS).ok());
+        let folder = self
+            .storage
+            .folder()
+            .and_then(|root| root.sub(SESSIONS).ok());
         let Some(names) = folder.and_then(|folder| folder.names().ok()) else {
             return HashSet::new();
         };
@@ -202,7 +205,9 @@ impl Reader {
             })
             .and_then(|(header, counters)| match header.boot {
                 // They are written at a start before the boot's number is.
-                boot if boot > self.last_boot().saturating_add(1) => Err(FileFault::FutureBoot(boot)),
+                boot if boot > self.last_boot().saturating_add(1) => {
+                    Err(FileFault::FutureBoot(boot))
+                }
                 _ if !counters.fits() => Err(FileFault::Malformed),
                 _ => Ok(counters),
             });

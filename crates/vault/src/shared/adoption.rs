@@ -30,11 +30,7 @@ impl Vault {
     /// [`VaultError::NotOwner`] if another process is this node by now,
     /// [`VaultError::RolledBack`] for a record that is ahead of `identity.age`;
     /// [`VaultError::Unavailable`], [`VaultError::Full`].
-    pub fn adopt(
-        &self,
-        ufrag: &Ufrag,
-        keys: &KeyFile,
-    ) -> Result<Option<PeerRecord>, VaultError> {
+    pub fn adopt(&self, ufrag: &Ufrag, keys: &KeyFile) -> Result<Option<PeerRecord>, VaultError> {
         let Some(shared) = &self.shared else {
             return Ok(None);
         };
@@ -72,6 +68,18 @@ impl Vault {
                 shared.place.display()
             ),
         })
+    }
+
+    /// Whether this node may change a peer's record, as of now. In a folder it always may.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`].
+    pub fn owns(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
+        let Some(shared) = &self.shared else {
+            return Ok(true);
+        };
+        let [owner] = shared.read("look whose a peer is", [&owner_key(ufrag)])?;
+        Ok(owner.is_some_and(|owner| owner.value == shared.store.node().as_bytes()))
     }
 
     /// The record in a file, if this process can serve its peer.
@@ -147,6 +155,8 @@ impl Vault {
 
 /// Compares `AB:CD:...` with a hash.
 fn fingerprint_is(text: &str, hash: &[u8; 32]) -> bool {
-    let mut bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
+    let mut bytes = text
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16).ok());
     hash.iter().all(|byte| bytes.next() == Some(Some(*byte))) && bytes.next().is_none()
 }
