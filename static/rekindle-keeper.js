@@ -5,8 +5,8 @@
  * @module
  */
 
-import { follow } from "./rekindle-events.js";
 import { Outage, isFar } from "./rekindle-outage.js";
+import { search } from "./rekindle-search.js";
 import { flows, pause, watchPicture } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
@@ -88,7 +88,7 @@ export class Keeper {
   /** Follows the session's events. @param {Join} join */
   listen(join) {
     const connection = this.#connection;
-    const feed = follow(join, this.#owner.signalling, {
+    const feed = search(join, this.#owner.signalling, {
       heard: (event, data) => connection.ended || this.#heard(event, data),
       closed: (refused) => {
         if (connection.ended) return;
@@ -96,7 +96,14 @@ export class Keeper {
         this.#refused = refused;
       },
       lost: () => connection.ended || this.#lost(),
-      unknown: () => connection.end("unknown-session"),
+      moved: (location, from, to) => {
+        join.location = location;
+        this.#owner.signalling.move(from, to);
+      },
+      unknown: (place) => {
+        this.#owner.signalling.move(new URL("..", join.location).href, place);
+        connection.end("unknown-session");
+      },
     });
     this.#feed = feed;
     connection.over.then(() => {
@@ -119,6 +126,7 @@ export class Keeper {
       connection.serverHasKeys = data.connected === true;
       if (data.keys) this.#owner.setKeys(data.keys);
       this.#mode = data.mode ?? this.#mode;
+      const moved = connection.move(data.media ?? []);
       const another = (data.process ?? null) !== this.#process;
       // Without a lost stream before it: the server died and came back while the connection was being made.
       if (another && !this.#outage) this.#begin();
@@ -132,6 +140,7 @@ export class Keeper {
       }
       if (this.#outage) {
         this.#outage.greeted(data, now(), this.#owner.among());
+        this.#outage.moved ||= moved;
         if (this.#outage.upAt === null && !this.#outage.keepsKeys(connection, this.#present)) this.#owner.setState("renewing");
       } else {
         this.#owner.setBoot(data.boot ?? null);

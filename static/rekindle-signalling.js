@@ -35,6 +35,8 @@
  * @property {boolean} [source] a publisher is there
  * @property {boolean} [live] the same, in news of it
  * @property {string} [reason] why a session has ended
+ * @property {string[]} [media] where the server receives media
+ * @property {{ url: string }[]} [nodes] where else the session may be found
  */
 
 /**
@@ -208,6 +210,12 @@ export class Signalling {
       process: response.headers.get("Rekindle-Process"),
       mode: response.headers.get("Rekindle-Mode") ?? "rehandshake",
     };
+  }
+
+  /** New sessions are made at another place from now on: what the paths of both begin with. @param {string} from @param {string} to */
+  move(from, to) {
+    const { href } = this.#url;
+    if (href.startsWith(from)) this.#url = new URL(href.slice(from.length), to);
   }
 
   /** Ends a session. @param {URL} location */
