@@ -1,9 +1,10 @@
 //! What the tests of more than one crate need: what the auditor's reports are held against (their
-//! schema, and an independent decoder), and the seeds of the fuzz targets.
+//! schema, and an independent decoder), the seeds of the fuzz targets, and etcd.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod agreement;
+pub mod etcd;
 #[cfg(feature = "other-stack")]
 pub mod other_stack;
 pub mod schema;

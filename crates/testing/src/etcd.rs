@@ -1,0 +1,285 @@
+//! Real etcd processes on the loopback, and `etcdctl` as a witness that shares no code with ours.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// CI machines are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The name that stands for all members of a cluster.
+const TOKEN: &str = "rekindle-test";
+
+/// An etcd of one or more members. Its processes end with it.
+pub struct Etcd {
+    members: Vec<Member>,
+    arguments: Vec<String>,
+    scheme: &'static str,
+    /// What `etcdctl` needs besides, such as certificates.
+    pub control: Vec<String>,
+    dir: tempfile::TempDir,
+}
+
+struct Member {
+    client: u16,
+    peer: u16,
+    process: Option<Child>,
+}
+
+impl Etcd {
+    /// One member, ready. Nobody else is there to be waited for, so that it elects itself at once.
+    pub fn start() -> Self {
+        Self::start_with(&["--heartbeat-interval=20", "--election-timeout=200"])
+    }
+
+    /// One member with more arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        Self::cluster(1, arguments)
+    }
+
+    /// Some members with etcd's own settings, ready.
+    pub fn start_members(count: usize) -> Self {
+        Self::cluster(count, &[])
+    }
+
+    /// One member that speaks TLS: arguments that name its certificates, and those that `etcdctl`
+    /// needs.
+    pub fn start_tls(arguments: &[&str], control: &[&str]) -> Self {
+        let mut etcd = Self::new(1, arguments);
+        etcd.scheme = "https";
+        etcd.control = control.iter().map(|&text| text.to_owned()).collect();
+        etcd.start_all();
+        etcd
+    }
+
+    fn cluster(count: usize, arguments: &[&str]) -> Self {
+        let mut etcd = Self::new(count, arguments);
+        etcd.start_all();
+        etcd
+    }
+
+    fn new(count: usize, arguments: &[&str]) -> Self {
+        // All at once, so that no port is given twice.
+        let ports: Vec<TcpListener> = (0..2 * count)
+            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
+            .collect();
+        let port = |at: usize| ports[at].local_addr().expect("an address").port();
+        let member = |at: usize| Member {
+            client: port(2 * at),
+            peer: port(2 * at + 1),
+            process: None,
+        };
+        Self {
+            members: (0..count).map(member).collect(),
+            arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
+            scheme: "http",
+            control: Vec::new(),
+            dir: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    fn start_all(&mut self) {
+        for at in 0..self.members.len() {
+            self.start_member(at);
+        }
+        for at in 0..self.members.len() {
+            self.wait_ready(at);
+        }
+    }
+
+    /// Starts a member that does not run, with the data that it has.
+    pub fn start_member(&mut self, at: usize) {
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let all: Vec<String> = (0..)
+            .zip(&self.members)
+            .map(|(at, member): (usize, _)| format!("m{at}={}", url(member.peer)))
+            .collect();
+        let member = &mut self.members[at];
+        let client = format!("{}://127.0.0.1:{}", self.scheme, member.client);
+        let log = std::fs::File::create(self.dir.path().join(format!("m{at}.log"))).expect("a log");
+        let mut command = Command::new("etcd");
+        command
+            .args([&format!("--name=m{at}"), "--logger=zap", "--log-level=error"])
+            .arg(format!("--data-dir={}", self.dir.path().join(format!("m{at}")).display()))
+            .arg(format!("--listen-client-urls={client}"))
+            .arg(format!("--advertise-client-urls={client}"))
+            .arg(format!("--listen-peer-urls={}", url(member.peer)))
+            .arg(format!("--initial-advertise-peer-urls={}", url(member.peer)))
+            .arg(format!("--initial-cluster={}", all.join(",")))
+            .arg(format!("--initial-cluster-token={TOKEN}"))
+            .args(&self.arguments)
+            // On others than x86-64 it wants to be asked so.
+            .env("ETCD_UNSUPPORTED_ARCH", std::env::consts::ARCH.replace("aarch64", "arm64"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        member.process = Some(command.spawn().unwrap_or_else(|error| {
+            panic!("etcd does not start ({error}): install etcd-server and etcd-client")
+        }));
+    }
+
+    /// Waits until a member answers.
+    pub fn wait_ready(&mut self, at: usize) {
+        let start = Instant::now();
+        loop {
+            if self.control_of(at, &["get", "ready"]).is_ok() {
+                return;
+            }
+            let process = self.members[at].process.as_mut().expect("started");
+            let ended = process.try_wait().expect("looked at");
+            assert!(
+                ended.is_none() && start.elapsed() < PATIENCE,
+                "etcd is not ready ({ended:?}): {}",
+                std::fs::read_to_string(self.dir.path().join(format!("m{at}.log"))).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Members as `host:port`.
+    pub fn hosts(&self) -> Vec<String> {
+        let host = |member: &Member| format!("127.0.0.1:{}", member.client);
+        self.members.iter().map(host).collect()
+    }
+
+    /// `etcd://.../prefix`.
+    pub fn address(&self, prefix: &str) -> String {
+        let scheme = self.scheme.replace("http", "etcd");
+        format!("{scheme}://{}/{prefix}", self.hosts().join(","))
+    }
+
+    /// SIGKILL to a member.
+    pub fn kill(&mut self, at: usize) {
+        let mut process = self.members[at].process.take().expect("it runs");
+        process.kill().expect("killed");
+        process.wait().expect("ended");
+    }
+
+    /// SIGSTOP to a member: its connections stay, and nothing is answered.
+    pub fn pause(&self, at: usize) {
+        let process = self.members[at].process.as_ref().expect("it runs");
+        pause(process);
+    }
+
+    /// SIGCONT to a member.
+    pub fn resume(&self, at: usize) {
+        let process = self.members[at].process.as_ref().expect("it runs");
+        resume(process);
+    }
+
+    /// The member that leads.
+    pub fn leader(&self) -> usize {
+        let start = Instant::now();
+        loop {
+            let leads = |at: &usize| {
+                let status = self.control_of(*at, &["endpoint", "status", "-w", "fields"]);
+                let status = String::from_utf8(status.unwrap_or_default()).expect("text");
+                let field = |name: &str| {
+                    let line = status.lines().find(|line| line.starts_with(name));
+                    line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
+                };
+                let own = field("\"MemberID\"");
+                own.is_some() && own == field("\"Leader\"")
+            };
+            if let Some(leader) = (0..self.members.len()).find(leads) {
+                return leader;
+            }
+            assert!(start.elapsed() < PATIENCE, "no member leads");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Runs `etcdctl` against all members; what it has printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn control(&self, arguments: &[&str]) -> Vec<u8> {
+        self.try_control(&self.hosts().join(","), arguments)
+            .unwrap_or_else(|error| panic!("etcdctl {arguments:?}: {error}"))
+    }
+
+    fn control_of(&self, at: usize, arguments: &[&str]) -> io::Result<Vec<u8>> {
+        self.try_control(&self.hosts()[at], arguments)
+    }
+
+    fn try_control(&self, hosts: &str, arguments: &[&str]) -> io::Result<Vec<u8>> {
+        let output = Command::new("etcdctl")
+            .arg(format!("--endpoints={hosts}"))
+            .args(["--dial-timeout=5s", "--command-timeout=5s"])
+            .args(&self.control)
+            .args(arguments)
+            .env("ETCDCTL_API", "3")
+            .stdin(Stdio::null())
+            .output()?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    /// A key's value, byte for byte.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let mut value = self.control(&["get", key, "--print-value-only"]);
+        // It prints a line end behind each value.
+        let there = value.pop().is_some();
+        there.then_some(value)
+    }
+
+    /// Gives a key a value, which may be any bytes.
+    pub fn put(&self, key: &str, value: &[u8]) {
+        let file = self.dir.path().join("value");
+        std::fs::write(&file, value).expect("written");
+        // Values that are no text come by standard input.
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg("exec etcdctl \"$@\" <\"$0\"")
+            .arg(&file)
+            .arg(format!("--endpoints={}", self.hosts().join(",")))
+            .args(&self.control)
+            .args(["put", key])
+            .env("ETCDCTL_API", "3")
+            .output()
+            .expect("etcdctl runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// All keys below a prefix.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let text = self.control(&["get", prefix, "--prefix", "--keys-only"]);
+        let text = String::from_utf8(text).expect("names");
+        let lines = text.lines().filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
+    /// A folder that is gone with it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        for process in self.members.iter_mut().filter_map(|m| m.process.as_mut()) {
+            // It may have ended by itself, and nothing can be done about it here.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// SIGSTOP.
+pub fn pause(process: &Child) {
+    signal(process, Signal::STOP);
+}
+
+/// SIGCONT.
+pub fn resume(process: &Child) {
+    signal(process, Signal::CONT);
+}
+
+fn signal(process: &Child, signal: Signal) {
+    kill_process(Pid::from_child(process), signal).expect("a signal to a process of ours");
+}
