@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
-const BINARY = process.env.REKINDLE_BIN ?? path.join(ROOT, "target/release/rekindle");
+export const BINARY = process.env.REKINDLE_BIN ?? path.join(ROOT, "target/release/rekindle");
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** The same clock as in the pages: ms since 1970, with fractions. */
@@ -24,7 +24,7 @@ export function ownAddress() {
   return "127.0.0.1";
 }
 
-async function freeTcpPort() {
+export async function freeTcpPort() {
   const server = net.createServer();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
   const { port } = /** @type {net.AddressInfo} */ (server.address());
