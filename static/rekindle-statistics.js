@@ -20,6 +20,7 @@ const ASK_MS = 30;
  * @property {number} [lastPacketSentTimestamp]
  * @property {number} [packetsReceived]
  * @property {number} [framesDecoded]
+ * @property {number} [bytesReceived]
  */
 
 /** @param {RTCPeerConnection} pc @returns {Promise<Report[]>} */
@@ -79,6 +80,16 @@ export async function received(pc) {
     if (kind === "video") count.videoPackets += packetsReceived;
   }
   return count;
+}
+
+/** A number that is another one as soon as something has been received: media, or what comes back of it. @param {RTCPeerConnection} pc */
+export async function lastReceived(pc) {
+  // This costs next to nothing, and is there for viewers.
+  const sources = pc.getReceivers().flatMap((receiver) => receiver.getSynchronizationSources());
+  if (sources.length > 0) return Math.max(...sources.map(({ timestamp }) => timestamp));
+  let bytes = 0;
+  for (const { type, bytesReceived = 0 } of await reports(pc)) if (["candidate-pair", "transport"].includes(type)) bytes += bytesReceived;
+  return bytes;
 }
 
 /** Whether all transports are connected. @param {RTCPeerConnection} pc */
