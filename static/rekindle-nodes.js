@@ -100,13 +100,14 @@ export class Nodes {
     return this.since !== null || live;
   }
 
-  /** A place has it. @param {string} place */
-  found(place) {
+  /** A place has it, and names others. @param {string} place @param {{ url: string }[]} [nodes] */
+  found(place, nodes) {
     this.here = place;
     this.#been.add(place);
     this.since = null;
     this.#lonely = false;
     this.#places.clear();
+    this.named(nodes);
   }
 
   /** Those that are to be asked now. @param {number} at */

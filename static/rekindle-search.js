@@ -93,11 +93,11 @@ export function search(join, signalling, follower) {
             nodes.lacks(place, now());
             return assess();
           }
-          nodes.found(place);
+          nodes.found(place, data.nodes);
           if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place);
         }
         if (place !== nodes.here) return;
-        if (event === "hello" || event === "nodes") nodes.named(data.nodes);
+        if (event === "nodes") nodes.named(data.nodes);
         if (isViewer && live !== undefined) nodes.hears(live, now());
         assess();
         follower.heard(event, data);

@@ -82,11 +82,13 @@ export async function received(pc) {
   return count;
 }
 
-/** A number that is another one as soon as something has been received: media, or what comes back of it. @param {RTCPeerConnection} pc */
-export async function lastReceived(pc) {
-  // This costs next to nothing, and is there for viewers.
-  const sources = pc.getReceivers().flatMap((receiver) => receiver.getSynchronizationSources());
-  if (sources.length > 0) return Math.max(...sources.map(({ timestamp }) => timestamp));
+/**
+ * How much has been received of media, or of reports on it. Receivers know when they last played something, which costs less to ask, but what
+ * they keep back may last for longer than a server is gone.
+ *
+ * @param {RTCPeerConnection} pc
+ */
+export async function receivedBytes(pc) {
   let bytes = 0;
   for (const { type, bytesReceived = 0 } of await reports(pc)) if (["candidate-pair", "transport"].includes(type)) bytes += bytesReceived;
   return bytes;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { lastReceived, received } from "./rekindle-statistics.js";
+import { receivedBytes, received } from "./rekindle-statistics.js";
 
 /** A viewer's picture that stands still this long although packets arrive needs a new session. */
 const STILL_MS = 4000;
@@ -73,8 +73,8 @@ export async function watchSilence(pc, { isOver, isExcused, falls }) {
   /** @type {number | null} */
   let since = null;
   while (!isOver()) {
-    await pause(SUSPECT_MS / 4);
-    const after = await lastReceived(pc).catch(() => before);
+    await pause(SUSPECT_MS / 2);
+    const after = await receivedBytes(pc).catch(() => before);
     // Once it has been told of, it is told of again only after something has come.
     if (after !== before || (since !== null && isExcused())) since = now();
     before = after;
