@@ -7,7 +7,7 @@
 
 import { Outage, isFar } from "./rekindle-outage.js";
 import { search } from "./rekindle-search.js";
-import { flows, pause, watchPicture } from "./rekindle-watch.js";
+import { flows, pause, watchPicture, watchSilence } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
 /** @import { Data, Join, Signalling, Stream } from "./rekindle-signalling.js" */
@@ -53,7 +53,7 @@ export class Keeper {
   #outage = null;
   /** How many there have been. */
   #outages = 0;
-  /** What is heard of the server. @type {import("./rekindle-events.js").Feed | null} */
+  /** What is heard of the server. @type {ReturnType<typeof search> | null} */
   #feed = null;
   #streamOpen = false;
   /** The last attempt to open the event stream was refused at once. */
@@ -62,6 +62,8 @@ export class Keeper {
   #arrives = null;
   /** Video came while all was well: it has to come again. */
   #pictured = true;
+  /** Silence is watched for: there is another place to go to. */
+  #listens = false;
   /** ICE is down, and the event stream was asked whether the server is. */
   #iceDoubted = false;
   /** Since when the connection has failed without ever having been up. @type {number | null} */
@@ -161,6 +163,7 @@ export class Keeper {
     } else if (event === "gone") {
       connection.end(data.reason ?? "gone");
     }
+    if (this.#feed?.hasOthers && !this.#listens) this.#watchSilence();
     this.assess();
   }
 
@@ -366,6 +369,18 @@ export class Keeper {
     // After a later outage the server may not have heard of it yet, and it is looked at then.
     if (this.#outages !== outages || connection.ended || !this.#streamOpen || this.#arrives !== false || !connection.sends) return;
     connection.end("no-media");
+  }
+
+  /** Where there is somewhere else to go, a host that is gone is noticed by the silence. */
+  async #watchSilence() {
+    const connection = this.#connection;
+    this.#listens = true;
+    await watchSilence(connection.pc, {
+      isOver: () => connection.ended || !this.#feed?.hasOthers,
+      isExcused: () => this.#outage !== null || !this.#streamOpen || !connection.served || (this.#isViewer && this.#arrives !== true),
+      falls: () => this.#feed?.look(),
+    });
+    this.#listens = false;
   }
 
   /** Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment. */

@@ -27,8 +27,8 @@ const now = () => performance.now();
  *
  * @param {Followed & { location: URL }} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
- * @param {Omit<Follower, "unknown"> & Elsewhere} follower
- * @returns {Feed}
+ * @param {Omit<Follower, "unknown" | "answers"> & Elsewhere} follower
+ * @returns {Feed & { hasOthers: boolean }} whether it may be anywhere else
  */
 export function search(join, signalling, follower) {
   const home = new URL("..", join.location).href;
@@ -38,6 +38,7 @@ export function search(join, signalling, follower) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   let lookedAt = -Infinity;
+  let isViewer = false;
 
   const stop = () => {
     clearTimeout(timer);
@@ -67,18 +68,12 @@ export function search(join, signalling, follower) {
     follower.unknown(place);
   };
 
-  /** @param {boolean} silent */
-  const lost = (silent) => {
-    nodes.lost(now(), silent);
-    follower.lost();
-  };
-
   /** @param {string} place */
   const ask = (place) => {
     /** @type {Followed} */
     const there = place === home ? join : { id: join.id, events: new URL(`session/${join.id}/events`, place), shared: new URL("events", place) };
     const lacks = () => {
-      const isNews = nodes.since === null;
+      const isNews = nodes.since === null && place === nodes.here;
       nodes.lacks(place, now());
       if (isNews && nodes.givesUp(now()) === null) {
         follower.closed(false);
@@ -90,21 +85,34 @@ export function search(join, signalling, follower) {
       heard: (event, data) => {
         if (!feeds.has(place)) return;
         if (event === "gone" && data.reason === "unknown-session") return lacks();
+        const live = data.source ?? data.live;
         if (event === "hello") {
+          if (data.role === "viewer") isViewer = true;
           const from = nodes.here;
-          nodes.found(place);
+          if (from !== place && !nodes.wants(live === true)) {
+            nodes.lacks(place, now());
+            return assess();
+          }
+          nodes.found(place, data.nodes);
           if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place);
         }
         if (place !== nodes.here) return;
-        if (event === "hello" || event === "nodes") nodes.named(data.nodes);
-        if (event === "hello") assess();
+        if (event === "nodes") nodes.named(data.nodes);
+        if (isViewer && live !== undefined) nodes.hears(live, now());
+        assess();
         follower.heard(event, data);
+      },
+      answers: () => {
+        if (place !== nodes.here || nodes.since === null) return;
+        nodes.answers(now());
+        assess();
       },
       closed: (refused) => place === nodes.here && feeds.has(place) && follower.closed(refused),
       lost: () => {
         if (place !== nodes.here || !feeds.has(place)) return;
-        lost(now() - lookedAt < LOOK_MS);
-        isOver();
+        nodes.lost(now(), now() - lookedAt < LOOK_MS);
+        follower.lost();
+        assess();
       },
       unknown: () => feeds.has(place) && lacks(),
     });
@@ -115,6 +123,9 @@ export function search(join, signalling, follower) {
     look: () => {
       lookedAt = now();
       feeds.get(nodes.here)?.look();
+    },
+    get hasOthers() {
+      return nodes.hasOthers;
     },
     nudge: () => feeds.forEach((feed) => feed.nudge()),
     stop,
