@@ -38,7 +38,8 @@ pub struct Options {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// A user of etcd, and the file with the password.
     pub user: Option<(String, PathBuf)>,
-    /// How long a call may take.
+    /// How long a call may take. Members that lose their leader need 1 to 2 s to elect another one
+    /// (with etcd's own settings), and what is asked meanwhile waits for that.
     pub limit: Duration,
     /// How long after its end a process still counts as alive. Whole seconds; etcd raises it if it
     /// is short for its own settings.
@@ -53,7 +54,7 @@ impl Default for Options {
             ca: None,
             certificate: None,
             user: None,
-            limit: Duration::from_secs(2),
+            limit: Duration::from_secs(3),
             lease: Duration::from_secs(5),
         }
     }

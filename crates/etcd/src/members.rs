@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Between two rounds in which no member did what it was asked.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A member that is slow is given at least this long.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a member is waited for in the first round if there are others; twice as long in each
+/// round that follows.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Codes of gRPC (<https://grpc.io/docs/guides/status-codes/>).
 mod code {
@@ -75,9 +76,12 @@ impl Members {
         F: Future<Output = Result<T, Error>>,
     {
         let deadline = Instant::now() + self.limit;
-        // So that each member can be asked.
-        let share = self.limit / self.members.len().try_into().unwrap_or(u32::MAX);
-        let patience = share.max(PATIENCE);
+        // What a leader was asked that dies is lost, and has to be asked again soon; what is asked of
+        // slow disks must be waited for. A single member is given all the time.
+        let mut patience = match self.members.len() {
+            1 => self.limit,
+            _ => PATIENCE,
+        };
         let first = self.last.load(Ordering::Relaxed);
         let mut repeated = false;
         let mut cause = String::new();
@@ -101,6 +105,7 @@ impl Members {
             }
             repeated = true;
             if (attempt + 1) % self.members.len() == 0 {
+                patience *= 2;
                 sleep(PAUSE).await;
             }
             if Instant::now() >= deadline {

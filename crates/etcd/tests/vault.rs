@@ -48,7 +48,10 @@ fn the_values_in_etcd_are_the_files_that_a_folder_would_hold() {
     there.vault.save(&record("cccccccc"), now()).expect("saved");
     there.vault.commit_boot().expect("written");
     let file = fs::read(folder.join("peers/cccccccc.age")).expect("readable");
-    world.put("identity.age", &fs::read(folder.join("identity.age")).expect("readable"));
+    world.put(
+        "identity.age",
+        &fs::read(folder.join("identity.age")).expect("readable"),
+    );
     for name in ["cccccccc", "dddddddd"] {
         world.put(&format!("peers/{name}.age"), &file);
         world.put(&format!("owners/{name}"), b"a");
@@ -167,7 +170,14 @@ fn an_identity_that_was_put_back_is_noticed_by_the_records_that_are_ahead() {
     let again = world.open("c");
     let error = again.reader.read(&ufrag("cccccccc")).expect_err("ahead");
     assert!(
-        matches!(error, VaultError::RolledBack { identity: 2, record: 3, .. }),
+        matches!(
+            error,
+            VaultError::RolledBack {
+                identity: 2,
+                record: 3,
+                ..
+            }
+        ),
         "{error}"
     );
 }

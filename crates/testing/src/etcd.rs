@@ -102,17 +102,30 @@ impl Etcd {
         let log = std::fs::File::create(self.dir.path().join(format!("m{at}.log"))).expect("a log");
         let mut command = Command::new("etcd");
         command
-            .args([&format!("--name=m{at}"), "--logger=zap", "--log-level=error"])
-            .arg(format!("--data-dir={}", self.dir.path().join(format!("m{at}")).display()))
+            .args([
+                &format!("--name=m{at}"),
+                "--logger=zap",
+                "--log-level=error",
+            ])
+            .arg(format!(
+                "--data-dir={}",
+                self.dir.path().join(format!("m{at}")).display()
+            ))
             .arg(format!("--listen-client-urls={client}"))
             .arg(format!("--advertise-client-urls={client}"))
             .arg(format!("--listen-peer-urls={}", url(member.peer)))
-            .arg(format!("--initial-advertise-peer-urls={}", url(member.peer)))
+            .arg(format!(
+                "--initial-advertise-peer-urls={}",
+                url(member.peer)
+            ))
             .arg(format!("--initial-cluster={}", all.join(",")))
             .arg(format!("--initial-cluster-token={TOKEN}"))
             .args(&self.arguments)
             // On others than x86-64 it wants to be asked so.
-            .env("ETCD_UNSUPPORTED_ARCH", std::env::consts::ARCH.replace("aarch64", "arm64"))
+            .env(
+                "ETCD_UNSUPPORTED_ARCH",
+                std::env::consts::ARCH.replace("aarch64", "arm64"),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -133,7 +146,8 @@ impl Etcd {
             assert!(
                 ended.is_none() && start.elapsed() < PATIENCE,
                 "etcd is not ready ({ended:?}): {}",
-                std::fs::read_to_string(self.dir.path().join(format!("m{at}.log"))).unwrap_or_default()
+                std::fs::read_to_string(self.dir.path().join(format!("m{at}.log")))
+                    .unwrap_or_default()
             );
             std::thread::sleep(Duration::from_millis(20));
         }
