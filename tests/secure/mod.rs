@@ -26,6 +26,7 @@ pub struct Certificate {
     pub cert: PathBuf,
     pub key: PathBuf,
     der: CertificateDer<'static>,
+    key_der: Vec<u8>,
 }
 
 impl Certificate {
@@ -41,6 +42,7 @@ impl Certificate {
         fs::rename(&new.cert, &self.cert).expect("moved");
         fs::rename(&new.key, &self.key).expect("moved");
         self.der = new.der;
+        self.key_der = new.key_der;
     }
 
     fn named(folder: &Path, end: &str) -> Self {
@@ -52,11 +54,17 @@ impl Certificate {
             cert: file("cert"),
             key: file("key"),
             der: cert.der().clone(),
+            key_der: signing_key.serialize_der(),
         };
         fs::write(&made.cert, cert.pem()).expect("written");
         fs::write(&made.key, signing_key.serialize_pem()).expect("written");
         fs::set_permissions(&made.key, fs::Permissions::from_mode(0o600)).expect("set");
         made
+    }
+
+    /// The key in PKCS#8's form (RFC 5958).
+    pub fn key_der(&self) -> &[u8] {
+        &self.key_der
     }
 
     /// The options by which a server uses it.
