@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bundled, reoffer, signed, withParking, withSoundAgain, withStreams, without } from "./rekindle-description.js";
+import { bundled, reoffer, signed, withCandidates, withParking, withSoundAgain, withStreams, without } from "./rekindle-description.js";
 import { Encoders } from "./rekindle-encoders.js";
 import { lastSent, roundTrip } from "./rekindle-statistics.js";
 import { Transports } from "./rekindle-transports.js";
@@ -97,6 +97,8 @@ export class Connection {
   #given = null;
   /** @type {string | null} */
   #told = null;
+  /** The server is at another place since the browser was last told. */
+  #moved = false;
 
   /**
    * @param {MediaStream | null} source
@@ -178,6 +180,15 @@ export class Connection {
     this.#joined.answer = withStreams(this.#joined.answer, streams);
   }
 
+  /** The server receives media at these addresses from now on. Whether that is news. @param {string[]} media */
+  move(media) {
+    const answer = withCandidates(this.#joined.answer, media);
+    if (answer === null) return false;
+    this.#joined.answer = answer;
+    this.#moved = true;
+    return true;
+  }
+
   /** Tells the browser of the publisher's present streams. Keys and transports stay as they are. */
   retune() {
     if (this.#told === this.#joined.answer) return undefined;
@@ -211,13 +222,14 @@ export class Connection {
   /** Makes the browser run DTLS again. */
   renew() {
     return this.#alone(async () => {
-      // Once ICE is down an offer is not enough where the fingerprint is changed.
-      const restart = this.iceIsDown && way === "fingerprint";
-      if (restart || !this.#prepared) await this.#takeBack();
+      // Once ICE is down, or the server elsewhere, an offer is not enough where the fingerprint is changed.
+      const restart = (this.iceIsDown || this.#moved) && way === "fingerprint";
+      // What was prepared leads to where the server was.
+      if (restart || !this.#prepared || this.#moved) await this.#takeBack();
       // DTLS that has not begun begins when ICE gets an answer.
       const transports = this.#transports.live;
       const begun = transports.length === 0 || transports.some(({ state }) => state !== "new");
-      if (way === "fingerprint" && !begun) return;
+      if (way === "fingerprint" && !begun && !this.#moved) return;
       if (restart) return this.#restartIce();
       if (!this.#prepared) await this.#give();
       await this.#take();
@@ -310,9 +322,15 @@ export class Connection {
     }
   }
 
-  /** An ICE restart of our own, with the server's credentials as they were. */
+  /**
+   * An ICE restart of our own, with the server's credentials as they were. Where the server is elsewhere, the new pairs of candidates take over
+   * as soon as they work: of two with one priority Chromium prefers that of the later generation. A higher priority alone would do too, but
+   * only once: while Chromium has a pair that leads to an address (30 s), it takes no other priority for it, and the way back would have to
+   * wait until the pair in use has received nothing for 2.5 s.
+   */
   async #restartIce() {
     this.#hash += 1;
+    this.#moved = false;
     this.pc.restartIce();
     await this.#setOwn(await this.pc.createOffer());
     const sdp = reoffer(this.#joined.answer, { version: ++this.#version, fingerprint: this.#fingerprint, type: "answer" });
@@ -392,6 +410,7 @@ export class Connection {
   async #setOffer() {
     const { answer } = this.#joined;
     this.#given = answer;
+    this.#moved = false;
     const sdp = reoffer(answer, { version: ++this.#version, fingerprint: this.#fingerprint, bundle: this.#bundle });
     await this.pc.setRemoteDescription({ type: "offer", sdp });
   }

@@ -57,6 +57,32 @@ export function reoffer(answer, { version, fingerprint, bundle, type = "offer" }
     .join("\r\n");
 }
 
+const CANDIDATE = /^a=candidate:\S+ \d+ \S+ \d+ (\S+) (\d+) [^\n]*\n/gm;
+/** That of a server's first candidate (RFC 8445 §5.1.2.1). */
+const PRIORITY = 0x7effffff;
+
+/**
+ * The server's answer with candidates (RFC 8839 §5.1) at these addresses in place of its own; null where it names just them. They have the
+ * same priorities: see `#restartIce` in rekindle-connection.js.
+ *
+ * @param {string} answer
+ * @param {string[]} media addresses with ports, the first preferred
+ * @returns {string | null}
+ */
+export function withCandidates(answer, media) {
+  const addresses = media.map((each) => /^\[?(.*?)\]?:(\d+)$/.exec(each)?.slice(1).join(" ") ?? "");
+  const named = new Set([...answer.matchAll(CANDIDATE)].map(([, ip, port]) => `${ip} ${port}`));
+  if (addresses.length === 0 || (named.size === addresses.length && addresses.every((each) => named.has(each)))) return null;
+  const lines = addresses.map((each, i) => `a=candidate:${i + 1} 1 udp ${PRIORITY - 256 * i} ${each} typ host\r\n`);
+  return answer
+    .split(SECTION)
+    .map((section) => {
+      const [before = "", ...after] = section.split(/^a=candidate:[^\n]*\n/m);
+      return after.length === 0 ? section : [before, ...lines, ...after].join("");
+    })
+    .join("");
+}
+
 /**
  * Asks for sound again where it was lost, as for pictures: Chromium offers no NACK (RFC 4585 §6.2.1) for Opus of its own accord, and
  * works with it where both descriptions have the line.

@@ -18,6 +18,7 @@ const HANDOVER_MS = 3000;
  * @typedef {object} Follower
  * @property {(event: string, data: import("./rekindle-signalling.js").Data) => void} heard
  * @property {() => void} lost the stream has ended
+ * @property {() => void} answers the server has taken the request for it
  * @property {(refused: boolean) => void} closed it is not open; whether the last attempt to open it was refused at once
  * @property {() => void} unknown the server has no such session
  *
@@ -53,6 +54,7 @@ export function follow(join, signalling, follower) {
 function alone(join, signalling, follower) {
   const line = new Line((_, signal) => signalling.events(join.events, signal), {
     heard: (_, event, data) => follower.heard(event, data),
+    answers: () => follower.answers(),
     down: (first, refused) => tell(follower, first, refused),
     unknown: () => follower.unknown(),
   });
@@ -78,7 +80,7 @@ function tell(follower, first, refused) {
  * What pages of an origin say to each other: which sessions one follows, what is heard of them, and who reads.
  *
  * @typedef {{ type: "follow", tab: string, ids: string[] }
- *   | { type: "look" | "nudge" | "seen" | "unknown" }
+ *   | { type: "look" | "nudge" | "seen" | "answers" | "unknown" }
  *   | { type: "lead" | "state", hidden: boolean }
  *   | { type: "event", session: string | undefined, event: string, data: import("./rekindle-signalling.js").Data }
  *   | { type: "down", first: boolean, refused: boolean }} Message
@@ -125,6 +127,10 @@ class Hub {
       heard: (session, event, data) => {
         if (this.#isElsewhere(session)) this.#say({ type: "event", session, event, data });
         this.#heard(session, event, data);
+      },
+      answers: () => {
+        this.#say({ type: "answers" });
+        this.#answers();
       },
       down: (first, refused) => {
         this.#say({ type: "down", first, refused });
@@ -204,6 +210,10 @@ class Hub {
       return;
     }
     entry.follower.heard(event, data);
+  }
+
+  #answers() {
+    for (const { follower } of [...this.#own.values()]) follower.answers();
   }
 
   /** @param {boolean} first @param {boolean} refused */
@@ -337,7 +347,7 @@ class Hub {
 
   /** @param {Message} message */
   #say(message) {
-    if (this.#others.size > 0 || !["event", "down"].includes(message.type)) this.#channel?.postMessage(message);
+    if (this.#others.size > 0 || !["event", "down", "answers"].includes(message.type)) this.#channel?.postMessage(message);
   }
 
   /** @param {Message} message */
@@ -374,6 +384,9 @@ class Hub {
         return;
       case "down":
         if (!leads && !this.#alone) this.#down(message.first, message.refused);
+        return;
+      case "answers":
+        if (!leads && !this.#alone) this.#answers();
         return;
       case "unknown":
         if (!leads) this.#fallBack();

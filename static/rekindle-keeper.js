@@ -5,9 +5,9 @@
  * @module
  */
 
-import { follow } from "./rekindle-events.js";
 import { Outage, isFar } from "./rekindle-outage.js";
-import { flows, pause, watchPicture } from "./rekindle-watch.js";
+import { search } from "./rekindle-search.js";
+import { flows, pause, watchPicture, watchSilence } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
 /** @import { Data, Join, Signalling, Stream } from "./rekindle-signalling.js" */
@@ -53,7 +53,7 @@ export class Keeper {
   #outage = null;
   /** How many there have been. */
   #outages = 0;
-  /** What is heard of the server. @type {import("./rekindle-events.js").Feed | null} */
+  /** What is heard of the server. @type {ReturnType<typeof search> | null} */
   #feed = null;
   #streamOpen = false;
   /** The last attempt to open the event stream was refused at once. */
@@ -62,6 +62,8 @@ export class Keeper {
   #arrives = null;
   /** Video came while all was well: it has to come again. */
   #pictured = true;
+  /** Silence is watched for: there is another place to go to. */
+  #listens = false;
   /** ICE is down, and the event stream was asked whether the server is. */
   #iceDoubted = false;
   /** Since when the connection has failed without ever having been up. @type {number | null} */
@@ -88,7 +90,7 @@ export class Keeper {
   /** Follows the session's events. @param {Join} join */
   listen(join) {
     const connection = this.#connection;
-    const feed = follow(join, this.#owner.signalling, {
+    const feed = search(join, this.#owner.signalling, {
       heard: (event, data) => connection.ended || this.#heard(event, data),
       closed: (refused) => {
         if (connection.ended) return;
@@ -96,7 +98,14 @@ export class Keeper {
         this.#refused = refused;
       },
       lost: () => connection.ended || this.#lost(),
-      unknown: () => connection.end("unknown-session"),
+      moved: (location, from, to) => {
+        join.location = location;
+        this.#owner.signalling.move(from, to);
+      },
+      unknown: (place) => {
+        this.#owner.signalling.move(new URL("..", join.location).href, place);
+        connection.end("unknown-session");
+      },
     });
     this.#feed = feed;
     connection.over.then(() => {
@@ -119,6 +128,7 @@ export class Keeper {
       connection.serverHasKeys = data.connected === true;
       if (data.keys) this.#owner.setKeys(data.keys);
       this.#mode = data.mode ?? this.#mode;
+      const moved = connection.move(data.media ?? []);
       const another = (data.process ?? null) !== this.#process;
       // Without a lost stream before it: the server died and came back while the connection was being made.
       if (another && !this.#outage) this.#begin();
@@ -132,6 +142,7 @@ export class Keeper {
       }
       if (this.#outage) {
         this.#outage.greeted(data, now(), this.#owner.among());
+        this.#outage.moved ||= moved;
         if (this.#outage.upAt === null && !this.#outage.keepsKeys(connection, this.#present)) this.#owner.setState("renewing");
       } else {
         this.#owner.setBoot(data.boot ?? null);
@@ -152,6 +163,7 @@ export class Keeper {
     } else if (event === "gone") {
       connection.end(data.reason ?? "gone");
     }
+    if (this.#feed?.hasOthers && !this.#listens) this.#watchSilence();
     this.assess();
   }
 
@@ -357,6 +369,18 @@ export class Keeper {
     // After a later outage the server may not have heard of it yet, and it is looked at then.
     if (this.#outages !== outages || connection.ended || !this.#streamOpen || this.#arrives !== false || !connection.sends) return;
     connection.end("no-media");
+  }
+
+  /** Where there is somewhere else to go, a host that is gone is noticed by the silence. */
+  async #watchSilence() {
+    const connection = this.#connection;
+    this.#listens = true;
+    await watchSilence(connection.pc, {
+      isOver: () => connection.ended || !this.#feed?.hasOthers,
+      isExcused: () => this.#outage !== null || !this.#streamOpen || !connection.served || (this.#isViewer && this.#arrives !== true),
+      falls: () => this.#feed?.look(),
+    });
+    this.#listens = false;
   }
 
   /** Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment. */

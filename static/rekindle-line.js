@@ -28,6 +28,7 @@ export function retryDelay(failingMs) {
  *
  * @typedef {object} Told what it tells
  * @property {import("./rekindle-signalling.js").Heard} heard
+ * @property {() => void} answers the server has taken a request, and will say something
  * @property {(first: boolean, refused: boolean) => void} down there is no stream: `first` where there was one until now or none was tried yet
  * @property {() => void} unknown the server does not have what was asked for
  */
@@ -99,6 +100,7 @@ export class Line {
     const outcome = await readEvents((signal) => this.#request(ids, signal), {
       attempt,
       tries: this.#tries,
+      answers: () => this.#told.answers(),
       heard: (session, event, data) => {
         if (this.#next === attempt) {
           this.#next = null;

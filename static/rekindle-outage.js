@@ -122,6 +122,8 @@ export class Outage {
   applied = 0;
   /** @type {boolean} */
   renewed;
+  /** The server is at another place: the browser has to be told, and runs DTLS there. */
+  moved = false;
   /** One that was spoiled has been done again at once. */
   redone = false;
 
@@ -138,6 +140,7 @@ export class Outage {
     this.base = connection.handshakes;
     this.appliedAt = previous?.appliedAt ?? -Infinity;
     this.renewed = previous?.renewed ?? false;
+    this.moved = previous?.moved ?? false;
   }
 
   /**
@@ -216,7 +219,7 @@ export class Outage {
    * @param {Present} present
    */
   keepsKeys(connection, present) {
-    if (present.mode !== "full-state" || this.applied > 0) return false;
+    if (present.mode !== "full-state" || this.applied > 0 || this.moved) return false;
     const back = this.isBack(present);
     // A check that the server was not there to answer says nothing about the keys, and Firefox asks again only seconds later. But
     // where several in a row went unanswered, the browser's consent to send ends soon, and a renewal gives a new one.

@@ -26,6 +26,7 @@
  * @property {number} [boot]
  * @property {string | null} [process]
  * @property {string} [mode]
+ * @property {string} [role] "publisher" or "viewer"
  * @property {boolean} [connected] the server has keys for this session
  * @property {Keys | null} [keys] how they were agreed on
  * @property {boolean} [handshaking] a ClientHello of this session has come
@@ -35,6 +36,8 @@
  * @property {boolean} [source] a publisher is there
  * @property {boolean} [live] the same, in news of it
  * @property {string} [reason] why a session has ended
+ * @property {string[]} [media] where the server receives media
+ * @property {{ url: string }[]} [nodes] where else the session may be found
  */
 
 /**
@@ -103,15 +106,15 @@ export class EventParser {
 /** What became of an attempt to read one. @typedef {"ended" | "unknown" | "refused" | "denied" | "silent" | "failed"} Outcome */
 
 /**
- * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before. Resolves with "ended",
+ * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before; `answers` hears of the answer's head. Resolves with "ended",
  * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no), "silent" (nothing was said in
  * its time: the server's host is gone, or holds the request for the next server) or "failed".
  *
  * @param {(signal: AbortSignal) => Promise<Response>} request
- * @param {{ attempt: AbortController, tries: number, heard: Heard }} how
+ * @param {{ attempt: AbortController, tries: number, answers: () => void, heard: Heard }} how
  * @returns {Promise<Outcome>}
  */
-export async function readEvents(request, { attempt, tries, heard }) {
+export async function readEvents(request, { attempt, tries, answers, heard }) {
   let silent = false;
   const giveUp = () => {
     silent = true;
@@ -126,6 +129,7 @@ export async function readEvents(request, { attempt, tries, heard }) {
     if ([404, 405, 410].includes(response.status)) return "unknown";
     outcome = response.ok ? "failed" : "denied";
     if (!response.ok || !response.body) return outcome;
+    answers();
     const parser = new EventParser();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
@@ -208,6 +212,12 @@ export class Signalling {
       process: response.headers.get("Rekindle-Process"),
       mode: response.headers.get("Rekindle-Mode") ?? "rehandshake",
     };
+  }
+
+  /** New sessions are made at another place from now on: what the paths of both begin with. @param {string} from @param {string} to */
+  move(from, to) {
+    const { href } = this.#url;
+    if (href.startsWith(from)) this.#url = new URL(href.slice(from.length), to);
   }
 
   /** Ends a session. @param {URL} location */

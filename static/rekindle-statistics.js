@@ -20,6 +20,7 @@ const ASK_MS = 30;
  * @property {number} [lastPacketSentTimestamp]
  * @property {number} [packetsReceived]
  * @property {number} [framesDecoded]
+ * @property {number} [bytesReceived]
  */
 
 /** @param {RTCPeerConnection} pc @returns {Promise<Report[]>} */
@@ -79,6 +80,18 @@ export async function received(pc) {
     if (kind === "video") count.videoPackets += packetsReceived;
   }
   return count;
+}
+
+/**
+ * How much has been received of media, or of reports on it. Receivers know when they last played something, which costs less to ask, but what
+ * they keep back may last for longer than a server is gone.
+ *
+ * @param {RTCPeerConnection} pc
+ */
+export async function receivedBytes(pc) {
+  let bytes = 0;
+  for (const { type, bytesReceived = 0 } of await reports(pc)) if (["candidate-pair", "transport"].includes(type)) bytes += bytesReceived;
+  return bytes;
 }
 
 /** Whether all transports are connected. @param {RTCPeerConnection} pc */

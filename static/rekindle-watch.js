@@ -4,12 +4,15 @@
  * @module
  */
 
-import { received } from "./rekindle-statistics.js";
+import { receivedBytes, received } from "./rekindle-statistics.js";
 
 /** A viewer's picture that stands still this long although packets arrive needs a new session. */
 const STILL_MS = 4000;
 /** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
 const FLOW_MS = { unsure: 2000, sure: 4000 };
+
+/** A host that is gone closes no stream, but its media stops: for so long, and up to half as long again, so that a crowd does not ask at once. */
+const SUSPECT_MS = 500;
 
 const now = () => performance.now();
 /** @param {number} ms @returns {Promise<void>} */
@@ -55,5 +58,28 @@ export async function watchPicture(pc, { isOver, isExcused, stands, comes }) {
     if (!stuck || isExcused()) stillSince = now();
     if (now() - stillSince > STILL_MS) stands();
     before = after;
+  }
+}
+
+/**
+ * Watches a connection that media should come on, or news of what is sent.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {{ isOver: () => boolean, isExcused: () => boolean, falls: () => void }} how `falls`: it has fallen silent
+ */
+export async function watchSilence(pc, { isOver, isExcused, falls }) {
+  const patience = SUSPECT_MS * (1 + Math.random() / 2);
+  let before = NaN;
+  /** @type {number | null} */
+  let since = null;
+  while (!isOver()) {
+    await pause(SUSPECT_MS / 2);
+    const after = await receivedBytes(pc).catch(() => before);
+    // Once it has been told of, it is told of again only after something has come.
+    if (after !== before || (since !== null && isExcused())) since = now();
+    before = after;
+    if (since === null || now() - since < patience) continue;
+    since = null;
+    falls();
   }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rekindle::ids::{IceCredentials, IcePassword, Role, Ufrag};
-use rekindle::vault::{KeyFile, Opened, PeerRecord, Vault, VaultError};
+use rekindle::vault::{KeyFile, Opened, PeerRecord, SharedStore, Vault, VaultError};
 use rekindle_testing::etcd::Etcd;
 use running::{output, refused, rekindle, said};
 use serde_json::Value;
@@ -62,6 +62,7 @@ impl Scene {
         };
         let address = rekindle_etcd::Address::new(&self.address, options).expect("an address");
         let store = Arc::new(rekindle_etcd::Etcd::connect(&address).expect("a client"));
+        store.start().expect("a thread");
         let keys = KeyFile::load(&self.folder.path().join(key)).expect("the key file");
         Vault::open_shared(store, keys, SystemTime::now())
     }

@@ -185,3 +185,31 @@ fn a_list_of_sessions_that_cannot_be_read_is_refused() {
     );
     assert_eq!(server.get("/events").status(), 405);
 }
+
+#[test]
+fn a_greeting_says_where_media_goes_and_where_else_the_session_may_be_found() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let nodes = ["--other-node", "https://b.example/media,http://127.0.0.1:9"];
+    let server = Server::start(folder.path(), &nodes);
+    let session = server.join("/whip/lobby", PUBLISH);
+    let (name, hello) = server
+        .events(&format!("{session}/events"))
+        .next()
+        .expect("an event");
+    assert_eq!(name, "hello");
+    let others: Vec<&str> = hello["nodes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|node| node["url"].as_str())
+        .collect();
+    assert_eq!(others, ["https://b.example/media", "http://127.0.0.1:9"]);
+    let media = hello["media"][0].as_str().expect("an address");
+    assert!(media.starts_with("127.0.0.1:"), "{media}");
+
+    // The server's own page may ask them.
+    let policy = server.get("/");
+    let policy = header(&policy, "content-security-policy");
+    let sources = "connect-src 'self' https://b.example http://127.0.0.1:9; media-src";
+    assert!(policy.contains(sources), "{policy}");
+}

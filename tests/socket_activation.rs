@@ -3,8 +3,10 @@
 
 mod load;
 mod running;
+mod secure;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -89,6 +91,37 @@ fn the_http_socket_that_systemd_passes_is_used_and_an_address_beside_it_is_not()
             "{log}"
         );
     }
+}
+
+#[test]
+fn https_is_spoken_on_the_socket_that_systemd_passes() {
+    if !have_systemd() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let certificate = secure::Certificate::new(folder.path());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let serve = [
+        &certificate.options()[..],
+        &["--udp", "127.0.0.1:0", "--announce", "none"],
+    ]
+    .concat();
+    let mut command = activate(folder.path(), &["-l", &listen, "--fdname=http"], &serve);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(&listen).is_err() {
+        assert!(Instant::now() < deadline, "nobody listens");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut client = certificate.http1(listen.parse().expect("an address"));
+    client
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .expect("sent");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
 }
 
 #[test]

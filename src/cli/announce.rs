@@ -30,7 +30,7 @@ fn block(ready: &Ready) -> String {
         let _ = writeln!(text, "  {name:<9} {what}");
     };
     let made = |made: bool| if made { "  (made just now)" } else { "" };
-    row("page", page(ready.http));
+    row("page", page(ready));
     let advertised: Vec<String> = ready.advertised.iter().map(ToString::to_string).collect();
     row(
         "media",
@@ -78,7 +78,7 @@ fn line(ready: &Ready) -> String {
         "event": "ready",
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "page": page(ready.http),
+        "page": page(ready),
         "http": ready.http,
         "media": ready.media,
         "advertised": ready.advertised,
@@ -94,13 +94,14 @@ fn line(ready: &Ready) -> String {
 }
 
 /// The page's URL as seen from this machine.
-fn page(http: SocketAddr) -> String {
-    let ip = match http.ip() {
+fn page(ready: &Ready) -> String {
+    let ip = match ready.http.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}/", SocketAddr::new(ip, http.port()))
+    let scheme = if ready.tls { "https" } else { "http" };
+    format!("{scheme}://{}/", SocketAddr::new(ip, ready.http.port()))
 }
 
 #[cfg(test)]
@@ -124,6 +125,7 @@ mod tests {
             open: true,
             publish_token: false,
             watch_token: true,
+            tls: false,
         }
     }
 
@@ -140,6 +142,16 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn the_page_has_the_scheme_that_the_port_speaks() {
+        let with_tls = Ready {
+            tls: true,
+            ..ready()
+        };
+        assert!(block(&with_tls).contains(" https://127.0.0.1:8080/"));
+        assert!(line(&with_tls).contains("\"https://127.0.0.1:8080/\""));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::server::{BasePath, Mode};
+use crate::server::{BasePath, Mode, Node};
 
 use super::address::{Host, Listen};
+use super::cluster::ClusterArgs;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -65,6 +66,9 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "REKINDLE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
     /// A file outside the state folder that tells at each start whether an old copy of the folder
     /// was put back; an empty one for a folder that has none yet
     #[arg(long, value_name = "FILE", env = "REKINDLE_ANCHOR")]
@@ -79,6 +83,15 @@ pub(super) struct ServeArgs {
     /// this machine only [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]
     pub http: Option<Listen>,
+
+    /// Speak HTTPS with the certificate in this file (PEM: the server's own first, then those between
+    /// it and the authority's); needs --tls-key
+    #[arg(long, value_name = "FILE", env = "REKINDLE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's key (PEM), a file that only its owner can read
+    #[arg(long, value_name = "FILE", env = "REKINDLE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
 
     /// Where media is received, over UDP, or the port alone, for all addresses in IPv4; the port
     /// must stay the same across restarts [default: 0.0.0.0:8189]
@@ -135,6 +148,16 @@ pub(super) struct ServeArgs {
     /// [default: /]
     #[arg(long, value_name = "PATH", env = "REKINDLE_BASE_PATH")]
     pub base_path: Option<BasePath>,
+
+    /// Other servers, by the URLs at which browsers reach their HTTP, that open the same state folder
+    /// or a copy of it when this server is gone: pages then look for their sessions there
+    #[arg(
+        long = "other-node",
+        value_name = "URL",
+        env = "REKINDLE_OTHER_NODE",
+        value_delimiter = ','
+    )]
+    pub other_node: Option<Vec<Node>>,
 
     /// How long after a start a browser that stays silent is waited for: seconds, or like 90s, 2m,
     /// 1h [default: 2m]

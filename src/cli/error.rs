@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::server::{RunError, TokenError};
+use crate::server::{RunError, TlsError, TokenError};
 
 use super::address::LookupError;
 use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
@@ -50,16 +50,19 @@ pub(super) enum CliError {
     )]
     NoPostQuantum,
     #[error(
-        "this build cannot keep a vault in etcd; name a folder, or build with `--features etcd`"
+        "{missing} is missing: HTTPS needs --tls-cert and --tls-key; give both, or neither for \
+         plain HTTP"
     )]
-    #[cfg_attr(feature = "etcd", expect(dead_code, reason = "this build can"))]
-    NoEtcd,
-    #[cfg(feature = "etcd")]
+    HalfOfTls { missing: &'static str },
     #[error(transparent)]
-    EtcdAddress(#[from] rekindle_etcd::AddressError),
-    #[cfg(feature = "etcd")]
-    #[error(transparent)]
-    EtcdConnect(#[from] rekindle_etcd::ConnectError),
+    Tls(#[from] TlsError),
+    #[error("{given} is given without {missing}; give both, or neither")]
+    Half {
+        given: &'static str,
+        missing: &'static str,
+    },
+    #[error("{given} are of use only where the vault is shared: give --vault, or leave them out")]
+    WithoutVault { given: &'static str },
     #[error(transparent)]
     Vault(#[from] crate::vault::VaultError),
     #[error(transparent)]

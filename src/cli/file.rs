@@ -1,19 +1,23 @@
 //! The configuration file.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::server::{BasePath, Mode};
+use crate::server::{BasePath, Mode, Node};
 
 use super::address::{Host, Listen};
 use super::args::{self, Announce, LogFormat, Publisher};
+use super::cluster::ClusterArgs;
 use super::error::CliError;
+use super::etcd::EtcdArgs;
 
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -25,9 +29,20 @@ const MAX_FILE: u64 = 64 * 1024;
 pub(super) struct ConfigFile {
     pub key_file: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
+    pub vault: Option<String>,
+    pub node: Option<String>,
+    #[serde(default, deserialize_with = "node")]
+    pub node_url: Option<Node>,
+    pub etcd_ca: Option<PathBuf>,
+    pub etcd_cert: Option<PathBuf>,
+    pub etcd_key: Option<PathBuf>,
+    pub etcd_user: Option<String>,
+    pub etcd_password_file: Option<PathBuf>,
     pub anchor: Option<PathBuf>,
     pub mode: Option<Mode>,
     pub http: Option<Listen>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub udp: Option<Listen>,
     #[serde(default, deserialize_with = "hosts")]
     pub advertise: Option<Vec<Host>>,
@@ -41,6 +56,8 @@ pub(super) struct ConfigFile {
     pub open: Option<bool>,
     pub behind_proxy: Option<bool>,
     pub base_path: Option<BasePath>,
+    #[serde(default, deserialize_with = "other_nodes")]
+    pub other_node: Option<Vec<Node>>,
     #[serde(default, deserialize_with = "duration")]
     pub resume_window: Option<Duration>,
     pub max_peers: Option<usize>,
@@ -92,6 +109,22 @@ impl ConfigFile {
         })
     }
 
+    /// The options of a node.
+    pub(super) fn cluster(&mut self) -> ClusterArgs {
+        ClusterArgs {
+            vault: self.vault.take(),
+            node: self.node.take(),
+            node_url: self.node_url.take(),
+            etcd: EtcdArgs {
+                etcd_ca: self.etcd_ca.take(),
+                etcd_cert: self.etcd_cert.take(),
+                etcd_key: self.etcd_key.take(),
+                etcd_user: self.etcd_user.take(),
+                etcd_password_file: self.etcd_password_file.take(),
+            },
+        }
+    }
+
     /// Whether a token is written in the file itself.
     pub(super) fn holds_token(&self) -> bool {
         self.publish_token.is_some() || self.watch_token.is_some()
@@ -106,19 +139,37 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Host>>, D::Error> {
-    let hosts = match OneOrMany::deserialize(from) {
-        Ok(OneOrMany::One(host)) => vec![host],
-        Ok(OneOrMany::Many(hosts)) => hosts,
-        Err(_) => {
-            return Err(de::Error::custom(
-                "`advertise` is an IP address or a name such as \"media.example.org\", or a list \
-                 of them",
-            ));
-        }
+/// What each of the texts says; `otherwise` tells what is wanted where there is something else.
+fn each<'de, D, T>(from: D, otherwise: &str) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let texts = match OneOrMany::deserialize(from) {
+        Ok(OneOrMany::One(text)) => vec![text],
+        Ok(OneOrMany::Many(texts)) => texts,
+        Err(_) => return Err(de::Error::custom(otherwise)),
     };
-    let parsed: Result<Vec<Host>, _> = hosts.iter().map(|host| host.parse()).collect();
+    let parsed: Result<Vec<T>, _> = texts.iter().map(|text| text.parse()).collect();
     parsed.map(Some).map_err(de::Error::custom)
+}
+
+fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Host>>, D::Error> {
+    let wanted = "`advertise` is an IP address or a name such as \"media.example.org\", or a list \
+                  of them";
+    each(from, wanted)
+}
+
+fn other_nodes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Node>>, D::Error> {
+    each(
+        from,
+        "`other-node` is a URL such as \"https://b.example.org\", or a list of them",
+    )
+}
+
+fn node<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Node>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(de::Error::custom)
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
@@ -157,6 +208,8 @@ mod tests {
             state-dir = "s"
             mode = "full-state"
             http = "127.0.0.1:1"
+            tls-cert = "c"
+            tls-key = "ck"
             udp = "[::]:2"
             advertise = ["192.0.2.1", "2001:db8::1"]
             publish-token = "p"
@@ -167,6 +220,7 @@ mod tests {
             open = true
             behind-proxy = false
             base-path = "/media"
+            other-node = ["https://b.example.org", "http://192.0.2.7:8080/media"]
             resume-window = "2m"
             max-peers = 7
             join-rate = 0
@@ -180,6 +234,7 @@ mod tests {
             .map_err(|(line, what)| format!("{line}: {what}"))
             .expect("parses");
         assert_eq!(file.advertise.as_deref().map(<[_]>::len), Some(2));
+        assert_eq!(file.other_node.as_deref().map(<[_]>::len), Some(2));
         assert_eq!(file.resume_window, Some(Duration::from_secs(120)));
         assert_eq!(file.publisher, Some(Publisher::Replace));
         assert_eq!(file.mode, Some(Mode::FullState));
@@ -212,6 +267,8 @@ mod tests {
             ("udp = true", "127.0.0.1:8080"),
             ("advertise = \"192.0.2.1:8189\"", "--udp"),
             ("advertise = [1]", "media.example.org"),
+            ("other-node = 1", "https://b.example.org"),
+            ("other-node = \"b.example.org\"", "https://b.example.org"),
         ] {
             let (line, what) = ConfigFile::parse(text).err().expect("refused");
             assert!(line == 1 && what.contains(example), "{what}");

@@ -5,12 +5,13 @@ mod address;
 mod announce;
 mod args;
 pub mod audit_report;
+mod cluster;
 mod error;
+mod etcd;
 mod file;
 mod keygen;
 mod log;
 mod settings;
-mod store;
 mod supervise;
 mod vault;
 

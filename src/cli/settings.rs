@@ -11,8 +11,9 @@ use clap::parser::ValueSource;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::broadcast;
-use crate::server::{self, Mode, Token};
+use crate::server::{self, Mode, Pair, RunError, Tls, Token};
 use crate::service::{Notifier, Passed};
+use crate::vault::VaultError;
 
 use super::address::{self, Host, Listen};
 use super::args::{Announce, LogFormat, Publisher, ServeArgs};
@@ -125,7 +126,7 @@ impl Settings {
         passed: Passed,
     ) -> Result<Self, CliError> {
         let mut warnings = Vec::new();
-        let file = match &args.config {
+        let mut file = match &args.config {
             Some(path) => {
                 let file = ConfigFile::load(path)?;
                 if file.holds_token() && others_can_read(path) {
@@ -138,6 +139,7 @@ impl Settings {
             }
             None => ConfigFile::default(),
         };
+        let cluster = file.cluster();
         let mut token = |id: &str, text, path, file: TokenSources, what| {
             let given = TokenSources {
                 text,
@@ -163,6 +165,17 @@ impl Settings {
         )?;
 
         let mode = args.mode.or(file.mode).unwrap_or_default();
+        let shared = args.cluster.or(cluster).shared()?;
+        if shared.is_some() && mode == Mode::FullState {
+            return Err(RunError::from(VaultError::FolderOnly).into());
+        }
+        let state_dir = args.state_dir.or(file.state_dir);
+        if let (Some(_), Some(folder)) = (&shared, &state_dir) {
+            warnings.push(format!(
+                "the folder {} is not used, since --vault says where the vault is",
+                folder.display()
+            ));
+        }
         if mode == Mode::FullState && !cfg!(feature = "full-state") {
             return Err(CliError::NoFullState);
         }
@@ -175,6 +188,10 @@ impl Settings {
         }
         let http = http(args.http.or(file.http), &passed, &mut warnings)?;
         let udp = udp(args.udp.or(file.udp), &passed, &mut warnings)?;
+        let tls = tls(
+            args.tls_cert.or(file.tls_cert),
+            args.tls_key.or(file.tls_key),
+        )?;
         let open = args.open.or(file.open).unwrap_or(false);
         if publish.is_none() && !open && !http.ip().to_canonical().is_loopback() {
             return Err(CliError::NobodyGuards { http });
@@ -208,10 +225,8 @@ impl Settings {
                 mode,
                 may_make_key: key_file.is_none(),
                 key_file: key_file.unwrap_or_else(|| DEFAULT_KEY_FILE.into()),
-                state_dir: args
-                    .state_dir
-                    .or(file.state_dir)
-                    .unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+                state_dir: state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+                shared,
                 anchor: args.anchor.or(file.anchor),
                 passed,
                 notifier: Notifier::default(),
@@ -220,9 +235,11 @@ impl Settings {
                 advertise,
                 publish,
                 watch,
+                tls,
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
                 base_path: args.base_path.or(file.base_path).unwrap_or_default(),
+                other_nodes: args.other_node.or(file.other_node).unwrap_or_default(),
                 join_rate: args
                     .join_rate
                     .or(file.join_rate)
@@ -336,6 +353,20 @@ fn token(
         ));
     }
     Ok(Some(token))
+}
+
+/// What HTTPS is spoken with, if anything.
+fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Tls>, CliError> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(Tls::read(Pair { certificate, key })?)),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(CliError::HalfOfTls {
+            missing: "--tls-key",
+        }),
+        (None, Some(_)) => Err(CliError::HalfOfTls {
+            missing: "--tls-cert",
+        }),
+    }
 }
 
 fn readable_by_others(what: &str, path: &Path) -> String {

@@ -26,7 +26,7 @@ pub(super) const SIGNALS: &str = "\
 Signals:
   SIGHUP           The server finishes its requests, and the program that lies at the same path by \
   then takes over the ports
-  SIGUSR1          The server reads its key file and token files again (SIGHUP to a server without \
+  SIGUSR1          The server reads its key file, token files and TLS files again (SIGHUP to a server without \
   a supervisor)
   SIGTERM, SIGINT  The server stops, and the supervisor ends with its exit status
 

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::audit_report;
 use super::error::CliError;
-use super::store::{Copy, StoreArgs};
+use super::etcd::{Copy, EtcdArgs};
 use crate::vault::audit::Verdict;
 use crate::vault::rekey::{self, Outcome};
 use crate::vault::shared;
@@ -26,7 +26,7 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "ADDRESS", conflicts_with = "target")]
     vault: Option<String>,
     #[command(flatten)]
-    store: StoreArgs,
+    etcd: EtcdArgs,
     /// Key file that opens it; without one, only what shows from outside is looked at
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -76,7 +76,7 @@ impl AuditArgs {
     fn report(&self) -> Result<audit::Report, String> {
         let copy = match &self.vault {
             Some(address) => {
-                let store = self.store.open(address).map_err(|error| error.story())?;
+                let store = self.etcd.open(address).map_err(|error| error.story())?;
                 Some(Copy::of(&*store).map_err(|error| error.to_string())?)
             }
             None => None,
@@ -107,14 +107,14 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "ADDRESS")]
     vault: String,
     #[command(flatten)]
-    store: StoreArgs,
+    etcd: EtcdArgs,
     /// The folder to make
     folder: PathBuf,
 }
 
 impl ExportArgs {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        let store = self.store.open(&self.vault)?;
+        let store = self.etcd.open(&self.vault)?;
         let exported = shared::export(&*store, &self.folder)?;
         println!(
             "identity.age, {} peers and {} files of set-aside/ are in {}, encrypted as they were. \
@@ -145,7 +145,7 @@ pub(super) struct RekeyArgs {
     #[arg(long, value_name = "ADDRESS", conflicts_with = "dir")]
     vault: Option<String>,
     #[command(flatten)]
-    store: StoreArgs,
+    etcd: EtcdArgs,
     /// Key file that opens it now
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
@@ -189,7 +189,7 @@ impl RekeyArgs {
         let new = KeyFile::load(&self.new_key_file).map_err(|e| Box::new(e.into()))?;
         let recipient = new.recipients().next().expect("a key file has an identity");
         let outcome = match (&self.vault, &self.dir) {
-            (Some(address), _) => shared::rekey(self.store.open(address)?, old, new),
+            (Some(address), _) => shared::rekey(self.etcd.open(address)?, old, new),
             (None, dir) => rekey::rekey(dir.as_deref().unwrap_or(Path::new("")), old, new),
         };
         Ok((outcome.map_err(|e| Box::new(e.into()))?, recipient))

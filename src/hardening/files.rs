@@ -1,10 +1,12 @@
 //! Landlock: which files can still be opened, and that no TCP connection can be made.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::fs::DirEntry;
+use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
     make_bitflags,
 };
 
@@ -28,13 +30,20 @@ fn vault_access() -> BitFlags<AccessFs> {
 /// processes.
 pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), SandboxError> {
     let refused = |e: RulesetError| SandboxError::Landlock(e.to_string());
-    let rules = Ruleset::default()
+    let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(TESTED))
         .and_then(|r| r.handle_access(AccessNet::from_all(TESTED)))
         .and_then(|r| r.scope(Scope::from_all(TESTED)))
         .and_then(Ruleset::create)
         .map_err(refused)?;
-    let mut rules = allow(rules, options.state_dir, vault_access())?;
+    if let Some(folder) = options.state_dir {
+        rules = allow(rules, folder, vault_access())?;
+    }
+    for port in options.connects {
+        rules = rules
+            .add_rule(NetPort::new(*port, AccessNet::ConnectTcp))
+            .map_err(refused)?;
+    }
     if let Some(folder) = options.static_dir {
         rules = allow(
             rules,
@@ -49,19 +58,46 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
         .copied()
         .filter(|path| path.is_file());
     let secrets: Vec<&Path> = options.key_file.into_iter().chain(tokens).collect();
+    let all: Vec<&Path> = [&secrets[..], options.tls_files].concat();
     for path in &secrets {
-        let readable = own_folder(path, &secrets).unwrap_or(path);
+        let readable = own_folder(path, &all).unwrap_or(path);
         rules = allow(rules, readable, AccessFs::ReadFile.into())?;
+    }
+    for path in options.tls_files {
+        let folders = tls_folders(path, &all);
+        if folders.is_empty() {
+            report.lacking(format!(
+                "a renewal of {} by SIGHUP: a file that takes its place could not be read, since \
+                 its folder has more in it than certificates and keys; give it a folder of its \
+                 own, or start the server anew after each renewal",
+                path.display()
+            ));
+        }
+        for readable in folders.iter().map(PathBuf::as_path).chain([*path]) {
+            rules = allow(rules, readable, AccessFs::ReadFile.into())?;
+        }
     }
     let status = rules.restrict_self().map_err(refused)?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => {
-            report.held("no files but the vault's, no TCP connections (Landlock)")
+            report.held(match options.connects {
+                [] => "no files but the vault's, no TCP connections (Landlock)",
+                _ => {
+                    "no files but the server's own, TCP connections to the store's ports only \
+                     (Landlock)"
+                }
+            });
         }
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
             // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes
             // calls that the filter forbids.
             report.held("no files but the vault's (Landlock, an older one)");
+            if effective_abi < ABI::V4 && !options.connects.is_empty() {
+                report.lacking(
+                    "the limit of TCP connections to the store's ports: Landlock before Linux 6.7 \
+                     knows none",
+                );
+            }
             if effective_abi < ABI::V2 {
                 report.lacking(
                     "one thing of Landlock: the first one (Linux 5.13 to 5.18) forbids moving a \
@@ -103,6 +139,44 @@ fn own_folder<'a>(file: &'a Path, secrets: &[&Path]) -> Option<&'a Path> {
         })
     });
     all.then_some(folder)
+}
+
+/// The folders in which a certificate or key of TLS is replaced, if they hold nothing but such
+/// files: the one that names it, and the one behind links where it is (certbot has a link to a file
+/// in another folder, and makes another file and link; Kubernetes has a hidden folder below).
+fn tls_folders(file: &Path, secrets: &[&Path]) -> Vec<PathBuf> {
+    let holder = |path: &Path| path.parent().map(Path::to_owned);
+    // An empty one is the working folder, which is hardly for certificates alone.
+    let named = holder(file).filter(|folder| !folder.as_os_str().is_empty());
+    let real = file.canonicalize().ok().as_deref().and_then(holder);
+    let mut folders: Vec<PathBuf> = named.into_iter().chain(real).collect();
+    folders.retain(|folder| holds_tls_only(folder, secrets));
+    folders.dedup();
+    folders
+}
+
+/// Whether all in a folder is hidden, one of these secrets or a copy of it, or by its name a
+/// certificate, a key or what a tool keeps beside them.
+fn holds_tls_only(folder: &Path, secrets: &[&Path]) -> bool {
+    const KINDS: [&str; 6] = ["pem", "crt", "cer", "key", "csr", "chain"];
+    let here = secrets
+        .iter()
+        .filter(|secret| secret.parent() == Some(folder));
+    let names: Vec<&[u8]> = here
+        .filter_map(|secret| Some(secret.file_name()?.as_encoded_bytes()))
+        .collect();
+    let is_tls = |entry: &DirEntry| {
+        let name = entry.file_name();
+        let kind = Path::new(&name).extension().and_then(OsStr::to_str);
+        let is_kind = kind.is_some_and(|kind| KINDS.contains(&kind)) || name == "README";
+        let name = name.as_encoded_bytes();
+        // A folder of that name could hold anything.
+        (is_kind && entry.path().is_file())
+            || name.starts_with(b".")
+            || names.iter().any(|secret| name.starts_with(secret))
+    };
+    std::fs::read_dir(folder)
+        .is_ok_and(|mut all| all.all(|entry| entry.is_ok_and(|entry| is_tls(&entry))))
 }
 
 fn allow(

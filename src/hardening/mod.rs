@@ -59,8 +59,8 @@ pub enum SandboxError {
 /// What a sandboxed server may still use.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// The vault. Files in it may be read, written, made, moved and removed.
-    pub state_dir: &'a Path,
+    /// The vault's folder, if it is one. Files in it may be read, written, made, moved and removed.
+    pub state_dir: Option<&'a Path>,
     /// The folder the page is served from, if it is not the one built in. Files in it may be read.
     pub static_dir: Option<&'a Path>,
     /// The key file, if it is to be read again while the server runs. The file itself stays
@@ -70,6 +70,12 @@ pub struct Options<'a> {
     /// Files of tokens that are to be read again too, in the same way. What is no regular file
     /// cannot be read again, and is left out.
     pub token_files: &'a [&'a Path],
+    /// The ports that TCP connections may be made to; without any, no socket can be made.
+    pub connects: &'a [u16],
+    /// Certificate and key of TLS, which are to be read again as well. Tools that renew them put
+    /// other files in their place, so the folder where each really is (behind links) stays readable
+    /// where it holds nothing but certificates and keys.
+    pub tls_files: &'a [&'a Path],
 }
 
 /// Makes the process's memory its own. To be called first in `main`: before a secret is read, and
@@ -93,7 +99,7 @@ pub fn early() -> Report {
 /// outside.
 ///
 /// Afterwards, for good: no file but those of [`Options`]; no program can be started; no socket can
-/// be made, bound or connected; no capability is left, not even to root (but for CAP_IPC_LOCK where
+/// be made, bound or connected, but for TCP to the ports of [`Options`], if any; no capability is left, not even to root (but for CAP_IPC_LOCK where
 /// memory stays locked by it); no memory can be made executable; and of the system calls only those
 /// that a server at work makes. A forbidden path is an error like any other. A forbidden call ends
 /// the process with SIGSYS: the program never makes one, so an intruder does, and a restart costs
@@ -113,6 +119,6 @@ pub fn sandbox(options: &Options<'_>) -> Result<Report, SandboxError> {
     let mut report = Report::default();
     files::confine(options, &mut report)?;
     process::give_up_capabilities(&mut report)?;
-    syscalls::confine(&mut report)?;
+    syscalls::confine(!options.connects.is_empty(), &mut report)?;
     Ok(report)
 }

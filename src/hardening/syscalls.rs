@@ -131,8 +131,9 @@ const FILE_COMMANDS: &[i32] = &[
     libc::F_DUPFD_CLOEXEC,
 ];
 
-/// Shuts all threads of this process in.
-pub(super) fn confine(report: &mut Report) -> Result<(), SandboxError> {
+/// Shuts all threads of this process in. `connects`: TCP connections can be made, wherever Landlock
+/// lets them go.
+pub(super) fn confine(connects: bool, report: &mut Report) -> Result<(), SandboxError> {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
         report.lacking(format!(
             "the filter of system calls: none is known for {}",
@@ -140,7 +141,7 @@ pub(super) fn confine(report: &mut Report) -> Result<(), SandboxError> {
         ));
         return Ok(());
     };
-    let programs = programs(arch).map_err(|e| SandboxError::Seccomp(e.to_string()))?;
+    let programs = programs(arch, connects).map_err(|e| SandboxError::Seccomp(e.to_string()))?;
     for program in &programs {
         match seccompiler::apply_filter_all_threads(program) {
             Ok(()) => {}
@@ -158,7 +159,7 @@ pub(super) fn confine(report: &mut Report) -> Result<(), SandboxError> {
 }
 
 /// The filters; where they disagree, the kernel takes the stricter answer.
-pub(super) fn programs(arch: TargetArch) -> Result<[BpfProgram; 2], BackendError> {
+pub(super) fn programs(arch: TargetArch, connects: bool) -> Result<[BpfProgram; 2], BackendError> {
     // The flags of clone3 lie in memory, where no filter can see them. Told that there is no such
     // call, the C library takes clone.
     let no_clone3 = SeccompFilter::new(
@@ -168,7 +169,7 @@ pub(super) fn programs(arch: TargetArch) -> Result<[BpfProgram; 2], BackendError
         arch,
     )?;
     let known = SeccompFilter::new(
-        allowed()?,
+        allowed(connects)?,
         SeccompAction::KillProcess,
         SeccompAction::Allow,
         arch,
@@ -176,7 +177,7 @@ pub(super) fn programs(arch: TargetArch) -> Result<[BpfProgram; 2], BackendError
     Ok([no_clone3.try_into()?, known.try_into()?])
 }
 
-fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+fn allowed(connects: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let mut calls: BTreeMap<i64, Vec<SeccompRule>> = PLAIN
         .iter()
         .chain(OLDER)
@@ -219,7 +220,18 @@ fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
         libc::SYS_ioctl,
         Ok(vec![rule(&[request(1, libc::FIONBIO)?])?]),
     )?;
-    // Of connections that were taken.
+    if connects {
+        let family = |family| rule(&[is(0, family)?, stream(1)?]);
+        when(
+            libc::SYS_socket,
+            [libc::AF_INET, libc::AF_INET6]
+                .into_iter()
+                .map(family)
+                .collect(),
+        )?;
+        when(libc::SYS_connect, Ok(vec![]))?;
+    }
+    // Of connections.
     let nodelay = rule(&[is(1, libc::IPPROTO_TCP)?, is(2, libc::TCP_NODELAY)?])?;
     when(libc::SYS_setsockopt, Ok(vec![nodelay]))?;
     Ok(calls)
@@ -237,6 +249,17 @@ fn is(argument: u8, value: i32) -> Result<SeccompCondition, BackendError> {
 /// The argument's lower 32 bits, all that the kernel looks at, have this value.
 fn request(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+/// The argument, the type of a socket, is that of a stream, whatever flags it has.
+fn stream(argument: u8) -> Result<SeccompCondition, BackendError> {
+    // The flags are above the lowest four bits (socket(2), SOCK_TYPE_MASK).
+    SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(0xf),
+        libc::SOCK_STREAM.unsigned_abs().into(),
+    )
 }
 
 /// The argument is a null pointer.

@@ -59,11 +59,16 @@ fn child() {
         );
         return;
     }
-    syscalls::confine(&mut report).expect("a filter");
+    let connects = part.starts_with("store");
+    syscalls::confine(connects, &mut report).expect("a filter");
     match part.as_str() {
         "work" => work(&folder, &socket),
         "panic" => panic!("on purpose"),
         "program" => drop(Command::new("/bin/true").status()),
+        "store" => drop(TcpStream::connect("127.0.0.1:1")),
+        "store, datagrams" => drop(UdpSocket::bind("127.0.0.1:0")),
+        "store, local" => drop(std::os::unix::net::UnixStream::connect("/nowhere")),
+        "store, listening" => drop(TcpListener::bind("127.0.0.1:0")),
         "socket" => drop(UdpSocket::bind("127.0.0.1:0")),
         "connect" => drop(TcpStream::connect("127.0.0.1:1")),
         "mode" => drop(rustix::fs::chmod(folder.path(), rustix::fs::Mode::RWXU)),
@@ -124,6 +129,12 @@ fn a_server_at_work_makes_no_forbidden_call() {
 }
 
 #[test]
+fn a_server_with_a_store_may_connect_and_nothing_else() {
+    let output = run_child("store");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn a_forbidden_call_ends_the_process_with_sigsys() {
     for part in [
         "program",
@@ -134,6 +145,9 @@ fn a_forbidden_call_ends_the_process_with_sigsys() {
         "limit",
         "signal",
         "descriptors",
+        "store, datagrams",
+        "store, local",
+        "store, listening",
     ] {
         let output = run_child(part);
         assert_eq!(
@@ -186,7 +200,7 @@ fn the_filter_can_be_made_for_both_processors() {
         seccompiler::TargetArch::x86_64,
         seccompiler::TargetArch::aarch64,
     ] {
-        for program in syscalls::programs(arch).expect("a filter") {
+        for program in syscalls::programs(arch, false).expect("a filter") {
             // The kernel takes no longer ones (BPF_MAXINSNS).
             assert!((5..4096).contains(&program.len()));
         }
@@ -205,10 +219,12 @@ fn a_sandbox_around_some_of_the_threads_is_refused() {
 
 fn nowhere() -> Options<'static> {
     Options {
-        state_dir: Path::new("/nowhere"),
+        state_dir: Some(Path::new("/nowhere")),
         static_dir: None,
         key_file: None,
         token_files: &[],
+        connects: &[],
+        tls_files: &[],
     }
 }
 
@@ -247,7 +263,19 @@ impl World {
         ] {
             fs::create_dir(folder).expect("mkdir");
         }
-        fs::create_dir(root.join("keys")).expect("mkdir");
+        for folder in ["keys", "live", "archive", "crowded"] {
+            fs::create_dir(root.join(folder)).expect("mkdir");
+        }
+        for file in [
+            "archive/privkey1.pem",
+            "archive/cert1.pem",
+            "crowded/key.pem",
+        ] {
+            fs::write(root.join(file), "first").expect("write");
+        }
+        fs::write(root.join("live/README"), "").expect("write");
+        fs::write(root.join("crowded/passwords"), "").expect("write");
+        symlink("../archive/privkey1.pem", root.join("live/privkey.pem")).expect("link");
         for secret in [&outside, &root.join("other-secret"), &root.join("keys/key")] {
             fs::write(secret, "secret").expect("write");
         }
@@ -270,16 +298,29 @@ impl World {
         key_file: Option<&str>,
         test: impl FnOnce(Self) -> T + Send + 'static,
     ) -> Option<T> {
+        Self::confined_with_all(key_file, None, test)
+    }
+
+    /// The same with a TLS key.
+    fn confined_with_all<T: Send + 'static>(
+        key_file: Option<&str>,
+        tls: Option<&str>,
+        test: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> Option<T> {
         let folder = TempDir::new().expect("a folder");
         let world = Self::new(folder.path());
         let key_file = key_file.map(|path| folder.path().join(path));
+        let tls = tls.map(|path| folder.path().join(path));
         alone(move || {
             let mut report = Report::default();
+            let tls: Vec<&Path> = tls.iter().map(PathBuf::as_path).collect();
             let options = Options {
-                state_dir: &world.state,
+                state_dir: Some(&world.state),
                 static_dir: Some(&world.page),
                 key_file: key_file.as_deref(),
                 token_files: &[],
+                connects: &[],
+                tls_files: &tls,
             };
             files::confine(&options, &mut report).expect("rules");
             let lacking = report.all_lacking().next().map(str::to_owned);
@@ -408,6 +449,56 @@ fn a_key_file_in_a_folder_of_its_own_can_be_replaced_by_another() {
         assert!(denied(fs::read(&world.outside)));
     });
     operator.join().expect("the operator");
+}
+
+#[test]
+fn a_renewed_tls_key_behind_a_link_can_be_read_and_nothing_beside_its_folder() {
+    let (go, waiting) = std::sync::mpsc::channel::<PathBuf>();
+    let (done, replaced) = std::sync::mpsc::channel();
+    // The tool that renews, which is not shut in.
+    let tool = thread::spawn(move || {
+        while let Ok(root) = waiting.recv() {
+            fs::write(root.join("archive/privkey2.pem"), "second").expect("write");
+            symlink("../archive/privkey2.pem", root.join("live/new")).expect("link");
+            fs::rename(root.join("live/new"), root.join("live/privkey.pem")).expect("rename");
+            done.send(()).expect("somebody waits");
+        }
+    });
+    World::confined_with_all(None, Some("live/privkey.pem"), move |world| {
+        let key = world.root.join("live/privkey.pem");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "first");
+        go.send(world.root.clone()).expect("the tool is there");
+        replaced.recv().expect("replaced");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "second");
+        assert!(denied(fs::write(&key, "mine")));
+        assert!(denied(fs::read(&world.outside)));
+    });
+    tool.join().expect("the tool");
+}
+
+#[test]
+fn a_tls_key_among_other_things_can_be_read_and_its_renewal_is_said_to_be_out_of_reach() {
+    let said = alone(|| {
+        let folder = TempDir::new().expect("a folder");
+        let world = World::new(folder.path());
+        let key = world.root.join("crowded/key.pem");
+        let mut report = Report::default();
+        let options = Options {
+            state_dir: Some(&world.state),
+            tls_files: &[&key],
+            ..nowhere()
+        };
+        files::confine(&options, &mut report).expect("rules");
+        let said: Vec<String> = report.all_lacking().map(str::to_owned).collect();
+        let confined = denied(fs::read(&world.outside));
+        assert!(fs::read(&key).is_ok());
+        assert!(!confined || denied(fs::read(world.root.join("crowded/passwords"))));
+        said
+    });
+    assert!(
+        said.iter().any(|what| what.contains("crowded/key.pem")),
+        "{said:?}"
+    );
 }
 
 #[test]

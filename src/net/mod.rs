@@ -35,6 +35,7 @@ type Task = Box<dyn FnOnce(&mut Broadcast, Instant) + Send>;
 pub struct Handle {
     tasks: mpsc::Sender<Task>,
     demand: mpsc::Sender<Ufrag>,
+    loaded: mpsc::Sender<resume::Loaded>,
     waker: Arc<Waker>,
     stop: Arc<AtomicBool>,
 }
@@ -185,13 +186,14 @@ impl Bound {
             vault: self.vault,
         };
         let to = resume::Destination {
-            loaded,
+            loaded: loaded.clone(),
             waker: waker.clone(),
             notices,
         };
         let handle = Handle {
             tasks,
             demand,
+            loaded,
             waker,
             stop,
         };
@@ -296,6 +298,15 @@ impl Handle {
         let _ = self
             .tasks
             .send(Box::new(move |core, _| core.forget_identity(&certificate)));
+        let _ = self.waker.wake();
+    }
+
+    /// A peer of another node comes here: its record is taken in as those of earlier boots are, and
+    /// [`Notice::Resumed`] says when. Does not wait.
+    pub fn adopt(&self, record: Arc<PeerRecord>) {
+        // Without a loop there are no peers. Session keys never leave their node.
+        let session = None;
+        let _ = self.loaded.send(resume::Loaded::Record { record, session });
         let _ = self.waker.wake();
     }
 

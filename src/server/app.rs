@@ -7,13 +7,16 @@ use std::time::Instant;
 use crate::net::Handle;
 use crate::vault::Vault;
 
+use super::adoption::Adoption;
 use super::assets::Assets;
 use super::auth::Token;
 use super::certificates::Certificates;
 use super::health::Health;
 use super::limit::Limiter;
+use super::nodes::Nodes;
 use super::record_writer::RecordWriter;
 use super::sessions::Sessions;
+use super::tls::Tls;
 use super::{BasePath, Mode};
 
 /// What the handlers share.
@@ -22,6 +25,8 @@ pub(super) struct App {
     pub vault: Arc<Vault>,
     pub sessions: Arc<Sessions>,
     pub record_writer: RecordWriter,
+    /// Where the vault is shared with other nodes.
+    pub adoption: Option<Arc<Adoption>>,
     pub limiter: Limiter,
     pub assets: Assets,
     pub health: Health,
@@ -36,6 +41,8 @@ pub(super) struct App {
     pub started: Instant,
     /// Where browsers reach the media port.
     pub addresses: Vec<SocketAddr>,
+    /// Where else pages may look for their sessions.
+    pub nodes: Arc<Nodes>,
     pub publish: Option<Token>,
     pub watch: Option<Token>,
     /// Nothing but the listening address keeps strangers out: see [`super::middleware`].
@@ -44,6 +51,7 @@ pub(super) struct App {
     pub behind_proxy: bool,
     /// What stands before the paths that are given out.
     pub base_path: BasePath,
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Where a request comes from, for limits.

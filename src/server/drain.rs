@@ -1,13 +1,16 @@
-//! The end of connections when the server stops: no request that a client has sent is lost, and
-//! nobody waits for the others.
+//! Which requests are under way on a connection, and its end when the server stops: no request that
+//! a client has sent is lost, and nobody waits for the others.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, Response, header};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// For so long after a connection was taken its first request is waited for. A client that connects
@@ -16,6 +19,11 @@ const FIRST: Duration = Duration::from_millis(100);
 /// For so long a connection between two requests is looked at once more: what lies in the kernel is
 /// read.
 const BETWEEN: Duration = Duration::from_millis(2);
+/// How long an HTTP/2 connection may be without a request, as one of HTTP/1.1 may.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a client may take for an answer over HTTP/2. There it can leave one answer unread while
+/// it reads others, and the kernel, which watches over HTTP/1.1, does not see it.
+const ANSWER_TIME: Duration = Duration::from_secs(120);
 
 /// Knows when all has been answered.
 pub(super) struct Drain {
@@ -31,15 +39,23 @@ impl Drain {
 
     /// A connection that has just been taken.
     pub(super) fn talk(&self) -> Talk {
-        Talk(Arc::new(Mutex::new(State {
+        let state = State {
             busy: Some(self.busy.clone()),
             taken: Instant::now(),
             asked: false,
-        })))
+            next: 0,
+            answering: BTreeMap::new(),
+            streams: 0,
+            quiet_since: Instant::now(),
+        };
+        Talk(Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }))
     }
 
-    /// Completes when every connection has ended or is an event stream. No connection may be taken
-    /// any more.
+    /// Completes when every connection has ended or has only event streams. No connection may be
+    /// taken any more.
     pub(super) async fn finished(mut self) {
         drop(self.busy);
         self.idle.recv().await;
@@ -48,7 +64,13 @@ impl Drain {
 
 /// One connection. All clones are the same.
 #[derive(Clone)]
-pub(super) struct Talk(Arc<Mutex<State>>);
+pub(super) struct Talk(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// What is under way has changed.
+    changed: Notify,
+}
 
 struct State {
     /// Dropped when nobody need wait for it any more.
@@ -56,27 +78,43 @@ struct State {
     taken: Instant,
     /// A request has come.
     asked: bool,
+    /// Names the next request.
+    next: u64,
+    /// Requests that have no whole answer yet, and since when; event streams aside.
+    answering: BTreeMap<u64, Instant>,
+    /// Event streams.
+    streams: usize,
+    /// When the last request ended.
+    quiet_since: Instant,
+}
+
+impl State {
+    fn is_quiet(&self) -> bool {
+        self.answering.is_empty() && self.streams == 0
+    }
 }
 
 impl Talk {
-    /// A request has come.
-    pub(super) fn asked(&self) {
-        self.state(|state| state.asked = true);
+    /// The connection can carry requests only now, after a TLS handshake.
+    pub(super) fn opened(&self) {
+        self.state(|state| {
+            state.taken = Instant::now();
+            state.quiet_since = Instant::now();
+        });
     }
 
-    /// An answer goes out. An event stream has no end of its own, so nobody waits for it; after any
-    /// other answer of a server that is stopping, the client should ask elsewhere (RFC 9112 §9.6).
-    pub(super) fn answers(&self, response: &mut Response<Body>, stopping: bool) {
-        let stream = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        if stream {
-            self.state(|state| drop(state.busy.take()));
-        } else if stopping {
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    /// A request has come.
+    pub(super) fn asked(&self) -> Asked {
+        let number = self.state(|state| {
+            state.asked = true;
+            state.next += 1;
+            state.answering.insert(state.next, Instant::now());
+            state.next
+        });
+        Asked {
+            talk: self.clone(),
+            number,
+            is_stream: false,
         }
     }
 
@@ -90,7 +128,137 @@ impl Talk {
         }
     }
 
+    /// For a connection whose TLS handshake is under way when the server stops: as long as a
+    /// request may follow that the client has made up its mind to send.
+    pub(super) async fn handshake_patience(&self) {
+        sleep(FIRST).await;
+    }
+
+    /// Completes when all is answered but event streams. Where the connection ends by itself after
+    /// its last answer, it must not be left before: it waits for event streams only, then.
+    pub(super) async fn answered(&self, is_http2: bool) {
+        self.until(|state| state.answering.is_empty() && (is_http2 || state.streams > 0))
+            .await;
+    }
+
+    /// Nobody need wait for this connection any more: an event stream has no end of its own.
+    pub(super) fn rest(&self) {
+        self.state(|state| drop(state.busy.take()));
+    }
+
+    /// Completes a moment after all is answered and every event stream has ended.
+    pub(super) async fn over(&self) {
+        self.until(State::is_quiet).await;
+        sleep(BETWEEN).await;
+    }
+
+    /// Completes when an HTTP/2 connection has been idle for too long, or its client leaves an
+    /// answer unread.
+    pub(super) async fn overdue(&self) {
+        loop {
+            let end = self.state(|state| match state.answering.values().next() {
+                Some(oldest) => Some(*oldest + ANSWER_TIME),
+                None => state.is_quiet().then_some(state.quiet_since + IDLE),
+            });
+            let end = async {
+                match end {
+                    Some(end) => sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = end => return,
+                () = self.0.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Only one at a time waits for a connection's changes.
+    async fn until(&self, done: impl Fn(&State) -> bool) {
+        while !self.state(|state| done(state)) {
+            self.0.changed.notified().await;
+        }
+    }
+
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// A request that is under way, until this is dropped.
+pub(super) struct Asked {
+    talk: Talk,
+    number: u64,
+    is_stream: bool,
+}
+
+impl Asked {
+    /// An answer goes out. An event stream has no end of its own, so nobody waits for it; after any
+    /// other answer of a server that is stopping, the client should ask elsewhere, which HTTP/1.1
+    /// says here (RFC 9112 §9.6), and HTTP/2 otherwise (RFC 9113 §6.8).
+    pub(super) fn answers(
+        mut self,
+        mut response: Response<Body>,
+        stopping: bool,
+        is_http2: bool,
+    ) -> Response<Body> {
+        let headers = response.headers_mut();
+        self.is_stream = headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if is_http2 {
+            // It has no such header (RFC 9113 §8.2.2).
+            headers.remove(header::CONNECTION);
+        } else if stopping && !self.is_stream {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.is_stream {
+            self.talk.state(|state| {
+                state.answering.remove(&self.number);
+                state.streams += 1;
+            });
+            self.talk.0.changed.notify_one();
+        }
+        response.map(|body| Body::new(Answer { body, _asked: self }))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.talk.state(|state| {
+            state.answering.remove(&self.number);
+            state.streams -= usize::from(self.is_stream);
+            state.quiet_since = Instant::now();
+        });
+        self.talk.0.changed.notify_one();
+    }
+}
+
+/// A body that is under way as long as it is not dropped.
+struct Answer {
+    body: Body,
+    _asked: Asked,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

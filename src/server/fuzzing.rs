@@ -13,10 +13,11 @@ use tokio::sync::watch;
 use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
+use super::converse::{Http, converse};
 use super::drain::Drain;
 use super::health::Health;
 use super::limit::Limiter;
-use super::listen;
+use super::nodes::Nodes;
 use super::record_writer::{self, Earlier, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
@@ -86,6 +87,7 @@ impl World {
             vault,
             sessions,
             record_writer,
+            adoption: None,
             limiter: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),
@@ -95,11 +97,13 @@ impl World {
             mode: Default::default(),
             started: Instant::now(),
             addresses: vec![address],
+            nodes: Arc::new(Nodes::new(Vec::new())),
             publish: None,
             watch: None,
             private: true,
             behind_proxy: true,
             base_path: Default::default(),
+            tls: None,
         });
         Self {
             runtime,
@@ -129,8 +133,9 @@ pub fn http(data: &[u8]) {
             client.shutdown().await.expect("half closed");
             let (_stop, mut stopping) = watch::channel(false);
             let (router, talk) = (world.router.clone(), Drain::new().talk());
-            let served = listen::converse(
+            let served = converse(
                 server,
+                Http::One,
                 Ipv4Addr::LOCALHOST.into(),
                 router,
                 &mut stopping,

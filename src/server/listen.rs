@@ -1,6 +1,5 @@
-//! Takes connections: HTTP/1.1, with limits on how many, and on how slow a client may be.
+//! Takes connections, with limits on how many, and on how slow a client may be.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -8,22 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::app::ClientAddress;
+use super::converse::{Http, converse, stopped};
 use super::drain::{Drain, Talk};
 use super::limit::{Place, Places};
 use super::problem::Problem;
+use super::tls::{Accepted, NotTls, Tls};
 
 /// Connections that may wait to be taken: after a restart all pages connect at once.
 const BACKLOG: i32 = 4096;
@@ -33,11 +25,8 @@ const SEND_BUFFER: usize = 256 << 10;
 /// A connection is closed when for so long, in ms, its client has read nothing of what waits for it
 /// (RFC 5482; in Linux also where the client's receive window is closed).
 const UNREAD_TIME_MS: u32 = 15_000;
-/// How long a client may take for a request's head. A connection that idles between requests is
-/// closed after it too.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Most bytes of a request's head.
-const MAX_HEAD: usize = 16 * 1024;
+/// How long a client may take for its TLS handshake: as long as for a request's head.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Connections that are being told at once that there are too many; beyond that they are just
 /// closed.
 pub(super) const REFUSALS: usize = 32;
@@ -89,6 +78,13 @@ pub(super) struct Limits {
     pub per_address: usize,
 }
 
+/// What a connection leads to.
+pub(super) struct Door {
+    pub router: Router,
+    /// HTTP is spoken inside TLS.
+    pub tls: Option<Arc<Tls>>,
+}
+
 /// What a connection holds while it lasts.
 struct Held {
     _permit: OwnedSemaphorePermit,
@@ -101,7 +97,7 @@ struct Held {
 /// that listens there.
 pub(super) async fn serve(
     listener: TcpListener,
-    router: Router,
+    door: Door,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
@@ -112,19 +108,20 @@ pub(super) async fn serve(
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let places = Places::new(limits.per_address);
     let drain = Drain::new();
+    let door = Arc::new(door);
     while let Some((stream, client)) = next(&listener, &mut stop).await {
         match held(&permits, &places, client.ip()) {
             Some(held) => drop(tokio::spawn(connection(
                 stream,
                 client,
-                router.clone(),
+                door.clone(),
                 stop.clone(),
                 drain.talk(),
                 held,
             ))),
             None => {
                 if let Ok(permit) = refusals.clone().try_acquire_owned() {
-                    tokio::spawn(refuse(stream, permit));
+                    tokio::spawn(refuse(stream, door.clone(), permit));
                 }
             }
         }
@@ -158,8 +155,18 @@ fn held(permits: &Arc<Semaphore>, places: &Places, client: IpAddr) -> Option<Hel
 }
 
 /// Says that there are too many connections, whatever is asked.
-async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
-    let response = Problem::crowded().as_bytes();
+async fn refuse(stream: TcpStream, door: Arc<Door>, _permit: OwnedSemaphorePermit) {
+    let Some(tls) = &door.tls else {
+        return say(stream, &Problem::crowded()).await;
+    };
+    if let Ok(Ok(stream)) = tokio::time::timeout(REFUSAL_TIME, tls.accept_to_refuse(stream)).await {
+        say(stream, &Problem::crowded()).await;
+    }
+}
+
+/// Says one thing by HTTP/1.1 to a client that is not served.
+async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, problem: &Problem) {
+    let response = problem.as_bytes();
     let said = async {
         stream.write_all(&response).await?;
         stream.shutdown().await?;
@@ -196,16 +203,10 @@ async fn next(
     }
 }
 
-/// Completes when the server stops.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could say so: the same.
-    drop(stop.wait_for(|stop| *stop).await);
-}
-
 async fn connection(
     stream: TcpStream,
     client: SocketAddr,
-    router: Router,
+    door: Arc<Door>,
     mut stop: watch::Receiver<bool>,
     talk: Talk,
     _held: Held,
@@ -213,52 +214,25 @@ async fn connection(
     // Events are small and must not wait for each other. An error means that the client is gone
     // already.
     let _ = stream.set_nodelay(true);
-    converse(stream, client.ip(), router, &mut stop, talk).await;
-}
-
-/// HTTP over anything that carries bytes.
-pub(super) async fn converse<S>(
-    stream: S,
-    client: IpAddr,
-    router: Router,
-    stop: &mut watch::Receiver<bool>,
-    talk: Talk,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let router = TowerToHyperService::new(router);
-    let (stopping, said) = (stop.clone(), talk.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request
-            .extensions_mut()
-            .insert(ClientAddress(client.to_canonical()));
-        said.asked();
-        let (stopping, said, answer) = (stopping.clone(), said.clone(), router.call(request));
-        async move {
-            let mut response: Response<Body> = answer.await?;
-            said.answers(&mut response, *stopping.borrow());
-            Ok::<_, Infallible>(response)
+    let (client, router) = (client.ip(), door.router.clone());
+    let Some(tls) = &door.tls else {
+        return converse(stream, Http::One, client, router, &mut stop, talk).await;
+    };
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)) => accepted,
+        // Nothing has been asked yet that could be lost.
+        () = async { stopped(&mut stop).await; talk.handshake_patience().await } => return,
+    };
+    match accepted {
+        Ok(Ok(Accepted { stream, is_http2 })) => {
+            talk.opened();
+            let http = if is_http2 { Http::Two } else { Http::One };
+            converse(stream, http, client, router, &mut stop, talk).await;
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // How a connection ends is the client's business.
-    tokio::select! {
-        _ = &mut connection => return,
-        () = stopped(stop) => {}
+        Ok(Err(NotTls::PlainHttp(stream))) => say(stream, &Problem::plain_http()).await,
+        Ok(Err(NotTls::Failed(error))) => tracing::debug!(%error, "a TLS handshake has failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
-    // What has been sent already is answered.
-    tokio::select! {
-        _ = &mut connection => return,
-        () = talk.patience() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
 }
 
 /// Raises the limit of open files as far as the system lets us towards `wanted`: every event stream

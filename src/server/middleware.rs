@@ -20,12 +20,13 @@ use super::app::{App, ClientAddress};
 use super::body::SDP;
 use super::problem::Problem;
 
-/// The page loads its own scripts and styles only, talks to its own server only, and is framed by
-/// nobody.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                                       img-src 'self'; connect-src 'self'; media-src 'self' blob:; \
-                                       base-uri 'none'; form-action 'none'; frame-ancestors \
-                                       'none'; require-trusted-types-for 'script'";
+/// The page loads its own scripts and styles only, talks only to its own server and to others that
+/// may have its sessions (they stand between the two parts), and is framed by nobody.
+const CONTENT_SECURITY_POLICY: [&str; 2] = [
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'",
+    "; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'",
+];
 const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), \
                                   autoplay=(self), \
      fullscreen=(self), picture-in-picture=(self), geolocation=(), payment=(), usb=()";
@@ -70,7 +71,7 @@ pub(super) async fn check(
     if app.private {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
-    harden(headers);
+    harden(headers, &app.nodes.sources());
     response
 }
 
@@ -196,9 +197,14 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
         || headers.contains_key(header::VIA)
 }
 
-fn harden(headers: &mut HeaderMap) {
+/// `others` are sources of the content security policy, each after a space.
+fn harden(headers: &mut HeaderMap, others: &str) {
+    let [before, after] = CONTENT_SECURITY_POLICY;
+    // Letters, digits and punctuation that nodes were checked for: always a header's value.
+    if let Ok(policy) = HeaderValue::from_maybe_shared(format!("{before}{others}{after}")) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (
             HeaderName::from_static("permissions-policy"),
             PERMISSIONS_POLICY,

@@ -1,5 +1,6 @@
-//! HTTP: WHIP, WHEP, events, page, health; start and shutdown.
+//! HTTP, with or without TLS: WHIP, WHEP, events, page, health; start and shutdown.
 
+mod adoption;
 mod advertise;
 mod app;
 mod assets;
@@ -7,6 +8,7 @@ mod auth;
 mod base_path;
 mod body;
 mod certificates;
+mod converse;
 mod drain;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -17,8 +19,10 @@ mod listen;
 mod metrics;
 mod middleware;
 mod names;
+mod nodes;
 mod opening;
 mod ports;
+mod presence;
 mod problem;
 mod record_writer;
 mod rotation;
@@ -27,9 +31,11 @@ mod run_error;
 mod session;
 mod session_id;
 mod sessions;
+mod shared_vault;
 mod site;
 mod start;
 mod status;
+mod tls;
 mod watchdog;
 mod whip;
 
@@ -43,9 +49,12 @@ use crate::service::{Notifier, Passed};
 pub use auth::{Token, TokenError};
 pub use base_path::{BasePath, BasePathError};
 pub use listen::raise_open_files;
+pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
+pub use shared_vault::{SharedVault, SharedVaultError};
 pub use start::{Ready, run};
+pub use tls::{Pair, Tls, TlsError};
 
 /// What a restart takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -93,6 +102,8 @@ pub struct Config {
     pub may_make_key: bool,
     /// The vault.
     pub state_dir: PathBuf,
+    /// Where the vault is shared with other nodes; then there is no folder.
+    pub shared: Option<SharedVault>,
     /// A file elsewhere that says how far the vault has come; see
     /// [`crate::vault::Opened::hold_to`].
     pub anchor: Option<PathBuf>,
@@ -111,12 +122,16 @@ pub struct Config {
     pub publish: Option<Token>,
     /// What a viewer must show.
     pub watch: Option<Token>,
+    /// HTTP is spoken inside TLS, with this certificate.
+    pub tls: Option<Tls>,
     /// Anybody may publish, by any web page.
     pub open: bool,
     /// A client's address is the last entry of `X-Forwarded-For`.
     pub behind_proxy: bool,
     /// The path that a proxy takes off before it passes requests on.
     pub base_path: BasePath,
+    /// Other servers that may have the same sessions.
+    pub other_nodes: Vec<Node>,
     /// Sessions that one address may start per second; 0 for no limit.
     pub join_rate: u32,
     /// Sessions that one address may have at once; 0 for no limit.

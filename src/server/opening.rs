@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use crate::peer::{Dtls, Identities};
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
+use super::shared_vault::Store;
 use super::{Config, RunError};
 
 /// The key file, and whether it was made just now: only where nobody named one, and where there is
@@ -16,7 +17,7 @@ pub(super) fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
     let path = &config.key_file;
     match KeyFile::load(path) {
         Err(KeyError::Missing(_)) if config.may_make_key => {
-            if !is_empty(&config.state_dir) {
+            if config.shared.is_none() && !is_empty(&config.state_dir) {
                 return Err(RunError::KeyLost {
                     state: config.state_dir.clone(),
                     key: path.clone(),
@@ -37,8 +38,15 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 /// Opens the vault for the mode.
-pub(super) fn open_vault(config: &Config, keys: KeyFile) -> Result<Opened, VaultError> {
+pub(super) fn open_vault(
+    config: &Config,
+    store: Option<&Store>,
+    keys: KeyFile,
+) -> Result<Opened, VaultError> {
     let now = SystemTime::now();
+    if let Some(Store { store, .. }) = store {
+        return Vault::open_shared(store.clone(), keys, now);
+    }
     match config.mode {
         #[cfg(feature = "full-state")]
         super::Mode::FullState => Vault::open_full_state(&config.state_dir, keys, now),

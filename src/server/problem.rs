@@ -161,6 +161,19 @@ impl Problem {
         .retry_after(1)
     }
 
+    /// A store that several servers share gives no answer.
+    pub(super) fn store() -> Self {
+        let detail = "The store that this server shares with others gives no answer. Try again in a \
+                      moment.";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store",
+            "The server cannot look for this now",
+            detail,
+        )
+        .retry_after(1)
+    }
+
     pub(super) fn internal() -> Self {
         let detail = "The server could not do this; its log says why.";
         Self::new(
@@ -181,6 +194,17 @@ impl Problem {
             detail,
         )
         .retry_after(10)
+    }
+
+    pub(super) fn plain_http() -> Self {
+        let detail = "This port speaks HTTPS, and the request came without TLS. Ask again with \
+                      https:// in place of http://.";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "plain-http",
+            "This port speaks HTTPS",
+            detail,
+        )
     }
 
     /// The whole response, for a connection that is not served.

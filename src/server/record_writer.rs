@@ -181,16 +181,26 @@ fn write(vault: Arc<Vault>, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
     tokio::task::spawn_blocking(move || {
         for (ufrag, change) in batch {
             match change {
-                Change::Save(record) => {
-                    if let Err(error) = vault.save(&record, SystemTime::now()) {
+                Change::Save(record) => match vault.save(&record, SystemTime::now()) {
+                    Ok(()) => {}
+                    Err(error @ VaultError::NotOwner) => {
+                        tracing::debug!(%error, "a browser's new address is not saved")
+                    }
+                    Err(error) => {
                         tracing::warn!(%error, "a browser's new address could not be saved; after \
                                                 a restart it may come back later");
                     }
-                }
+                },
                 Change::Remove(waiting) => {
-                    if let Err(error) = vault.remove(&ufrag) {
-                        tracing::warn!(%error, "the record of a peer that is gone could not be \
+                    match vault.remove(&ufrag) {
+                        Ok(_) => {}
+                        Err(error @ VaultError::NotOwner) => {
+                            tracing::debug!(%error, "the record of a peer that is gone stays")
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "the record of a peer that is gone could not be \
                                                 removed; the next boot will");
+                        }
                     }
                     for done in waiting {
                         // The client may have gone away.

@@ -1,6 +1,6 @@
 //! Other secrets while the server runs: on SIGHUP the key file is read again, and every file of the
-//! vault goes under its first identity; so are the token files. Signals that mean nothing are told
-//! so.
+//! vault goes under its first identity; so are the token files, and certificate and key of TLS.
+//! Signals that mean nothing are told so.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use crate::service::Notifier;
 use crate::vault::{KeyError, KeyFile, VaultError};
 
 use super::app::App;
+use super::tls::Tls;
 use super::watchdog;
 
 /// Why a changed key file was not taken.
@@ -40,7 +41,7 @@ enum NotTaken {
     Stopping,
 }
 
-/// Takes the key file and the token files anew whenever the signal comes. Never ends.
+/// Takes the key file, the token files and the TLS files anew whenever the signal comes. Never ends.
 pub(super) async fn follow(
     app: Arc<App>,
     key_file: PathBuf,
@@ -50,8 +51,12 @@ pub(super) async fn follow(
     while hangup.recv().await.is_some() {
         notifier.reloading();
         // The disk may be slow, and media must not wait for it.
-        let tokens = app.clone();
-        let _ = tokio::task::spawn_blocking(move || take_tokens(&tokens)).await;
+        let others = app.clone();
+        let take_others = move || {
+            take_tokens(&others);
+            others.tls.as_deref().map(take_certificate);
+        };
+        let _ = tokio::task::spawn_blocking(take_others).await;
         // Until all records of the last boot are read, another thread reads them with the keys that
         // it has.
         app.sessions.loaded().await;
@@ -85,6 +90,24 @@ fn take_tokens(app: &App) {
     }
 }
 
+/// Takes the TLS certificate and its key anew.
+fn take_certificate(tls: &Tls) {
+    match tls.read_again() {
+        Ok(true) => tracing::info!(
+            "the TLS certificate was taken anew from its files; open connections go on"
+        ),
+        Ok(false) => {
+            tracing::info!("the TLS certificate was read again from its files and is the same")
+        }
+        Err(error) => tracing::warn!(
+            "the TLS certificate was not taken, and the old one stays: {error}. Put both files \
+             right and send SIGHUP again; where a new file takes the place of another, it can be \
+             read only in a folder that holds nothing but certificates and keys, and the server \
+             must be started anew otherwise"
+        ),
+    }
+}
+
 /// Signals that end a process unless somebody listens. Some supervisors send them where they mean
 /// SIGHUP.
 pub(super) fn ignore_user_signals() -> io::Result<impl Future<Output = ()>> {
@@ -97,8 +120,8 @@ pub(super) fn ignore_user_signals() -> io::Result<impl Future<Output = ()>> {
                 _ = second.recv() => "SIGUSR2",
             };
             tracing::info!(
-                "{name} means nothing here and is ignored; SIGHUP has the key file and the token \
-                 files read again"
+                "{name} means nothing here and is ignored; SIGHUP has the key file, the token \
+                 files and the TLS files read again"
             );
         }
     })

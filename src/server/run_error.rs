@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::SharedVaultError;
 use crate::vault::{KeyError, VaultError};
 use crate::{hardening, net};
 
@@ -44,6 +45,9 @@ pub enum RunError {
     /// The vault cannot be opened or written.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The store that the vault is shared in cannot be used.
+    #[error(transparent)]
+    Store(#[from] SharedVaultError),
     /// The vault's certificate or key is of no use to DTLS.
     #[error("the certificate in the vault cannot be used: {0}")]
     Certificate(#[from] crate::peer::DtlsError),
@@ -71,7 +75,11 @@ impl RunError {
     pub fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Key(_) | Self::KeyLost { .. } | Self::Vault(_) | Self::Certificate(_)
+            Self::Key(_)
+                | Self::KeyLost { .. }
+                | Self::Vault(_)
+                | Self::Store(_)
+                | Self::Certificate(_)
         )
     }
 }

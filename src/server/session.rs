@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -25,18 +26,62 @@ const MAX_SUBSCRIPTION: usize = 1024;
 const MAX_SESSIONS: usize = 1024;
 const MAX_ID: usize = 128;
 
+/// How long a stream of several sessions waits before it asks again for one that cannot be looked
+/// for now.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why there is no peer for a session's id.
+enum NotFound {
+    /// There is no such session.
+    Unknown,
+    /// Whether there is one cannot be told now.
+    Unsure,
+}
+
+impl From<NotFound> for Problem {
+    fn from(not_found: NotFound) -> Self {
+        match not_found {
+            NotFound::Unknown => Problem::no_session(),
+            NotFound::Unsure => Problem::store(),
+        }
+    }
+}
+
 /// The peer of a session's id. While the records of the last boot are still being read, waits for
-/// this one.
-async fn find(app: &App, id: &str) -> Result<Ufrag, Problem> {
-    let (ufrag, certificate) = app
-        .certificates
-        .verify(id)
-        .ok_or_else(Problem::no_session)?;
-    let found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
+/// this one. Where it is another node's, it comes here.
+async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
+    let known = app.certificates.verify(id);
+    let (ufrag, certificate) = known.ok_or(NotFound::Unknown)?;
+    let mut found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
+    if found.is_none()
+        && let Some(adoption) = &app.adoption
+    {
+        match adoption.adopt(&ufrag).await {
+            Ok(true) => found = app.sessions.find(&ufrag, || ()).await,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a peer of another node cannot be taken over now");
+                return Err(NotFound::Unsure);
+            }
+        }
+    }
     if found == Some(certificate) {
         Ok(ufrag)
     } else {
-        Err(Problem::no_session())
+        Err(NotFound::Unknown)
+    }
+}
+
+/// The same, for a stream of several sessions: what cannot be told now is asked again for as long as
+/// somebody listens.
+async fn find_for(app: &App, id: &str, tap: &Tap) -> Option<Ufrag> {
+    loop {
+        match find(app, id).await {
+            Ok(ufrag) => return Some(ufrag),
+            Err(NotFound::Unknown) => return None,
+            Err(NotFound::Unsure) if tap.is_closed() || app.sessions.is_closed() => return None,
+            Err(NotFound::Unsure) => tokio::time::sleep(STORE_PAUSE).await,
+        }
     }
 }
 
@@ -132,9 +177,8 @@ pub(super) async fn events_of_several(
     for id in ids {
         let (app, id, tap) = (app.clone(), id.to_owned(), tap.of(id));
         tokio::spawn(async move {
-            let opened = find(&app, &id)
-                .await
-                .is_ok_and(|ufrag| open(&app, &ufrag, tap.clone()));
+            let found = find_for(&app, &id, &tap).await;
+            let opened = found.is_some_and(|ufrag| open(&app, &ufrag, tap.clone()));
             if !opened && !app.sessions.is_closed() {
                 tap.tell(&[Frame::unknown()]);
             }
@@ -157,10 +201,15 @@ fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
         process: &app.process,
         mode: app.mode,
         certificates: &app.certificates,
+        media: &app.addresses,
+        nodes: &app.nodes.get(),
     };
     let opened = app.sessions.open_stream(ufrag, &greeting, tap);
     if opened {
         app.net.has_page(ufrag);
+        if let Some(adoption) = &app.adoption {
+            adoption.reclaim_later(ufrag.clone());
+        }
     }
     opened
 }

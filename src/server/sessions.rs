@@ -23,6 +23,7 @@ use super::Mode;
 use super::certificates::Certificates;
 use super::events::{Frame, Hello, Tap};
 use super::limit::{Place, Places};
+use super::nodes::Node;
 
 mod tally;
 
@@ -98,6 +99,9 @@ pub(super) struct Greeting<'a> {
     pub process: &'a str,
     pub mode: Mode,
     pub certificates: &'a Certificates,
+    /// Where the server receives media.
+    pub media: &'a [SocketAddr],
+    pub nodes: &'a [Node],
 }
 
 impl Sessions {
@@ -142,8 +146,12 @@ impl Sessions {
         self.lock().unread = records;
     }
 
-    /// Takes in a session of the last boot. It counts for the address that its media came from.
+    /// Takes in a session of the last boot, or of another node, unless it is here already. It counts
+    /// for the address that its media came from.
     pub(super) fn resume(&self, record: Arc<PeerRecord>) {
+        if self.lock().sessions.contains_key(&record.ice.ufrag) {
+            return;
+        }
         let address = sdp::recorded_address(&record.offer);
         let place = address.and_then(|address| self.places.keep(address.ip()));
         // Without one, which no answer of ours is, it is nobody's.
@@ -268,6 +276,29 @@ impl Sessions {
         certificate(&self.lock())
     }
 
+    /// Completes when this session is taken in, if it is not here yet, or when the server stops.
+    /// What is done before the first poll of it is not missed.
+    pub(super) fn arrival(&self, ufrag: &Ufrag) -> impl Future<Output = ()> + use<> {
+        let (sender, receiver) = oneshot::channel();
+        let mut inner = self.lock();
+        if !inner.sessions.contains_key(ufrag) && !inner.closed {
+            inner.waiting.entry(ufrag.clone()).or_default().push(sender);
+        }
+        async move {
+            // An error says that it is here, or that nothing comes any more.
+            let _ = receiver.await;
+        }
+    }
+
+    /// A session's record.
+    pub(super) fn record(&self, ufrag: &Ufrag) -> Option<Arc<PeerRecord>> {
+        let inner = self.lock();
+        inner
+            .sessions
+            .get(ufrag)
+            .map(|session| session.record.clone())
+    }
+
     /// The role of a session's peer.
     pub(super) fn role(&self, ufrag: &Ufrag) -> Option<Role> {
         self.lock()
@@ -312,6 +343,8 @@ impl Sessions {
             patience,
             source: live,
             streams,
+            media: greeting.media,
+            nodes: greeting.nodes,
         };
         // The drafts' own event has no other way to say how things stand.
         let [_, draft] = Frame::source(live, streams);
@@ -397,6 +430,14 @@ impl Sessions {
             }
         }
         changed
+    }
+
+    /// Other servers may have the sessions from now on.
+    pub(super) fn nodes(&self, nodes: &[Node]) {
+        let frames = [Frame::nodes(nodes)];
+        for session in self.lock().sessions.values_mut() {
+            session.send(&frames);
+        }
     }
 
     /// The record with the browser's present address in it: it becomes the session's, and is to be

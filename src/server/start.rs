@@ -16,16 +16,22 @@ use crate::net::{self, Notices};
 use crate::service::Notifier;
 use crate::vault::{Opened, VaultError};
 
+use super::adoption::Adoption;
 use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::health::Health;
 use super::limit::Limiter;
+use super::nodes::Nodes;
 use super::opening::{identities, open_key, open_vault, rotate_identity};
 use super::record_writer::{self, Earlier, Ended, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
-use super::{Config, Mode, Ports, RunError, Token, advertise, listen, rotation, watchdog};
+use super::shared_vault::Store;
+use super::{
+    Config, Mode, Ports, RunError, SharedVault, Tls, Token, advertise, listen, presence, rotation,
+    watchdog,
+};
 
 /// How long requests may take to finish once the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(400);
@@ -68,10 +74,12 @@ pub struct Ready {
     pub publish_token: bool,
     /// A viewer must show a token.
     pub watch_token: bool,
+    /// HTTP is spoken inside TLS.
+    pub tls: bool,
 }
 
-/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file and
-/// token files again. `ready` is called once it is up.
+/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file,
+/// token files and TLS files again. `ready` is called once it is up.
 ///
 /// # Errors
 /// A [`RunError`] with the cause.
@@ -104,7 +112,9 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     tracing::debug!(target: "rekindle::resume", step = "bound", "the sockets are bound");
 
     let (keys, made_key) = open_key(&config)?;
-    let mut opened = open_vault(&config, keys)?;
+    let shared = config.shared.take();
+    let store = shared.as_ref().map(SharedVault::connect).transpose()?;
+    let mut opened = open_vault(&config, store.as_ref(), keys)?;
     if let Some(anchor) = &config.anchor {
         opened.hold_to(anchor).map_err(VaultError::from)?;
     }
@@ -156,7 +166,13 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     bound.use_threads(config.threads);
     let records = reader.len();
     // All is open that will ever be, and no thread has been started yet.
-    shut_in(&config)?;
+    shut_in(&config, store.as_ref())?;
+    if let Some(Store { store, .. }) = &store {
+        store.start().map_err(|source| RunError::System {
+            what: "threads",
+            source,
+        })?;
+    }
     let (net, notices, _media_thread) = bound
         .start(config.core, identities, reader, seed)
         .map_err(|source| RunError::System {
@@ -173,11 +189,21 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
     sessions.expect(records);
     let (record_writer, forget) = RecordWriter::channel();
+    let adoption = store.as_ref().map(|_| {
+        let key_file = config.key_file.clone();
+        Arc::new(Adoption::new(
+            vault.clone(),
+            key_file,
+            net.clone(),
+            sessions.clone(),
+        ))
+    });
     let app = Arc::new(App {
         net,
         vault: vault.clone(),
         sessions: sessions.clone(),
         record_writer,
+        adoption,
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
@@ -187,11 +213,13 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         mode: config.mode,
         started,
         addresses: advertised.clone(),
+        nodes: Arc::new(Nodes::new(config.other_nodes)),
         private: config.publish.is_none() && !config.open,
         publish: config.publish,
         watch: config.watch,
         behind_proxy: config.behind_proxy,
         base_path: config.base_path,
+        tls: config.tls.map(Arc::new),
     });
     let up = Ready {
         http,
@@ -199,7 +227,9 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         advertised,
         boot,
         mode: config.mode,
-        state_dir: config.state_dir,
+        state_dir: shared
+            .as_ref()
+            .map_or(config.state_dir, |shared| (&shared.address).into()),
         key_file: config.key_file,
         made_key,
         first_run,
@@ -207,8 +237,17 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         open: config.open,
         publish_token: app.publish.is_some(),
         watch_token: app.watch.is_some(),
+        tls: app.tls.is_some(),
     };
     runtime.spawn(ignored);
+    let told = app.clone();
+    runtime.spawn(async move { told.nodes.follow(|list| told.sessions.nodes(list)).await });
+    if let (Some(shared), Some(Store { store, .. })) = (&shared, &store) {
+        let told = presence::told(shared.url.as_ref(), &up.advertised);
+        let me = store.node().to_owned();
+        let follow = presence::follow(vault.clone(), app.nodes.clone(), me, Some(told));
+        runtime.spawn(follow);
+    }
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {
         listener,
@@ -219,6 +258,11 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         media: media.port(),
     };
     let result = runtime.block_on(serve(&app, inbox, asked, rotation, || ready(&up)));
+    if result.is_ok()
+        && let Err(error) = vault.withdraw()
+    {
+        tracing::warn!(%error, "the other nodes learn of this one's end later");
+    }
     // A write that hangs on a broken disk must not hold the process.
     runtime.shutdown_timeout(GRACE);
     result
@@ -276,7 +320,10 @@ async fn serve(
     let router = router(app);
     let http = tokio::spawn(listen::serve(
         listener,
-        router.clone(),
+        listen::Door {
+            router: router.clone(),
+            tls: app.tls.clone(),
+        },
         limits,
         stopping,
         GRACE,
@@ -365,7 +412,7 @@ fn connections_per_address(sessions: usize) -> usize {
 }
 
 /// Puts the sandbox up.
-fn shut_in(config: &Config) -> Result<(), RunError> {
+fn shut_in(config: &Config, store: Option<&Store>) -> Result<(), RunError> {
     if !config.sandbox {
         tracing::warn!("started with --no-sandbox, which is not for production");
         return Ok(());
@@ -376,12 +423,15 @@ fn shut_in(config: &Config) -> Result<(), RunError> {
         .flatten()
         .filter_map(Token::file)
         .collect();
+    let tls = config.tls.as_ref().map(Tls::files);
     let options = hardening::Options {
-        state_dir: &config.state_dir,
+        state_dir: store.is_none().then_some(&*config.state_dir),
         static_dir: config.static_dir.as_deref(),
         // For SIGHUP.
         key_file: Some(&config.key_file),
         token_files: &tokens,
+        connects: store.map_or(&[], |store| &store.ports),
+        tls_files: tls.as_ref().map_or(&[], |files| &files[..]),
     };
     hardening::sandbox(&options)?.log("sandbox");
     Ok(())

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use crate::service::{self, Notifier};
 
 use super::app::App;
+use super::converse::{Http, converse};
 use super::drain::Drain;
-use super::listen;
 
 /// How often the manager's picture is renewed where it wants no sign of life.
 const STATUS: Duration = Duration::from_secs(5);
@@ -66,8 +66,9 @@ pub(super) async fn status(app: &App) -> String {
 pub(super) async fn is_alive(router: Router) -> bool {
     let (mut client, server) = tokio::io::duplex(4096);
     let (_running, mut stop) = watch::channel(false);
-    let served = listen::converse(
+    let served = converse(
         server,
+        Http::One,
         Ipv4Addr::LOCALHOST.into(),
         router,
         &mut stop,

@@ -333,7 +333,7 @@ fn not_saved(error: VaultError) -> Problem {
     tracing::error!(%error, "a new peer's record could not be saved, so the peer is turned away");
     match error {
         VaultError::Full { .. } => {
-            let detail = "The server cannot take new peers, because its disk is full. Those that \
+            let detail = "The server cannot take new peers, because there is no room for their records. Those that \
                           are here go on.";
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -342,6 +342,12 @@ fn not_saved(error: VaultError) -> Problem {
                 detail,
             )
             .retry_after(10)
+        }
+        VaultError::Unavailable { .. } | VaultError::NotOwner => {
+            let detail = "The server cannot take new peers, because the store that it shares with \
+                          others gives no answer. Those that are here go on.";
+            let title = "The server cannot take new peers";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", title, detail).retry_after(2)
         }
         // A read-only file system, a file that cannot be changed, a disk that fails: nothing that
         // the client could mend, and it may pass.

@@ -155,6 +155,7 @@ function follows(ids) {
   const told = [];
   const line = new Line(streams.open, {
     heard: (session, event) => told.push(`${session} ${event}`),
+    answers: () => {},
     down: (first, refused) => told.push(`down${first ? " first" : ""}${refused ? " refused" : ""}`),
     unknown: () => told.push("unknown"),
   });

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
@@ -32,13 +33,56 @@ pub enum ConnectError {
     #[error("the password file {path} has no password in it: give one in its first \
              line", path = .0.display())]
     NoPassword(PathBuf),
+    /// None of the members' names is known.
+    #[error("the name {host} is not known: {cause}; give an address, or mend the name service")]
+    Name {
+        /// A member.
+        host: String,
+        /// The system's answer.
+        cause: io::Error,
+    },
     /// The system gives no thread.
     #[error("cannot start the thread that speaks to etcd: {0}")]
     Thread(#[source] io::Error),
 }
 
-/// Reads the files that the address's options name.
-pub(crate) fn options(address: &Address) -> Result<ConnectOptions, ConnectError> {
+/// The members by their addresses as of now, so that no name has to be looked up later, and what a
+/// connection to each needs. Reads the files that the address's options name. A member whose name is
+/// not known is left out while there is another.
+pub(crate) fn members(address: &Address) -> Result<Vec<(String, ConnectOptions)>, ConnectError> {
+    let (options, tls) = options(address)?;
+    let scheme = if address.tls { "https" } else { "http" };
+    let (mut members, mut unknown) = (Vec::new(), None);
+    for host in &address.members {
+        let found = host.to_socket_addrs().map(|mut found| found.next());
+        match found {
+            Ok(Some(at)) => {
+                let mut options = options.clone();
+                if let Some(tls) = tls.clone() {
+                    let name = host.rsplit_once(':').map_or(&**host, |(name, _)| name);
+                    let name = name.trim_start_matches('[').trim_end_matches(']');
+                    options = options.with_tls(tls.domain_name(name));
+                }
+                members.push((format!("{scheme}://{at}"), options));
+            }
+            Ok(None) => unknown = Some((host, io::ErrorKind::NotFound.into())),
+            Err(cause) => unknown = Some((host, cause)),
+        }
+    }
+    match unknown {
+        Some((host, cause)) if members.is_empty() => Err(ConnectError::Name {
+            host: host.clone(),
+            cause,
+        }),
+        Some((host, cause)) => {
+            tracing::warn!(host, %cause, "a member of etcd is left out: its name is not known");
+            Ok(members)
+        }
+        None => Ok(members),
+    }
+}
+
+fn options(address: &Address) -> Result<(ConnectOptions, Option<TlsOptions>), ConnectError> {
     let given = &address.options;
     let mut options = ConnectOptions::new()
         .with_connect_timeout(given.limit)
@@ -55,7 +99,7 @@ pub(crate) fn options(address: &Address) -> Result<ConnectOptions, ConnectError>
             .with_user(user, password)
             .with_auto_token_refresh(true);
     }
-    if address.tls {
+    let tls = if address.tls {
         let mut tls = TlsOptions::new();
         if let Some(path) = &given.ca {
             tls = tls.ca_certificate(Certificate::from_pem(&*read(path, false)?));
@@ -64,9 +108,11 @@ pub(crate) fn options(address: &Address) -> Result<ConnectOptions, ConnectError>
             let (certificate, key) = (read(certificate, false)?, read_secret(key)?);
             tls = tls.identity(Identity::from_pem(&*certificate, &*key));
         }
-        options = options.with_tls(tls);
-    }
-    Ok(options)
+        Some(tls)
+    } else {
+        None
+    };
+    Ok((options, tls))
 }
 
 fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, ConnectError> {

@@ -28,12 +28,12 @@ mod code {
 pub(crate) struct Members {
     members: Vec<Member>,
     last: AtomicUsize,
-    options: ConnectOptions,
     limit: Duration,
 }
 
 struct Member {
     url: String,
+    options: ConnectOptions,
     client: Mutex<Option<Client>>,
 }
 
@@ -53,21 +53,16 @@ enum Refusal {
 }
 
 impl Members {
-    pub(crate) fn new(
-        hosts: &[String],
-        tls: bool,
-        options: ConnectOptions,
-        limit: Duration,
-    ) -> Self {
-        let scheme = if tls { "https" } else { "http" };
-        let member = |host: &String| Member {
-            url: format!("{scheme}://{host}"),
+    /// Members at these URLs, each with what a connection to it needs.
+    pub(crate) fn new(members: Vec<(String, ConnectOptions)>, limit: Duration) -> Self {
+        let member = |(url, options)| Member {
+            url,
+            options,
             client: Mutex::new(None),
         };
         Self {
-            members: hosts.iter().map(member).collect(),
+            members: members.into_iter().map(member).collect(),
             last: AtomicUsize::new(0),
-            options,
             limit,
         }
     }
@@ -133,7 +128,7 @@ impl Members {
         F: Future<Output = Result<T, Error>>,
     {
         let member = &self.members[index];
-        let made = async { Ok(call(member.client(&self.options).await?).await?) };
+        let made = async { Ok(call(member.client().await?).await?) };
         timeout_at(until, made).await.unwrap_or_else(|_| {
             // Its connection may lead nowhere by now.
             *member.slot() = None;
@@ -145,7 +140,7 @@ impl Members {
     /// beginning.
     pub(crate) async fn last(&self) -> Result<Client, StoreError> {
         let index = self.last.load(Ordering::Relaxed);
-        let connected = timeout(self.limit, self.members[index].client(&self.options)).await;
+        let connected = timeout(self.limit, self.members[index].client()).await;
         match connected {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(Refusal::Final(error))) => Err(error),
@@ -164,11 +159,11 @@ impl Members {
 impl Member {
     /// A client of this member alone. It connects when it is used, and again when it must; the
     /// first time, a user proves to be one.
-    async fn client(&self, options: &ConnectOptions) -> Result<Client, Refusal> {
+    async fn client(&self) -> Result<Client, Refusal> {
         if let Some(client) = &*self.slot() {
             return Ok(client.clone());
         }
-        let client = Client::connect([&self.url], Some(options.clone())).await?;
+        let client = Client::connect([&self.url], Some(self.options.clone())).await?;
         *self.slot() = Some(client.clone());
         Ok(client)
     }

@@ -1,12 +1,14 @@
 //! The store that the vault is given.
 
-use std::sync::{Arc, mpsc};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use etcd_client::{Error, GetOptions, Txn, TxnOp, TxnOpResponse, WatchOptions};
 use rekindle_vault::SharedStore;
 use rekindle_vault::shared::{Condition, Entry, Listing, StoreError, Transaction};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::oneshot;
 
 use crate::address::Address;
 use crate::connection::{self, ConnectError};
@@ -24,53 +26,63 @@ pub struct Etcd {
     prefix: Prefix,
     members: Arc<Members>,
     lease: Arc<Lease>,
-    /// Always there, but when this is dropped.
-    runtime: Option<Runtime>,
+    handle: Handle,
+    runs: Mutex<Runs>,
+}
+
+/// Who does the network's part.
+enum Runs {
+    /// Whoever calls, while he waits: there is no thread yet.
+    Here(Runtime),
+    /// A thread, until this is dropped.
+    Thread { _until: oneshot::Sender<()> },
 }
 
 impl Etcd {
     /// Makes ready to speak to etcd; connections are made when they are needed. Reads the files
-    /// that the address's options name.
+    /// that the address's options name, and looks up names. No thread is started before
+    /// [`start`](SharedStore::start): until then a call does all itself, and nothing happens between
+    /// two calls.
     ///
     /// # Errors
     /// [`ConnectError`].
     pub fn connect(address: &Address) -> Result<Self, ConnectError> {
-        let options = connection::options(address)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("etcd")
+        let given = &address.options;
+        let members = Arc::new(Members::new(connection::members(address)?, given.limit));
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ConnectError::Thread)?;
-        let given = &address.options;
-        let members = Arc::new(Members::new(
-            &address.members,
-            address.tls,
-            options,
-            given.limit,
-        ));
         Ok(Self {
             address: address.to_string(),
             node: given.node.clone(),
             prefix: Prefix(address.prefix.clone()),
             lease: Lease::new(Arc::clone(&members), given.lease),
             members,
-            runtime: Some(runtime),
+            handle: runtime.handle().clone(),
+            runs: Mutex::new(Runs::Here(runtime)),
         })
     }
 
-    /// Has the thread do it, and waits.
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has it done, and waits.
     fn run<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn(async move {
-                // Whoever asked waits for it.
-                let _ = sender.send(future.await);
-            });
+        let runs = self.runs();
+        if let Runs::Here(runtime) = &*runs {
+            return runtime.block_on(future);
         }
+        drop(runs);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.handle.spawn(async move {
+            // Whoever asked waits for it.
+            let _ = sender.send(future.await);
+        });
         receiver
             .recv()
             .unwrap_or_else(|_| Err(StoreError::Unavailable("the client has ended".into())))
@@ -127,15 +139,6 @@ impl Etcd {
     }
 }
 
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Also where dropping it would have to wait, in a thread that must not.
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl SharedStore for Etcd {
     fn address(&self) -> &str {
         &self.address
@@ -143,6 +146,24 @@ impl SharedStore for Etcd {
 
     fn node(&self) -> &str {
         &self.node
+    }
+
+    fn start(&self) -> io::Result<()> {
+        let mut runs = self.runs();
+        if let Runs::Thread { .. } = &*runs {
+            return Ok(());
+        }
+        let (until, over) = oneshot::channel();
+        let Runs::Here(runtime) = std::mem::replace(&mut *runs, Runs::Thread { _until: until })
+        else {
+            return Ok(());
+        };
+        let thread = std::thread::Builder::new().name("etcd".into());
+        thread.spawn(move || {
+            // An error says that the store is dropped.
+            let _ = runtime.block_on(over);
+        })?;
+        Ok(())
     }
 
     fn read(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>, StoreError> {

@@ -130,6 +130,10 @@ impl SharedStore for Cut {
         self.store.node()
     }
 
+    fn start(&self) -> std::io::Result<()> {
+        self.store.start()
+    }
+
     fn read(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>, StoreError> {
         self.store.read(keys)
     }

@@ -1,11 +1,13 @@
 //! What is told: the kinds of events, and each as it is sent.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 
 use super::super::Mode;
+use super::super::nodes::Node;
 use super::RETRY;
 use crate::broadcast::{Departure, UNHEARD};
 use crate::ids::Role;
@@ -27,6 +29,8 @@ pub(in crate::server) enum Kind {
     Gone,
     /// No ICE check of this new peer's has come in time, or one has come after all.
     Unheard,
+    /// Other servers may have the session from now on.
+    Nodes,
     /// The channel's source came (the WHEP drafts' name).
     Active,
     /// The channel's source went (the WHEP drafts' name).
@@ -38,13 +42,14 @@ pub(in crate::server) enum Kind {
 
 impl Kind {
     /// All, by name.
-    pub(super) const ALL: [(Kind, &str); 9] = [
+    pub(super) const ALL: [(Kind, &str); 10] = [
         (Kind::Hello, "hello"),
         (Kind::Connected, "connected"),
         (Kind::Handshake, "handshake"),
         (Kind::Source, "source"),
         (Kind::Gone, "gone"),
         (Kind::Unheard, "unheard"),
+        (Kind::Nodes, "nodes"),
         (Kind::Active, "active"),
         (Kind::Inactive, "inactive"),
         (Kind::Disconnected, "disconnected"),
@@ -61,14 +66,14 @@ pub(in crate::server) struct Kinds(u16);
 
 impl Kinds {
     /// What a stream carries unless asked otherwise: this server's own events.
-    pub(in crate::server) const OWN: Kinds = Kinds(0b0_0011_1111);
+    pub(in crate::server) const OWN: Kinds = Kinds(0b00_0111_1111);
 
     /// What a stream of several sessions carries.
-    pub(in crate::server) const SHARED: Kinds = Kinds(0b1_0011_1111);
+    pub(in crate::server) const SHARED: Kinds = Kinds(0b10_0111_1111);
 
     /// Names as in a `Link` header: what can be subscribed to.
     pub(in crate::server) const NAMES: &str =
-        "hello,connected,handshake,source,gone,unheard,active,inactive,disconnected";
+        "hello,connected,handshake,source,gone,unheard,nodes,active,inactive,disconnected";
 
     /// The kinds of these names; names that are not known are left out.
     pub(in crate::server) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -125,6 +130,10 @@ pub(in crate::server) struct Hello<'a> {
     pub patience: Duration,
     pub source: bool,
     pub streams: &'a [sdp::Stream],
+    /// Where this server receives media.
+    pub media: &'a [SocketAddr],
+    /// Where else the session may be found.
+    pub nodes: &'a [Node],
 }
 
 /// The publisher's streams, so that a page can name them in the description it applies.
@@ -134,6 +143,11 @@ fn streams_json(streams: &[sdp::Stream]) -> Vec<serde_json::Value> {
         json!({ "kind": kind, "ssrc": ssrc, "rtx": rtx })
     };
     streams.iter().map(stream).collect()
+}
+
+/// Other servers, in the order in which they are to be asked.
+fn nodes_json(nodes: &[Node]) -> serde_json::Value {
+    nodes.iter().map(Node::to_json).collect()
 }
 
 /// How keys were agreed on, in words for people.
@@ -159,7 +173,7 @@ impl Frame {
     }
 
     pub(in crate::server) fn hello(hello: &Hello<'_>) -> Self {
-        let data = json!({
+        let mut data = json!({
             "boot": hello.boot,
             "process": hello.process,
             "mode": hello.mode.name(),
@@ -172,7 +186,11 @@ impl Frame {
             "patience_ms": u64::try_from(hello.patience.as_millis()).unwrap_or(u64::MAX),
             "source": hello.source,
             "streams": streams_json(hello.streams),
+            "media": hello.media,
         });
+        if !hello.nodes.is_empty() {
+            data["nodes"] = nodes_json(hello.nodes);
+        }
         let frame = Self::new(Kind::Hello, &data);
         let retry = format!("retry: {RETRY}\n").into_bytes();
         Self {
@@ -217,6 +235,11 @@ impl Frame {
             Kind::Unheard,
             &json!({ "unheard": unheard, "after_ms": after_ms }),
         )
+    }
+
+    /// Where else the session may be found from now on.
+    pub(in crate::server) fn nodes(nodes: &[Node]) -> Self {
+        Self::new(Kind::Nodes, &json!({ "nodes": nodes_json(nodes) }))
     }
 
     pub(in crate::server) fn gone(why: Departure) -> Self {

@@ -10,6 +10,7 @@ use crate::broadcast::Departure;
 use crate::ids::Role;
 use crate::peer::{Agreed, Group, Profile, Version};
 use crate::server::Mode;
+use crate::server::nodes::Node;
 
 fn text(frame: &Frame) -> &str {
     std::str::from_utf8(&frame.text).expect("text")
@@ -24,11 +25,11 @@ fn each_kind_stands_at_its_place_in_the_list_of_names() {
     assert_eq!(names.join(","), Kinds::NAMES);
     assert_eq!(
         Kinds::OWN.names(),
-        "hello,connected,handshake,source,gone,unheard"
+        "hello,connected,handshake,source,gone,unheard,nodes"
     );
     assert_eq!(
         Kinds::SHARED.names(),
-        "hello,connected,handshake,source,gone,unheard,disconnected"
+        "hello,connected,handshake,source,gone,unheard,nodes,disconnected"
     );
 }
 
@@ -83,7 +84,25 @@ fn an_event_is_a_name_and_one_line_of_json() {
         patience: Duration::from_millis(12),
         source: true,
         streams: &[],
+        media: &["192.0.2.1:8189".parse().expect("an address")],
+        nodes: &[],
     };
+    let lone = Frame::hello(&hello);
+    assert!(!text(&lone).contains("nodes"), "there are none to tell of");
+    let node = Node::new(
+        "https://b.example",
+        vec!["[2001:db8::1]:1".parse().expect("an address")],
+    );
+    let nodes = [node.expect("a node")];
+    let hello = Hello {
+        nodes: &nodes,
+        ..hello
+    };
+    let others = json!([{ "url": "https://b.example", "media": ["[2001:db8::1]:1"] }]);
+    assert_eq!(
+        text(&Frame::nodes(&nodes)),
+        format!("event: nodes\ndata: {}\n\n", json!({ "nodes": others }))
+    );
     let hello = Frame::hello(&hello);
     let lines: Vec<&str> = text(&hello).lines().collect();
     assert_eq!(lines[..2], ["retry: 500", "event: hello"]);
@@ -97,6 +116,8 @@ fn an_event_is_a_name_and_one_line_of_json() {
     assert_eq!(data["handshaking"], true);
     assert_eq!(data["unheard"], false);
     assert_eq!(data["patience_ms"], 12);
+    assert_eq!(data["media"], json!(["192.0.2.1:8189"]));
+    assert_eq!(data["nodes"], others);
 }
 
 #[tokio::test(start_paused = true)]

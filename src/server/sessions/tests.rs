@@ -26,6 +26,8 @@ fn greeting() -> Greeting<'static> {
         process: "0123456789abcdef",
         mode: Mode::Rehandshake,
         certificates: &CERTIFICATES,
+        media: &[],
+        nodes: &[],
     }
 }
 

@@ -32,16 +32,27 @@ export class Broadcast {
   closeRelays;
 
   /** @param {Options} [options] */
-  static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
-    const broadcast = new Broadcast();
-    broadcast.server = await Server.make(server);
+  static async open({ server: options = {}, ...rest } = {}) {
+    const server = await Server.make(options);
     try {
-      await broadcast.server.start();
-      const url = `${broadcast.server.url}/?channel=test`;
+      await server.start();
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    return Broadcast.join(server, rest);
+  }
+
+  /** The same at a server that runs. @param {Server} server @param {Omit<Options, "server">} [options] */
+  static async join(server, { publisher = "chromium", viewers = ["chromium", "firefox"], publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
+    const broadcast = new Broadcast();
+    broadcast.server = server;
+    try {
+      const url = `${server.url}/?channel=test`;
       broadcast.url = url;
-      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(broadcast.server)), (await publisherUrl?.(broadcast.server)) ?? url, publisherPrepare);
+      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(server)), (await publisherUrl?.(server)) ?? url, publisherPrepare);
       for (const name of viewers) {
-        broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, { ...launch(broadcast.server), ...viewerLaunch }), (await viewerUrl?.(broadcast.server)) ?? url));
+        broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, { ...launch(server), ...viewerLaunch }), (await viewerUrl?.(server)) ?? url));
       }
       // Until the event streams are open and the encoder has found its pace.
       await sleep(1500);
@@ -155,7 +166,7 @@ export class Broadcast {
   /** No page had an error of its own. Requests that fail while the server is down are the browser's words, not errors of ours. */
   assertNoProblems() {
     for (const tab of this.tabs) {
-      assert.deepEqual(tab.web.problems.filter((text) => !/^console: .*(Failed to load resource|Cross-Origin|NetworkError|WebSocket)/.test(text)), [], tab.name);
+      assert.deepEqual(tab.web.problems.filter((text) => !/^(console|page error): .*(Failed to load resource|Cross-Origin|NetworkError|WebSocket)/.test(text)), [], tab.name);
     }
   }
 

@@ -42,20 +42,20 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean, unshared?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
+ * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean, unshared?: boolean, unsigned?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
  *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https. `dark`: they are dark.
  *   `classical`: handshakes of WebRTC have elliptic curves alone, as those of older browsers. `unshared`: Firefox offers X25519MLKEM768, and sends its share of it
- *   only to servers that ask.
+ *   only to servers that ask. `unsigned`: a server's certificate need not be signed by anybody.
  */
-export function launch(name, { throttled = false, trusted, dark = false, classical = false, unshared = false } = {}) {
-  if (name === "firefox") return launchFirefox(throttled, trusted, dark, { ...(unshared ? FIREFOX_UNSHARED : {}), ...(classical ? FIREFOX_CLASSICAL : {}) });
-  return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark, classical);
+export function launch(name, { throttled = false, trusted, dark = false, classical = false, unshared = false, unsigned = false } = {}) {
+  if (name === "firefox") return launchFirefox({ throttled, trusted, dark, unsigned }, { ...(unshared ? FIREFOX_UNSHARED : {}), ...(classical ? FIREFOX_CLASSICAL : {}) });
+  return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark, classical, unsigned);
 }
 
 const CHROMIUM_CLASSICAL = "--disable-features=WebRtcPqcForDtls";
 
-async function launchChromium(trusted, dark, classical) {
-  const args = [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND, ...(classical ? [CHROMIUM_CLASSICAL] : []), ...(trusted ? [`--unsafely-treat-insecure-origin-as-secure=${trusted}`] : [])];
+async function launchChromium(trusted, dark, classical, unsigned) {
+  const args = [...CHROMIUM_FLAGS, ...CHROMIUM_FOREGROUND, ...(unsigned ? ["--ignore-certificate-errors"] : []), ...(classical ? [CHROMIUM_CLASSICAL] : []), ...(trusted ? [`--unsafely-treat-insecure-origin-as-secure=${trusted}`] : [])];
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
   const context = await browser.newContext({ colorScheme: dark ? "dark" : "light" });
   return {
@@ -88,11 +88,12 @@ const FIREFOX_DARK = { "layout.css.prefers-color-scheme.content-override": 0 };
 const FIREFOX_UNSHARED = { "media.webrtc.send_mlkem_keyshare": false };
 const FIREFOX_CLASSICAL = { ...FIREFOX_UNSHARED, "security.tls.enable_kyber": false };
 
-async function launchFirefox(throttled, trusted, dark, more) {
+async function launchFirefox({ throttled, trusted, dark, unsigned }, more) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
+    acceptInsecureCerts: unsigned,
     extraPrefsFirefox: { ...FIREFOX_PREFS, ...(throttled ? {} : FIREFOX_FOREGROUND), ...(trusted ? FIREFOX_TRUSTED : {}), ...(dark ? FIREFOX_DARK : {}), ...more },
   });
   // A window of its own for each page: of the tabs of one window, all but one are in the background.

@@ -3,13 +3,14 @@ import { spawn, spawnSync } from "node:child_process";
 import dgram from "node:dgram";
 import fs from "node:fs";
 import http from "node:http";
+import https from "node:https";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
-const BINARY = process.env.REKINDLE_BIN ?? path.join(ROOT, "target/release/rekindle");
+export const BINARY = process.env.REKINDLE_BIN ?? path.join(ROOT, "target/release/rekindle");
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** The same clock as in the pages: ms since 1970, with fractions. */
@@ -23,7 +24,7 @@ export function ownAddress() {
   return "127.0.0.1";
 }
 
-async function freeTcpPort() {
+export async function freeTcpPort() {
   const server = net.createServer();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
   const { port } = /** @type {net.AddressInfo} */ (server.address());
@@ -57,6 +58,8 @@ export class Server {
   args;
   /** `rekindle supervise` holds the ports and starts the server again. */
   supervised = false;
+  /** HTTPS, with a certificate that nobody has signed. */
+  tls = false;
   /** When each process was started. @type {number[]} */
   starts = [];
   /** The last one. @type {import("node:child_process").ChildProcess} */
@@ -65,8 +68,8 @@ export class Server {
   exited;
 
   /**
-   * @param {{ args?: string[], udpHost?: string, host?: string, words?: string[], supervised?: boolean }} [options] `words`: what runs a command on
-   *   another host; `supervised`: whether `rekindle supervise` holds the ports and starts the server again
+   * @param {{ args?: string[], udpHost?: string, host?: string, words?: string[], supervised?: boolean, tls?: boolean }} [options] `words`: what runs a command on
+   *   another host; `supervised`: whether `rekindle supervise` holds the ports and starts the server again; `tls`: whether it speaks HTTPS
    */
   static async make(options = {}) {
     const server = new Server();
@@ -80,11 +83,25 @@ export class Server {
     // Options for all servers of a run, such as "--mode full-state".
     const common = (process.env.REKINDLE_SERVE_ARGS ?? "").split(" ").filter(Boolean);
     server.args = [...common, ...(options.args ?? [])];
+    server.tls = options.tls ?? false;
+    if (server.tls) server.args.push("--tls-cert", "tls/cert.pem", "--tls-key", "tls/key.pem");
+    if (server.tls) server.#certify();
     return server;
   }
 
+  /** Makes a certificate and its key. */
+  #certify() {
+    fs.mkdirSync(path.join(this.dir, "tls"));
+    const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost"];
+    const files = ["-keyout", "tls/key.pem", "-out", "tls/cert.pem"];
+    const names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+    const made = spawnSync("openssl", ["req", ...kind, ...files, ...names], { cwd: this.dir, encoding: "utf8" });
+    if (made.status !== 0) throw new Error(`openssl makes no certificate: ${made.error?.message ?? made.stderr}`);
+    fs.chmodSync(path.join(this.dir, "tls/key.pem"), 0o600);
+  }
+
   get url() {
-    return `http://${this.host}:${this.port}`;
+    return `${this.tls ? "https" : "http"}://${this.host}:${this.port}`;
   }
 
   get logFile() {
@@ -158,7 +175,8 @@ export class Server {
   /** @returns {Promise<{ status: number, headers: http.IncomingHttpHeaders, text: string }>} */
   get(pathname) {
     return new Promise((resolve, reject) => {
-      const request = http.get(this.url + pathname, { agent: false, timeout: 2000 }, (response) => {
+      const options = { timeout: 2000, agent: new (this.tls ? https : http).Agent({ rejectUnauthorized: false }) };
+      const request = (this.tls ? https : http).get(this.url + pathname, options, (response) => {
         let text = "";
         response.setEncoding("utf8");
         response.on("data", (chunk) => (text += chunk));

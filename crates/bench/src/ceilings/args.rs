@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::CeilingsSettings;
+use crate::media::CameraSettings;
 
 #[derive(Args)]
 pub(crate) struct CeilingsArgs {
@@ -23,6 +24,17 @@ pub(crate) struct CeilingsArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     bursts: u32,
 
+    /// Video bits per second of a stream with sound, as in `load`, whose packets are sent as a
+    /// server that gathers for 4 ms has them
+    #[arg(long, value_name = "N", default_value_t = 2_000_000,
+          value_parser = clap::value_parser!(u32).range(8000..=20_000_000))]
+    bitrate: u32,
+
+    /// Video frames per second of it
+    #[arg(long, value_name = "N", default_value_t = 30,
+          value_parser = clap::value_parser!(u32).range(1..=240))]
+    fps: u32,
+
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -35,6 +47,10 @@ impl CeilingsArgs {
             viewers: self.viewers.into_iter().map(|n| n as usize).collect(),
             bytes: self.bytes as usize,
             bursts: self.bursts as usize,
+            camera: CameraSettings {
+                fps: self.fps,
+                video_bitrate: self.bitrate,
+            },
             json: self.json,
         }
     }

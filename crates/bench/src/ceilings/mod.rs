@@ -7,6 +7,7 @@
 mod args;
 mod report;
 mod sender;
+mod stream;
 
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::error::BenchError;
 use super::machine::Machine;
+use super::media::CameraSettings;
 use super::report::{command, since_1970, write};
 use super::run::progress;
 use super::stats::Summary;
@@ -28,6 +30,11 @@ use sender::Sender;
 /// Packets of a burst to each viewer: the longest run of segments.
 const BURST: usize = 16;
 
+/// So much of a stream is measured at a time.
+const STREAM_PART: Duration = Duration::from_millis(500);
+/// So many times.
+const STREAM_PARTS: usize = 10;
+
 /// What a run goes by.
 #[derive(Debug, Clone)]
 pub(super) struct CeilingsSettings {
@@ -37,6 +44,8 @@ pub(super) struct CeilingsSettings {
     pub bytes: usize,
     /// Bursts of each way.
     pub bursts: usize,
+    /// What makes the packets of a stream.
+    pub camera: CameraSettings,
     pub json: Option<PathBuf>,
 }
 
@@ -179,13 +188,50 @@ fn measure(
         Some(Row {
             way: way.name(),
             seals: way.seals,
-            segments: way.segments,
+            segments: way.segments as f64,
             cpu_us_per_packet: all.median,
             least_us_per_packet: all.min,
         })
     });
-    Ok(Scenario {
-        viewers,
-        rows: rows.collect(),
-    })
+    let mut rows: Vec<Row> = rows.collect();
+    rows.extend(measure_stream(settings.camera, &mut sender)?);
+    Ok(Scenario { viewers, rows })
+}
+
+/// A stream's packets, as they come: most ticks have fewer packets than a burst, of different
+/// lengths.
+fn measure_stream(camera: CameraSettings, sender: &mut Sender) -> io::Result<Option<Row>> {
+    let (mut all, mut calls) = (0, 0);
+    let mut costs = Vec::new();
+    let ticks = stream::ticks(camera, STREAM_PART);
+    for _ in 0..STREAM_PARTS {
+        let (mut took, mut packets) = (Duration::ZERO, 0);
+        for tick in &ticks {
+            let began = spent();
+            let sent = sender.tick(tick)?;
+            took += spent().saturating_sub(began);
+            let came = sender.drain();
+            if came != sent.0 {
+                return Err(io::Error::other(format!(
+                    "{came} of {} packets came",
+                    sent.0
+                )));
+            }
+            packets += sent.0;
+            calls += sent.1;
+        }
+        all += packets;
+        costs.push(took.as_secs_f64() * 1e6 / packets as f64);
+    }
+    let megabits = f64::from(camera.video_bitrate) / 1e6;
+    Ok(Summary::of(costs).map(|costs| Row {
+        way: format!(
+            "AES-128-GCM + sendmsg, {megabits} Mbit/s, {:?}",
+            stream::TICK
+        ),
+        seals: true,
+        segments: all as f64 / calls as f64,
+        cpu_us_per_packet: costs.median,
+        least_us_per_packet: costs.min,
+    }))
 }

@@ -36,7 +36,8 @@ pub(crate) struct Row {
     pub way: String,
     /// Every packet is encrypted.
     pub seals: bool,
-    pub segments: usize,
+    /// Packets in a system call, on average.
+    pub segments: f64,
     /// CPU time, the median of the bursts.
     pub cpu_us_per_packet: f64,
     /// Of the burst that took the least.

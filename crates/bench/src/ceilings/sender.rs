@@ -14,7 +14,9 @@ use crate::crowd::bind;
 /// Viewers in one `sendmmsg`.
 const MANY: usize = 64;
 /// RTP header with extensions, which is authenticated and not encrypted.
-const HEADER: usize = 28;
+pub(super) const HEADER: usize = 28;
+/// Longest packet of a stream.
+pub(super) const LONGEST: usize = 1200;
 /// Of AES-GCM.
 const TAG: usize = 16;
 /// Most bytes that the kernel hands over in one buffer (GRO).
@@ -31,7 +33,8 @@ struct Viewer {
 pub(crate) struct Sender {
     io: UdpSocket,
     viewers: Vec<Viewer>,
-    /// A packet as it came from the publisher.
+    /// A packet as it came from the publisher: this many bytes of it, but for streams.
+    bytes: usize,
     plain: Vec<u8>,
     /// Room for a run of segments for each of [`MANY`] viewers.
     runs: Vec<Vec<u8>>,
@@ -65,7 +68,8 @@ impl Sender {
         Ok(Self {
             viewers: viewers.collect::<io::Result<_>>()?,
             io: UdpSocket::bind((local, 0))?,
-            plain: vec![0x5a; bytes],
+            bytes,
+            plain: vec![0x5a; bytes.max(LONGEST)],
             runs: vec![vec![0; BURST * (bytes + TAG)]; MANY],
             headers: [None, Some(nix::cmsg_space!(u16))]
                 .map(|control| MultiHeaders::preallocate(MANY, control)),
@@ -89,16 +93,52 @@ impl Sender {
         Ok(BURST * self.viewers.len())
     }
 
+    /// Sends packets of these lengths to every viewer, encrypted, in as few calls of `sendmsg` as
+    /// there can be. Returns how many packets and how many calls those are.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn tick(&mut self, lengths: &[usize]) -> io::Result<(usize, usize)> {
+        let run = &mut self.runs[0];
+        let total = lengths.iter().map(|length| length + TAG).sum();
+        run.resize(run.len().max(total), 0);
+        let mut calls = 0;
+        for viewer in &self.viewers {
+            let mut rest = &mut run[..total];
+            for (n, length) in (self.sequence..).zip(lengths) {
+                let packet;
+                (packet, rest) = rest.split_at_mut(length + TAG);
+                seal(&viewer.key, n, &self.plain[..*length], packet)?;
+            }
+            let (mut rest, mut left) = (&run[..total], lengths);
+            while let Some(first) = left.first() {
+                let segments = segments(left);
+                let bytes = left[..segments].iter().map(|length| length + TAG).sum();
+                single(
+                    &self.io,
+                    viewer.address,
+                    &rest[..bytes],
+                    segments,
+                    first + TAG,
+                )?;
+                (rest, left) = (&rest[bytes..], &left[segments..]);
+                calls += 1;
+            }
+        }
+        self.sequence += lengths.len() as u64;
+        Ok((lengths.len() * self.viewers.len(), calls))
+    }
+
     /// A run of segments to each of these viewers.
     fn some(&mut self, way: Way, first: usize, last: usize) -> io::Result<()> {
         let viewers = &self.viewers[first..last];
-        let size = self.plain.len() + TAG;
+        let size = self.bytes + TAG;
         let length = size * way.segments;
         for (viewer, run) in viewers.iter().zip(&mut self.runs) {
             if way.seals {
                 let packets = run.chunks_exact_mut(size).take(way.segments);
                 for (n, packet) in (self.sequence..).zip(packets) {
-                    seal(&viewer.key, n, &self.plain, packet)?;
+                    seal(&viewer.key, n, &self.plain[..self.bytes], packet)?;
                 }
             }
             if way.call == Call::Single {
@@ -132,8 +172,7 @@ impl Sender {
 
     /// Takes what has come to all viewers. Returns how many packets that are.
     pub(crate) fn drain(&mut self) -> usize {
-        let size = self.plain.len() + TAG;
-        let mut bytes = 0;
+        let mut packets = 0;
         for viewer in &self.viewers {
             loop {
                 let mut metas = [RecvMeta::default(); BATCH_SIZE];
@@ -144,14 +183,27 @@ impl Sender {
                 let Ok(count) = viewer.state.recv(socket, &mut slices, &mut metas) else {
                     break;
                 };
-                bytes += metas[..count].iter().map(|meta| meta.len).sum::<usize>();
+                let metas = metas[..count].iter();
+                packets += metas
+                    .map(|meta| meta.len.div_ceil(meta.stride))
+                    .sum::<usize>();
                 if count < BATCH_SIZE {
                     break;
                 }
             }
         }
-        bytes / size
+        packets
     }
+}
+
+/// How many packets of these lengths one call takes: all have one length, but for the last, which
+/// may be shorter.
+fn segments(lengths: &[usize]) -> usize {
+    let same = lengths
+        .iter()
+        .take_while(|length| **length == lengths[0])
+        .count();
+    same + usize::from(lengths.get(same).is_some_and(|next| *next < lengths[0]))
 }
 
 fn segment_size(size: usize) -> u16 {
@@ -213,17 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_brings_every_packet_in_as_few_calls_as_there_can_be() {
+        let mut sender = Sender::new(3, 1200).expect("sockets");
+        let sent = sender.tick(&[1200, 1200, 700, 128]).expect("sent");
+        assert_eq!(sent, (12, 6));
+        assert_eq!(sender.drain(), 12);
+    }
+
+    #[test]
     fn what_is_sealed_opens_with_the_viewers_key() {
         let sender = Sender::new(2, 100).expect("sockets");
         let mut packet = vec![0; 100 + TAG];
         let key = &sender.viewers[1].key;
-        seal(key, 9, &sender.plain, &mut packet).expect("sealed");
-        assert_ne!(packet[HEADER..100], sender.plain[HEADER..]);
+        seal(key, 9, &sender.plain[..100], &mut packet).expect("sealed");
+        assert_ne!(packet[HEADER..100], sender.plain[HEADER..100]);
         let mut nonce = [0; 12];
         nonce[11] = 9;
         let (header, sealed) = packet.split_at_mut(HEADER);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let opened = key.open_in_place(nonce, Aad::from(&*header), sealed);
-        assert_eq!(opened.expect("opened"), &sender.plain[HEADER..]);
+        assert_eq!(opened.expect("opened"), &sender.plain[HEADER..100]);
     }
 }

@@ -70,6 +70,18 @@ impl Vault {
         })
     }
 
+    /// Whether this node may change a peer's record, as of now. In a folder it always may.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`].
+    pub fn owns(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
+        let Some(shared) = &self.shared else {
+            return Ok(true);
+        };
+        let [owner] = shared.read("look whose a peer is", [&owner_key(ufrag)])?;
+        Ok(owner.is_some_and(|owner| owner.value == shared.store.node().as_bytes()))
+    }
+
     /// The record in a file, if this process can serve its peer.
     fn usable(
         &self,

@@ -1,5 +1,6 @@
 //! What a store that several processes use has to be able to do.
 
+use std::io;
 use std::time::Duration;
 
 /// A store of keys and values that several processes use at once, such as etcd. It sees nothing
@@ -14,6 +15,13 @@ pub trait SharedStore: Send + Sync {
 
     /// The name of this process's node: one that no other process has at the same time.
     fn node(&self) -> &str;
+
+    /// From now on the store may have threads of its own, which keep what [`keep`](Self::keep) has
+    /// put there. Before, it has none, so that a process can still be shut in.
+    ///
+    /// # Errors
+    /// What the system says where it has no threads left.
+    fn start(&self) -> io::Result<()>;
 
     /// Reads keys, all as of one moment: not older than the call.
     ///

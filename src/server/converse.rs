@@ -1,0 +1,152 @@
+//! HTTP over anything that carries bytes: with limits on how slow a client may be, and an end that
+//! loses no request.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use super::app::ClientAddress;
+use super::drain::Talk;
+
+/// How long a client may take for a request's head. A connection that idles between requests is
+/// closed after it too.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Most bytes of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Requests of one HTTP/2 connection at once. The tabs of a browser have one connection, and each
+/// may have an event stream; a browser that has as many requests as it may have waits.
+const MAX_REQUESTS: u32 = 256;
+/// What a client may send of one request's body before it is read, in bytes: as many as every
+/// HTTP/2 client may to begin with (RFC 9113 §6.9.2).
+const REQUEST_WINDOW: u32 = 65_535;
+/// The same of all requests of an HTTP/2 connection.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// What is kept of one answer until the client reads it, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so. A
+/// client whose machine has gone is noticed by this where nothing is sent to it otherwise.
+const PING: Duration = Duration::from_secs(15);
+/// How long a client may take for the end of an HTTP/2 connection (GOAWAY) that was idle for too
+/// long.
+const END_TIME: Duration = Duration::from_secs(2);
+
+/// Which version both sides have agreed on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Http {
+    One,
+    Two,
+}
+
+fn builder(http: Http) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_REQUESTS)
+        .max_header_list_size(MAX_HEAD as u32)
+        .initial_stream_window_size(REQUEST_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    match http {
+        Http::One => builder.http1_only(),
+        Http::Two => builder.http2_only(),
+    }
+}
+
+/// Completes when the server stops.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could say so: the same.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Answers what comes until either side has enough of it.
+pub(super) async fn converse<S>(
+    stream: S,
+    http: Http,
+    client: IpAddr,
+    router: Router,
+    stop: &mut watch::Receiver<bool>,
+    talk: Talk,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let router = TowerToHyperService::new(router);
+    let (stopping, said) = (stop.clone(), talk.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request
+            .extensions_mut()
+            .insert(ClientAddress(client.to_canonical()));
+        name_host(&mut request);
+        let asked = said.asked();
+        let (stopping, answer) = (stopping.clone(), router.call(request));
+        async move {
+            let response: Response<Body> = answer.await?;
+            Ok::<_, Infallible>(asked.answers(response, *stopping.borrow(), http == Http::Two))
+        }
+    });
+    let builder = builder(http);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // How a connection ends is the client's business.
+    tokio::select! {
+        _ = &mut connection => return,
+        () = talk.overdue(), if http == Http::Two => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(END_TIME, connection).await;
+            return;
+        }
+        () = stopped(stop) => {}
+    }
+    // What has been sent already is answered.
+    tokio::select! {
+        _ = &mut connection => return,
+        () = talk.patience() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = &mut connection => return,
+        // The rest of an answer over HTTP/1.1 may not be in the kernel's hands yet; where there is
+        // no event stream, the connection ends by itself once it is.
+        () = talk.answered(http == Http::Two) => {}
+    }
+    talk.rest();
+    tokio::select! {
+        _ = &mut connection => {}
+        // An HTTP/2 client need not confirm the end.
+        () = talk.over(), if http == Http::Two => {}
+    }
+}
+
+/// HTTP/2 names the host otherwise (RFC 9113 §8.3.1); who asks for it looks in one place.
+fn name_host(request: &mut Request<Body>) {
+    if request.version() != Version::HTTP_2 {
+        return;
+    }
+    let host = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str());
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}

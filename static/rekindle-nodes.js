@@ -1,0 +1,164 @@
+/**
+ * Where a session is looked for when its server is gone: which places are to be asked, and when. Decides and does nothing; is told the time.
+ *
+ * @module
+ */
+
+/** Where the session was, nobody else is asked before this time: a server that is started again greets its pages sooner. */
+const ALONE_MS = 500;
+/** And not before this one where it has answered, but not greeted us yet: it has many records to read. */
+const BUSY_MS = 2000;
+/** The others are asked one after the other, so long apart, and the first that has the session wins (as in RFC 8305 §5). */
+const APART_MS = 250;
+/**
+ * A place that does not have what is looked for is asked again after this time, and ever later up to the second number: it may read from a
+ * store that is behind. Up to the third where the session has a place, and only its publisher is missed.
+ */
+const AGAIN_MS = { first: 250, lost: 2000, lonely: 30_000 };
+/** A place that says nothing for so long is not counted on. */
+const SILENT_MS = 3000;
+/** Nor is the one where the session was, after this time. */
+const GONE_MS = 10_000;
+/** A viewer that misses the publisher for so long looks for it: one of the two may have gone elsewhere, and the other not. */
+const LONELY_MS = 3000;
+
+/**
+ * A place: since when it is to be asked, and how often it has said that it does not have what is looked for.
+ *
+ * @typedef {{ askAt: number, noes: number }} Place
+ */
+export class Nodes {
+  /** Where the session is, or was when it was last heard of: the URL that its server's paths begin with. */
+  here;
+  /** Since when it is looked for; null while it is where it is. @type {number | null} */
+  since = null;
+  /** Where else it may be. @type {string[]} */
+  #others = [];
+  /** Where it has been: there is a way back, also where a server does not tell of it. */
+  #been = new Set();
+  /** It is a viewer's, and its publisher is missed. */
+  #lonely = false;
+  /** Those to be asked, and where the session is if that has said no. @type {Map<string, Place>} */
+  #places = new Map();
+
+  /** @param {string} here */
+  constructor(here) {
+    this.here = here;
+    this.#been.add(here);
+  }
+
+  /** The server names other places. @param {{ url: string }[]} [nodes] */
+  named(nodes = []) {
+    const all = new Set([...nodes.map(({ url }) => `${url}/`), ...this.#been]);
+    all.delete(this.here);
+    this.#others = [...all];
+  }
+
+  /** Whether there are any. */
+  get hasOthers() {
+    return this.#others.length > 0;
+  }
+
+  /**
+   * The server is gone. Where its host is gone too, it has said nothing for a while: then it has been waited for already.
+   *
+   * @param {number} at
+   * @param {boolean} silent
+   */
+  lost(at, silent) {
+    if (this.since !== null) return;
+    this.since = at;
+    this.#ask(silent ? at : at + ALONE_MS);
+  }
+
+  /** The server where the session was has answered, and may be about to greet us. @param {number} at */
+  answers(at) {
+    if (this.since !== null) this.#ask(Math.min(at + BUSY_MS, this.since + GONE_MS));
+  }
+
+  /** A place does not have what is looked for. @param {string} place @param {number} at */
+  lacks(place, at) {
+    const noes = this.#noes(place);
+    const most = this.since === null && place !== this.here ? AGAIN_MS.lonely : AGAIN_MS.lost;
+    this.#places.set(place, { askAt: at + Math.min(most, AGAIN_MS.first * 2 ** noes), noes: noes + 1 });
+    if (place !== this.here) return;
+    this.since ??= at;
+    // The others need not wait for it any more.
+    if (noes === 0) this.#ask(at, true);
+  }
+
+  /** The server says whether a viewer's publisher is there. @param {boolean} live @param {number} at */
+  hears(live, at) {
+    if (this.since !== null || this.#lonely === !live) return;
+    this.#lonely = !live;
+    this.#places.clear();
+    if (!live) this.#ask(at + LONELY_MS);
+  }
+
+  /** Whether the session moves to another place that has it; with the publisher or without. @param {boolean} live */
+  wants(live) {
+    return this.since !== null || live;
+  }
+
+  /** A place has it, and names others. @param {string} place @param {{ url: string }[]} [nodes] */
+  found(place, nodes) {
+    this.here = place;
+    this.#been.add(place);
+    this.since = null;
+    this.#lonely = false;
+    this.#places.clear();
+    this.named(nodes);
+  }
+
+  /** Those that are to be asked now. @param {number} at */
+  asked(at) {
+    for (const [place, { askAt }] of this.#places) {
+      if (this.since === null && at - askAt >= SILENT_MS) this.lacks(place, at);
+    }
+    return [this.here, ...this.#others].filter((place) => this.#askAt(place) <= at);
+  }
+
+  /** When to look again at the latest. @param {number} at */
+  lookAgainAt(at) {
+    const times = this.since === null ? [] : [this.since + GONE_MS];
+    for (const { askAt } of this.#places.values()) times.push(askAt, askAt + SILENT_MS);
+    return Math.min(...times.filter((time) => time > at));
+  }
+
+  /**
+   * The place where a new session is to be made, once nobody has this one: all who answer say so, and nobody else is waited for any more. Null
+   * until then.
+   *
+   * @param {number} at
+   */
+  givesUp(at) {
+    if (this.since === null) return null;
+    if (!this.#others.every((place) => this.#noes(place) > 0 || at - this.#askAt(place) >= SILENT_MS)) return null;
+    if (this.#noes(this.here) > 0) return this.here;
+    return at - this.since >= GONE_MS ? (this.#others.find((place) => this.#noes(place) > 0) ?? null) : null;
+  }
+
+  /**
+   * The others are asked from this time on, those that have said no already when their time comes.
+   *
+   * @param {number} at
+   * @param {boolean} [orSooner] where that was so before
+   */
+  #ask(at, orSooner = false) {
+    this.#others.forEach((place, i) => {
+      if (this.#noes(place) > 0) return;
+      const askAt = at + i * APART_MS;
+      this.#places.set(place, { askAt: orSooner ? Math.min(askAt, this.#askAt(place)) : askAt, noes: 0 });
+    });
+  }
+
+  /** @param {string} place */
+  #noes(place) {
+    return this.#places.get(place)?.noes ?? 0;
+  }
+
+  /** @param {string} place */
+  #askAt(place) {
+    return this.#places.get(place)?.askAt ?? (place === this.here ? -Infinity : Infinity);
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Follows a session's events wherever it is. Where it is looked for, rekindle-nodes.js decides.
+ *
+ * @module
+ */
+
+import { follow } from "./rekindle-events.js";
+import { Nodes } from "./rekindle-nodes.js";
+
+/** @import { Feed, Followed, Follower } from "./rekindle-events.js" */
+
+/** A look at a server that does not answer ends within this time. */
+const LOOK_MS = 3000;
+
+const now = () => performance.now();
+
+/**
+ * What a session hears besides.
+ *
+ * @typedef {object} Elsewhere
+ * @property {(location: URL, from: string, to: string) => void} moved it is at another place: its URL there, and what the paths of both begin with
+ * @property {(place: string) => void} unknown nobody has it; a new one is to be made at this place
+ */
+
+/**
+ * Follows a session's events, from the place where it began.
+ *
+ * @param {Followed & { location: URL }} join
+ * @param {import("./rekindle-signalling.js").Signalling} signalling
+ * @param {Omit<Follower, "unknown" | "answers"> & Elsewhere} follower
+ * @returns {Feed & { hasOthers: boolean }} whether it may be anywhere else
+ */
+export function search(join, signalling, follower) {
+  const home = new URL("..", join.location).href;
+  const nodes = new Nodes(home);
+  /** @type {Map<string, Feed>} */
+  const feeds = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let lookedAt = -Infinity;
+  let isViewer = false;
+
+  const stop = () => {
+    clearTimeout(timer);
+    for (const feed of feeds.values()) feed.stop();
+    feeds.clear();
+  };
+
+  /** What each place is asked is what is due. */
+  const assess = () => {
+    clearTimeout(timer);
+    const at = now();
+    const asked = nodes.asked(at);
+    for (const [place, feed] of feeds) {
+      if (asked.includes(place)) continue;
+      feeds.delete(place);
+      feed.stop();
+    }
+    for (const place of asked) if (!feeds.has(place)) feeds.set(place, ask(place));
+    const next = nodes.lookAgainAt(at);
+    if (next < Infinity) timer = setTimeout(isOver, next - at + 1);
+  };
+
+  const isOver = () => {
+    const place = nodes.givesUp(now());
+    if (place === null) return assess();
+    stop();
+    follower.unknown(place);
+  };
+
+  /** @param {string} place */
+  const ask = (place) => {
+    /** @type {Followed} */
+    const there = place === home ? join : { id: join.id, events: new URL(`session/${join.id}/events`, place), shared: new URL("events", place) };
+    const lacks = () => {
+      const isNews = nodes.since === null && place === nodes.here;
+      nodes.lacks(place, now());
+      if (isNews && nodes.givesUp(now()) === null) {
+        follower.closed(false);
+        follower.lost();
+      }
+      isOver();
+    };
+    return follow(there, signalling, {
+      heard: (event, data) => {
+        if (!feeds.has(place)) return;
+        if (event === "gone" && data.reason === "unknown-session") return lacks();
+        const live = data.source ?? data.live;
+        if (event === "hello") {
+          if (data.role === "viewer") isViewer = true;
+          const from = nodes.here;
+          if (from !== place && !nodes.wants(live === true)) {
+            nodes.lacks(place, now());
+            return assess();
+          }
+          nodes.found(place, data.nodes);
+          if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place);
+        }
+        if (place !== nodes.here) return;
+        if (event === "nodes") nodes.named(data.nodes);
+        if (isViewer && live !== undefined) nodes.hears(live, now());
+        assess();
+        follower.heard(event, data);
+      },
+      answers: () => {
+        if (place !== nodes.here || nodes.since === null) return;
+        nodes.answers(now());
+        assess();
+      },
+      closed: (refused) => place === nodes.here && feeds.has(place) && follower.closed(refused),
+      lost: () => {
+        if (place !== nodes.here || !feeds.has(place)) return;
+        nodes.lost(now(), now() - lookedAt < LOOK_MS);
+        follower.lost();
+        assess();
+      },
+      unknown: () => feeds.has(place) && lacks(),
+    });
+  };
+
+  assess();
+  return {
+    look: () => {
+      lookedAt = now();
+      feeds.get(nodes.here)?.look();
+    },
+    get hasOthers() {
+      return nodes.hasOthers;
+    },
+    nudge: () => feeds.forEach((feed) => feed.nudge()),
+    stop,
+  };
+}

@@ -1,0 +1,54 @@
+// A host that is gone: its browsers go on at another one that shares the vault, on the connections that they have.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Broadcast } from "./lib/broadcast.js";
+import { Cluster, clusterIsMissing } from "./lib/cluster.js";
+import { median } from "./lib/numbers.js";
+import { record } from "./lib/report.js";
+import { sleep } from "./lib/server.js";
+import { until } from "./lib/pages.js";
+
+const MOVES = Number(process.env.REKINDLE_MOVES ?? 6);
+/** Machines that tests share with others get more than the aim of 2 s. */
+const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 6000);
+
+const missing = clusterIsMissing();
+if (missing !== null && process.env.CI) throw new Error(missing);
+
+for (const publisher of ["chromium", "firefox"]) {
+  test(`${MOVES} times the host is killed, published by ${publisher}, watched in Chromium and Firefox`, { timeout: 240_000, skip: missing ?? false }, async () => {
+    const cluster = await Cluster.open();
+    const rounds = [];
+    let broadcast;
+    try {
+      broadcast = await Broadcast.join(cluster.nodes[0], { publisher, viewers: ["chromium", "firefox"] });
+      const before = await broadcast.identities();
+      let at = 0;
+      for (let round = 1; round <= MOVES; round++) {
+        const killedAt = await cluster.nodes[at].kill();
+        const frames = await broadcast.firstFrames(killedAt, LIMIT_MS);
+        rounds.push(frames);
+        if (!frames.every((ms) => ms !== null && ms <= LIMIT_MS)) assert.fail(await broadcast.story(`move ${round}: first frames after ${frames} ms`));
+        await broadcast.survived(round);
+        const down = at;
+        // Connected at one and the same node.
+        await until(async () => (at = await cluster.where(2)) >= 0, "all are at one node");
+        assert.notEqual(at, down);
+        await cluster.nodes[down].start();
+        // Until pages know of it.
+        await sleep(1000);
+      }
+      assert.deepEqual(await broadcast.identities(), before, "connections, tracks and joins");
+      broadcast.assertNoProblems();
+    } finally {
+      const all = (i) => rounds.map((frames) => frames[i]).filter((ms) => ms !== null);
+      record(`host killed, publisher ${publisher}`, {
+        moves: rounds.length,
+        first_frame_after_kill_ms: Object.fromEntries((broadcast?.viewers ?? []).map((tab, i) => [tab.browser.name, { median: median(all(i)), max: Math.max(...all(i)) }])),
+        rounds,
+      });
+      await broadcast?.close();
+      await cluster.close();
+    }
+  });
+}

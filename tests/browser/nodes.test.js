@@ -1,0 +1,217 @@
+// Where a session is looked for: rekindle-nodes.js decides, and is told the time; rekindle-search.js asks. No browser, no server.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { withCandidates } from "../../static/rekindle-description.js";
+import { Nodes } from "../../static/rekindle-nodes.js";
+import { search } from "../../static/rekindle-search.js";
+import { Signalling } from "../../static/rekindle-signalling.js";
+import { sleep } from "./lib/server.js";
+
+const [A, B, C] = ["https://a.example/", "https://b.example/live/", "https://c.example/"];
+const named = (...places) => places.map((place) => ({ url: place.slice(0, -1) }));
+
+/** A session at A that may be at B and C too. */
+function nodes(here = A, ...others) {
+  const all = new Nodes(here);
+  all.named(named(...(others.length > 0 ? others : [B, C])));
+  return all;
+}
+
+/** When each place is first asked, looking whenever it says to look again. */
+function asked(all, from, until) {
+  const first = {};
+  for (let at = from; at <= until; at = Math.min(all.lookAgainAt(at), until + 1)) for (const place of all.asked(at)) first[place] ??= at;
+  return first;
+}
+
+test("while the session is where it is nobody else is asked", () => {
+  assert.deepEqual(asked(nodes(), 0, 60_000), { [A]: 0 });
+});
+
+test("its own server alone is asked at first, then the others too, one after the other, and all of them until one has it", () => {
+  const all = nodes();
+  all.lost(1000, false);
+  assert.deepEqual(asked(all, 1000, 2000), { [A]: 1000, [B]: 1500, [C]: 1750 });
+  all.found(B);
+  assert.deepEqual([all.here, all.asked(2100)], [B, [B]]);
+});
+
+test("a host that has said nothing has been waited for already", () => {
+  const all = nodes();
+  all.lost(1000, true);
+  assert.deepEqual(asked(all, 1000, 2000), { [A]: 1000, [B]: 1000, [C]: 1250 });
+});
+
+test("a server that has answered is given the time to read its records, but not for ever", () => {
+  const all = nodes();
+  all.lost(1000, false);
+  all.answers(1400);
+  assert.deepEqual(asked(all, 1400, 3300), { [A]: 1400 });
+  for (let at = 1400; at < 20_000; at += 500) all.answers(at);
+  assert.deepEqual(all.asked(11_000), [A, B]);
+});
+
+test("a place that does not have the session is asked again, ever more seldom, and is not the end while another may have it", () => {
+  const all = nodes(A, B);
+  all.lost(0, false);
+  const times = [];
+  for (let at = 0; at < 8000; at += 10) {
+    if (!all.asked(at).includes(B)) continue;
+    times.push(at);
+    all.lacks(B, at);
+    assert.equal(all.givesUp(at), null);
+  }
+  assert.deepEqual(times, [500, 750, 1250, 2250, 4250, 6250]);
+});
+
+test("it is unknown where its own server says so and nobody else has it, or answers", () => {
+  const lone = new Nodes(A);
+  lone.lacks(A, 0);
+  assert.equal(lone.givesUp(0), A, "as without other places");
+
+  const all = nodes();
+  all.lacks(A, 0);
+  assert.equal(all.givesUp(0), null);
+  assert.deepEqual(all.asked(0), [B], "at once");
+  all.lacks(B, 10);
+  assert.equal(all.givesUp(1000), null, "C may have it");
+  assert.deepEqual(all.asked(250), [A, C]);
+  assert.equal(all.givesUp(3300), A, "C does not answer");
+});
+
+test("its own server is waited for for longer, and then the new session is made where somebody answers", () => {
+  const all = nodes();
+  all.lost(0, false);
+  assert.equal(all.givesUp(60_000), null, "nobody answers");
+  all.lacks(C, 800);
+  assert.equal(all.givesUp(9000), null);
+  assert.equal(all.givesUp(10_000), C);
+});
+
+test("the way back is known, whatever a server tells", () => {
+  const all = nodes(A, B);
+  all.lost(0, true);
+  all.found(B);
+  assert.ok(all.hasOthers);
+  all.lost(5000, true);
+  assert.deepEqual(all.asked(5000), [B, A]);
+  all.named(named(A, B));
+  assert.deepEqual(all.asked(5000), [B, A], "a place names itself too");
+});
+
+test("a viewer that misses its publisher looks for it elsewhere, and goes only where it is", () => {
+  const all = nodes(B, A);
+  all.hears(false, 0);
+  assert.deepEqual(asked(all, 0, 3500), { [B]: 0, [A]: 3000 });
+  assert.ok(all.wants(true) && !all.wants(false));
+  all.lacks(A, 3010);
+  assert.ok(!all.asked(3200).includes(A) && all.asked(3300).includes(A));
+  assert.equal(all.givesUp(60_000), null, "the session has its place");
+  assert.deepEqual(all.asked(6300), [B], "one that does not answer is asked again later");
+  all.hears(true, 6400);
+  assert.deepEqual(asked(all, 6400, 60_000), { [B]: 6400 });
+});
+
+// -- and it is done ------------------------------------------------------------------------------------------------------------
+
+/** Servers of which each has the session, or has not, or is not there; and what becomes of a session that looks for it. */
+function world(states) {
+  const [asks, told, open] = [[], [], []];
+  const fetch = async (url, { signal }) => {
+    const place = [A, B, C].find((each) => url.href.startsWith(each));
+    asks.push(place);
+    const state = states[place];
+    if (state === undefined) throw new TypeError("refused");
+    if (typeof state === "number") return new Response("", { status: state });
+    let controller;
+    const body = new ReadableStream({ start: (given) => (controller = given) });
+    const stream = { place, ended: false, end: () => !stream.ended && ((stream.ended = true), controller.error(new Error("reset"))) };
+    signal.addEventListener("abort", stream.end);
+    open.push(stream);
+    controller.enqueue(new TextEncoder().encode(`event: hello\ndata: ${JSON.stringify(state)}\n\n`));
+    return new Response(body);
+  };
+  const signalling = new Signalling(new URL("whip/x", A), { fetch }, new AbortController().signal);
+  const join = { id: "S-1", location: new URL("session/S-1", A), events: new URL("session/S-1/events", A), shared: null };
+  const feed = search(join, signalling, {
+    heard: (event, data) => told.push(`${event} ${data.name ?? ""}`),
+    closed: () => {},
+    lost: () => told.push("lost"),
+    moved: (location, from, to) => told.push(`moved ${location.href} ${from} ${to}`),
+    unknown: (place) => told.push(`unknown ${place}`),
+  });
+  const dies = (place) => {
+    delete states[place];
+    for (const stream of open) if (stream.place === place) stream.end();
+  };
+  return { asks, told, feed, dies, open: () => open.filter(({ ended }) => !ended).map(({ place }) => place), states };
+}
+
+/** Waits until so much has been told. */
+async function tells(told, count) {
+  for (let i = 0; told.length < count && i < 1000; i++) await sleep(10);
+}
+
+const hello = (name, ...others) => ({ name, role: "publisher", source: true, nodes: named(...others) });
+
+test("a session goes where it is known, follows the events there alone, and comes back", async () => {
+  const { told, feed, dies, open, states, asks } = world({ [A]: hello("A", C, B), [B]: hello("B"), [C]: 404 });
+  await sleep(50);
+  assert.deepEqual([told, open()], [["hello A"], [A]]);
+  dies(A);
+  await tells(told, 4);
+  assert.deepEqual(told, ["hello A", "lost", `moved ${B}session/S-1 ${A} ${B}`, "hello B"]);
+  await sleep(20);
+  assert.deepEqual(open(), [B]);
+  assert.ok(asks.includes(C));
+  const before = asks.length;
+  await sleep(300);
+  assert.equal(asks.length, before, "nobody else is asked any more");
+  states[A] = hello("A again", B);
+  dies(B);
+  await tells(told, 7);
+  assert.deepEqual(told.slice(4), ["lost", `moved ${A}session/S-1 ${B} ${A}`, "hello A again"]);
+  feed.stop();
+  await sleep(20);
+  assert.deepEqual(open(), []);
+});
+
+test("a server that is unwell, or has not read its store yet, is asked until it has the session", async () => {
+  const { told, feed, dies, states } = world({ [A]: hello("A", B), [B]: 503 });
+  await sleep(50);
+  dies(A);
+  await sleep(800);
+  states[B] = 404;
+  await sleep(500);
+  states[B] = hello("B");
+  await tells(told, 4);
+  assert.deepEqual(told, ["hello A", "lost", `moved ${B}session/S-1 ${A} ${B}`, "hello B"]);
+  feed.stop();
+});
+
+test("without other places a session that is unknown ends at once; with them, when all have been asked", async () => {
+  const lone = world({ [A]: 404 });
+  await sleep(50);
+  assert.deepEqual(lone.told, [`unknown ${A}`]);
+  const { told, dies, states, asks } = world({ [A]: hello("A", B, C), [B]: 404, [C]: 404 });
+  await sleep(50);
+  states[A] = 404;
+  const nobody = asks.length;
+  dies(A);
+  states[A] = 404;
+  await tells(told, 3);
+  assert.deepEqual(told, ["hello A", "lost", `unknown ${A}`]);
+  assert.deepEqual(new Set(asks.slice(nobody)), new Set([A, B, C]));
+});
+
+// -- what the browser is told --------------------------------------------------------------------------------------------------
+
+const ANSWER = ["v=0", "m=audio 9 X 0", "a=mid:0", "a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host", "a=candidate:2 1 udp 2130706175 2001:db8::1 8189 typ host", "a=end-of-candidates", "m=video 9 X 96", "a=mid:1", ""].join("\r\n");
+
+test("the answer names the new place, where it is another one", () => {
+  assert.equal(withCandidates(ANSWER, ["[2001:db8::1]:8189", "192.0.2.1:8189"]), null, "the same");
+  assert.equal(withCandidates(ANSWER, []), null, "an older server does not say");
+  const moved = withCandidates(ANSWER, ["192.0.2.2:8189", "[2001:db8::2]:9"]);
+  assert.equal(moved, ANSWER.replace("192.0.2.1", "192.0.2.2").replace("2001:db8::1 8189", "2001:db8::2 9"));
+  assert.equal(withCandidates(withCandidates(ANSWER, ["192.0.2.3:1"]), ["192.0.2.1:8189", "[2001:db8::1]:8189"]), ANSWER, "and back");
+});

@@ -1,0 +1,194 @@
+//! Servers that share a vault in a real etcd: sessions come where their pages ask, and nobody loses
+//! any while etcd is away.
+#![cfg(feature = "etcd")]
+
+mod running;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rekindle_testing::etcd::Etcd;
+use running::{PUBLISH, Server, WATCH, assert_problem, output, rekindle};
+
+/// Nodes on one etcd, with one key file.
+struct Cluster {
+    folder: tempfile::TempDir,
+    etcd: Etcd,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = output(rekindle(folder.path()).args(["keygen", "--output", "key.txt"]));
+        assert!(made.status.success(), "{made:?}");
+        Self {
+            folder,
+            etcd: Etcd::start(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, node: &str) -> std::process::Command {
+        let mut command = rekindle(self.path());
+        let url = format!("http://{node}.example");
+        command.args([
+            "--vault",
+            &self.etcd.address("vault"),
+            "--key-file",
+            "key.txt",
+        ]);
+        command.args(["--node", node, "--node-url", &url, "--join-rate", "0"]);
+        command
+    }
+
+    fn start(&self, node: &str) -> Server {
+        Server::start_as(&mut self.command(node))
+    }
+
+    /// The node that may change the record of the only session.
+    fn owner(&self) -> Option<String> {
+        let keys = self.etcd.keys("vault/owners/");
+        let [key] = &keys[..] else {
+            return None;
+        };
+        let value = self.etcd.get(key)?;
+        Some(String::from_utf8(value).expect("a name"))
+    }
+
+    fn records(&self) -> usize {
+        self.etcd.keys("vault/peers/").len()
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + running::PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_session_goes_on_at_the_node_that_is_asked_for_it_and_comes_back() {
+    let cluster = Cluster::new();
+    let a = cluster.start("a");
+    let b = cluster.start("b");
+    let session = a.join("/whip/news", PUBLISH);
+    let path = format!("{session}/events");
+    let (_, hello) = a.events(&path).next().expect("an event");
+    assert_eq!(hello["role"], "publisher");
+    assert_eq!(cluster.owner().as_deref(), Some("a"));
+    let nodes = |server: &Server| {
+        let (_, hello) = server.events(&path).next().expect("an event");
+        hello["nodes"].clone()
+    };
+    until("a's pages are told of b", || {
+        nodes(&a)[0]["url"] == "http://b.example"
+    });
+    assert!(
+        nodes(&a)[0]["media"][0].is_string(),
+        "and of where it receives media"
+    );
+
+    a.kill();
+    let (_, hello) = b.events(&path).next().expect("an event");
+    assert_eq!(
+        (&hello["role"], &hello["connected"]),
+        (&"publisher".into(), &false.into())
+    );
+    assert_eq!(cluster.owner().as_deref(), Some("b"));
+
+    // A process that comes back has nothing of the other's: it deletes nothing, and is asked again.
+    let a = cluster.start("a");
+    assert_eq!(cluster.owner().as_deref(), Some("b"));
+    assert!(a.events(&path).next().is_some());
+    assert_eq!(cluster.owner().as_deref(), Some("a"));
+    assert_eq!(a.delete(&session).status(), 200);
+    assert_eq!(cluster.records(), 0);
+    assert_eq!(cluster.owner(), None);
+    assert_problem(a.get(&path), 404, "no-session");
+}
+
+#[test]
+fn a_node_that_was_left_for_a_while_takes_the_record_back() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.start("a"), cluster.start("b"));
+    let session = a.join("/whip/news", PUBLISH);
+    let path = format!("{session}/events");
+    let _there = b.events(&path);
+    assert_eq!(cluster.owner().as_deref(), Some("b"));
+    let _back = a.events(&path);
+    until("it is a's again", || {
+        cluster.owner().as_deref() == Some("a")
+    });
+    // b has it no more, whatever it does.
+    assert_eq!(b.delete(&session).status(), 200);
+    assert_eq!(cluster.owner().as_deref(), Some("a"));
+}
+
+#[test]
+fn a_session_that_no_node_has_is_nobodys_and_one_without_its_key_is_refused() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.start("a"), cluster.start("b"));
+    let session = a.join("/whip/news", PUBLISH);
+    assert_eq!(a.delete(&session).status(), 200);
+    assert_problem(b.get(&format!("{session}/events")), 404, "no-session");
+    let forged = session.replace("/session/", "/session/x");
+    assert_problem(b.get(&format!("{forged}/events")), 404, "no-session");
+}
+
+#[test]
+fn without_etcd_newcomers_are_turned_away_and_those_here_go_on() {
+    let mut cluster = Cluster::new();
+    let server = cluster.start("a");
+    let session = server.join("/whip/news", PUBLISH);
+    let mut events = server.events(&format!("{session}/events"));
+    assert!(events.next().is_some());
+    cluster.etcd.kill(0);
+    assert_problem(server.offer("/whep/news", WATCH), 503, "store");
+    let mut again = server.events(&format!("{session}/events"));
+    assert!(again.next().is_some(), "who is here is greeted");
+    cluster.etcd.start_member(0);
+    cluster.etcd.wait_ready(0);
+    until("newcomers are let in again", || {
+        server.offer("/whep/news", WATCH).status() == 201
+    });
+    // A restart finds all of them.
+    server.kill();
+    let server = cluster.start("a");
+    assert!(server.events(&format!("{session}/events")).next().is_some());
+}
+
+#[test]
+fn a_node_that_ends_cleanly_is_gone_for_the_others_at_once() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.start("a"), cluster.start("b"));
+    assert_eq!(cluster.etcd.keys("vault/nodes/").len(), 2);
+    let (code, _) = b.terminate();
+    assert_eq!(code, Some(0));
+    assert_eq!(cluster.etcd.keys("vault/nodes/"), ["vault/nodes/a"]);
+    drop(a);
+}
+
+#[test]
+fn nothing_but_ciphertext_names_and_addresses_is_in_etcd() {
+    let cluster = Cluster::new();
+    let server = cluster.start("a");
+    server.join("/whip/secret-channel", PUBLISH);
+    for key in cluster.etcd.keys("vault/") {
+        let value = cluster.etcd.get(&key).expect("a value");
+        let text = String::from_utf8_lossy(&value);
+        assert!(
+            !key.contains("secret-channel") && !text.contains("secret-channel"),
+            "{key}"
+        );
+        if key.ends_with(".age") {
+            assert!(value.starts_with(b"age-encryption.org/v1\n"), "{key}");
+        }
+    }
+}
