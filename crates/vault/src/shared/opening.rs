@@ -41,7 +41,7 @@ impl Vault {
             header,
             first_run,
         } = shared.take_part(&keys, now)?;
-        shared.keep_presence(b"")?;
+        shared.keep_presence(b"", &identities)?;
         let boot = header.boot;
         let storage: Arc<dyn Storage> = shared.clone();
         let reader = Reader::open(storage.clone(), keys, boot, boot)?;
