@@ -41,6 +41,14 @@ fn authentic(key: &MacKey, node: &str, mut value: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 impl Shared {
+    /// What an earlier process of this node has said, if it still counts as alive; else nothing.
+    pub(super) fn said(&self, identities: &Identities) -> Result<Vec<u8>, VaultError> {
+        let [said] = self.read("look for an earlier process", [&self.presence()])?;
+        let key = presence_key(identities);
+        let said = said.and_then(|said| authentic(&key, self.store.node(), said.value));
+        Ok(said.unwrap_or_default())
+    }
+
     /// Says that this node is alive, for as long as this process lives.
     pub(super) fn keep_presence(
         &self,
@@ -78,8 +86,9 @@ impl Vault {
         }
     }
 
-    /// The nodes that are alive, this one too, with what they say of themselves: nothing before
-    /// their first call of [`presence`](Self::presence). Only what a node of this vault has said
+    /// The nodes that are alive, this one too, with what they say of themselves: before their first
+    /// call of [`presence`](Self::presence) what an earlier process said that was killed a moment
+    /// ago, or nothing. Only what a node of this vault has said
     /// counts, now or earlier. In a folder there are none.
     ///
     /// # Errors
