@@ -65,13 +65,15 @@ say "walls between the crates"
 tests/walls.sh
 
 # BoringSSL is built by cmake, and its declarations are read by libclang.
-features=(--all-features)
 boring=1
 apt cmake cmake g++ && apt clang clang libclang-dev || boring=
-if [ -z "$boring" ]; then
-  features=(--features full-state)
-  skip "what has BoringSSL in it" "it needs cmake and libclang, and this system has no apt-get (or no right to use it)"
-fi
+[ -n "$boring" ] || skip "what has BoringSSL in it" "it needs cmake and libclang, and this system has no apt-get (or no right to use it)"
+# The client of etcd is made from the description of its protocol, and its tests start real ones.
+etcd=1
+apt protoc protobuf-compiler libprotobuf-dev && apt etcd etcd-server && apt etcdctl etcd-client || etcd=
+[ -n "$etcd" ] || skip "a vault in etcd" "it needs protoc and etcd, and this system has no apt-get (or no right to use it)"
+features=(--all-features)
+[ -n "$boring" ] && [ -n "$etcd" ] || features=(--features "full-state${boring:+,boring}${etcd:+,etcd}")
 
 say "lints"
 cargo clippy --workspace --all-targets --quiet "${features[@]}" -- -D warnings
@@ -121,9 +123,15 @@ if [ -n "$boring" ]; then
   say "the same handshakes by BoringSSL"
   # What is not about handshakes is the same in both builds.
   # The same packages and features as for the lints: else BoringSSL would be built once more.
-  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace --all-features --lib --test 'protocol_*' --test canary \
+  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace "${features[@]}" --lib --test 'protocol_*' --test canary \
     ${CI:+--profile ci} \
     -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary)'
+fi
+
+if [ -n "$etcd" ]; then
+  say "a vault in etcd: real ones, killed, paused and full"
+  cargo nextest run --workspace "${features[@]}" --lib --test nodes --test outages --test presence --test reviewing --test vault --test etcd_command --test cluster \
+    ${CI:+--profile ci} -E 'package(rekindle-etcd) + binary(etcd_command) + binary(cluster)'
 fi
 
 browsers=
