@@ -30,6 +30,8 @@ export class Broadcast {
   viewers = [];
   /** Where there are relays. @type {(() => void) | undefined} */
   closeRelays;
+  /** Those for media. @type {UdpRelay[]} */
+  relays = [];
 
   /** @param {Options} [options] */
   static async open({ server: options = {}, ...rest } = {}) {
@@ -68,7 +70,7 @@ export class Broadcast {
    * port. `relay`: what else the datagrams go through.
    *
    * @param {number} rttMs
-   * @param {Options & { relay?: { loss?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
+   * @param {Options & { relay?: { loss?: number, lossUp?: number, lossDown?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
    */
   static async openFar(rttMs, { relay = {}, server: { args = [] } = {}, ...options } = {}) {
     const relays = [];
@@ -86,6 +88,7 @@ export class Broadcast {
       const server = { args: [...args, "--advertise", own], udpHost: "127.0.0.1" };
       const broadcast = await Broadcast.open({ ...options, server, publisherUrl: url, viewerUrl: url });
       broadcast.closeRelays = closeRelays;
+      broadcast.relays = relays.filter((one) => one instanceof UdpRelay);
       return broadcast;
     } catch (error) {
       closeRelays();

@@ -104,6 +104,7 @@ export function probe() {
       if (report.type === "outbound-rtp" && report.kind === "video") {
         result.encoded += report.framesEncoded ?? 0;
         result.sent = (result.sent ?? 0) + (report.framesSent ?? 0);
+        result.plis = report.pliCount;
       }
     }
     return result;
