@@ -8,7 +8,7 @@ import { Server, ownAddress, sleep } from "./server.js";
  * @typedef {object} Options
  * @property {string} [publisher] its browser
  * @property {string[]} [viewers] theirs
- * @property {Parameters<typeof Server.make>[0]} [server]
+ * @property {Parameters<typeof Server.make>[0] | Server} [server] how it is made, or one that is there
  * @property {(server: Server) => string | Promise<string>} [publisherUrl] where the publisher opens the page
  * @property {(tab: Tab) => Promise<void>} [publisherPrepare] what is done before it publishes
  * @property {(server: Server) => string | Promise<string>} [viewerUrl]
@@ -34,7 +34,7 @@ export class Broadcast {
   /** @param {Options} [options] */
   static async open({ publisher = "chromium", viewers = ["chromium", "firefox"], server = {}, publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
     const broadcast = new Broadcast();
-    broadcast.server = await Server.make(server);
+    broadcast.server = server instanceof Server ? server : await Server.make(server);
     try {
       await broadcast.server.start();
       const url = `${broadcast.server.url}/?channel=test`;
@@ -57,7 +57,7 @@ export class Broadcast {
    * port. `relay`: what else the datagrams go through.
    *
    * @param {number} rttMs
-   * @param {Options & { relay?: { loss?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
+   * @param {Omit<Options, "server"> & { server?: { args?: string[] }, relay?: { loss?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
    */
   static async openFar(rttMs, { relay = {}, server: { args = [] } = {}, ...options } = {}) {
     const relays = [];
@@ -155,7 +155,7 @@ export class Broadcast {
   /** No page had an error of its own. Requests that fail while the server is down are the browser's words, not errors of ours. */
   assertNoProblems() {
     for (const tab of this.tabs) {
-      assert.deepEqual(tab.web.problems.filter((text) => !/^console: .*(Failed to load resource|Cross-Origin|NetworkError|WebSocket)/.test(text)), [], tab.name);
+      assert.deepEqual(tab.web.problems.filter((text) => !/^(console|page error): .*(Failed to load resource|Cross-Origin|NetworkError|WebSocket)/.test(text)), [], tab.name);
     }
   }
 
