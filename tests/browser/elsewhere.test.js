@@ -1,0 +1,107 @@
+// A server that dies and stays dead, while another one has what it had on disk: every page goes on there with its connection, its tracks and its
+// join. And back again.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Broadcast } from "./lib/broadcast.js";
+import { median } from "./lib/numbers.js";
+import { until } from "./lib/pages.js";
+import { Places } from "./lib/places.js";
+import { record } from "./lib/report.js";
+import { sleep } from "./lib/server.js";
+
+const MOVES = Number(process.env.REKINDLE_MOVES ?? 4);
+/** From the end of a server to a new frame from the other one; machines that tests share with others get more. */
+const LIMIT_MS = Number(process.env.REKINDLE_MOVE_LIMIT ?? 8000);
+
+/** A broadcast whose server has another one beside it, and what must not change. */
+async function open(options) {
+  const places = await Places.make();
+  try {
+    const broadcast = await Broadcast.open({ ...options, server: places.here });
+    return { places, broadcast, before: await broadcast.identities(), close: () => broadcast.close().finally(() => places.close()) };
+  } catch (error) {
+    await places.close();
+    throw error;
+  }
+}
+
+/** Every viewer gets new frames from where the broadcast is now; resolves with how long that took. */
+async function arrives({ places, broadcast }, since, what) {
+  broadcast.server = places.here;
+  const frames = await broadcast.firstFrames(since, LIMIT_MS);
+  if (frames.some((ms) => ms === null)) assert.fail(await broadcast.story(`${what}: first frames after ${frames} ms`));
+  return frames;
+}
+
+/** The same connections, tracks and joins as at first, after so many moves. */
+async function survived({ broadcast, before }, moves) {
+  await broadcast.survived(moves);
+  assert.deepEqual(await broadcast.identities(), before);
+  broadcast.assertNoProblems();
+}
+
+const figures = (broadcast, rounds) =>
+  Object.fromEntries(broadcast.viewers.map((tab, i) => [tab.browser.name, { median: median(rounds.map((frames) => frames[i])), max: Math.max(...rounds.map((frames) => frames[i])) }]));
+
+for (const publisher of ["chromium", "firefox"]) {
+  test(`to another place and back, ${MOVES} moves, published by ${publisher}, watched in Chromium and Firefox`, { timeout: 60_000 + MOVES * 15_000 }, async () => {
+    const one = await open({ publisher, viewers: ["chromium", "firefox"] });
+    const { places, broadcast } = one;
+    const rounds = [];
+    try {
+      for (let move = 1; move <= MOVES; move++) {
+        await sleep(500 + 300 * (move % 3));
+        const killedAt = await places.here.kill();
+        places.move();
+        rounds.push(await arrives(one, killedAt, `move ${move}`));
+        await survived(one, move);
+      }
+      record(`elsewhere, publisher ${publisher}`, { moves: MOVES, first_frame_after_kill_ms: figures(broadcast, rounds), rounds });
+    } finally {
+      await one.close();
+    }
+  });
+}
+
+test("a server that runs and does not have the sessions yet is not the end of them", { timeout: 60_000 }, async () => {
+  const one = await open({ publisher: "firefox", viewers: ["chromium"] });
+  const { places, broadcast } = one;
+  try {
+    // It has the certificate, and so could tell the sessions' names from others; it has no session.
+    const { there } = places;
+    places.copy({ sessions: false });
+    await there.start();
+    const killedAt = await places.here.kill();
+    await until(async () => {
+      const asked = await Promise.all(broadcast.tabs.map((tab) => tab.run((host) => window.seen.requests.filter(([, , , at]) => at === host).length, new URL(there.url).host)));
+      return asked.every((times) => times > 1);
+    }, () => broadcast.story("every page asks the other server, and asks again"));
+    await there.kill();
+    places.move();
+    const frames = await arrives(one, killedAt, "it has the sessions");
+    await survived(one, 1);
+    record("elsewhere, known late", { first_frame_after_kill_ms: frames });
+  } finally {
+    await one.close();
+  }
+});
+
+test("a host that falls silent is left for another one", { timeout: 60_000 }, async () => {
+  const one = await open({ publisher: "chromium", viewers: ["chromium", "firefox"] });
+  const { places, broadcast } = one;
+  const rounds = [];
+  try {
+    for (let move = 1; move <= 2; move++) {
+      await sleep(1500);
+      const silentAt = places.silence();
+      const silent = places.here;
+      places.move();
+      rounds.push(await arrives(one, silentAt, `silence ${move}`));
+      await silent.kill();
+      await survived(one, move);
+    }
+    record("elsewhere, after silence", { first_frame_after_silence_ms: figures(broadcast, rounds), rounds });
+  } finally {
+    await one.close();
+  }
+});
