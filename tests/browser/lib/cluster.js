@@ -18,8 +18,16 @@ export function clusterIsMissing() {
 
 /** One member of etcd, with a folder of its own. */
 export class Etcd {
+  /** @type {string} */
+  dir;
+  /** @type {string} */
+  host;
+  /** What runs a command on its host. @type {string[]} */
+  words;
   /** @type {number} */
   port;
+  /** For members among themselves. @type {number} */
+  peerPort;
   /** @type {import("node:child_process").ChildProcess} */
   process;
 
@@ -71,6 +79,10 @@ export class Etcd {
 }
 
 export class Cluster {
+  /** @type {string} */
+  dir;
+  /** @type {Etcd} */
+  etcd;
   /** @type {Server[]} */
   nodes = [];
 
