@@ -1,3 +1,23 @@
+#!/bin/sh
+# The walls between the crates: what each of them may be built on, as cargo says it.
+#
+#   tests/walls.sh        says nothing and exits with 0 where they stand
+set -eu
+cd "$(dirname "$0")/.."
+
+# wall CRATE FORBIDDEN...: none of these is among the crates that this one is built on.
+wall() {
+  crate=$1
+  shift
+  built_on=$(cargo tree --locked --package "$crate" --edges normal --prefix none --format '{p}' | cut -d' ' -f1 | sort -u)
+  for forbidden in "$@"; do
+    if printf '%s\n' "$built_on" | grep -qx "$forbidden"; then
+      echo "error: $crate is built on $forbidden; 'cargo tree --package $crate --invert $forbidden' says by which way" >&2
+      exit 1
+    fi
+  done
+}
+
 io="tokio mio axum hyper quinn-udp rustix"
 # shellcheck disable=SC2086 # several words
 wall rekindle-ids $io rekindle rekindle-sdp rekindle-client age dimpl
@@ -18,5 +38,5 @@ wall rekindle-boring $io rekindle rekindle-sdp rekindle-ids rekindle-client age 
 # feature `boring`, its binding to BoringSSL.
 # shellcheck disable=SC2086
 wall rekindle-client $io rekindle age rekindle-core
-# What is shipped has none of what measures or tests it, and no full-state mode.
-wall rekindle rekindle-full-state rekindle-bench rekindle-client rekindle-testing indicatif tempfile
+# What is shipped has none of what measures or tests it, no full-state mode, and a client of etcd in builds with the feature `etcd` only.
+wall rekindle etcd-client tonic rekindle-full-state rekindle-bench rekindle-client rekindle-testing indicatif tempfile

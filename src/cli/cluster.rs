@@ -1,12 +1,11 @@
 //! The options of a node: a server that shares its vault with others.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::server::{Node, SharedVault};
 
 use super::error::CliError;
+use super::etcd::EtcdArgs;
 
 /// Options of `serve`, as in [`super::args`].
 #[derive(Args, Debug, Default, PartialEq, Eq)]
@@ -26,25 +25,8 @@ pub(super) struct ClusterArgs {
     #[arg(long, value_name = "URL", env = "REKINDLE_NODE_URL")]
     pub node_url: Option<Node>,
 
-    /// File with the certificates of those who vouch for etcd's (PEM)
-    #[arg(long, value_name = "FILE", env = "REKINDLE_ETCD_CA")]
-    pub etcd_ca: Option<PathBuf>,
-
-    /// File with this server's certificate for etcd (PEM)
-    #[arg(long, value_name = "FILE", env = "REKINDLE_ETCD_CERT")]
-    pub etcd_cert: Option<PathBuf>,
-
-    /// File with that certificate's private key (PEM)
-    #[arg(long, value_name = "FILE", env = "REKINDLE_ETCD_KEY")]
-    pub etcd_key: Option<PathBuf>,
-
-    /// User of etcd
-    #[arg(long, value_name = "NAME", env = "REKINDLE_ETCD_USER")]
-    pub etcd_user: Option<String>,
-
-    /// File whose first line is that user's password
-    #[arg(long, value_name = "FILE", env = "REKINDLE_ETCD_PASSWORD_FILE")]
-    pub etcd_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
 }
 
 impl ClusterArgs {
@@ -54,11 +36,7 @@ impl ClusterArgs {
             vault: self.vault.or(other.vault),
             node: self.node.or(other.node),
             node_url: self.node_url.or(other.node_url),
-            etcd_ca: self.etcd_ca.or(other.etcd_ca),
-            etcd_cert: self.etcd_cert.or(other.etcd_cert),
-            etcd_key: self.etcd_key.or(other.etcd_key),
-            etcd_user: self.etcd_user.or(other.etcd_user),
-            etcd_password_file: self.etcd_password_file.or(other.etcd_password_file),
+            etcd: self.etcd.or(other.etcd),
         }
     }
 
@@ -79,41 +57,9 @@ impl ClusterArgs {
                 }),
             };
         };
-        let shared = SharedVault {
-            address,
-            node: self.node,
-            url: self.node_url,
-            ca: self.etcd_ca,
-            certificate: both(
-                (self.etcd_cert, "--etcd-cert"),
-                (self.etcd_key, "--etcd-key"),
-            )?,
-            user: both(
-                (self.etcd_user, "--etcd-user"),
-                (self.etcd_password_file, "--etcd-password-file"),
-            )?,
-        };
-        shared.check().map_err(crate::server::RunError::from)?;
-        Ok(Some(shared))
-    }
-}
-
-/// Two options of which one is nothing without the other.
-fn both<A, B>(
-    (first, first_name): (Option<A>, &'static str),
-    (second, second_name): (Option<B>, &'static str),
-) -> Result<Option<(A, B)>, CliError> {
-    match (first, second) {
-        (Some(first), Some(second)) => Ok(Some((first, second))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(CliError::Half {
-            given: first_name,
-            missing: second_name,
-        }),
-        (None, Some(_)) => Err(CliError::Half {
-            given: second_name,
-            missing: first_name,
-        }),
+        self.etcd
+            .shared(address, self.node, self.node_url)
+            .map(Some)
     }
 }
 
@@ -160,7 +106,10 @@ mod tests {
             "{refused}"
         );
         let half = ClusterArgs {
-            etcd_user: Some("u".to_owned()),
+            etcd: EtcdArgs {
+                etcd_user: Some("u".to_owned()),
+                ..EtcdArgs::default()
+            },
             ..given("etcd://127.0.0.1:2379/x")
         };
         let refused = half.shared().expect_err("no password");

@@ -64,6 +64,8 @@ pub(super) enum CliError {
     #[error("{given} are of use only where the vault is shared: give --vault, or leave them out")]
     WithoutVault { given: &'static str },
     #[error(transparent)]
+    Vault(#[from] crate::vault::VaultError),
+    #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(
         "browsers cannot send to {address}; give --advertise an address at which they reach this \

@@ -17,6 +17,7 @@ use super::address::{Host, Listen};
 use super::args::{self, Announce, LogFormat, Publisher};
 use super::cluster::ClusterArgs;
 use super::error::CliError;
+use super::etcd::EtcdArgs;
 
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -114,11 +115,13 @@ impl ConfigFile {
             vault: self.vault.take(),
             node: self.node.take(),
             node_url: self.node_url.take(),
-            etcd_ca: self.etcd_ca.take(),
-            etcd_cert: self.etcd_cert.take(),
-            etcd_key: self.etcd_key.take(),
-            etcd_user: self.etcd_user.take(),
-            etcd_password_file: self.etcd_password_file.take(),
+            etcd: EtcdArgs {
+                etcd_ca: self.etcd_ca.take(),
+                etcd_cert: self.etcd_cert.take(),
+                etcd_key: self.etcd_key.take(),
+                etcd_user: self.etcd_user.take(),
+                etcd_password_file: self.etcd_password_file.take(),
+            },
         }
     }
 

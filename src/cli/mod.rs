@@ -7,6 +7,7 @@ mod args;
 pub mod audit_report;
 mod cluster;
 mod error;
+mod etcd;
 mod file;
 mod keygen;
 mod log;
@@ -69,6 +70,8 @@ enum Command {
     Audit(vault::AuditArgs),
     /// Put a state folder under another key file; a server that runs on it need not stop
     Rekey(vault::RekeyArgs),
+    /// Write the files of a vault in etcd into a new folder, as they are
+    Export(vault::ExportArgs),
 }
 
 /// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key
@@ -105,6 +108,7 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
             hardened,
         ),
         Some(Command::Keygen(args)) => keygen::run(&args),
+        Some(Command::Export(args)) => args.run(),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -49,7 +49,7 @@ pub enum SharedVaultError {
 }
 
 /// A store that is ready to be asked.
-pub(super) struct Store {
+pub(crate) struct Store {
     pub store: Arc<dyn SharedStore>,
     /// The ports that it is reached at.
     pub ports: Vec<u16>,
@@ -86,7 +86,7 @@ impl SharedVault {
     }
 
     /// Makes ready to ask the store.
-    pub(super) fn connect(&self) -> Result<Store, SharedVaultError> {
+    pub(crate) fn connect(&self) -> Result<Store, SharedVaultError> {
         let address = self.address()?;
         let store = Etcd::connect(&address);
         let store = store.map_err(|error| SharedVaultError::Connect(error.to_string()))?;
@@ -105,7 +105,7 @@ impl SharedVault {
     }
 
     /// Makes ready to ask the store.
-    pub(super) fn connect(&self) -> Result<Store, SharedVaultError> {
+    pub(crate) fn connect(&self) -> Result<Store, SharedVaultError> {
         match self.address()? {}
     }
 }

@@ -184,10 +184,11 @@ impl From<Error> for Refusal {
         };
         let text = status.message();
         if text.contains("database space exceeded") {
-            return Self::Final(StoreError::Full(format!(
-                "etcd says: {text}; compact and defragment it, raise its quota, then disarm its \
-                 alarm"
-            )));
+            tracing::error!(
+                "etcd has no room ({text}): compact and defragment it or raise its quota, then \
+                 disarm its alarm"
+            );
+            return Self::Final(StoreError::Full(text.into()));
         }
         let text = match std::error::Error::source(status) {
             Some(source) => format!("{text}: {source}"),

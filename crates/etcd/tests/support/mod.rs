@@ -100,7 +100,9 @@ pub fn store_within(address: &str, node: &str, limit: Duration) -> Arc<dyn Share
 
 pub fn connect(address: &str, options: Options) -> Arc<dyn SharedStore> {
     let address = Address::new(address, options).expect("an address");
-    Arc::new(Etcd::connect(&address).expect("a client"))
+    let store = Etcd::connect(&address).expect("a client");
+    store.start().expect("a thread");
+    Arc::new(store)
 }
 
 /// A fixed time, so that no test depends on the clock.

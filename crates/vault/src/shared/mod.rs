@@ -13,9 +13,11 @@
 //! owns the peer and this process still is the node.
 
 mod adoption;
+mod export;
 mod identity;
 mod nodes;
 mod opening;
+mod rekey;
 mod storage;
 mod store;
 
@@ -29,6 +31,8 @@ use crate::error::VaultError;
 use crate::identity::hex;
 use crate::layout::{NODES, OWNERS, PROCESSES};
 
+pub use export::{Exported, export};
+pub use rekey::rekey;
 pub use store::{Change, Condition, Entry, Listing, SharedStore, StoreError, Transaction};
 
 /// A store, and who this process is in it.
@@ -73,14 +77,18 @@ impl Shared {
 
     /// An error of the store, in the vault's words.
     fn error(&self, what: &'static str, error: StoreError) -> VaultError {
+        Self::error_of(&*self.store, what, error)
+    }
+
+    fn error_of(store: &dyn SharedStore, what: &'static str, error: StoreError) -> VaultError {
         match error {
             StoreError::Full(cause) => VaultError::Full {
-                file: what,
+                file: "to the shared store",
                 cause: std::io::Error::new(std::io::ErrorKind::StorageFull, cause),
             },
             StoreError::Unavailable(cause) => VaultError::Unavailable {
                 what,
-                cause: format!("{}: {cause}", self.place.display()),
+                cause: format!("{}: {cause}", store.address()),
             },
         }
     }
