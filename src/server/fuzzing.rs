@@ -97,6 +97,8 @@ impl World {
             addresses: vec![address],
             publish: None,
             watch: None,
+            has_admin: false,
+            admin_token: None,
             private: true,
             behind_proxy: true,
             base_path: Default::default(),

@@ -89,7 +89,7 @@ fn allowed_origin(private: bool, origin: Option<&HeaderValue>) -> Option<HeaderV
 
 /// Whether the request names the server in a way that no stranger's DNS could have led here.
 /// HTTP/1.0 needs no `Host`, and no browser speaks it.
-fn is_local_host(headers: &HeaderMap) -> bool {
+pub(super) fn is_local_host(headers: &HeaderMap) -> bool {
     match headers.get(header::HOST).map(HeaderValue::to_str) {
         None => true,
         Some(Ok(host)) => host_of(host).parse::<IpAddr>().is_ok() || is_local_name(host_of(host)),
@@ -196,7 +196,8 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
         || headers.contains_key(header::VIA)
 }
 
-fn harden(headers: &mut HeaderMap) {
+/// What every answer tells browsers not to do.
+pub(super) fn harden(headers: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (
