@@ -45,6 +45,10 @@ pub(super) struct App {
     pub nodes: Arc<Nodes>,
     pub publish: Option<Token>,
     pub watch: Option<Token>,
+    /// Operators have a listener of their own.
+    pub has_admin: bool,
+    /// What they must show there.
+    pub admin_token: Option<Token>,
     /// Nothing but the listening address keeps strangers out: see [`super::middleware`].
     pub private: bool,
     /// A client's address is the last entry of `X-Forwarded-For`.

@@ -100,6 +100,8 @@ impl World {
             nodes: Arc::new(Nodes::new(Vec::new())),
             publish: None,
             watch: None,
+            has_admin: false,
+            admin_token: None,
             private: true,
             behind_proxy: true,
             base_path: Default::default(),

@@ -1,5 +1,6 @@
 //! HTTP, with or without TLS: WHIP, WHEP, events, page, health; start and shutdown.
 
+mod admin;
 mod adoption;
 mod advertise;
 mod app;
@@ -116,6 +117,10 @@ pub struct Config {
     /// Where media is received; port 0 lets the system choose, and then no restart can be survived
     /// without being told it.
     pub udp: SocketAddr,
+    /// Where operators ask, apart from everybody else, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// What they must show there.
+    pub admin_token: Option<Token>,
     /// Addresses for the answers' candidates; found out where empty.
     pub advertise: Vec<IpAddr>,
     /// What a publisher must show.
