@@ -87,7 +87,7 @@ impl World {
             vault,
             sessions,
             record_writer,
-            adoption: None,
+            cluster: None,
             limiter: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),

@@ -1,7 +1,6 @@
 //! HTTP, with or without TLS: WHIP, WHEP, events, page, health; start and shutdown.
 
 mod admin;
-mod adoption;
 mod advertise;
 mod app;
 mod assets;
@@ -9,6 +8,7 @@ mod auth;
 mod base_path;
 mod body;
 mod certificates;
+mod cluster;
 mod converse;
 mod drain;
 mod events;
@@ -23,7 +23,6 @@ mod names;
 mod nodes;
 mod opening;
 mod ports;
-mod presence;
 mod problem;
 mod record_writer;
 mod rotation;
@@ -32,7 +31,6 @@ mod run_error;
 mod session;
 mod session_id;
 mod sessions;
-mod shared_vault;
 mod site;
 mod start;
 mod status;
@@ -49,11 +47,12 @@ use crate::service::{Notifier, Passed};
 
 pub use auth::{Token, TokenError};
 pub use base_path::{BasePath, BasePathError};
+pub use cluster::{SharedVault, SharedVaultError};
 pub use listen::raise_open_files;
 pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
-pub use shared_vault::{SharedVault, SharedVaultError};
+
 pub use start::{Ready, run};
 pub use tls::{Pair, Tls, TlsError};
 

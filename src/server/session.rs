@@ -54,9 +54,9 @@ async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
     let (ufrag, certificate) = known.ok_or(NotFound::Unknown)?;
     let mut found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
     if found.is_none()
-        && let Some(adoption) = &app.adoption
+        && let Some(cluster) = &app.cluster
     {
-        match adoption.adopt(&ufrag).await {
+        match cluster.adoption.adopt(&ufrag).await {
             Ok(true) => found = app.sessions.find(&ufrag, || ()).await,
             Ok(false) => {}
             Err(error) => {
@@ -209,8 +209,8 @@ fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
     let opened = app.sessions.open_stream(ufrag, &greeting, tap);
     if opened {
         app.net.has_page(ufrag);
-        if let Some(adoption) = &app.adoption {
-            adoption.reclaim_later(ufrag.clone());
+        if let Some(cluster) = &app.cluster {
+            cluster.adoption.reclaim_later(ufrag.clone());
         }
     }
     opened

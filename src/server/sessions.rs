@@ -296,6 +296,14 @@ impl Sessions {
         }
     }
 
+    /// The channels that have a publisher's session here.
+    pub(super) fn published(&self) -> HashSet<String> {
+        let inner = self.lock();
+        let publishers = inner.sessions.values().map(|session| &session.record);
+        let publishers = publishers.filter(|record| record.role == Role::Publisher);
+        publishers.map(|record| record.channel.clone()).collect()
+    }
+
     /// A session's record.
     pub(super) fn record(&self, ufrag: &Ufrag) -> Option<Arc<PeerRecord>> {
         let inner = self.lock();

@@ -16,10 +16,10 @@ use crate::net::{self, Notices};
 use crate::service::Notifier;
 use crate::vault::{Opened, VaultError};
 
-use super::adoption::Adoption;
 use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
+use super::cluster::{self, Cluster, Store};
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -27,10 +27,9 @@ use super::opening::{identities, open_key, open_vault, rotate_identity};
 use super::record_writer::{self, Earlier, Ended, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
-use super::shared_vault::Store;
 use super::{
-    Config, Mode, Ports, RunError, SharedVault, Tls, Token, admin, advertise, listen, presence,
-    rotation, watchdog,
+    Config, Mode, Ports, RunError, SharedVault, Tls, Token, admin, advertise, listen, rotation,
+    watchdog,
 };
 
 /// How long requests may take to finish once the server was asked to stop.
@@ -194,21 +193,22 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
     sessions.expect(records);
     let (record_writer, forget) = RecordWriter::channel();
-    let adoption = store.as_ref().map(|_| {
-        let key_file = config.key_file.clone();
-        Arc::new(Adoption::new(
-            vault.clone(),
-            key_file,
-            net.clone(),
-            sessions.clone(),
-        ))
+    let cluster = store.as_ref().map(|store| {
+        let parts = cluster::Parts {
+            vault: vault.clone(),
+            key_file: config.key_file.clone(),
+            net: net.clone(),
+            sessions: sessions.clone(),
+            certificates: certificates.clone(),
+        };
+        Cluster::new(store, parts)
     });
     let app = Arc::new(App {
         net,
         vault: vault.clone(),
         sessions: sessions.clone(),
         record_writer,
-        adoption,
+        cluster,
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
@@ -250,11 +250,10 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     runtime.spawn(ignored);
     let told = app.clone();
     runtime.spawn(async move { told.nodes.follow(|list| told.sessions.nodes(list)).await });
-    if let (Some(shared), Some(Store { store, .. })) = (&shared, &store) {
-        let told = presence::told(shared.url.as_ref(), &up.advertised);
-        let me = store.node().to_owned();
-        let follow = presence::follow(vault.clone(), app.nodes.clone(), me, Some(told));
-        runtime.spawn(follow);
+    if let (Some(shared), Some(cluster)) = (&shared, &app.cluster) {
+        let told = cluster::told(shared.url.as_ref(), &up.advertised);
+        let cluster = cluster.clone();
+        runtime.spawn(cluster.follow(vault.clone(), sessions.clone(), app.nodes.clone(), told));
     }
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {
