@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::address::Address;
 use crate::connection::{self, ConnectError};
-use crate::keys::{Ordered, Prefix, conditions};
+use crate::keys::{Ordered, Prefix, Wanted, conditions};
 use crate::lease::Lease;
 use crate::members::Members;
 
@@ -241,25 +241,46 @@ impl SharedStore for Etcd {
 /// Makes all changes under their conditions. After an attempt without an answer, one that finds the
 /// changes made has found its own.
 async fn commit(members: &Members, ordered: &Ordered) -> Result<bool, StoreError> {
-    let answer = members
+    let looks = || -> Vec<TxnOp> {
+        let look = |change: &Wanted| TxnOp::get(change.key.clone(), None);
+        ordered.changes.iter().map(look).collect()
+    };
+    let made = members
         .call(|mut client, again| {
             let mut transaction = Txn::new()
                 .when(ordered.conditions.clone())
                 .and_then(ordered.operations());
             if again {
-                let look = |key: &Vec<u8>| TxnOp::get(key.clone(), None);
-                let gets: Vec<_> = ordered.changes.iter().map(|c| look(&c.key)).collect();
-                transaction = transaction.or_else(gets);
+                transaction = transaction.or_else(looks());
             }
             async move { client.txn(transaction).await }
         })
-        .await?;
-    if answer.value.succeeded() || !answer.repeated {
-        return Ok(answer.value.succeeded());
+        .await;
+    match made {
+        Ok(answer) if answer.value.succeeded() || !answer.repeated => Ok(answer.value.succeeded()),
+        Ok(answer) => Ok(is_made(ordered, answer.value.op_responses())),
+        // etcd also says so of the change with which it has become full, and that it has made.
+        Err(full @ StoreError::Full(_)) => {
+            let look = members
+                .call(|mut client, _| {
+                    let looks = looks();
+                    async move { client.txn(Txn::new().and_then(looks)).await }
+                })
+                .await?;
+            match is_made(ordered, look.value.op_responses()) {
+                true => Ok(true),
+                false => Err(full),
+            }
+        }
+        Err(error) => Err(error),
     }
-    let there = answer.value.op_responses().into_iter().map(entry);
+}
+
+/// Whether all keys are as they were wanted.
+fn is_made(ordered: &Ordered, there: Vec<TxnOpResponse>) -> bool {
+    let there = there.into_iter().map(entry);
     let mut pairs = ordered.changes.iter().zip(there);
-    Ok(pairs.all(|(wanted, there)| wanted.value == there.map(|entry| entry.value)))
+    pairs.all(|(wanted, there)| wanted.value == there.map(|entry| entry.value))
 }
 
 fn entry(response: TxnOpResponse) -> Option<Entry> {

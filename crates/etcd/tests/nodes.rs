@@ -219,7 +219,8 @@ fn a_killed_node_is_back_at_once_and_has_never_been_away_for_the_others() {
     // Its lease would have gone on for five seconds.
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(names(&new), ["aaaaaaaa"]);
-    assert_eq!(nodes(&watcher)[0], ("a".into(), String::new()));
+    // It says what the old one said, until it says something itself.
+    assert_eq!(nodes(&watcher)[0], ("a".into(), "old".into()));
     new.vault.presence(b"new").expect("told");
     // Longer than the lease of the old process.
     let end = Instant::now() + Duration::from_secs(8);
@@ -337,6 +338,41 @@ fn nodes_learn_of_each_other_as_they_come_change_and_go() {
     let revision = waits(revision, &three);
     third.kill();
     waits(revision, &|nodes| !three(nodes));
+}
+
+#[test]
+fn nobody_who_can_write_to_etcd_speaks_for_a_node() {
+    let world = World::new();
+    let mut first = world.open("a");
+    first
+        .vault
+        .presence(b"{\"url\":\"https://a.example\"}")
+        .expect("told");
+    let said = world.get("nodes/a").expect("there");
+    assert!(said.starts_with(b"{\"url\":\"https://a.example\"}\n"));
+    let text = String::from_utf8(said.clone()).expect("text");
+    for (node, value) in [
+        ("b", said),
+        ("c", text.replace("a.example", "c.example").into_bytes()),
+        ("d", b"{\"url\":\"https://d.example\"}".to_vec()),
+        ("e", b"\n".to_vec()),
+    ] {
+        world.put(&format!("nodes/{node}"), &value);
+    }
+    let only_a = [("a".to_owned(), "{\"url\":\"https://a.example\"}".to_owned())];
+    assert_eq!(nodes(&first), only_a);
+    // Nodes that do not know a new certificate yet understand each other.
+    let second = world.open("f");
+    first.rotate_identity(now()).expect("made");
+    first.vault.presence(b"new").expect("told");
+    second.vault.presence(b"old").expect("told");
+    for node in [&first, &second, &world.open("g")] {
+        let there = nodes(node);
+        assert_eq!(
+            there[..2],
+            [("a".into(), "new".into()), ("f".into(), "old".into())]
+        );
+    }
 }
 
 #[test]

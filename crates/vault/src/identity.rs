@@ -166,6 +166,11 @@ impl Identities {
         std::iter::once(&self.current).chain(&self.earlier)
     }
 
+    /// The first of all that are left.
+    pub(crate) fn oldest(&self) -> &Arc<Identity> {
+        self.earlier.last().unwrap_or(&self.current)
+    }
+
     /// Whether there is room for one more.
     pub(crate) fn may_rotate(&self) -> bool {
         self.earlier.len() < limits::EARLIER

@@ -6,7 +6,7 @@
 //! | `identity.age`, `peers/<ufrag>.age`, `set-aside/...` | as in a folder |
 //! | `owners/<ufrag>` | the name of the node that may change the peer's file |
 //! | `processes/<node>` | the random number of the process that is the node now |
-//! | `nodes/<node>` | what the node says of itself, as long as it is alive |
+//! | `nodes/<node>` | what the node says of itself, and a MAC, as long as it is alive |
 //! | `channels/<tag>` | the name of the node that has the channel's publisher |
 //! | `rekeying` | there while a rekey runs |
 //!

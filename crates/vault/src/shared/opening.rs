@@ -41,7 +41,9 @@ impl Vault {
             header,
             first_run,
         } = shared.take_part(&keys, now)?;
-        shared.keep_presence(b"")?;
+        // The others do not notice that an earlier process of this node was killed.
+        let said = shared.said(&identities)?;
+        shared.keep_presence(&said, &identities)?;
         let boot = header.boot;
         let storage: Arc<dyn Storage> = shared.clone();
         let reader = Reader::open(storage.clone(), keys, boot, boot)?;
