@@ -56,6 +56,9 @@ for (const publisher of ["chromium", "firefox"]) {
         rounds.push(await arrives(one, killedAt, `move ${move}`));
         await survived(one, move);
       }
+      // It leaves where it is.
+      await broadcast.publisher.click("stop");
+      await until(() => places.here.log(100).includes("a peer leaves"), () => broadcast.story("the publisher leaves"));
       record(`elsewhere, publisher ${publisher}`, { moves: MOVES, first_frame_after_kill_ms: figures(broadcast, rounds), rounds });
     } finally {
       await one.close();
