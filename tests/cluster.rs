@@ -151,7 +151,7 @@ fn who_asks_another_node_for_a_channel_is_sent_to_its_publishers() {
     let there = "http://a.example/whip/music/live";
     assert_eq!(sent("/whip/music/live", PUBLISH), (307, there.to_owned()));
     assert_eq!(a.offer("/whep/music/live", WATCH).status(), 201);
-    assert_problem(b.offer("/whep/other", WATCH), 404, "no-publisher");
+    assert_problem(b.offer("/whep/other", WATCH), 409, "no-publisher");
 
     // It moves with its publisher.
     assert!(b.events(&format!("{session}/events")).next().is_some());

@@ -33,6 +33,10 @@ async function arrives({ places, broadcast }, since, what) {
   return frames;
 }
 
+/** How often each page has asked a server for events, since a time. */
+const asks = ({ tabs }, { url }, since = 0) =>
+  Promise.all(tabs.map((tab) => tab.run(([host, from]) => window.seen.requests.filter(([at, , path, of]) => at > from && of === host && path.endsWith("/events")).length, [new URL(url).host, since])));
+
 /** The same connections, tracks and joins as at first, after so many moves. */
 async function survived({ broadcast, before }, moves) {
   await broadcast.survived(moves);
@@ -56,6 +60,9 @@ for (const publisher of ["chromium", "firefox"]) {
         rounds.push(await arrives(one, killedAt, `move ${move}`));
         await survived(one, move);
       }
+      // It leaves where it is.
+      await broadcast.publisher.click("stop");
+      await until(() => places.here.log(100).includes("a peer leaves"), () => broadcast.story("the publisher leaves"));
       record(`elsewhere, publisher ${publisher}`, { moves: MOVES, first_frame_after_kill_ms: figures(broadcast, rounds), rounds });
     } finally {
       await one.close();
@@ -72,10 +79,8 @@ test("a server that runs and does not have the sessions yet is not the end of th
     places.copy({ sessions: false });
     await there.start();
     const killedAt = await places.here.kill();
-    await until(async () => {
-      const asked = await Promise.all(broadcast.tabs.map((tab) => tab.run((host) => window.seen.requests.filter(([, , , at]) => at === host).length, new URL(there.url).host)));
-      return asked.every((times) => times > 1);
-    }, () => broadcast.story("every page asks the other server, and asks again"));
+    const again = async () => (await asks(broadcast, there)).every((times) => times > 1);
+    await until(again, () => broadcast.story("every page asks the other server, and asks again"));
     await there.kill();
     places.move();
     const frames = await arrives(one, killedAt, "it has the sessions");
@@ -86,8 +91,8 @@ test("a server that runs and does not have the sessions yet is not the end of th
   }
 });
 
-test("a host that falls silent is left for another one", { timeout: 60_000 }, async () => {
-  const one = await open({ publisher: "chromium", viewers: ["chromium", "firefox"] });
+test("a host that falls silent is left for another one, and pages that share a stream share it there too", { timeout: 60_000 }, async () => {
+  const one = await open({ publisher: "chromium", viewers: ["chromium", "firefox", "chromium"] });
   const { places, broadcast } = one;
   const rounds = [];
   try {
@@ -99,6 +104,9 @@ test("a host that falls silent is left for another one", { timeout: 60_000 }, as
       rounds.push(await arrives(one, silentAt, `silence ${move}`));
       await silent.kill();
       await survived(one, move);
+      const asked = await asks(broadcast, places.here, silentAt);
+      const shared = asked.filter((_, i) => broadcast.tabs[i].browser.name === "chromium");
+      assert.ok(shared.includes(0) && shared.some((times) => times > 0), `of the pages in Chromium one asks for all: ${shared}`);
     }
     record("elsewhere, after silence", { first_frame_after_silence_ms: figures(broadcast, rounds), rounds });
   } finally {

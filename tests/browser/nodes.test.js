@@ -31,7 +31,7 @@ test("while the session is where it is nobody else is asked", () => {
 test("its own server alone is asked at first, then the others too, one after the other, and all of them until one has it", () => {
   const all = nodes();
   all.lost(1000, false);
-  assert.deepEqual(asked(all, 1000, 2000), { [A]: 1000, [B]: 1500, [C]: 1750 });
+  assert.deepEqual(asked(all, 1000, 2000), { [A]: 1000, [B]: 1400, [C]: 1650 });
   all.found(B);
   assert.deepEqual([all.here, all.asked(2100)], [B, [B]]);
 });
@@ -45,9 +45,9 @@ test("a host that has said nothing has been waited for already", () => {
 test("a server that has answered is given the time to read its records, but not for ever", () => {
   const all = nodes();
   all.lost(1000, false);
-  all.answers(1400);
-  assert.deepEqual(asked(all, 1400, 3300), { [A]: 1400 });
-  for (let at = 1400; at < 20_000; at += 500) all.answers(at);
+  all.answers(1300);
+  assert.deepEqual(asked(all, 1300, 3200), { [A]: 1300 });
+  for (let at = 1300; at < 20_000; at += 500) all.answers(at);
   assert.deepEqual(all.asked(11_000), [A, B]);
 });
 
@@ -61,7 +61,7 @@ test("a place that does not have the session is asked again, ever more seldom, a
     all.lacks(B, at);
     assert.equal(all.givesUp(at), null);
   }
-  assert.deepEqual(times, [500, 750, 1250, 2250, 4250, 6250]);
+  assert.deepEqual(times, [400, 650, 1150, 2150, 4150, 6150]);
 });
 
 test("it is unknown where its own server says so and nobody else has it, or answers", () => {
@@ -208,9 +208,7 @@ test("without other places a session that is unknown ends at once; with them, wh
 
 const ANSWER = ["v=0", "m=audio 9 X 0", "a=mid:0", "a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host", "a=candidate:2 1 udp 2130706175 2001:db8::1 8189 typ host", "a=end-of-candidates", "m=video 9 X 96", "a=mid:1", ""].join("\r\n");
 
-test("the answer names the new place, where it is another one", () => {
-  assert.equal(withCandidates(ANSWER, ["[2001:db8::1]:8189", "192.0.2.1:8189"]), null, "the same");
-  assert.equal(withCandidates(ANSWER, []), null, "an older server does not say");
+test("the answer names the new place in every section that named the old one", () => {
   const moved = withCandidates(ANSWER, ["192.0.2.2:8189", "[2001:db8::2]:9"]);
   assert.equal(moved, ANSWER.replace("192.0.2.1", "192.0.2.2").replace("2001:db8::1 8189", "2001:db8::2 9"));
   assert.equal(withCandidates(withCandidates(ANSWER, ["192.0.2.3:1"]), ["192.0.2.1:8189", "[2001:db8::1]:8189"]), ANSWER, "and back");
