@@ -114,7 +114,10 @@ test("a viewer that misses its publisher looks for it elsewhere, and goes only w
 
 // -- and it is done ------------------------------------------------------------------------------------------------------------
 
-/** Servers of which each has the session, or has not, or is not there; and what becomes of a session that looks for it. */
+/**
+ * Servers and what becomes of a session that looks for them: each greets it (with what is given), takes the request and says nothing yet
+ * ("busy"), refuses it with a status, or is not there.
+ */
 function world(states) {
   const [asks, told, open] = [[], [], []];
   const fetch = async (url, { signal }) => {
@@ -128,7 +131,8 @@ function world(states) {
     const stream = { place, ended: false, end: () => !stream.ended && ((stream.ended = true), controller.error(new Error("reset"))) };
     signal.addEventListener("abort", stream.end);
     open.push(stream);
-    controller.enqueue(new TextEncoder().encode(`event: hello\ndata: ${JSON.stringify(state)}\n\n`));
+    stream.say = (event, data) => controller.enqueue(new TextEncoder().encode(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`));
+    if (state !== "busy") stream.say("hello", state);
     return new Response(body);
   };
   const signalling = new Signalling(new URL("whip/x", A), { fetch }, new AbortController().signal);
@@ -144,7 +148,8 @@ function world(states) {
     delete states[place];
     for (const stream of open) if (stream.place === place) stream.end();
   };
-  return { asks, told, feed, dies, open: () => open.filter(({ ended }) => !ended).map(({ place }) => place), states };
+  const says = (place, event, data) => open.find((stream) => stream.place === place && !stream.ended).say(event, data);
+  return { asks, told, feed, dies, says, open: () => open.filter(({ ended }) => !ended).map(({ place }) => place), states };
 }
 
 /** Waits until so much has been told. */
@@ -174,6 +179,45 @@ test("a session goes where it is known, follows the events there alone, and come
   feed.stop();
   await sleep(20);
   assert.deepEqual(open(), []);
+});
+
+test("places that are named while the session runs are as good as those of the greeting", async () => {
+  const { told, feed, dies, says } = world({ [A]: hello("A"), [B]: hello("B") });
+  await tells(told, 1);
+  assert.ok(!feed.hasOthers);
+  says(A, "nodes", { nodes: named(B) });
+  await tells(told, 2);
+  assert.ok(feed.hasOthers);
+  dies(A);
+  await tells(told, 5);
+  assert.deepEqual(told.at(-1), "hello B");
+  feed.stop();
+});
+
+test("a server that is back and reads its records is not left for another one", async () => {
+  const { told, feed, dies, says, states, asks } = world({ [A]: hello("A", B), [B]: hello("B") });
+  await tells(told, 1);
+  dies(A);
+  states[A] = "busy";
+  await sleep(700);
+  assert.ok(!asks.includes(B));
+  says(A, "hello", hello("A again", B));
+  await tells(told, 3);
+  assert.deepEqual(told, ["hello A", "lost", "hello A again"]);
+  feed.stop();
+});
+
+test("a viewer whose publisher has gone to another place follows it there", async () => {
+  const viewer = (name, source, ...others) => ({ ...hello(name, ...others), role: "viewer", source });
+  const { told, feed, asks, states, open } = world({ [A]: viewer("A", false, B), [B]: viewer("B", false) });
+  await tells(told, 1);
+  for (let i = 0; !asks.includes(B) && i < 1000; i++) await sleep(10);
+  await sleep(20);
+  assert.deepEqual([told, open()], [["hello A"], [A]], "it is not there");
+  states[B] = viewer("B", true);
+  await tells(told, 3);
+  assert.deepEqual(told, ["hello A", `moved ${B}session/S-1 ${A} ${B}`, "hello B"]);
+  feed.stop();
 });
 
 test("a server that is unwell, or has not read its store yet, is asked until it has the session", async () => {
