@@ -9,7 +9,7 @@ import { Places } from "./lib/places.js";
 import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 
-const MOVES = Number(process.env.REKINDLE_MOVES ?? 4);
+const MOVES = Number(process.env.REKINDLE_MOVES || 4);
 /** From the end of a server to a new frame from the other one; machines that tests share with others get more. */
 const LIMIT_MS = Number(process.env.REKINDLE_MOVE_LIMIT ?? 8000);
 
