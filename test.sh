@@ -38,6 +38,15 @@ apt() {
   DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+# unpacked PROGRAM PACKAGE: the program of a Debian package that would start a service if it were installed.
+unpacked() {
+  command -v "$1" >/dev/null && return 0
+  command -v apt-get >/dev/null || return 1
+  say "unpacking $2"
+  mkdir -p "$tools/bin"
+  (cd "$tools" && apt-get download -qq "$2" && dpkg -x "$2"_*.deb . && ln -sf "../usr/bin/$1" "bin/$1")
+}
+
 # cargo_tool PROGRAM CRATE: builds a cargo tool into target/tools unless it is there; unoptimised, which takes half the time.
 cargo_tool() {
   command -v "$1" >/dev/null && return 0
@@ -64,16 +73,14 @@ fi
 say "walls between the crates"
 tests/walls.sh
 
-# BoringSSL is built by cmake, and its declarations are read by libclang.
-boring=1
-apt cmake cmake g++ && apt clang clang libclang-dev || boring=
-[ -n "$boring" ] || skip "what has BoringSSL in it" "it needs cmake and libclang, and this system has no apt-get (or no right to use it)"
-# The client of etcd is made from the description of its protocol, and its tests start real ones.
-etcd=1
-apt protoc protobuf-compiler libprotobuf-dev && apt etcd etcd-server && apt etcdctl etcd-client || etcd=
-[ -n "$etcd" ] || skip "a vault in etcd" "it needs protoc and etcd, and this system has no apt-get (or no right to use it)"
+# BoringSSL is built by cmake, and its declarations are read by libclang; the client of etcd is made by protoc.
 features=(--all-features)
-[ -n "$boring" ] && [ -n "$etcd" ] || features=(--features "full-state${boring:+,boring}${etcd:+,etcd}")
+all=1
+apt cmake cmake g++ && apt clang clang libclang-dev && apt protoc protobuf-compiler libprotobuf-dev && unpacked etcd etcd-server && unpacked etcdctl etcd-client || all=
+if [ -z "$all" ]; then
+  features=(--features full-state)
+  skip "what has BoringSSL or etcd in it" "it needs cmake, libclang, protoc and etcd, and this system has no apt-get (or no right to use it)"
+fi
 
 say "lints"
 cargo clippy --workspace --all-targets --quiet "${features[@]}" -- -D warnings
@@ -119,19 +126,13 @@ done
 cargo nextest run "${with_others[@]}" --test-threads "$(($(nproc) + 1))" ${CI:+--profile ci} -E "$others"
 unset RUSTC_WORKSPACE_WRAPPER
 
-if [ -n "$boring" ]; then
-  say "the same handshakes by BoringSSL"
+if [ -n "$all" ]; then
+  say "the same handshakes by BoringSSL, and the vault in etcd"
   # What is not about handshakes is the same in both builds.
   # The same packages and features as for the lints: else BoringSSL would be built once more.
-  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace "${features[@]}" --lib --test 'protocol_*' --test canary \
-    ${CI:+--profile ci} \
-    -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary)'
-fi
-
-if [ -n "$etcd" ]; then
-  say "a vault in etcd: real ones, killed, paused and full"
-  cargo nextest run --workspace "${features[@]}" --lib --test nodes --test outages --test presence --test reviewing --test vault --test etcd_command --test cluster \
-    ${CI:+--profile ci} -E 'package(rekindle-etcd) + binary(etcd_command) + binary(cluster)'
+  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace --all-features --lib --test 'protocol_*' --test canary \
+    --test cluster --test etcd_command --test nodes --test outages --test presence --test reviewing --test vault ${CI:+--profile ci} \
+    -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary) + package(rekindle-etcd) + binary(cluster) + binary(etcd_command)'
 fi
 
 browsers=
@@ -187,11 +188,12 @@ if [ -n "$browsers" ]; then
   else
     skip "the spoofing test and clients that others wrote" "they need iproute2, and this system has no apt-get (or no right to use it)"
   fi
-  if [ -n "$boring" ]; then
-    say "BoringSSL with browsers, and with clients whose certificates have RSA keys"
+  if [ -n "$all" ]; then
+    say "BoringSSL and several hosts with browsers, and clients whose certificates have RSA keys"
     # That which the tests above have used.
     export REKINDLE_BIN=$PWD/target/debug/rekindle
     browser_test post-quantum.test.js
+    REKINDLE_MOVES=${CI:+3} browser_test cluster.test.js
     # The short form leaves GStreamer's packages out, and what needs them.
     if [ -n "$CI" ]; then
       only='library|FFmpeg|post-quantum'
@@ -204,9 +206,10 @@ if [ -n "$browsers" ]; then
     unset REKINDLE_BIN
   fi
   # Short forms: fewer down times, tabs and kills, and the page in one browser.
-  [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=8 REKINDLE_ROUNDS=4 REKINDLE_PAGE=chromium
-  apt openssl openssl
-  for file in kills gaps https supervised sweep unseen codecs edges page desk player many plain proxy disk spoofing; do browser_test "$file.test.js"; done
+  [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=8 REKINDLE_ROUNDS=4 REKINDLE_MOVES=3 REKINDLE_LOSS_SECONDS=15 REKINDLE_PAGE=chromium
+  https=https
+  apt openssl openssl || { https= && skip "restarts over HTTPS" "they need openssl, and this system has no apt-get (or no right to use it)"; }
+  for file in kills gaps $https supervised elsewhere sweep unseen loss codecs edges page desk player many plain proxy disk spoofing; do browser_test "$file.test.js"; done
   echo "measured:"
   cat tests/browser/results.json
 fi

@@ -8,6 +8,7 @@ import { bundled, reoffer, signed, withCandidates, withParking, withSoundAgain, 
 import { Encoders } from "./rekindle-encoders.js";
 import { lastSent, roundTrip } from "./rekindle-statistics.js";
 import { Transports } from "./rekindle-transports.js";
+import { task } from "./rekindle-watch.js";
 
 /**
  * The way in which this browser runs DTLS again: "fingerprint" or "bundle" (see rekindle-description.js). It has to be known before the
@@ -21,18 +22,6 @@ let confirmed = false;
 
 /** What a browser says that does not let its descriptions be changed. */
 const UNCHANGEABLE = ["InvalidModificationError", "InvalidAccessError", "OperationError"];
-
-/** Waits until the browser has done what it has to do at present. @returns {Promise<void>} */
-function task() {
-  return new Promise((resolve) => {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = () => {
-      channel.port1.close();
-      resolve();
-    };
-    channel.port2.postMessage(null);
-  });
-}
 
 export class Connection {
   pc;
@@ -97,6 +86,8 @@ export class Connection {
   #given = null;
   /** @type {string | null} */
   #told = null;
+  /** Where the server receives media, as it last said. @type {string | null} */
+  media = null;
   /** The server is at another place since the browser was last told. */
   #moved = false;
 
@@ -180,11 +171,21 @@ export class Connection {
     this.#joined.answer = withStreams(this.#joined.answer, streams);
   }
 
-  /** The server receives media at these addresses from now on. Whether that is news. @param {string[]} media */
+  /**
+   * The server says where it receives media. Whether that is another place than before. What it says first is what the answer says, which
+   * something on the way may have changed.
+   *
+   * @param {string[]} media
+   */
   move(media) {
-    const answer = withCandidates(this.#joined.answer, media);
-    if (answer === null) return false;
-    this.#joined.answer = answer;
+    const before = this.media;
+    this.media = `${media}`;
+    if (before === null || before === this.media) return false;
+    const join = this.#joined;
+    const answer = withCandidates(join.answer, media);
+    // The browser is told when keys are renewed, and not before.
+    if (this.#told === join.answer) this.#told = answer;
+    join.answer = answer;
     this.#moved = true;
     return true;
   }
@@ -323,10 +324,9 @@ export class Connection {
   }
 
   /**
-   * An ICE restart of our own, with the server's credentials as they were. Where the server is elsewhere, the new pairs of candidates take over
-   * as soon as they work: of two with one priority Chromium prefers that of the later generation. A higher priority alone would do too, but
-   * only once: while Chromium has a pair that leads to an address (30 s), it takes no other priority for it, and the way back would have to
-   * wait until the pair in use has received nothing for 2.5 s.
+   * An ICE restart of our own, with the server's credentials as they were. Where the server is elsewhere, new pairs take over as soon as they
+   * work: of two with one priority Chromium prefers the later generation. (A higher priority does it without a restart, but not on the way
+   * back: Chromium keeps a pair and its priority for 30 s, and the one in use until that has received nothing for 2.5 s.)
    */
   async #restartIce() {
     this.#hash += 1;

@@ -57,23 +57,19 @@ export function reoffer(answer, { version, fingerprint, bundle, type = "offer" }
     .join("\r\n");
 }
 
-const CANDIDATE = /^a=candidate:\S+ \d+ \S+ \d+ (\S+) (\d+) [^\n]*\n/gm;
 /** That of a server's first candidate (RFC 8445 §5.1.2.1). */
 const PRIORITY = 0x7effffff;
 
 /**
- * The server's answer with candidates (RFC 8839 §5.1) at these addresses in place of its own; null where it names just them. They have the
- * same priorities: see `#restartIce` in rekindle-connection.js.
+ * The server's answer with candidates (RFC 8839 §5.1) at these addresses in place of its own. They have the priorities that a server gives its
+ * own: see `#restartIce` in rekindle-connection.js.
  *
  * @param {string} answer
  * @param {string[]} media addresses with ports, the first preferred
- * @returns {string | null}
+ * @returns {string}
  */
 export function withCandidates(answer, media) {
-  const addresses = media.map((each) => /^\[?(.*?)\]?:(\d+)$/.exec(each)?.slice(1).join(" ") ?? "");
-  const named = new Set([...answer.matchAll(CANDIDATE)].map(([, ip, port]) => `${ip} ${port}`));
-  if (addresses.length === 0 || (named.size === addresses.length && addresses.every((each) => named.has(each)))) return null;
-  const lines = addresses.map((each, i) => `a=candidate:${i + 1} 1 udp ${PRIORITY - 256 * i} ${each} typ host\r\n`);
+  const lines = media.map((each, i) => `a=candidate:${i + 1} 1 udp ${PRIORITY - 256 * i} ${each.replace(/^\[?(.*?)\]?:(\d+)$/, "$1 $2")} typ host\r\n`);
   return answer
     .split(SECTION)
     .map((section) => {

@@ -100,6 +100,7 @@ export class Keeper {
       lost: () => connection.ended || this.#lost(),
       moved: (location, from, to) => {
         join.location = location;
+        connection.media ??= "elsewhere";
         this.#owner.signalling.move(from, to);
       },
       unknown: (place) => {
@@ -128,7 +129,7 @@ export class Keeper {
       connection.serverHasKeys = data.connected === true;
       if (data.keys) this.#owner.setKeys(data.keys);
       this.#mode = data.mode ?? this.#mode;
-      const moved = connection.move(data.media ?? []);
+      const moved = data.media !== undefined && connection.move(data.media);
       const another = (data.process ?? null) !== this.#process;
       // Without a lost stream before it: the server died and came back while the connection was being made.
       if (another && !this.#outage) this.#begin();

@@ -18,6 +18,18 @@ const now = () => performance.now();
 /** @param {number} ms @returns {Promise<void>} */
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Waits until the browser has done what it has to do at present. @returns {Promise<void>} */
+export function task() {
+  return new Promise((resolve) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      resolve();
+    };
+    channel.port2.postMessage(null);
+  });
+}
+
 /**
  * Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did.
  *

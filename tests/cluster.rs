@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rekindle_testing::etcd::Etcd;
-use running::{PUBLISH, Server, WATCH, assert_problem, output, rekindle};
+use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle};
 
 /// Nodes on one etcd, with one key file.
 struct Cluster {
@@ -129,6 +129,63 @@ fn a_node_that_was_left_for_a_while_takes_the_record_back() {
     // b has it no more, whatever it does.
     assert_eq!(b.delete(&session).status(), 200);
     assert_eq!(cluster.owner().as_deref(), Some("a"));
+}
+
+#[test]
+fn who_asks_another_node_for_a_channel_is_sent_to_its_publishers() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.start("a"), cluster.start("b"));
+    let session = a.join("/whip/music/live", PUBLISH);
+    let sent = |path: &str, offer: &str| {
+        let answer = b.offer(path, offer);
+        (
+            answer.status().as_u16(),
+            header(&answer, "location").to_owned(),
+        )
+    };
+    until("b knows where a is", || {
+        sent("/whep/music/live", WATCH).0 == 307
+    });
+    let there = "http://a.example/whep/music/live";
+    assert_eq!(sent("/whep/music/live", WATCH), (307, there.to_owned()));
+    let there = "http://a.example/whip/music/live";
+    assert_eq!(sent("/whip/music/live", PUBLISH), (307, there.to_owned()));
+    assert_eq!(a.offer("/whep/music/live", WATCH).status(), 201);
+    assert_problem(b.offer("/whep/other", WATCH), 409, "no-publisher");
+
+    // It moves with its publisher.
+    assert!(b.events(&format!("{session}/events")).next().is_some());
+    assert_eq!(b.offer("/whep/music/live", WATCH).status(), 201);
+    assert_eq!(
+        a.offer("/whep/music/live", WATCH).status(),
+        201,
+        "who is here stays"
+    );
+
+    // And ends with it.
+    assert_eq!(b.delete(&session).status(), 200);
+    until("nobody has it", || {
+        cluster.etcd.keys("vault/channels/").is_empty()
+    });
+}
+
+#[test]
+fn after_a_restart_a_channel_is_still_where_it_was_and_a_dead_node_holds_none() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.start("a"), cluster.start("b"));
+    a.join("/whip/news", PUBLISH);
+    a.kill();
+    let a = cluster.start("a");
+    until("b sends publishers to a", || {
+        b.offer("/whip/news", PUBLISH).status() == 307
+    });
+    a.kill();
+    until("a counts as dead", || {
+        cluster.etcd.keys("vault/nodes/") == ["vault/nodes/b"]
+    });
+    until("b takes it", || {
+        b.offer("/whip/news", PUBLISH).status() == 201
+    });
 }
 
 #[test]

@@ -31,6 +31,9 @@ fn block(ready: &Ready) -> String {
     };
     let made = |made: bool| if made { "  (made just now)" } else { "" };
     row("page", page(ready));
+    if let Some(admin) = ready.admin {
+        row("admin", admin.to_string());
+    }
     let advertised: Vec<String> = ready.advertised.iter().map(ToString::to_string).collect();
     row(
         "media",
@@ -80,6 +83,7 @@ fn line(ready: &Ready) -> String {
         "pid": std::process::id(),
         "page": page(ready),
         "http": ready.http,
+        "admin": ready.admin,
         "media": ready.media,
         "advertised": ready.advertised,
         "boot": ready.boot,
@@ -113,6 +117,7 @@ mod tests {
     fn ready() -> Ready {
         Ready {
             http: "0.0.0.0:8080".parse().expect("address"),
+            admin: None,
             media: "0.0.0.0:8189".parse().expect("address"),
             advertised: vec!["192.0.2.1:8189".parse().expect("address")],
             boot: 7,

@@ -98,6 +98,12 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR", env = "REKINDLE_UDP")]
     pub udp: Option<Listen>,
 
+    /// Where operators ask: /metrics, which is then not on the other port, health, and the interface
+    /// that /api/openapi.json describes, which ends sessions; a port alone is for this machine only
+    /// [default: none]
+    #[arg(long, value_name = "ADDR", env = "REKINDLE_ADMIN")]
+    pub admin: Option<Listen>,
+
     /// Addresses at which browsers reach the media port, the first preferred; names are looked up
     /// at each start, which waits for it [default: found from --udp and --http]
     #[arg(
@@ -126,6 +132,16 @@ pub(super) struct ServeArgs {
     /// File whose first line is the watch token
     #[arg(long, value_name = "FILE", env = "REKINDLE_WATCH_TOKEN_FILE")]
     pub watch_token_file: Option<PathBuf>,
+
+    /// Bearer token that an operator must show to --admin; needed where others can reach that. See
+    /// --publish-token
+    #[arg(long, value_name = "TOKEN", env = "REKINDLE_ADMIN_TOKEN", hide_env_values = true,
+          value_parser = secret)]
+    pub admin_token: Option<SecretString>,
+
+    /// File whose first line is the admin token
+    #[arg(long, value_name = "FILE", env = "REKINDLE_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
 
     /// What becomes of a newcomer on a channel whose publisher is live: refuse it, or let it
     /// replace that one [default: refuse]

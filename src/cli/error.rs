@@ -39,6 +39,13 @@ pub(super) enum CliError {
     )]
     NobodyGuards { http: SocketAddr },
     #[error(
+        "operators would be listened to on {admin}, where others can reach it, and nothing would \
+         keep those from ending sessions; give --admin-token-file, or listen on 127.0.0.1"
+    )]
+    NobodyGuardsAdmin { admin: SocketAddr },
+    #[error("an admin token is given, and no admin listener; give --admin too, or leave it out")]
+    NoAdmin,
+    #[error(
         "this build has no code for full-state mode, which keeps session keys on disk; leave \
          --mode out, or build with `--features full-state`"
     )]

@@ -44,6 +44,7 @@ pub(super) struct ConfigFile {
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub udp: Option<Listen>,
+    pub admin: Option<Listen>,
     #[serde(default, deserialize_with = "hosts")]
     pub advertise: Option<Vec<Host>>,
     #[serde(default, deserialize_with = "secret")]
@@ -52,6 +53,9 @@ pub(super) struct ConfigFile {
     #[serde(default, deserialize_with = "secret")]
     pub watch_token: Option<SecretString>,
     pub watch_token_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "secret")]
+    pub admin_token: Option<SecretString>,
+    pub admin_token_file: Option<PathBuf>,
     pub publisher: Option<Publisher>,
     pub open: Option<bool>,
     pub behind_proxy: Option<bool>,
@@ -127,7 +131,7 @@ impl ConfigFile {
 
     /// Whether a token is written in the file itself.
     pub(super) fn holds_token(&self) -> bool {
-        self.publish_token.is_some() || self.watch_token.is_some()
+        self.publish_token.is_some() || self.watch_token.is_some() || self.admin_token.is_some()
     }
 }
 
@@ -216,6 +220,9 @@ mod tests {
             publish-token-file = "pf"
             watch-token = "w"
             watch-token-file = "wf"
+            admin = 9189
+            admin-token = "a"
+            admin-token-file = "af"
             publisher = "replace"
             open = true
             behind-proxy = false

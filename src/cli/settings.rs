@@ -164,6 +164,15 @@ impl Settings {
             "watch token",
         )?;
 
+        let admin_token = token(
+            "admin_token",
+            args.admin_token,
+            args.admin_token_file,
+            TokenSources::in_file(file.admin_token, file.admin_token_file),
+            "admin token",
+        )?;
+        let admin = admin(args.admin.or(file.admin), admin_token.is_some())?;
+
         let mode = args.mode.or(file.mode).unwrap_or_default();
         let shared = args.cluster.or(cluster).shared()?;
         if shared.is_some() && mode == Mode::FullState {
@@ -232,6 +241,8 @@ impl Settings {
                 notifier: Notifier::default(),
                 http,
                 udp,
+                admin,
+                admin_token,
                 advertise,
                 publish,
                 watch,
@@ -353,6 +364,22 @@ fn token(
         ));
     }
     Ok(Some(token))
+}
+
+/// Where operators ask, if anywhere: on this machine, or with a token.
+fn admin(given: Option<Listen>, has_token: bool) -> Result<Option<SocketAddr>, CliError> {
+    let Some(given) = given else {
+        return if has_token {
+            Err(CliError::NoAdmin)
+        } else {
+            Ok(None)
+        };
+    };
+    let admin = given.resolve(Ipv4Addr::LOCALHOST.into(), &address::system)?;
+    if !has_token && !admin.ip().to_canonical().is_loopback() {
+        return Err(CliError::NobodyGuardsAdmin { admin });
+    }
+    Ok(Some(admin))
 }
 
 /// What HTTPS is spoken with, if anything.

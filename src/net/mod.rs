@@ -13,7 +13,7 @@ mod wire;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -38,6 +38,7 @@ pub struct Handle {
     loaded: mpsc::Sender<resume::Loaded>,
     waker: Arc<Waker>,
     stop: Arc<AtomicBool>,
+    dropped: Arc<AtomicU64>,
 }
 
 /// The media loop has ended; the process is stopping.
@@ -176,6 +177,7 @@ impl Bound {
         // Session keys that outlive the process are for one thread to use.
         let forwarders = self.vault.as_ref().map_or(self.threads.get(), |_| 1);
         let helpers = self.threads.get() - 1;
+        let dropped = self.socket.dropped();
         let (mut media, waker) =
             media_loop::MediaLoop::new(self.socket, core, inbox, outbox, forwarders)?;
         let waker = Arc::new(waker);
@@ -196,6 +198,7 @@ impl Bound {
             loaded,
             waker,
             stop,
+            dropped,
         };
         let thread = std::thread::Builder::new()
             .name("media".into())
@@ -280,6 +283,11 @@ impl Handle {
     /// [`Stopped`] where the loop has ended.
     pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
         self.ask(|core, now| core.snapshot(now)).await
+    }
+
+    /// Datagrams that were not sent, since the kernel had no room for them or refused them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Ends the loop, and waits until it has: from then on no datagram is taken. One that comes

@@ -88,6 +88,11 @@ impl Socket {
         ))
     }
 
+    /// Counts datagrams that could not be sent, on all ways of this port.
+    pub(super) fn dropped(&self) -> Arc<AtomicU64> {
+        self.dropped.clone()
+    }
+
     /// What has become known of where peers send to.
     pub(super) fn poll_source(&mut self) -> Option<(SocketAddr, IpAddr)> {
         self.new_sources.pop()

@@ -7,10 +7,10 @@ use std::time::Instant;
 use crate::net::Handle;
 use crate::vault::Vault;
 
-use super::adoption::Adoption;
 use super::assets::Assets;
 use super::auth::Token;
 use super::certificates::Certificates;
+use super::cluster::Cluster;
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -26,7 +26,7 @@ pub(super) struct App {
     pub sessions: Arc<Sessions>,
     pub record_writer: RecordWriter,
     /// Where the vault is shared with other nodes.
-    pub adoption: Option<Arc<Adoption>>,
+    pub cluster: Option<Arc<Cluster>>,
     pub limiter: Limiter,
     pub assets: Assets,
     pub health: Health,
@@ -45,6 +45,10 @@ pub(super) struct App {
     pub nodes: Arc<Nodes>,
     pub publish: Option<Token>,
     pub watch: Option<Token>,
+    /// Operators have a listener of their own.
+    pub has_admin: bool,
+    /// What they must show there.
+    pub admin_token: Option<Token>,
     /// Nothing but the listening address keeps strangers out: see [`super::middleware`].
     pub private: bool,
     /// A client's address is the last entry of `X-Forwarded-For`.

@@ -10,6 +10,8 @@ use crate::vault::{FingerprintHash, Identity, MacKey};
 
 use super::session_id;
 
+/// What the key of channels' tags is derived for.
+const CHANNELS: &[u8] = b"channel tag";
 /// What the key of session ids is derived for.
 const IDS: &[u8] = b"session tag";
 
@@ -28,6 +30,7 @@ pub(super) struct Certificate {
     /// SHA-512, as in `a=fingerprint` (RFC 8122 §5), for the page.
     pub other: String,
     ids: MacKey,
+    channels: MacKey,
 }
 
 impl Certificate {
@@ -39,6 +42,7 @@ impl Certificate {
                 &identity.fingerprint(FingerprintHash::Sha512),
             ),
             ids: identity.mac_key(IDS),
+            channels: identity.mac_key(CHANNELS),
         }
     }
 
@@ -111,6 +115,13 @@ impl Certificates {
     /// server can make stands behind it. Nothing else of it needs to be kept.
     pub(super) fn session_id(&self, ufrag: &Ufrag) -> String {
         session_id::format(ufrag, &self.current.tag(ufrag))
+    }
+
+    /// What a channel is called in a store that must not learn its name: the same at all nodes that
+    /// have the same certificate.
+    pub(super) fn channel_tag(&self, name: &str) -> String {
+        let tag = self.current.channels.tag(&[name.as_bytes()]);
+        tag.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The peer that an id names, if its tag is right for one of the certificates, and SHA-256 of

@@ -35,6 +35,11 @@ pub(super) async fn metrics(
             None => return Err(Problem::not_found()),
         }
     }
+    everything(State(app)).await
+}
+
+/// The same for who has been let in already.
+pub(super) async fn everything(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
     let text = render(&app, &snapshot);
     let mut response = no_store(text);

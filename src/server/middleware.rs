@@ -90,7 +90,7 @@ fn allowed_origin(private: bool, origin: Option<&HeaderValue>) -> Option<HeaderV
 
 /// Whether the request names the server in a way that no stranger's DNS could have led here.
 /// HTTP/1.0 needs no `Host`, and no browser speaks it.
-fn is_local_host(headers: &HeaderMap) -> bool {
+pub(super) fn is_local_host(headers: &HeaderMap) -> bool {
     match headers.get(header::HOST).map(HeaderValue::to_str) {
         None => true,
         Some(Ok(host)) => host_of(host).parse::<IpAddr>().is_ok() || is_local_name(host_of(host)),
@@ -197,8 +197,8 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
         || headers.contains_key(header::VIA)
 }
 
-/// `others` are sources of the content security policy, each after a space.
-fn harden(headers: &mut HeaderMap, others: &str) {
+/// What every answer tells browsers not to do. `others` are sources of the content security policy, each after a space.
+pub(super) fn harden(headers: &mut HeaderMap, others: &str) {
     let [before, after] = CONTENT_SECURITY_POLICY;
     // Letters, digits and punctuation that nodes were checked for: always a header's value.
     if let Ok(policy) = HeaderValue::from_maybe_shared(format!("{before}{others}{after}")) {

@@ -1,6 +1,6 @@
 //! HTTP, with or without TLS: WHIP, WHEP, events, page, health; start and shutdown.
 
-mod adoption;
+mod admin;
 mod advertise;
 mod app;
 mod assets;
@@ -8,6 +8,7 @@ mod auth;
 mod base_path;
 mod body;
 mod certificates;
+mod cluster;
 mod converse;
 mod drain;
 mod events;
@@ -22,7 +23,6 @@ mod names;
 mod nodes;
 mod opening;
 mod ports;
-mod presence;
 mod problem;
 mod record_writer;
 mod rotation;
@@ -31,7 +31,6 @@ mod run_error;
 mod session;
 mod session_id;
 mod sessions;
-mod shared_vault;
 mod site;
 mod start;
 mod status;
@@ -48,11 +47,12 @@ use crate::service::{Notifier, Passed};
 
 pub use auth::{Token, TokenError};
 pub use base_path::{BasePath, BasePathError};
+pub use cluster::{SharedVault, SharedVaultError};
 pub use listen::raise_open_files;
 pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
-pub use shared_vault::{SharedVault, SharedVaultError};
+
 pub use start::{Ready, run};
 pub use tls::{Pair, Tls, TlsError};
 
@@ -116,6 +116,10 @@ pub struct Config {
     /// Where media is received; port 0 lets the system choose, and then no restart can be survived
     /// without being told it.
     pub udp: SocketAddr,
+    /// Where operators ask, apart from everybody else, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// What they must show there.
+    pub admin_token: Option<Token>,
     /// Addresses for the answers' candidates; found out where empty.
     pub advertise: Vec<IpAddr>,
     /// What a publisher must show.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::peer::{Dtls, Identities};
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
-use super::shared_vault::Store;
+use super::cluster::Store;
 use super::{Config, RunError};
 
 /// The key file, and whether it was made just now: only where nobody named one, and where there is

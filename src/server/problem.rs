@@ -161,6 +161,18 @@ impl Problem {
         .retry_after(1)
     }
 
+    /// Another server has what is asked for (RFC 9110 §15.4.8; RFC 9725 §4.5).
+    pub(super) fn elsewhere(url: &str) -> Self {
+        let detail = "Another server has this channel's publisher: ask there, with the same body.";
+        Self::new(
+            StatusCode::TEMPORARY_REDIRECT,
+            "elsewhere",
+            "The channel is with another server",
+            detail,
+        )
+        .with(header::LOCATION, url)
+    }
+
     /// A store that several servers share gives no answer.
     pub(super) fn store() -> Self {
         let detail = "The store that this server shares with others gives no answer. Try again in a \

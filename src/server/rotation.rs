@@ -71,7 +71,12 @@ pub(super) async fn follow(
 
 /// Takes the tokens that have files anew.
 fn take_tokens(app: &App) {
-    for (token, what) in [(&app.publish, "publish"), (&app.watch, "watch")] {
+    let tokens = [
+        (&app.publish, "publish"),
+        (&app.watch, "watch"),
+        (&app.admin_token, "admin"),
+    ];
+    for (token, what) in tokens {
         let Some(token) = token.as_ref().filter(|token| token.file().is_some()) else {
             continue;
         };

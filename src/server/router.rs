@@ -46,11 +46,19 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/readyz",
             get(status::readyz).fallback(status::other_method),
         )
-        .route(
-            "/metrics",
-            get(metrics::metrics).fallback(status::other_method),
-        )
+        .merge(metrics_router(app))
         .fallback(site::serve)
         .layer(from_fn_with_state(app.clone(), middleware::check))
         .with_state(app.clone())
+}
+
+/// What the admin listener has, where there is one, nobody else gets.
+fn metrics_router(app: &App) -> Router<Arc<App>> {
+    if app.has_admin {
+        return Router::new();
+    }
+    Router::new().route(
+        "/metrics",
+        get(metrics::metrics).fallback(status::other_method),
+    )
 }

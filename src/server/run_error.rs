@@ -23,6 +23,17 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// The admin listener's port cannot be had.
+    #[error(
+        "cannot listen for operators on {address}: {source}; is another server running, or the \
+         port taken? See --admin"
+    )]
+    Admin {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The media port cannot be had.
     #[error(transparent)]
     Media(#[from] net::BindError),

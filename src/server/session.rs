@@ -54,9 +54,9 @@ async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
     let (ufrag, certificate) = known.ok_or(NotFound::Unknown)?;
     let mut found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
     if found.is_none()
-        && let Some(adoption) = &app.adoption
+        && let Some(cluster) = &app.cluster
     {
-        match adoption.adopt(&ufrag).await {
+        match cluster.adoption.adopt(&ufrag).await {
             Ok(true) => found = app.sessions.find(&ufrag, || ()).await,
             Ok(false) => {}
             Err(error) => {
@@ -103,18 +103,20 @@ pub(super) async fn end(
     }
     // In a task of its own: a client that hangs up in the middle must not leave a record behind that
     // has no peer.
-    let ended = tokio::spawn(async move {
-        app.net.leave(&ufrag).await?;
-        if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
-            tracing::info!(peer, "a peer leaves");
-        }
-        app.record_writer.forget(&ufrag).await;
-        Ok::<_, Stopped>(())
-    });
-    match ended.await {
+    match tokio::spawn(end_session(app, ufrag)).await {
         Ok(Ok(())) => Ok(StatusCode::OK),
         _ => Err(Problem::stopping()),
     }
+}
+
+/// Ends a session. When this returns, its record is gone. Must not be dropped on the way.
+pub(super) async fn end_session(app: Arc<App>, ufrag: Ufrag) -> Result<(), Stopped> {
+    app.net.leave(&ufrag).await?;
+    if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
+        tracing::info!(peer, "a peer leaves");
+    }
+    app.record_writer.forget(&ufrag).await;
+    Ok(())
 }
 
 /// Every other method on a session. RFC 9725 §4.3 wants 405 for PATCH where neither trickle ICE nor
@@ -207,8 +209,8 @@ fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
     let opened = app.sessions.open_stream(ufrag, &greeting, tap);
     if opened {
         app.net.has_page(ufrag);
-        if let Some(adoption) = &app.adoption {
-            adoption.reclaim_later(ufrag.clone());
+        if let Some(cluster) = &app.cluster {
+            cluster.adoption.reclaim_later(ufrag.clone());
         }
     }
     opened

@@ -8,9 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::oneshot;
 
 use crate::broadcast::Departure;
@@ -25,8 +24,10 @@ use super::events::{Frame, Hello, Tap};
 use super::limit::{Place, Places};
 use super::nodes::Node;
 
+mod directory;
 mod tally;
 
+pub(super) use directory::{Handle, PeerEntry};
 pub(super) use tally::{AgreedCounts, DEPARTURES, Tally, Times};
 
 /// Event streams of one session at once; one more ends the oldest.
@@ -68,7 +69,9 @@ struct Session {
     record: Arc<PeerRecord>,
     /// SHA-256 of the server's certificate that the peer goes by.
     certificate: [u8; 32],
-    number: u64,
+    handle: Handle,
+    /// When this process took it in.
+    since: SystemTime,
     /// Taken over from the last boot.
     resumed: bool,
     /// And it has had keys since.
@@ -88,6 +91,8 @@ struct Session {
 #[derive(Default)]
 struct Channel {
     live: bool,
+    /// Since when it is.
+    live_since: Option<SystemTime>,
     /// The publisher's streams, while it is live.
     streams: Vec<Stream>,
     members: HashSet<Ufrag>,
@@ -181,7 +186,7 @@ impl Sessions {
         inner.changes += 1;
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
-        let number = number(&record);
+        let handle = Handle::of(&record);
         let ufrag = record.ice.ufrag.clone();
         inner
             .channels
@@ -197,7 +202,8 @@ impl Sessions {
         let session = Session {
             record,
             certificate,
-            number,
+            handle,
+            since: SystemTime::now(),
             resumed,
             back: false,
             unheard: false,
@@ -208,7 +214,7 @@ impl Sessions {
             _place: place,
         };
         inner.sessions.insert(ufrag, session);
-        number
+        handle.number()
     }
 
     /// All records of the last boot have been read, but for so many that could not be: what is not
@@ -288,6 +294,14 @@ impl Sessions {
             // An error says that it is here, or that nothing comes any more.
             let _ = receiver.await;
         }
+    }
+
+    /// The channels that have a publisher's session here.
+    pub(super) fn published(&self) -> HashSet<String> {
+        let inner = self.lock();
+        let publishers = inner.sessions.values().map(|session| &session.record);
+        let publishers = publishers.filter(|record| record.role == Role::Publisher);
+        publishers.map(|record| record.channel.clone()).collect()
     }
 
     /// A session's record.
@@ -391,7 +405,7 @@ impl Sessions {
         session.agreed = agreed;
         session.handshaking = false;
         session.send(&[Frame::connected(resumed, took, agreed)]);
-        Some(session.number)
+        Some(session.handle.number())
     }
 
     /// Keys are not in use any more. The session's own streams end, and those that others share say
@@ -408,7 +422,7 @@ impl Sessions {
         session.connected = false;
         session.streams.retain(Tap::is_shared);
         session.send(&[Frame::disconnected()]);
-        Some(session.number)
+        Some(session.handle.number())
     }
 
     /// The channel's source came or went, or has another stream. Whether it came or went.
@@ -422,6 +436,9 @@ impl Sessions {
             return false;
         };
         let changed = std::mem::replace(&mut channel.live, live) != live;
+        if changed {
+            channel.live_since = live.then(SystemTime::now);
+        }
         channel.streams = streams;
         let frames = Frame::source(live, &channel.streams);
         for ufrag in &channel.members {
@@ -474,7 +491,7 @@ impl Sessions {
                 inner.channels.remove(&session.record.channel);
             }
         }
-        Some(session.number)
+        Some(session.handle.number())
     }
 
     /// Ends all streams, for good: the server is stopping.
@@ -493,14 +510,6 @@ impl Session {
     fn send(&mut self, frames: &[Frame]) {
         self.streams.retain(|stream| stream.tell(frames));
     }
-}
-
-/// A peer's number for the log: the same in every boot, and nobody's but the server's, since it
-/// comes from the ICE password. The log must not name a peer's user name fragment.
-fn number(record: &PeerRecord) -> u64 {
-    let digest = digest(&SHA256, record.ice.pwd.expose().as_bytes());
-    let bytes = digest.as_ref().first_chunk().copied().unwrap_or_default();
-    u32::from_be_bytes(bytes).into()
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ use crate::net::{self, Notices};
 use crate::service::Notifier;
 use crate::vault::{Opened, VaultError};
 
-use super::adoption::Adoption;
 use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
+use super::cluster::{self, Cluster, Store};
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -27,9 +27,8 @@ use super::opening::{identities, open_key, open_vault, rotate_identity};
 use super::record_writer::{self, Earlier, Ended, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
-use super::shared_vault::Store;
 use super::{
-    Config, Mode, Ports, RunError, SharedVault, Tls, Token, advertise, listen, presence, rotation,
+    Config, Mode, Ports, RunError, SharedVault, Tls, Token, admin, advertise, listen, rotation,
     watchdog,
 };
 
@@ -42,14 +41,18 @@ const SPARE_CONNECTIONS: usize = 1024;
 /// Connections of one address besides two a session: pages that are being loaded, and sessions that
 /// are being started.
 const SPARE_PER_ADDRESS: usize = 64;
-/// Descriptors besides connections.
-const SPARE_FILES: usize = 64 + listen::REFUSALS;
+/// Connections to the admin listener.
+const OPERATORS: usize = 64;
+/// Descriptors besides connections: both listeners may be refusing some.
+const SPARE_FILES: usize = 64 + OPERATORS + 2 * listen::REFUSALS;
 
 /// A server that is up.
 #[derive(Debug)]
 pub struct Ready {
     /// Where HTTP listens.
     pub http: SocketAddr,
+    /// Where operators ask, if they have a listener of their own.
+    pub admin: Option<SocketAddr>,
     /// Where media is received.
     pub media: SocketAddr,
     /// Where browsers are told to send media.
@@ -107,6 +110,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     };
     let listener = listen::adopt(ports.http).map_err(http)?;
     let http = listener.local_addr().map_err(http)?;
+    let admin = config.admin.map(bind_admin).transpose()?;
     let mut bound = net::adopt(ports.media)?;
     let media = bound.local();
     tracing::debug!(target: "rekindle::resume", step = "bound", "the sockets are bound");
@@ -189,21 +193,22 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
     sessions.expect(records);
     let (record_writer, forget) = RecordWriter::channel();
-    let adoption = store.as_ref().map(|_| {
-        let key_file = config.key_file.clone();
-        Arc::new(Adoption::new(
-            vault.clone(),
-            key_file,
-            net.clone(),
-            sessions.clone(),
-        ))
+    let cluster = store.as_ref().map(|store| {
+        let parts = cluster::Parts {
+            vault: vault.clone(),
+            key_file: config.key_file.clone(),
+            net: net.clone(),
+            sessions: sessions.clone(),
+            certificates: certificates.clone(),
+        };
+        Cluster::new(store, parts)
     });
     let app = Arc::new(App {
         net,
         vault: vault.clone(),
         sessions: sessions.clone(),
         record_writer,
-        adoption,
+        cluster,
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
@@ -217,12 +222,15 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         private: config.publish.is_none() && !config.open,
         publish: config.publish,
         watch: config.watch,
+        has_admin: admin.is_some(),
+        admin_token: config.admin_token,
         behind_proxy: config.behind_proxy,
         base_path: config.base_path,
         tls: config.tls.map(Arc::new),
     });
     let up = Ready {
         http,
+        admin: admin.as_ref().map(|(_, address)| *address),
         media,
         advertised,
         boot,
@@ -242,15 +250,15 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     runtime.spawn(ignored);
     let told = app.clone();
     runtime.spawn(async move { told.nodes.follow(|list| told.sessions.nodes(list)).await });
-    if let (Some(shared), Some(Store { store, .. })) = (&shared, &store) {
-        let told = presence::told(shared.url.as_ref(), &up.advertised);
-        let me = store.node().to_owned();
-        let follow = presence::follow(vault.clone(), app.nodes.clone(), me, Some(told));
-        runtime.spawn(follow);
+    if let (Some(shared), Some(cluster)) = (&shared, &app.cluster) {
+        let told = cluster::told(shared.url.as_ref(), &up.advertised);
+        let cluster = cluster.clone();
+        runtime.spawn(cluster.follow(vault.clone(), sessions.clone(), app.nodes.clone(), told));
     }
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {
         listener,
+        admin,
         notifier,
         notices,
         forget,
@@ -293,6 +301,7 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
 /// Where news comes from.
 struct Inbox {
     listener: TcpListener,
+    admin: Option<(TcpListener, SocketAddr)>,
     notifier: Arc<Notifier>,
     notices: Notices,
     forget: tokio::sync::mpsc::UnboundedReceiver<record_writer::Forget>,
@@ -310,6 +319,7 @@ async fn serve(
 ) -> Result<(), RunError> {
     let Inbox {
         listener,
+        admin,
         notifier,
         notices,
         forget,
@@ -318,6 +328,9 @@ async fn serve(
     } = inbox;
     let (stop, stopping) = watch::channel(false);
     let router = router(app);
+    let operators = admin.map(|(listener, address)| {
+        tokio::spawn(serve_operators(app, listener, address, stopping.clone()))
+    });
     let http = tokio::spawn(listen::serve(
         listener,
         listen::Door {
@@ -365,6 +378,10 @@ async fn serve(
     let _ = stop.send(true);
     // Media goes on while requests are finished.
     let streams = http.await;
+    if let Some(operators) = operators {
+        // It has no event streams, and as long to finish.
+        let _ = operators.await;
+    }
     // What comes from now on waits for the next process where somebody holds the port: it must not
     // be heard by one that is about to end.
     let _ = tokio::time::timeout(GRACE, app.net.stop()).await;
@@ -374,6 +391,34 @@ async fn serve(
     }
     record_writer.abort();
     result
+}
+
+/// Answers operators until `stop` turns true. Inside TLS as everybody is answered, but for this
+/// machine alone, where nobody else is on the way.
+fn serve_operators(
+    app: &Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = listen::Streams> + use<> {
+    let near = address.ip().to_canonical().is_loopback();
+    let door = listen::Door {
+        router: admin::router(app),
+        tls: app.tls.clone().filter(|_| !near),
+    };
+    let limits = listen::Limits {
+        connections: OPERATORS,
+        per_address: 0,
+    };
+    listen::serve(listener, door, limits, stop, GRACE)
+}
+
+/// The admin listener, and where it really is.
+fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
+    let bound = listen::bind(address).and_then(listen::adopt);
+    bound
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
+        .map_err(|source| RunError::Admin { address, source })
 }
 
 /// Makes the boot's number durable, once it is known that no record is ahead of it.
@@ -417,7 +462,7 @@ fn shut_in(config: &Config, store: Option<&Store>) -> Result<(), RunError> {
         tracing::warn!("started with --no-sandbox, which is not for production");
         return Ok(());
     }
-    let tokens = [&config.publish, &config.watch];
+    let tokens = [&config.publish, &config.watch, &config.admin_token];
     let tokens: Vec<&Path> = tokens
         .into_iter()
         .flatten()

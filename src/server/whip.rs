@@ -12,11 +12,12 @@ use axum::response::{IntoResponse, Response};
 use crate::broadcast::{Join, Refusal};
 use crate::ids::Role;
 use crate::sdp::{self, SdpError};
-use crate::vault::{PeerRecord, VaultError};
+use crate::vault::{ChannelPlace, PeerRecord, VaultError};
 
 use super::app::{App, ClientAddress};
 use super::auth;
 use super::body::{SDP, read_body, require_type};
+use super::cluster::Elsewhere;
 use super::events::Kinds;
 use super::limit::Place;
 use super::names;
@@ -126,6 +127,7 @@ async fn create(
         addresses: &app.addresses,
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
+    let mut seen = None;
     // A publisher's offer is looked at first: one that cannot be taken must not hold the channel's
     // place.
     let sdp::Answer {
@@ -135,6 +137,7 @@ async fn create(
         Role::Publisher => {
             let taken =
                 sdp::answer(role, &offer, None, &local).map_err(|error| bad_offer(&error))?;
+            seen = elsewhere(&app, role, &channel).await?;
             reserve(&app, role, &channel, &ice.ufrag).await?;
             taken
         }
@@ -169,6 +172,19 @@ async fn create(
         // a few seconds.
         app.record_writer.forget(&ufrag).await;
         return Err(problem);
+    }
+    if let (Some(cluster), Role::Publisher) = (&app.cluster, role) {
+        // Two publishers may have been let in at two nodes at the same moment.
+        let placed = cluster.channels.place(&channel, seen).await;
+        let refused = match placed {
+            Ok(true) => None,
+            Ok(false) => Some(refused(Refusal::PublisherPresent, role)),
+            Err(error) => Some(not_saved(error)),
+        };
+        if let Some(problem) = refused {
+            app.record_writer.forget(&ufrag).await;
+            return Err(problem);
+        }
     }
     let number = app.sessions.start(record, negotiated.certificate, place);
     let join = Join {
@@ -213,7 +229,36 @@ async fn reserve(
         .reserve(role, channel, ufrag)
         .await
         .map_err(|_| Problem::stopping())?;
-    reserved.map_err(|refusal| refused(refusal, role))
+    match reserved {
+        Err(Refusal::NoPublisher) => {
+            elsewhere(app, role, channel).await?;
+            Err(refused(Refusal::NoPublisher, role))
+        }
+        reserved => reserved.map_err(|refusal| refused(refusal, role)),
+    }
+}
+
+/// Sends a client to the node that has the channel's publisher, if another one has it. Else where
+/// it was last.
+async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<ChannelPlace>, Problem> {
+    let Some(cluster) = &app.cluster else {
+        return Ok(None);
+    };
+    let endpoint = match role {
+        Role::Publisher => "whip",
+        Role::Viewer => "whep",
+    };
+    match cluster.channels.find(channel).await {
+        Ok(Elsewhere::Nowhere(place)) => Ok(Some(place)),
+        Ok(Elsewhere::There(node)) => {
+            let url = format!("{}/{endpoint}/{channel}", node.url());
+            Err(Problem::elsewhere(&url))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "it cannot be told now which node has a channel");
+            Err(Problem::store())
+        }
+    }
 }
 
 impl Created {

@@ -8,7 +8,7 @@ import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 import { until } from "./lib/pages.js";
 
-const MOVES = Number(process.env.REKINDLE_MOVES ?? 6);
+const MOVES = Number(process.env.REKINDLE_MOVES || 6);
 /** Machines that tests share with others get more than the aim of 2 s. */
 const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 6000);
 

@@ -399,6 +399,7 @@ pub fn auditor_and_decoder_agree(folder: &Path) {
 fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
+        .max_redirects(0)
         .timeout_global(Some(PATIENCE))
         .build()
         .into()

@@ -36,6 +36,8 @@ pub(crate) const REKEY_PREPARED: &str = ".tmp-rekey";
 pub(crate) const REKEY_COMMITTED: &str = "rekey";
 /// The folder of the old peers' files in it, until it is emptied.
 pub(crate) const OLD_PEERS: &str = "old-peers";
+/// In a shared store, which node has which channel's publisher.
+pub(crate) const CHANNELS: &str = "channels";
 /// Names of files that are being written begin so. What is left of them after a crash is removed at
 /// the next start.
 pub(crate) const TEMPORARY: &str = ".tmp-";

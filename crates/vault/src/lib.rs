@@ -40,5 +40,5 @@ pub use key::KeyFile;
 pub use reader::Reader;
 pub use record::{PeerRecord, UnfitRecord};
 pub use seal::MacKey;
-pub use shared::SharedStore;
+pub use shared::{ChannelPlace, SharedStore};
 pub use store::{Opened, Rotated, Vault};

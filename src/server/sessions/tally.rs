@@ -185,7 +185,7 @@ impl Sessions {
         let session = inner.sessions.get_mut(ufrag)?;
         session.unheard = unheard;
         session.send(&[Frame::unheard(unheard)]);
-        let number = session.number;
+        let number = session.handle.number();
         inner.tally.unheard += u64::from(unheard);
         Some(number)
     }

@@ -101,6 +101,14 @@ async fn a_stream_hears_what_becomes_of_its_session_and_then_ends() {
     assert!(open(&sessions, &ufrag).is_none());
 }
 
+#[tokio::test]
+async fn open_streams_are_told_where_else_their_sessions_may_be() {
+    let sessions = sessions(0);
+    let (_, mut stream) = viewer(&sessions);
+    sessions.nodes(&["https://b.example".parse().expect("a node")]);
+    assert_eq!(read(&mut stream), (vec!["nodes".to_owned()], false));
+}
+
 #[test]
 fn of_those_who_are_awaited_it_is_counted_who_is_back_when_and_who_is_lost_why() {
     let sessions = Sessions::new(0, Instant::now() - Duration::from_secs(3));

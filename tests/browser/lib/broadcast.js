@@ -8,7 +8,7 @@ import { Server, ownAddress, sleep } from "./server.js";
  * @typedef {object} Options
  * @property {string} [publisher] its browser
  * @property {string[]} [viewers] theirs
- * @property {Parameters<typeof Server.make>[0]} [server]
+ * @property {Parameters<typeof Server.make>[0] | Server} [server] how it is made, or one that is there
  * @property {(server: Server) => string | Promise<string>} [publisherUrl] where the publisher opens the page
  * @property {(tab: Tab) => Promise<void>} [publisherPrepare] what is done before it publishes
  * @property {(server: Server) => string | Promise<string>} [viewerUrl]
@@ -30,10 +30,12 @@ export class Broadcast {
   viewers = [];
   /** Where there are relays. @type {(() => void) | undefined} */
   closeRelays;
+  /** Those for media. @type {UdpRelay[]} */
+  relays = [];
 
   /** @param {Options} [options] */
   static async open({ server: options = {}, ...rest } = {}) {
-    const server = await Server.make(options);
+    const server = options instanceof Server ? options : await Server.make(options);
     try {
       await server.start();
     } catch (error) {
@@ -68,7 +70,7 @@ export class Broadcast {
    * port. `relay`: what else the datagrams go through.
    *
    * @param {number} rttMs
-   * @param {Options & { relay?: { loss?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
+   * @param {Omit<Options, "server"> & { server?: { args?: string[] }, relay?: { loss?: number, lossUp?: number, lossDown?: number, random?: () => number, watch?: UdpRelay["watch"] } }} [options]
    */
   static async openFar(rttMs, { relay = {}, server: { args = [] } = {}, ...options } = {}) {
     const relays = [];
@@ -86,6 +88,7 @@ export class Broadcast {
       const server = { args: [...args, "--advertise", own], udpHost: "127.0.0.1" };
       const broadcast = await Broadcast.open({ ...options, server, publisherUrl: url, viewerUrl: url });
       broadcast.closeRelays = closeRelays;
+      broadcast.relays = relays.filter((one) => one instanceof UdpRelay);
       return broadcast;
     } catch (error) {
       closeRelays();

@@ -6,20 +6,28 @@ import os from "node:os";
 import path from "node:path";
 import { BINARY, Server, clock, freeTcpPort, sleep } from "./server.js";
 
-/** Where etcd is on Debian. */
-const ETCD = "/usr/bin/etcd";
+/** As the shell finds it. */
+const ETCD = "etcd";
 
 /** Why there can be no cluster here, if so. */
 export function clusterIsMissing() {
-  if (!fs.existsSync(ETCD)) return "etcd is not installed (Debian: etcd-server)";
+  if (spawnSync(ETCD, ["--version"]).error) return "there is no etcd (Debian: etcd-server)";
   const said = spawnSync(BINARY, ["serve", "--vault", "etcd://127.0.0.1:1/x", "--mode", "full-state"], { encoding: "utf8" }).stderr;
   return /--features etcd/.test(said) ? `${BINARY} is built without etcd` : null;
 }
 
 /** One member of etcd, with a folder of its own. */
 export class Etcd {
+  /** @type {string} */
+  dir;
+  /** @type {string} */
+  host;
+  /** What runs a command on its host. @type {string[]} */
+  words;
   /** @type {number} */
   port;
+  /** For members among themselves. @type {number} */
+  peerPort;
   /** @type {import("node:child_process").ChildProcess} */
   process;
 
@@ -71,6 +79,10 @@ export class Etcd {
 }
 
 export class Cluster {
+  /** @type {string} */
+  dir;
+  /** @type {Etcd} */
+  etcd;
   /** @type {Server[]} */
   nodes = [];
 

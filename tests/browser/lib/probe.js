@@ -60,7 +60,7 @@ export function probe() {
   const fetch = window.fetch;
   window.fetch = (input, init = {}) => {
     const url = new URL(input instanceof Request ? input.url : input, location.href);
-    seen.requests.push([clock(), init.method ?? "GET", url.pathname]);
+    seen.requests.push([clock(), init.method ?? "GET", url.pathname, url.host]);
     return fetch.call(window, input, init);
   };
 
@@ -104,6 +104,7 @@ export function probe() {
       if (report.type === "outbound-rtp" && report.kind === "video") {
         result.encoded += report.framesEncoded ?? 0;
         result.sent = (result.sent ?? 0) + (report.framesSent ?? 0);
+        result.plis = report.pliCount;
       }
     }
     return result;

@@ -15,6 +15,10 @@ export class UdpRelay {
   upstream;
   delayMs = 0;
   loss = 0;
+  /** What is lost on the way to the server and to the browsers, where that differs. @type {number | undefined} */
+  lossUp;
+  /** @type {number | undefined} */
+  lossDown;
   random = Math.random;
   /** @type {(whose: string, data: Buffer, up: boolean) => void} */
   watch = () => {};
@@ -25,7 +29,7 @@ export class UdpRelay {
   closed = false;
 
   /**
-   * @param {{ host: string, port: number, upstream: { host: string, port: number }, delayMs?: number, loss?: number, random?: () => number, watch?: UdpRelay["watch"] }} options
+   * @param {{ host: string, port: number, upstream: { host: string, port: number }, delayMs?: number, loss?: number, lossUp?: number, lossDown?: number, random?: () => number, watch?: UdpRelay["watch"] }} options
    *   `watch`: is shown every datagram at the browser's end, with whose it is, and whether it comes from the browser
    */
   static async open(options) {
@@ -52,15 +56,15 @@ export class UdpRelay {
         this.watch(key, answer, false);
         this.front.send(answer, from.port, from.address, () => {});
       };
-      back.on("message", (answer) => this.#later(() => down(answer)));
+      back.on("message", (answer) => this.#later(() => down(answer), this.lossDown));
       this.paths.set(key, back);
       back.bind(0, this.upstream.host);
     }
-    this.#later(() => back.send(data, this.upstream.port, this.upstream.host, () => {}));
+    this.#later(() => back.send(data, this.upstream.port, this.upstream.host, () => {}), this.lossUp);
   }
 
-  #later(send) {
-    if (this.loss > 0 && this.random() < this.loss) return;
+  #later(send, loss = this.loss) {
+    if (loss > 0 && this.random() < loss) return;
     const guarded = () => {
       if (!this.closed) send();
     };

@@ -2,8 +2,8 @@
 
 interface Seen {
   connections: RTCPeerConnection[];
-  /** When, with which method, which path. */
-  requests: [at: number, method: string, path: string][];
+  /** When, with which method, which path of which host. */
+  requests: [at: number, method: string, path: string, host: string][];
   /** When each was shown, and how many there were by then. */
   frames: [at: number, presented: number][];
   /** Steps of connections. */

@@ -8,6 +8,7 @@ use rekindle_sdp::Kind;
 use super::channel::Channel;
 use super::forwarding::{Again, Forwarded, Forwarding, Order, Resend};
 use super::history::{Found, Index};
+use super::loss::Loss;
 use super::member::{Members, Side, Viewer};
 use super::resend::Answer;
 use super::rtp::Packet;
@@ -24,11 +25,22 @@ const MAX_CATCH_UP: usize = 512 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub packets_in: u64,
+    pub bytes_in: u64,
+    pub asked: Asked,
+    pub nacks: u64,
     pub plis: u64,
     pub duplicates: u64,
     pub unknown: u64,
     pub handshakes: u64,
     pub failures: Failures,
+}
+
+/// What viewers have asked for and reported.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub packets: u64,
+    pub keyframes: u64,
+    pub loss: Loss,
 }
 
 /// What reaching viewers needs besides the channel.

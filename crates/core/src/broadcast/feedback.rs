@@ -31,6 +31,7 @@ impl Channel {
         let mut packets = Vec::new();
         for track in &mut self.tracks {
             let requests = track.due(now);
+            counts.nacks += requests.nack.len() as u64;
             packets.extend(rtcp::nacks(sender, track.ssrc, &requests.nack));
             if requests.pli {
                 counts.plis += 1;

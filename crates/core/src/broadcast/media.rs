@@ -39,6 +39,7 @@ impl Broadcast {
             return;
         };
         self.counts.packets_in += 1;
+        self.counts.bytes_in += data.len() as u64;
         ingress.arrived(now, &packet.header, &data);
         let (section, packet, mended) = match ingress.classify(&packet.header) {
             Some(Arrival::Media { section }) => (section, packet, false),
@@ -118,7 +119,7 @@ impl Broadcast {
                     }
                 }
                 Item::Cname { ssrc, name } => cname = Some((ssrc, name)),
-                Item::Nack { .. } | Item::KeyframeRequest { .. } => {}
+                Item::Nack { .. } | Item::KeyframeRequest { .. } | Item::Reception { .. } => {}
             }
         }
         if let Some((ssrc, name)) = cname
@@ -176,18 +177,25 @@ impl Broadcast {
         if !self.channels.contains(key) {
             return;
         }
+        let mut asked = std::mem::take(&mut self.counts.asked);
         let (channel, mut egress) = self.egress(key);
         for item in rtcp::read(data) {
             match item {
                 Item::Nack { ssrc, pairs } => {
                     for sequence in rtcp::nacked(pairs).take(MAX_NACKED) {
+                        asked.packets += 1;
                         channel.answer_nack(now, id, ssrc, sequence, &mut egress);
                     }
                 }
-                Item::KeyframeRequest { ssrc } => channel.answer_pli(now, id, ssrc, &mut egress),
+                Item::KeyframeRequest { ssrc } => {
+                    asked.keyframes += 1;
+                    channel.answer_pli(now, id, ssrc, &mut egress);
+                }
+                Item::Reception { fraction_lost } => asked.loss.add(fraction_lost),
                 Item::SenderReport { .. } | Item::Cname { .. } => {}
             }
         }
+        self.counts.asked = asked;
         self.send_feedback(now, key, out);
     }
 }

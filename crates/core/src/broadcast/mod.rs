@@ -38,6 +38,7 @@ mod jobs;
 mod key_derivation;
 mod keyframe;
 mod liveness;
+mod loss;
 mod media;
 mod member;
 mod membership;
@@ -66,6 +67,7 @@ pub use forwarding::{Burst, Forwarder, Orders, Outlet};
 pub use hub::Broadcast;
 pub use jobs::{Finished, Job};
 pub use liveness::UNHEARD;
+pub use loss::Loss;
 pub use snapshot::Snapshot;
 
 use crate::peer::Agreed;

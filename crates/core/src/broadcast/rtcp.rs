@@ -43,6 +43,8 @@ pub(super) enum Item<'a> {
     Cname { ssrc: u32, name: &'a [u8] },
     /// A generic NACK (RFC 4585 §6.2.1): packet identifier and bit mask, 4 bytes each pair.
     Nack { ssrc: u32, pairs: &'a [u8] },
+    /// A report block (RFC 3550 §6.4.1): which fraction of packets did not come, in 1/256.
+    Reception { fraction_lost: u8 },
     /// A PLI (RFC 4585 §6.3.1) or an entry of a FIR (RFC 5104 §4.3.1).
     KeyframeRequest { ssrc: u32 },
 }
@@ -111,6 +113,12 @@ impl<'a> Part<'a> {
         };
         match (self.kind, self.count) {
             (200, _) => one(sender_report(body)),
+            (201, count) => {
+                let blocks = body.get(4..).unwrap_or_default().chunks_exact(24);
+                Box::new(blocks.take(count.into()).map(|block| Item::Reception {
+                    fraction_lost: block[4],
+                }))
+            }
             (202, 1..) => one(cname(body)),
             (205, 1) => one(word(body, 4).and_then(|ssrc| {
                 Some(Item::Nack {
@@ -329,6 +337,30 @@ mod tests {
         );
         assert_eq!(nacked(pairs).collect::<Vec<_>>(), [65_535, 0, 2]);
         assert_eq!(rest, [7, 8, 9].map(|ssrc| Item::KeyframeRequest { ssrc }));
+    }
+
+    #[test]
+    fn each_block_of_a_receiver_report_is_read_and_no_more_than_it_has() {
+        let report = |fraction_lost| ReceptionReport {
+            ssrc: 3,
+            fraction_lost,
+            ..Default::default()
+        };
+        let wire = receiver_report(1, vec![report(7), report(255)], None).unwrap();
+        let lost = |wire: &[u8]| -> Vec<u8> {
+            let items = read(wire).filter_map(|item| match item {
+                Item::Reception { fraction_lost } => Some(fraction_lost),
+                _ => None,
+            });
+            items.collect()
+        };
+        assert_eq!(lost(&wire), [7, 255]);
+        let mut fewer = wire.clone();
+        fewer[0] -= 1;
+        assert_eq!(lost(&fewer), [7]);
+        let mut more = wire;
+        more[0] += 5;
+        assert_eq!(lost(&more), [7, 255], "a count that is too high");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::channel::Channel;
 use super::hub::Broadcast;
+use super::loss::Loss;
 use crate::peer::Failures;
 
 /// Counts at one moment.
@@ -19,8 +20,20 @@ pub struct Snapshot {
     pub channels: Vec<(String, bool, usize)>,
     /// RTP packets taken from publishers.
     pub packets_in: u64,
+    /// Bytes of these: header and payload, without what SRTP adds.
+    pub bytes_in: u64,
     /// RTP packets sent to viewers, RTX included.
     pub packets_out: u64,
+    /// Bytes of these, counted alike.
+    pub bytes_out: u64,
+    /// Packets that viewers asked for again (NACK).
+    pub nacked: u64,
+    /// Packets that publishers were asked for again.
+    pub nacks: u64,
+    /// Keyframes that viewers asked for (PLI, FIR).
+    pub keyframe_requests: u64,
+    /// What viewers report of lost packets.
+    pub loss: Loss,
     /// Packets sent again on a viewer's NACK.
     pub retransmitted: u64,
     /// PLIs sent to publishers.
@@ -77,7 +90,13 @@ impl Broadcast {
             joining: self.members.len() - connected - awaited,
             channels,
             packets_in: self.counts.packets_in,
+            bytes_in: self.counts.bytes_in,
             packets_out: totals.sent,
+            bytes_out: totals.bytes,
+            nacked: self.counts.asked.packets,
+            nacks: self.counts.nacks,
+            keyframe_requests: self.counts.asked.keyframes,
+            loss: self.counts.asked.loss.clone(),
             retransmitted: totals.resent,
             plis: self.counts.plis,
             duplicates: self.counts.duplicates,

@@ -7,12 +7,14 @@
 //! | `owners/<ufrag>` | the name of the node that may change the peer's file |
 //! | `processes/<node>` | the random number of the process that is the node now |
 //! | `nodes/<node>` | what the node says of itself, and a MAC, as long as it is alive |
+//! | `channels/<tag>` | the name of the node that has the channel's publisher |
 //! | `rekeying` | there while a rekey runs |
 //!
 //! Every change of a peer's file is one transaction with a fence: it is done only if this node
 //! owns the peer and this process still is the node.
 
 mod adoption;
+mod channels;
 mod export;
 mod identity;
 mod nodes;
@@ -31,6 +33,7 @@ use crate::error::VaultError;
 use crate::identity::hex;
 use crate::layout::{NODES, OWNERS, PROCESSES};
 
+pub use channels::ChannelPlace;
 pub use export::{Exported, export};
 pub use rekey::rekey;
 pub use store::{Change, Condition, Entry, Listing, SharedStore, StoreError, Transaction};

@@ -11,15 +11,17 @@ use crate::peer::Transmit;
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     sent: AtomicU64,
+    bytes: AtomicU64,
     resent: AtomicU64,
     unmapped: AtomicU64,
     overrun: AtomicU64,
 }
 
 impl Counts {
-    /// A packet went out.
-    pub(super) fn sent(&self) {
+    /// A packet of so many bytes went out.
+    pub(super) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// A packet that has just been counted as sent was asked for.
@@ -42,6 +44,7 @@ impl Counts {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::broadcast) struct Totals {
     pub sent: u64,
+    pub bytes: u64,
     pub resent: u64,
     pub unmapped: u64,
     pub overrun: u64,
@@ -136,6 +139,7 @@ impl Forwarding {
         let mut totals = Totals::default();
         for queue in &self.queues {
             totals.sent += queue.counts.sent.load(Ordering::Relaxed);
+            totals.bytes += queue.counts.bytes.load(Ordering::Relaxed);
             totals.resent += queue.counts.resent.load(Ordering::Relaxed);
             totals.unmapped += queue.counts.unmapped.load(Ordering::Relaxed);
             totals.overrun += queue.counts.overrun.load(Ordering::Relaxed);

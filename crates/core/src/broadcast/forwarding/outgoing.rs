@@ -214,7 +214,7 @@ impl Outgoing {
             return Sent::Refused;
         }
         burst.end();
-        tools.counts.sent();
+        tools.counts.sent(packet.len());
         if std::mem::take(&mut self.is_fresh) {
             tracing::trace!(target: "rekindle::resume", step = "media", "media goes out");
         }

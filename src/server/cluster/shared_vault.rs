@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[cfg(feature = "etcd")]
 use rekindle_etcd::{Address, Etcd, Options};
 
-use super::nodes::Node;
+use super::super::nodes::Node;
 use crate::vault::SharedStore;
 
 /// What a node of a cluster goes by.

@@ -10,11 +10,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
-use crate::ids::Ufrag;
+use crate::ids::{Role, Ufrag};
 use crate::net::Handle;
 use crate::vault::{KeyError, KeyFile, PeerRecord, Vault, VaultError};
 
-use super::sessions::Sessions;
+use super::super::sessions::Sessions;
+use super::Parts;
+use super::channels::Channels;
 
 /// Records taken over at once: each is some questions to the store.
 const AT_ONCE: usize = 16;
@@ -27,18 +29,19 @@ const RECLAIM: Duration = Duration::from_secs(3);
 const RECLAIM_SPREAD: u64 = 10_000;
 
 /// See the module.
-pub(super) struct Adoption {
+pub(in crate::server) struct Adoption {
     vault: Arc<Vault>,
     /// Read again for each record, so that the process holds no key that opens files.
     key_file: PathBuf,
     net: Handle,
     sessions: Arc<Sessions>,
+    channels: Channels,
     turns: Semaphore,
 }
 
 /// Why a peer cannot be taken over now.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AdoptionError {
+pub(in crate::server) enum AdoptionError {
     #[error("the key file cannot be read again: {0}")]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -48,17 +51,13 @@ pub(super) enum AdoptionError {
 }
 
 impl Adoption {
-    pub(super) fn new(
-        vault: Arc<Vault>,
-        key_file: PathBuf,
-        net: Handle,
-        sessions: Arc<Sessions>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts, channels: Channels) -> Self {
         Self {
-            vault,
-            key_file,
-            net,
-            sessions,
+            vault: parts.vault,
+            key_file: parts.key_file,
+            net: parts.net,
+            sessions: parts.sessions,
+            channels,
             turns: Semaphore::new(AT_ONCE),
         }
     }
@@ -67,13 +66,14 @@ impl Adoption {
     ///
     /// # Errors
     /// [`AdoptionError`]; it can be tried again.
-    pub(super) async fn adopt(&self, ufrag: &Ufrag) -> Result<bool, AdoptionError> {
+    pub(in crate::server) async fn adopt(&self, ufrag: &Ufrag) -> Result<bool, AdoptionError> {
         let turn = self.turns.acquire().await;
         let _turn = turn.map_err(|_| AdoptionError::Stopping)?;
         let arrival = self.sessions.arrival(ufrag);
         let Some(record) = self.take_over(ufrag).await? else {
             return Ok(false);
         };
+        self.follow_publisher(&record).await;
         self.net.adopt(Arc::new(record));
         tracing::info!("a peer of another node comes here");
         // The caller looks whether it is there.
@@ -84,7 +84,7 @@ impl Adoption {
     /// After a page has opened a stream here of a session that this node has had all along: its
     /// record may be another node's, where the page has been meanwhile. Then it comes back. Not
     /// before the crowd after a restart is over, and not for all at once.
-    pub(super) fn reclaim_later(self: &Arc<Self>, ufrag: Ufrag) {
+    pub(in crate::server) fn reclaim_later(self: &Arc<Self>, ufrag: Ufrag) {
         let spread = ufrag.as_str().bytes().map(u64::from).sum::<u64>() % RECLAIM_SPREAD;
         let this = self.clone();
         tokio::spawn(async move {
@@ -107,6 +107,7 @@ impl Adoption {
         let Some(record) = self.sessions.record(ufrag) else {
             return Ok(());
         };
+        self.follow_publisher(&record).await;
         if self.take_over(ufrag).await?.is_none() {
             // The other node has let the peer go by now.
             let vault = self.vault.clone();
@@ -116,6 +117,15 @@ impl Adoption {
         }
         tracing::info!("a peer that was another node's for a while is this one's again");
         Ok(())
+    }
+
+    /// A channel is where its publisher is.
+    async fn follow_publisher(&self, record: &PeerRecord) {
+        if record.role == Role::Publisher
+            && let Err(error) = self.channels.place(&record.channel, None).await
+        {
+            tracing::warn!(%error, "the other nodes do not know that a channel is here now");
+        }
     }
 
     async fn take_over(&self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, AdoptionError> {

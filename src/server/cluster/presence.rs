@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::vault::{Vault, VaultError};
 
-use super::nodes::{Node, Nodes};
+use super::super::nodes::{Node, Nodes};
 
 /// Most other nodes that pages are told of.
 const MAX_NODES: usize = 32;
@@ -26,7 +26,7 @@ struct Told {
 }
 
 /// This node as the others are told of it; nothing where it has no URL that browsers reach it by.
-pub(super) fn told(node: Option<&Node>, media: &[SocketAddr]) -> Vec<u8> {
+pub(in crate::server) fn told(node: Option<&Node>, media: &[SocketAddr]) -> Vec<u8> {
     let told = node.map(|node| Told {
         url: node.url().to_owned(),
         media: media.to_vec(),
@@ -39,29 +39,31 @@ pub(super) fn told(node: Option<&Node>, media: &[SocketAddr]) -> Vec<u8> {
 
 /// The other nodes, of all that are alive. What one says of itself that cannot be read, as of
 /// another version, is left out.
-fn others(me: &str, alive: Vec<(String, Vec<u8>)>) -> Vec<Node> {
-    let mut others: Vec<Node> = alive
+fn others(me: &str, alive: Vec<(String, Vec<u8>)>) -> Vec<(String, Node)> {
+    let mut others: Vec<(String, Node)> = alive
         .into_iter()
         .filter(|(name, _)| name != me)
-        .filter_map(|(_, value)| {
+        .filter_map(|(name, value)| {
             let told: Told = serde_json::from_slice(&value).ok()?;
-            Node::new(&told.url, told.media).ok()
+            Some((name, Node::new(&told.url, told.media).ok()?))
         })
         .take(MAX_NODES)
         .collect();
     // In one order, whichever the store gives, so that pages move to the same one.
-    others.sort_by(|a, b| a.url().cmp(b.url()));
+    others.sort_by(|(_, a), (_, b)| a.url().cmp(b.url()));
     others
 }
 
 /// Tells the others of this node, and keeps the list of the others up to date, behind those that
-/// were named. Never ends.
+/// were named; `know` is told of them too. Never ends.
 pub(super) async fn follow(
     vault: Arc<Vault>,
     nodes: Arc<Nodes>,
-    me: String,
-    mut told: Option<Vec<u8>>,
+    me: &str,
+    told: Vec<u8>,
+    know: impl Fn(Vec<(String, Node)>),
 ) {
+    let mut told = Some(told);
     let named = nodes.get();
     let mut revision = 0;
     loop {
@@ -75,12 +77,11 @@ pub(super) async fn follow(
         match asked.await {
             Ok(Ok((now, alive))) => {
                 (told, revision) = (None, now);
+                let others = others(me, alive);
                 let mut list = named.to_vec();
-                let news = others(&me, alive);
-                list.extend(
-                    news.into_iter()
-                        .filter(|node| named.iter().all(|named| named.url() != node.url())),
-                );
+                let is_news = |node: &&Node| named.iter().all(|named| named.url() != node.url());
+                list.extend(others.iter().map(|(_, node)| node).filter(is_news).cloned());
+                know(others);
                 nodes.set(list);
             }
             Ok(Err(error @ VaultError::NotOwner)) => {
@@ -120,8 +121,11 @@ mod tests {
             ),
         ];
         let found = others("me", alive);
-        let urls: Vec<&str> = found.iter().map(Node::url).collect();
-        assert_eq!(urls, ["https://a.example", "https://b.example"]);
-        assert_eq!(found[0].media(), media);
+        let names: Vec<&str> = found.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(
+            found[0].1,
+            Node::new("https://a.example", media.to_vec()).expect("a URL")
+        );
     }
 }

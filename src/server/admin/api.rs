@@ -1,0 +1,186 @@
+//! Channels and peers: what there are, and their end.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::super::app::App;
+use super::super::problem::Problem;
+use super::super::session::end_session;
+use super::super::sessions::PeerEntry;
+use super::super::status::no_store;
+use super::super::{names, sessions};
+use crate::ids::{Role, Ufrag};
+
+/// How long a request waits until all records of the last boot have been read.
+const RECORDS_TIME: Duration = Duration::from_secs(10);
+
+/// A channel, as the interface shows it.
+#[derive(Serialize)]
+struct ChannelBody {
+    name: String,
+    /// Whether media of a publisher flows.
+    live: bool,
+    /// Since when, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_since: Option<u64>,
+    /// Connected viewers.
+    viewers: usize,
+}
+
+/// A peer, as the interface shows it: nothing of it opens the session.
+#[derive(Serialize)]
+struct PeerBody {
+    peer: String,
+    /// What the log calls it.
+    log_peer: u64,
+    role: &'static str,
+    connected: bool,
+    /// From an earlier boot.
+    resumed: bool,
+    /// When this process took it in, in seconds since 1970.
+    since: u64,
+}
+
+impl From<PeerEntry> for PeerBody {
+    fn from(entry: PeerEntry) -> Self {
+        Self {
+            peer: entry.handle.to_string(),
+            log_peer: entry.handle.number(),
+            role: match entry.role {
+                Role::Publisher => "publisher",
+                Role::Viewer => "viewer",
+            },
+            connected: entry.connected,
+            resumed: entry.resumed,
+            since: unix_seconds(entry.since),
+        }
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// All channels, by name.
+async fn all(app: &App) -> Result<Vec<ChannelBody>, Problem> {
+    loaded(app).await?;
+    let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
+    let body = |(name, live, viewers): (String, bool, usize)| ChannelBody {
+        live_since: app
+            .sessions
+            .live_since(&name)
+            .filter(|_| live)
+            .map(unix_seconds),
+        name,
+        live,
+        viewers,
+    };
+    Ok(snapshot.channels.into_iter().map(body).collect())
+}
+
+/// What is not here after this does not exist.
+async fn loaded(app: &App) -> Result<(), Problem> {
+    let loaded = tokio::time::timeout(RECORDS_TIME, app.sessions.loaded()).await;
+    loaded.map_err(|_| Problem::stopping())
+}
+
+/// `GET /api/channels`.
+pub(super) async fn channels(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    Ok(no_store(Json(json!({ "channels": all(&app).await? }))))
+}
+
+/// `GET /api/channels/{name}`: a channel with its peers.
+pub(super) async fn channel(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let name = names::channel(&name)?;
+    let channel = all(&app).await?.into_iter().find(|one| one.name == name);
+    let channel = channel.ok_or_else(no_channel)?;
+    let peers = app.sessions.peers(name);
+    let peers: Vec<PeerBody> = peers.into_iter().map(PeerBody::from).collect();
+    Ok(no_store(Json(
+        json!({ "channel": channel, "peers": peers }),
+    )))
+}
+
+/// `POST /api/channels/{name}/close`: ends the sessions of all its peers, the publisher's first.
+pub(super) async fn close(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let name = names::channel(&name)?.to_owned();
+    loaded(&app).await?;
+    let members = app.sessions.members(&name);
+    if members.is_empty() {
+        return Err(no_channel());
+    }
+    tracing::info!(
+        channel = name,
+        peers = members.len(),
+        "a channel is closed by an operator"
+    );
+    let ended = members.len();
+    // A client that hangs up in the middle must not leave half of a channel behind.
+    let closed = tokio::spawn(end_all(app, members)).await;
+    closed.map_err(|_| Problem::stopping())??;
+    Ok(no_store(Json(json!({ "name": name, "ended": ended }))))
+}
+
+async fn end_all(app: Arc<App>, members: Vec<Ufrag>) -> Result<(), Problem> {
+    let mut ends = JoinSet::new();
+    for ufrag in members {
+        ends.spawn(end_session(app.clone(), ufrag));
+    }
+    while let Some(ended) = ends.join_next().await {
+        if !matches!(ended, Ok(Ok(()))) {
+            return Err(Problem::stopping());
+        }
+    }
+    Ok(())
+}
+
+/// `DELETE /api/peers/{peer}`: ends a peer's session.
+pub(super) async fn kick(
+    State(app): State<Arc<App>>,
+    Path(peer): Path<String>,
+) -> Result<StatusCode, Problem> {
+    loaded(&app).await?;
+    let handle = peer.parse::<sessions::Handle>().ok();
+    let found = handle.and_then(|handle| app.sessions.by_handle(handle));
+    let (Some(handle), Some(ufrag)) = (handle, found) else {
+        return Err(no_peer());
+    };
+    tracing::info!(peer = handle.number(), "a peer is let go by an operator");
+    match tokio::spawn(end_session(app, ufrag)).await {
+        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        _ => Err(Problem::stopping()),
+    }
+}
+
+fn no_channel() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-channel",
+        "There is no such channel",
+        "Nobody publishes or watches under this name. GET /api/channels has those that there are.",
+    )
+}
+
+fn no_peer() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-peer",
+        "There is no such peer",
+        "It has left, or never was. GET /api/channels/{name} has those that there are.",
+    )
+}

@@ -1,0 +1,99 @@
+//! The admin listener: what operators and their programs ask and do, apart from what is for
+//! everybody. `openapi.json` describes it.
+//!
+//! No page uses it, so no request with an `Origin` is served: a page that a browser of this machine
+//! shows must not end anybody's session.
+
+mod api;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+
+use super::app::App;
+use super::problem::Problem;
+use super::{auth, metrics, middleware, status};
+
+/// The description of this interface (OpenAPI 3.1).
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// Which handler serves what.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/api/openapi.json", get(description))
+        .route("/api/channels", get(api::channels))
+        .route("/api/channels/{name}", get(api::channel))
+        .route("/api/channels/{name}/close", post(api::close))
+        .route("/api/peers/{peer}", delete(api::kick))
+        .route("/metrics", get(metrics::everything))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(other_method)
+        .layer(from_fn_with_state(app.clone(), check))
+        .with_state(app.clone())
+}
+
+/// The layer around all handlers.
+async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let allowed = guard(&app, request.headers(), request.uri().path());
+    let mut response = match allowed {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    middleware::harden(response.headers_mut(), "");
+    response
+}
+
+/// Whether the request may be served. With a token, who shows it; without one, who is on this
+/// machine, since the listener is then at a loopback address.
+fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err(foreign("The admin interface is not for web pages."));
+    }
+    if ["/healthz", "/readyz"].contains(&path) {
+        return Ok(());
+    }
+    if app.admin_token.is_some() {
+        return auth::require(app.admin_token.as_ref(), headers, "admin");
+    }
+    if middleware::is_forwarded(headers) || !middleware::is_local_host(headers) {
+        return Err(foreign(
+            "Without a token the admin interface answers only what is asked on this machine, under \
+             localhost or an IP address. Give the server --admin-token-file.",
+        ));
+    }
+    Ok(())
+}
+
+fn foreign(detail: &'static str) -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "foreign",
+        "The request comes from elsewhere",
+        detail,
+    )
+}
+
+async fn description() -> Response {
+    let mut response = status::no_store(DESCRIPTION);
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+async fn other_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method",
+        "This method has no meaning here",
+        "GET /api/openapi.json says which methods there are.",
+    )
+}

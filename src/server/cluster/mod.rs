@@ -1,0 +1,69 @@
+//! Several servers with one vault: what a node does besides.
+
+mod adoption;
+mod channels;
+mod presence;
+mod shared_vault;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::net::Handle;
+use crate::vault::Vault;
+
+use self::adoption::Adoption;
+use self::channels::Channels;
+use super::certificates::Certificates;
+use super::nodes::Nodes;
+use super::sessions::Sessions;
+
+pub(super) use self::channels::Elsewhere;
+pub(super) use self::presence::told;
+pub(crate) use self::shared_vault::Store;
+pub use self::shared_vault::{SharedVault, SharedVaultError};
+
+/// What a node has that a server with a vault of its own has not.
+pub(super) struct Cluster {
+    pub adoption: Arc<Adoption>,
+    pub channels: Channels,
+    /// This node's name.
+    me: String,
+}
+
+/// What a node's parts work with.
+pub(super) struct Parts {
+    pub vault: Arc<Vault>,
+    pub key_file: PathBuf,
+    pub net: Handle,
+    pub sessions: Arc<Sessions>,
+    pub certificates: Arc<Certificates>,
+}
+
+impl Cluster {
+    pub(super) fn new(store: &Store, parts: Parts) -> Arc<Self> {
+        let me = store.store.node().to_owned();
+        let channels = Channels::new(parts.vault.clone(), parts.certificates.clone(), &me);
+        Arc::new(Self {
+            adoption: Arc::new(Adoption::new(parts, channels.clone())),
+            channels,
+            me,
+        })
+    }
+
+    /// Keeps what is said of this node's channels in step with its sessions, tells the other nodes
+    /// of this one, and keeps `nodes` and what is known of channels in step with who is alive. Never
+    /// ends.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        vault: Arc<Vault>,
+        sessions: Arc<Sessions>,
+        nodes: Arc<Nodes>,
+        told: Vec<u8>,
+    ) {
+        let know = |alive| self.channels.know(alive);
+        tokio::join!(
+            self.channels.follow(&sessions),
+            presence::follow(vault, nodes, &self.me, told, know),
+        );
+    }
+}
