@@ -14,15 +14,22 @@ const BUSY_MS = 2000;
 /** The others are asked one after the other, so long apart, and the first that has the session wins (as in RFC 8305 §5). */
 const APART_MS = 250;
 /**
- * A place that does not have what is looked for is asked again after this time, and ever later up to the second number: it may read from a
- * store that is behind. Up to the third where the session has a place, and only its publisher is missed.
+ * A place that does not have the session is asked again after this time, and ever later up to the second number: it may read from a store that
+ * is behind.
+ *
+ * @type {[number, number]}
  */
-const AGAIN_MS = { first: 250, lost: 2000, lonely: 30_000 };
+const AGAIN_MS = [250, 2000];
+/** The same where the session has its place, and only its publisher is missed. @type {[number, number]} */
+const LONELY_AGAIN_MS = [2000, 30_000];
 /** A place that says nothing for so long is not counted on. */
 const SILENT_MS = 3000;
 /** Nor is the one where the session was, after this time. */
 const GONE_MS = 10_000;
-/** A viewer that misses the publisher for so long looks for it: one of the two may have gone elsewhere, and the other not. */
+/**
+ * A viewer that misses the publisher for so long, or up to twice as long, since all viewers miss it at once, looks for it: one of the two may
+ * have gone elsewhere, and the other not.
+ */
 const LONELY_MS = 3000;
 
 /**
@@ -82,8 +89,8 @@ export class Nodes {
   /** A place does not have what is looked for. @param {string} place @param {number} at */
   lacks(place, at) {
     const noes = this.#noes(place);
-    const most = this.since === null && place !== this.here ? AGAIN_MS.lonely : AGAIN_MS.lost;
-    this.#places.set(place, { askAt: at + Math.min(most, AGAIN_MS.first * 2 ** noes), noes: noes + 1 });
+    const [first, most] = this.since === null && place !== this.here ? LONELY_AGAIN_MS : AGAIN_MS;
+    this.#places.set(place, { askAt: at + Math.min(most, first * 2 ** noes), noes: noes + 1 });
     if (place !== this.here) return;
     this.since ??= at;
     // The others need not wait for it any more.
@@ -95,7 +102,7 @@ export class Nodes {
     if (this.since !== null || this.#lonely === !live) return;
     this.#lonely = !live;
     this.#places.clear();
-    if (!live) this.#ask(at + LONELY_MS);
+    if (!live) this.#ask(at + LONELY_MS * (1 + Math.random()));
   }
 
   /** Whether the session moves to another place that has it; with the publisher or without. @param {boolean} live */

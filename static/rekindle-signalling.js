@@ -180,7 +180,10 @@ export class Signalling {
     const timer = setTimeout(() => controller.abort(), JOIN_MS);
     try {
       // Not ended with the session: what the server has taken by then has to be left again.
-      return await this.#fetch(this.#url, this.#init(init, controller.signal));
+      const all = this.#init(init, controller.signal);
+      const response = await this.#fetch(this.#url, all);
+      // The server may send us to another one, and browsers take the token off on the way (https://fetch.spec.whatwg.org/#http-redirect-fetch).
+      return response.status === 401 && response.redirected ? await this.#fetch(response.url, all) : response;
     } catch {
       return null;
     } finally {

@@ -3,9 +3,13 @@
 
 mod live;
 mod running;
+mod secure;
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, offered, path, renew, run_for, run_until, run_until_connected};
@@ -154,47 +158,168 @@ fn handshakes_that_fail_are_counted_by_cause() {
     assert_eq!(value(&metrics, "peers_lost_total{reason=\"silent\"}"), 0.0);
 }
 
+/// What is described, and of what kind.
+fn described(metrics: &str) -> Vec<(&str, &str)> {
+    let lines = metrics.lines();
+    let types = lines.filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types.collect()
+}
+
+/// `/metrics` of a server that has all of them, in the format that is asked for.
+fn everything(accept: &str) -> (String, String) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let certificate = secure::Certificate::new(folder.path());
+    let server = Server::start(folder.path(), &certificate.options());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut client = certificate.http2(server.http()).await;
+        client.join("/whip/live/one", PUBLISH).await;
+        let request = client.request("GET", "/metrics").header("accept", accept);
+        let answer = client
+            .send(request.body(Default::default()).expect("a request"))
+            .await;
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .expect("text")
+            .to_owned();
+        (kind, secure::text(answer.into_body()).await)
+    })
+}
+
 #[test]
 fn each_metric_is_described_once_and_each_line_can_be_read() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let server = Server::start(folder.path(), &[]);
-    server.join("/whip/live/one", PUBLISH);
-    let metrics = text(&mut server.get("/metrics"));
-    let mut described = Vec::new();
+    let (kind, metrics) = everything("text/plain");
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    let described = described(&metrics);
+    let mut names = BTreeSet::new();
+    for (name, kind) in &described {
+        assert!(names.insert(*name), "{name} twice");
+        assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}");
+    }
+    let mut last = "";
     for line in metrics.lines() {
-        if let Some(rest) = line.strip_prefix("# ") {
-            let mut words = rest.split(' ');
-            if words.next() == Some("TYPE") {
-                let (name, kind) = (words.next().expect("a name"), words.next().expect("a kind"));
-                assert!(
-                    !described.iter().any(|(known, _)| *known == name),
-                    "{name} twice"
-                );
-                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-                described.push((name, kind));
-            }
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            last = rest;
+        }
+        if line.starts_with("# ") {
             continue;
         }
+        let (of, kind) = last.split_once(' ').expect("described before");
         let (name, number) = line.rsplit_once(' ').expect("a value");
         assert!(number.parse::<f64>().is_ok(), "{line}");
         let name = name.split('{').next().expect("a name");
-        let (last, kind) = described.last().expect("described before");
-        let of_histogram = ["_bucket", "_sum", "_count"].map(|part| format!("{last}{part}"));
-        let own = if *kind == "histogram" {
+        let of_histogram = ["_bucket", "_sum", "_count"].map(|part| format!("{of}{part}"));
+        let own = if kind == "histogram" {
             of_histogram.contains(&name.to_owned())
         } else {
-            name == *last
+            name == of
         };
-        assert!(own, "{line} below {last}");
+        assert!(own, "{line} below {of}");
     }
-    assert!(described.len() >= 18, "{described:?}");
-    // README.md lists them all.
-    let readme =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("readable");
+    assert!(described.len() >= 35, "{described:?}");
+    // docs/metrics.md lists them all.
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md"))
+        .expect("readable");
     for (name, _) in described {
         assert!(
-            readme.contains(&format!("`{name}`")),
-            "{name} is not in README.md"
+            page.contains(&format!("`{name}`")),
+            "{name} is not in docs/metrics.md"
         );
     }
+}
+
+#[test]
+fn in_openmetrics_families_have_their_own_names_and_the_text_has_an_end() {
+    let (kind, open) = everything("application/openmetrics-text;version=1.0.0");
+    assert_eq!(
+        kind,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1);
+    for line in [
+        "# TYPE rekindle_handshakes counter",
+        "\nrekindle_handshakes_total 0\n",
+        "# TYPE rekindle_build info",
+        "\nrekindle_build_info{version=\"",
+        "\nrekindle_resume_seconds_bucket{le=\"1.0\"} 0\n",
+        "\nrekindle_vault_write_seconds_count 1\n",
+        "\nrekindle_tls_handshakes_total{version=\"1.3\"} 1\n",
+        "\nrekindle_channel_viewers{channel=\"live/one\"} 0\n",
+    ] {
+        assert!(open.contains(line), "{line:?} is not in {open}");
+    }
+    let (_, plain) = everything("text/plain");
+    let families = |text: &str| -> BTreeSet<String> {
+        let short = |name: &str| {
+            name.trim_end_matches("_total")
+                .trim_end_matches("_info")
+                .to_owned()
+        };
+        described(text)
+            .iter()
+            .map(|(name, _)| short(name))
+            .collect()
+    };
+    assert_eq!(families(&open), families(&plain));
+}
+
+/// Where Prometheus' own tool is installed; CI has it.
+fn promtool(arguments: &[&str], input: &str) -> Option<String> {
+    let spawned = Command::new("promtool")
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/monitoring"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = spawned else {
+        assert!(
+            std::env::var_os("CI").is_none_or(|v| v != "true"),
+            "CI needs the Debian package prometheus"
+        );
+        println!("skipped: promtool is not installed (Debian package: prometheus)");
+        return None;
+    };
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).expect("read");
+    drop(stdin);
+    let output = child.wait_with_output().expect("ended");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{said}");
+    Some(said)
+}
+
+#[test]
+fn prometheus_own_tool_finds_no_fault_with_metrics_and_alerts() {
+    let (_, metrics) = everything("text/plain");
+    if let Some(said) = promtool(&["check", "metrics"], &metrics) {
+        assert_eq!(said, "");
+    }
+    promtool(&["check", "rules", "alerts.yml"], "");
+    promtool(&["test", "rules", "alerts-test.yml"], "");
+}
+
+#[test]
+fn dashboard_and_alerts_go_by_metrics_that_there_are() {
+    let (_, metrics) = everything("text/plain");
+    let names: BTreeSet<&str> = described(&metrics).iter().map(|(name, _)| *name).collect();
+    let mut used: BTreeSet<&str> = BTreeSet::new();
+    for file in ["alerts.yml", "alerts-test.yml", "dashboard.json"] {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/monitoring/");
+        let text = fs::read_to_string(format!("{path}{file}")).expect("readable");
+        let word = |c: char| !(c.is_ascii_lowercase() || c == '_');
+        for name in text
+            .split(word)
+            .filter(|word| word.starts_with("rekindle_"))
+        {
+            let of = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|part| names.get(name.strip_suffix(part)?))
+                .or(names.get(name));
+            assert!(of.is_some(), "{file}: there is no {name}");
+            used.extend(of);
+        }
+    }
+    assert!(used.len() > 20, "{used:?}");
 }

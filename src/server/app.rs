@@ -17,6 +17,7 @@ use super::nodes::Nodes;
 use super::record_writer::RecordWriter;
 use super::sessions::Sessions;
 use super::tls::Tls;
+use super::writes::Writes;
 use super::{BasePath, Mode};
 
 /// What the handlers share.
@@ -30,6 +31,9 @@ pub(super) struct App {
     pub limiter: Limiter,
     pub assets: Assets,
     pub health: Health,
+    pub writes: Arc<Writes>,
+    /// Parts of the sandbox that are not in force; `None` without one.
+    pub sandbox: Option<usize>,
     pub certificates: Arc<Certificates>,
     /// Which life of the server this is.
     pub boot: u64,

@@ -21,6 +21,7 @@ use super::nodes::Nodes;
 use super::record_writer::{self, Earlier, RecordWriter};
 use super::router::router;
 use super::sessions::Sessions;
+use super::writes::Writes;
 use crate::vault::{KeyFile, Vault};
 use crate::{broadcast, net, peer};
 
@@ -74,9 +75,14 @@ impl World {
             certificates: certificates.clone(),
             net: net.clone(),
         };
+        let writes = Arc::<Writes>::default();
+        let records = record_writer::Records {
+            vault: vault.clone(),
+            writes: writes.clone(),
+        };
         runtime.spawn(record_writer::run(
             sessions.clone(),
-            vault.clone(),
+            records,
             notices,
             forget,
             earlier,
@@ -91,6 +97,8 @@ impl World {
             limiter: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),
+            writes: writes.clone(),
+            sandbox: None,
             certificates,
             boot: 1,
             process: "0123456789abcdef".to_owned(),

@@ -15,7 +15,7 @@ use super::converse::{Http, converse, stopped};
 use super::drain::{Drain, Talk};
 use super::limit::{Place, Places};
 use super::problem::Problem;
-use super::tls::{Accepted, NotTls, Tls};
+use super::tls::{Accepted, Cause, NotTls, Tls};
 
 /// Connections that may wait to be taken: after a restart all pages connect at once.
 const BACKLOG: i32 = 4096;
@@ -229,9 +229,18 @@ async fn connection(
             let http = if is_http2 { Http::Two } else { Http::One };
             converse(stream, http, client, router, &mut stop, talk).await;
         }
-        Ok(Err(NotTls::PlainHttp(stream))) => say(stream, &Problem::plain_http()).await,
-        Ok(Err(NotTls::Failed(error))) => tracing::debug!(%error, "a TLS handshake has failed"),
-        Err(_) => tracing::debug!("a TLS handshake took too long"),
+        Ok(Err(NotTls::PlainHttp(stream))) => {
+            tls.counts().fail(Cause::PlainHttp);
+            say(stream, &Problem::plain_http()).await;
+        }
+        Ok(Err(NotTls::Failed(error))) => {
+            tls.counts().fail(Cause::Error);
+            tracing::debug!(%error, "a TLS handshake has failed");
+        }
+        Err(_) => {
+            tls.counts().fail(Cause::Timeout);
+            tracing::debug!("a TLS handshake took too long");
+        }
     }
 }
 

@@ -34,9 +34,11 @@ mod sessions;
 mod site;
 mod start;
 mod status;
+mod times;
 mod tls;
 mod watchdog;
 mod whip;
+mod writes;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;

@@ -15,6 +15,7 @@ use crate::vault::{PeerRecord, Vault, VaultError};
 
 use super::certificates::Certificates;
 use super::sessions::Sessions;
+use super::writes::Writes;
 
 /// Changes written in one go; then newer news is looked at.
 const BATCH: usize = 64;
@@ -85,6 +86,13 @@ impl Earlier {
     }
 }
 
+/// Where records are.
+#[derive(Clone)]
+pub(super) struct Records {
+    pub vault: Arc<Vault>,
+    pub writes: Arc<Writes>,
+}
+
 /// Changes that are still to be made.
 #[derive(Default)]
 struct Changes(HashMap<Ufrag, Change>);
@@ -129,7 +137,7 @@ pub(super) enum Ended {
 /// then the folder is to stay as it is.
 pub(super) async fn run(
     sessions: Arc<Sessions>,
-    vault: Arc<Vault>,
+    records: Records,
     mut notices: Notices,
     mut forget: mpsc::UnboundedReceiver<Forget>,
     earlier: Earlier,
@@ -156,11 +164,11 @@ pub(super) async fn run(
             continue;
         }
         if !changes.0.is_empty() {
-            writing = Some(write(vault.clone(), changes.batch()));
+            writing = Some(write(records.clone(), changes.batch()));
         } else if !unread {
             let unused = earlier.take_unused(&sessions);
             if !unused.is_empty() {
-                writing = Some(forget_identities(vault.clone(), unused));
+                writing = Some(forget_identities(records.vault.clone(), unused));
             }
         }
     }
@@ -177,22 +185,25 @@ async fn finished(writing: &mut Option<JoinHandle<()>>) {
     }
 }
 
-fn write(vault: Arc<Vault>, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
+fn write(records: Records, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
+    let Records { vault, writes } = records;
     tokio::task::spawn_blocking(move || {
         for (ufrag, change) in batch {
             match change {
-                Change::Save(record) => match vault.save(&record, SystemTime::now()) {
-                    Ok(()) => {}
-                    Err(error @ VaultError::NotOwner) => {
-                        tracing::debug!(%error, "a browser's new address is not saved")
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a browser's new address could not be saved; after \
+                Change::Save(record) => {
+                    match writes.count(|| vault.save(&record, SystemTime::now())) {
+                        Ok(()) => {}
+                        Err(error @ VaultError::NotOwner) => {
+                            tracing::debug!(%error, "a browser's new address is not saved")
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "a browser's new address could not be saved; after \
                                                 a restart it may come back later");
+                        }
                     }
-                },
+                }
                 Change::Remove(waiting) => {
-                    match vault.remove(&ufrag) {
+                    match writes.count(|| vault.remove(&ufrag)) {
                         Ok(_) => {}
                         Err(error @ VaultError::NotOwner) => {
                             tracing::debug!(%error, "the record of a peer that is gone stays")

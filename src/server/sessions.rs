@@ -28,7 +28,7 @@ mod directory;
 mod tally;
 
 pub(super) use directory::{Handle, PeerEntry};
-pub(super) use tally::{AgreedCounts, DEPARTURES, Tally, Times};
+pub(super) use tally::{AgreedCounts, DEPARTURES, Tally};
 
 /// Event streams of one session at once; one more ends the oldest.
 const MAX_STREAMS: usize = 4;

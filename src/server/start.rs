@@ -170,7 +170,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     bound.use_threads(config.threads);
     let records = reader.len();
     // All is open that will ever be, and no thread has been started yet.
-    shut_in(&config, store.as_ref())?;
+    let sandbox = shut_in(&config, store.as_ref())?;
     if let Some(Store { store, .. }) = &store {
         store.start().map_err(|source| RunError::System {
             what: "threads",
@@ -212,6 +212,8 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
+        writes: Arc::default(),
+        sandbox,
         certificates,
         boot,
         process,
@@ -345,9 +347,13 @@ async fn serve(
         certificates: app.certificates.clone(),
         net: app.net.clone(),
     };
+    let records = record_writer::Records {
+        vault: app.vault.clone(),
+        writes: app.writes.clone(),
+    };
     let record_writer = record_writer::run(
         app.sessions.clone(),
-        app.vault.clone(),
+        records,
         notices,
         forget,
         earlier,
@@ -456,11 +462,11 @@ fn connections_per_address(sessions: usize) -> usize {
     }
 }
 
-/// Puts the sandbox up.
-fn shut_in(config: &Config, store: Option<&Store>) -> Result<(), RunError> {
+/// Puts the sandbox up. How many parts of it are not in force; `None` where it is not wanted.
+fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<usize>, RunError> {
     if !config.sandbox {
         tracing::warn!("started with --no-sandbox, which is not for production");
-        return Ok(());
+        return Ok(None);
     }
     let tokens = [&config.publish, &config.watch, &config.admin_token];
     let tokens: Vec<&Path> = tokens
@@ -478,8 +484,9 @@ fn shut_in(config: &Config, store: Option<&Store>) -> Result<(), RunError> {
         connects: store.map_or(&[], |store| &store.ports),
         tls_files: tls.as_ref().map_or(&[], |files| &files[..]),
     };
-    hardening::sandbox(&options)?.log("sandbox");
-    Ok(())
+    let report = hardening::sandbox(&options)?;
+    report.log("sandbox");
+    Ok(Some(report.all_lacking().count()))
 }
 
 /// Completes when the process is asked to stop. The handlers are in place when this returns.

@@ -162,8 +162,9 @@ async fn create(
     });
     // Durable before anybody can know of the peer, so that no peer exists that a crash could
     // forget.
-    let (vault, saved) = (app.vault.clone(), record.clone());
-    let saved = tokio::task::spawn_blocking(move || vault.save(&saved, joined_at)).await;
+    let (vault, writes, saved) = (app.vault.clone(), app.writes.clone(), record.clone());
+    let save = move || writes.count(|| vault.save(&saved, joined_at));
+    let saved = tokio::task::spawn_blocking(save).await;
     if let Err(problem) = saved
         .map_err(|_| Problem::stopping())
         .and_then(|saved| saved.map_err(not_saved))

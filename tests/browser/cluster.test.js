@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { Cluster, clusterIsMissing } from "./lib/cluster.js";
 import { median } from "./lib/numbers.js";
+import { Tab, until } from "./lib/pages.js";
 import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
-import { until } from "./lib/pages.js";
 
 const MOVES = Number(process.env.REKINDLE_MOVES || 6);
 /** Machines that tests share with others get more than the aim of 2 s. */
@@ -14,6 +14,28 @@ const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 6000);
 
 const missing = clusterIsMissing();
 if (missing !== null && process.env.CI) throw new Error(missing);
+
+test("a viewer at another host's page is sent to where the publisher is, and goes with it", { timeout: 120_000, skip: missing ?? false }, async () => {
+  const cluster = await Cluster.open({ nodes: 2 });
+  const [here, there] = cluster.nodes;
+  let broadcast;
+  try {
+    broadcast = await Broadcast.join(here, { publisher: "chromium", viewers: ["chromium"] });
+    for (const name of ["chromium", "firefox"]) broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name), `${there.url}/?channel=test`));
+    await until(async () => (await cluster.where(3)) === 0, "all are at the publisher's node");
+    await sleep(1000);
+    const killedAt = await here.kill();
+    const frames = await broadcast.firstFrames(killedAt, LIMIT_MS);
+    if (!frames.every((ms) => ms !== null)) assert.fail(await broadcast.story(`first frames after ${frames} ms`));
+    await broadcast.survived(1);
+    await until(async () => (await cluster.where(3)) === 1, "all are at the other node");
+    broadcast.assertNoProblems();
+    record("sent to another host", { first_frame_after_kill_ms: frames });
+  } finally {
+    await broadcast?.close();
+    await cluster.close();
+  }
+});
 
 for (const publisher of ["chromium", "firefox"]) {
   test(`${MOVES} times the host is killed, published by ${publisher}, watched in Chromium and Firefox`, { timeout: 240_000, skip: missing ?? false }, async () => {

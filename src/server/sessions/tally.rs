@@ -8,12 +8,23 @@ use crate::ids::Ufrag;
 use crate::peer::{Agreed, Group, Profile, Version};
 
 use super::super::events::Frame;
+use super::super::times::Times;
 use super::{Session, Sessions};
 
-/// Upper bounds of a histogram's buckets, in milliseconds: from an instant restart to the end of
-/// the resume window.
-pub(in crate::server) const BOUNDS_MS: [u64; 11] = [
-    50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000,
+/// Upper bounds of the times of those who come back: from an instant restart to the end of the
+/// resume window.
+const BOUNDS: [Duration; 11] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
 ];
 
 /// How a session can end, by number.
@@ -25,41 +36,6 @@ pub(in crate::server) const DEPARTURES: [Departure; 6] = [
     Departure::NoHandshake,
     Departure::NotPostQuantum,
 ];
-
-/// Lengths of time, as a histogram keeps them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::server) struct Times {
-    /// How many fell into each bucket and into none before it.
-    buckets: [u64; BOUNDS_MS.len()],
-    /// All, those beyond the last bound included.
-    pub count: u64,
-    pub sum: Duration,
-    /// The one that came last.
-    pub last: Duration,
-}
-
-impl Times {
-    fn add(&mut self, time: Duration) {
-        let bucket = BOUNDS_MS
-            .iter()
-            .position(|bound| time <= Duration::from_millis(*bound));
-        if let Some(bucket) = bucket {
-            self.buckets[bucket] += 1;
-        }
-        self.count += 1;
-        self.sum += time;
-        self.last = time;
-    }
-
-    /// For each bound, in ms, how many were not longer.
-    pub(in crate::server) fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
-        let sums = self.buckets.iter().scan(0, |sum, count| {
-            *sum += count;
-            Some(*sum)
-        });
-        BOUNDS_MS.into_iter().zip(sums)
-    }
-}
 
 /// The counts. Those of a process begin at zero, as Prometheus expects it.
 #[derive(Debug, Clone)]
@@ -138,7 +114,7 @@ impl Tally {
         Self {
             started,
             ready: None,
-            resumed: Times::default(),
+            resumed: Times::new(&BOUNDS),
             lost: Default::default(),
             unreadable: 0,
             ended: Default::default(),
@@ -200,17 +176,5 @@ mod tests {
         for (place, departure) in DEPARTURES.into_iter().enumerate() {
             assert_eq!(departure as usize, place);
         }
-    }
-
-    #[test]
-    fn a_bucket_holds_what_is_not_longer_than_its_bound() {
-        let mut times = Times::default();
-        for ms in [0, 50, 51, 2400, 200_000] {
-            times.add(Duration::from_millis(ms));
-        }
-        let counts: Vec<u64> = times.cumulative().map(|(_, count)| count).collect();
-        assert_eq!(counts, [2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4]);
-        assert_eq!((times.count, times.last), (5, Duration::from_secs(200)));
-        assert_eq!(times.sum, Duration::from_millis(202_501));
     }
 }

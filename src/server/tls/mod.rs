@@ -4,6 +4,7 @@
 //! that outlives its connection. A page has one connection, and after a restart nobody could resume
 //! anything anyway.
 
+mod counts;
 mod files;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub(super) use counts::{Cause, Counts};
 pub use files::{Pair, TlsError};
 
 /// The names of HTTP's versions in the handshake (RFC 7301 §6, RFC 9113 §3.1).
@@ -39,6 +41,7 @@ pub struct Tls {
     refusing: Arc<ServerConfig>,
     /// One handshake is worked on at a time; see [`Tls::shake`].
     turn: Semaphore,
+    counts: Counts,
 }
 
 /// What a client got.
@@ -73,6 +76,7 @@ impl Tls {
             serving,
             refusing,
             turn: Semaphore::new(1),
+            counts: Counts::default(),
         })
     }
 
@@ -98,6 +102,10 @@ impl Tls {
         [&self.pair.certificate, &self.pair.key]
     }
 
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Takes a client in. How long that may take is the caller's to say.
     pub(super) async fn accept(&self, stream: TcpStream) -> Result<Accepted<TcpStream>, NotTls> {
         let mut first = [0];
@@ -112,6 +120,7 @@ impl Tls {
             .shake(stream, &self.serving)
             .await
             .map_err(NotTls::Failed)?;
+        self.counts.complete(stream.get_ref().1.protocol_version());
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok(Accepted { stream, is_http2 })
     }

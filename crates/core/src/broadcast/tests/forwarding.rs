@@ -96,6 +96,44 @@ fn a_viewers_nack_is_answered_by_rtx_then_on_the_original_ssrc() {
 }
 
 #[test]
+fn what_viewers_ask_for_and_report_is_counted_with_the_bytes_that_they_get() {
+    let mut world = World::new();
+    let publisher = world.connected(Role::Publisher);
+    let viewer = world.connected(Role::Viewer);
+    for sequence in 0..10 {
+        world.video(publisher, sequence, if sequence == 0 { KEY } else { DELTA });
+    }
+    let before = world.core.snapshot(world.now);
+    assert!(before.bytes_in > 10 * 12, "{before:?}");
+    // Without the extensions that it has not agreed on.
+    let got = world.browsers[viewer].rtp.iter().map(|packet| packet.len());
+    assert_eq!(before.bytes_out, got.sum::<usize>() as u64);
+    let report = |fraction_lost| rtc_rtcp::reception_report::ReceptionReport {
+        ssrc: VIDEO,
+        fraction_lost,
+        ..Default::default()
+    };
+    let reports = rtcp::receiver_report(1, vec![report(0), report(64)], None).unwrap();
+    world.rtcp(viewer, &reports);
+    world.rtcp(viewer, &rtcp::nacks(1, VIDEO, &[4, 5])[0]);
+    world.rtcp(viewer, &rtcp::pli(1, VIDEO).unwrap());
+    // A publisher's reports are of what it gets, which is nothing.
+    world.rtcp(publisher, &reports);
+    let after = world.core.snapshot(world.now);
+    assert_eq!((after.nacked, after.keyframe_requests), (2, 1));
+    assert_eq!((after.loss.count, after.loss.sum), (2, 64));
+    assert!(after.bytes_out > before.bytes_out);
+
+    let lost = after.nacks;
+    world.video(publisher, 13, DELTA);
+    world.pass(30 * MS);
+    assert!(
+        world.core.snapshot(world.now).nacks > lost,
+        "10 to 12 are missing"
+    );
+}
+
+#[test]
 fn a_packet_lost_on_the_way_in_is_asked_for_and_forwarded_late() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);

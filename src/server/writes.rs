@@ -1,0 +1,74 @@
+//! How long writing to the vault takes, and how often it goes wrong: for `/metrics`.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::times::Times;
+
+/// From a file on a fast disk to a disk that hangs.
+const BOUNDS: [Duration; 10] = [
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_millis(2500),
+    Duration::from_secs(10),
+];
+
+/// See the module.
+pub(super) struct Writes(Mutex<Counts>);
+
+/// Records that were written or removed, each until it was durable.
+#[derive(Clone)]
+pub(super) struct Counts {
+    pub times: Times,
+    /// Of these, those that went wrong.
+    pub failures: u64,
+}
+
+impl Default for Writes {
+    fn default() -> Self {
+        Self(Mutex::new(Counts {
+            times: Times::new(&BOUNDS),
+            failures: 0,
+        }))
+    }
+}
+
+impl Writes {
+    /// Does one write and counts it.
+    pub(super) fn count<T, E>(&self, write: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let start = Instant::now();
+        let result = write();
+        let took = start.elapsed();
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.times.add(took);
+        counts.failures += u64::from(result.is_err());
+        result
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_that_go_wrong_are_counted_twice() {
+        let writes = Writes::default();
+        assert_eq!(writes.count(|| Ok::<_, ()>(1)), Ok(1));
+        assert_eq!(writes.count(|| Err::<(), _>(2)), Err(2));
+        let counts = writes.counts();
+        assert_eq!((counts.times.count, counts.failures), (2, 1));
+    }
+}
