@@ -25,6 +25,7 @@ use super::limit::{Place, Places};
 use super::nodes::Node;
 
 mod directory;
+mod leaving;
 mod tally;
 
 pub(super) use directory::{Handle, PeerEntry};
@@ -61,6 +62,8 @@ struct Inner {
     unread: usize,
     /// Sessions without keys.
     keyless: usize,
+    /// All are to go on at other nodes.
+    draining: bool,
     /// The server is stopping: no stream is opened any more.
     closed: bool,
 }
@@ -84,6 +87,8 @@ struct Session {
     /// A handshake has begun since the last one was completed.
     handshaking: bool,
     streams: Vec<Tap>,
+    /// It is to go on at another node.
+    sent_away: bool,
     /// Among those that its address may have.
     _place: Option<Place>,
 }
@@ -124,6 +129,7 @@ impl Sessions {
             loaded: false,
             unread: 0,
             keyless: 0,
+            draining: false,
             closed: false,
         };
         Self {
@@ -211,6 +217,7 @@ impl Sessions {
             agreed: None,
             handshaking: false,
             streams: Vec::new(),
+            sent_away: false,
             _place: place,
         };
         inner.sessions.insert(ufrag, session);
@@ -255,18 +262,21 @@ impl Sessions {
     }
 
     /// Whether new sessions can be started: all records of the last boot have been read, and the
-    /// server is not stopping.
+    /// server is not stopping, and gives its peers to no other.
     pub(super) fn is_ready(&self) -> bool {
         let inner = self.lock();
-        inner.loaded && !inner.closed
+        inner.loaded && !inner.closed && !inner.draining
     }
 
     /// The certificate that a session goes by (its SHA-256), if there is such a session; while
     /// records of the last boot are still being read, waits for this one, and calls `want` so that
     /// it is read soon.
     pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> Option<[u8; 32]> {
-        let certificate =
-            |inner: &Inner| inner.sessions.get(ufrag).map(|session| session.certificate);
+        let certificate = |inner: &Inner| {
+            let session = inner.sessions.get(ufrag);
+            let here = session.filter(|session| !session.sent_away);
+            here.map(|session| session.certificate)
+        };
         let waiter = {
             let mut inner = self.lock();
             if inner.sessions.contains_key(ufrag) || inner.loaded {

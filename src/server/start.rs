@@ -209,6 +209,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         sessions: sessions.clone(),
         record_writer,
         cluster,
+        end: tokio::sync::Notify::new(),
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
@@ -366,6 +367,7 @@ async fn serve(
     tokio::spawn(watchdog::keep(app.clone(), router, notifier.clone()));
     let result = tokio::select! {
         () = asked => Ok(()),
+        () = app.end.notified() => Ok(()),
         ended = &mut record_writer => match ended {
             Ok(Ended::RolledBack(error)) => Err(error.into()),
             _ => Err(RunError::MediaEnded),

@@ -21,6 +21,8 @@ pub(in crate::server) struct Channels {
     me: Arc<str>,
     /// Other nodes that are alive and that browsers can be sent to, by name.
     alive: Arc<Mutex<HashMap<String, Node>>>,
+    /// Channels that the others have been told to be here.
+    said: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Where a channel is, as far as this node is concerned.
@@ -40,6 +42,7 @@ impl Channels {
             certificates,
             me: me.into(),
             alive: Arc::default(),
+            said: Arc::default(),
         }
     }
 
@@ -64,6 +67,15 @@ impl Channels {
         Ok(there.map_or(Elsewhere::Nowhere(place), Elsewhere::There))
     }
 
+    /// Another node that is alive, if there is one.
+    pub(in crate::server) fn another(&self) -> Option<Node> {
+        let alive = self.alive();
+        alive
+            .values()
+            .min_by_key(|node| node.url().to_owned())
+            .cloned()
+    }
+
     /// This node has the channel's publisher, if no other was quicker since `seen`; in any case
     /// where that is `None`. Whether it has.
     ///
@@ -75,14 +87,22 @@ impl Channels {
         seen: Option<ChannelPlace>,
     ) -> Result<bool, VaultError> {
         let tag = self.certificates.channel_tag(channel);
-        self.ask(move |vault| vault.place_channel(&tag, seen.as_ref()))
-            .await
+        let placed = self.ask(move |vault| vault.place_channel(&tag, seen.as_ref()));
+        let placed = placed.await?;
+        if placed {
+            self.said().insert(channel.to_owned());
+        }
+        Ok(placed)
+    }
+
+    fn said(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is said of this node's channels in step with the publishers that it has: those of
     /// earlier boots are said to be here, and those that have left not to be. Never ends.
     pub(super) async fn follow(&self, sessions: &Sessions) {
-        let (mut said, mut changes) = (HashSet::new(), None);
+        let mut changes = None;
         loop {
             tokio::time::sleep(PERIOD).await;
             let now = sessions.changes();
@@ -92,20 +112,17 @@ impl Channels {
             }
             changes = Some(now);
             let here = sessions.published();
-            if let Err(error) = self.say(&here, &mut said).await {
+            if let Err(error) = self.say(&here).await {
                 tracing::debug!(%error, "what other nodes know of this one's channels is old");
                 changes = None;
             }
         }
     }
 
-    /// Says which channels are here. Those in `said` are known to be.
-    async fn say(
-        &self,
-        here: &HashSet<String>,
-        said: &mut HashSet<String>,
-    ) -> Result<(), VaultError> {
-        for channel in here.difference(&said.clone()) {
+    /// Says which channels are here.
+    async fn say(&self, here: &HashSet<String>) -> Result<(), VaultError> {
+        let said = self.said().clone();
+        for channel in here.difference(&said) {
             let tag = self.certificates.channel_tag(channel);
             self.ask(move |vault| {
                 let place = vault.channel_place(&tag)?;
@@ -113,12 +130,12 @@ impl Channels {
                 Ok(place.node.is_none() && vault.place_channel(&tag, Some(&place))?)
             })
             .await?;
-            said.insert(channel.clone());
+            self.said().insert(channel.clone());
         }
-        for channel in said.clone().difference(here) {
+        for channel in said.difference(here) {
             let tag = self.certificates.channel_tag(channel);
             self.ask(move |vault| vault.leave_channel(&tag)).await?;
-            said.remove(channel);
+            self.said().remove(channel);
         }
         Ok(())
     }
