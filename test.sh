@@ -76,7 +76,7 @@ tests/walls.sh
 # BoringSSL is built by cmake, and its declarations are read by libclang; the client of etcd is made by protoc.
 features=(--all-features)
 all=1
-apt cmake cmake g++ && apt clang clang libclang-dev && apt protoc protobuf-compiler && unpacked etcd etcd-server && unpacked etcdctl etcd-client || all=
+apt cmake cmake g++ && apt clang clang libclang-dev && apt protoc protobuf-compiler libprotobuf-dev && unpacked etcd etcd-server && unpacked etcdctl etcd-client || all=
 if [ -z "$all" ]; then
   features=(--features full-state)
   skip "what has BoringSSL or etcd in it" "it needs cmake, libclang, protoc and etcd, and this system has no apt-get (or no right to use it)"
@@ -132,7 +132,7 @@ if [ -n "$all" ]; then
   # What is not about handshakes is the same in both builds.
   # The same packages and features as for the lints: else BoringSSL would be built once more.
   RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace --all-features --lib --test 'protocol_*' --test canary \
-    --test cluster --test etcd_command --test nodes --test outages --test reviewing --test vault ${CI:+--profile ci} \
+    --test cluster --test etcd_command --test nodes --test outages --test presence --test reviewing --test vault ${CI:+--profile ci} \
     -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary) + package(rekindle-etcd) + binary(cluster) + binary(etcd_command)'
 fi
 

@@ -136,11 +136,6 @@ impl Address {
         })
     }
 
-    /// Whether this is meant to be such an address, and not a folder.
-    pub fn is_meant(text: &str) -> bool {
-        text.starts_with("etcd://") || text.starts_with("etcds://")
-    }
-
     /// The members, as hosts with ports.
     pub fn members(&self) -> &[String] {
         &self.members

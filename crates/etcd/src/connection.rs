@@ -47,8 +47,8 @@ pub enum ConnectError {
 }
 
 /// The members by their addresses as of now, so that no name has to be looked up later, and what a
-/// connection to each needs. Reads the files that the address's options name. A member whose name is
-/// not known is left out while there is another.
+/// connection to each needs. Reads the files that the address's options name. A member whose name
+/// is not known is left out while there is another.
 pub(crate) fn members(address: &Address) -> Result<Vec<(String, ConnectOptions)>, ConnectError> {
     let (options, tls) = options(address)?;
     let scheme = if address.tls { "https" } else { "http" };

@@ -76,8 +76,8 @@ impl Members {
         F: Future<Output = Result<T, Error>>,
     {
         let deadline = Instant::now() + self.limit;
-        // What a leader was asked that dies is lost, and has to be asked again soon; what is asked of
-        // slow disks must be waited for. A single member is given all the time.
+        // What a leader was asked that dies is lost, and has to be asked again soon; what is asked
+        // of slow disks must be waited for. A single member is given all the time.
         let mut patience = match self.members.len() {
             1 => self.limit,
             _ => PATIENCE,

@@ -41,8 +41,8 @@ enum Runs {
 impl Etcd {
     /// Makes ready to speak to etcd; connections are made when they are needed. Reads the files
     /// that the address's options name, and looks up names. No thread is started before
-    /// [`start`](SharedStore::start): until then a call does all itself, and nothing happens between
-    /// two calls.
+    /// [`start`](SharedStore::start): until then a call does all itself, and nothing happens
+    /// between two calls.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -89,11 +89,7 @@ impl Etcd {
     }
 
     /// All keys below a folder, page by page as of one moment.
-    fn range(
-        &self,
-        folder: &str,
-        values: bool,
-    ) -> Result<(u64, Vec<(String, Vec<u8>)>), StoreError> {
+    fn range(&self, folder: &str, values: bool) -> Result<Listing, StoreError> {
         let start = self.prefix.folder(folder);
         let members = Arc::clone(&self.members);
         let mut end = start.clone();
@@ -107,7 +103,7 @@ impl Etcd {
             if !values {
                 options = options.with_keys_only();
             }
-            let (mut key, mut revision, mut found) = (start, 0, Vec::new());
+            let (mut key, mut revision, mut entries) = (start, 0, Vec::new());
             loop {
                 let page = options.clone().with_revision(revision);
                 let answer = members
@@ -121,18 +117,19 @@ impl Etcd {
                     revision = answer.header().map_or(0, |header| header.revision());
                 }
                 let more = answer.more();
-                let entries = answer.take_kvs();
-                if let Some(last) = entries.last() {
+                let page = answer.take_kvs();
+                if let Some(last) = page.last() {
                     key = last.key().to_vec();
                     key.push(0);
                 }
-                found.extend(entries.into_iter().map(|entry| {
+                entries.extend(page.into_iter().map(|entry| {
                     let (name, value) = entry.into_key_value();
                     let name = name.get(skip..).unwrap_or_default();
                     (String::from_utf8_lossy(name).into_owned(), value)
                 }));
                 if !more {
-                    return Ok((number(revision), found));
+                    let revision = number(revision);
+                    return Ok(Listing { revision, entries });
                 }
             }
         })
@@ -181,13 +178,12 @@ impl SharedStore for Etcd {
     }
 
     fn list(&self, folder: &str) -> Result<Listing, StoreError> {
-        let (revision, entries) = self.range(folder, true)?;
-        Ok(Listing { revision, entries })
+        self.range(folder, true)
     }
 
     fn names(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        let (_, entries) = self.range(folder, false)?;
-        Ok(entries.into_iter().map(|(name, _)| name).collect())
+        let names = self.range(folder, false)?.entries.into_iter();
+        Ok(names.map(|(name, _)| name).collect())
     }
 
     fn commit(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError> {

@@ -4,10 +4,13 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::Arc;
+use std::time::Instant;
 
 use rekindle_testing::etcd;
+use rekindle_vault::shared::{Change, Transaction};
 use rekindle_vault::{KeyFile, Rotated, Vault, VaultError};
-use support::{World, names, now, record, save, ufrag};
+use support::{World, names, now, record, save, store, ufrag};
 
 #[test]
 fn the_values_in_etcd_are_the_files_that_a_folder_would_hold() {
@@ -292,4 +295,61 @@ fn etcd_without_room_says_so_and_still_forgets() {
     // Peers that leave leave all the same.
     assert!(opened.vault.remove(&ufrag(&saved[0])).expect("removed"));
     assert_eq!(world.owner(&saved[0]), None);
+}
+
+#[test]
+fn more_peers_than_one_answer_of_etcd_holds_are_all_listed() {
+    let world = World::new();
+    let opened = world.open("a");
+    // As owners only; nothing reads the records here.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let store = world.store("a");
+    std::thread::scope(|scope| {
+        for part in 0..8 {
+            let (sender, store) = (sender.clone(), Arc::clone(&store));
+            scope.spawn(move || {
+                for n in 0..6 {
+                    let keys: Vec<String> = (0..100)
+                        .map(|m| format!("owners/peer{:06}", (part * 6 + n) * 100 + m))
+                        .collect();
+                    let changes: Vec<_> = keys.iter().map(|key| Change::Put(key, b"a")).collect();
+                    let made = store.commit(&Transaction {
+                        conditions: &[],
+                        changes: &changes,
+                    });
+                    sender.send(made.expect("made")).expect("heard");
+                }
+            });
+        }
+    });
+    drop(sender);
+    assert!(receiver.iter().all(|made| made));
+    drop(opened);
+    let start = Instant::now();
+    let again = world.open("a");
+    println!("4800 peers: opened in {:?}", start.elapsed());
+    assert_eq!(names(&again).len(), 4800);
+}
+
+#[test]
+fn prefixes_that_begin_alike_are_vaults_apart() {
+    let world = World::new();
+    let open = |prefix: &str| {
+        let store = store(&world.etcd.address(prefix), "a");
+        Vault::open_shared(store, world.keys(), now()).expect("it opens")
+    };
+    let one = open("vaults/one");
+    save(&one, "aaaaaaaa");
+    for prefix in ["vaults/one1", "vaults/on", "vaults"] {
+        // The last is the parent of others, and there are other keys below it.
+        if prefix == "vaults" {
+            let store = store(&world.etcd.address(prefix), "a");
+            let error = Vault::open_shared(store, world.keys(), now()).expect_err("not empty");
+            assert!(matches!(error, VaultError::NotEmpty { .. }), "{error}");
+        } else {
+            let other = open(prefix);
+            assert!(other.first_run && names(&other).is_empty());
+            assert_ne!(other.identity.sha256(), one.identity.sha256());
+        }
+    }
 }

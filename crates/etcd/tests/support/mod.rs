@@ -1,6 +1,8 @@
 //! A vault in a real etcd.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+pub mod node;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -170,4 +172,9 @@ pub fn names(opened: &Opened) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Whether it was refused because it is another's.
+pub fn is_not_owner<T>(outcome: Result<T, VaultError>) -> bool {
+    matches!(outcome, Err(VaultError::NotOwner))
 }
