@@ -102,25 +102,31 @@ impl Channels {
     /// Keeps what is said of this node's channels in step with the publishers that it has: those of
     /// earlier boots are said to be here, and those that have left not to be. Never ends.
     pub(super) async fn follow(&self, sessions: &Sessions) {
-        let mut changes = None;
+        let (mut changes, mut missing) = (None, HashSet::new());
         loop {
             tokio::time::sleep(PERIOD).await;
             let now = sessions.changes();
             // A record that is still to be read is no publisher that has left.
-            if changes == Some(now) || !sessions.is_loaded() {
+            if (changes == Some(now) && missing.is_empty()) || !sessions.is_loaded() {
                 continue;
             }
-            changes = Some(now);
             let here = sessions.published();
-            if let Err(error) = self.say(&here).await {
+            let told = self.tell(&here, &mut missing).await;
+            changes = told.is_ok().then_some(now);
+            if let Err(error) = told {
                 tracing::debug!(%error, "what other nodes know of this one's channels is old");
-                changes = None;
             }
         }
     }
 
-    /// Says which channels are here.
-    async fn say(&self, here: &HashSet<String>) -> Result<(), VaultError> {
+    /// Says of channels that are here that they are, and of those that were missing the last time
+    /// too that they are not: a publisher that has just been let in may not be among the sessions
+    /// yet.
+    async fn tell(
+        &self,
+        here: &HashSet<String>,
+        missing: &mut HashSet<String>,
+    ) -> Result<(), VaultError> {
         let said = self.said().clone();
         for channel in here.difference(&said) {
             let tag = self.certificates.channel_tag(channel);
@@ -132,11 +138,13 @@ impl Channels {
             .await?;
             self.said().insert(channel.clone());
         }
-        for channel in said.difference(here) {
+        let now_missing: HashSet<String> = said.difference(here).cloned().collect();
+        for channel in now_missing.intersection(missing) {
             let tag = self.certificates.channel_tag(channel);
             self.ask(move |vault| vault.leave_channel(&tag)).await?;
             self.said().remove(channel);
         }
+        *missing = now_missing.difference(missing).cloned().collect();
         Ok(())
     }
 
