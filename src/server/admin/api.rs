@@ -193,7 +193,8 @@ pub(super) async fn drain(
     if another.is_none() {
         return Err(alone());
     }
-    let peers = app.sessions.to_send_away().len();
+    let of = |role| app.sessions.of_role(role).len();
+    let peers = of(Role::Publisher) + of(Role::Viewer);
     if app.sessions.begin_to_drain() {
         tokio::spawn(async move {
             cluster::drain(&app, rate).await;

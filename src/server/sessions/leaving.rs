@@ -16,12 +16,14 @@ impl Sessions {
         self.lock().draining
     }
 
-    /// All sessions, the publishers' first: viewers look for a publisher that is elsewhere.
-    pub(in crate::server) fn to_send_away(&self) -> Vec<Ufrag> {
+    /// All sessions of this role.
+    pub(in crate::server) fn of_role(&self, role: Role) -> Vec<Ufrag> {
         let inner = self.lock();
-        let mut all: Vec<_> = inner.sessions.iter().collect();
-        all.sort_by_key(|(_, session)| session.record.role != Role::Publisher);
-        all.into_iter().map(|(ufrag, _)| ufrag.clone()).collect()
+        let of_role = inner
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.record.role == role);
+        of_role.map(|(ufrag, _)| ufrag.clone()).collect()
     }
 
     /// Says that the session is not here any more, so that its page looks for it elsewhere. Its
