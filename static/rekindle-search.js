@@ -94,6 +94,7 @@ export function search(join, signalling, follower) {
             nodes.lacks(place, now());
             return assess();
           }
+          lookedAt = -Infinity;
           nodes.found(place, data.nodes);
           if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place, alive);
         }
