@@ -88,6 +88,8 @@ export class Connection {
   #told = null;
   /** Where the server receives media, as it last said. @type {string | null} */
   media = null;
+  /** How much its place is preferred: servers that were left while they went on answer the browser's checks still. */
+  rank = 0;
   /** The server is at another place since the browser was last told. */
   #moved = false;
 
@@ -182,7 +184,7 @@ export class Connection {
     this.media = `${media}`;
     if (before === null || before === this.media) return false;
     const join = this.#joined;
-    const answer = withCandidates(join.answer, media);
+    const answer = withCandidates(join.answer, media, this.rank);
     // The browser is told when keys are renewed, and not before.
     if (this.#told === join.answer) this.#told = answer;
     join.answer = answer;

@@ -57,19 +57,20 @@ export function reoffer(answer, { version, fingerprint, bundle, type = "offer" }
     .join("\r\n");
 }
 
-/** That of a server's first candidate (RFC 8445 §5.1.2.1). */
+/** That of a server's first candidate (RFC 8445 §5.1.2.1); a browser takes up to 2^24 more. */
 const PRIORITY = 0x7effffff;
 
 /**
- * The server's answer with candidates (RFC 8839 §5.1) at these addresses in place of its own. They have the priorities that a server gives its
- * own: see `#restartIce` in rekindle-connection.js.
+ * The server's answer with candidates (RFC 8839 §5.1) at these addresses in place of its own. With rank 0 they have the priorities that a server
+ * gives its own: see `#restartIce` in rekindle-connection.js.
  *
  * @param {string} answer
  * @param {string[]} media addresses with ports, the first preferred
+ * @param {number} [rank] those of a higher rank are preferred to all of lower ones
  * @returns {string}
  */
-export function withCandidates(answer, media) {
-  const lines = media.map((each, i) => `a=candidate:${i + 1} 1 udp ${PRIORITY - 256 * i} ${each.replace(/^\[?(.*?)\]?:(\d+)$/, "$1 $2")} typ host\r\n`);
+export function withCandidates(answer, media, rank = 0) {
+  const lines = media.map((each, i) => `a=candidate:${i + 1} 1 udp ${PRIORITY + 0x10000 * rank - 256 * i} ${each.replace(/^\[?(.*?)\]?:(\d+)$/, "$1 $2")} typ host\r\n`);
   return answer
     .split(SECTION)
     .map((section) => {

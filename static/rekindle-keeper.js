@@ -7,7 +7,7 @@
 
 import { Outage, isFar } from "./rekindle-outage.js";
 import { search } from "./rekindle-search.js";
-import { flows, pause, watchPicture, watchSilence } from "./rekindle-watch.js";
+import { flows, pause, watchMedia, watchPicture, watchSilence } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
 /** @import { Data, Join, Signalling, Stream } from "./rekindle-signalling.js" */
@@ -98,8 +98,9 @@ export class Keeper {
         this.#refused = refused;
       },
       lost: () => connection.ended || this.#lost(),
-      moved: (location, from, to) => {
+      moved: (location, from, to, alive) => {
         join.location = location;
+        connection.rank += Number(alive);
         connection.media ??= "elsewhere";
         this.#owner.signalling.move(from, to);
       },
@@ -190,7 +191,14 @@ export class Keeper {
     this.#begin();
     this.#owner.setState("server-gone");
     if (this.#connection.served && this.#mode !== "full-state") this.#connection.prepare()?.catch(() => {});
+    if (this.#feed?.hasOthers) this.#watchMedia();
     this.assess();
+  }
+
+  #watchMedia() {
+    const [connection, outage] = [this.#connection, this.#outage];
+    const isOver = () => connection.ended || this.#streamOpen || this.#outage !== outage;
+    watchMedia(connection.pc, { isOver, comes: () => this.#feed?.plays() });
   }
 
   /** An outage begins, or gets worse. */

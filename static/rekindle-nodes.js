@@ -9,7 +9,7 @@
  * killed, with up to 100 ms until it was started, on a machine with 2 cores that had others to do.
  */
 const ALONE_MS = 400;
-/** And not before this one where it has answered, but not greeted us yet: it has many records to read. */
+/** And not before this one where it has answered, but not greeted us yet (it has many records to read), or its media comes. */
 const BUSY_MS = 2000;
 /** The others are asked one after the other, so long apart, and the first that has the session wins (as in RFC 8305 §5). */
 const APART_MS = 250;
@@ -81,9 +81,14 @@ export class Nodes {
     this.#ask(silent ? at : at + ALONE_MS);
   }
 
-  /** The server where the session was has answered, and may be about to greet us. @param {number} at */
-  answers(at) {
-    if (this.since !== null) this.#ask(Math.min(at + BUSY_MS, this.since + GONE_MS));
+  /**
+   * The server where the session was has answered, and may be about to greet us; or its media comes, so that only its events are missed.
+   *
+   * @param {number} at
+   * @param {boolean} [media]
+   */
+  answers(at, media = false) {
+    if (this.since !== null) this.#ask(media ? at + BUSY_MS : Math.min(at + BUSY_MS, this.since + GONE_MS));
   }
 
   /** A place does not have what is looked for. @param {string} place @param {number} at */

@@ -18,7 +18,8 @@ const now = () => performance.now();
  * What a session hears besides.
  *
  * @typedef {object} Elsewhere
- * @property {(location: URL, from: string, to: string) => void} moved it is at another place: its URL there, and what the paths of both begin with
+ * @property {(location: URL, from: string, to: string, alive: boolean) => void} moved it is at another place: its URL there, what the
+ *   paths of both begin with, and whether the server before is there still
  * @property {(place: string) => void} unknown nobody has it; a new one is to be made at this place
  */
 
@@ -28,7 +29,7 @@ const now = () => performance.now();
  * @param {Followed & { location: URL }} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
  * @param {Omit<Follower, "unknown" | "answers"> & Elsewhere} follower
- * @returns {Feed & { hasOthers: boolean }} whether it may be anywhere else
+ * @returns {Feed & { hasOthers: boolean, plays: () => void }} whether it may be anywhere else; and media comes from where it was
  */
 export function search(join, signalling, follower) {
   const home = new URL("..", join.location).href;
@@ -88,13 +89,14 @@ export function search(join, signalling, follower) {
         const live = data.source ?? data.live;
         if (event === "hello") {
           if (data.role === "viewer") isViewer = true;
-          const from = nodes.here;
+          const [from, alive] = [nodes.here, nodes.since === null];
           if (from !== place && !nodes.wants(live === true)) {
             nodes.lacks(place, now());
             return assess();
           }
+          lookedAt = -Infinity;
           nodes.found(place, data.nodes);
-          if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place);
+          if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place, alive);
         }
         if (place !== nodes.here) return;
         if (event === "nodes") nodes.named(data.nodes);
@@ -120,6 +122,10 @@ export function search(join, signalling, follower) {
 
   assess();
   return {
+    plays: () => {
+      nodes.answers(now(), true);
+      assess();
+    },
     look: () => {
       lookedAt = now();
       feeds.get(nodes.here)?.look();

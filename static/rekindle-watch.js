@@ -11,6 +11,8 @@ const STILL_MS = 4000;
 /** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
 const FLOW_MS = { unsure: 2000, sure: 4000 };
 
+/** So often, in ms, it is seen whether media comes while the event stream is gone: twice before another place is asked. */
+const COMES_MS = 170;
 /** A host that is gone closes no stream, but its media stops: for so long, and up to half as long again, so that a crowd does not ask at once. */
 const SUSPECT_MS = 500;
 
@@ -93,5 +95,22 @@ export async function watchSilence(pc, { isOver, isExcused, falls }) {
     if (since === null || now() - since < patience) continue;
     since = null;
     falls();
+  }
+}
+
+/**
+ * Watches a connection whose event stream is gone. While media comes the server is there, whatever is wrong with the stream.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {{ isOver: () => boolean, comes: () => void }} how
+ */
+export async function watchMedia(pc, { isOver, comes }) {
+  // What was on its way when the server died has arrived by the first look.
+  let before = Infinity;
+  while (!isOver()) {
+    await pause(COMES_MS);
+    const after = await receivedBytes(pc).catch(() => Infinity);
+    if (after > before && !isOver()) comes();
+    before = after;
   }
 }

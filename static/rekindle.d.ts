@@ -31,7 +31,7 @@ export type State =
   /** Nobody publishes on this channel yet. */
   | "waiting"
   | "connected"
-  /** The server cannot be reached. */
+  /** The server cannot be reached; others that it has named are asked too. */
   | "server-gone"
   /** The server is back, and keys are being renewed. */
   | "renewing"
@@ -55,7 +55,7 @@ export interface Keys {
 export interface SessionEvents {
   /** What {@link Session.state} is now. `reason` says why, where more than one thing leads to it. */
   state: CustomEvent<{ state: State; previous: State; reason?: string; took_ms?: number }>;
-  /** The server has come back as another process, and media flows again on the same connection. */
+  /** The server has come back as another process, or another one has the session, and media flows again on the same connection. */
   restart: CustomEvent<{ boot: number; took_ms: number; renewed: boolean }>;
   /** Viewers: a track to show. */
   track: CustomEvent<{ track: MediaStreamTrack; stream: MediaStream }>;
@@ -85,7 +85,7 @@ export class Session extends EventTarget {
   readonly state: State;
   /** Which life of the server this session last heard of. */
   readonly boot: number | null;
-  /** How many restarts of the server were survived on one and the same connection. */
+  /** How many restarts of the server, or moves to another one, were survived on one and the same connection. */
   readonly restarts: number;
   /** How many times a new connection had to be made. */
   readonly replacements: number;

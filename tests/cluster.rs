@@ -189,6 +189,47 @@ fn after_a_restart_a_channel_is_still_where_it_was_and_a_dead_node_holds_none() 
 }
 
 #[test]
+fn a_node_that_is_drained_gives_its_sessions_away_and_ends() {
+    let cluster = Cluster::new();
+    let mut command = cluster.command("a");
+    let mut a = Server::start_as(command.args(["--admin", "127.0.0.1:0"]));
+    let admin = a.ready["admin"].as_str().expect("an address").to_owned();
+    let drain = |query: &str| {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build();
+        let url = format!("http://{admin}/api/drain{query}");
+        let answer = ureq::Agent::from(agent).post(url).send_empty();
+        answer.expect("an answer").status().as_u16()
+    };
+    assert_eq!(drain(""), 409, "there is no other node");
+    let b = cluster.start("b");
+    let session = a.join("/whip/news", PUBLISH);
+    let path = format!("{session}/events");
+    let mut events = a.events(&path);
+    assert!(events.next().is_some());
+    until("a knows b", || {
+        let (_, hello) = a.events(&path).next().expect("an event");
+        hello["nodes"][0]["url"].is_string()
+    });
+    assert_eq!(drain("?rate=many"), 400);
+    assert_eq!(drain("?rate=10"), 202);
+    let gone = std::iter::from_fn(|| events.next()).find(|(name, _)| name == "gone");
+    assert_eq!(gone.expect("told").1["reason"], "unknown-session");
+    assert_problem(a.get(&path), 404, "no-session");
+    assert_eq!(a.get("/readyz").status(), 503);
+    let sent = a.offer("/whip/other", PUBLISH);
+    assert_eq!(
+        (sent.status().as_u16(), header(&sent, "location")),
+        (307, "http://b.example/whip/other")
+    );
+    assert!(b.events(&path).next().is_some());
+    assert_eq!(cluster.owner().as_deref(), Some("b"));
+    until("a ends", || a.has_ended());
+    assert_eq!(cluster.records(), 1, "nothing of b's is lost");
+}
+
+#[test]
 fn a_session_that_no_node_has_is_nobodys_and_one_without_its_key_is_refused() {
     let cluster = Cluster::new();
     let (a, b) = (cluster.start("a"), cluster.start("b"));

@@ -263,7 +263,7 @@ fn in_openmetrics_families_have_their_own_names_and_the_text_has_an_end() {
     assert_eq!(families(&open), families(&plain));
 }
 
-/// Where Prometheus' own tool is installed; CI has it.
+/// What Prometheus' own tool says, where it is installed; CI has it.
 fn promtool(arguments: &[&str], input: &str) -> Option<String> {
     let spawned = Command::new("promtool")
         .args(arguments)

@@ -4,14 +4,12 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ArgMatches;
-use clap::parser::ValueSource;
-use secrecy::{ExposeSecret, SecretString};
 
 use crate::broadcast;
-use crate::server::{self, Mode, Pair, RunError, Tls, Token};
+use crate::server::{self, Mode, Pair, RunError, Tls};
 use crate::service::{Notifier, Passed};
 use crate::vault::VaultError;
 
@@ -20,6 +18,10 @@ use super::args::{Announce, LogFormat, Publisher, ServeArgs};
 use super::error::CliError;
 use super::file::ConfigFile;
 use super::log::LogSettings;
+
+mod tokens;
+
+use tokens::{TokenSources, file_source, others_can_read, readable_by_others, source, token};
 
 /// Where HTTP listens unless told otherwise: this machine only.
 const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -276,96 +278,6 @@ impl Settings {
     }
 }
 
-/// Where an option's value came from; the greater one goes first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    File,
-    Environment,
-    Flag,
-}
-
-fn source(matches: &ArgMatches, id: &str) -> Source {
-    match matches.value_source(id) {
-        Some(ValueSource::CommandLine) => Source::Flag,
-        _ => Source::Environment,
-    }
-}
-
-fn file_source(matches: &ArgMatches, id: &str) -> Source {
-    source(matches, &format!("{id}_file"))
-}
-
-/// A token as text, or the path of a file that has it.
-struct TokenSources {
-    text: Option<SecretString>,
-    path: Option<PathBuf>,
-    text_from: Source,
-    path_from: Source,
-}
-
-impl TokenSources {
-    fn in_file(text: Option<SecretString>, path: Option<PathBuf>) -> Self {
-        Self {
-            text,
-            path,
-            text_from: Source::File,
-            path_from: Source::File,
-        }
-    }
-}
-
-/// The token that the foremost source names, as text or as a file; both in one source contradict
-/// each other.
-fn token(
-    given: TokenSources,
-    file: TokenSources,
-    what: &'static str,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Token>, CliError> {
-    let mut chosen = if given.text.is_some() || given.path.is_some() {
-        given
-    } else {
-        file
-    };
-    if chosen.text.is_some() && chosen.path.is_some() {
-        if chosen.text_from == chosen.path_from {
-            return Err(CliError::TokenTwice { what });
-        }
-        if chosen.text_from > chosen.path_from {
-            chosen.path = None
-        } else {
-            chosen.text = None
-        }
-    }
-    let refused = |source| CliError::Token { what, source };
-    let token = match (chosen.text, chosen.path) {
-        (Some(text), _) => {
-            if chosen.text_from == Source::Flag {
-                warnings.push(format!(
-                    "the {what} is on the command line, where every user of this machine can read \
-                     it; prefer a file or the environment"
-                ));
-            }
-            Token::new(text.expose_secret()).map_err(refused)?
-        }
-        (None, Some(path)) => {
-            if others_can_read(&path) {
-                warnings.push(readable_by_others(&format!("file of the {what}"), &path));
-            }
-            Token::read(&path).map_err(refused)?
-        }
-        (None, None) => return Ok(None),
-    };
-    if token.is_short() {
-        warnings.push(format!(
-            "the {what} is short and could be guessed; use {} characters or more, such as `openssl \
-             rand -hex 16` prints",
-            Token::ADVISED_LENGTH
-        ));
-    }
-    Ok(Some(token))
-}
-
 /// Where operators ask, if anywhere: on this machine, or with a token.
 fn admin(given: Option<Listen>, has_token: bool) -> Result<Option<SocketAddr>, CliError> {
     let Some(given) = given else {
@@ -394,18 +306,6 @@ fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Tls>
             missing: "--tls-cert",
         }),
     }
-}
-
-fn readable_by_others(what: &str, path: &Path) -> String {
-    let path = path.display();
-    format!(
-        "the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it \
-         to you"
-    )
-}
-
-fn others_can_read(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| rekindle_secrets::is_exposed(path, &meta))
 }
 
 /// The addresses of these hosts.

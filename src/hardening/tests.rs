@@ -263,7 +263,14 @@ impl World {
         ] {
             fs::create_dir(folder).expect("mkdir");
         }
-        for folder in ["keys", "live", "archive", "crowded"] {
+        for folder in [
+            "keys",
+            "live",
+            "archive",
+            "crowded",
+            "mount",
+            "mount/..first",
+        ] {
             fs::create_dir(root.join(folder)).expect("mkdir");
         }
         for file in [
@@ -273,6 +280,9 @@ impl World {
         ] {
             fs::write(root.join(file), "first").expect("write");
         }
+        fs::write(root.join("mount/..first/tls.key"), "first").expect("write");
+        symlink("..first", root.join("mount/..data")).expect("link");
+        symlink("..data/tls.key", root.join("mount/tls.key")).expect("link");
         fs::write(root.join("live/README"), "").expect("write");
         fs::write(root.join("crowded/passwords"), "").expect("write");
         symlink("../archive/privkey1.pem", root.join("live/privkey.pem")).expect("link");
@@ -474,6 +484,31 @@ fn a_renewed_tls_key_behind_a_link_can_be_read_and_nothing_beside_its_folder() {
         assert!(denied(fs::read(&world.outside)));
     });
     tool.join().expect("the tool");
+}
+
+#[test]
+fn a_tls_key_that_kubernetes_mounts_can_be_read_when_it_has_put_another_folder_in_place() {
+    let (go, waiting) = std::sync::mpsc::channel::<PathBuf>();
+    let (done, replaced) = std::sync::mpsc::channel();
+    let kubelet = thread::spawn(move || {
+        while let Ok(mount) = waiting.recv() {
+            fs::create_dir(mount.join("..second")).expect("mkdir");
+            fs::write(mount.join("..second/tls.key"), "second").expect("write");
+            symlink("..second", mount.join("..new")).expect("link");
+            fs::rename(mount.join("..new"), mount.join("..data")).expect("rename");
+            done.send(()).expect("somebody waits");
+        }
+    });
+    World::confined_with_all(None, Some("mount/tls.key"), move |world| {
+        let key = world.root.join("mount/tls.key");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "first");
+        go.send(world.root.join("mount"))
+            .expect("the kubelet is there");
+        replaced.recv().expect("replaced");
+        assert_eq!(fs::read_to_string(&key).expect("read"), "second");
+        assert!(denied(fs::read(&world.outside)));
+    });
+    kubelet.join().expect("the kubelet");
 }
 
 #[test]

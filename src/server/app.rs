@@ -28,6 +28,8 @@ pub(super) struct App {
     pub record_writer: RecordWriter,
     /// Where the vault is shared with other nodes.
     pub cluster: Option<Arc<Cluster>>,
+    /// Told when the server is to end by itself.
+    pub end: tokio::sync::Notify,
     pub limiter: Limiter,
     pub assets: Assets,
     pub health: Health,

@@ -94,6 +94,7 @@ impl World {
             sessions,
             record_writer,
             cluster: None,
+            end: tokio::sync::Notify::new(),
             limiter: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),

@@ -28,6 +28,7 @@ mod record_writer;
 mod rotation;
 mod router;
 mod run_error;
+mod serving;
 mod session;
 mod session_id;
 mod sessions;

@@ -41,7 +41,8 @@ enum NotTaken {
     Stopping,
 }
 
-/// Takes the key file, the token files and the TLS files anew whenever the signal comes. Never ends.
+/// Takes the key file, the token files and the TLS files anew whenever the signal comes. Never
+/// ends.
 pub(super) async fn follow(
     app: Arc<App>,
     key_file: PathBuf,

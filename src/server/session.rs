@@ -55,6 +55,7 @@ async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
     let mut found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
     if found.is_none()
         && let Some(cluster) = &app.cluster
+        && !app.sessions.is_draining()
     {
         match cluster.adoption.adopt(&ufrag).await {
             Ok(true) => found = app.sessions.find(&ufrag, || ()).await,

@@ -25,7 +25,9 @@ use super::limit::{Place, Places};
 use super::nodes::Node;
 
 mod directory;
+mod leaving;
 mod tally;
+mod waiting;
 
 pub(super) use directory::{Handle, PeerEntry};
 pub(super) use tally::{AgreedCounts, DEPARTURES, Tally};
@@ -61,6 +63,8 @@ struct Inner {
     unread: usize,
     /// Sessions without keys.
     keyless: usize,
+    /// All are to go on at other nodes.
+    draining: bool,
     /// The server is stopping: no stream is opened any more.
     closed: bool,
 }
@@ -84,6 +88,8 @@ struct Session {
     /// A handshake has begun since the last one was completed.
     handshaking: bool,
     streams: Vec<Tap>,
+    /// It is to go on at another node.
+    sent_away: bool,
     /// Among those that its address may have.
     _place: Option<Place>,
 }
@@ -124,6 +130,7 @@ impl Sessions {
             loaded: false,
             unread: 0,
             keyless: 0,
+            draining: false,
             closed: false,
         };
         Self {
@@ -145,12 +152,6 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// So many records of the last boot are there to be read.
-    pub(super) fn expect(&self, records: usize) {
-        self.lock().unread = records;
-    }
-
     /// Takes in a session of the last boot, or of another node, unless it is here already. It counts
     /// for the address that its media came from.
     pub(super) fn resume(&self, record: Arc<PeerRecord>) {
@@ -211,89 +212,11 @@ impl Sessions {
             agreed: None,
             handshaking: false,
             streams: Vec::new(),
+            sent_away: false,
             _place: place,
         };
         inner.sessions.insert(ufrag, session);
         handle.number()
-    }
-
-    /// All records of the last boot have been read, but for so many that could not be: what is not
-    /// here now does not exist.
-    pub(super) fn set_loaded(&self, unreadable: usize) {
-        let mut inner = self.lock();
-        inner.changes += 1;
-        inner.tally.loaded(unreadable);
-        inner.loaded = true;
-        inner.unread = 0;
-        inner.waiting.clear();
-        inner.waiting_for_all.clear();
-    }
-
-    /// Waits until all records of the last boot have been read.
-    pub(super) async fn loaded(&self) {
-        let waiter = {
-            let mut inner = self.lock();
-            if inner.loaded {
-                return;
-            }
-            let (sender, receiver) = oneshot::channel();
-            inner.waiting_for_all.push(sender);
-            receiver
-        };
-        // An error is what says so.
-        let _ = waiter.await;
-    }
-
-    /// Whether the server is stopping.
-    pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// Whether all records of the last boot have been read.
-    pub(super) fn is_loaded(&self) -> bool {
-        self.lock().loaded
-    }
-
-    /// Whether new sessions can be started: all records of the last boot have been read, and the
-    /// server is not stopping.
-    pub(super) fn is_ready(&self) -> bool {
-        let inner = self.lock();
-        inner.loaded && !inner.closed
-    }
-
-    /// The certificate that a session goes by (its SHA-256), if there is such a session; while
-    /// records of the last boot are still being read, waits for this one, and calls `want` so that
-    /// it is read soon.
-    pub(super) async fn find(&self, ufrag: &Ufrag, want: impl FnOnce()) -> Option<[u8; 32]> {
-        let certificate =
-            |inner: &Inner| inner.sessions.get(ufrag).map(|session| session.certificate);
-        let waiter = {
-            let mut inner = self.lock();
-            if inner.sessions.contains_key(ufrag) || inner.loaded {
-                return certificate(&inner);
-            }
-            let (sender, receiver) = oneshot::channel();
-            inner.waiting.entry(ufrag.clone()).or_default().push(sender);
-            receiver
-        };
-        want();
-        // An error says that all has been read.
-        let _ = waiter.await;
-        certificate(&self.lock())
-    }
-
-    /// Completes when this session is taken in, if it is not here yet, or when the server stops.
-    /// What is done before the first poll of it is not missed.
-    pub(super) fn arrival(&self, ufrag: &Ufrag) -> impl Future<Output = ()> + use<> {
-        let (sender, receiver) = oneshot::channel();
-        let mut inner = self.lock();
-        if !inner.sessions.contains_key(ufrag) && !inner.closed {
-            inner.waiting.entry(ufrag.clone()).or_default().push(sender);
-        }
-        async move {
-            // An error says that it is here, or that nothing comes any more.
-            let _ = receiver.await;
-        }
     }
 
     /// The channels that have a publisher's session here.

@@ -9,11 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::hardening;
-use crate::net::{self, Notices};
-use crate::service::Notifier;
+use crate::net;
 use crate::vault::{Opened, VaultError};
 
 use super::app::App;
@@ -24,25 +22,16 @@ use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
 use super::opening::{identities, open_key, open_vault, rotate_identity};
-use super::record_writer::{self, Earlier, Ended, RecordWriter};
-use super::router::router;
+use super::record_writer::RecordWriter;
+use super::serving::{GRACE, Inbox, OPERATORS, serve};
 use super::sessions::Sessions;
-use super::{
-    Config, Mode, Ports, RunError, SharedVault, Tls, Token, admin, advertise, listen, rotation,
-    watchdog,
-};
+use super::{Config, Mode, Ports, RunError, SharedVault, Tls, Token, advertise, listen, rotation};
 
-/// How long requests may take to finish once the server was asked to stop.
-const GRACE: Duration = Duration::from_millis(400);
-/// How long event streams may take to end after that: their ends are in the kernel's hands by then.
-const LAST: Duration = Duration::from_millis(100);
 /// Connections besides one event stream a peer.
 const SPARE_CONNECTIONS: usize = 1024;
 /// Connections of one address besides two a session: pages that are being loaded, and sessions that
 /// are being started.
 const SPARE_PER_ADDRESS: usize = 64;
-/// Connections to the admin listener.
-const OPERATORS: usize = 64;
 /// Descriptors besides connections: both listeners may be refusing some.
 const SPARE_FILES: usize = 64 + OPERATORS + 2 * listen::REFUSALS;
 
@@ -209,6 +198,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
         sessions: sessions.clone(),
         record_writer,
         cluster,
+        end: tokio::sync::Notify::new(),
         limiter: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
@@ -300,141 +290,12 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
     Ok(random)
 }
 
-/// Where news comes from.
-struct Inbox {
-    listener: TcpListener,
-    admin: Option<(TcpListener, SocketAddr)>,
-    notifier: Arc<Notifier>,
-    notices: Notices,
-    forget: tokio::sync::mpsc::UnboundedReceiver<record_writer::Forget>,
-    limits: listen::Limits,
-    /// The media port, for the log.
-    media: u16,
-}
-
-async fn serve(
-    app: &Arc<App>,
-    inbox: Inbox,
-    asked: impl Future<Output = ()>,
-    rotation: impl Future<Output = ()>,
-    ready: impl FnOnce(),
-) -> Result<(), RunError> {
-    let Inbox {
-        listener,
-        admin,
-        notifier,
-        notices,
-        forget,
-        limits,
-        media,
-    } = inbox;
-    let (stop, stopping) = watch::channel(false);
-    let router = router(app);
-    let operators = admin.map(|(listener, address)| {
-        tokio::spawn(serve_operators(app, listener, address, stopping.clone()))
-    });
-    let http = tokio::spawn(listen::serve(
-        listener,
-        listen::Door {
-            router: router.clone(),
-            tls: app.tls.clone(),
-        },
-        limits,
-        stopping,
-        GRACE,
-    ));
-    let earlier = Earlier {
-        certificates: app.certificates.clone(),
-        net: app.net.clone(),
-    };
-    let records = record_writer::Records {
-        vault: app.vault.clone(),
-        writes: app.writes.clone(),
-    };
-    let record_writer = record_writer::run(
-        app.sessions.clone(),
-        records,
-        notices,
-        forget,
-        earlier,
-        media,
-    );
-    let mut record_writer = tokio::spawn(record_writer);
-    let committed = tokio::spawn(commit(app.clone()));
-    ready();
-    notifier.ready(&watchdog::status(app).await);
-    tokio::spawn(watchdog::keep(app.clone(), router, notifier.clone()));
-    let result = tokio::select! {
-        () = asked => Ok(()),
-        ended = &mut record_writer => match ended {
-            Ok(Ended::RolledBack(error)) => Err(error.into()),
-            _ => Err(RunError::MediaEnded),
-        },
-        // It never ends.
-        () = rotation => Ok(()),
-    };
-    if result.is_ok() {
-        // A boot that was ended at once has its number all the same. An error says that the number
-        // could not be saved.
-        let _ = tokio::time::timeout(GRACE, committed).await;
-    }
-    tracing::info!("stopping; browsers are awaited by the next start");
-    notifier.stopping();
-    // An error says that nobody listens any more.
-    let _ = stop.send(true);
-    // Media goes on while requests are finished.
-    let streams = http.await;
-    if let Some(operators) = operators {
-        // It has no event streams, and as long to finish.
-        let _ = operators.await;
-    }
-    // What comes from now on waits for the next process where somebody holds the port: it must not
-    // be heard by one that is about to end.
-    let _ = tokio::time::timeout(GRACE, app.net.stop()).await;
-    app.sessions.close();
-    if let Ok(streams) = streams {
-        streams.ended(LAST).await;
-    }
-    record_writer.abort();
-    result
-}
-
-/// Answers operators until `stop` turns true. Inside TLS as everybody is answered, but for this
-/// machine alone, where nobody else is on the way.
-fn serve_operators(
-    app: &Arc<App>,
-    listener: TcpListener,
-    address: SocketAddr,
-    stop: watch::Receiver<bool>,
-) -> impl Future<Output = listen::Streams> + use<> {
-    let near = address.ip().to_canonical().is_loopback();
-    let door = listen::Door {
-        router: admin::router(app),
-        tls: app.tls.clone().filter(|_| !near),
-    };
-    let limits = listen::Limits {
-        connections: OPERATORS,
-        per_address: 0,
-    };
-    listen::serve(listener, door, limits, stop, GRACE)
-}
-
 /// The admin listener, and where it really is.
 fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
     let bound = listen::bind(address).and_then(listen::adopt);
     bound
         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
         .map_err(|source| RunError::Admin { address, source })
-}
-
-/// Makes the boot's number durable, once it is known that no record is ahead of it.
-async fn commit(app: Arc<App>) {
-    app.sessions.loaded().await;
-    let vault = app.vault.clone();
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || vault.commit_boot()).await {
-        // New peers are turned away until it can be written; those of the last boot go on.
-        tracing::error!(%error, "this boot's number could not be saved yet");
-    }
 }
 
 /// How many connections there may be at once: as many as the system gives descriptors for.

@@ -225,6 +225,9 @@ async fn reserve(
     tokio::time::timeout(RECORDS_TIME, app.sessions.loaded())
         .await
         .map_err(|_| Problem::stopping())?;
+    if app.sessions.is_draining() {
+        elsewhere(app, role, channel).await?;
+    }
     let reserved = app
         .net
         .reserve(role, channel, ufrag)
@@ -249,7 +252,15 @@ async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<Channe
         Role::Publisher => "whip",
         Role::Viewer => "whep",
     };
-    match cluster.channels.find(channel).await {
+    let found = match cluster.channels.find(channel).await {
+        // A node that gives its peers away takes no new ones.
+        Ok(Elsewhere::Nowhere(_)) if app.sessions.is_draining() => {
+            let another = cluster.channels.another();
+            Ok(Elsewhere::There(another.ok_or_else(Problem::stopping)?))
+        }
+        found => found,
+    };
+    match found {
         Ok(Elsewhere::Nowhere(place)) => Ok(Some(place)),
         Ok(Elsewhere::There(node)) => {
             let url = format!("{}/{endpoint}/{channel}", node.url());

@@ -6,7 +6,7 @@ import { Cluster, clusterIsMissing } from "./lib/cluster.js";
 import { median } from "./lib/numbers.js";
 import { Tab, until } from "./lib/pages.js";
 import { record } from "./lib/report.js";
-import { sleep } from "./lib/server.js";
+import { clock, sleep } from "./lib/server.js";
 
 const MOVES = Number(process.env.REKINDLE_MOVES || 6);
 /** Machines that tests share with others get more than the aim of 2 s. */
@@ -31,6 +31,36 @@ test("a viewer at another host's page is sent to where the publisher is, and goe
     await until(async () => (await cluster.where(3)) === 1, "all are at the other node");
     broadcast.assertNoProblems();
     record("sent to another host", { first_frame_after_kill_ms: frames });
+  } finally {
+    await broadcast?.close();
+    await cluster.close();
+  }
+});
+
+test("a node that is drained loses nobody, and ends", { timeout: 120_000, skip: missing ?? false }, async () => {
+  const cluster = await Cluster.open({ nodes: 2, admin: true });
+  const [here] = cluster.nodes;
+  let broadcast;
+  try {
+    broadcast = await Broadcast.join(here, { publisher: "chromium", viewers: ["chromium", "firefox"] });
+    const before = await broadcast.identities();
+    // Until the viewers' buffers are as long as they should be.
+    await sleep(4000);
+    const calmFrom = clock();
+    await sleep(2000);
+    const calm = await Promise.all(broadcast.viewers.map((tab) => tab.gap(calmFrom)));
+    const since = clock();
+    assert.equal(await cluster.drain(0), 202);
+    await broadcast.survived(1);
+    assert.deepEqual(await here.exited, { code: 0, signal: null });
+    assert.equal(await cluster.where(2), 1);
+    await sleep(1000);
+    const gaps = await Promise.all(broadcast.viewers.map((tab) => tab.gap(since)));
+    assert.deepEqual(await broadcast.identities(), before);
+    const ms = (all) => all.map((gap) => Math.round(gap.ms));
+    record("drained", { calm_gap_ms: ms(calm), gap_ms: ms(gaps) });
+    assert.ok(gaps.every((gap) => gap.ms <= LIMIT_MS), `gaps of ${ms(gaps)} ms, calm ${ms(calm)}`);
+    broadcast.assertNoProblems();
   } finally {
     await broadcast?.close();
     await cluster.close();

@@ -6,6 +6,7 @@ import { Broadcast } from "./lib/broadcast.js";
 import { median } from "./lib/numbers.js";
 import { until } from "./lib/pages.js";
 import { Places } from "./lib/places.js";
+import { TcpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 
@@ -88,6 +89,32 @@ test("a server that runs and does not have the sessions yet is not the end of th
     record("elsewhere, known late", { first_frame_after_kill_ms: frames });
   } finally {
     await one.close();
+  }
+});
+
+test("while media comes, a server whose HTTP is out of reach is not left", { timeout: 60_000 }, async () => {
+  /** @type {TcpRelay} */
+  let relay;
+  const publisherUrl = async (server) => {
+    relay ??= await TcpRelay.open(server.port);
+    return `http://127.0.0.1:${relay.port}/?channel=test`;
+  };
+  const one = await open({ publisher: "chromium", viewers: ["firefox"], publisherUrl, viewerUrl: publisherUrl });
+  const { places, broadcast } = one;
+  try {
+    places.copy();
+    await places.there.start();
+    relay.refuse = true;
+    relay.cut();
+    await Promise.all(broadcast.tabs.map((tab) => tab.words("Server gone")));
+    await sleep(3000);
+    relay.refuse = false;
+    await Promise.all(broadcast.tabs.map((tab) => tab.words("Connected")));
+    assert.deepEqual(await asks(broadcast, places.there), [0, 0]);
+    await survived(one, 0);
+  } finally {
+    await one.close();
+    relay?.close();
   }
 });
 

@@ -49,6 +49,10 @@ test("a server that has answered is given the time to read its records, but not 
   assert.deepEqual(asked(all, 1300, 3200), { [A]: 1300 });
   for (let at = 1300; at < 20_000; at += 500) all.answers(at);
   assert.deepEqual(all.asked(11_000), [A, B]);
+  const plays = nodes();
+  plays.lost(0, false);
+  for (let at = 340; at < 30_000; at += 170) plays.answers(at, true);
+  assert.deepEqual([plays.asked(31_000), plays.asked(32_000)], [[A], [A, B]], "while media comes nobody else is asked");
 });
 
 test("a place that does not have the session is asked again, ever more seldom, and is not the end while another may have it", () => {
@@ -143,7 +147,7 @@ function world(states) {
     heard: (event, data) => told.push(`${event} ${data.name ?? ""}`),
     closed: () => {},
     lost: () => told.push("lost"),
-    moved: (location, from, to) => told.push(`moved ${location.href} ${from} ${to}`),
+    moved: (location, from, to, alive) => told.push(`moved ${location.href} ${from} ${to}${alive ? " alive" : ""}`),
     unknown: (place) => told.push(`unknown ${place}`),
   });
   const dies = (place) => {
@@ -218,7 +222,7 @@ test("a viewer whose publisher has gone to another place follows it there", asyn
   assert.deepEqual([told, open()], [["hello A"], [A]], "it is not there");
   states[B] = viewer("B", true);
   await tells(told, 3);
-  assert.deepEqual(told, ["hello A", `moved ${B}session/S-1 ${A} ${B}`, "hello B"]);
+  assert.deepEqual(told, ["hello A", `moved ${B}session/S-1 ${A} ${B} alive`, "hello B"]);
   feed.stop();
 });
 
@@ -257,5 +261,6 @@ const ANSWER = ["v=0", "m=audio 9 X 0", "a=mid:0", "a=candidate:1 1 udp 21307064
 test("the answer names the new place in every section that named the old one", () => {
   const moved = withCandidates(ANSWER, ["192.0.2.2:8189", "[2001:db8::2]:9"]);
   assert.equal(moved, ANSWER.replace("192.0.2.1", "192.0.2.2").replace("2001:db8::1 8189", "2001:db8::2 9"));
+  assert.match(withCandidates(ANSWER, ["192.0.2.2:1"], 1), /2130771967 192\.0\.2\.2 1 typ/, "preferred to one that is alive still");
   assert.equal(withCandidates(withCandidates(ANSWER, ["192.0.2.3:1"]), ["192.0.2.1:8189", "[2001:db8::1]:8189"]), ANSWER, "and back");
 });

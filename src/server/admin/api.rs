@@ -1,17 +1,19 @@
 //! Channels and peers: what there are, and their end.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::super::app::App;
+use super::super::cluster;
 use super::super::problem::Problem;
 use super::super::session::end_session;
 use super::super::sessions::PeerEntry;
@@ -19,6 +21,9 @@ use super::super::status::no_store;
 use super::super::{names, sessions};
 use crate::ids::{Role, Ufrag};
 
+/// Peers a second that are sent to other nodes where nothing else is asked for: each costs the
+/// other node a handshake and some questions to the store.
+const DRAIN_RATE: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 /// How long a request waits until all records of the last boot have been read.
 const RECORDS_TIME: Duration = Duration::from_secs(10);
 
@@ -165,6 +170,48 @@ pub(super) async fn kick(
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         _ => Err(Problem::stopping()),
     }
+}
+
+/// `POST /api/drain?rate=N`: sends all peers to other nodes of the cluster, and then ends the
+/// server. The answer comes when it has begun.
+pub(super) async fn drain(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let rate = match query.as_deref() {
+        None => DRAIN_RATE,
+        Some(query) => {
+            let rate = query.strip_prefix("rate=").and_then(|n| n.parse().ok());
+            rate.ok_or_else(|| Problem::body("?rate=N gives a number of peers a second."))?
+        }
+    };
+    loaded(&app).await?;
+    let another = app
+        .cluster
+        .as_ref()
+        .and_then(|cluster| cluster.channels.another());
+    if another.is_none() {
+        return Err(alone());
+    }
+    let of = |role| app.sessions.of_role(role).len();
+    let peers = of(Role::Publisher) + of(Role::Viewer);
+    if app.sessions.begin_to_drain() {
+        tokio::spawn(async move {
+            cluster::drain(&app, rate).await;
+            app.end.notify_one();
+        });
+    }
+    let body = Json(json!({ "peers": peers, "rate": rate }));
+    Ok((StatusCode::ACCEPTED, no_store(body)).into_response())
+}
+
+fn alone() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "alone",
+        "There is no other node",
+        "Peers can go only to a node that shares this one's vault, runs, and has --node-url.",
+    )
 }
 
 fn no_channel() -> Problem {

@@ -32,6 +32,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/api/channels/{name}", get(api::channel))
         .route("/api/channels/{name}/close", post(api::close))
         .route("/api/peers/{peer}", delete(api::kick))
+        .route("/api/drain", post(api::drain))
         .route("/metrics", get(metrics::everything))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))

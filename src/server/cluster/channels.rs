@@ -21,6 +21,8 @@ pub(in crate::server) struct Channels {
     me: Arc<str>,
     /// Other nodes that are alive and that browsers can be sent to, by name.
     alive: Arc<Mutex<HashMap<String, Node>>>,
+    /// Channels that the others have been told to be here.
+    said: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Where a channel is, as far as this node is concerned.
@@ -40,6 +42,7 @@ impl Channels {
             certificates,
             me: me.into(),
             alive: Arc::default(),
+            said: Arc::default(),
         }
     }
 
@@ -64,6 +67,15 @@ impl Channels {
         Ok(there.map_or(Elsewhere::Nowhere(place), Elsewhere::There))
     }
 
+    /// Another node that is alive, if there is one.
+    pub(in crate::server) fn another(&self) -> Option<Node> {
+        let alive = self.alive();
+        alive
+            .values()
+            .min_by_key(|node| node.url().to_owned())
+            .cloned()
+    }
+
     /// This node has the channel's publisher, if no other was quicker since `seen`; in any case
     /// where that is `None`. Whether it has.
     ///
@@ -75,37 +87,48 @@ impl Channels {
         seen: Option<ChannelPlace>,
     ) -> Result<bool, VaultError> {
         let tag = self.certificates.channel_tag(channel);
-        self.ask(move |vault| vault.place_channel(&tag, seen.as_ref()))
-            .await
+        let placed = self.ask(move |vault| vault.place_channel(&tag, seen.as_ref()));
+        let placed = placed.await?;
+        if placed {
+            self.said().insert(channel.to_owned());
+        }
+        Ok(placed)
+    }
+
+    fn said(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is said of this node's channels in step with the publishers that it has: those of
     /// earlier boots are said to be here, and those that have left not to be. Never ends.
     pub(super) async fn follow(&self, sessions: &Sessions) {
-        let (mut said, mut changes) = (HashSet::new(), None);
+        let (mut changes, mut missing) = (None, HashSet::new());
         loop {
             tokio::time::sleep(PERIOD).await;
             let now = sessions.changes();
             // A record that is still to be read is no publisher that has left.
-            if changes == Some(now) || !sessions.is_loaded() {
+            if (changes == Some(now) && missing.is_empty()) || !sessions.is_loaded() {
                 continue;
             }
-            changes = Some(now);
             let here = sessions.published();
-            if let Err(error) = self.say(&here, &mut said).await {
+            let told = self.tell(&here, &mut missing).await;
+            changes = told.is_ok().then_some(now);
+            if let Err(error) = told {
                 tracing::debug!(%error, "what other nodes know of this one's channels is old");
-                changes = None;
             }
         }
     }
 
-    /// Says which channels are here. Those in `said` are known to be.
-    async fn say(
+    /// Says of channels that are here that they are, and of those that were missing the last time
+    /// too that they are not: a publisher that has just been let in may not be among the sessions
+    /// yet.
+    async fn tell(
         &self,
         here: &HashSet<String>,
-        said: &mut HashSet<String>,
+        missing: &mut HashSet<String>,
     ) -> Result<(), VaultError> {
-        for channel in here.difference(&said.clone()) {
+        let said = self.said().clone();
+        for channel in here.difference(&said) {
             let tag = self.certificates.channel_tag(channel);
             self.ask(move |vault| {
                 let place = vault.channel_place(&tag)?;
@@ -113,13 +136,15 @@ impl Channels {
                 Ok(place.node.is_none() && vault.place_channel(&tag, Some(&place))?)
             })
             .await?;
-            said.insert(channel.clone());
+            self.said().insert(channel.clone());
         }
-        for channel in said.clone().difference(here) {
+        let now_missing: HashSet<String> = said.difference(here).cloned().collect();
+        for channel in now_missing.intersection(missing) {
             let tag = self.certificates.channel_tag(channel);
             self.ask(move |vault| vault.leave_channel(&tag)).await?;
-            said.remove(channel);
+            self.said().remove(channel);
         }
+        *missing = now_missing.difference(missing).cloned().collect();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod channels;
+mod drain;
 mod presence;
 mod shared_vault;
 
@@ -18,6 +19,7 @@ use super::nodes::Nodes;
 use super::sessions::Sessions;
 
 pub(super) use self::channels::Elsewhere;
+pub(super) use self::drain::drain;
 pub(super) use self::presence::told;
 pub(crate) use self::shared_vault::Store;
 pub use self::shared_vault::{SharedVault, SharedVaultError};

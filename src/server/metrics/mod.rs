@@ -1,5 +1,6 @@
 //! `GET /metrics`: counts for operators, in the format that the client asks for. Names and units
-//! follow <https://prometheus.io/docs/practices/naming/>; no label has more values with more viewers.
+//! follow <https://prometheus.io/docs/practices/naming/>. No label has more values where there are
+//! more viewers.
 
 mod text;
 

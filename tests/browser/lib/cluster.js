@@ -86,8 +86,11 @@ export class Cluster {
   /** @type {Server[]} */
   nodes = [];
 
-  /** @param {{ nodes?: number, args?: string[] }} [options] */
-  static async open({ nodes = 3, args = [] } = {}) {
+  /** Where operators ask each node, if they do. @type {number[]} */
+  admin = [];
+
+  /** @param {{ nodes?: number, args?: string[], admin?: boolean }} [options] */
+  static async open({ nodes = 3, args = [], admin = false } = {}) {
     const cluster = new Cluster();
     cluster.dir = fs.mkdtempSync(path.join(os.tmpdir(), "rekindle-cluster-"));
     const made = spawnSync(BINARY, ["keygen", "--output", path.join(cluster.dir, "key.txt")], { encoding: "utf8" });
@@ -98,6 +101,10 @@ export class Cluster {
         const node = await Server.make();
         const vault = ["--vault", `etcd://127.0.0.1:${cluster.etcd.port}/test`, "--key-file", path.join(cluster.dir, "key.txt")];
         node.args.push(...vault, "--node", `node-${i}`, "--node-url", node.url, ...args);
+        if (admin) {
+          cluster.admin.push(await freeTcpPort());
+          node.args.push("--admin", `127.0.0.1:${cluster.admin[i]}`);
+        }
         cluster.nodes.push(node);
         await node.start();
       }
@@ -106,6 +113,15 @@ export class Cluster {
       throw error;
     }
     return cluster;
+  }
+
+  /** Has a node give its peers away. Resolves with the answer's status. @param {number} node @returns {Promise<number>} */
+  drain(node) {
+    return new Promise((resolve, reject) => {
+      const request = http.request(`http://127.0.0.1:${this.admin[node]}/api/drain`, { method: "POST" }, (response) => resolve(response.resume().statusCode));
+      request.on("error", reject);
+      request.end();
+    });
   }
 
   /** The node where the channel is live with so many viewers; -1 where there is none. @param {number} viewers */

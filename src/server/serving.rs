@@ -1,0 +1,153 @@
+//! A server at work, from when it is up until it has stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::net::Notices;
+use crate::service::Notifier;
+
+use super::app::App;
+use super::record_writer::{self, Earlier, Ended};
+use super::router::router;
+use super::{RunError, admin, listen, watchdog};
+
+/// How long requests may take to finish once the server was asked to stop.
+pub(super) const GRACE: Duration = Duration::from_millis(400);
+/// How long event streams may take to end after that: their ends are in the kernel's hands by then.
+const LAST: Duration = Duration::from_millis(100);
+/// Connections to the admin listener.
+pub(super) const OPERATORS: usize = 64;
+
+/// Where news comes from.
+pub(super) struct Inbox {
+    pub listener: TcpListener,
+    pub admin: Option<(TcpListener, SocketAddr)>,
+    pub notifier: Arc<Notifier>,
+    pub notices: Notices,
+    pub forget: tokio::sync::mpsc::UnboundedReceiver<record_writer::Forget>,
+    pub limits: listen::Limits,
+    /// The media port, for the log.
+    pub media: u16,
+}
+
+pub(super) async fn serve(
+    app: &Arc<App>,
+    inbox: Inbox,
+    asked: impl Future<Output = ()>,
+    rotation: impl Future<Output = ()>,
+    ready: impl FnOnce(),
+) -> Result<(), RunError> {
+    let Inbox {
+        listener,
+        admin,
+        notifier,
+        notices,
+        forget,
+        limits,
+        media,
+    } = inbox;
+    let (stop, stopping) = watch::channel(false);
+    let router = router(app);
+    let operators = admin.map(|(listener, address)| {
+        tokio::spawn(serve_operators(app, listener, address, stopping.clone()))
+    });
+    let http = tokio::spawn(listen::serve(
+        listener,
+        listen::Door {
+            router: router.clone(),
+            tls: app.tls.clone(),
+        },
+        limits,
+        stopping,
+        GRACE,
+    ));
+    let earlier = Earlier {
+        certificates: app.certificates.clone(),
+        net: app.net.clone(),
+    };
+    let records = record_writer::Records {
+        vault: app.vault.clone(),
+        writes: app.writes.clone(),
+    };
+    let record_writer = record_writer::run(
+        app.sessions.clone(),
+        records,
+        notices,
+        forget,
+        earlier,
+        media,
+    );
+    let mut record_writer = tokio::spawn(record_writer);
+    let committed = tokio::spawn(commit(app.clone()));
+    ready();
+    notifier.ready(&watchdog::status(app).await);
+    tokio::spawn(watchdog::keep(app.clone(), router, notifier.clone()));
+    let result = tokio::select! {
+        () = asked => Ok(()),
+        () = app.end.notified() => Ok(()),
+        ended = &mut record_writer => match ended {
+            Ok(Ended::RolledBack(error)) => Err(error.into()),
+            _ => Err(RunError::MediaEnded),
+        },
+        // It never ends.
+        () = rotation => Ok(()),
+    };
+    if result.is_ok() {
+        // A boot that was ended at once has its number all the same. An error says that the number
+        // could not be saved.
+        let _ = tokio::time::timeout(GRACE, committed).await;
+    }
+    tracing::info!("stopping; browsers are awaited by the next start");
+    notifier.stopping();
+    // An error says that nobody listens any more.
+    let _ = stop.send(true);
+    // Media goes on while requests are finished.
+    let streams = http.await;
+    if let Some(operators) = operators {
+        // It has no event streams, and as long to finish.
+        let _ = operators.await;
+    }
+    // What comes from now on waits for the next process where somebody holds the port: it must not
+    // be heard by one that is about to end.
+    let _ = tokio::time::timeout(GRACE, app.net.stop()).await;
+    app.sessions.close();
+    if let Ok(streams) = streams {
+        streams.ended(LAST).await;
+    }
+    record_writer.abort();
+    result
+}
+
+/// Answers operators until `stop` turns true. Inside TLS as everybody is answered, but for this
+/// machine alone, where nobody else is on the way.
+fn serve_operators(
+    app: &Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = listen::Streams> + use<> {
+    let near = address.ip().to_canonical().is_loopback();
+    let door = listen::Door {
+        router: admin::router(app),
+        tls: app.tls.clone().filter(|_| !near),
+    };
+    let limits = listen::Limits {
+        connections: OPERATORS,
+        per_address: 0,
+    };
+    listen::serve(listener, door, limits, stop, GRACE)
+}
+
+/// Makes the boot's number durable, once it is known that no record is ahead of it.
+async fn commit(app: Arc<App>) {
+    app.sessions.loaded().await;
+    let vault = app.vault.clone();
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || vault.commit_boot()).await {
+        // New peers are turned away until it can be written; those of the last boot go on.
+        tracing::error!(%error, "this boot's number could not be saved yet");
+    }
+}

@@ -1,0 +1,43 @@
+//! Sessions that are to go on at another node.
+
+use super::Sessions;
+use crate::ids::{Role, Ufrag};
+
+use super::super::events::Frame;
+
+impl Sessions {
+    /// No session is begun here or taken over any more. Whether that is news.
+    pub(in crate::server) fn begin_to_drain(&self) -> bool {
+        !std::mem::replace(&mut self.lock().draining, true)
+    }
+
+    /// Whether all are to go on elsewhere.
+    pub(in crate::server) fn is_draining(&self) -> bool {
+        self.lock().draining
+    }
+
+    /// All sessions of this role.
+    pub(in crate::server) fn of_role(&self, role: Role) -> Vec<Ufrag> {
+        let inner = self.lock();
+        let of_role = inner
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.record.role == role);
+        of_role.map(|(ufrag, _)| ufrag.clone()).collect()
+    }
+
+    /// Says that the session is not here any more, so that its page looks for it elsewhere. Its
+    /// media flows on until the page has found it. Whether there is such a session with a page that
+    /// listens.
+    pub(in crate::server) fn send_away(&self, ufrag: &Ufrag) -> bool {
+        let mut inner = self.lock();
+        let Some(session) = inner.sessions.get_mut(ufrag) else {
+            return false;
+        };
+        session.sent_away = true;
+        let listens = !session.streams.is_empty();
+        session.send(&[Frame::unknown()]);
+        session.streams.clear();
+        listens
+    }
+}
