@@ -290,3 +290,23 @@ fn nothing_but_ciphertext_names_and_addresses_is_in_etcd() {
         }
     }
 }
+
+#[test]
+fn a_start_that_finds_no_etcd_or_no_such_name_is_to_be_tried_again() {
+    let mut cluster = Cluster::new();
+    cluster.etcd.kill(0);
+    let gone = cluster.etcd.address("vault");
+    for (address, why) in [
+        (&*gone, "no answer within"),
+        ("etcd://no-such-host.invalid/vault", "no-such-host.invalid"),
+    ] {
+        let mut command = rekindle(cluster.path());
+        command.args(["--vault", address, "--key-file", "key.txt", "--node", "a"]);
+        command.args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        let ended = output(&mut command);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        // 2 would say that something must be changed first, and no supervisor would start it again.
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}

@@ -84,13 +84,19 @@ pub enum RunError {
 impl RunError {
     /// Whether configuration, key file or vault must change before another start can go better.
     pub fn is_configuration(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            // A shared store that is away comes back, a rekey ends, and whoever has taken this
+            // node's place may be gone; then a supervisor's next start goes well.
+            Self::Vault(
+                VaultError::Unavailable { .. } | VaultError::NotOwner | VaultError::Rekeying(_),
+            )
+            | Self::Store(SharedVaultError::Name(_)) => false,
             Self::Key(_)
-                | Self::KeyLost { .. }
-                | Self::Vault(_)
-                | Self::Store(_)
-                | Self::Certificate(_)
-        )
+            | Self::KeyLost { .. }
+            | Self::Vault(_)
+            | Self::Store(_)
+            | Self::Certificate(_) => true,
+            _ => false,
+        }
     }
 }

@@ -147,6 +147,19 @@ fn a_process_that_was_paused_and_replaced_changes_nothing_any_more() {
 }
 
 #[test]
+fn a_process_that_was_replaced_takes_over_nothing_either() {
+    let world = World::new();
+    let other = world.open("b");
+    save(&other, "bbbbbbbb");
+    let old = world.open("a");
+    let new = world.open("a");
+    let keys = world.keys();
+    assert!(is_not_owner(old.vault.adopt(&ufrag("bbbbbbbb"), &keys)));
+    assert_eq!(world.owner("bbbbbbbb").as_deref(), Some("b"));
+    assert!(adopt(&world, &new, "bbbbbbbb"));
+}
+
+#[test]
 fn a_process_that_was_paused_too_long_is_back_unless_its_peers_went_elsewhere() {
     let world = World::new();
     let watcher = world.open("watcher");

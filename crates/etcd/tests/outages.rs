@@ -3,26 +3,28 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rekindle_etcd::{Address, AddressError, ConnectError, Etcd, Options};
 use rekindle_testing::etcd;
+use rekindle_vault::shared::{Change, Condition, Transaction};
 use rekindle_vault::{Vault, VaultError};
 use support::{
     PREFIX, World, connect, moved, nodes, now, record, save, store_within, ufrag, until,
 };
 
-fn is_unavailable<T>(outcome: Result<T, VaultError>) -> bool {
-    match outcome {
-        Err(error @ VaultError::Unavailable { .. }) => {
-            let text = error.to_string();
-            assert!(text.contains("etcd://127.0.0.1:"), "{text}");
-            true
-        }
-        _ => false,
-    }
+#[track_caller]
+fn must_be_unavailable<T: std::fmt::Debug>(outcome: Result<T, VaultError>) {
+    let error = outcome.expect_err("etcd is away");
+    let text = error.to_string();
+    assert!(matches!(error, VaultError::Unavailable { .. }), "{text}");
+    assert!(text.contains("etcd://127.0.0.1:"), "{text}");
 }
 
 #[test]
@@ -45,16 +47,16 @@ fn without_etcd_every_call_ends_in_time_and_says_so_and_all_is_well_when_it_is_b
         }
         let vault = &opened.vault;
         let name = if gone { "gonegone" } else { "hanghang" };
-        let calls: [&dyn Fn() -> bool; 5] = [
-            &|| is_unavailable(vault.save(&record(name), now())),
-            &|| is_unavailable(vault.remove(&ufrag("aaaaaaaa"))),
-            &|| is_unavailable(vault.nodes()),
-            &|| is_unavailable(vault.adopt(&ufrag("aaaaaaaa"), &world.keys())),
-            &|| is_unavailable(vault.presence(b"there")),
+        let calls: [&dyn Fn(); 5] = [
+            &|| must_be_unavailable(vault.save(&record(name), now())),
+            &|| must_be_unavailable(vault.remove(&ufrag("aaaaaaaa"))),
+            &|| must_be_unavailable(vault.nodes()),
+            &|| must_be_unavailable(vault.adopt(&ufrag("aaaaaaaa"), &world.keys())),
+            &|| must_be_unavailable(vault.presence(b"there")),
         ];
         for call in calls {
             let start = Instant::now();
-            assert!(call());
+            call();
             // `remove` may ask a second time.
             assert!(start.elapsed() < 4 * limit, "{:?}", start.elapsed());
         }
@@ -158,7 +160,7 @@ fn a_member_that_is_not_there_is_passed_over() {
     let world = World::new();
     let hosts = world.etcd.hosts();
     // Nobody listens on the first, and the second is no etcd at all.
-    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = other.local_addr().expect("an address");
     let address = format!("etcd://127.0.0.1:1,{silent},{}/{PREFIX}", hosts[0]);
     let store = store_within(&address, "a", Duration::from_secs(6));
@@ -169,6 +171,75 @@ fn a_member_that_is_not_there_is_passed_over() {
     }
     // The one that has answered is asked first from then on.
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+/// A way to etcd on which answers are lost for as long as `deaf` says.
+fn proxy(to: String, deaf: &Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let deaf = Arc::clone(deaf);
+    // The threads end with their connections, or with the process.
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(&to) else {
+                continue;
+            };
+            let (Ok(from), Ok(mut back)) = (client.try_clone(), server.try_clone()) else {
+                continue;
+            };
+            let (mut from, mut on, mut client) = (from, server, client);
+            std::thread::spawn(move || std::io::copy(&mut from, &mut on));
+            let deaf = Arc::clone(&deaf);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(length @ 1..) = back.read(&mut bytes) {
+                    if !deaf.load(Ordering::SeqCst) && client.write_all(&bytes[..length]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_made_once_and_is_known_to_be_made() {
+    let world = World::new();
+    let deaf = Arc::new(AtomicBool::new(false));
+    let direct = world.etcd.hosts().remove(0);
+    let through = proxy(direct.clone(), &deaf);
+    let address = format!("etcd://{through},{direct}/{PREFIX}");
+    // One answer by the first way, and then no more.
+    let lose = |conditions: &[Condition<'_>], changes: &[Change<'_>]| {
+        let store = store_within(&address, "a", Duration::from_secs(10));
+        deaf.store(false, Ordering::SeqCst);
+        store.read(&["x"]).expect("an answer");
+        deaf.store(true, Ordering::SeqCst);
+        let transaction = Transaction {
+            conditions,
+            changes,
+        };
+        store.commit(&transaction).expect("by the other way")
+    };
+    let version = || {
+        let fields = world
+            .etcd
+            .control(&["get", &format!("{PREFIX}/x"), "-w", "fields"]);
+        let fields = String::from_utf8(fields).expect("text");
+        fields
+            .lines()
+            .find_map(|line| line.strip_prefix("\"Version\" : ").map(str::to_owned))
+    };
+    let new = [Condition::Unchanged("x", 0)];
+    assert!(lose(&new, &[Change::Put("x", b"one")]));
+    assert_eq!(world.get("x").as_deref(), Some(&b"one"[..]));
+    assert_eq!(version().as_deref(), Some("1"));
+    // What was really refused stays refused.
+    assert!(!lose(&new, &[Change::Put("x", b"two")]));
+    assert_eq!(world.get("x").as_deref(), Some(&b"one"[..]));
+    assert!(lose(&[Condition::Is("x", b"one")], &[Change::Remove("x")]));
+    assert_eq!(world.get("x"), None);
 }
 
 /// Certificates for etcd and its client, by one authority; and a second authority.
@@ -305,6 +376,14 @@ fn a_user_of_etcd_needs_its_password_and_rights_below_the_prefix_only() {
     write("wrong\n");
     refused(open(&world.address(), true));
     refused(open(&world.address(), false));
+    write("first\n");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).expect("set");
+    let address = Address::new(&world.address(), options(true)).expect("parses");
+    let error = Etcd::connect(&address).err().expect("exposed");
+    assert!(
+        matches!(error, ConnectError::ReadableByOthers(_)),
+        "{error}"
+    );
     write("first\n");
     refused(open(&world.etcd.address("vaults/two"), true));
     let opened = open(&world.address(), true).expect("it opens");

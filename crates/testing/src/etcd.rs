@@ -284,9 +284,28 @@ impl Drop for Etcd {
     }
 }
 
-/// SIGSTOP.
+/// SIGSTOP. When this returns, none of its threads runs any more.
+///
+/// # Panics
+/// Where they go on all the same.
 pub fn pause(process: &Child) {
     signal(process, Signal::STOP);
+    let start = Instant::now();
+    while !is_stopped(process) {
+        assert!(start.elapsed() < PATIENCE, "a stopped process runs");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether all threads are stopped, as Linux says it (proc(5), `/proc/PID/task/TID/stat`).
+fn is_stopped(process: &Child) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", process.id())).expect("it is there");
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // Its name, in parentheses, may have any character in it.
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_none_or(|state| state.starts_with('T'))
+    })
 }
 
 /// SIGCONT.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 #[cfg(feature = "etcd")]
-use rekindle_etcd::{Address, Etcd, Options};
+use rekindle_etcd::{Address, ConnectError, Etcd, Options};
 
 use super::super::nodes::Node;
 use crate::vault::SharedStore;
@@ -37,13 +37,16 @@ pub enum SharedVaultError {
         /// What is wrong with it.
         cause: String,
     },
-    /// A file with a certificate, a key or a password, or a name that is not known.
+    /// A file with a certificate, a key or a password.
     #[error("cannot speak to the store of the vault: {0}")]
     Connect(String),
+    /// A name that is not known, which the resolver may know a moment later.
+    #[error("cannot speak to the store of the vault: {0}")]
+    Name(String),
     /// The library that speaks to it is not in this build.
     #[error(
         "--vault {0} needs a build with etcd: `cargo build --release --features etcd`, which needs \
-         protoc (Debian: protobuf-compiler)"
+         protoc (Debian: protobuf-compiler, libprotobuf-dev)"
     )]
     NotBuilt(String),
 }
@@ -88,8 +91,10 @@ impl SharedVault {
     /// Makes ready to ask the store.
     pub(crate) fn connect(&self) -> Result<Store, SharedVaultError> {
         let address = self.address()?;
-        let store = Etcd::connect(&address);
-        let store = store.map_err(|error| SharedVaultError::Connect(error.to_string()))?;
+        let store = Etcd::connect(&address).map_err(|error| match error {
+            ConnectError::Name { .. } => SharedVaultError::Name(error.to_string()),
+            error => SharedVaultError::Connect(error.to_string()),
+        })?;
         let port = |member: &String| member.rsplit_once(':')?.1.parse().ok();
         Ok(Store {
             store: Arc::new(store),
