@@ -365,7 +365,12 @@ fn what_the_description_says_is_so() {
             let status = answer.status().as_u16().to_string();
             let described = &operation["responses"][&status];
             assert!(described.is_object(), "{method} {path}: {status}");
-            assert!(status.starts_with('2'), "{method} {path}: {status}");
+            // A server that shares its vault with no other has nobody to give its peers to.
+            let alone = path == "/api/drain" && status == "409";
+            assert!(
+                alone || status.starts_with('2'),
+                "{method} {path}: {status}"
+            );
             let kind = header(&answer, "content-type")
                 .split(';')
                 .next()
@@ -391,5 +396,5 @@ fn what_the_description_says_is_so() {
             ask(&server, "POST", "/api/channels/main/close", &[]);
         }
     }
-    assert_eq!(operations, 8);
+    assert_eq!(operations, 9);
 }

@@ -40,7 +40,7 @@ fn no_feature_build_script_or_setting_of_this_tree_switches_a_hook_on() {
         .iter()
         .filter_map(|line| Some(line.split_once(" = ")?.0))
         .collect();
-    assert_eq!(features, ["boring", "full-state"]);
+    assert_eq!(features, ["boring", "etcd", "full-state"]);
     let crates = fs::read_dir(root.join("crates")).expect("a folder");
     let folders = crates.map(|entry| entry.expect("an entry").path());
     for folder in folders.chain([root.to_owned()]) {

@@ -1,8 +1,16 @@
 //! What viewers report of lost packets, as a histogram: one entry for each report block.
 
-/// Upper bounds of the buckets, in 1/256, which is what a report counts in (RFC 3550 §6.4.1): 0, 1,
-/// 2, 5, 10, 20 and 50 percent.
-const BOUNDS: [u8; 7] = [0, 3, 5, 13, 26, 51, 128];
+/// Upper bounds of the buckets, and the greatest fraction below each in 1/256, which is what a
+/// report counts in (RFC 3550 §6.4.1).
+const BOUNDS: [(f64, u8); 7] = [
+    (0.0, 0),
+    (0.01, 2),
+    (0.02, 5),
+    (0.05, 12),
+    (0.1, 25),
+    (0.2, 51),
+    (0.5, 128),
+];
 
 /// Fractions of packets that did not come, as reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +26,7 @@ pub struct Loss {
 impl Loss {
     /// A report of this fraction, in 1/256.
     pub(super) fn add(&mut self, fraction: u8) {
-        if let Some(bucket) = BOUNDS.iter().position(|bound| fraction <= *bound) {
+        if let Some(bucket) = BOUNDS.iter().position(|(_, most)| fraction <= *most) {
             self.buckets[bucket] += 1;
         }
         self.count += 1;
@@ -27,12 +35,11 @@ impl Loss {
 
     /// For each bound, as a fraction of 1, how many were not greater.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        let bounds = BOUNDS.map(|bound| f64::from(bound) / 256.0);
         let sums = self.buckets.iter().scan(0, |sum, count| {
             *sum += count;
             Some(*sum)
         });
-        bounds.into_iter().zip(sums)
+        BOUNDS.map(|(bound, _)| bound).into_iter().zip(sums)
     }
 }
 
@@ -43,12 +50,16 @@ mod tests {
     #[test]
     fn a_bucket_holds_what_is_not_greater_than_its_bound() {
         let mut loss = Loss::default();
-        for fraction in [0, 0, 1, 26, 27, 255] {
+        for (bound, most) in BOUNDS {
+            let ratio = |fraction| f64::from(fraction) / 256.0;
+            assert!(ratio(most) <= bound && ratio(most + 1) > bound, "{bound}");
+        }
+        for fraction in [0, 0, 1, 25, 26, 255] {
             loss.add(fraction);
         }
         let counts: Vec<u64> = loss.cumulative().map(|(_, count)| count).collect();
         assert_eq!(counts, [2, 3, 3, 3, 4, 5, 5]);
-        assert_eq!((loss.count, loss.sum), (6, 309));
+        assert_eq!((loss.count, loss.sum), (6, 307));
         let bounds: Vec<f64> = loss.cumulative().map(|(bound, _)| bound).collect();
         assert_eq!((bounds[0], bounds[6]), (0.0, 0.5));
     }
