@@ -21,6 +21,9 @@ pub(super) struct Certificates {
     current: Certificate,
     /// What peers of earlier boots got, the latest first.
     earlier: RwLock<Vec<Arc<Certificate>>>,
+    /// What channels' tags are made with: a key of the oldest one, which all nodes of a cluster have,
+    /// whichever of them made a newer one.
+    channels: MacKey,
 }
 
 /// A certificate under two hashes, and the key of the ids of the sessions that go by it.
@@ -30,7 +33,6 @@ pub(super) struct Certificate {
     /// SHA-512, as in `a=fingerprint` (RFC 8122 §5), for the page.
     pub other: String,
     ids: MacKey,
-    channels: MacKey,
 }
 
 impl Certificate {
@@ -42,7 +44,6 @@ impl Certificate {
                 &identity.fingerprint(FingerprintHash::Sha512),
             ),
             ids: identity.mac_key(IDS),
-            channels: identity.mac_key(CHANNELS),
         }
     }
 
@@ -63,12 +64,15 @@ impl Certificates {
         current: &Identity,
         earlier: impl IntoIterator<Item = &'a Identity>,
     ) -> Self {
-        let earlier = earlier
-            .into_iter()
+        let earlier: Vec<&Identity> = earlier.into_iter().collect();
+        let oldest = earlier.last().copied().unwrap_or(current);
+        let certificates = earlier
+            .iter()
             .map(|identity| Arc::new(Certificate::new(identity)));
         Self {
+            channels: oldest.mac_key(CHANNELS),
             current: Certificate::new(current),
-            earlier: RwLock::new(earlier.collect()),
+            earlier: RwLock::new(certificates.collect()),
         }
     }
 
@@ -117,10 +121,9 @@ impl Certificates {
         session_id::format(ufrag, &self.current.tag(ufrag))
     }
 
-    /// What a channel is called in a store that must not learn its name: the same at all nodes that
-    /// have the same certificate.
+    /// What a channel is called in a store that must not learn its name: the same at all nodes.
     pub(super) fn channel_tag(&self, name: &str) -> String {
-        let tag = self.current.channels.tag(&[name.as_bytes()]);
+        let tag = self.channels.tag(&[name.as_bytes()]);
         tag.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -168,6 +171,18 @@ mod tests {
             Some((ufrag(), new.sha256()))
         );
         assert_eq!(after.other(&old.sha256()), before.current().other);
+    }
+
+    #[test]
+    fn a_channel_has_one_tag_at_all_nodes_whoever_knows_of_a_newer_certificate() {
+        let (new, old) = (identity(), identity());
+        let (behind, ahead) = (Certificates::new(&old, []), Certificates::new(&new, [&old]));
+        assert_eq!(behind.channel_tag("news"), ahead.channel_tag("news"));
+        assert_ne!(behind.channel_tag("news"), behind.channel_tag("new"));
+        ahead.forget(&[old.sha256()]);
+        assert_eq!(behind.channel_tag("news"), ahead.channel_tag("news"));
+        let other = Certificates::new(&new, []);
+        assert_ne!(behind.channel_tag("news"), other.channel_tag("news"));
     }
 
     #[test]
