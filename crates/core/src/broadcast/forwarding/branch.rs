@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rekindle_sdp::Kind;
-
 use super::dispatch::Counts;
 use super::outgoing::Outgoing;
 use super::{Forwarded, NewViewer, Outlet, Tools};
@@ -20,8 +18,6 @@ pub(super) struct Branch {
     groups: Vec<Group>,
     /// Packets that wait to be sent.
     pending: Vec<Forwarded>,
-    /// Their places in `pending`, in the order in which they are sent.
-    order: Vec<usize>,
 }
 
 /// Viewers whose packets look the same.
@@ -97,7 +93,6 @@ impl Branch {
 
     /// Sends what waits, viewer by viewer.
     pub(super) fn flush(&mut self, tools: &mut Tools, outlet: &mut impl Outlet) {
-        self.put_streams_together();
         for group in &mut self.groups {
             let Group {
                 mapping,
@@ -106,29 +101,15 @@ impl Branch {
                 places,
             } = group;
             for viewer in viewers {
-                let waiting = self.order.iter().map(|at| {
-                    let bytes = places[*at].clone().map(|place| &rewritten[place]);
-                    (*at, &self.pending[*at], bytes)
-                });
-                viewer.send(mapping, waiting, tools, outlet);
+                let bytes = places
+                    .iter()
+                    .map(|place| place.clone().map(|place| &rewritten[place]));
+                viewer.send(mapping, self.pending.iter().zip(bytes), tools, outlet);
             }
             rewritten.clear();
             places.clear();
         }
         self.pending.clear();
-    }
-
-    /// What one system call sends has one length, but for the last packet, which may be shorter. So
-    /// sound, whose packets are short, goes behind pictures, and does not part those of a frame.
-    /// Each stream keeps its order.
-    fn put_streams_together(&mut self) {
-        let pending = &self.pending;
-        self.order.clear();
-        self.order.extend(0..pending.len());
-        self.order.sort_unstable_by_key(|at| {
-            let track = &pending[*at].track;
-            (track.section.kind == Kind::Audio, track.ssrc, *at)
-        });
     }
 
     pub(super) fn viewers(&mut self) -> impl Iterator<Item = &mut Outgoing> {

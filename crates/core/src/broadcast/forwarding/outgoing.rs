@@ -87,13 +87,12 @@ impl Outgoing {
         burst.clear();
     }
 
-    /// Puts the packets that wait into the burst. Each comes with its place among them by arrival,
-    /// and its bytes as this viewer's group gets them, `None` for one whose codec it did not agree
-    /// on.
+    /// Puts the packets that wait into the burst. `rewritten` has their bytes as this viewer's group
+    /// gets them, `None` for one whose codec it did not agree on.
     pub(super) fn send<'a>(
         &mut self,
         mapping: &Mapping,
-        waiting: impl Iterator<Item = (usize, &'a Forwarded, Option<&'a [u8]>)>,
+        waiting: impl Iterator<Item = (&'a Forwarded, Option<&'a [u8]>)>,
         tools: &mut Tools,
         outlet: &mut impl Outlet,
     ) {
@@ -101,7 +100,7 @@ impl Outgoing {
         if self.sending.is_none() {
             return;
         }
-        for (_, forwarded, rewritten) in waiting.filter(|(at, ..)| *at >= skips) {
+        for (forwarded, rewritten) in waiting.skip(skips) {
             match rewritten {
                 Some(bytes) => self.pass(mapping, forwarded, bytes, tools),
                 None => tools.counts.unmapped(),
