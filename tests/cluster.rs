@@ -2,11 +2,15 @@
 //! any while etcd is away.
 #![cfg(feature = "etcd")]
 
+mod live;
 mod running;
+mod support;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use live::{Live, renew, run_for, run_until, run_until_connected};
+use rekindle::ids::Role;
 use rekindle_testing::etcd::Etcd;
 use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle};
 
@@ -115,19 +119,35 @@ fn a_session_goes_on_at_the_node_that_is_asked_for_it_and_comes_back() {
 }
 
 #[test]
-fn a_node_that_was_left_for_a_while_takes_the_record_back() {
+fn a_record_is_with_the_node_at_which_the_browser_ran_its_last_handshake() {
     let cluster = Cluster::new();
     let (a, b) = (cluster.start("a"), cluster.start("b"));
-    let session = a.join("/whip/news", PUBLISH);
-    let path = format!("{session}/events");
+    let mut publisher = Live::join(&a, Role::Publisher, "news", 1);
+    run_until_connected(&mut [&mut publisher]);
+    let path = format!("{}/events", publisher.session);
+    let _first = a.events(&path);
+
+    // The page goes to another node, and a has it still.
     let _there = b.events(&path);
     assert_eq!(cluster.owner().as_deref(), Some("b"));
+    publisher.lead_to(b.media());
+    renew(&mut [&mut publisher]);
+    run_for(&mut [&mut publisher], Duration::from_secs(4));
+    assert_eq!(
+        cluster.owner().as_deref(),
+        Some("b"),
+        "a takes nothing back by itself"
+    );
+
+    // And comes back.
     let _back = a.events(&path);
-    until("it is a's again", || {
+    publisher.lead_to(a.media());
+    renew(&mut [&mut publisher]);
+    run_until(&mut [&mut publisher], "it is a's again", |_| {
         cluster.owner().as_deref() == Some("a")
     });
     // b has it no more, whatever it does.
-    assert_eq!(b.delete(&session).status(), 200);
+    assert_eq!(b.delete(&publisher.session).status(), 200);
     assert_eq!(cluster.owner().as_deref(), Some("a"));
 }
 

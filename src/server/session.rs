@@ -210,9 +210,6 @@ fn open(app: &App, ufrag: &Ufrag, tap: Tap) -> bool {
     let opened = app.sessions.open_stream(ufrag, &greeting, tap);
     if opened {
         app.net.has_page(ufrag);
-        if let Some(cluster) = &app.cluster {
-            cluster.adoption.reclaim_later(ufrag.clone());
-        }
     }
     opened
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::broadcast::Departure;
 use crate::ids::{Role, Ufrag};
@@ -63,6 +63,8 @@ struct Inner {
     unread: usize,
     /// Sessions without keys.
     keyless: usize,
+    /// Who hears of keys that were renewed, if anybody does.
+    renewed: Option<mpsc::UnboundedSender<Ufrag>>,
     /// All are to go on at other nodes.
     draining: bool,
     /// The server is stopping: no stream is opened any more.
@@ -130,6 +132,7 @@ impl Sessions {
             loaded: false,
             unread: 0,
             keyless: 0,
+            renewed: None,
             draining: false,
             closed: false,
         };
@@ -318,9 +321,17 @@ impl Sessions {
             sessions,
             keyless,
             tally,
+            renewed,
             ..
         } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
+        // The first keys of a new session are no news.
+        if let Some(heard) = renewed
+            && (session.resumed || session.agreed.is_some())
+        {
+            // Nobody hears it where the server is stopping.
+            let _ = heard.send(ufrag.clone());
+        }
         tally.connected(session);
         tally.agreed.extend(agreed);
         *keyless -= usize::from(!session.connected);

@@ -23,10 +23,10 @@ const AT_ONCE: usize = 16;
 /// The media loop takes a record in at once; it may have much to do.
 const ARRIVAL: Duration = Duration::from_secs(5);
 
-/// When it is looked whose a record is that was here all along, and within how many milliseconds
-/// more.
-const RECLAIM: Duration = Duration::from_secs(3);
-const RECLAIM_SPREAD: u64 = 10_000;
+/// So long after a handshake it is looked whose the record is, and within how many milliseconds
+/// more. A browser that goes elsewhere in this time may have its record taken back wrongly.
+const RECLAIM: Duration = Duration::from_millis(500);
+const RECLAIM_SPREAD: u64 = 2_000;
 
 /// See the module.
 pub(in crate::server) struct Adoption {
@@ -81,18 +81,21 @@ impl Adoption {
         Ok(true)
     }
 
-    /// After a page has opened a stream here of a session that this node has had all along: its
-    /// record may be another node's, where the page has been meanwhile. Then it comes back. Not
-    /// before the crowd after a restart is over, and not for all at once.
-    pub(in crate::server) fn reclaim_later(self: &Arc<Self>, ufrag: Ufrag) {
-        let spread = ufrag.as_str().bytes().map(u64::from).sum::<u64>() % RECLAIM_SPREAD;
-        let this = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(RECLAIM + Duration::from_millis(spread)).await;
-            if let Err(error) = this.reclaim(&ufrag).await {
-                tracing::warn!(%error, "it cannot be told now whose a peer's record is");
-            }
-        });
+    /// Whenever a browser runs another handshake here, this is where its peer is: its record may be
+    /// another node's, where the page has been meanwhile, and then comes back. Not while a crowd is
+    /// about to come back, and not for all at once. Never ends.
+    pub(super) async fn follow(self: &Arc<Self>) {
+        let mut renewed = self.sessions.renewed();
+        while let Some(ufrag) = renewed.recv().await {
+            let spread = ufrag.as_str().bytes().map(u64::from).sum::<u64>() * 7 % RECLAIM_SPREAD;
+            let this = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(RECLAIM + Duration::from_millis(spread)).await;
+                if let Err(error) = this.reclaim(&ufrag).await {
+                    tracing::warn!(%error, "it cannot be told now whose a peer's record is");
+                }
+            });
+        }
     }
 
     async fn reclaim(&self, ufrag: &Ufrag) -> Result<(), AdoptionError> {
@@ -103,8 +106,8 @@ impl Adoption {
         if owned.map_err(|_| AdoptionError::Stopping)?? {
             return Ok(());
         }
-        // The page may have gone elsewhere again.
-        let Some(record) = self.sessions.record(ufrag) else {
+        let here = |_: &Arc<PeerRecord>| !self.sessions.is_draining();
+        let Some(record) = self.sessions.record(ufrag).filter(here) else {
             return Ok(());
         };
         self.follow_publisher(&record).await;

@@ -64,6 +64,7 @@ impl Cluster {
     ) {
         let know = |alive| self.channels.know(alive);
         tokio::join!(
+            self.adoption.follow(),
             self.channels.follow(&sessions),
             presence::follow(vault, nodes, &self.me, told, know),
         );

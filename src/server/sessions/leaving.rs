@@ -1,4 +1,6 @@
-//! Sessions that are to go on at another node.
+//! Sessions that go on at another node, or come back from one.
+
+use tokio::sync::mpsc;
 
 use super::Sessions;
 use crate::ids::{Role, Ufrag};
@@ -6,6 +8,13 @@ use crate::ids::{Role, Ufrag};
 use super::super::events::Frame;
 
 impl Sessions {
+    /// Sessions whose browsers have run another handshake here, from now on.
+    pub(in crate::server) fn renewed(&self) -> mpsc::UnboundedReceiver<Ufrag> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.lock().renewed = Some(sender);
+        receiver
+    }
+
     /// No session is begun here or taken over any more. Whether that is news.
     pub(in crate::server) fn begin_to_drain(&self) -> bool {
         !std::mem::replace(&mut self.lock().draining, true)
