@@ -8,7 +8,7 @@
  * Where the session was, nobody else is asked before this time. A server that is started again greets its pages sooner: 155 to 211 ms after it was
  * killed, with up to 100 ms until it was started, on a machine with 2 cores that had others to do.
  */
-const ALONE_MS = 400;
+const ALONE_MS = 300;
 /** And not before this one where it has answered, but not greeted us yet (it has many records to read), or its media comes. */
 const BUSY_MS = 2000;
 /** The others are asked one after the other, so long apart, and the first that has the session wins (as in RFC 8305 §5). */

@@ -31,7 +31,7 @@ test("while the session is where it is nobody else is asked", () => {
 test("its own server alone is asked at first, then the others too, one after the other, and all of them until one has it", () => {
   const all = nodes();
   all.lost(1000, false);
-  assert.deepEqual(asked(all, 1000, 2000), { [A]: 1000, [B]: 1400, [C]: 1650 });
+  assert.deepEqual(asked(all, 1000, 2000), { [A]: 1000, [B]: 1300, [C]: 1550 });
   all.found(B);
   assert.deepEqual([all.here, all.asked(2100)], [B, [B]]);
 });
@@ -65,7 +65,7 @@ test("a place that does not have the session is asked again, ever more seldom, a
     all.lacks(B, at);
     assert.equal(all.givesUp(at), null);
   }
-  assert.deepEqual(times, [400, 650, 1150, 2150, 4150, 6150]);
+  assert.deepEqual(times, [300, 550, 1050, 2050, 4050, 6050]);
 });
 
 test("it is unknown where its own server says so and nobody else has it, or answers", () => {
