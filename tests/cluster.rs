@@ -152,6 +152,30 @@ fn a_record_is_with_the_node_at_which_the_browser_ran_its_last_handshake() {
 }
 
 #[test]
+fn certificates_that_one_node_makes_are_known_to_the_others_when_they_need_them() {
+    let cluster = Cluster::new();
+    let a = cluster.start("a");
+    let before = format!("{}/events", a.join("/whip/one", PUBLISH));
+    // Knows the first certificate alone, and has no peer.
+    let b = cluster.start("b");
+    let mut rotating = cluster.command("a");
+    let a = a.kill_and_start_again_as(rotating.arg("--rotate-identity"));
+    let after = format!("{}/events", a.join("/whip/two", PUBLISH));
+    // Knows both.
+    let c = cluster.start("c");
+    std::thread::sleep(Duration::from_secs(1));
+    a.kill();
+    assert!(b.events(&after).next().is_some(), "one that was made since");
+    assert!(
+        c.events(&before).next().is_some(),
+        "one that nobody here goes by"
+    );
+    assert!(c.events(&after).next().is_some());
+    assert!(b.events(&before).next().is_some());
+    assert_problem(b.get("/session/nobodys/events"), 404, "no-session");
+}
+
+#[test]
 fn who_asks_another_node_for_a_channel_is_sent_to_its_publishers() {
     let cluster = Cluster::new();
     let (a, b) = (cluster.start("a"), cluster.start("b"));

@@ -25,7 +25,7 @@ use crate::broadcast::{self, Broadcast, Event, Join, Recorded, Refusal, Snapshot
 use crate::ids::{Role, Ufrag};
 use crate::peer::Identities;
 use crate::sdp::Source;
-use crate::vault::{PeerRecord, Reader, Vault, VaultError};
+use crate::vault::{Identity, PeerRecord, Reader, Vault, VaultError};
 
 /// What runs inside the loop, between two datagrams.
 type Task = Box<dyn FnOnce(&mut Broadcast, Instant) + Send>;
@@ -297,6 +297,21 @@ impl Handle {
         self.stop.store(true, Ordering::Relaxed);
         // A loop that has ended drops what it is asked.
         while self.ask(|_, _| ()).await.is_ok() {}
+    }
+
+    /// See [`Broadcast::learn_identity`].
+    ///
+    /// # Errors
+    /// [`Stopped`] where the loop has ended.
+    pub async fn learn_identity(&self, identity: Arc<Identity>) -> Result<(), Stopped> {
+        let learn = move |core: &mut Broadcast, _| {
+            let (certificate, key) = (identity.certificate_der(), identity.private_key_der());
+            core.learn_identity(certificate, key)
+        };
+        if let Err(error) = self.ask(learn).await? {
+            tracing::warn!(%error, "another node's certificate cannot be used");
+        }
+        Ok(())
     }
 
     /// See [`Broadcast::forget_identity`]. Does not wait.

@@ -96,6 +96,18 @@ impl Certificates {
             .collect()
     }
 
+    /// Whether peers may go by it.
+    pub(super) fn knows(&self, identity: &Identity) -> bool {
+        let sha256 = identity.sha256();
+        self.current.sha256 == sha256 || self.earlier_sha256().contains(&sha256)
+    }
+
+    /// One more that no new peer gets.
+    pub(super) fn learn(&self, identity: &Identity) {
+        let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
+        earlier.push(Arc::new(Certificate::new(identity)));
+    }
+
     /// Forgets some of those that no new peer gets, by their SHA-256, and wipes the keys of their
     /// ids.
     pub(super) fn forget(&self, gone: &[[u8; 32]]) {

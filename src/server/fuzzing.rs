@@ -74,6 +74,7 @@ impl World {
         let earlier = Earlier {
             certificates: certificates.clone(),
             net: net.clone(),
+            is_shared: false,
         };
         let writes = Arc::<Writes>::default();
         let records = record_writer::Records {

@@ -67,12 +67,17 @@ enum Change {
 pub(super) struct Earlier {
     pub certificates: Arc<Certificates>,
     pub net: Handle,
+    /// Peers of other nodes may come that go by any of them: none goes.
+    pub is_shared: bool,
 }
 
 impl Earlier {
     /// Takes out those that nobody goes by, and says which. Only when all records of earlier boots
     /// have been read.
     fn take_unused(&self, sessions: &Sessions) -> Vec<[u8; 32]> {
+        if self.is_shared {
+            return Vec::new();
+        }
         let mut unused = self.certificates.earlier_sha256();
         unused.retain(|certificate| !sessions.is_in_use(certificate));
         if unused.is_empty() {

@@ -68,6 +68,7 @@ pub(super) async fn serve(
     let earlier = Earlier {
         certificates: app.certificates.clone(),
         net: app.net.clone(),
+        is_shared: app.cluster.is_some(),
     };
     let records = record_writer::Records {
         vault: app.vault.clone(),

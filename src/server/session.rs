@@ -50,7 +50,16 @@ impl From<NotFound> for Problem {
 /// The peer of a session's id. While the records of the last boot are still being read, waits for
 /// this one. Where it is another node's, it comes here.
 async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
-    let known = app.certificates.verify(id);
+    let mut known = app.certificates.verify(id);
+    if known.is_none()
+        && let Some(cluster) = &app.cluster
+    {
+        if let Err(error) = cluster.identities.learn().await {
+            tracing::warn!(%error, "it cannot be told now whether other nodes have certificates");
+            return Err(NotFound::Unsure);
+        }
+        known = app.certificates.verify(id);
+    }
     let (ufrag, certificate) = known.ok_or(NotFound::Unknown)?;
     let mut found = app.sessions.find(&ufrag, || app.net.want(&ufrag)).await;
     if found.is_none()

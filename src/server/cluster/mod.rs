@@ -3,6 +3,7 @@
 mod adoption;
 mod channels;
 mod drain;
+mod identities;
 mod presence;
 mod shared_vault;
 
@@ -14,6 +15,7 @@ use crate::vault::Vault;
 
 use self::adoption::Adoption;
 use self::channels::Channels;
+use self::identities::Identities;
 use super::certificates::Certificates;
 use super::nodes::Nodes;
 use super::sessions::Sessions;
@@ -28,11 +30,13 @@ pub use self::shared_vault::{SharedVault, SharedVaultError};
 pub(super) struct Cluster {
     pub adoption: Arc<Adoption>,
     pub channels: Channels,
+    pub identities: Identities,
     /// This node's name.
     me: String,
 }
 
 /// What a node's parts work with.
+#[derive(Clone)]
 pub(super) struct Parts {
     pub vault: Arc<Vault>,
     pub key_file: PathBuf,
@@ -46,6 +50,7 @@ impl Cluster {
         let me = store.store.node().to_owned();
         let channels = Channels::new(parts.vault.clone(), parts.certificates.clone(), &me);
         Arc::new(Self {
+            identities: Identities::new(parts.clone()),
             adoption: Arc::new(Adoption::new(parts, channels.clone())),
             channels,
             me,

@@ -20,7 +20,7 @@ use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
 use super::{Config, Departure, Event, Routed, timers};
 use crate::Protocol;
-use crate::peer::{Agreed, Cookies, Identities, Peer, PeerEvent, Received, Transmit};
+use crate::peer::{Agreed, Cookies, DtlsError, Identities, Peer, PeerEvent, Received, Transmit};
 
 /// A timer that is overdue after its work was done goes off again no sooner than this.
 pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
@@ -101,6 +101,19 @@ impl Broadcast {
             &mut this.liveness,
         );
         this
+    }
+
+    /// Peers that come with a record may go by this certificate too (DER, and its private key in
+    /// PKCS#8).
+    ///
+    /// # Errors
+    /// [`DtlsError::Config`] where the DTLS library refuses it.
+    pub fn learn_identity(
+        &mut self,
+        certificate: &[u8],
+        private_key: &[u8],
+    ) -> Result<(), DtlsError> {
+        self.identities.learn(certificate, private_key)
     }
 
     /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by

@@ -189,6 +189,22 @@ impl Identities {
             .find(|dtls| dtls.sha256 == *certificate)
     }
 
+    /// One more that peers may go by; new ones do not.
+    ///
+    /// # Errors
+    /// [`DtlsError::Config`] where the library refuses it.
+    pub(crate) fn learn(
+        &mut self,
+        certificate: &[u8],
+        private_key: &[u8],
+    ) -> Result<(), DtlsError> {
+        let dtls = self.current.beside(certificate, private_key)?;
+        if self.get(&dtls.sha256).is_none() {
+            self.earlier.push(Arc::new(dtls));
+        }
+        Ok(())
+    }
+
     /// Drops an earlier one. The current one stays.
     pub(crate) fn forget(&mut self, certificate: &[u8; 32]) {
         self.earlier.retain(|dtls| dtls.sha256 != *certificate);
