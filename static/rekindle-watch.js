@@ -12,7 +12,7 @@ const STILL_MS = 4000;
 const FLOW_MS = { unsure: 2000, sure: 4000 };
 
 /** So often, in ms, it is seen whether media comes while the event stream is gone: twice before another place is asked. */
-const COMES_MS = 170;
+const COMES_MS = 130;
 /** A host that is gone closes no stream, but its media stops: for so long, and up to half as long again, so that a crowd does not ask at once. */
 const SUSPECT_MS = 500;
 
