@@ -105,7 +105,9 @@ cargo_tool cargo-nextest cargo-nextest
 # The recorder and the thief come with the next build, which has their attack on both modes.
 cargo nextest run --workspace ${CI:+--profile ci} -E 'not binary(recorder_and_thief)'
 # The worlds that had threads for handshakes have none, and the others have them.
-REKINDLE_TEST_WORKERS=other cargo nextest run --workspace ${CI:+--profile ci} -E 'binary(~protocol)'
+protocol='binary(~protocol)'
+[ -z "$CI" ] || protocol='binary(protocol_restart) + binary(protocol_admission)'
+REKINDLE_TEST_WORKERS=other cargo nextest run --workspace ${CI:+--profile ci} -E "$protocol"
 cargo test --workspace --doc --quiet
 
 say "what only other builds have: the canary, full-state mode"
@@ -173,6 +175,7 @@ else
   echo "skipped: advisories, since the RustSec database cannot be fetched from here"
 fi
 
+[ -z "$CI" ] || : "${FUZZ_SECONDS:=5}"
 say "fuzz targets, guided by coverage, each for ${FUZZ_SECONDS:=10} seconds"
 if apt g++ g++; then nice fuzz/quick.sh "$FUZZ_SECONDS"; else skip "the fuzz targets" "they need a C++ compiler, and this system has no apt-get (or no right to use it)"; fi
 
@@ -194,7 +197,7 @@ if [ -n "$browsers" ]; then
     # That which the tests above have used.
     export REKINDLE_BIN=$PWD/target/debug/rekindle
     browser_test post-quantum.test.js
-    REKINDLE_MOVES=${CI:+3} browser_test cluster.test.js
+    REKINDLE_MOVES=${CI:+2} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test cluster.test.js
     # The short form leaves GStreamer's packages out, and what needs them.
     if [ -n "$CI" ]; then
       only='library|FFmpeg|post-quantum'
@@ -207,7 +210,7 @@ if [ -n "$browsers" ]; then
     unset REKINDLE_BIN
   fi
   # Short forms: fewer down times, tabs and kills, and the page in one browser.
-  [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=8 REKINDLE_ROUNDS=4 REKINDLE_MOVES=3 REKINDLE_LOSS_SECONDS=15 REKINDLE_PAGE=chromium
+  [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=6 REKINDLE_ROUNDS=4 REKINDLE_MOVES=2 REKINDLE_LOSS_SECONDS=10 REKINDLE_PAGE=chromium
   https=https
   apt openssl openssl || { https= && skip "restarts over HTTPS" "they need openssl, and this system has no apt-get (or no right to use it)"; }
   for file in kills gaps $https supervised elsewhere sweep unseen loss codecs edges page desk player many plain proxy disk spoofing; do browser_test "$file.test.js"; done

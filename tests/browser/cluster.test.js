@@ -8,6 +8,7 @@ import { Tab, until } from "./lib/pages.js";
 import { record } from "./lib/report.js";
 import { clock, sleep } from "./lib/server.js";
 
+const PUBLISHERS = (process.env.REKINDLE_PUBLISHERS || "chromium,firefox").split(",");
 const MOVES = Number(process.env.REKINDLE_MOVES || 6);
 /** Machines that tests share with others get more than the aim of 2 s. */
 const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 6000);
@@ -67,7 +68,7 @@ test("a node that is drained loses nobody, and ends", { timeout: 120_000, skip: 
   }
 });
 
-for (const publisher of ["chromium", "firefox"]) {
+for (const publisher of PUBLISHERS) {
   test(`${MOVES} times the host is killed, published by ${publisher}, watched in Chromium and Firefox`, { timeout: 240_000, skip: missing ?? false }, async () => {
     const cluster = await Cluster.open();
     const rounds = [];
