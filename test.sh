@@ -210,7 +210,7 @@ if [ -n "$browsers" ]; then
     unset REKINDLE_BIN
   fi
   # Short forms: fewer down times, tabs and kills, and the page in one browser.
-  [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=6 REKINDLE_ROUNDS=4 REKINDLE_MOVES=2 REKINDLE_LOSS_SECONDS=10 REKINDLE_PAGE=chromium
+  [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=6 REKINDLE_ROUNDS=3 REKINDLE_MOVES=2 REKINDLE_UNSEEN_KILLS=3 REKINDLE_LOSS_SECONDS=10 REKINDLE_DISK_SECONDS=10 REKINDLE_PAGE=chromium
   https=https
   apt openssl openssl || { https= && skip "restarts over HTTPS" "they need openssl, and this system has no apt-get (or no right to use it)"; }
   for file in kills gaps $https supervised elsewhere sweep unseen loss codecs edges page desk player many plain proxy disk spoofing; do browser_test "$file.test.js"; done
