@@ -125,20 +125,26 @@ fn own_folder<'a>(file: &'a Path, secrets: &[&Path]) -> Option<&'a Path> {
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())?;
+    holds_only(folder, secrets, |_| false).then_some(folder)
+}
+
+/// Whether all in a folder is hidden, one of these secrets or a copy of it by its name, or such a
+/// thing besides.
+fn holds_only(folder: &Path, secrets: &[&Path], besides: impl Fn(&DirEntry) -> bool) -> bool {
     let here = secrets
         .iter()
         .filter(|secret| secret.parent() == Some(folder));
     let names: Vec<&[u8]> = here
         .filter_map(|secret| Some(secret.file_name()?.as_encoded_bytes()))
         .collect();
-    let all = std::fs::read_dir(folder).ok()?.all(|entry| {
-        entry.is_ok_and(|entry| {
-            let other = entry.file_name();
-            let other = other.as_encoded_bytes();
-            names.iter().any(|name| other.starts_with(name)) || other.starts_with(b".")
-        })
-    });
-    all.then_some(folder)
+    let fits = |entry: DirEntry| {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        name.starts_with(b".")
+            || names.iter().any(|secret| name.starts_with(secret))
+            || besides(&entry)
+    };
+    std::fs::read_dir(folder).is_ok_and(|mut all| all.all(|entry| entry.is_ok_and(fits)))
 }
 
 /// The folders in which a certificate or key of TLS is replaced, if they hold nothing but such
@@ -155,28 +161,17 @@ fn tls_folders(file: &Path, secrets: &[&Path]) -> Vec<PathBuf> {
     folders
 }
 
-/// Whether all in a folder is hidden, one of these secrets or a copy of it, or by its name a
-/// certificate, a key or what a tool keeps beside them.
+/// The same, where what is by its name a certificate, a key or what a tool keeps beside them may be
+/// there too.
 fn holds_tls_only(folder: &Path, secrets: &[&Path]) -> bool {
     const KINDS: [&str; 6] = ["pem", "crt", "cer", "key", "csr", "chain"];
-    let here = secrets
-        .iter()
-        .filter(|secret| secret.parent() == Some(folder));
-    let names: Vec<&[u8]> = here
-        .filter_map(|secret| Some(secret.file_name()?.as_encoded_bytes()))
-        .collect();
-    let is_tls = |entry: &DirEntry| {
+    holds_only(folder, secrets, |entry| {
         let name = entry.file_name();
         let kind = Path::new(&name).extension().and_then(OsStr::to_str);
         let is_kind = kind.is_some_and(|kind| KINDS.contains(&kind)) || name == "README";
-        let name = name.as_encoded_bytes();
         // A folder of that name could hold anything.
-        (is_kind && entry.path().is_file())
-            || name.starts_with(b".")
-            || names.iter().any(|secret| name.starts_with(secret))
-    };
-    std::fs::read_dir(folder)
-        .is_ok_and(|mut all| all.all(|entry| entry.is_ok_and(|entry| is_tls(&entry))))
+        is_kind && entry.path().is_file()
+    })
 }
 
 fn allow(

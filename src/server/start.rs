@@ -245,7 +245,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunErro
     if let (Some(shared), Some(cluster)) = (&shared, &app.cluster) {
         let told = cluster::told(shared.url.as_ref(), &up.advertised);
         let cluster = cluster.clone();
-        runtime.spawn(cluster.follow(vault.clone(), sessions.clone(), app.nodes.clone(), told));
+        runtime.spawn(cluster.follow(app.nodes.clone(), told));
     }
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {

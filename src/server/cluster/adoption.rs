@@ -4,17 +4,14 @@
 //! No node needs to know whether another one is alive: keys exist where the browser ran its
 //! handshake, so the browser decides where its peer is, and this node takes over the record.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
 use crate::ids::{Role, Ufrag};
-use crate::net::Handle;
 use crate::vault::{KeyError, KeyFile, PeerRecord, Vault, VaultError};
 
-use super::super::sessions::Sessions;
 use super::Parts;
 use super::channels::Channels;
 
@@ -30,11 +27,7 @@ const RECLAIM_SPREAD: u64 = 2_000;
 
 /// See the module.
 pub(in crate::server) struct Adoption {
-    vault: Arc<Vault>,
-    /// Read again for each record, so that the process holds no key that opens files.
-    key_file: PathBuf,
-    net: Handle,
-    sessions: Arc<Sessions>,
+    parts: Parts,
     channels: Channels,
     turns: Semaphore,
 }
@@ -53,10 +46,7 @@ pub(in crate::server) enum AdoptionError {
 impl Adoption {
     pub(super) fn new(parts: Parts, channels: Channels) -> Self {
         Self {
-            vault: parts.vault,
-            key_file: parts.key_file,
-            net: parts.net,
-            sessions: parts.sessions,
+            parts,
             channels,
             turns: Semaphore::new(AT_ONCE),
         }
@@ -69,12 +59,12 @@ impl Adoption {
     pub(in crate::server) async fn adopt(&self, ufrag: &Ufrag) -> Result<bool, AdoptionError> {
         let turn = self.turns.acquire().await;
         let _turn = turn.map_err(|_| AdoptionError::Stopping)?;
-        let arrival = self.sessions.arrival(ufrag);
+        let arrival = self.parts.sessions.arrival(ufrag);
         let Some(record) = self.take_over(ufrag).await? else {
             return Ok(false);
         };
         self.follow_publisher(&record).await;
-        self.net.adopt(Arc::new(record));
+        self.parts.net.adopt(Arc::new(record));
         tracing::info!("a peer of another node comes here");
         // The caller looks whether it is there.
         let _ = tokio::time::timeout(ARRIVAL, arrival).await;
@@ -85,7 +75,7 @@ impl Adoption {
     /// another node's, where the page has been meanwhile, and then comes back. Not while a crowd is
     /// about to come back, and not for all at once. Never ends.
     pub(super) async fn follow(self: &Arc<Self>) {
-        let mut renewed = self.sessions.renewed();
+        let mut renewed = self.parts.sessions.renewed();
         while let Some(ufrag) = renewed.recv().await {
             let spread = ufrag.as_str().bytes().map(u64::from).sum::<u64>() * 7 % RECLAIM_SPREAD;
             let this = self.clone();
@@ -101,22 +91,20 @@ impl Adoption {
     async fn reclaim(&self, ufrag: &Ufrag) -> Result<(), AdoptionError> {
         let turn = self.turns.acquire().await;
         let _turn = turn.map_err(|_| AdoptionError::Stopping)?;
-        let (vault, wanted) = (self.vault.clone(), ufrag.clone());
-        let owned = tokio::task::spawn_blocking(move || vault.owns(&wanted)).await;
-        if owned.map_err(|_| AdoptionError::Stopping)?? {
+        let wanted = ufrag.clone();
+        let owned = self.parts.ask(move |vault| Ok(vault.owns(&wanted)?));
+        if owned.await? {
             return Ok(());
         }
-        let here = |_: &Arc<PeerRecord>| !self.sessions.is_draining();
-        let Some(record) = self.sessions.record(ufrag).filter(here) else {
+        let here = |_: &Arc<PeerRecord>| !self.parts.sessions.is_draining();
+        let Some(record) = self.parts.sessions.record(ufrag).filter(here) else {
             return Ok(());
         };
         self.follow_publisher(&record).await;
         if self.take_over(ufrag).await?.is_none() {
             // The other node has let the peer go by now.
-            let vault = self.vault.clone();
-            let save = move || vault.save(&record, SystemTime::now());
-            let saved = tokio::task::spawn_blocking(save).await;
-            saved.map_err(|_| AdoptionError::Stopping)??;
+            let save = move |vault: &Vault| Ok(vault.save(&record, SystemTime::now())?);
+            self.parts.ask(save).await?;
         }
         tracing::info!("a peer that was another node's for a while is this one's again");
         Ok(())
@@ -132,9 +120,8 @@ impl Adoption {
     }
 
     async fn take_over(&self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, AdoptionError> {
-        let (vault, key_file, ufrag) = (self.vault.clone(), self.key_file.clone(), ufrag.clone());
-        let work = move || Ok(vault.adopt(&ufrag, &KeyFile::load(&key_file)?)?);
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|_| AdoptionError::Stopping)?
+        let ufrag = ufrag.clone();
+        let take = move |vault: &Vault, keys: &KeyFile| vault.adopt(&ufrag, keys);
+        self.parts.ask_with_keys(take).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::vault::KeyFile;
+use crate::vault::Vault;
 
 use super::Parts;
 use super::adoption::AdoptionError;
@@ -38,12 +38,8 @@ impl Identities {
         if last.is_some_and(|at| at.elapsed() < PAUSE) {
             return Ok(());
         }
-        let (vault, key_file) = (self.parts.vault.clone(), self.parts.key_file.clone());
-        let read = move || Ok(vault.identities_now(&KeyFile::load(&key_file)?)?);
-        let read: Result<_, AdoptionError> = tokio::task::spawn_blocking(read)
-            .await
-            .map_err(|_| AdoptionError::Stopping)?;
-        let (current, earlier) = read?;
+        let read = self.parts.ask_with_keys(Vault::identities_now);
+        let (current, earlier) = read.await?;
         *last = Some(Instant::now());
         for identity in earlier.into_iter().chain([current]) {
             if self.parts.certificates.knows(&identity) {

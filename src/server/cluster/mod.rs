@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::net::Handle;
-use crate::vault::Vault;
+use crate::vault::{KeyFile, Vault, VaultError};
 
-use self::adoption::Adoption;
+use self::adoption::{Adoption, AdoptionError};
 use self::channels::Channels;
 use self::identities::Identities;
 use super::certificates::Certificates;
@@ -31,6 +31,7 @@ pub(super) struct Cluster {
     pub adoption: Arc<Adoption>,
     pub channels: Channels,
     pub identities: Identities,
+    parts: Parts,
     /// This node's name.
     me: String,
 }
@@ -45,13 +46,37 @@ pub(super) struct Parts {
     pub certificates: Arc<Certificates>,
 }
 
+impl Parts {
+    /// Asks the vault in a thread that may wait.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Vault) -> Result<T, AdoptionError> + Send + 'static,
+    ) -> Result<T, AdoptionError> {
+        let vault = self.vault.clone();
+        let asked = tokio::task::spawn_blocking(move || question(&vault)).await;
+        asked.map_err(|_| AdoptionError::Stopping)?
+    }
+
+    /// The same with the key file, which is read again each time, so that the process holds no key
+    /// that opens files.
+    async fn ask_with_keys<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Vault, &KeyFile) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, AdoptionError> {
+        let key_file = self.key_file.clone();
+        self.ask(move |vault| Ok(question(vault, &KeyFile::load(&key_file)?)?))
+            .await
+    }
+}
+
 impl Cluster {
     pub(super) fn new(store: &Store, parts: Parts) -> Arc<Self> {
         let me = store.store.node().to_owned();
         let channels = Channels::new(parts.vault.clone(), parts.certificates.clone(), &me);
         Arc::new(Self {
             identities: Identities::new(parts.clone()),
-            adoption: Arc::new(Adoption::new(parts, channels.clone())),
+            adoption: Arc::new(Adoption::new(parts.clone(), channels.clone())),
+            parts,
             channels,
             me,
         })
@@ -60,17 +85,12 @@ impl Cluster {
     /// Keeps what is said of this node's channels in step with its sessions, tells the other nodes
     /// of this one, and keeps `nodes` and what is known of channels in step with who is alive. Never
     /// ends.
-    pub(super) async fn follow(
-        self: Arc<Self>,
-        vault: Arc<Vault>,
-        sessions: Arc<Sessions>,
-        nodes: Arc<Nodes>,
-        told: Vec<u8>,
-    ) {
+    pub(super) async fn follow(self: Arc<Self>, nodes: Arc<Nodes>, told: Vec<u8>) {
+        let (vault, sessions) = (self.parts.vault.clone(), &self.parts.sessions);
         let know = |alive| self.channels.know(alive);
         tokio::join!(
             self.adoption.follow(),
-            self.channels.follow(&sessions),
+            self.channels.follow(sessions),
             presence::follow(vault, nodes, &self.me, told, know),
         );
     }
