@@ -7,12 +7,12 @@ mod running;
 mod support;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use live::{Live, renew, run_for, run_until, run_until_connected};
 use rekindle::ids::Role;
 use rekindle_testing::etcd::Etcd;
-use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle};
+use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle, until};
 
 /// Nodes on one etcd, with one key file.
 struct Cluster {
@@ -64,16 +64,6 @@ impl Cluster {
 
     fn records(&self) -> usize {
         self.etcd.keys("vault/peers/").len()
-    }
-}
-
-/// Waits until it is so.
-#[track_caller]
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + running::PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
