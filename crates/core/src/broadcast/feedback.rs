@@ -1,4 +1,4 @@
-//! What the publisher is told: NACKs, PLIs, receiver reports, congestion feedback.
+//! Feedback to the publisher: NACKs, PLIs, receiver reports, congestion feedback.
 
 use std::time::Instant;
 
@@ -10,7 +10,8 @@ use super::member::{Members, Side};
 use super::rtcp;
 
 impl Channel {
-    /// Sends the publisher what is due. Without keys nothing is, and what is wanted waits.
+    /// Sends the publisher the feedback that is due. Without keys nothing is sent, and requests
+    /// wait.
     pub(super) fn send_feedback(
         &mut self,
         now: Instant,
@@ -67,7 +68,7 @@ impl Channel {
         );
     }
 
-    /// When [`Channel::send_feedback`] wants to be called next.
+    /// When [`Channel::send_feedback`] is to be called next.
     pub(super) fn next_feedback(&self, members: &Members) -> Option<Instant> {
         let member = self
             .publisher

@@ -1,4 +1,4 @@
-//! The core: routes datagrams to peers, and what peers say to channels.
+//! The core: passes datagrams to peers, and what peers send to channels.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -22,21 +22,21 @@ use super::{Config, Departure, Event, Routed, timers};
 use crate::Protocol;
 use crate::peer::{Agreed, Cookies, DtlsError, Identities, Peer, PeerEvent, Received, Transmit};
 
-/// A timer that is overdue after its work was done goes off again no sooner than this.
+/// A timer that is still due after its work was done expires again no sooner than this.
 pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
 
 /// The sans-IO core: all peers and channels.
 pub struct Broadcast {
     pub(super) config: Config,
     pub(super) identities: Identities,
-    /// SSRC of the server as a sender of RTCP; one a boot.
+    /// SSRC of the server as a sender of RTCP; a new one in each boot.
     pub(super) sender: u32,
     pub(super) members: Members,
     pub(super) by_ufrag: HashMap<Ufrag, usize>,
     pub(super) addresses: Addresses,
     pub(super) admission: Admission,
     pub(super) cookies: Cookies,
-    /// How many jobs there were.
+    /// How many jobs there have been.
     pub(super) jobs: u64,
     pub(super) turned_away: TurnedAway,
     pub(super) channels: Slab<Channel>,
@@ -49,8 +49,8 @@ pub struct Broadcast {
     pub(super) full_state: super::full_state::State,
 }
 
-/// What a check was for that a refusal answers, or nothing. The refusal has to leave from the
-/// address that the check came to: clients with several paths take no other.
+/// The result for a check that a refusal may have answered. The refusal has to leave from the
+/// address that the check was sent to: clients with several paths accept no other.
 fn refused(answered: bool) -> Routed {
     if answered {
         Routed::Checked
@@ -103,7 +103,7 @@ impl Broadcast {
         this
     }
 
-    /// Peers that come with a record may go by this certificate too (DER, and its private key in
+    /// Accepts peers from records that use this certificate too (DER, and its private key in
     /// PKCS#8).
     ///
     /// # Errors
@@ -116,18 +116,18 @@ impl Broadcast {
         self.identities.learn(certificate, private_key)
     }
 
-    /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by
-    /// it keep it.
+    /// Forgets an earlier certificate (by its SHA-256): no peer that uses it will be taken in any
+    /// more. Present peers keep it.
     pub fn forget_identity(&mut self, certificate: &[u8; 32]) {
         self.identities.forget(certificate);
     }
 
-    /// A page of this peer's follows its events: it will renew its keys when it has to.
+    /// A page of this peer follows its events: it will renew its keys when necessary.
     pub fn has_page(&mut self, ufrag: &Ufrag) {
         if let Some(id) = self.by_ufrag.get(ufrag) {
             let member = &mut self.members[*id];
             member.renews = true;
-            // It hears of other streams, and goes by what it hears.
+            // It hears of replaced streams, and follows them without translation.
             if let Side::Viewer(viewer) = &mut member.side
                 && viewer.translation().is_some_and(|known| known.is_idle())
             {
@@ -138,9 +138,9 @@ impl Broadcast {
         }
     }
 
-    /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names,
-    /// all else to those who are at the address it comes from. Only what a peer has authenticated
-    /// changes anything. DTLS that is worth a handshake's time waits for its turn: see
+    /// Takes a datagram. A STUN Binding request goes to the peer whose user name fragment it names,
+    /// every other one to the peers at its source address. Only authenticated datagrams change
+    /// anything. DTLS that is worth a handshake's time waits for its turn: see
     /// [`Broadcast::handle_timeout`].
     pub fn handle(
         &mut self,
@@ -159,14 +159,14 @@ impl Broadcast {
         routed
     }
 
-    /// Gives the forwarders out, as many as are asked for, and at least one: from now on what is
-    /// for viewers comes out as [orders](Broadcast::poll_orders) for them, and not as datagrams.
-    /// Before any peer joins.
+    /// Gives out `count` forwarders, at least one: from now on what is for viewers is returned as
+    /// [orders](Broadcast::poll_orders) for them, and not as datagrams. To be called before any
+    /// peer joins.
     pub fn forwarders(&mut self, count: usize) -> Vec<Forwarder> {
         self.forwarding.give_out(count)
     }
 
-    /// Takes what this forwarder is to do, in place of orders that it has followed: see
+    /// Takes the orders for this forwarder, in exchange for orders that it has carried out: see
     /// [`Forwarder::follow`].
     pub fn poll_orders(&mut self, forwarder: usize, orders: &mut Orders) {
         self.forwarding.poll(forwarder, orders);
@@ -208,7 +208,7 @@ impl Broadcast {
             return Routed::Done;
         };
         if member.is_plain(now) {
-            // Not yes and later no: it checks seldom.
+            // One who was answered by yes must not get a no later: such a client checks seldom.
             out.truncate(before);
             self.remove(now, id, Departure::NoRehandshake);
             self.turned_away.refuse(text, from, data, out);
@@ -241,7 +241,7 @@ impl Broadcast {
         }
     }
 
-    /// SRTP is its owner's whose keys authenticate it: the address's owner, or else somebody who
+    /// SRTP belongs to the peer whose keys authenticate it: the address's owner, or a peer that
     /// claims the address and owns it from then on.
     pub(super) fn handle_srtp(
         &mut self,
@@ -272,8 +272,8 @@ impl Broadcast {
         });
         let Some((id, received)) = opened else {
             tracing::trace!("SRTP is dropped: no key of its address's peers opens it");
-            // A plain client goes on sending, and may send no check. Anybody can forge this, but it
-            // takes nothing that such a client has.
+            // A plain client goes on sending media and may send no check. Anybody can forge this,
+            // but it takes nothing from such a client.
             if let Some(member) = owner
                 .and_then(|id| self.members.get_mut(id))
                 .filter(|m| m.is_awaited() && !m.renews)
@@ -377,7 +377,7 @@ impl Broadcast {
         self.send_feedback(now, key, out);
     }
 
-    /// A channel, and all that reaching its viewers needs.
+    /// A channel, and what is needed to reach its viewers.
     pub(super) fn egress(&mut self, key: usize) -> (&mut Channel, Egress<'_>) {
         let egress = Egress {
             members: &mut self.members,
@@ -392,7 +392,7 @@ impl Broadcast {
         }
     }
 
-    /// Does what is due, and works on one handshake: it costs as much as a thousand packets, so
+    /// Does what is due, and works on one handshake: that costs as much as a thousand packets, so
     /// that the caller may want to look at its clock and its socket before the next one.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         for (at, timer) in self.timers.due(now) {
@@ -445,8 +445,8 @@ impl Broadcast {
         self.settle(now, id, out);
     }
 
-    /// When [`Broadcast::handle_timeout`] wants to be called next: a time that has passed while
-    /// handshakes wait for their turn.
+    /// When [`Broadcast::handle_timeout`] is to be called next: a time in the past while handshakes
+    /// wait for their turn.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers
             .next()

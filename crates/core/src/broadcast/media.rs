@@ -1,4 +1,4 @@
-//! What peers send once they have keys: a publisher's media and reports, a viewer's requests.
+//! Media and RTCP of peers that have keys: a publisher's media and reports, a viewer's requests.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use super::rtcp::{self, Item};
 use super::rtp::Packet;
 use super::track::{Taken, Track};
 
-/// Most sequence numbers of one NACK that are looked at.
+/// Most sequence numbers of one NACK that are processed.
 const MAX_NACKED: usize = 1024;
 
 impl Broadcast {
@@ -48,7 +48,7 @@ impl Broadcast {
                 ssrc,
                 payload_type,
             }) => {
-                // Browsers probe the path with empty RTX packets; they mean nothing.
+                // Browsers probe the path with empty RTX packets, which carry nothing.
                 let Some(original) = packet.unwrap_rtx(ssrc, payload_type) else {
                     return;
                 };
@@ -95,8 +95,8 @@ impl Broadcast {
         });
     }
 
-    /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip
-    /// sync. A BYE does not: the publisher may come back, and the viewers stay.
+    /// A compound RTCP packet of a publisher: its sender reports are passed on to the viewers, for
+    /// lip sync. A BYE is not: the publisher may come back, and the viewers stay.
     pub(super) fn publisher_rtcp(&mut self, now: Instant, id: usize, data: &[u8]) {
         let Some(key) = self.members.get(id).map(|member| member.channel) else {
             return;
@@ -162,7 +162,7 @@ impl Broadcast {
         }
     }
 
-    /// A compound RTCP packet of a viewer: its requests are met from the history or passed on,
+    /// A compound RTCP packet of a viewer: its requests are answered from the history or passed on,
     /// within its budgets.
     pub(super) fn viewer_rtcp(
         &mut self,

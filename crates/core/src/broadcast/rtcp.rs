@@ -1,9 +1,9 @@
 //! RTCP (RFC 3550 §6, RFC 4585): the parts of a compound packet that the server acts on, and the
 //! packets it writes.
 //!
-//! What comes in is read in place, so that a hostile packet can claim no memory; what goes out is
-//! written by `rtc-rtcp`. Feedback goes out in packets of reduced size (RFC 5506), which every
-//! browser takes.
+//! Incoming packets are read in place, so that a hostile packet cannot allocate memory. Outgoing
+//! packets are written by `rtc-rtcp`. Feedback is sent in packets of reduced size (RFC 5506), which
+//! every browser accepts.
 
 use bytes::{Bytes, BytesMut};
 use rtc_rtcp::Packet;
@@ -25,7 +25,7 @@ const CNAME: &[u8] = b"rekindle";
 /// Most entries of one NACK packet, so that it fits a datagram.
 const MAX_NACK_PAIRS: usize = 250;
 
-/// Timing and counts out of a sender report (RFC 3550 §6.4.1).
+/// Timing and counts of a sender report (RFC 3550 §6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SenderInfo {
     pub ntp_time: u64,
@@ -34,7 +34,7 @@ pub(super) struct SenderInfo {
     pub octet_count: u32,
 }
 
-/// One thing that a compound packet says.
+/// One item of a compound packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Item<'a> {
     /// A sender report.
@@ -43,13 +43,13 @@ pub(super) enum Item<'a> {
     Cname { ssrc: u32, name: &'a [u8] },
     /// A generic NACK (RFC 4585 §6.2.1): packet identifier and bit mask, 4 bytes each pair.
     Nack { ssrc: u32, pairs: &'a [u8] },
-    /// A report block (RFC 3550 §6.4.1): which fraction of packets did not come, in 1/256.
+    /// A report block (RFC 3550 §6.4.1): the fraction of packets lost, in 1/256.
     Reception { fraction_lost: u8 },
     /// A PLI (RFC 4585 §6.3.1) or an entry of a FIR (RFC 5104 §4.3.1).
     KeyframeRequest { ssrc: u32 },
 }
 
-/// Reads a compound packet up to the first thing that is malformed.
+/// Reads a compound packet up to the first malformed part.
 pub(super) fn read(packet: &[u8]) -> impl Iterator<Item = Item<'_>> {
     Parts { rest: packet }.flat_map(|part| part.items())
 }
@@ -74,7 +74,7 @@ struct Parts<'a> {
 struct Part<'a> {
     count: u8,
     kind: u8,
-    /// Behind the 4 bytes of the common header, without padding.
+    /// What follows the 4 bytes of the common header, without padding.
     body: &'a [u8],
 }
 
@@ -185,8 +185,8 @@ fn description(ssrc: u32, name: &[u8]) -> Box<dyn Packet> {
     })
 }
 
-/// A receiver report with the server's description, and REMB (draft-alvestrand-rmcat-remb-03) where
-/// a bitrate in bit/s is told.
+/// A receiver report with the server's description, and REMB (draft-alvestrand-rmcat-remb-03) with
+/// a bitrate in bit/s where one is given.
 pub(super) fn receiver_report(
     sender: u32,
     mut reports: Vec<ReceptionReport>,
@@ -233,8 +233,9 @@ pub(super) fn sender_report_for_viewers(
     write(&packets)
 }
 
-/// NACKs for these sequence numbers, in as few packets as they fit. The last ones come first: where
-/// the publisher may not send all again, as right after a restart, the latest were surely lost.
+/// NACKs for these sequence numbers, in as few packets as possible. The last numbers come first:
+/// where the publisher cannot send all again, as right after a restart, the latest packets were
+/// surely lost.
 pub(super) fn nacks(sender: u32, media: u32, sequences: &[u16]) -> Vec<BytesMut> {
     let mut pairs = nack_pairs_from_sequence_numbers(sequences);
     pairs.reverse();

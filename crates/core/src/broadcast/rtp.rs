@@ -1,5 +1,5 @@
-//! RTP packets (RFC 3550 §5.1): where each part lies, and the rewriting of one header into another.
-//! Nothing is copied to read.
+//! RTP packets (RFC 3550 §5.1): where each part lies, and how one header is replaced by another.
+//! Reading copies nothing.
 
 use std::ops::Range;
 
@@ -21,14 +21,14 @@ pub(super) struct Header {
     pub timestamp: u32,
     pub ssrc: u32,
     csrcs_end: u16,
-    /// "defined by profile", and where the elements lie; an empty range without an extension.
+    /// "defined by profile", and the range of the elements; empty without an extension.
     profile: u16,
     extension: (u16, u16),
     payload: (u16, u16),
 }
 
 impl Header {
-    /// Reads a header; `None` for anything that is not a whole RTP packet. Padding is left out of
+    /// Reads a header; `None` for anything that is not a whole RTP packet. Padding is excluded from
     /// the payload.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let total = u16::try_from(packet.len()).ok()?;
@@ -149,7 +149,7 @@ impl Packet {
         Some(Self { header, data })
     }
 
-    /// Size in bytes, as it came.
+    /// Size in bytes, as received.
     pub(super) fn len(&self) -> usize {
         self.data.len()
     }
@@ -172,9 +172,9 @@ impl Packet {
             .unwrap_or_default()
     }
 
-    /// The original packet out of an RTX packet (RFC 4588 §4): the original sequence number stands
-    /// before the payload. `None` where there is nothing to take out, as in the padding that
-    /// browsers send to probe the path.
+    /// The original packet in an RTX packet (RFC 4588 §4): the original sequence number precedes
+    /// the payload. `None` where there is none, as in the padding that browsers send to probe the
+    /// path.
     pub(super) fn unwrap_rtx(&self, ssrc: u32, payload_type: u8) -> Option<Self> {
         let (sequence, payload) = self.payload().split_first_chunk::<2>()?;
         if payload.is_empty() {
@@ -191,7 +191,7 @@ impl Packet {
         Self::parse(data.freeze())
     }
 
-    /// Writes this packet under another header: CSRCs, marker and time stamp stay.
+    /// Writes this packet with another header: CSRCs, marker and time stamp are kept.
     pub(super) fn write(&self, head: &Head<'_>, out: &mut Vec<u8>) {
         out.clear();
         let csrcs = self.csrcs();
@@ -212,20 +212,20 @@ impl Packet {
     }
 }
 
-/// What a rewritten header is to say.
+/// The values of a rewritten header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
     pub payload_type: u8,
     pub sequence: u16,
     pub ssrc: u32,
     pub extensions: &'a NewElements,
-    /// The packet becomes an RTX packet (RFC 4588 §4): its own sequence number goes before the
+    /// The packet becomes an RTX packet (RFC 4588 §4): its own sequence number is put before the
     /// payload.
     pub retransmission: bool,
 }
 
-/// Header extension elements to be written: of the one-byte form (RFC 8285 §4.2), or of the
-/// two-byte form (§4.3) where one of them is too long for it.
+/// Header extension elements to write: in the one-byte form (RFC 8285 §4.2), or in the two-byte
+/// form (§4.3) where one of them is too long for it.
 #[derive(Debug, Default)]
 pub(super) struct NewElements {
     bytes: Vec<u8>,
@@ -250,8 +250,8 @@ impl NewElements {
         }
     }
 
-    /// Appends an element of 0 to 255 bytes, for who has agreed to take both forms (RFC 8285 §6).
-    /// Its id is of the one-byte form too, since the next packet's may be short.
+    /// Appends an element of 0 to 255 bytes, for receivers that agreed to both forms (RFC 8285 §6).
+    /// Its id fits the one-byte form too, since the next packet's elements may all be short.
     pub(super) fn put_any(&mut self, id: u8, value: &[u8]) {
         let Ok(length) = u8::try_from(value.len()) else {
             return;
@@ -270,7 +270,7 @@ impl NewElements {
         self.bytes.extend_from_slice(value);
     }
 
-    /// Writes what is there in the two-byte form.
+    /// Converts the elements so far to the two-byte form.
     fn widen(&mut self) {
         let narrow = std::mem::take(&mut self.bytes);
         let elements = Elements {

@@ -1,12 +1,12 @@
-//! What one viewer was sent under which SSRC and index.
+//! Which SSRCs and indices one viewer was sent.
 
 use super::history::Index;
 
-/// Longest step between two packets sent on one SSRC: half the sequence space, less the history's
-/// length, since the step is taken from a packet that was sent again.
+/// Longest step between two packets sent on one SSRC: half the sequence space, less the length of
+/// the history, since the step is counted from a packet that was sent again.
 const MAX_STEP: u64 = 0x8000 - 0x1000;
 
-/// Streams that went to one viewer; those of the present publisher are the last ones.
+/// The streams that one viewer was sent; those of the present publisher are the last ones.
 #[derive(Debug, Default)]
 pub(super) struct Streams(Vec<Stream>);
 
@@ -19,7 +19,7 @@ struct Stream {
 }
 
 impl Streams {
-    /// Fresh keys: SRTP indices start anew on both sides.
+    /// Takes fresh keys: SRTP indices start again on both sides.
     pub(super) fn rekeyed(&mut self) {
         for stream in &mut self.0 {
             stream.top = None;
@@ -41,9 +41,9 @@ impl Streams {
         &mut self.0[at]
     }
 
-    /// Whether a packet may go out on its own SSRC. After a gap near half the sequence space
+    /// Whether a packet may be sent on its own SSRC. After a gap near half the sequence space
     /// neither side's SRTP would extend the sequence number as the publisher meant it, and an index
-    /// could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
+    /// could be used twice (RFC 3711 §3.3.1). Such a stream ends for this viewer.
     pub(super) fn may_send(
         &mut self,
         ssrc: u32,

@@ -1,4 +1,4 @@
-//! The viewers of one channel that are with one forwarder.
+//! The viewers of one channel that one forwarder has.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::outgoing::Outgoing;
 use super::{Forwarded, NewViewer, Outlet, Tools};
 use crate::broadcast::egress::{Buffers, Mapping};
 
-/// Most packets of a channel that wait. A thread that falls further behind leaves the older half
-/// out, so that its viewers get what is new; they ask again for what they need of the rest.
+/// Most waiting packets of a channel. A thread that falls further behind drops the older half, so
+/// that its viewers get the newest packets; they request again what they need of the others.
 pub(in crate::broadcast) const MAX_PENDING: usize = 1024;
 
 /// See the module.
@@ -20,17 +20,17 @@ pub(super) struct Branch {
     pending: Vec<Forwarded>,
 }
 
-/// Viewers whose packets look the same.
+/// Viewers that receive the same packet bytes.
 struct Group {
     mapping: Arc<Mapping>,
     viewers: Vec<Outgoing>,
-    /// The packets that wait, as these viewers get them, one behind the other; and where each is,
-    /// if they agreed on its codec.
+    /// The waiting packets as these viewers get them, one after the other, and the range of each;
+    /// `None` where they did not agree on its codec.
     rewritten: Vec<u8>,
     places: Vec<Option<Range<usize>>>,
 }
 
-/// Where a viewer is.
+/// Where a viewer is in its branch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub channel: usize,
@@ -48,7 +48,7 @@ impl Branch {
         self.pending.len()
     }
 
-    /// One more packet waits.
+    /// Adds a packet to those that wait.
     pub(super) fn take(&mut self, forwarded: Forwarded, buffers: &mut Buffers, counts: &Counts) {
         if self.pending.len() >= MAX_PENDING {
             self.leave_out(MAX_PENDING / 2, counts);
@@ -67,7 +67,7 @@ impl Branch {
         self.pending.push(forwarded);
     }
 
-    /// Leaves out the oldest packets that wait.
+    /// Drops the oldest waiting packets.
     fn leave_out(&mut self, packets: usize, counts: &Counts) {
         tracing::debug!(
             packets,
@@ -91,7 +91,7 @@ impl Branch {
         }
     }
 
-    /// Sends what waits, viewer by viewer.
+    /// Sends the waiting packets, viewer by viewer.
     pub(super) fn flush(&mut self, tools: &mut Tools, outlet: &mut impl Outlet) {
         for group in &mut self.groups {
             let Group {
@@ -131,7 +131,7 @@ impl Branch {
                 mapping: newcomer.mapping.clone(),
                 viewers: Vec::new(),
                 rewritten: Vec::new(),
-                // What waits came before.
+                // The packets that wait are older than this group.
                 places: vec![None; self.pending.len()],
             });
             self.groups.len() - 1
@@ -145,7 +145,7 @@ impl Branch {
         }
     }
 
-    /// Takes a viewer out. Where others are from now on.
+    /// Removes a viewer. Returns the new places of those that moved.
     pub(super) fn leave(&mut self, place: Place) -> Vec<(usize, Place)> {
         let group = &mut self.groups[place.group];
         group.viewers.swap_remove(place.at);
