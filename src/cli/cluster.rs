@@ -30,7 +30,7 @@ pub(super) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// These, and where nothing is said, those.
+    /// These options; missing ones are taken from `other`.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             vault: self.vault.or(other.vault),
@@ -40,7 +40,7 @@ impl ClusterArgs {
         }
     }
 
-    /// What a node goes by; `None` for a server with a vault of its own.
+    /// The settings of a node; `None` for a server with a vault of its own.
     pub(super) fn shared(self) -> Result<Option<SharedVault>, CliError> {
         let Some(address) = self.vault else {
             let alone = Self::default();

@@ -1,4 +1,4 @@
-//! What stops a command, in one line with a remedy.
+//! Errors that end a command, each in one line with a remedy.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use crate::server::{RunError, TlsError, TokenError};
 use super::address::LookupError;
 use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum CliError {
@@ -109,8 +109,7 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// The whole story in one line: what happened, and what was behind it where that is not said
-    /// yet.
+    /// All in one line: what happened, and its cause where the message does not contain it.
     pub(super) fn story(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -127,7 +126,7 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
-            // The resolver may know it a moment later, as after the machine's own start: a
+            // The resolver may know it a moment later, as after a start of the machine: a
             // supervisor should try again.
             Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) => EXIT_FAILURE,
             _ => EXIT_CONFIGURATION,

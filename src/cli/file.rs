@@ -22,8 +22,8 @@ use super::etcd::EtcdArgs;
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The configuration file: the same names as the flags. Paths in it are taken from the working
-/// directory, as those of flags are.
+/// The configuration file: its keys have the names of the flags. Paths in it are relative to the
+/// working directory, as those of flags are.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ConfigFile {
@@ -100,7 +100,7 @@ impl ConfigFile {
         })
     }
 
-    /// Reads the text; an error is the line (from 1) and what is wrong there.
+    /// Parses the text; an error is the line (from 1) and what is wrong there.
     fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start).min(text.len());
@@ -143,7 +143,7 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// What each of the texts says; `otherwise` tells what is wanted where there is something else.
+/// Parses each of the texts; `otherwise` says what is expected where there is something else.
 fn each<'de, D, T>(from: D, otherwise: &str) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -177,7 +177,7 @@ fn node<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Node>, D::Error> {
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
-    // The library's own message would quote the value.
+    // The library's own message would contain the value.
     let text = String::deserialize(from).map_err(|_| de::Error::custom("a token is a string"))?;
     Ok(Some(SecretString::from(text)))
 }

@@ -1,5 +1,4 @@
-//! The commands: what is on the command line, in the environment and in the configuration file, and
-//! how a run ends.
+//! The commands: command line, environment, configuration file, and exit codes.
 
 mod address;
 mod announce;
@@ -25,13 +24,13 @@ use error::CliError;
 use crate::hardening;
 use crate::service::{self, Notifier};
 
-/// Exit code of a start that configuration, key file or vault forbid.
+/// Exit code of a start that the configuration, the key file or the vault prevents.
 const EXIT_CONFIGURATION: u8 = 2;
-/// Exit code of everything else that went wrong.
+/// Exit code of every other failure.
 const EXIT_FAILURE: u8 = 1;
 
-/// The program's version, the library that does its handshakes, and whether this build has
-/// full-state mode: `rekindle-bench` asks.
+/// The program's version, its DTLS library, and whether this build has full-state mode:
+/// `rekindle-bench` asks for it.
 const VERSION: &str = match (cfg!(feature = "boring"), cfg!(feature = "full-state")) {
     (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: dimpl)"),
     (true, false) => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: BoringSSL)"),
@@ -74,10 +73,10 @@ enum Command {
     Export(vault::ExportArgs),
 }
 
-/// Runs the program and says how it ended: 0 when it was asked to stop, 2 where configuration, key
-/// file or vault forbid a start, 1 otherwise. A usage error ends the process with 2 as well.
+/// Runs the program and returns its exit code: 0 when it was asked to stop, 2 where configuration,
+/// key file or vault prevent a start, 1 otherwise. A usage error ends the process with 2 as well.
 pub fn main() -> ExitCode {
-    // Nothing but the server's program follows, which begins here once more.
+    // Only the server's program follows, which starts here once more.
     if let Some(code) = crate::supervise::step() {
         return code;
     }
@@ -120,7 +119,7 @@ fn serve(
 ) -> Result<(), CliError> {
     #[cfg(rekindle_canary)]
     if rekindle_core::canary::start() {
-        // The test looks at this process's memory.
+        // The test reads this process's memory.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
             .expect("allowed");
     }
@@ -144,7 +143,7 @@ fn serve(
     Ok(())
 }
 
-/// The way to the service manager, if there is one. Without it the server works as well.
+/// The connection to the service manager, if there is one. The server works without it too.
 fn notifier() -> Notifier {
     Notifier::from_environment().unwrap_or_else(|error| {
         tracing::warn!("{error}");

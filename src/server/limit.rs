@@ -1,4 +1,4 @@
-//! What one address may have: how often it may start a session (a token bucket), and how many
+//! Limits for each address: how often it may start a session (a token bucket), and how many
 //! sessions and connections it may hold.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// A full bucket holds this many seconds' worth.
 const BURST_SECONDS: u32 = 10;
-/// Most addresses that are watched at once; buckets that are full again make room.
+/// Most addresses with a bucket; full buckets are removed to make room.
 const MAX_BUCKETS: usize = 16_384;
 
 /// Token buckets by client address.
@@ -36,7 +36,7 @@ impl Limiter {
         }
     }
 
-    /// Takes one token of an address, or says how long until there is one.
+    /// Takes one token of an address, or returns how long until there is one.
     pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.rate == 0.0 {
             return Ok(());
@@ -83,7 +83,7 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Gives each address so many places; 0 for no limit.
+    /// Allows each address this many places; 0 for no limit.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -91,7 +91,7 @@ impl Places {
         }
     }
 
-    /// A place for an address, if it has not as many as it may have.
+    /// A place for an address, if it is below its limit.
     pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
         self.count(
             address,
@@ -103,7 +103,7 @@ impl Places {
         )
     }
 
-    /// A place for somebody who is here already.
+    /// A place for a client that is here already, beyond the limit if need be.
     pub(super) fn keep(&self, address: IpAddr) -> Option<Place> {
         self.count(address, usize::MAX)
     }

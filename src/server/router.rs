@@ -1,4 +1,4 @@
-//! Which handler serves what.
+//! The routes of the public interface.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use super::app::App;
 use super::{metrics, middleware, session, site, status, whip};
 
-/// Which handler serves what.
+/// The routes of the public interface.
 pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route(
@@ -52,7 +52,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .with_state(app.clone())
 }
 
-/// What the admin listener has, where there is one, nobody else gets.
+/// Where there is an admin listener, metrics are only there.
 fn metrics_router(app: &App) -> Router<Arc<App>> {
     if app.has_admin {
         return Router::new();

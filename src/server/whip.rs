@@ -1,4 +1,4 @@
-//! How a session starts: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
+//! Starting a session: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,21 +24,21 @@ use super::names;
 use super::problem::Problem;
 use super::session_id;
 
-/// How long a newcomer waits after a start until all records are read: some milliseconds, or two
-/// seconds for ten thousand.
+/// How long a new session waits after a start until all records are read: that takes milliseconds,
+/// or two seconds for ten thousand.
 const RECORDS_TIME: Duration = Duration::from_secs(5);
 
 /// The link relation of a session's event stream, as in the WHEP drafts.
 const EVENTS_RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
-/// Where the events of several sessions can be had in one stream.
+/// The path for the events of several sessions in one stream.
 const EVENTS: HeaderName = HeaderName::from_static("rekindle-events");
 /// Another hash of the server's certificate, for the page's own use.
 pub(super) const FINGERPRINT: HeaderName = HeaderName::from_static("rekindle-fingerprint");
-/// A name of this process, another in each, by which a page tells a false alarm from a restart.
+/// A random name of this process, by which a page distinguishes a false alarm from a restart.
 pub(super) const PROCESS: HeaderName = HeaderName::from_static("rekindle-process");
-/// Which life of the server answers.
+/// The number of the answering server's boot.
 pub(super) const BOOT: HeaderName = HeaderName::from_static("rekindle-boot");
-/// What a restart takes.
+/// What survives a restart.
 pub(super) const MODE_HEADER: HeaderName = HeaderName::from_static("rekindle-mode");
 
 /// `POST /whip/{*channel}`.
@@ -80,7 +80,7 @@ async fn start(
     body: Body,
 ) -> Result<Response, Problem> {
     let channel = names::channel(&path)?.to_owned();
-    // Before the token is looked at, so that it limits guessing too.
+    // Before the token is checked, so that guessing is limited too.
     app.limiter
         .take(client, Instant::now())
         .map_err(too_often)?;
@@ -98,8 +98,7 @@ async fn start(
         ));
     }
     let place = app.sessions.place(client).ok_or_else(too_many)?;
-    // In a task of its own: a client that hangs up in the middle must not leave a record behind
-    // that has no peer.
+    // In a task of its own: a client that disconnects must not leave a record without a peer.
     let created = tokio::spawn(create(app.clone(), role, channel, offer, place))
         .await
         .map_err(|_| Problem::stopping())??;
@@ -128,8 +127,7 @@ async fn create(
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
     let mut seen = None;
-    // A publisher's offer is looked at first: one that cannot be taken must not hold the channel's
-    // place.
+    // A publisher's offer is checked first: an unusable one must not hold the channel's place.
     let sdp::Answer {
         text: answer,
         negotiated,
@@ -160,8 +158,7 @@ async fn create(
             .unwrap_or_default()
             .as_secs(),
     });
-    // Durable before anybody can know of the peer, so that no peer exists that a crash could
-    // forget.
+    // Durable before the answer is sent, so that no peer exists that a crash could forget.
     let (vault, writes, saved) = (app.vault.clone(), app.writes.clone(), record.clone());
     let save = move || writes.count(|| vault.save(&saved, joined_at));
     let saved = tokio::task::spawn_blocking(save).await;
@@ -169,13 +166,13 @@ async fn create(
         .map_err(|_| Problem::stopping())
         .and_then(|saved| saved.map_err(not_saved))
     {
-        // It may have been written in part; a place that was reserved is free again by itself after
-        // a few seconds.
+        // It may have been written in part. A reserved place becomes free by itself after a few
+        // seconds.
         app.record_writer.forget(&ufrag).await;
         return Err(problem);
     }
     if let (Some(cluster), Role::Publisher) = (&app.cluster, role) {
-        // Two publishers may have been let in at two nodes at the same moment.
+        // Two publishers may have been accepted at two nodes at the same moment.
         let placed = cluster.channels.place(&channel, seen).await;
         let refused = match placed {
             Ok(true) => None,
@@ -220,8 +217,9 @@ async fn reserve(
     channel: &str,
     ufrag: &crate::ids::Ufrag,
 ) -> Result<sdp::Source, Problem> {
-    // A newcomer that is let in sooner could take the place of a publisher whose record is about to
-    // be read; and nothing is written before it is known that no record is ahead of the identity.
+    // A new publisher that is accepted earlier could take the place of one whose record is still to
+    // be read. And nothing may be written before it is known that no record is newer than the
+    // identity.
     tokio::time::timeout(RECORDS_TIME, app.sessions.loaded())
         .await
         .map_err(|_| Problem::stopping())?;
@@ -242,8 +240,8 @@ async fn reserve(
     }
 }
 
-/// Sends a client to the node that has the channel's publisher, if another one has it. Else where
-/// it was last.
+/// Redirects a client to the node that has the channel's publisher, if that is another one.
+/// Otherwise returns where the publisher was last.
 async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<ChannelPlace>, Problem> {
     let Some(cluster) = &app.cluster else {
         return Ok(None);
@@ -253,7 +251,7 @@ async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<Channe
         Role::Viewer => "whep",
     };
     let found = match cluster.channels.find(channel).await {
-        // A node that gives its peers away takes no new ones.
+        // A node that gives its peers away accepts no new ones.
         Ok(Elsewhere::Nowhere(_)) if app.sessions.is_draining() => {
             let another = cluster.channels.another();
             Ok(Elsewhere::There(another.ok_or_else(Problem::stopping)?))
@@ -294,7 +292,8 @@ impl Created {
             (FINGERPRINT, &app.certificates.current().other),
             (EVENTS, &format!("{}/events", app.base_path)),
         ] {
-            // Letters, digits and punctuation of our own making: always a header's value.
+            // It is of our own making, with letters, digits and punctuation: always a valid header
+            // value.
             if let Ok(value) = HeaderValue::from_str(text) {
                 headers.insert(name, value);
             }
@@ -343,7 +342,7 @@ fn bad_offer(error: &SdpError) -> Problem {
     Problem::new(status, name, title, sentence(&error.to_string()))
 }
 
-/// An error's text as a sentence: errors begin small and end without a full stop.
+/// An error's text as a sentence: errors begin with a small letter and end without a full stop.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| {
@@ -359,7 +358,7 @@ fn refused(refusal: Refusal, role: Role) -> Problem {
              one has left."
         }
         Refusal::Full => "The server has as many peers as it takes. Try again later.",
-        // New peers get a certificate that is there.
+        // New peers get a certificate that exists.
         Refusal::UnknownCertificate => return Problem::internal(),
     };
     let (status, name, title, retry) = match refusal {
@@ -406,8 +405,8 @@ fn not_saved(error: VaultError) -> Problem {
             let title = "The server cannot take new peers";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", title, detail).retry_after(2)
         }
-        // A read-only file system, a file that cannot be changed, a disk that fails: nothing that
-        // the client could mend, and it may pass.
+        // A read-only file system, a file that cannot be changed, a failing disk: the client can do
+        // nothing about it, and it may pass.
         VaultError::Io { .. } => {
             let detail = "The server cannot take new peers, because it cannot write to its disk; \
                           its log says why. Those that are here go on.";

@@ -1,4 +1,4 @@
-//! How long writing to the vault takes, and how often it goes wrong: for `/metrics`.
+//! How long writes to the vault take, and how often they fail: for `/metrics`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,11 +22,11 @@ const BOUNDS: [Duration; 10] = [
 /// See the module.
 pub(super) struct Writes(Mutex<Counts>);
 
-/// Records that were written or removed, each until it was durable.
+/// Records that were written or removed, with the time until this was durable.
 #[derive(Clone)]
 pub(super) struct Counts {
     pub times: Times,
-    /// Of these, those that went wrong.
+    /// How many of these failed.
     pub failures: u64,
 }
 

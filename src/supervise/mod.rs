@@ -1,10 +1,10 @@
 //! `rekindle supervise`: holds both ports for as long as it lives, and starts the server again
 //! whenever it ends. While no server runs, connections and datagrams wait in the kernel, and the
-//! next server answers them: nobody is refused.
+//! next server answers them: no client is refused.
 //!
-//! It speaks systemd's protocol to the server (sd_listen_fds(3), sd_notify(3)), so the server knows
-//! of no supervisor. It reads nothing that comes through the ports, opens no key file and no vault,
-//! and hears nothing but short messages of its own child.
+//! It speaks systemd's protocol to the server (sd_listen_fds(3), sd_notify(3)), so the server needs
+//! to know nothing of a supervisor. It reads nothing from the ports, opens neither key file nor
+//! vault, and reads only short messages of its own child.
 
 mod attend;
 mod child;
@@ -28,41 +28,40 @@ use pace::Pace;
 
 pub use child::step;
 
-/// The exit code by which a server says that its configuration must change before another start can
-/// go better.
+/// The exit code of a server whose configuration must change before another start can succeed.
 const CONFIGURATION: u8 = 2;
 
-/// Why nothing is supervised.
+/// Why supervising ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SuperviseError {
-    /// The server's program does not start.
+    /// The server's program cannot be started.
     #[error("cannot start {}: {source}; is the file still there, and may it be \
              run?", path.display())]
     Program {
         /// The program.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system does not give what is needed.
+    /// The system refused a request.
     #[error("the system does not give what the supervisor needs ({what}): {source}")]
     System {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What is supervised.
+/// What is supervised, and how.
 #[derive(Debug)]
 pub struct Options {
     /// The server's program.
     pub program: PathBuf,
     /// Its arguments: `serve` and options.
     pub arguments: Vec<OsString>,
-    /// A server that is up and has not said for so long that it is alive is ended; `None` for
+    /// A ready server that has not reported for this time that it is alive is ended; `None` for
     /// never.
     pub watchdog: Option<Duration>,
     /// Both ports.
@@ -71,10 +70,10 @@ pub struct Options {
     pub notifier: Notifier,
 }
 
-/// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends for its
-/// configuration. Returns the exit code: that of the last server. SIGHUP stops the server and
-/// starts the program that lies at the same path by then; SIGUSR1 goes to the server as SIGHUP. To
-/// be called by the main thread.
+/// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends because of
+/// its configuration. Returns the exit code of the last server. SIGHUP stops the server and starts
+/// the program that is at the same path by then; SIGUSR1 is sent on to the server as SIGHUP. To be
+/// called by the main thread.
 ///
 /// # Errors
 /// [`SuperviseError`] where the first server cannot even be started.
@@ -103,15 +102,15 @@ struct Supervisor {
     notifier: Notifier,
     signals: Signals,
     pace: Pace,
-    /// Some server was up.
+    /// Whether any server has been ready.
     was_ready: bool,
-    /// The supervisor's manager was told that a new server takes over, and waits to hear that it is
-    /// up.
+    /// Whether the supervisor's manager was told that a new server takes over, and waits for it to
+    /// be ready.
     reloading: bool,
     beat: Beat,
 }
 
-/// What this process is told by signals.
+/// The signals that this process handles.
 struct Signals {
     child: Signal,
     hangup: Signal,
@@ -220,7 +219,7 @@ impl Supervisor {
         }
     }
 
-    /// Waits before the next start; SIGHUP ends that.
+    /// Waits before the next start; SIGHUP ends the wait.
     async fn waits(&mut self, pause: Duration) -> Stopped {
         let pause = tokio::time::sleep(pause);
         tokio::pin!(pause);
@@ -237,7 +236,7 @@ impl Supervisor {
         }
     }
 
-    /// The server is up.
+    /// The server is ready.
     fn is_up(&mut self, server: &Server, reloaded: bool, status: &str) {
         tracing::info!(
             pid = server.pid(),
@@ -260,8 +259,8 @@ enum Stopped {
     No,
 }
 
-/// How often the supervisor's own manager wants to hear that it is alive. The server's life is the
-/// supervisor's business.
+/// How often the supervisor's own manager wants a sign of life. The server's life is the
+/// supervisor's responsibility.
 struct Beat(Option<tokio::time::Interval>);
 
 impl Beat {

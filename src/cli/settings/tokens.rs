@@ -1,4 +1,4 @@
-//! Tokens, of which each is text or a file, in the environment, on the command line or in the
+//! Tokens. Each is a text or a file, given in the environment, on the command line or in the
 //! configuration file.
 
 use std::fs;
@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::error::CliError;
 use crate::server::Token;
 
-/// Where an option's value came from; the greater one goes first.
+/// Where an option's value came from; the greater one has precedence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     File,
@@ -49,8 +49,8 @@ impl TokenSources {
     }
 }
 
-/// The token that the foremost source names, as text or as a file; both in one source contradict
-/// each other.
+/// The token from the source with the highest precedence, as text or as a file; both in one source
+/// contradict each other.
 pub(super) fn token(
     given: TokenSources,
     file: TokenSources,

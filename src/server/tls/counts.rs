@@ -1,17 +1,17 @@
-//! What became of connections to the HTTPS port.
+//! Counts of connections to the HTTPS port.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ProtocolVersion;
 
-/// Why a connection carries no TLS.
+/// Why a connection has no TLS.
 #[derive(Clone, Copy)]
 pub(in crate::server) enum Cause {
-    /// The client and the server did not agree, or the client hung up.
+    /// The client and the server did not agree, or the client disconnected.
     Error,
     /// It took too long.
     Timeout,
-    /// The client spoke HTTP.
+    /// The client sent HTTP.
     PlainHttp,
 }
 
