@@ -1,8 +1,7 @@
 //! Which node has a channel's publisher.
 //!
-//! Channels have tags in place of their names, which the caller makes with a secret: the store need
-//! not learn what is watched. A value that was left behind by a process that died says no more than
-//! where the publisher was last.
+//! Channels have tags instead of names, which the caller makes with a secret: the store need not
+//! learn what is watched. A value that a dead process left says only where the publisher was last.
 
 use crate::error::VaultError;
 use crate::layout::CHANNELS;
@@ -15,7 +14,7 @@ use super::{Change, Condition};
 pub struct ChannelPlace {
     /// The node's name.
     pub node: Option<String>,
-    /// As of which revision of the key that says so.
+    /// The revision of the key that says so.
     revision: u64,
 }
 
@@ -41,8 +40,9 @@ impl Vault {
         )
     }
 
-    /// Says that this node has the channel's publisher, if nobody has said anything since `seen`;
-    /// whatever was said where that is `None`. Whether it is said now. In a folder always.
+    /// Records that this node has the channel's publisher, if the value has not changed since
+    /// `seen`, or in any case where that is `None`. Returns whether it is recorded now. In a folder
+    /// always true.
     ///
     /// # Errors
     /// [`VaultError::NotOwner`] if another process is this node by now;
@@ -66,8 +66,8 @@ impl Vault {
         Ok(placed)
     }
 
-    /// The channel has no publisher here any more: nothing is said of it, unless another node has
-    /// it by now.
+    /// The channel has no publisher here any more: removes the value, unless another node has the
+    /// channel now.
     ///
     /// # Errors
     /// [`VaultError::Unavailable`].

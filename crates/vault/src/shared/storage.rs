@@ -64,7 +64,7 @@ impl Storage for Shared {
         let known = self.owned().contains(ufrag);
         let written = match known {
             true => self.write_own_peer(ufrag, sealed)?,
-            // It is there if an earlier call was carried out without an answer.
+            // It exists if an earlier call was carried out without an answer.
             false => self.write_new_peer(ufrag, sealed)? || self.write_own_peer(ufrag, sealed)?,
         };
         match written {
@@ -126,7 +126,7 @@ impl Storage for Shared {
 const WRITE_PEER: &str = "write a peer's record";
 
 impl Shared {
-    /// Writes the file of a peer that nobody owns yet, unless somebody does.
+    /// Writes the file of a peer that nobody owns yet. Returns false if it has an owner.
     fn write_new_peer(&self, ufrag: &Ufrag, sealed: &[u8]) -> Result<bool, VaultError> {
         let (owner, record) = (owner_key(ufrag), path_in_vault(&file_name(ufrag)));
         let changes = [
@@ -137,7 +137,7 @@ impl Shared {
         self.commit(WRITE_PEER, &conditions, &changes)
     }
 
-    /// Writes the file of a peer of this node, unless it is none.
+    /// Writes the file of a peer of this node. Returns false if it is another node's.
     fn write_own_peer(&self, ufrag: &Ufrag, sealed: &[u8]) -> Result<bool, VaultError> {
         let (owner, record) = (owner_key(ufrag), path_in_vault(&file_name(ufrag)));
         let me = self.store.node().as_bytes();
