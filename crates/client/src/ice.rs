@@ -1,4 +1,4 @@
-//! The controlling ICE agent of a browser (RFC 8445), as far as a lite server sees it.
+//! The controlling ICE agent of a browser (RFC 8445), as far as a lite server needs it.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,7 @@ pub struct Credentials {
     pub server_pwd: String,
 }
 
-/// A connectivity check with USE-CANDIDATE. `pwd` may be a wrong one.
+/// A connectivity check with USE-CANDIDATE. `pwd` may be wrong.
 pub fn check(credentials: &Credentials, pwd: &str, transaction: [u8; 12]) -> Vec<u8> {
     let mut message = Message::new();
     message.transaction_id = TransactionId(transaction);
@@ -46,7 +46,7 @@ fn sign(mut message: Message, pwd: &str) -> Vec<u8> {
     message.raw
 }
 
-/// The answer to a check of the server's own: agents that are not lite send some (RFC 8445 §7.3).
+/// The response to a check of the server: agents that are not lite send some (RFC 8445 §7.3).
 pub fn respond(credentials: &Credentials, from: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
     let mut request = Message::new();
     request.unmarshal_binary(datagram).ok()?;

@@ -1,4 +1,4 @@
-//! The lease of this process: a key that is bound to it is there as long as the process lives.
+//! The lease of this process: a key that is attached to it exists as long as the process lives.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,25 +11,25 @@ use tokio::task::JoinHandle;
 
 use crate::members::Members;
 
-/// A lease is renewed so many times before it would end.
+/// How often a lease is renewed before it would end.
 const RENEWALS: u32 = 3;
 
-/// What is kept, and by which lease.
+/// The kept key, and its lease.
 pub(crate) struct Lease {
     members: Arc<Members>,
     time: Duration,
     kept: Mutex<Option<Kept>>,
-    /// For the log, which says once that a lease was lost.
+    /// For the log, which reports a lost lease once.
     losses: AtomicU64,
 }
 
 struct Kept {
-    /// As etcd names it.
+    /// Its id in etcd.
     lease: i64,
     key: Vec<u8>,
     value: Vec<u8>,
     fence: Vec<Compare>,
-    /// Renews it.
+    /// The task that renews it.
     task: JoinHandle<()>,
 }
 
@@ -49,8 +49,8 @@ impl Lease {
         })
     }
 
-    /// Puts a key under this process's lease, which is made if there is none. Whether the fence
-    /// held.
+    /// Puts a key under this process's lease, which is created if there is none. Returns whether
+    /// the fence held.
     pub(crate) async fn keep(
         self: Arc<Self>,
         key: Vec<u8>,
@@ -87,7 +87,7 @@ impl Lease {
         }
     }
 
-    /// Ends the lease, and with it what is kept.
+    /// Revokes the lease, which removes the kept key.
     pub(crate) async fn let_go(&self) -> Result<(), StoreError> {
         let Some(kept) = self.kept.lock().await.take() else {
             return Ok(());
@@ -136,8 +136,8 @@ impl Lease {
         Ok(put.value)
     }
 
-    /// Renews the lease; where etcd has lost it, makes a new one and puts the key again. Whether
-    /// there is more to renew.
+    /// Renews the lease; where etcd has lost it, creates a new one and puts the key again. Returns
+    /// whether it has to be renewed further.
     async fn renew(&self) -> bool {
         let mut slot = self.kept.lock().await;
         let Some(kept) = &mut *slot else {
@@ -197,7 +197,7 @@ impl Lease {
     }
 }
 
-/// What became of putting a key.
+/// The result of putting a key.
 enum Put {
     Done,
     /// Its condition does not hold.

@@ -1,6 +1,6 @@
 //! What the threads of the media path do in addition in full-state mode: a thread writes sessions
 //! and counters while the loop continues, and the threads that read records read those too. A build
-//! without the feature has [`absent`] instead, which does nothing.
+//! without the feature has `absent` instead, which does nothing.
 
 #[cfg(not(feature = "full-state"))]
 mod absent;

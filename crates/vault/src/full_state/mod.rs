@@ -1,5 +1,5 @@
 //! The files of full-state mode, which keeps session keys: `sessions/<ufrag>.age` and
-//! `counters.age`. A build without the feature has [`absent`] instead, and no code for their
+//! `counters.age`. A build without the feature has `absent` instead, and no code for their
 //! content.
 
 #[cfg(not(feature = "full-state"))]
