@@ -42,6 +42,8 @@ export class Nodes {
   here;
   /** Since when it is looked for; null while it is where it is. @type {number | null} */
   since = null;
+  /** Over how much time its page spreads its attempts to come back, in ms: its server may not have been asked before. */
+  spread = 0;
   /** Where else it may be. @type {string[]} */
   #others = [];
   /** Where it has been: there is a way back, also where a server does not tell of it. */
@@ -78,7 +80,7 @@ export class Nodes {
   lost(at, silent) {
     if (this.since !== null) return;
     this.since = at;
-    this.#ask(silent ? at : at + ALONE_MS);
+    this.#ask(silent ? at : at + ALONE_MS + this.spread);
   }
 
   /**

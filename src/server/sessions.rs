@@ -26,6 +26,7 @@ use super::nodes::Node;
 
 mod directory;
 mod leaving;
+mod spread;
 mod tally;
 mod waiting;
 
@@ -104,6 +105,8 @@ struct Channel {
     /// The publisher's streams, while it is live.
     streams: Vec<Stream>,
     members: HashSet<Ufrag>,
+    /// What all its viewers were told last of how far apart they are to come back.
+    spread_told: Duration,
 }
 
 /// What a stream starts with.
@@ -218,7 +221,9 @@ impl Sessions {
             sent_away: false,
             _place: place,
         };
+        let channel = session.record.channel.clone();
         inner.sessions.insert(ufrag, session);
+        inner.tell_spread(&channel);
         handle.number()
     }
 
@@ -261,26 +266,33 @@ impl Sessions {
         }
         let patience =
             HANDSHAKE_TIME * u32::try_from(inner.keyless + inner.unread).unwrap_or(u32::MAX);
+        let on_server = inner.sessions.len() + inner.unread;
         let Inner {
             sessions, channels, ..
         } = &mut *inner;
         let Some(session) = sessions.get_mut(ufrag) else {
             return false;
         };
-        let (live, streams) = channels
+        let role = session.record.role;
+        let (live, streams, spread) = channels
             .get(&session.record.channel)
-            .map_or((false, &[][..]), |channel| (channel.live, &channel.streams));
+            .map(|channel| {
+                let spread = spread::of_page(role, on_server, channel);
+                (channel.live, &channel.streams[..], spread)
+            })
+            .unwrap_or_default();
         let hello = Hello {
             boot: greeting.boot,
             process: greeting.process,
             mode: greeting.mode,
-            role: session.record.role,
+            role,
             fingerprint: &greeting.certificates.other(&session.certificate),
             connected: session.connected,
             agreed: session.agreed.filter(|_| session.connected),
             handshaking: session.handshaking,
             unheard: session.unheard,
             patience,
+            spread,
             source: live,
             streams,
             media: greeting.media,
@@ -426,6 +438,7 @@ impl Sessions {
                 inner.channels.remove(&session.record.channel);
             }
         }
+        inner.tell_spread(&session.record.channel);
         Some(session.handle.number())
     }
 

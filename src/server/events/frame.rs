@@ -31,6 +31,8 @@ pub(in crate::server) enum Kind {
     Unheard,
     /// Other servers may have the session from now on.
     Nodes,
+    /// After a restart, pages are to come back this far apart.
+    Spread,
     /// The channel's source started (the WHEP drafts' name).
     Active,
     /// The channel's source ended (the WHEP drafts' name).
@@ -42,7 +44,7 @@ pub(in crate::server) enum Kind {
 
 impl Kind {
     /// All, by name.
-    pub(super) const ALL: [(Kind, &str); 10] = [
+    pub(super) const ALL: [(Kind, &str); 11] = [
         (Kind::Hello, "hello"),
         (Kind::Connected, "connected"),
         (Kind::Handshake, "handshake"),
@@ -50,6 +52,7 @@ impl Kind {
         (Kind::Gone, "gone"),
         (Kind::Unheard, "unheard"),
         (Kind::Nodes, "nodes"),
+        (Kind::Spread, "spread"),
         (Kind::Active, "active"),
         (Kind::Inactive, "inactive"),
         (Kind::Disconnected, "disconnected"),
@@ -66,14 +69,14 @@ pub(in crate::server) struct Kinds(u16);
 
 impl Kinds {
     /// The default kinds of a stream: this server's own events.
-    pub(in crate::server) const OWN: Kinds = Kinds(0b00_0111_1111);
+    pub(in crate::server) const OWN: Kinds = Kinds(0b000_1111_1111);
 
     /// What a stream of several sessions carries.
-    pub(in crate::server) const SHARED: Kinds = Kinds(0b10_0111_1111);
+    pub(in crate::server) const SHARED: Kinds = Kinds(0b100_1111_1111);
 
     /// Names as in a `Link` header: what can be subscribed to.
-    pub(in crate::server) const NAMES: &str =
-        "hello,connected,handshake,source,gone,unheard,nodes,active,inactive,disconnected";
+    pub(in crate::server) const NAMES: &str = "hello,connected,handshake,source,gone,unheard,\
+                                               nodes,spread,active,inactive,disconnected";
 
     /// The kinds with these names; unknown names are ignored.
     pub(in crate::server) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -128,6 +131,8 @@ pub(in crate::server) struct Hello<'a> {
     /// The time that the handshakes of all peers without keys take the server together: a handshake
     /// may be late by this.
     pub patience: Duration,
+    /// Over how much time the page is to spread its attempts to come back when the stream is lost.
+    pub spread: Duration,
     pub source: bool,
     pub streams: &'a [sdp::Stream],
     /// Where this server receives media.
@@ -184,6 +189,7 @@ impl Frame {
             "handshaking": hello.handshaking,
             "unheard": hello.unheard,
             "patience_ms": u64::try_from(hello.patience.as_millis()).unwrap_or(u64::MAX),
+            "spread_ms": u64::try_from(hello.spread.as_millis()).unwrap_or(u64::MAX),
             "source": hello.source,
             "streams": streams_json(hello.streams),
             "media": hello.media,
@@ -240,6 +246,12 @@ impl Frame {
     /// Other servers that may have the session from now on.
     pub(in crate::server) fn nodes(nodes: &[Node]) -> Self {
         Self::new(Kind::Nodes, &json!({ "nodes": nodes_json(nodes) }))
+    }
+
+    /// Over how much time the page is to spread its attempts to come back from now on.
+    pub(in crate::server) fn spread(spread: Duration) -> Self {
+        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        Self::new(Kind::Spread, &json!({ "spread_ms": spread_ms }))
     }
 
     pub(in crate::server) fn gone(why: Departure) -> Self {
