@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::EXIT_DRAINED;
 use crate::server::Ports;
 use crate::service::{self, Notifier};
 
@@ -72,9 +73,9 @@ pub struct Options {
 }
 
 /// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends for its
-/// configuration. Returns the exit code: that of the last server. SIGHUP stops the server and
-/// starts the program that lies at the same path by then; SIGUSR1 goes to the server as SIGHUP. To
-/// be called by the main thread.
+/// configuration, or a server was drained. Returns the exit code: that of the last server. SIGHUP
+/// stops the server and starts the program that lies at the same path by then; SIGUSR1 goes to the
+/// server as SIGHUP. To be called by the main thread.
 ///
 /// # Errors
 /// [`SuperviseError`] where the first server cannot even be started.
@@ -195,6 +196,10 @@ impl Supervisor {
                              above"
                         );
                         return Ok(CONFIGURATION);
+                    }
+                    if status.code() == Some(EXIT_DRAINED.into()) {
+                        tracing::info!("the server was drained, so the supervisor ends too");
+                        return Ok(EXIT_DRAINED);
                     }
                     child::words(status)
                 }
