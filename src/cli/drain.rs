@@ -1,7 +1,7 @@
 //! `rekindle drain`: has a server that runs give its peers to the other nodes, and says how far it
 //! is.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,12 +9,29 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args};
 use secrecy::SecretString;
 
-use super::address::Listen;
+use super::address::{self, Listen};
 use super::args::secret;
 use super::error::CliError;
+use super::file::ConfigFile;
+use super::settings::tokens::{TokenSources, file_source, shown, source};
 
 #[cfg(feature = "etcd")]
 mod asking;
+
+/// Without the library of etcd there is no cluster, and no client of HTTP in this build.
+#[cfg(not(feature = "etcd"))]
+mod asking {
+    use super::{DrainError, NonZeroU32, SecretString, SocketAddr};
+
+    pub(super) fn drain(
+        _: SocketAddr,
+        _: Option<&SecretString>,
+        _: Option<NonZeroU32>,
+        _: &mut dyn FnMut(String),
+    ) -> Result<(), DrainError> {
+        Err(DrainError::NotBuilt)
+    }
+}
 
 /// What follows the options in `--help`.
 pub(super) const EXIT_CODES: &str = "\
@@ -53,7 +70,7 @@ pub(super) struct DrainArgs {
 
 /// Why a server was not drained.
 #[derive(Debug, thiserror::Error)]
-#[cfg_attr(not(feature = "etcd"), allow(dead_code))]
+#[cfg_attr(not(feature = "etcd"), expect(dead_code))]
 pub(super) enum DrainError {
     #[cfg(not(feature = "etcd"))]
     #[error(
@@ -122,21 +139,8 @@ impl DrainError {
     }
 }
 
-#[cfg(not(feature = "etcd"))]
-impl DrainArgs {
-    pub(super) fn run(self, _: &ArgMatches) -> Result<ExitCode, CliError> {
-        Err(DrainError::NotBuilt.into())
-    }
-}
-
-#[cfg(feature = "etcd")]
 impl DrainArgs {
     pub(super) fn run(self, matches: &ArgMatches) -> Result<ExitCode, CliError> {
-        use super::address;
-        use super::file::ConfigFile;
-        use super::settings::tokens::{TokenSources, file_source, shown, source};
-        use std::net::Ipv4Addr;
-
         let file = self.config.as_deref().map(ConfigFile::load).transpose()?;
         let file = file.unwrap_or_default();
         let given = TokenSources {
