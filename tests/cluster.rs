@@ -3,69 +3,16 @@
 #![cfg(feature = "etcd")]
 
 mod live;
+mod nodes;
 mod running;
 mod support;
 
-use std::path::Path;
 use std::time::Duration;
 
 use live::{Live, renew, run_for, run_until, run_until_connected};
+use nodes::{Cluster, until};
 use rekindle::ids::Role;
-use rekindle_testing::etcd::Etcd;
-use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle, until};
-
-/// Nodes on one etcd, with one key file.
-struct Cluster {
-    folder: tempfile::TempDir,
-    etcd: Etcd,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let made = output(rekindle(folder.path()).args(["keygen", "--output", "key.txt"]));
-        assert!(made.status.success(), "{made:?}");
-        Self {
-            folder,
-            etcd: Etcd::start(),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn command(&self, node: &str) -> std::process::Command {
-        let mut command = rekindle(self.path());
-        let url = format!("http://{node}.example");
-        command.args([
-            "--vault",
-            &self.etcd.address("vault"),
-            "--key-file",
-            "key.txt",
-        ]);
-        command.args(["--node", node, "--node-url", &url, "--join-rate", "0"]);
-        command
-    }
-
-    fn start(&self, node: &str) -> Server {
-        Server::start_as(&mut self.command(node))
-    }
-
-    /// The node that may change the record of the only session.
-    fn owner(&self) -> Option<String> {
-        let keys = self.etcd.keys("vault/owners/");
-        let [key] = &keys[..] else {
-            return None;
-        };
-        let value = self.etcd.get(key)?;
-        Some(String::from_utf8(value).expect("a name"))
-    }
-
-    fn records(&self) -> usize {
-        self.etcd.keys("vault/peers/").len()
-    }
-}
+use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle};
 
 #[test]
 fn a_session_goes_on_at_the_node_that_is_asked_for_it_and_comes_back() {
@@ -220,47 +167,6 @@ fn after_a_restart_a_channel_is_still_where_it_was_and_a_dead_node_holds_none() 
     until("b takes it", || {
         b.offer("/whip/news", PUBLISH).status() == 201
     });
-}
-
-#[test]
-fn a_node_that_is_drained_gives_its_sessions_away_and_ends() {
-    let cluster = Cluster::new();
-    let mut command = cluster.command("a");
-    let mut a = Server::start_as(command.args(["--admin", "127.0.0.1:0"]));
-    let admin = a.ready["admin"].as_str().expect("an address").to_owned();
-    let drain = |query: &str| {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .build();
-        let url = format!("http://{admin}/api/drain{query}");
-        let answer = ureq::Agent::from(agent).post(url).send_empty();
-        answer.expect("an answer").status().as_u16()
-    };
-    assert_eq!(drain(""), 409, "there is no other node");
-    let b = cluster.start("b");
-    let session = a.join("/whip/news", PUBLISH);
-    let path = format!("{session}/events");
-    let mut events = a.events(&path);
-    assert!(events.next().is_some());
-    until("a knows b", || {
-        let (_, hello) = a.events(&path).next().expect("an event");
-        hello["nodes"][0]["url"].is_string()
-    });
-    assert_eq!(drain("?rate=many"), 400);
-    assert_eq!(drain("?rate=10"), 202);
-    let gone = std::iter::from_fn(|| events.next()).find(|(name, _)| name == "gone");
-    assert_eq!(gone.expect("told").1["reason"], "unknown-session");
-    assert_problem(a.get(&path), 404, "no-session");
-    assert_eq!(a.get("/readyz").status(), 503);
-    let sent = a.offer("/whip/other", PUBLISH);
-    assert_eq!(
-        (sent.status().as_u16(), header(&sent, "location")),
-        (307, "http://b.example/whip/other")
-    );
-    assert!(b.events(&path).next().is_some());
-    assert_eq!(cluster.owner().as_deref(), Some("b"));
-    until("a ends", || a.has_ended());
-    assert_eq!(cluster.records(), 1, "nothing of b's is lost");
 }
 
 #[test]

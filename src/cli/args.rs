@@ -236,7 +236,7 @@ pub(super) struct ServeArgs {
     pub announce: Option<Announce>,
 }
 
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+pub(super) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text))
 }
 

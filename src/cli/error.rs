@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::server::{RunError, TlsError, TokenError};
 
 use super::address::LookupError;
+use super::drain::DrainError;
 use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
 
 /// Why a command failed.
@@ -105,6 +106,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Key(#[from] crate::vault::KeyError),
     #[error(transparent)]
+    Drain(#[from] DrainError),
+    #[error(transparent)]
     Run(#[from] RunError),
 }
 
@@ -125,6 +128,7 @@ impl CliError {
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
+            Self::Drain(error) if error.has_begun() => EXIT_FAILURE,
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
             // The resolver may know it a moment later, as after a start of the machine: a
             // supervisor should try again.

@@ -5,6 +5,7 @@ mod announce;
 mod args;
 pub mod audit_report;
 mod cluster;
+mod drain;
 mod error;
 mod etcd;
 mod file;
@@ -22,12 +23,15 @@ use args::ServeArgs;
 use error::CliError;
 
 use crate::hardening;
+use crate::server::Ending;
 use crate::service::{self, Notifier};
 
 /// Exit code of a start that the configuration, the key file or the vault prevents.
 const EXIT_CONFIGURATION: u8 = 2;
 /// Exit code of every other failure.
 const EXIT_FAILURE: u8 = 1;
+/// Exit code of a server that was drained: no supervisor is to start it again by itself.
+pub(crate) const EXIT_DRAINED: u8 = 3;
 
 /// The program's version, its DTLS library, and whether this build has full-state mode:
 /// `rekindle-bench` asks for it.
@@ -71,10 +75,14 @@ enum Command {
     Rekey(vault::RekeyArgs),
     /// Write the files of a vault in etcd into a new folder, as they are
     Export(vault::ExportArgs),
+    /// Give the peers of a server that runs to the other nodes of its cluster, and end it
+    #[command(after_help = drain::EXIT_CODES)]
+    Drain(drain::DrainArgs),
 }
 
-/// Runs the program and returns its exit code: 0 when it was asked to stop, 2 where configuration,
-/// key file or vault prevent a start, 1 otherwise. A usage error ends the process with 2 as well.
+/// Runs the program and returns its exit code: 0 when it was asked to stop, 3 when it was drained, 2
+/// where configuration, key file or vault prevent a start, 1 otherwise. A usage error ends the
+/// process with 2 as well.
 pub fn main() -> ExitCode {
     // Only the server's program follows, which starts here once more.
     if let Some(code) = crate::supervise::step() {
@@ -100,12 +108,15 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
         Some(Command::Audit(args)) => return Ok(args.run()),
         Some(Command::Rekey(args)) => return Ok(args.run()),
         Some(Command::Supervise(args)) => return args.run(hardened),
-        None => serve(cli.serve, matches, hardened),
-        Some(Command::Serve(args)) => serve(
-            *args,
-            matches.subcommand_matches("serve").unwrap_or(matches),
-            hardened,
-        ),
+        Some(Command::Drain(args)) => {
+            let matches = matches.subcommand_matches("drain").unwrap_or(matches);
+            return args.run(matches);
+        }
+        None => return serve(cli.serve, matches, hardened),
+        Some(Command::Serve(args)) => {
+            let matches = matches.subcommand_matches("serve").unwrap_or(matches);
+            return serve(*args, matches, hardened);
+        }
         Some(Command::Keygen(args)) => keygen::run(&args),
         Some(Command::Export(args)) => args.run(),
     }?;
@@ -116,7 +127,7 @@ fn serve(
     args: ServeArgs,
     matches: &ArgMatches,
     hardened: &hardening::Report,
-) -> Result<(), CliError> {
+) -> Result<ExitCode, CliError> {
     #[cfg(rekindle_canary)]
     if rekindle_core::canary::start() {
         // The test reads this process's memory.
@@ -136,11 +147,14 @@ fn serve(
         tracing::warn!("{warning}");
     }
     let announce = settings.announce;
-    crate::server::run(settings.server, |ready| {
+    let ending = crate::server::run(settings.server, |ready| {
         hardened.log("process");
         announce::print(announce, ready);
     })?;
-    Ok(())
+    Ok(match ending {
+        Ending::Asked => ExitCode::SUCCESS,
+        Ending::Drained => ExitCode::from(EXIT_DRAINED),
+    })
 }
 
 /// The connection to the service manager, if there is one. The server works without it too.

@@ -19,7 +19,7 @@ use super::error::CliError;
 use super::file::ConfigFile;
 use super::log::LogSettings;
 
-mod tokens;
+pub(super) mod tokens;
 
 use tokens::{TokenSources, file_source, others_can_read, readable_by_others, source, token};
 

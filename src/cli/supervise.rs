@@ -32,7 +32,7 @@ Signals:
 
 A server that ends by itself is started again at once, ever more slowly where it goes on ending. \
 An exit status 2 before the first one was up
-(its configuration must change) ends the supervisor with the same.";
+(its configuration must change), and the exit status 3 of one that was drained, end the supervisor with the same.";
 
 #[derive(clap::Args)]
 pub(super) struct SuperviseArgs {

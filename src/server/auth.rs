@@ -84,6 +84,18 @@ impl Token {
     /// # Errors
     /// [`TokenError`] where it cannot be read, or holds no token.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
+        let token = Self::new(&Self::line(path)?)?;
+        Ok(Self {
+            file: Some(path.to_owned()),
+            ..token
+        })
+    }
+
+    /// The first line of a file, without the line's end: a token as text, for who shows it.
+    ///
+    /// # Errors
+    /// [`TokenError`] where it cannot be read.
+    pub fn line(path: &Path) -> Result<Zeroizing<String>, TokenError> {
         let unreadable = |source: io::Error| TokenError::Unreadable {
             path: path.to_owned(),
             source,
@@ -93,11 +105,9 @@ impl Token {
         file.take(MAX_FILE)
             .read_to_string(&mut text)
             .map_err(unreadable)?;
-        let token = Self::new(text.lines().next().unwrap_or_default().trim_end())?;
-        Ok(Self {
-            file: Some(path.to_owned()),
-            ..token
-        })
+        let length = text.lines().next().unwrap_or_default().trim_end().len();
+        text.truncate(length);
+        Ok(text)
     }
 
     /// Reads its file again, if it has one. Returns whether the token changed; after an error the

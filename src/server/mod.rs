@@ -56,7 +56,7 @@ pub use nodes::{Node, NodeError, Nodes};
 pub use ports::Ports;
 pub use run_error::RunError;
 
-pub use start::{Ready, run};
+pub use start::{Ending, Ready, run};
 pub use tls::{Pair, Tls, TlsError};
 
 /// What survives a restart.

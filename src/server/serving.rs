@@ -13,7 +13,7 @@ use crate::service::Notifier;
 use super::app::App;
 use super::record_writer::{self, Earlier, Ended};
 use super::router::router;
-use super::{RunError, admin, listen, watchdog};
+use super::{Ending, RunError, admin, listen, watchdog};
 
 /// How long requests may take to finish once the server was asked to stop.
 pub(super) const GRACE: Duration = Duration::from_millis(400);
@@ -40,7 +40,7 @@ pub(super) async fn serve(
     asked: impl Future<Output = ()>,
     rotation: impl Future<Output = ()>,
     ready: impl FnOnce(),
-) -> Result<(), RunError> {
+) -> Result<Ending, RunError> {
     let Inbox {
         listener,
         admin,
@@ -88,14 +88,14 @@ pub(super) async fn serve(
     notifier.ready(&watchdog::status(app).await);
     tokio::spawn(watchdog::keep(app.clone(), router, notifier.clone()));
     let result = tokio::select! {
-        () = asked => Ok(()),
-        () = app.end.notified() => Ok(()),
+        () = asked => Ok(Ending::Asked),
+        () = app.end.notified() => Ok(Ending::Drained),
         ended = &mut record_writer => match ended {
             Ok(Ended::RolledBack(error)) => Err(error.into()),
             _ => Err(RunError::MediaEnded),
         },
         // It never ends.
-        () = rotation => Ok(()),
+        () = rotation => Ok(Ending::Asked),
     };
     if result.is_ok() {
         // A boot that was ended at once has its number nevertheless. An error means that the number

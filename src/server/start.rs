@@ -71,12 +71,21 @@ pub struct Ready {
     pub tls: bool,
 }
 
-/// Runs the server until it is asked to stop (SIGTERM, SIGINT); on SIGHUP it reads its key file,
-/// token files and TLS files again. `ready` is called once it is up.
+/// Why a server has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to.
+    Asked,
+    /// It was drained: other nodes have its peers, and it is not to be started again by itself.
+    Drained,
+}
+
+/// Runs the server until it is asked to stop (SIGTERM, SIGINT) or was drained; on SIGHUP it reads
+/// its key file, token files and TLS files again. `ready` is called once it is up.
 ///
 /// # Errors
 /// A [`RunError`] with the cause.
-pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, RunError> {
     let started = Instant::now();
     tracing::debug!(target: "rekindle::resume", step = "run", "the server starts");
     let runtime = tokio::runtime::Builder::new_current_thread()

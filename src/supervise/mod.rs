@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::EXIT_DRAINED;
 use crate::server::Ports;
 use crate::service::{self, Notifier};
 
@@ -71,9 +72,9 @@ pub struct Options {
 }
 
 /// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends because of
-/// its configuration. Returns the exit code of the last server. SIGHUP stops the server and starts
-/// the program that is at the same path by then; SIGUSR1 is sent on to the server as SIGHUP. To be
-/// called by the main thread.
+/// its configuration, or a server was drained. Returns the exit code of the last server. SIGHUP
+/// stops the server and starts the program that is at the same path by then; SIGUSR1 is sent on to
+/// the server as SIGHUP. To be called by the main thread.
 ///
 /// # Errors
 /// [`SuperviseError`] where the first server cannot even be started.
@@ -194,6 +195,10 @@ impl Supervisor {
                              above"
                         );
                         return Ok(CONFIGURATION);
+                    }
+                    if status.code() == Some(EXIT_DRAINED.into()) {
+                        tracing::info!("the server was drained, so the supervisor ends too");
+                        return Ok(EXIT_DRAINED);
                     }
                     child::words(status)
                 }

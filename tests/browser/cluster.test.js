@@ -53,7 +53,7 @@ test("a node that is drained loses nobody, and ends", { timeout: 120_000, skip: 
     const since = clock();
     assert.equal(await cluster.drain(0), 202);
     await broadcast.survived(1);
-    assert.deepEqual(await here.exited, { code: 0, signal: null });
+    assert.deepEqual(await here.exited, { code: 3, signal: null });
     assert.equal(await cluster.where(2), 1);
     await sleep(1000);
     const gaps = await Promise.all(broadcast.viewers.map((tab) => tab.gap(since)));

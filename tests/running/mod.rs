@@ -187,6 +187,19 @@ impl Server {
         self.child.try_wait().expect("a child").is_some()
     }
 
+    /// Waits until the process ends by itself. Returns its exit code.
+    #[track_caller]
+    pub fn ends(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn http(&self) -> SocketAddr {
         self.ready["http"]
             .as_str()
@@ -457,7 +470,7 @@ pub fn assert_problem(mut answer: Response<Body>, status: u16, name: &str) {
 
 /// A session's event stream.
 pub struct Events {
-    lines: Box<dyn BufRead>,
+    lines: Box<dyn BufRead + Send>,
 }
 
 impl Events {

@@ -13,25 +13,25 @@ use crate::server::Token;
 
 /// Where an option's value came from; the greater one has precedence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(in crate::cli) enum Source {
     File,
     Environment,
     Flag,
 }
 
-pub(super) fn source(matches: &ArgMatches, id: &str) -> Source {
+pub(in crate::cli) fn source(matches: &ArgMatches, id: &str) -> Source {
     match matches.value_source(id) {
         Some(ValueSource::CommandLine) => Source::Flag,
         _ => Source::Environment,
     }
 }
 
-pub(super) fn file_source(matches: &ArgMatches, id: &str) -> Source {
+pub(in crate::cli) fn file_source(matches: &ArgMatches, id: &str) -> Source {
     source(matches, &format!("{id}_file"))
 }
 
 /// A token as text, or the path of a file that has it.
-pub(super) struct TokenSources {
+pub(in crate::cli) struct TokenSources {
     pub text: Option<SecretString>,
     pub path: Option<PathBuf>,
     pub text_from: Source,
@@ -39,7 +39,7 @@ pub(super) struct TokenSources {
 }
 
 impl TokenSources {
-    pub(super) fn in_file(text: Option<SecretString>, path: Option<PathBuf>) -> Self {
+    pub(in crate::cli) fn in_file(text: Option<SecretString>, path: Option<PathBuf>) -> Self {
         Self {
             text,
             path,
@@ -49,14 +49,13 @@ impl TokenSources {
     }
 }
 
-/// The token from the source with the highest precedence, as text or as a file; both in one source
+/// What the source with the highest precedence names, as text or as a file; both in one source
 /// contradict each other.
-pub(super) fn token(
+fn foremost(
     given: TokenSources,
     file: TokenSources,
     what: &'static str,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Token>, CliError> {
+) -> Result<TokenSources, CliError> {
     let mut chosen = if given.text.is_some() || given.path.is_some() {
         given
     } else {
@@ -72,6 +71,34 @@ pub(super) fn token(
             chosen.text = None
         }
     }
+    Ok(chosen)
+}
+
+/// The token as text, for who shows it to a server.
+pub(in crate::cli) fn shown(
+    given: TokenSources,
+    file: TokenSources,
+    what: &'static str,
+) -> Result<Option<SecretString>, CliError> {
+    let chosen = foremost(given, file, what)?;
+    match (chosen.text, chosen.path) {
+        (Some(text), _) => Ok(Some(text)),
+        (None, Some(path)) => {
+            let line = Token::line(&path).map_err(|source| CliError::Token { what, source })?;
+            Ok(Some(SecretString::from(line.as_str())))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The token that the foremost source names.
+pub(super) fn token(
+    given: TokenSources,
+    file: TokenSources,
+    what: &'static str,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Token>, CliError> {
+    let chosen = foremost(given, file, what)?;
     let refused = |source| CliError::Token { what, source };
     let token = match (chosen.text, chosen.path) {
         (Some(text), _) => {

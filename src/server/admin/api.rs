@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::super::app::App;
-use super::super::cluster;
+use super::super::cluster::{self, Progress};
 use super::super::problem::Problem;
 use super::super::session::end_session;
 use super::super::sessions::PeerEntry;
@@ -26,6 +28,9 @@ use crate::ids::{Role, Ufrag};
 const DRAIN_RATE: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 /// How long a request waits until all records of the last boot have been read.
 const RECORDS_TIME: Duration = Duration::from_secs(10);
+
+/// One JSON value a line.
+const LINES: &str = "application/x-ndjson";
 
 /// A channel in the interface.
 #[derive(Serialize)]
@@ -173,10 +178,12 @@ pub(super) async fn kick(
 }
 
 /// `POST /api/drain?rate=N`: sends all peers to other nodes of the cluster, and then ends the
-/// server. The answer is sent when this has begun.
+/// server. The answer is sent when this has begun. For clients that accept lines of JSON, it lasts
+/// until all is done, and each line reports the progress.
 pub(super) async fn drain(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let rate = match query.as_deref() {
         None => DRAIN_RATE,
@@ -186,23 +193,46 @@ pub(super) async fn drain(
         }
     };
     loaded(&app).await?;
-    let another = app
-        .cluster
-        .as_ref()
-        .and_then(|cluster| cluster.channels.another());
-    if another.is_none() {
+    let cluster = app.cluster.clone().ok_or_else(alone)?;
+    if cluster.channels.another().is_none() && !app.sessions.is_draining() {
         return Err(alone());
     }
     let of = |role| app.sessions.of_role(role).len();
     let peers = of(Role::Publisher) + of(Role::Viewer);
     if app.sessions.begin_to_drain() {
+        cluster.drain.begin(peers);
+        let (app, cluster) = (app.clone(), cluster.clone());
         tokio::spawn(async move {
-            cluster::drain(&app, rate).await;
+            cluster::drain(&app, &cluster, rate).await;
             app.end.notify_one();
         });
     }
+    if accepts(&headers, LINES) {
+        let follow = cluster.drain.follow();
+        let mut response = no_store(Body::from_stream(follow.map(line)));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
+        return Ok((StatusCode::ACCEPTED, response).into_response());
+    }
     let body = Json(json!({ "peers": peers, "rate": rate }));
     Ok((StatusCode::ACCEPTED, no_store(body)).into_response())
+}
+
+fn line(progress: Progress) -> Result<String, serde_json::Error> {
+    Ok(serde_json::to_string(&progress)? + "\n")
+}
+
+/// Whether the client names this media type among those that it takes (RFC 9110 §12.5.1).
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let mut ranges = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    ranges.any(|range| {
+        let range = range.split(';').next().unwrap_or_default();
+        range.trim().eq_ignore_ascii_case(wanted)
+    })
 }
 
 fn alone() -> Problem {

@@ -21,7 +21,7 @@ use super::nodes::Nodes;
 use super::sessions::Sessions;
 
 pub(super) use self::channels::Elsewhere;
-pub(super) use self::drain::drain;
+pub(super) use self::drain::{Drain, Progress, drain};
 pub(super) use self::presence::told;
 pub(crate) use self::shared_vault::Store;
 pub use self::shared_vault::{SharedVault, SharedVaultError};
@@ -31,6 +31,7 @@ pub(super) struct Cluster {
     pub adoption: Arc<Adoption>,
     pub channels: Channels,
     pub identities: Identities,
+    pub drain: Drain,
     parts: Parts,
     /// This node's name.
     me: String,
@@ -76,6 +77,7 @@ impl Cluster {
         Arc::new(Self {
             identities: Identities::new(parts.clone()),
             adoption: Arc::new(Adoption::new(parts.clone(), channels.clone())),
+            drain: Drain::new(),
             parts,
             channels,
             me,

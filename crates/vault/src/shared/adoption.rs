@@ -15,6 +15,8 @@ use super::{Change, Condition, Entry, Shared, owner_key};
 
 /// How often a peer's file may change while it is being taken over.
 const ATTEMPTS: usize = 8;
+/// Peers whose owners are asked for in one question: etcd takes 128 operations at once.
+const AT_ONCE: usize = 64;
 
 impl Vault {
     /// Takes over a peer whose record any node has, and returns the record. From then on only this
@@ -75,11 +77,29 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Unavailable`].
     pub fn owns(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
+        let owned = self.owns_each(std::slice::from_ref(ufrag))?;
+        Ok(owned.into_iter().all(|owned| owned))
+    }
+
+    /// The same of several peers.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`].
+    pub fn owns_each(&self, ufrags: &[Ufrag]) -> Result<Vec<bool>, VaultError> {
         let Some(shared) = &self.shared else {
-            return Ok(true);
+            return Ok(vec![true; ufrags.len()]);
         };
-        let [owner] = shared.read("look whose a peer is", [&owner_key(ufrag)])?;
-        Ok(owner.is_some_and(|owner| owner.value == shared.store.node().as_bytes()))
+        let me = shared.store.node().as_bytes();
+        let mut owned = Vec::with_capacity(ufrags.len());
+        for ufrags in ufrags.chunks(AT_ONCE) {
+            let keys: Vec<String> = ufrags.iter().map(owner_key).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let owners = shared.store.read(&keys);
+            let owners = owners.map_err(|e| shared.error("look whose peers are", e))?;
+            let mine = |owner: Option<Entry>| owner.is_some_and(|owner| owner.value == me);
+            owned.extend(owners.into_iter().map(mine));
+        }
+        Ok(owned)
     }
 
     /// The record in a file, if this process can serve its peer.
