@@ -49,13 +49,20 @@ pub trait SharedStore: Send + Sync {
 
     /// Puts a value that is there only as long as this process lives: some seconds after its end
     /// the store removes it. Put again, should the store have lost it, for as long as the condition
-    /// holds. A second call replaces the first. Whether the condition held.
+    /// holds. A second call for the same key replaces the first. Whether the condition held; where it
+    /// does not, nothing is kept any more.
     ///
     /// # Errors
     /// [`StoreError`].
     fn keep(&self, key: &str, value: &[u8], fence: Condition<'_>) -> Result<bool, StoreError>;
 
-    /// Removes what [`keep`](Self::keep) has put, at once, unless another process has replaced it.
+    /// Removes one of the keys that [`keep`](Self::keep) has put, and keeps the others.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then it goes some seconds after the process has ended.
+    fn release(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Removes all that [`keep`](Self::keep) has put, at once, unless another process has replaced it.
     ///
     /// # Errors
     /// [`StoreError`]: then it goes some seconds after the process has ended.
