@@ -3,79 +3,16 @@
 #![cfg(feature = "etcd")]
 
 mod live;
+mod nodes;
 mod running;
 mod support;
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use live::{Live, renew, run_for, run_until, run_until_connected};
+use nodes::{Cluster, until};
 use rekindle::ids::Role;
-use rekindle_testing::etcd::Etcd;
 use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle};
-
-/// Nodes on one etcd, with one key file.
-struct Cluster {
-    folder: tempfile::TempDir,
-    etcd: Etcd,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let made = output(rekindle(folder.path()).args(["keygen", "--output", "key.txt"]));
-        assert!(made.status.success(), "{made:?}");
-        Self {
-            folder,
-            etcd: Etcd::start(),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn command(&self, node: &str) -> std::process::Command {
-        let mut command = rekindle(self.path());
-        let url = format!("http://{node}.example");
-        command.args([
-            "--vault",
-            &self.etcd.address("vault"),
-            "--key-file",
-            "key.txt",
-        ]);
-        command.args(["--node", node, "--node-url", &url, "--join-rate", "0"]);
-        command
-    }
-
-    fn start(&self, node: &str) -> Server {
-        Server::start_as(&mut self.command(node))
-    }
-
-    /// The node that may change the record of the only session.
-    fn owner(&self) -> Option<String> {
-        let keys = self.etcd.keys("vault/owners/");
-        let [key] = &keys[..] else {
-            return None;
-        };
-        let value = self.etcd.get(key)?;
-        Some(String::from_utf8(value).expect("a name"))
-    }
-
-    fn records(&self) -> usize {
-        self.etcd.keys("vault/peers/").len()
-    }
-}
-
-/// Waits until it is so.
-#[track_caller]
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + running::PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn a_session_goes_on_at_the_node_that_is_asked_for_it_and_comes_back() {

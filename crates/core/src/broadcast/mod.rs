@@ -7,7 +7,7 @@
 //!   next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
 //! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
 //!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
-//!   to say.
+//!   to say; `pull` is what stands in the place of a publisher that is with another server.
 //! - To the viewers: `delivery` (who is to get what), `resend` (answers to NACKs), `budget` (what one
 //!   viewer may ask for); `forwarding`, which has the keys that protect what viewers are sent, and
 //!   can be with other threads, with `egress` (rewriting), `sent_streams` and `translation` (plain
@@ -45,6 +45,7 @@ mod membership;
 mod nack;
 mod payload;
 mod pli;
+mod pull;
 mod rate;
 mod reception;
 mod resend;
@@ -62,12 +63,15 @@ mod twcc;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use admission::ReadingOrder;
 pub use forwarding::{Burst, Forwarder, Orders, Outlet};
 pub use hub::Broadcast;
 pub use jobs::{Finished, Job};
 pub use liveness::UNHEARD;
 pub use loss::Loss;
+pub use pull::{Pulled, source};
 pub use snapshot::Snapshot;
 
 use crate::peer::Agreed;
@@ -193,6 +197,13 @@ pub enum Event {
         ufrag: Ufrag,
         /// Whether it still is so.
         unheard: bool,
+    },
+    /// What the server that a channel is [pulled](Broadcast::pull) from is to be told.
+    Upstream {
+        /// The channel.
+        channel: String,
+        /// Compound RTCP packets, in clear.
+        packets: Vec<Bytes>,
     },
     /// The channel's source came (true) or went (false), or it is another one.
     Source {

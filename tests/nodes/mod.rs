@@ -1,0 +1,72 @@
+//! Servers that share a vault in a real etcd.
+#![allow(dead_code)] // Not every test file needs all of it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rekindle_testing::etcd::Etcd;
+
+use crate::running::{self, Server, output, rekindle};
+
+/// Nodes on one etcd, with one key file.
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    pub etcd: Etcd,
+}
+
+impl Cluster {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = output(rekindle(folder.path()).args(["keygen", "--output", "key.txt"]));
+        assert!(made.status.success(), "{made:?}");
+        Self {
+            folder,
+            etcd: Etcd::start(),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn command(&self, node: &str) -> std::process::Command {
+        let mut command = rekindle(self.path());
+        let url = format!("http://{node}.example");
+        command.args([
+            "--vault",
+            &self.etcd.address("vault"),
+            "--key-file",
+            "key.txt",
+        ]);
+        command.args(["--node", node, "--node-url", &url, "--join-rate", "0"]);
+        command
+    }
+
+    pub fn start(&self, node: &str) -> Server {
+        Server::start_as(&mut self.command(node))
+    }
+
+    /// The node that may change the record of the only session.
+    pub fn owner(&self) -> Option<String> {
+        let keys = self.etcd.keys("vault/owners/");
+        let [key] = &keys[..] else {
+            return None;
+        };
+        let value = self.etcd.get(key)?;
+        Some(String::from_utf8(value).expect("a name"))
+    }
+
+    pub fn records(&self) -> usize {
+        self.etcd.keys("vault/peers/").len()
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + running::PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
