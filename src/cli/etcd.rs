@@ -56,6 +56,7 @@ impl EtcdArgs {
             address,
             node,
             url,
+            pull: 0,
             ca: self.etcd_ca,
             certificate: both(
                 (self.etcd_cert, "--etcd-cert"),

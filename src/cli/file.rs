@@ -33,6 +33,7 @@ pub(super) struct ConfigFile {
     pub node: Option<String>,
     #[serde(default, deserialize_with = "node")]
     pub node_url: Option<Node>,
+    pub pull: Option<u16>,
     pub etcd_ca: Option<PathBuf>,
     pub etcd_cert: Option<PathBuf>,
     pub etcd_key: Option<PathBuf>,
@@ -119,6 +120,7 @@ impl ConfigFile {
             vault: self.vault.take(),
             node: self.node.take(),
             node_url: self.node_url.take(),
+            pull: self.pull.take(),
             etcd: EtcdArgs {
                 etcd_ca: self.etcd_ca.take(),
                 etcd_cert: self.etcd_cert.take(),

@@ -12,10 +12,11 @@ use super::first_sends::FirstSends;
 use super::forwarders::Forwarders;
 use super::full_state::Writer;
 use super::pool::Pool;
+use super::pull::Upstream;
 use super::resume::Loaded;
 use super::socket::{Answered, Socket};
 use super::{Notice, Task, recorded};
-use crate::broadcast::{Broadcast, Event, Routed};
+use crate::broadcast::{Broadcast, Event, Pulled, Routed};
 use crate::ids::Ufrag;
 use crate::peer::Transmit;
 use crate::vault::PeerRecord;
@@ -35,7 +36,9 @@ pub(super) struct Inbox {
     pub tasks: mpsc::Receiver<Task>,
     /// From the thread that reads records.
     pub loaded: mpsc::Receiver<Loaded>,
-    /// Becomes true when the loop is to end.
+    /// From the thread that takes channels from other nodes.
+    pub pulled: mpsc::Receiver<(Arc<str>, Pulled)>,
+    /// Turns true when the loop is to end.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -44,6 +47,8 @@ pub(super) struct Outbox {
     pub notices: async_mpsc::UnboundedSender<Notice>,
     /// To the threads that read records: which one is wanted next.
     pub demand: mpsc::Sender<Ufrag>,
+    /// To the thread that takes channels from other nodes, where there is one.
+    pub upstream: Option<Upstream>,
 }
 
 /// See the module.
@@ -130,6 +135,9 @@ impl MediaLoop {
                     Err(mpsc::TryRecvError::Empty) => break,
                     Err(mpsc::TryRecvError::Disconnected) => return,
                 }
+            }
+            while let Ok((channel, pulled)) = self.inbox.pulled.try_recv() {
+                self.core.pulled(now, &channel, pulled, &mut out);
             }
             more = self.receive(now, &mut out);
             while let Some(ufrag) = self.core.poll_demand() {
@@ -241,6 +249,12 @@ impl MediaLoop {
                     took_us,
                     "keys are in use"
                 );
+            }
+            if let Event::Upstream { channel, packets } = event {
+                if let Some(upstream) = &self.outbox.upstream {
+                    upstream.tell(channel, packets);
+                }
+                continue;
             }
             let _ = self.outbox.notices.send(Notice::Event(event));
         }

@@ -6,6 +6,7 @@ mod full_state;
 mod gather;
 mod media_loop;
 mod pool;
+pub mod pull;
 mod resume;
 mod socket;
 mod wire;
@@ -21,10 +22,10 @@ use std::time::Instant;
 use mio::Waker;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-use crate::broadcast::{self, Broadcast, Event, Join, Recorded, Refusal, Snapshot};
+use crate::broadcast::{self, Broadcast, Event, Join, Pulled, Recorded, Refusal, Snapshot};
 use crate::ids::{Role, Ufrag};
 use crate::peer::Identities;
-use crate::sdp::Source;
+use crate::sdp::{Negotiated, Source};
 use crate::vault::{Identity, PeerRecord, Reader, Vault, VaultError};
 
 /// What runs inside the loop, between two datagrams.
@@ -36,6 +37,7 @@ pub struct Handle {
     tasks: mpsc::Sender<Task>,
     demand: mpsc::Sender<Ufrag>,
     loaded: mpsc::Sender<resume::Loaded>,
+    pulled: mpsc::Sender<(Arc<str>, Pulled)>,
     waker: Arc<Waker>,
     stop: Arc<AtomicBool>,
     dropped: Arc<AtomicU64>,
@@ -90,6 +92,8 @@ pub struct Bound {
     vault: Option<Arc<Vault>>,
     /// How many threads serve peers.
     threads: NonZeroUsize,
+    /// Who speaks to other nodes.
+    upstream: Option<pull::Upstream>,
 }
 
 /// Binds the media port.
@@ -114,6 +118,7 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
         socket,
         vault: None,
         threads: NonZeroUsize::MIN,
+        upstream: None,
     })
 }
 
@@ -145,9 +150,14 @@ impl Bound {
         self.threads = threads;
     }
 
-    /// Starts the loop, the threads that do handshakes beside it, and the threads that read the
-    /// records of earlier boots: first those of peers that are heard, then publishers', then the
-    /// others. `seed` is for [`Broadcast::new`].
+    /// What other nodes are to be told of channels that are pulled from them goes there.
+    pub fn tell_upstream(&mut self, upstream: pull::Upstream) {
+        self.upstream = Some(upstream);
+    }
+
+    /// Starts the loop with the threads that do handshakes beside it, and the threads that read the
+    /// records of earlier boots: those of peers that are heard first, then publishers, then the
+    /// rest. `seed` is for [`Broadcast::new`].
     ///
     /// # Errors
     /// The system's error where it has no threads or descriptors left.
@@ -162,17 +172,20 @@ impl Bound {
         let (tasks, inbox) = mpsc::channel();
         let (demand, demanded) = mpsc::channel();
         let (loaded, records) = mpsc::channel();
+        let (pulled, from_upstream) = mpsc::channel();
         let mut core = Broadcast::new(config, identities, seed, Instant::now());
         core.await_records();
         let stop = Arc::new(AtomicBool::new(false));
         let inbox = media_loop::Inbox {
             tasks: inbox,
             loaded: records,
+            pulled: from_upstream,
             stop: stop.clone(),
         };
         let outbox = media_loop::Outbox {
             notices: notices.clone(),
             demand: demand.clone(),
+            upstream: self.upstream,
         };
         // Only one thread may use session keys that outlive the process.
         let forwarders = self.vault.as_ref().map_or(self.threads.get(), |_| 1);
@@ -196,6 +209,7 @@ impl Bound {
             tasks,
             demand,
             loaded,
+            pulled,
             waker,
             stop,
             dropped,
@@ -333,8 +347,41 @@ impl Handle {
         let _ = self.waker.wake();
     }
 
-    /// Reads the record of this peer of an earlier boot next, if it has not been read yet, since
-    /// the peer is asked for.
+    /// See [`Broadcast::pull`].
+    ///
+    /// # Errors
+    /// As for [`Handle::reserve`].
+    pub async fn pull(
+        &self,
+        channel: &str,
+        negotiated: Negotiated,
+    ) -> Result<Result<(), Refusal>, Stopped> {
+        let channel = channel.to_owned();
+        self.ask(move |core, now| core.pull(now, &channel, &negotiated))
+            .await
+    }
+
+    /// See [`Broadcast::end_pull`].
+    ///
+    /// # Errors
+    /// [`Stopped`] where the loop has ended.
+    pub async fn end_pull(&self, channel: &str) -> Result<(), Stopped> {
+        let channel = channel.to_owned();
+        self.ask(move |core, now| core.end_pull(now, &channel))
+            .await
+    }
+
+    /// See [`Broadcast::pulled`]; each with its channel. Does not wait.
+    pub fn pulled(&self, came: impl IntoIterator<Item = (Arc<str>, Pulled)>) {
+        for one in came {
+            // Without a loop nobody is there to get it.
+            let _ = self.pulled.send(one);
+        }
+        let _ = self.waker.wake();
+    }
+
+    /// Somebody asks for this peer of an earlier boot: its record is read next, if it has not been
+    /// read yet.
     pub fn want(&self, ufrag: &Ufrag) {
         // Without a reader all records have been read.
         let _ = self.demand.send(ufrag.clone());

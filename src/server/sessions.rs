@@ -227,12 +227,35 @@ impl Sessions {
         handle.number()
     }
 
-    /// The channels whose publisher's session is here.
-    pub(super) fn published(&self) -> HashSet<String> {
+    /// The channels that have a publisher's session here, and whose.
+    pub(super) fn published(&self) -> HashMap<String, Ufrag> {
         let inner = self.lock();
         let publishers = inner.sessions.values().map(|session| &session.record);
         let publishers = publishers.filter(|record| record.role == Role::Publisher);
-        publishers.map(|record| record.channel.clone()).collect()
+        let named = publishers.map(|record| (record.channel.clone(), record.ice.ufrag.clone()));
+        named.collect()
+    }
+
+    /// The channels that have viewers here besides those in `but`, and whether they have a
+    /// publisher here too.
+    pub(super) fn watched(&self, but: &HashSet<Ufrag>) -> HashMap<String, bool> {
+        let inner = self.lock();
+        let mut watched = HashMap::new();
+        for (name, channel) in &inner.channels {
+            let members = channel.members.iter();
+            let roles = members.filter_map(|ufrag| Some((ufrag, inner.sessions.get(ufrag)?)));
+            let (mut viewed, mut published) = (false, false);
+            for (ufrag, session) in roles {
+                match session.record.role {
+                    Role::Publisher => published = true,
+                    Role::Viewer => viewed |= !but.contains(ufrag),
+                }
+            }
+            if viewed {
+                watched.insert(name.clone(), published);
+            }
+        }
+        watched
     }
 
     /// A session's record.

@@ -168,20 +168,29 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     }
     bound.use_threads(config.threads);
     let records = reader.len();
-    // Everything that will ever be open is open, and no thread has been started yet.
+    let pulls = shared.as_ref().map_or(0, |shared| shared.pull);
+    let ports = net::pull::bind(media.ip(), pulls).map_err(|source| RunError::System {
+        what: "ports to take channels from other nodes",
+        source,
+    })?;
+    // All is open that will ever be, and no thread has been started yet.
     let sandbox = shut_in(&config, store.as_ref())?;
+    let threads = |source| RunError::System {
+        what: "threads",
+        source,
+    };
     if let Some(Store { store, .. }) = &store {
-        store.start().map_err(|source| RunError::System {
-            what: "threads",
-            source,
-        })?;
+        store.start().map_err(threads)?;
+    }
+    let starting = net::pull::Starting::new(ports).map_err(threads)?;
+    if let Some(starting) = &starting {
+        bound.tell_upstream(starting.upstream());
     }
     let (net, notices, _media_thread) = bound
         .start(config.core, identities, reader, seed)
-        .map_err(|source| RunError::System {
-            what: "threads",
-            source,
-        })?;
+        .map_err(threads)?;
+    let puller = starting.map(|starting| starting.start(net.clone()));
+    let (puller, pull_news) = puller.transpose().map_err(threads)?.unzip();
     tracing::debug!(target: "rekindle::resume", step = "serving", "the media loop runs");
 
     let certificates = Arc::new(Certificates::new(
@@ -200,7 +209,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
             sessions: sessions.clone(),
             certificates: certificates.clone(),
         };
-        Cluster::new(store, parts)
+        Cluster::new(store, parts, puller)
     });
     let app = Arc::new(App {
         net,
@@ -255,7 +264,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     if let (Some(shared), Some(cluster)) = (&shared, &app.cluster) {
         let told = cluster::told(shared.url.as_ref(), &up.advertised);
         let cluster = cluster.clone();
-        runtime.spawn(cluster.follow(app.nodes.clone(), told));
+        runtime.spawn(cluster.follow(app.nodes.clone(), told, pull_news));
     }
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {

@@ -172,8 +172,8 @@ async fn create(
         return Err(problem);
     }
     if let (Some(cluster), Role::Publisher) = (&app.cluster, role) {
-        // Two publishers may have been accepted at two nodes at the same moment.
-        let placed = cluster.channels.place(&channel, seen).await;
+        // Two publishers may have been let in at two nodes at the same moment.
+        let placed = cluster.channels.place(&channel, &ufrag, seen).await;
         let refused = match placed {
             Ok(true) => None,
             Ok(false) => Some(refused(Refusal::PublisherPresent, role)),
@@ -226,12 +226,12 @@ async fn reserve(
     if app.sessions.is_draining() {
         elsewhere(app, role, channel).await?;
     }
-    let reserved = app
-        .net
-        .reserve(role, channel, ufrag)
-        .await
-        .map_err(|_| Problem::stopping())?;
-    match reserved {
+    let reserved = || app.net.reserve(role, channel, ufrag);
+    let mut answer = reserved().await.map_err(|_| Problem::stopping())?;
+    if answer == Err(Refusal::NoPublisher) && pull(app, channel).await {
+        answer = reserved().await.map_err(|_| Problem::stopping())?;
+    }
+    match answer {
         Err(Refusal::NoPublisher) => {
             elsewhere(app, role, channel).await?;
             Err(refused(Refusal::NoPublisher, role))
@@ -254,13 +254,15 @@ async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<Channe
         // A node that gives its peers away accepts no new ones.
         Ok(Elsewhere::Nowhere(_)) if app.sessions.is_draining() => {
             let another = cluster.channels.another();
-            Ok(Elsewhere::There(another.ok_or_else(Problem::stopping)?))
+            Ok(Err(another.ok_or_else(Problem::stopping)?))
         }
-        found => found,
+        Ok(Elsewhere::Nowhere(place)) => Ok(Ok(place)),
+        Ok(Elsewhere::There(there)) => Ok(Err(there.node)),
+        Err(error) => Err(error),
     };
     match found {
-        Ok(Elsewhere::Nowhere(place)) => Ok(Some(place)),
-        Ok(Elsewhere::There(node)) => {
+        Ok(Ok(place)) => Ok(Some(place)),
+        Ok(Err(node)) => {
             let url = format!("{}/{endpoint}/{channel}", node.url());
             Err(Problem::elsewhere(&url))
         }
@@ -269,6 +271,21 @@ async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<Channe
             Err(Problem::store())
         }
     }
+}
+
+/// Takes the channel from the node that has its publisher, if this node does so. Whether it does
+/// now.
+async fn pull(app: &App, channel: &str) -> bool {
+    let Some(pulls) = app.cluster.as_ref().and_then(|one| one.pulls.as_ref()) else {
+        return false;
+    };
+    if app.sessions.is_draining() {
+        return false;
+    }
+    pulls.ensure(channel).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a channel cannot be taken from its node now");
+        false
+    })
 }
 
 impl Created {

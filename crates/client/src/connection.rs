@@ -63,7 +63,7 @@ pub struct Connection {
     pub manner: Manner,
     /// What was agreed on.
     pub session: Session,
-    /// The client's address.
+    /// The client's; unspecified where it does not know it.
     pub address: SocketAddr,
     /// The server's media address.
     pub server: SocketAddr,
@@ -198,6 +198,16 @@ impl Connection {
     pub fn move_to(&mut self, address: SocketAddr, now: Instant) {
         self.wants_to_move = false;
         self.address = address;
+        self.restart_checks(now);
+    }
+
+    /// Gives up its keys and begins anew: with a check of a server, which may be another one with
+    /// the same session, and then a handshake.
+    pub fn begin_anew(&mut self, server: SocketAddr, now: Instant) {
+        self.server = server;
+        self.keys = None;
+        self.association = None;
+        self.wants_to_move = false;
         self.restart_checks(now);
     }
 

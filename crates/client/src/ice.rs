@@ -66,7 +66,8 @@ pub fn respond(credentials: &Credentials, from: SocketAddr, datagram: &[u8]) -> 
     Some(sign(response, &credentials.own_pwd))
 }
 
-/// The transaction of an authentic success response that names our address.
+/// The transaction of an authentic success response that names our address; any, where that is
+/// unspecified.
 pub fn success(credentials: &Credentials, own: SocketAddr, datagram: &[u8]) -> Option<[u8; 12]> {
     let mut message = Message::new();
     message.unmarshal_binary(datagram).ok()?;
@@ -79,5 +80,6 @@ pub fn success(credentials: &Credentials, own: SocketAddr, datagram: &[u8]) -> O
     )
     .is_ok();
     let good = message.typ == BINDING_SUCCESS && authentic && FINGERPRINT.check(&message).is_ok();
-    (good && (mapped.ip, mapped.port) == (own.ip(), own.port())).then_some(message.transaction_id.0)
+    let is_own = own.ip().is_unspecified() || (mapped.ip, mapped.port) == (own.ip(), own.port());
+    (good && is_own).then_some(message.transaction_id.0)
 }

@@ -1,24 +1,35 @@
-//! Numbers that look random and are the same for the same seed (SplitMix64).
+//! Numbers that look random and are the same for the same seed (SplitMix64), or those of the
+//! system.
 
 /// See the module.
 #[derive(Debug)]
-pub struct Random(u64);
+pub struct Random(Option<u64>);
 
 impl Random {
     /// The numbers of a seed.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Some(seed))
     }
 
-    /// A generator of its own, for one purpose.
+    /// The system's random numbers, which nobody can foretell: for clients at work, not of tests.
+    pub fn of_system() -> Self {
+        Self(None)
+    }
+
+    /// A generator of its own, for one purpose; of the system's numbers the same.
     pub fn fork(&mut self) -> Self {
-        Self(self.draw())
+        Self(self.0.is_some().then(|| self.draw()))
     }
 
     /// Any number.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        let Some(state) = &mut self.0 else {
+            let mut bytes = [0; 8];
+            aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+            return u64::from_ne_bytes(bytes);
+        };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

@@ -199,6 +199,11 @@ impl SharedStore for Etcd {
         self.run(async move { lease.keep(key, value, fence).await })
     }
 
+    fn release(&self, key: &str) -> Result<(), StoreError> {
+        let (lease, key) = (Arc::clone(&self.lease), self.prefix.key(key));
+        self.run(async move { lease.release(key).await })
+    }
+
     fn let_go(&self) -> Result<(), StoreError> {
         let lease = Arc::clone(&self.lease);
         self.run(async move { lease.let_go().await })

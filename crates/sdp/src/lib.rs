@@ -6,10 +6,11 @@
 //! transports, one payload type for two codecs). Unknown lines are skipped.
 //!
 //! - `lines`: text to lines and sections.
-//! - `offer`: what an offer must satisfy: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
-//! - `codec`: the codecs that are forwarded. `codecs`, `extensions`: which of those a section
-//!   offers.
-//! - `answer`: chooses and writes. `negotiated`: reads both texts, also after a restart.
+//! - `offer`: what must hold for an offer: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
+//! - `codec`: what is forwarded. `codecs`, `extensions`: what a section offers of what the server
+//!   forwards.
+//! - `answer`: choosing and writing. `negotiated`: reading both texts back, also after a restart.
+//! - `pull`: what a node offers that takes a channel from another.
 //! - `address`: the one line that the record adds to an offer.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
@@ -28,6 +29,7 @@ pub mod fuzzing;
 mod lines;
 mod negotiated;
 mod offer;
+mod pull;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +43,7 @@ pub use answer::answer;
 pub use codec::Codec;
 pub use error::SdpError;
 pub use negotiated::{agreed, answer_certificate, negotiated};
+pub use pull::{Transport, pull_offer};
 
 /// Whether an offer was made by a page that renews its keys after a restart: it contains
 /// `a=tool:rekindle` (RFC 8866 §6.4) before its first m-section. Other clients may do it too.

@@ -38,8 +38,11 @@ pub(crate) const REKEY_COMMITTED: &str = "rekey";
 pub(crate) const OLD_PEERS: &str = "old-peers";
 /// In a shared store, which node has which channel's publisher.
 pub(crate) const CHANNELS: &str = "channels";
-/// Prefix of files that are being written. What a crash leaves of them is removed at the next
-/// start.
+/// In a shared store: `pulls/<node>/<ufrag>` asks the node to take this peer over, through which
+/// another node takes a channel from it.
+pub(crate) const PULLS: &str = "pulls";
+/// Names of files that are being written begin so. What is left of them after a crash is removed at
+/// the next start.
 pub(crate) const TEMPORARY: &str = ".tmp-";
 
 /// Whether a file of this name is being written.

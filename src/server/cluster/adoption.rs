@@ -113,7 +113,10 @@ impl Adoption {
     /// A channel is where its publisher is.
     async fn follow_publisher(&self, record: &PeerRecord) {
         if record.role == Role::Publisher
-            && let Err(error) = self.channels.place(&record.channel, None).await
+            && let Err(error) = self
+                .channels
+                .place(&record.channel, &record.ice.ufrag, None)
+                .await
         {
             tracing::warn!(%error, "the other nodes do not know that a channel is here now");
         }

@@ -10,7 +10,8 @@ use rekindle_sdp::{Kind, Media, Ssrc, Stream};
 use super::egress::Mapping;
 use super::history::Index;
 use super::ingress::Ingress;
-use super::member::Members;
+use super::member::{Members, Side};
+use super::pull::Upstream;
 use super::rate::Rate;
 use super::track::Track;
 
@@ -40,7 +41,9 @@ pub(super) struct Channel {
     pub name: String,
     /// Key of the publisher, present or awaited.
     pub publisher: Option<usize>,
-    /// The peer that is about to become the publisher, and until when its place is held.
+    /// Where it comes from in the place of a publisher.
+    pub upstream: Option<Box<Upstream>>,
+    /// Who is about to become the publisher, and until when the place is held.
     pub reservation: Option<(Ufrag, Instant)>,
     /// Whether media flows.
     pub live: bool,
@@ -65,6 +68,7 @@ impl Channel {
         Self {
             name,
             publisher: None,
+            upstream: None,
             reservation: None,
             live: false,
             armed: None,
@@ -82,7 +86,23 @@ impl Channel {
 
     /// Whether the channel has no member and expects none.
     pub(super) fn is_empty(&self) -> bool {
-        self.publisher.is_none() && self.reservation.is_none() && self.groups.is_empty()
+        !self.has_source() && self.reservation.is_none() && self.groups.is_empty()
+    }
+
+    /// It has a publisher, there or awaited, or is pulled from another server.
+    pub(super) fn has_source(&self) -> bool {
+        self.publisher.is_some() || self.upstream.is_some()
+    }
+
+    /// What the channel's source has agreed on and sends.
+    pub(super) fn ingress<'a>(&'a self, members: &'a Members) -> Option<&'a Ingress> {
+        if let Some(upstream) = &self.upstream {
+            return Some(&upstream.ingress);
+        }
+        match &members.get(self.publisher?)?.side {
+            Side::Publisher(ingress) => Some(ingress),
+            Side::Viewer(_) => None,
+        }
     }
 
     /// Keys of all viewers.
@@ -135,10 +155,9 @@ impl Channel {
         }
     }
 
-    /// Removes the publisher. Its streams are remembered as ended while viewers are present, since
+    /// Ends the streams of the source. They are remembered as ended while viewers are there, since
     /// their SRTP indices must not be used twice.
-    pub(super) fn remove_publisher(&mut self, now: Instant, members: &Members) {
-        self.publisher = None;
+    pub(super) fn end_streams(&mut self, now: Instant, members: &Members) {
         self.keyframe_owed = false;
         for track in self.tracks.drain(..) {
             if let Some(highest) = track.history.highest() {
@@ -247,7 +266,7 @@ impl Channel {
         let silent = self
             .last_media
             .is_none_or(|last| now.saturating_duration_since(last) >= SOURCE_SILENCE);
-        let gone = self.live && (silent || self.publisher.is_none());
+        let gone = self.live && (silent || !self.has_source());
         self.live &= !gone;
         gone
     }

@@ -291,7 +291,10 @@ impl Broadcast {
         member.heard.get_or_insert(now);
         match (received, member.role()) {
             (Received::Rtp(packet), Role::Publisher) => self.publisher_rtp(now, id, packet, out),
-            (Received::Rtcp(packet), Role::Publisher) => self.publisher_rtcp(now, id, &packet),
+            (Received::Rtcp(packet), Role::Publisher) => {
+                let channel = member.channel;
+                self.sender_reports(now, channel, &packet);
+            }
             (Received::Rtcp(packet), Role::Viewer) => self.viewer_rtcp(now, id, &packet, out),
             _ => {}
         }
@@ -335,7 +338,7 @@ impl Broadcast {
         self.arm_channel(channel);
     }
 
-    fn arm_channel(&mut self, key: usize) {
+    pub(super) fn arm_channel(&mut self, key: usize) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
@@ -387,8 +390,15 @@ impl Broadcast {
     }
 
     pub(super) fn send_feedback(&mut self, now: Instant, key: usize, out: &mut Vec<Transmit>) {
-        if let Some(channel) = self.channels.get_mut(key) {
-            channel.send_feedback(now, self.sender, &mut self.members, &mut self.counts, out);
+        let Some(channel) = self.channels.get_mut(key) else {
+            return;
+        };
+        match channel.upstream {
+            Some(_) => self.send_upstream(now, key),
+            None => {
+                let (members, counts) = (&mut self.members, &mut self.counts);
+                channel.send_feedback(now, self.sender, members, counts, out);
+            }
         }
     }
 

@@ -50,13 +50,10 @@ impl Broadcast {
         Ok(Source::default())
     }
 
-    /// What a channel's publisher, present or awaited, sends.
+    /// What a channel's source sends, there or awaited.
     fn source(&self, key: usize) -> Option<Source> {
         let channel = self.channels.get(key)?;
-        let member = self.members.get(channel.publisher?)?;
-        let Side::Publisher(ingress) = &member.side else {
-            return None;
-        };
+        let ingress = channel.ingress(&self.members)?;
         Some(Source {
             codecs: ingress.codecs(),
             streams: channel.streams(ingress),
@@ -105,8 +102,8 @@ impl Broadcast {
         since(member.peer.last_heard().unwrap_or(member.joined)) >= self.config.publisher_silence
     }
 
-    /// The key of a channel, created where necessary.
-    fn channel(&mut self, name: &str) -> usize {
+    /// The key of a channel, made if need be.
+    pub(super) fn channel(&mut self, name: &str) -> usize {
         if let Some(key) = self.by_name.get(name) {
             return *key;
         }
@@ -146,6 +143,12 @@ impl Broadcast {
                 }
                 if let Some(before) = known.and_then(|key| self.channels[key].publisher) {
                     self.remove(now, before, Departure::Replaced);
+                }
+                // It is here from now on.
+                if let Some(channel) = known.and_then(|key| self.channels.get_mut(key))
+                    && channel.upstream.take().is_some()
+                {
+                    channel.end_streams(now, &self.members);
                 }
             }
             // A viewer from an earlier boot waits for its publisher, even if that one is gone.
@@ -242,7 +245,10 @@ impl Broadcast {
         }
         if let Some(channel) = self.channels.get_mut(member.channel) {
             match member.side {
-                Side::Publisher(_) => channel.remove_publisher(now, &self.members),
+                Side::Publisher(_) => {
+                    channel.publisher = None;
+                    channel.end_streams(now, &self.members);
+                }
                 Side::Viewer(viewer) => {
                     channel.remove_viewer(id, viewer.forwarder);
                     self.forwarding.release(viewer.forwarder, id);

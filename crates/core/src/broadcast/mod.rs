@@ -1,17 +1,17 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. The
 //! caller supplies the time.
 //!
-//! - Members: `hub` (datagrams to peers, timers), `addresses` (which peer each address belongs to),
-//!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload`
-//!   (a datagram of it), `admission` (after a start: what waits for its record, and which handshake
-//!   is next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
-//! - From the publisher: `media`, `ingress` (which packets are accepted), `track` (one stream) with
-//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they
-//!   request and report.
-//! - To the viewers: `delivery` (which viewer gets what), `resend` (answers to NACKs), `budget`
-//!   (how much work a viewer may cause); `forwarding`, which has the keys for sending to viewers
-//!   and can be with other threads, with `egress` (rewriting), `sent_streams` and `translation`
-//!   (plain viewers of another publisher).
+//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
+//!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload` (a
+//!   datagram of it), `admission` (after a start: what waits for its record, and whose handshake is
+//!   next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
+//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
+//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
+//!   to say; `pull` is what stands in the place of a publisher that is with another server.
+//! - To the viewers: `delivery` (who is to get what), `resend` (answers to NACKs), `budget` (what one
+//!   viewer may ask for); `forwarding`, which has the keys that protect what viewers are sent, and
+//!   can be with other threads, with `egress` (rewriting), `sent_streams` and `translation` (plain
+//!   viewers of another publisher).
 //! - On the wire: `rtp`, `rtcp`.
 //!
 //! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so that a restart loses no
@@ -45,6 +45,7 @@ mod membership;
 mod nack;
 mod payload;
 mod pli;
+mod pull;
 mod rate;
 mod reception;
 mod resend;
@@ -62,12 +63,15 @@ mod twcc;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use admission::ReadingOrder;
 pub use forwarding::{Burst, Forwarder, Orders, Outlet};
 pub use hub::Broadcast;
 pub use jobs::{Finished, Job};
 pub use liveness::UNHEARD;
 pub use loss::Loss;
+pub use pull::{Pulled, source};
 pub use snapshot::Snapshot;
 
 use crate::peer::Agreed;
@@ -194,7 +198,14 @@ pub enum Event {
         /// Whether it is still unheard.
         unheard: bool,
     },
-    /// The channel's source started (true), ended (false), or was replaced by another one.
+    /// What the server that a channel is [pulled](Broadcast::pull) from is to be told.
+    Upstream {
+        /// The channel.
+        channel: String,
+        /// Compound RTCP packets, in clear.
+        packets: Vec<Bytes>,
+    },
+    /// The channel's source came (true) or went (false), or it is another one.
     Source {
         /// The channel.
         channel: String,

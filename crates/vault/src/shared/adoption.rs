@@ -103,7 +103,7 @@ impl Vault {
     }
 
     /// The record in a file, if this process can serve its peer.
-    fn usable(
+    pub(super) fn usable(
         &self,
         shared: &Shared,
         ufrag: &Ufrag,

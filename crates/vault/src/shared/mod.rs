@@ -8,6 +8,8 @@
 //! | `processes/<node>` | the random number of the process that is the node at present |
 //! | `nodes/<node>` | what the node says of itself, with a MAC, as long as it is alive |
 //! | `channels/<tag>` | the name of the node that has the channel's publisher |
+//! | `channels/<tag>/publisher` | the user name fragment of that publisher |
+//! | `pulls/<node>/<ufrag>` | the name of a node that asks `<node>` to take over this peer, and a MAC |
 //! | `rekeying` | there while a rekey runs |
 //!
 //! Every change of a peer's file is one transaction with a fence: it is done only if this node
@@ -19,6 +21,7 @@ mod export;
 mod identity;
 mod nodes;
 mod opening;
+mod pulls;
 mod rekey;
 mod storage;
 mod store;

@@ -26,13 +26,13 @@ fn presence_key(identities: &Identities) -> MacKey {
     identities.oldest().mac_key(INFO)
 }
 
-fn mac(key: &MacKey, node: &str, value: &[u8]) -> String {
+pub(super) fn mac(key: &MacKey, node: &str, value: &[u8]) -> String {
     let length = u64::try_from(node.len()).unwrap_or(u64::MAX).to_be_bytes();
     hex(&key.tag(&[PREFIX, &length, node.as_bytes(), value]))
 }
 
-/// What a node says of itself, if a node of this vault wrote it.
-fn authentic(key: &MacKey, node: &str, mut value: Vec<u8>) -> Option<Vec<u8>> {
+/// What a node says, if it was a node of this vault that has said it.
+pub(super) fn authentic(key: &MacKey, node: &str, mut value: Vec<u8>) -> Option<Vec<u8>> {
     let end = value.split_off(value.len().checked_sub(MAC)?);
     let (line_end, tag) = end.split_first()?;
     let right = mac(key, node, &value);

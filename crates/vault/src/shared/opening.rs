@@ -7,7 +7,9 @@ use crate::clock::unix_seconds;
 use crate::error::VaultError;
 use crate::identity::{Identities, Identity};
 use crate::key::KeyFile;
-use crate::layout::{CHANNELS, IDENTITY, NODES, OWNERS, PEERS, PROCESSES, REKEYING, SET_ASIDE};
+use crate::layout::{
+    CHANNELS, IDENTITY, NODES, OWNERS, PEERS, PROCESSES, PULLS, REKEYING, SET_ASIDE,
+};
 use crate::opening::stored_identity;
 use crate::reader::Reader;
 use crate::record::{Header, Kind};
@@ -139,7 +141,7 @@ impl Shared {
                 files,
             });
         }
-        let ours = [PEERS, SET_ASIDE, OWNERS, NODES, PROCESSES, CHANNELS];
+        let ours = [PEERS, SET_ASIDE, OWNERS, NODES, PROCESSES, CHANNELS, PULLS];
         match names
             .into_iter()
             .find(|name| name != IDENTITY && name != REKEYING && !below(name, &ours))

@@ -48,15 +48,22 @@ pub trait SharedStore: Send + Sync {
     /// [`StoreError`].
     fn commit(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError>;
 
-    /// Puts a value that exists only as long as this process lives: some seconds after its end the
-    /// store removes it. If the store loses it, it is put again while the condition holds. A second
-    /// call replaces the first. Returns whether the condition held.
+    /// Puts a value that is there only as long as this process lives: some seconds after its end
+    /// the store removes it. Put again, should the store have lost it, for as long as the condition
+    /// holds. A second call for the same key replaces the first. Whether the condition held; where it
+    /// does not, nothing is kept any more.
     ///
     /// # Errors
     /// [`StoreError`].
     fn keep(&self, key: &str, value: &[u8], fence: Condition<'_>) -> Result<bool, StoreError>;
 
-    /// Removes what [`keep`](Self::keep) has put, at once, unless another process has replaced it.
+    /// Removes one of the keys that [`keep`](Self::keep) has put, and keeps the others.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then it goes some seconds after the process has ended.
+    fn release(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Removes all that [`keep`](Self::keep) has put, at once, unless another process has replaced it.
     ///
     /// # Errors
     /// [`StoreError`]: then it is removed some seconds after the process has ended.

@@ -1,0 +1,237 @@
+//! Nodes that take channels from each other: a viewer is answered where it asks, and goes on
+//! whichever of the nodes is killed.
+#![cfg(feature = "etcd")]
+
+mod live;
+mod nodes;
+mod running;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use live::{Live, renew, run_for, run_until, run_until_connected, run_until_more_video};
+use nodes::{Cluster, until};
+use rekindle::ids::Role;
+use rekindle::sdp::Kind;
+use running::{PUBLISH, Server, WATCH, header, output, rekindle, text};
+
+/// A node that takes channels from others.
+fn start(cluster: &Cluster, node: &str) -> Server {
+    Server::start_as(cluster.command(node).args(["--pull", "4"]))
+}
+
+/// Waits until a node is told of another one.
+fn knows(server: &Server, other: &str) {
+    let url = format!("http://{other}.example/");
+    until("the node knows the other one", || {
+        let policy = server.get("/");
+        header(&policy, "content-security-policy").contains(url.trim_end_matches('/'))
+    });
+}
+
+/// A publisher at one node and a viewer at another.
+fn broadcast(a: &Server, b: &Server) -> (Live, Live) {
+    let mut publisher = Live::join(a, Role::Publisher, "news", 1);
+    run_until_connected(&mut [&mut publisher]);
+    let mut viewer = Live::join(b, Role::Viewer, "news", 2);
+    run_until_connected(&mut [&mut publisher, &mut viewer]);
+    run_until_more_video(&mut [&mut publisher, &mut viewer], 50);
+    (publisher, viewer)
+}
+
+#[test]
+fn a_viewer_sees_a_publisher_of_another_node() {
+    let cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (mut publisher, mut viewer) = broadcast(&a, &b);
+    assert_eq!(cluster.etcd.keys("vault/pulls/").len(), 1);
+    run_for(&mut [&mut publisher, &mut viewer], Duration::from_secs(1));
+    let receiver = viewer.client.receiver();
+    assert!(
+        !receiver.reports.is_empty(),
+        "sender reports come, for lip sync"
+    );
+    assert_eq!(receiver.streams.len(), 2, "sound and picture");
+    // Nobody watches any more.
+    assert_eq!(b.delete(&viewer.session).status(), 200);
+    run_until(&mut [&mut publisher], "the channel is let go", |_| {
+        cluster.etcd.keys("vault/pulls/").is_empty() && cluster.records() == 1
+    });
+}
+
+#[test]
+fn what_is_missed_is_asked_of_the_publisher_through_both_nodes() {
+    let cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (mut publisher, mut viewer) = broadcast(&a, &b);
+    let asked = |one: &Live| one.client.sender().stream(Kind::Video).plis.len();
+    let before = asked(&publisher);
+    let mut late = Live::join(&b, Role::Viewer, "news", 3);
+    let all = &mut [&mut publisher, &mut viewer, &mut late];
+    run_until(all, "a newcomer's keyframe is asked for", |all| {
+        asked(all[0]) > before
+    });
+    run_until_more_video(all, 50);
+    assert_eq!(cluster.etcd.keys("vault/pulls/").len(), 1, "once for both");
+
+    // What the publisher sends is lost for a moment.
+    let nacked = || {
+        let text = text(&mut a.get("/metrics"));
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix("rekindle_nack_received_total "));
+        line.expect("a count").parse::<u64>().expect("a number")
+    };
+    let before = nacked();
+    let from = publisher.client.sender().stream(Kind::Video).next_index;
+    std::thread::sleep(Duration::from_millis(100));
+    publisher.client.handle_timeout(Instant::now());
+    drop(publisher.client.outgoing());
+    let to = publisher.client.sender().stream(Kind::Video).next_index;
+    assert!(to > from);
+    let all = &mut [&mut publisher, &mut viewer, &mut late];
+    run_until(all, "all of it comes after all", |all| {
+        let has = |one: &&mut Live| {
+            let got = &one
+                .client
+                .receiver()
+                .stream(Kind::Video)
+                .expect("video")
+                .got;
+            (from..to).all(|index| got.contains_key(&index))
+        };
+        all[1..].iter().all(has)
+    });
+    assert!(nacked() > before, "b has asked a");
+}
+
+/// Kills a node and starts it again where its browsers look for it.
+fn kill_and_start_again(cluster: &Cluster, server: Server, node: &str) -> Server {
+    server.kill_and_start_again_as(cluster.command(node).args(["--pull", "4"]))
+}
+
+#[test]
+fn viewers_go_on_when_the_publishers_node_is_killed_and_started_again() {
+    let cluster = Cluster::new();
+    let (mut a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (mut publisher, mut viewer) = broadcast(&a, &b);
+    let handshakes = viewer.client.handshakes;
+    for _ in 0..2 {
+        a = kill_and_start_again(&cluster, a, "a");
+        renew(&mut [&mut publisher]);
+        run_until_more_video(&mut [&mut publisher, &mut viewer], 100);
+    }
+    assert_eq!(viewer.client.handshakes, handshakes, "its own keys stay");
+    assert_eq!(viewer.client.receiver().streams.len(), 2, "and its streams");
+    assert_eq!(cluster.etcd.keys("vault/pulls/a/").len(), 1);
+}
+
+#[test]
+fn viewers_go_on_when_their_own_node_is_killed_and_started_again() {
+    let cluster = Cluster::new();
+    let (a, mut b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (mut publisher, mut viewer) = broadcast(&a, &b);
+    for _ in 0..2 {
+        b = kill_and_start_again(&cluster, b, "b");
+        let mut all = [&mut publisher, &mut viewer];
+        let now = Instant::now();
+        all[1].client.renew(now);
+        run_until_more_video(&mut all, 100);
+    }
+    assert_eq!(
+        viewer.client.receiver().streams.len(),
+        2,
+        "its streams stay"
+    );
+    let (mut publisher, mut late) = (publisher, Live::join(&b, Role::Viewer, "news", 9));
+    run_until_more_video(&mut [&mut publisher, &mut viewer, &mut late], 20);
+    // What its earlier processes have asked for goes with their leases, and the records when
+    // nothing more is heard of their peers.
+    run_until(
+        &mut [&mut publisher, &mut viewer],
+        "one wish is left",
+        |_| cluster.etcd.keys("vault/pulls/").len() == 1,
+    );
+}
+
+#[test]
+fn viewers_follow_a_publisher_to_another_node() {
+    let cluster = Cluster::new();
+    let (a, b, c) = (
+        start(&cluster, "a"),
+        start(&cluster, "b"),
+        start(&cluster, "c"),
+    );
+    knows(&b, "a");
+    knows(&b, "c");
+    knows(&c, "a");
+    let (mut publisher, mut viewer) = broadcast(&a, &b);
+    // Two nodes take it, both from where its publisher is.
+    let mut other = Live::join(&c, Role::Viewer, "news", 3);
+    run_until_connected(&mut [&mut publisher, &mut viewer, &mut other]);
+    run_until_more_video(&mut [&mut publisher, &mut viewer, &mut other], 50);
+    assert_eq!(cluster.etcd.keys("vault/pulls/a/").len(), 2);
+    assert_eq!(cluster.etcd.keys("vault/pulls/").len(), 2);
+
+    // For good; and the page finds c.
+    a.kill();
+    assert!(
+        c.events(&format!("{}/events", publisher.session))
+            .next()
+            .is_some()
+    );
+    publisher.lead_to(c.media());
+    renew(&mut [&mut publisher]);
+    run_until_more_video(&mut [&mut publisher, &mut viewer, &mut other], 200);
+    for one in [&viewer, &other] {
+        assert_eq!(one.client.handshakes, 1, "its own keys stay");
+        assert_eq!(one.client.receiver().streams.len(), 2, "and its streams");
+    }
+    run_until(
+        &mut [&mut publisher, &mut viewer, &mut other],
+        "c has it, and takes it from nobody",
+        |_| {
+            let pulls = cluster.etcd.keys("vault/pulls/");
+            pulls.len() == 1 && pulls[0].starts_with("vault/pulls/c/")
+        },
+    );
+    // A viewer whose node is gone comes to one without the publisher, which then takes the channel.
+    let path = format!("{}/events", other.session);
+    assert!(b.events(&path).next().is_some());
+    other.lead_to(b.media());
+    renew(&mut [&mut other]);
+    run_until_more_video(&mut [&mut publisher, &mut viewer, &mut other], 50);
+
+    // And nothing is left of it.
+    for session in [&viewer.session, &other.session] {
+        assert_eq!(b.delete(session).status(), 200);
+    }
+    run_until(&mut [&mut publisher], "the channel is let go", |_| {
+        cluster.etcd.keys("vault/pulls/").is_empty() && cluster.records() == 1
+    });
+    let exported = cluster.path().join("exported");
+    let mut export = rekindle(cluster.path());
+    export.args(["export", "--vault", &cluster.etcd.address("vault")]);
+    assert!(output(export.arg(&exported)).status.success());
+}
+
+#[test]
+fn a_node_without_the_option_sends_viewers_on_and_a_forged_wish_is_not_heard() {
+    let cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), cluster.start("b"));
+    knows(&b, "a");
+    let session = a.join("/whip/news", PUBLISH);
+    let sent = b.offer("/whep/news", WATCH);
+    assert_eq!(sent.status(), 307);
+    let publisher = cluster.etcd.keys("vault/owners/");
+    let ufrag = publisher[0].rsplit('/').next().expect("a name").to_owned();
+    cluster
+        .etcd
+        .put(&format!("vault/pulls/b/{ufrag}"), b"a\n0123");
+    b.wait_for_log("that no node of this vault's has", 1);
+    assert_eq!(cluster.owner().as_deref(), Some("a"));
+    assert_eq!(a.delete(&session).status(), 200);
+}
