@@ -1,32 +1,40 @@
-//! Numbers that look random and are the same for the same seed (SplitMix64), or those of the
-//! system.
+//! Random numbers that the caller decides: those of a seed, the same in every run (SplitMix64), or
+//! those of a source of the caller's.
 
 /// See the module.
 #[derive(Debug)]
-pub struct Random(Option<u64>);
+pub struct Random(Source);
+
+#[derive(Debug)]
+enum Source {
+    Seed(u64),
+    Other(fn() -> u64),
+}
 
 impl Random {
     /// The numbers of a seed.
     pub fn new(seed: u64) -> Self {
-        Self(Some(seed))
+        Self(Source::Seed(seed))
     }
 
-    /// The system's random numbers, which nobody can foretell: for clients at work, not of tests.
-    pub fn of_system() -> Self {
-        Self(None)
+    /// The numbers of this source, such as unpredictable ones for a client that is no test's.
+    pub fn from_source(draw: fn() -> u64) -> Self {
+        Self(Source::Other(draw))
     }
 
-    /// A generator of its own, for one purpose; of the system's numbers the same.
+    /// A generator of its own, for one purpose; of a source the same.
     pub fn fork(&mut self) -> Self {
-        Self(self.0.is_some().then(|| self.draw()))
+        match self.0 {
+            Source::Seed(_) => Self::new(self.draw()),
+            Source::Other(draw) => Self::from_source(draw),
+        }
     }
 
     /// Any number.
     pub fn draw(&mut self) -> u64 {
-        let Some(state) = &mut self.0 else {
-            let mut bytes = [0; 8];
-            aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
-            return u64::from_ne_bytes(bytes);
+        let state = match &mut self.0 {
+            Source::Seed(state) => state,
+            Source::Other(draw) => return draw(),
         };
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = *state;

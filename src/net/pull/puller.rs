@@ -158,7 +158,7 @@ impl Starting {
 impl Puller {
     /// An offer to receive what a publisher sends, by the server's answer to it.
     pub fn offer(&self, publishers_answer: &str, session_id: u64) -> Offer {
-        let mut random = Random::of_system();
+        let mut random = Random::from_source(unpredictable);
         let (ufrag, pwd) = (random.text(UFRAG), random.text(PASSWORD));
         let certificate = Certificate::new();
         let mut fingerprint = [0; 32];
@@ -207,7 +207,7 @@ impl Puller {
             offer.0.agreed(&answer),
             address,
             first,
-            Random::of_system(),
+            Random::from_source(unpredictable),
             Instant::now(),
         );
         self.orders.give(Order::Begin(Box::new(Begin {
@@ -244,6 +244,14 @@ impl Puller {
         };
         servers.iter().filter_map(reach).collect()
     }
+}
+
+/// A number that nobody can foretell, for ICE credentials and the like.
+fn unpredictable() -> u64 {
+    let mut bytes = [0; 8];
+    // It fails only where the process could not have started.
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+    u64::from_ne_bytes(bytes)
 }
 
 /// Runs until the process ends.
