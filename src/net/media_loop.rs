@@ -38,7 +38,7 @@ pub(super) struct Inbox {
     pub loaded: mpsc::Receiver<Loaded>,
     /// From the thread that takes channels from other nodes.
     pub pulled: mpsc::Receiver<(Arc<str>, Pulled)>,
-    /// Turns true when the loop is to end.
+    /// Becomes true when the loop is to end.
     pub stop: Arc<AtomicBool>,
 }
 

@@ -150,14 +150,14 @@ impl Bound {
         self.threads = threads;
     }
 
-    /// What other nodes are to be told of channels that are pulled from them goes there.
+    /// Sends RTCP for the nodes that channels are pulled from there.
     pub fn tell_upstream(&mut self, upstream: pull::Upstream) {
         self.upstream = Some(upstream);
     }
 
-    /// Starts the loop with the threads that do handshakes beside it, and the threads that read the
-    /// records of earlier boots: those of peers that are heard first, then publishers, then the
-    /// rest. `seed` is for [`Broadcast::new`].
+    /// Starts the loop, the threads that do handshakes beside it, and the threads that read the
+    /// records of earlier boots: first those of peers that are heard, then publishers', then the
+    /// others. `seed` is for [`Broadcast::new`].
     ///
     /// # Errors
     /// The system's error where it has no threads or descriptors left.
@@ -380,8 +380,8 @@ impl Handle {
         let _ = self.waker.wake();
     }
 
-    /// Somebody asks for this peer of an earlier boot: its record is read next, if it has not been
-    /// read yet.
+    /// Reads the record of this peer of an earlier boot next, if it has not been read yet, since
+    /// the peer is asked for.
     pub fn want(&self, ufrag: &Ufrag) {
         // Without a reader all records have been read.
         let _ = self.demand.send(ufrag.clone());

@@ -173,7 +173,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         what: "ports to take channels from other nodes",
         source,
     })?;
-    // All is open that will ever be, and no thread has been started yet.
+    // Everything that will ever be open is open, and no thread has been started yet.
     let sandbox = shut_in(&config, store.as_ref())?;
     let threads = |source| RunError::System {
         what: "threads",

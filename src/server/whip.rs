@@ -172,7 +172,7 @@ async fn create(
         return Err(problem);
     }
     if let (Some(cluster), Role::Publisher) = (&app.cluster, role) {
-        // Two publishers may have been let in at two nodes at the same moment.
+        // Two publishers may have been accepted at two nodes at the same moment.
         let placed = cluster.channels.place(&channel, &ufrag, seen).await;
         let refused = match placed {
             Ok(true) => None,

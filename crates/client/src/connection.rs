@@ -63,7 +63,7 @@ pub struct Connection {
     pub manner: Manner,
     /// What was agreed on.
     pub session: Session,
-    /// The client's; unspecified where it does not know it.
+    /// The client's address; unspecified where it is not known.
     pub address: SocketAddr,
     /// The server's media address.
     pub server: SocketAddr,

@@ -1,4 +1,4 @@
-//! The lease of this process: keys that are bound to it are there as long as the process lives.
+//! The lease of this process: keys that are attached to it exist as long as the process lives.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -53,8 +53,8 @@ impl Lease {
         })
     }
 
-    /// Puts a key under this process's lease, which is made if there is none. Whether the fence
-    /// held; where it did not, nothing is kept any more.
+    /// Puts a key under this process's lease, which is created if there is none. Returns whether
+    /// the fence held; if not, nothing is kept any more.
     pub(crate) async fn keep(
         self: Arc<Self>,
         key: Vec<u8>,
@@ -148,8 +148,8 @@ impl Lease {
         Ok(put.value)
     }
 
-    /// Renews the lease; where etcd has lost it, makes a new one and puts the keys again. Whether
-    /// there is more to renew.
+    /// Renews the lease; where etcd has lost it, creates a new one and puts the keys again. Returns
+    /// whether it has to be renewed further.
     async fn renew(&self) -> bool {
         let mut slot = self.kept.lock().await;
         let Some(kept) = &mut *slot else {

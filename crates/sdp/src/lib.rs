@@ -6,11 +6,11 @@
 //! transports, one payload type for two codecs). Unknown lines are skipped.
 //!
 //! - `lines`: text to lines and sections.
-//! - `offer`: what must hold for an offer: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
-//! - `codec`: what is forwarded. `codecs`, `extensions`: what a section offers of what the server
-//!   forwards.
-//! - `answer`: choosing and writing. `negotiated`: reading both texts back, also after a restart.
-//! - `pull`: what a node offers that takes a channel from another.
+//! - `offer`: what an offer must satisfy: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
+//! - `codec`: the codecs that are forwarded. `codecs`, `extensions`: which of those a section
+//!   offers.
+//! - `answer`: chooses and writes. `negotiated`: reads both texts, also after a restart.
+//! - `pull`: the offer of a node that takes a channel from another.
 //! - `address`: the one line that the record adds to an offer.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]

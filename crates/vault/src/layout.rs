@@ -41,8 +41,8 @@ pub(crate) const CHANNELS: &str = "channels";
 /// In a shared store: `pulls/<node>/<ufrag>` asks the node to take this peer over, through which
 /// another node takes a channel from it.
 pub(crate) const PULLS: &str = "pulls";
-/// Names of files that are being written begin so. What is left of them after a crash is removed at
-/// the next start.
+/// Prefix of files that are being written. What a crash leaves of them is removed at the next
+/// start.
 pub(crate) const TEMPORARY: &str = ".tmp-";
 
 /// Whether a file of this name is being written.

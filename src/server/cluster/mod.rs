@@ -36,6 +36,7 @@ pub(super) struct Cluster {
     pub adoption: Arc<Adoption>,
     pub channels: Channels,
     pub identities: Arc<Identities>,
+    pub drain: Drain,
     /// Where this node takes channels from others.
     pub pulls: Option<Arc<Pulls>>,
     /// What it gives to others that take channels from it.
@@ -92,6 +93,7 @@ impl Cluster {
         Arc::new(Self {
             identities,
             adoption,
+            drain: Drain::new(),
             pulls,
             given,
             parts,

@@ -41,9 +41,9 @@ pub(super) struct Channel {
     pub name: String,
     /// Key of the publisher, present or awaited.
     pub publisher: Option<usize>,
-    /// Where it comes from in the place of a publisher.
+    /// Its source at another server, in the place of a publisher.
     pub upstream: Option<Box<Upstream>>,
-    /// Who is about to become the publisher, and until when the place is held.
+    /// The peer that is about to become the publisher, and until when its place is held.
     pub reservation: Option<(Ufrag, Instant)>,
     /// Whether media flows.
     pub live: bool,
@@ -89,7 +89,7 @@ impl Channel {
         !self.has_source() && self.reservation.is_none() && self.groups.is_empty()
     }
 
-    /// It has a publisher, there or awaited, or is pulled from another server.
+    /// Whether it has a publisher, present or awaited, or is pulled from another server.
     pub(super) fn has_source(&self) -> bool {
         self.publisher.is_some() || self.upstream.is_some()
     }
@@ -155,7 +155,7 @@ impl Channel {
         }
     }
 
-    /// Ends the streams of the source. They are remembered as ended while viewers are there, since
+    /// Ends the source's streams. They are remembered as ended while viewers are present, since
     /// their SRTP indices must not be used twice.
     pub(super) fn end_streams(&mut self, now: Instant, members: &Members) {
         self.keyframe_owed = false;

@@ -52,7 +52,7 @@ impl Channel {
                 section,
                 ssrc,
                 payload_type,
-                // Browsers probe the path with empty RTX packets; they mean nothing.
+                // Browsers probe the path with empty RTX packets, which carry nothing.
             }) => (section, packet.unwrap_rtx(ssrc, payload_type)?, true),
             None => {
                 counts.unknown += 1;
@@ -123,8 +123,8 @@ impl Broadcast {
         });
     }
 
-    /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip
-    /// sync. A BYE does not: the publisher may come back, and the viewers stay.
+    /// A compound RTCP packet of a publisher: its sender reports are passed on to the viewers, for
+    /// lip sync. A BYE is not: the publisher may come back, and the viewers stay.
     pub(super) fn sender_reports(&mut self, now: Instant, key: usize, data: &[u8]) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;

@@ -50,7 +50,7 @@ impl Broadcast {
         Ok(Source::default())
     }
 
-    /// What a channel's source sends, there or awaited.
+    /// What a channel's source, present or awaited, sends.
     fn source(&self, key: usize) -> Option<Source> {
         let channel = self.channels.get(key)?;
         let ingress = channel.ingress(&self.members)?;
@@ -102,7 +102,7 @@ impl Broadcast {
         since(member.peer.last_heard().unwrap_or(member.joined)) >= self.config.publisher_silence
     }
 
-    /// The key of a channel, made if need be.
+    /// The key of a channel, created where necessary.
     pub(super) fn channel(&mut self, name: &str) -> usize {
         if let Some(key) = self.by_name.get(name) {
             return *key;

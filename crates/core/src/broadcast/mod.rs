@@ -1,17 +1,17 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. The
 //! caller supplies the time.
 //!
-//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
-//!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload` (a
-//!   datagram of it), `admission` (after a start: what waits for its record, and whose handshake is
-//!   next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
-//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
-//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
-//!   to say; `pull` is what stands in the place of a publisher that is with another server.
-//! - To the viewers: `delivery` (who is to get what), `resend` (answers to NACKs), `budget` (what one
-//!   viewer may ask for); `forwarding`, which has the keys that protect what viewers are sent, and
-//!   can be with other threads, with `egress` (rewriting), `sent_streams` and `translation` (plain
-//!   viewers of another publisher).
+//! - Members: `hub` (datagrams to peers, timers), `addresses` (which peer each address belongs to),
+//!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload`
+//!   (a datagram of it), `admission` (after a start: what waits for its record, and which handshake
+//!   is next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
+//! - From the publisher: `media`, `ingress` (which packets are accepted), `track` (one stream) with
+//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they
+//!   request and report; `pull` takes the place of a publisher that is with another server.
+//! - To the viewers: `delivery` (which viewer gets what), `resend` (answers to NACKs), `budget`
+//!   (how much work a viewer may cause); `forwarding`, which has the keys for sending to viewers
+//!   and can be with other threads, with `egress` (rewriting), `sent_streams` and `translation`
+//!   (plain viewers of another publisher).
 //! - On the wire: `rtp`, `rtcp`.
 //!
 //! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so that a restart loses no
@@ -198,14 +198,14 @@ pub enum Event {
         /// Whether it is still unheard.
         unheard: bool,
     },
-    /// What the server that a channel is [pulled](Broadcast::pull) from is to be told.
+    /// RTCP for the server that a channel is [pulled](Broadcast::pull) from.
     Upstream {
         /// The channel.
         channel: String,
         /// Compound RTCP packets, in clear.
         packets: Vec<Bytes>,
     },
-    /// The channel's source came (true) or went (false), or it is another one.
+    /// The channel's source started (true), ended (false), or was replaced by another one.
     Source {
         /// The channel.
         channel: String,

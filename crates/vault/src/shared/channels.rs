@@ -18,7 +18,7 @@ pub struct ChannelPlace {
     pub node: Option<String>,
     /// The publisher's user name fragment.
     pub publisher: Option<Ufrag>,
-    /// As of which revision of the key that says so.
+    /// The revision of the key that says so.
     revision: u64,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn mac(key: &MacKey, node: &str, value: &[u8]) -> String {
     hex(&key.tag(&[PREFIX, &length, node.as_bytes(), value]))
 }
 
-/// What a node says, if it was a node of this vault that has said it.
+/// What a node says of itself, if a node of this vault wrote it.
 pub(super) fn authentic(key: &MacKey, node: &str, mut value: Vec<u8>) -> Option<Vec<u8>> {
     let end = value.split_off(value.len().checked_sub(MAC)?);
     let (line_end, tag) = end.split_first()?;

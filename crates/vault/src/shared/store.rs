@@ -48,10 +48,10 @@ pub trait SharedStore: Send + Sync {
     /// [`StoreError`].
     fn commit(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError>;
 
-    /// Puts a value that is there only as long as this process lives: some seconds after its end
-    /// the store removes it. Put again, should the store have lost it, for as long as the condition
-    /// holds. A second call for the same key replaces the first. Whether the condition held; where it
-    /// does not, nothing is kept any more.
+    /// Puts a value that exists only as long as this process lives: some seconds after its end the
+    /// store removes it. If the store loses it, it is put again while the condition holds. A second
+    /// call for the same key replaces the first. Returns whether the condition held; if not,
+    /// nothing is kept any more.
     ///
     /// # Errors
     /// [`StoreError`].
