@@ -55,7 +55,7 @@ pub(super) struct Destination {
 
 /// How many records were read, and how many were not.
 #[derive(Default)]
-struct Counts {
+struct ReadCounts {
     read: usize,
     unread: usize,
     unusable: usize,
@@ -105,7 +105,7 @@ pub(super) fn load(
     tracing::debug!(target: "rekindle::resume", step = "records", "all records are read");
     let sessions = sessions.into_inner();
     sessions.unwrap_or_else(PoisonError::into_inner).finish();
-    let Counts {
+    let ReadCounts {
         read,
         unread,
         unusable,
@@ -129,7 +129,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reading<'_> {
-    fn read_all(&self, helpers: usize) -> Counts {
+    fn read_all(&self, helpers: usize) -> ReadCounts {
         thread::scope(|scope| {
             let helpers = (0..helpers).map_while(|n| {
                 let helper = thread::Builder::new().name(format!("resume-{n}"));
@@ -150,8 +150,8 @@ impl Reading<'_> {
     }
 
     /// Reads one record after the other.
-    fn read_some(&self) -> Counts {
-        let mut counts = Counts::default();
+    fn read_some(&self) -> ReadCounts {
+        let mut counts = ReadCounts::default();
         while let Some(ufrag) = self.next() {
             self.read(ufrag, &mut counts);
         }
@@ -169,7 +169,7 @@ impl Reading<'_> {
         order.next()
     }
 
-    fn read(&self, ufrag: Ufrag, counts: &mut Counts) {
+    fn read(&self, ufrag: Ufrag, counts: &mut ReadCounts) {
         match self.reader.read(&ufrag) {
             Ok(Some(record)) => {
                 counts.read += 1;

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::converse::{Http, converse, stopped};
 use super::drain::{Drain, Talk};
-use super::limit::{Place, Places};
+use super::limit::{AddressQuota, QuotaPermit};
 use super::problem::Problem;
 use super::tls::{Accepted, Cause, NotTls, Tls};
 
@@ -88,7 +88,7 @@ pub(super) struct Door {
 /// The places that a connection holds while it lasts.
 struct Held {
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    _place: QuotaPermit,
 }
 
 /// Accepts connections until `stop` becomes true. Then it lets requests under way finish, but not
@@ -106,7 +106,7 @@ pub(super) async fn serve(
         limits.connections.min(Semaphore::MAX_PERMITS),
     ));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
-    let places = Places::new(limits.per_address);
+    let places = AddressQuota::new(limits.per_address);
     let drain = Drain::new();
     let door = Arc::new(door);
     while let Some((stream, client)) = next(&listener, &mut stop).await {
@@ -147,7 +147,7 @@ impl Streams {
 }
 
 /// Places for one more connection of this address, if there are any.
-fn held(permits: &Arc<Semaphore>, places: &Places, client: IpAddr) -> Option<Held> {
+fn held(permits: &Arc<Semaphore>, places: &AddressQuota, client: IpAddr) -> Option<Held> {
     Some(Held {
         _place: places.take(client)?,
         _permit: permits.clone().try_acquire_owned().ok()?,

@@ -21,7 +21,7 @@ use crate::vault::PeerRecord;
 use super::Mode;
 use super::certificates::Certificates;
 use super::events::{Frame, Hello, Tap};
-use super::limit::{Place, Places};
+use super::limit::{AddressQuota, QuotaPermit};
 use super::nodes::Node;
 
 mod directory;
@@ -43,7 +43,7 @@ const HANDSHAKE_TIME: Duration = Duration::from_millis(3);
 /// The sessions. Nobody waits for anything while holding the lock.
 pub(super) struct Sessions {
     inner: Mutex<Inner>,
-    places: Places,
+    places: AddressQuota,
 }
 
 struct Inner {
@@ -94,7 +94,7 @@ struct Session {
     /// Whether it is to continue at another node.
     sent_away: bool,
     /// Its place among those of its address.
-    _place: Option<Place>,
+    _place: Option<QuotaPermit>,
 }
 
 #[derive(Default)]
@@ -141,12 +141,12 @@ impl Sessions {
         };
         Self {
             inner: Mutex::new(inner),
-            places: Places::new(per_address),
+            places: AddressQuota::new(per_address),
         }
     }
 
     /// A place for a session of this client, if its address is below its limit.
-    pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
+    pub(super) fn place(&self, client: IpAddr) -> Option<QuotaPermit> {
         self.places.take(client)
     }
 
@@ -177,7 +177,7 @@ impl Sessions {
         &self,
         record: Arc<PeerRecord>,
         certificate: [u8; 32],
-        place: Place,
+        place: QuotaPermit,
     ) -> u64 {
         self.insert(record, certificate, false, Some(place))
     }
@@ -187,7 +187,7 @@ impl Sessions {
         record: Arc<PeerRecord>,
         certificate: [u8; 32],
         resumed: bool,
-        place: Option<Place>,
+        place: Option<QuotaPermit>,
     ) -> u64 {
         let mut inner = self.lock();
         inner.changes += 1;

@@ -19,7 +19,7 @@ use super::auth;
 use super::body::{SDP, read_body, require_type};
 use super::cluster::Elsewhere;
 use super::events::Kinds;
-use super::limit::Place;
+use super::limit::QuotaPermit;
 use super::names;
 use super::problem::Problem;
 use super::session_id;
@@ -117,7 +117,7 @@ async fn create(
     role: Role,
     channel: String,
     offer: String,
-    place: Place,
+    place: QuotaPermit,
 ) -> Result<Created, Problem> {
     let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
     let local = sdp::Local {

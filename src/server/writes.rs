@@ -20,11 +20,11 @@ const BOUNDS: [Duration; 10] = [
 ];
 
 /// See the module.
-pub(super) struct Writes(Mutex<Counts>);
+pub(super) struct Writes(Mutex<WriteCounts>);
 
 /// Records that were written or removed, with the time until this was durable.
 #[derive(Clone)]
-pub(super) struct Counts {
+pub(super) struct WriteCounts {
     pub times: Times,
     /// How many of these failed.
     pub failures: u64,
@@ -32,7 +32,7 @@ pub(super) struct Counts {
 
 impl Default for Writes {
     fn default() -> Self {
-        Self(Mutex::new(Counts {
+        Self(Mutex::new(WriteCounts {
             times: Times::new(&BOUNDS),
             failures: 0,
         }))
@@ -51,7 +51,7 @@ impl Writes {
         result
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> WriteCounts {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

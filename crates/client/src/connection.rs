@@ -30,7 +30,7 @@ pub struct Session {
 
 /// Counters of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ConnectionCounts {
     /// SRTP without matching keys, or that failed authentication.
     pub undecryptable: u64,
     /// SRTP that arrived twice under the same keys.
@@ -68,7 +68,7 @@ pub struct Connection {
     /// The server's media address.
     pub server: SocketAddr,
     /// What came under way.
-    pub counts: Counts,
+    pub counts: ConnectionCounts,
     /// How many handshakes were begun.
     pub handshakes_started: u64,
     /// How many were completed.
@@ -107,7 +107,7 @@ impl Connection {
             session,
             address,
             server,
-            counts: Counts::default(),
+            counts: ConnectionCounts::default(),
             handshakes_started: 0,
             handshakes: 0,
             hello_at: None,

@@ -101,7 +101,7 @@ struct Sent {
 }
 
 /// One stream of a session.
-pub struct Stream {
+pub struct PublishedStream {
     /// Audio or video.
     pub kind: Kind,
     /// SSRC of the packets that are not RTX.
@@ -126,7 +126,7 @@ pub struct Publisher<C> {
     /// The source of the media.
     pub camera: C,
     /// One for each section.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<PublishedStream>,
     /// Whether NACKs are answered.
     pub answers_nacks: bool,
     transport_sequence: u16,
@@ -142,7 +142,7 @@ impl<C: Camera> Publisher<C> {
     /// Streams for what was agreed on. `ssrcs`: audio, video, RTX of video.
     pub fn new(camera: C, agreed: &[Section], ssrcs: (u32, u32, u32)) -> Self {
         let (audio, video, rtx_ssrc) = ssrcs;
-        let streams = agreed.iter().map(|section| Stream {
+        let streams = agreed.iter().map(|section| PublishedStream {
             kind: section.kind,
             ssrc: match section.kind {
                 Kind::Audio => audio,
@@ -208,7 +208,7 @@ impl<C: Camera> Publisher<C> {
 
     fn report(&mut self, now: Instant, out: &mut Outgoing) {
         let elapsed = now.saturating_duration_since(self.began.unwrap_or(now));
-        let report = |stream: &Stream| SenderReport {
+        let report = |stream: &PublishedStream| SenderReport {
             ssrc: stream.ssrc,
             // Whole seconds and fractions, as NTP counts them.
             ntp_time: ((4_000_000_000 + elapsed.as_secs()) << 32)

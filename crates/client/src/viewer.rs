@@ -37,7 +37,7 @@ struct Missing {
 
 /// One RTP stream of the session.
 #[derive(Debug)]
-struct Stream {
+struct ReceivedStream {
     kind: Kind,
     ssrc: u32,
     nack: bool,
@@ -86,7 +86,7 @@ pub struct Arrived<'a> {
 #[derive(Debug)]
 pub struct Viewer {
     sections: Vec<Section>,
-    streams: Vec<Stream>,
+    streams: Vec<ReceivedStream>,
     rtt: Duration,
     /// Whether it sends NACKs and PLIs by itself.
     pub automatic: bool,
@@ -173,7 +173,7 @@ impl Viewer {
     fn stream(&mut self, now: Instant, kind: Kind, rtp: &Rtp<'_>, nack: bool) -> usize {
         let known = self.streams.iter().position(|s| s.ssrc == rtp.ssrc);
         known.unwrap_or_else(|| {
-            self.streams.push(Stream {
+            self.streams.push(ReceivedStream {
                 kind,
                 ssrc: rtp.ssrc,
                 nack,
@@ -235,7 +235,7 @@ fn pli(media_ssrc: u32) -> PictureLossIndication {
     }
 }
 
-impl Stream {
+impl ReceivedStream {
     fn take(&mut self, sequence: u16, key: bool, nack: bool) {
         let step = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
         let Some(index) = self.highest.checked_add_signed(step) else {

@@ -45,7 +45,7 @@ pub(in crate::server) fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
     })
 }
 
-pub(in crate::server) fn place(sessions: &Sessions) -> Place {
+pub(in crate::server) fn place(sessions: &Sessions) -> QuotaPermit {
     sessions
         .place(IpAddr::from([192, 0, 2, 1]))
         .expect("no limit")

@@ -17,12 +17,12 @@ pub(in crate::server) enum Cause {
 
 /// The counts.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Counts {
+pub(in crate::server) struct TlsCounts {
     completed: [AtomicU64; 2],
     failed: [AtomicU64; 3],
 }
 
-impl Counts {
+impl TlsCounts {
     pub(super) fn complete(&self, version: Option<ProtocolVersion>) {
         let is_newer = version == Some(ProtocolVersion::TLSv1_3);
         self.completed[usize::from(is_newer)].fetch_add(1, Ordering::Relaxed);

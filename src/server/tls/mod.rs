@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub(super) use counts::{Cause, Counts};
+pub(super) use counts::{Cause, TlsCounts};
 pub use files::{Pair, TlsError};
 
 /// The names of HTTP's versions in the handshake (RFC 7301 §6, RFC 9113 §3.1).
@@ -41,7 +41,7 @@ pub struct Tls {
     refusing: Arc<ServerConfig>,
     /// One handshake is worked on at a time; see [`Tls::shake`].
     turn: Semaphore,
-    counts: Counts,
+    counts: TlsCounts,
 }
 
 /// An accepted connection.
@@ -76,7 +76,7 @@ impl Tls {
             serving,
             refusing,
             turn: Semaphore::new(1),
-            counts: Counts::default(),
+            counts: TlsCounts::default(),
         })
     }
 
@@ -102,7 +102,7 @@ impl Tls {
         [&self.pair.certificate, &self.pair.key]
     }
 
-    pub(super) fn counts(&self) -> &Counts {
+    pub(super) fn counts(&self) -> &TlsCounts {
         &self.counts
     }
 

@@ -31,7 +31,7 @@ const MAX_CLAIMS: usize = 16;
 const PROOF: Duration = Duration::from_secs(30);
 
 /// An address that some peer sends from or claims.
-pub(super) struct Place {
+pub(super) struct KnownAddress {
     pub address: SocketAddr,
     /// The peer that the address belongs to.
     pub owner: Option<usize>,
@@ -46,7 +46,7 @@ pub(super) struct Place {
     pub orphan: Option<Done>,
 }
 
-impl Place {
+impl KnownAddress {
     /// The peers that a datagram from here may belong to: the owner, then those that claimed it,
     /// the latest first.
     pub(super) fn candidates(&self) -> impl Iterator<Item = usize> {
@@ -80,7 +80,7 @@ impl Place {
 #[derive(Default)]
 pub(super) struct Addresses {
     by_address: HashMap<SocketAddr, usize>,
-    places: Slab<Place>,
+    places: Slab<KnownAddress>,
 }
 
 impl Addresses {
@@ -89,11 +89,11 @@ impl Addresses {
         self.by_address.get(&address).copied()
     }
 
-    pub(super) fn get(&self, key: usize) -> Option<&Place> {
+    pub(super) fn get(&self, key: usize) -> Option<&KnownAddress> {
         self.places.get(key)
     }
 
-    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Place> {
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut KnownAddress> {
         self.places.get_mut(key)
     }
 
@@ -156,7 +156,7 @@ impl Addresses {
             }
         }
         *self.by_address.entry(address).or_insert_with(|| {
-            self.places.insert(Place {
+            self.places.insert(KnownAddress {
                 address,
                 owner: None,
                 claims: Vec::new(),

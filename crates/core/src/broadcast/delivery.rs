@@ -23,7 +23,7 @@ const MAX_CATCH_UP: usize = 512 * 1024;
 
 /// Counters of the core; each forwarder has its own.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct MediaCounts {
     pub packets_in: u64,
     pub bytes_in: u64,
     pub asked: Asked,

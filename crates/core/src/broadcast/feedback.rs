@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use crate::peer::Transmit;
 
 use super::channel::Channel;
-use super::delivery::Counts;
+use super::delivery::MediaCounts;
 use super::ingress::Ingress;
 use super::member::{Members, Side};
 use super::rtcp;
@@ -19,7 +19,7 @@ pub(super) fn due(
     sender: u32,
     tracks: &mut [Track],
     ingress: &mut Ingress,
-    counts: &mut Counts,
+    counts: &mut MediaCounts,
 ) -> Vec<BytesMut> {
     let mut packets = Vec::new();
     for track in &mut *tracks {
@@ -63,7 +63,7 @@ impl Channel {
         now: Instant,
         sender: u32,
         members: &mut Members,
-        counts: &mut Counts,
+        counts: &mut MediaCounts,
         out: &mut Vec<Transmit>,
     ) {
         let Some(member) = self.publisher.and_then(|id| members.get_mut(id)) else {

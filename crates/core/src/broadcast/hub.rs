@@ -11,7 +11,7 @@ use slab::Slab;
 use super::addresses::Addresses;
 use super::admission::state::Admission;
 use super::channel::Channel;
-use super::delivery::{Counts, Egress};
+use super::delivery::{Egress, MediaCounts};
 use super::forwarding::{Forwarder, Forwarding, Order, Orders};
 use super::key_derivation::KeyDerivation;
 use super::member::{Members, Side};
@@ -42,7 +42,7 @@ pub struct Broadcast {
     pub(super) channels: Slab<Channel>,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) events: VecDeque<Event>,
-    pub(super) counts: Counts,
+    pub(super) counts: MediaCounts,
     pub(super) forwarding: Forwarding,
     pub(super) timers: Timers,
     liveness: Option<Instant>,
@@ -90,7 +90,7 @@ impl Broadcast {
             channels: Slab::new(),
             by_name: HashMap::new(),
             events: VecDeque::new(),
-            counts: Counts::default(),
+            counts: MediaCounts::default(),
             timers: Timers::default(),
             liveness: None,
             full_state: Default::default(),

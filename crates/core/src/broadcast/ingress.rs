@@ -30,7 +30,7 @@ pub(super) enum Arrival {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Stream {
+struct PublishedSsrc {
     ssrc: u32,
     section: usize,
     /// Of an RTX stream: the SSRC of its media stream.
@@ -41,7 +41,7 @@ struct Stream {
 #[derive(Debug)]
 pub(super) struct Ingress {
     sections: Vec<Arc<Media>>,
-    streams: Vec<Stream>,
+    streams: Vec<PublishedSsrc>,
     twcc: Option<(u8, Twcc)>,
     remb: Option<u64>,
     next_report: Option<Instant>,
@@ -50,7 +50,7 @@ pub(super) struct Ingress {
 impl Ingress {
     pub(super) fn new(negotiated: &Negotiated, now: Instant) -> Self {
         let sections: Vec<Arc<Media>> = negotiated.media.iter().cloned().map(Arc::new).collect();
-        let mut streams: Vec<Stream> = Vec::new();
+        let mut streams: Vec<PublishedSsrc> = Vec::new();
         for (section, media) in sections.iter().enumerate() {
             for announced in &media.ssrcs {
                 let both = [
@@ -65,7 +65,7 @@ impl Ingress {
                         continue;
                     };
                     if streams.len() < MAX_STREAMS {
-                        streams.push(Stream {
+                        streams.push(PublishedSsrc {
                             ssrc,
                             section,
                             mends,
@@ -172,7 +172,7 @@ impl Ingress {
     }
 
     /// Assigns an SSRC that the offer does not announce, if its section has none for that use.
-    fn latch(&mut self, ssrc: u32, section: usize, is_rtx: bool) -> Option<Stream> {
+    fn latch(&mut self, ssrc: u32, section: usize, is_rtx: bool) -> Option<PublishedSsrc> {
         let of_section = |mends: bool| {
             self.streams
                 .iter()
@@ -190,7 +190,7 @@ impl Ingress {
             }
             None
         };
-        let stream = Stream {
+        let stream = PublishedSsrc {
             ssrc,
             section,
             mends,

@@ -9,7 +9,7 @@ use crate::peer::Transmit;
 
 use super::Event;
 use super::channel::Channel;
-use super::delivery::Counts;
+use super::delivery::MediaCounts;
 use super::forwarding::Order;
 use super::hub::Broadcast;
 use super::ingress::{Arrival, Ingress};
@@ -39,7 +39,7 @@ impl Channel {
         ingress: &mut Ingress,
         resumed: bool,
         data: BytesMut,
-        counts: &mut Counts,
+        counts: &mut MediaCounts,
     ) -> Option<Came> {
         let data = data.freeze();
         let packet = Packet::parse(data.clone())?;

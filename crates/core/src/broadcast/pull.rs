@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use rekindle_sdp::{Negotiated, Source};
 
 use super::channel::Channel;
-use super::delivery::Counts;
+use super::delivery::MediaCounts;
 use super::hub::Broadcast;
 use super::ingress::Ingress;
 use super::{Event, Refusal};
@@ -144,7 +144,12 @@ impl Broadcast {
 }
 
 impl Channel {
-    fn upstream_feedback(&mut self, now: Instant, sender: u32, counts: &mut Counts) -> Vec<Bytes> {
+    fn upstream_feedback(
+        &mut self,
+        now: Instant,
+        sender: u32,
+        counts: &mut MediaCounts,
+    ) -> Vec<Bytes> {
         let Some(upstream) = self.upstream.as_mut().filter(|one| one.has_keys) else {
             return Vec::new();
         };

@@ -8,17 +8,17 @@ const MAX_STEP: u64 = 0x8000 - 0x1000;
 
 /// The streams that one viewer was sent; those of the present publisher are the last ones.
 #[derive(Debug, Default)]
-pub(super) struct Streams(Vec<Stream>);
+pub(super) struct SentStreams(Vec<SentStream>);
 
 #[derive(Debug)]
-struct Stream {
+struct SentStream {
     ssrc: u32,
     /// The highest index sent under the present keys.
     top: Option<Index>,
     rtx_sequence: u16,
 }
 
-impl Streams {
+impl SentStreams {
     /// Takes fresh keys: SRTP indices start again on both sides.
     pub(super) fn rekeyed(&mut self) {
         for stream in &mut self.0 {
@@ -26,11 +26,11 @@ impl Streams {
         }
     }
 
-    fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut Stream {
+    fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut SentStream {
         let at = match self.0.iter().rposition(|stream| stream.ssrc == ssrc) {
             Some(at) => at,
             None => {
-                self.0.push(Stream {
+                self.0.push(SentStream {
                     ssrc,
                     top: None,
                     rtx_sequence: first_rtx(),
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_stream_ends_at_a_gap_that_srtp_cannot_follow_until_there_are_new_keys() {
-        let mut streams = Streams::default();
+        let mut streams = SentStreams::default();
         assert!(streams.may_send(1, 0x1_0000, || 0));
         assert!(streams.may_send(1, 0x1_6FFF, || 0));
         assert!(!streams.may_send(1, 0x1_DFFF, || 0));
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn rtx_numbers_go_on_across_keys_and_wrap() {
-        let mut streams = Streams::default();
+        let mut streams = SentStreams::default();
         assert_eq!(streams.next_rtx(1, || 65_535), 65_535);
         streams.rekeyed();
         assert_eq!(streams.next_rtx(1, || 7), 0);

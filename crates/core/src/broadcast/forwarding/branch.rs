@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::dispatch::Counts;
+use super::dispatch::SentCounts;
 use super::outgoing::Outgoing;
 use super::{Forwarded, NewViewer, Outlet, Tools};
 use crate::broadcast::egress::{Buffers, Mapping};
@@ -32,7 +32,7 @@ struct Group {
 
 /// Where a viewer is in its branch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct ViewerSlot {
     pub channel: usize,
     group: usize,
     at: usize,
@@ -49,7 +49,12 @@ impl Branch {
     }
 
     /// Adds a packet to those that wait.
-    pub(super) fn take(&mut self, forwarded: Forwarded, buffers: &mut Buffers, counts: &Counts) {
+    pub(super) fn take(
+        &mut self,
+        forwarded: Forwarded,
+        buffers: &mut Buffers,
+        counts: &SentCounts,
+    ) {
         if self.pending.len() >= MAX_PENDING {
             self.leave_out(MAX_PENDING / 2, counts);
         }
@@ -68,7 +73,7 @@ impl Branch {
     }
 
     /// Drops the oldest waiting packets.
-    fn leave_out(&mut self, packets: usize, counts: &Counts) {
+    fn leave_out(&mut self, packets: usize, counts: &SentCounts) {
         tracing::debug!(
             packets,
             "sending to viewers is behind: what waits longest is left out"
@@ -116,12 +121,12 @@ impl Branch {
         self.groups.iter_mut().flat_map(|group| &mut group.viewers)
     }
 
-    pub(super) fn viewer(&mut self, place: Place) -> Option<(&Mapping, &mut Outgoing)> {
+    pub(super) fn viewer(&mut self, place: ViewerSlot) -> Option<(&Mapping, &mut Outgoing)> {
         let group = self.groups.get_mut(place.group)?;
         Some((&group.mapping, group.viewers.get_mut(place.at)?))
     }
 
-    pub(super) fn join(&mut self, channel: usize, newcomer: NewViewer) -> Place {
+    pub(super) fn join(&mut self, channel: usize, newcomer: NewViewer) -> ViewerSlot {
         let known = self
             .groups
             .iter()
@@ -138,7 +143,7 @@ impl Branch {
         });
         let viewers = &mut self.groups[group].viewers;
         viewers.push(Outgoing::new(newcomer));
-        Place {
+        ViewerSlot {
             channel,
             group,
             at: viewers.len() - 1,
@@ -146,10 +151,10 @@ impl Branch {
     }
 
     /// Removes a viewer. Returns the new places of those that moved.
-    pub(super) fn leave(&mut self, place: Place) -> Vec<(usize, Place)> {
+    pub(super) fn leave(&mut self, place: ViewerSlot) -> Vec<(usize, ViewerSlot)> {
         let group = &mut self.groups[place.group];
         group.viewers.swap_remove(place.at);
-        let mut moved: Vec<(usize, Place)> = group
+        let mut moved: Vec<(usize, ViewerSlot)> = group
             .viewers
             .get(place.at)
             .map(|viewer| (viewer.id, place))
@@ -160,7 +165,7 @@ impl Branch {
             if let Some(group) = self.groups.get(place.group) {
                 let viewers = group.viewers.iter().enumerate();
                 moved = viewers
-                    .map(|(at, viewer)| (viewer.id, Place { at, ..place }))
+                    .map(|(at, viewer)| (viewer.id, ViewerSlot { at, ..place }))
                     .collect();
             }
         }

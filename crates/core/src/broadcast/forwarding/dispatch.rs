@@ -9,7 +9,7 @@ use crate::peer::Transmit;
 
 /// Counters of one forwarder. Only the forwarder writes them; others may read.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct SentCounts {
     sent: AtomicU64,
     bytes: AtomicU64,
     resent: AtomicU64,
@@ -17,7 +17,7 @@ pub(super) struct Counts {
     overrun: AtomicU64,
 }
 
-impl Counts {
+impl SentCounts {
     /// Counts a sent packet of this size.
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -62,7 +62,7 @@ struct Queue {
     orders: Orders,
     /// How many viewers this forwarder has.
     viewers: usize,
-    counts: Arc<Counts>,
+    counts: Arc<SentCounts>,
 }
 
 impl Queue {

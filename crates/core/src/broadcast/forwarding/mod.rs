@@ -25,8 +25,8 @@ use super::egress::Buffers;
 use super::key_derivation::KeyDerivation;
 use super::rtp::Packet;
 use super::track_info::{Report, TrackInfo};
-use branch::{Branch, Place};
-use dispatch::Counts;
+use branch::{Branch, ViewerSlot};
+use dispatch::SentCounts;
 use outgoing::Outgoing;
 
 /// See the module. Sans-IO: it is told what to do and returns what to send.
@@ -35,7 +35,7 @@ pub struct Forwarder {
     /// By the core's keys of channels.
     channels: Vec<Option<Branch>>,
     /// Where each viewer is, by the core's keys of peers.
-    places: HashMap<usize, Place>,
+    places: HashMap<usize, ViewerSlot>,
     /// Channels with packets that wait.
     waiting: Vec<usize>,
 }
@@ -43,13 +43,13 @@ pub struct Forwarder {
 /// What sending to any viewer needs.
 struct Tools {
     derivation: Arc<KeyDerivation>,
-    counts: Arc<Counts>,
+    counts: Arc<SentCounts>,
     buffers: Buffers,
     burst: Burst,
 }
 
 impl Forwarder {
-    fn new(derivation: Arc<KeyDerivation>, counts: Arc<Counts>) -> Self {
+    fn new(derivation: Arc<KeyDerivation>, counts: Arc<SentCounts>) -> Self {
         Self {
             tools: Tools {
                 derivation,

@@ -9,7 +9,7 @@ use super::{Burst, Indexed, NewViewer, Outlet, Tools};
 use crate::broadcast::egress::{Mapping, Rtx};
 use crate::broadcast::history::Index;
 use crate::broadcast::key_derivation::KeyDerivation;
-use crate::broadcast::sent_streams::Streams;
+use crate::broadcast::sent_streams::SentStreams;
 use crate::broadcast::track_info::{Report, TrackInfo};
 use crate::broadcast::translation::{Passage, Shared};
 use crate::peer::Sending;
@@ -24,7 +24,7 @@ pub(super) struct Outgoing {
     sending: Option<Box<Sending>>,
     to: Option<SocketAddr>,
     pub translation: Option<Shared>,
-    streams: Streams,
+    streams: SentStreams,
     /// How many of the waiting packets came before its keys: it got them otherwise, or needs none
     /// of them.
     skips: usize,
@@ -36,7 +36,7 @@ pub(super) struct Outgoing {
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     Yes,
-    /// It must not be sent under its index: see [`Streams::may_send`].
+    /// It must not be sent under its index: see [`SentStreams::may_send`].
     Never,
     /// The viewer's keys cannot protect it under its index.
     Refused,
@@ -50,7 +50,7 @@ impl Outgoing {
             sending: None,
             to: None,
             translation: newcomer.translation,
-            streams: Streams::default(),
+            streams: SentStreams::default(),
             skips: 0,
             is_fresh: false,
         }
