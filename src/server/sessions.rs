@@ -18,27 +18,20 @@ use crate::peer::Agreed;
 use crate::sdp::{self, Stream};
 use crate::vault::PeerRecord;
 
-use super::Mode;
-use super::certificates::Certificates;
-use super::events::{Frame, Hello, Tap};
+use super::events::{Frame, Tap};
 use super::limit::{AddressQuota, QuotaPermit};
 use super::nodes::Node;
 
 mod directory;
+mod greeting;
 mod leaving;
 mod spread;
 mod tally;
 mod waiting;
 
 pub(super) use directory::{Handle, PeerEntry};
+pub(super) use greeting::Greeting;
 pub(super) use tally::{AgreedCounts, DEPARTURES, Tally};
-
-/// Most event streams of one session; a further one ends the oldest.
-const MAX_STREAMS: usize = 4;
-/// How long each peer that is served first may take: a handshake (0.7 ms of one core of an AMD
-/// EPYC, measured by the benchmark), with room for the media of those that are back already, which
-/// takes most of a core in the end.
-const HANDSHAKE_TIME: Duration = Duration::from_millis(3);
 
 /// The sessions. Nobody waits for anything while holding the lock.
 pub(super) struct Sessions {
@@ -107,17 +100,6 @@ struct Channel {
     members: HashSet<Ufrag>,
     /// What all its viewers were told last of how far apart they are to come back.
     spread_told: Duration,
-}
-
-/// What a stream starts with.
-pub(super) struct Greeting<'a> {
-    pub boot: u64,
-    pub process: &'a str,
-    pub mode: Mode,
-    pub certificates: &'a Certificates,
-    /// Where the server receives media.
-    pub media: &'a [SocketAddr],
-    pub nodes: &'a [Node],
 }
 
 impl Sessions {
@@ -278,60 +260,6 @@ impl Sessions {
     /// Whether any session uses this certificate (its SHA-256).
     pub(super) fn is_in_use(&self, certificate: &[u8; 32]) -> bool {
         self.lock().certificates.contains_key(certificate)
-    }
-
-    /// Greets an event stream, which gets the session's events from now on. Returns false where the
-    /// session is unknown or the server is stopping.
-    pub(super) fn open_stream(&self, ufrag: &Ufrag, greeting: &Greeting<'_>, tap: Tap) -> bool {
-        let mut inner = self.lock();
-        if inner.closed {
-            return false;
-        }
-        let patience =
-            HANDSHAKE_TIME * u32::try_from(inner.keyless + inner.unread).unwrap_or(u32::MAX);
-        let on_server = inner.sessions.len() + inner.unread;
-        let Inner {
-            sessions, channels, ..
-        } = &mut *inner;
-        let Some(session) = sessions.get_mut(ufrag) else {
-            return false;
-        };
-        let role = session.record.role;
-        let (live, streams, spread) = channels
-            .get(&session.record.channel)
-            .map(|channel| {
-                let spread = spread::of_page(role, on_server, channel);
-                (channel.live, &channel.streams[..], spread)
-            })
-            .unwrap_or_default();
-        let hello = Hello {
-            boot: greeting.boot,
-            process: greeting.process,
-            mode: greeting.mode,
-            role,
-            fingerprint: &greeting.certificates.other(&session.certificate),
-            connected: session.connected,
-            agreed: session.agreed.filter(|_| session.connected),
-            handshaking: session.handshaking,
-            unheard: session.unheard,
-            patience,
-            spread,
-            source: live,
-            streams,
-            media: greeting.media,
-            nodes: greeting.nodes,
-        };
-        // The drafts have no other way to report the present state.
-        let [_, draft] = Frame::source(live, streams);
-        if !tap.tell(&[Frame::hello(&hello), draft]) {
-            return false;
-        }
-        session.streams.retain(|stream| !stream.is_closed());
-        if session.streams.len() >= MAX_STREAMS {
-            session.streams.remove(0);
-        }
-        session.streams.push(tap);
-        true
     }
 
     /// A handshake has begun.

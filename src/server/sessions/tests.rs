@@ -2,9 +2,12 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use crate::ids::{IceCredentials, IcePassword};
+use crate::server::Mode;
+use crate::server::certificates::Certificates;
 use crate::vault::Identity;
 
 use super::super::events::{BACKLOG, EventStream, Kinds};
+use super::greeting::MAX_STREAMS;
 use super::*;
 use futures_util::FutureExt;
 use futures_util::StreamExt;

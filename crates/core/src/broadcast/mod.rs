@@ -1,7 +1,7 @@
 //! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. The
 //! caller supplies the time.
 //!
-//! - Members: `hub` (datagrams to peers, timers), `addresses` (which peer each address belongs to),
+//! - Members: `hub` (all of them, timers), `routing` (datagrams to peers), `addresses` (which peer each address belongs to),
 //!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload`
 //!   (a datagram of it), `admission` (after a start: what waits for its record, and which handshake
 //!   is next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
@@ -49,6 +49,7 @@ mod pull;
 mod rate;
 mod reception;
 mod resend;
+mod routing;
 mod rtcp;
 mod rtp;
 mod sent_streams;

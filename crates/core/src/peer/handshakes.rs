@@ -13,6 +13,7 @@
 //!   ([`Flight`]).
 
 mod screening;
+mod under_way;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,55 +24,21 @@ use super::Transmit;
 use super::active::Active;
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
-use super::handshake::{Begin, Begun, Done, DtlsError, HANDSHAKE_TIMEOUT, Handshake, LINGER};
-use super::load::Admitted;
+use super::handshake::{Begin, Begun, Done, DtlsError, LINGER};
 use super::pressure::{Budget, Direct};
 use super::records::{client_hello, follows, hello_number, is_client_hello_rest, is_protected};
+use under_way::UnderWay;
 
 /// Most handshakes under way at one address, without those in which the browser has gone beyond its
 /// ClientHello.
 const MAX_UNDER_WAY: usize = 2;
 /// The same, including those.
 const MAX_ADVANCED: usize = 4;
-/// How often the first flight is repeated without being asked for, until the browser has answered.
-/// A browser that did not get it repeats its ClientHello, and is answered again; a stranger whose
-/// address was forged is left alone.
-const UNASKED_REPEATS: u32 = 2;
 /// How long a ClientHello is recognised as outdated after a newer handshake completed: browsers
 /// repeat one for some seconds.
 const STALE: Duration = Duration::from_secs(20);
 /// Most outdated ClientHellos that are remembered.
 const MAX_STALE: usize = 16;
-/// A handshake that a newer one has overtaken is given up after this: a genuine one needs only a
-/// few round trips.
-const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for every handshake while the limit is reached: one that makes no progress must not
-/// keep others out.
-const CONTESTED_TIMEOUT: Duration = Duration::from_secs(2);
-
-struct UnderWay {
-    random: [u8; 32],
-    started: Instant,
-    /// Whether its client has shown that it receives at its address.
-    verified: bool,
-    /// Set once complete.
-    drop_at: Option<Instant>,
-    /// How often its ClientHello was repeated.
-    heard: u32,
-    /// Whether the server has answered.
-    spoke: bool,
-    /// Whether it has asked for another ClientHello (a HelloRetryRequest, RFC 9147 §5.2), and the
-    /// first fragment of that one has arrived.
-    retried: bool,
-    /// Whether the browser has continued: its certificate arrived in plaintext (DTLS 1.2). In DTLS
-    /// 1.3 this is visible only when the handshake is complete.
-    answered: bool,
-    /// How often a flight was repeated before that.
-    repeated: u32,
-    /// Its place among those under way; free again once it is complete.
-    admitted: Option<Admitted>,
-    handshake: Box<dyn Handshake>,
-}
 
 /// See the module.
 #[derive(Default)]
@@ -435,34 +402,6 @@ impl Handshakes {
 /// Tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2,
 /// `unsupported_certificate`), with a record number that no flight has used.
 pub(crate) const ALERT: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 2, 43];
-
-impl UnderWay {
-    /// When it has something to do. Only the newest handshake repeats its flights without being
-    /// asked: a browser that has begun another one would take an older one's ServerHello for its
-    /// own, and fail. Where somebody sends ClientHellos in the browser's name (`pressed`), a
-    /// handshake without a cookie is answered only when its client asks again.
-    fn next(&self, newest: Option<[u8; 32]>, pressed: bool) -> Instant {
-        let end = self.ends(newest);
-        let may_repeat =
-            (self.verified || !pressed) && (self.answered || self.repeated < UNASKED_REPEATS);
-        if self.drop_at.is_some() || Some(self.random) == newest && may_repeat {
-            end.min(self.handshake.next_timeout())
-        } else {
-            end
-        }
-    }
-
-    /// When it is given up or dropped in any case.
-    fn ends(&self, newest: Option<[u8; 32]>) -> Instant {
-        let contested = self.admitted.as_ref().is_some_and(Admitted::is_contested);
-        match self.drop_at {
-            Some(at) => at,
-            None if contested => self.started + CONTESTED_TIMEOUT,
-            None if Some(self.random) != newest => self.started + OVERTAKEN_TIMEOUT,
-            None => self.started + HANDSHAKE_TIMEOUT,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;
