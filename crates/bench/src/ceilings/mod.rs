@@ -1,10 +1,12 @@
 //! `rekindle-bench ceilings`: what a packet costs at the least on this machine, whoever sends it:
-//! AES-GCM in place with a key for each viewer, and the system call that sends it.
+//! AES-GCM in place with a key for each viewer, and the system call that sends it; and what one
+//! costs who receives it.
 //!
 //! One thread sends bursts to sockets on loopback; its CPU time while it does so is what counts.
 //! Between bursts it takes out of the sockets what has come, which does not count, and counts it.
 
 mod args;
+mod receiving;
 mod report;
 mod sender;
 mod stream;
@@ -195,6 +197,8 @@ fn measure(
     });
     let mut rows: Vec<Row> = rows.collect();
     rows.extend(measure_stream(settings.camera, &mut sender)?);
+    drop(sender);
+    rows.extend(receiving::measure(viewers)?);
     Ok(Scenario { viewers, rows })
 }
 
