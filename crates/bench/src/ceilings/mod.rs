@@ -1,10 +1,12 @@
 //! `rekindle-bench ceilings`: the least that a packet costs on this machine, whatever program sends
-//! it: AES-GCM in place with a key for each viewer, and the system call that sends it.
+//! it: AES-GCM in place with a key for each viewer, and the system call that sends it; and the
+//! least that receiving one costs.
 //!
 //! One thread sends bursts to sockets on loopback, and the CPU time of this is measured. Between
 //! bursts it empties the sockets, which is not measured, and counts the packets.
 
 mod args;
+mod receiving;
 mod report;
 mod sender;
 mod stream;
@@ -195,6 +197,8 @@ fn measure(
     });
     let mut rows: Vec<Row> = rows.collect();
     rows.extend(measure_stream(settings.camera, &mut sender)?);
+    drop(sender);
+    rows.extend(receiving::measure(viewers)?);
     Ok(Scenario { viewers, rows })
 }
 
