@@ -134,8 +134,8 @@ if [ -n "$all" ]; then
   # What is not about handshakes is the same in both builds.
   # The same packages and features as for the lints: else BoringSSL would be built once more.
   RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace --all-features --lib --test 'protocol_*' --test canary \
-    --test cluster --test drain --test etcd_command --test nodes --test outages --test presence --test reviewing --test vault ${CI:+--profile ci} \
-    -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary) + package(rekindle-etcd) + binary(cluster) + binary(drain) + binary(etcd_command)'
+    --test cluster --test drain --test etcd_command --test failovers --test recorder_and_thief --test nodes --test outages --test presence --test reviewing --test vault ${CI:+--profile ci} \
+    -E 'package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + binary(~protocol) + binary(canary) + package(rekindle-etcd) + binary(cluster) + binary(drain) + binary(etcd_command) + binary(failovers) + test(a_recording_over_a_move)'
 fi
 
 browsers=
@@ -198,6 +198,8 @@ if [ -n "$browsers" ]; then
     export REKINDLE_BIN=$PWD/target/debug/rekindle
     browser_test post-quantum.test.js
     REKINDLE_MOVES=${CI:+2} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test cluster.test.js
+    # Who has no iproute2 has heard so above.
+    if command -v ip >/dev/null; then REKINDLE_ROUNDS=${CI:+1} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test hosts.test.js; fi
     # The short form leaves GStreamer's packages out, and what needs them.
     if [ -n "$CI" ]; then
       only='library|FFmpeg|post-quantum'

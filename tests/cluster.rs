@@ -7,7 +7,7 @@ mod nodes;
 mod running;
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use live::{Live, renew, run_for, run_until, run_until_connected};
 use nodes::{Cluster, until};
@@ -200,6 +200,50 @@ fn without_etcd_newcomers_are_turned_away_and_those_here_go_on() {
     server.kill();
     let server = cluster.start("a");
     assert!(server.events(&format!("{session}/events")).next().is_some());
+}
+
+#[test]
+fn while_etcd_hangs_nobody_waits_for_others_and_removals_are_made_up_for() {
+    const MANY: usize = 20;
+    let cluster = Cluster::new();
+    let server = cluster.start("a");
+    let publisher = server.join("/whip/news", PUBLISH);
+    let sessions: Vec<_> = (0..MANY)
+        .map(|_| server.join("/whep/news", WATCH))
+        .collect();
+    assert_eq!(cluster.records(), MANY + 1);
+    cluster.etcd.pause(0);
+    assert_problem(server.offer("/whep/news", WATCH), 503, "store");
+    // From now on it is known to be away: three newcomers wait for less than one did before.
+    let start = Instant::now();
+    for _ in 0..3 {
+        assert_problem(server.offer("/whep/news", WATCH), 503, "store");
+    }
+    let newcomers = start.elapsed();
+    assert!(newcomers < Duration::from_secs(9), "{newcomers:?}");
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for session in &sessions {
+            let url = server.url(session);
+            scope.spawn(|| {
+                let answer = ureq::delete(url).call().expect("an answer");
+                assert_eq!(answer.status(), 200);
+            });
+        }
+    });
+    let removals = start.elapsed();
+    assert!(removals < Duration::from_secs(15), "{removals:?}");
+    println!("3 newcomers are refused in {newcomers:?}, {MANY} leave in {removals:?}");
+
+    // They have left, and only their records are still there: also those of the newcomers.
+    cluster.etcd.resume(0);
+    until("all records are gone", || cluster.records() == 1);
+    let events = format!("{publisher}/events");
+    assert!(server.events(&events).next().is_some());
+    for session in sessions {
+        assert_problem(server.get(&format!("{session}/events")), 404, "no-session");
+    }
+    assert!(server.log().contains("takes changes again"));
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //! attack, given everything, decrypts nothing; not even by taking every run of bytes in the
 //! decrypted vault for a key.
 //!
+//! With a vault in etcd the broadcast is recorded over a move to another host, and of etcd all is
+//! stolen that it still has, with the hosts' key file: the same.
+//!
 //! - `stage.rs`: the broadcast: a real server process, a publisher and a viewer on real sockets,
 //!   and the tape.
 //! - `thief.rs`: opens what was stolen, with nothing but the `age` crate and the documented format.
@@ -12,7 +15,8 @@
 //! - `search.rs`: tries all that was stolen, run of bytes by run of bytes, as keys.
 
 mod live;
-
+#[cfg(feature = "etcd")]
+mod nodes;
 mod running;
 mod support;
 mod theft;
@@ -69,6 +73,49 @@ fn of_the_default_mode_a_recording_stays_closed_to_who_gets_all_that_is_kept() {
     // The same search finds what it looks for, where it is.
     for (what, planted, opens) in stage.plants() {
         let mut haystack = stolen.haystack();
+        let middle = haystack.len() / 2;
+        haystack.splice(middle..middle, planted);
+        let found = search::around(&stage.tape, &haystack, middle);
+        assert_eq!(found.opened > 0, opens, "{what}");
+    }
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn a_recording_over_a_move_to_another_host_stays_closed_to_who_gets_all_that_etcd_has_had() {
+    let (stage, beside) = Stage::play_over_a_failover();
+    let owners = beside.iter().filter(|(key, _)| key.contains("/owners/"));
+    let owners: Vec<&[u8]> = owners.map(|(_, value)| &**value).collect();
+    assert_eq!(owners, [b"a", b"a", b"b", b"b"], "both peers have moved");
+    let stolen = thief::open(&stage.state, &stage.key);
+    // Both hosts have written the identity, and more than one value of it is there.
+    let written = |part: &str| {
+        let names = stolen.files.iter();
+        names.filter(|(name, _)| name.contains(part)).count()
+    };
+    assert!(written("-identity") >= 2 && written("-peers-") >= 2);
+    assert!(recorded(&stage) > 200);
+
+    let loot = attack::decrypt(&stage.tape, &stolen);
+    assert_eq!((loot.sessions, loot.packets), (0, 0));
+    let mut haystack = stolen.haystack();
+    for (key, value) in beside {
+        haystack.extend(key.as_bytes());
+        haystack.extend(value);
+    }
+    let found = search::everywhere(&stage.tape, &haystack);
+    assert!(found.windows > 5_000, "{found:?}");
+    assert_eq!(found.opened, 0, "{found:?}");
+    println!(
+        "{} packets recorded on two hosts; {} values opened; 0 decrypted; {} bytes searched, {} \
+         keys tried, none fits",
+        recorded(&stage),
+        stolen.files.len(),
+        haystack.len(),
+        found.keys
+    );
+    for (what, planted, opens) in stage.plants() {
+        let mut haystack = haystack.clone();
         let middle = haystack.len() / 2;
         haystack.splice(middle..middle, planted);
         let found = search::around(&stage.tape, &haystack, middle);

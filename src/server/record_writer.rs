@@ -1,29 +1,34 @@
 //! Follows what happens below: hands it to the event streams, and keeps the vault in step. The one
 //! place that removes records.
 
-use std::collections::HashMap;
+mod changes;
+
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::broadcast::{Departure, Event, UNHEARD};
 use crate::ids::Ufrag;
 use crate::net::{Handle, Notice, Notices};
-use crate::vault::{PeerRecord, Vault, VaultError};
+use crate::vault::{Vault, VaultError};
 
 use super::certificates::Certificates;
 use super::sessions::Sessions;
 use super::writes::Writes;
 
-/// Changes written in one go; then newer news is looked at.
-const BATCH: usize = 64;
+use changes::{Changes, Left, write};
+
+/// Changes that the vault's store gave no answer to are tried again after this time.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Asks the record writer to take a record out of the vault, and learns when that is done.
 pub(super) struct Forget {
     ufrag: Ufrag,
-    done: oneshot::Sender<()>,
+    /// `None` where nobody waits for it.
+    done: Option<oneshot::Sender<()>>,
 }
 
 /// Where the record writer is asked. Cheap to clone.
@@ -38,14 +43,15 @@ impl RecordWriter {
         (Self { forget }, receiver)
     }
 
-    /// Takes a peer's record out of the vault, and waits for it.
+    /// Takes a peer's record out of the vault, and waits for it. Where the vault's store gives no
+    /// answer, it is waited for once, and the record goes when there is one again.
     pub(super) async fn forget(&self, ufrag: &Ufrag) {
         let (done, wait) = oneshot::channel();
         if self
             .forget
             .send(Forget {
                 ufrag: ufrag.clone(),
-                done,
+                done: Some(done),
             })
             .is_ok()
         {
@@ -54,13 +60,13 @@ impl RecordWriter {
             let _ = wait.await;
         }
     }
-}
 
-/// What is to be done in the vault for a peer. Only the newest counts: an address that changes
-/// twice is written once, and a peer that is gone is never written again.
-enum Change {
-    Save(Arc<PeerRecord>),
-    Remove(Vec<oneshot::Sender<()>>),
+    /// The same without waiting.
+    pub(super) fn forget_later(&self, ufrag: &Ufrag) {
+        let ufrag = ufrag.clone();
+        // An error says that the server is stopping: as above.
+        let _ = self.forget.send(Forget { ufrag, done: None });
+    }
 }
 
 /// The server's certificates that no new peer gets: each goes when no peer is left that goes by it.
@@ -98,36 +104,6 @@ pub(super) struct Records {
     pub writes: Arc<Writes>,
 }
 
-/// Changes that are still to be made.
-#[derive(Default)]
-struct Changes(HashMap<Ufrag, Change>);
-
-impl Changes {
-    fn save(&mut self, record: Arc<PeerRecord>) {
-        self.0
-            .insert(record.ice.ufrag.clone(), Change::Save(record));
-    }
-
-    fn remove(&mut self, ufrag: Ufrag, done: Option<oneshot::Sender<()>>) {
-        match self
-            .0
-            .entry(ufrag)
-            .or_insert_with(|| Change::Remove(Vec::new()))
-        {
-            Change::Remove(waiting) => waiting.extend(done),
-            save => *save = Change::Remove(done.into_iter().collect()),
-        }
-    }
-
-    fn batch(&mut self) -> Vec<(Ufrag, Change)> {
-        let names: Vec<Ufrag> = self.0.keys().take(BATCH).cloned().collect();
-        names
-            .into_iter()
-            .filter_map(|ufrag| self.0.remove_entry(&ufrag))
-            .collect()
-    }
-}
-
 /// Why nothing more comes.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -151,7 +127,9 @@ pub(super) async fn run(
     let mut changes = Changes::default();
     // Some records of earlier boots could not be read now, and may go by any certificate.
     let mut unread = false;
-    let mut writing: Option<JoinHandle<()>> = None;
+    let mut writing: Option<JoinHandle<Left>> = None;
+    // While the store gives no answer: when to try again.
+    let mut again: Option<Instant> = None;
     loop {
         tokio::select! {
             notice = notices.recv() => match notice {
@@ -162,13 +140,25 @@ pub(super) async fn run(
                 }
                 None => break,
             },
-            Some(Forget { ufrag, done }) = forget.recv() => changes.remove(ufrag, Some(done)),
-            () = finished(&mut writing) => writing = None,
+            Some(Forget { ufrag, done }) = forget.recv() => {
+                if done.is_some() {
+                    // Who waits need not wait for that time too.
+                    again = again.map(|_| Instant::now());
+                }
+                changes.remove(ufrag, done);
+            }
+            left = finished(&mut writing) => {
+                writing = None;
+                again = try_again(&left, again.is_some());
+                changes.again(left, &sessions);
+            }
+            () = until(again), if writing.is_none() => {}
         }
-        if writing.is_some() || !sessions.is_loaded() {
+        let is_time = again.is_none_or(|at| at <= Instant::now());
+        if writing.is_some() || !sessions.is_loaded() || !is_time {
             continue;
         }
-        if !changes.0.is_empty() {
+        if !changes.is_empty() {
             writing = Some(write(records.clone(), changes.batch()));
         } else if !unread {
             let unused = earlier.take_unused(&sessions);
@@ -177,67 +167,61 @@ pub(super) async fn run(
             }
         }
     }
-    finished(&mut writing).await;
+    if writing.is_some() {
+        finished(&mut writing).await;
+    }
     Ended::Media
 }
 
-/// Waits for the writer; for ever where nothing is being written.
-async fn finished(writing: &mut Option<JoinHandle<()>>) {
+/// Waits for the writer, and gives what it could not write; for ever where nothing is being
+/// written.
+async fn finished(writing: &mut Option<JoinHandle<Left>>) -> Left {
     match writing {
         // The writer neither panics nor is cancelled while the server runs.
-        Some(task) => drop(task.await),
+        Some(task) => task.await.unwrap_or_default(),
         None => std::future::pending().await,
     }
 }
 
-fn write(records: Records, batch: Vec<(Ufrag, Change)>) -> JoinHandle<()> {
-    let Records { vault, writes } = records;
-    tokio::task::spawn_blocking(move || {
-        for (ufrag, change) in batch {
-            match change {
-                Change::Save(record) => {
-                    match writes.count(|| vault.save(&record, SystemTime::now())) {
-                        Ok(()) => {}
-                        Err(error @ VaultError::NotOwner) => {
-                            tracing::debug!(%error, "a browser's new address is not saved")
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "a browser's new address could not be saved; after \
-                                                a restart it may come back later");
-                        }
-                    }
-                }
-                Change::Remove(waiting) => {
-                    match writes.count(|| vault.remove(&ufrag)) {
-                        Ok(_) => {}
-                        Err(error @ VaultError::NotOwner) => {
-                            tracing::debug!(%error, "the record of a peer that is gone stays")
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "the record of a peer that is gone could not be \
-                                                removed; the next boot will");
-                        }
-                    }
-                    for done in waiting {
-                        // The client may have gone away.
-                        let _ = done.send(());
-                    }
-                }
-            }
-        }
-    })
+/// Completes at this time; never without one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
-fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<()> {
-    tokio::task::spawn_blocking(move || match vault.forget_identities(&unused) {
-        Ok(()) => tracing::info!(
-            certificates = unused.len(),
-            "earlier certificates that no peer goes by any more are gone"
-        ),
-        Err(error) => {
-            tracing::warn!(%error, "an earlier certificate could not be taken out of identity.age \
-                                    yet")
+/// When what is left is tried again, if anything is. An operator hears when that begins and ends.
+fn try_again(left: &Left, before: bool) -> Option<Instant> {
+    match (left.is_empty(), before) {
+        (true, false) => return None,
+        (true, true) => {
+            tracing::info!("the vault's store takes changes again");
+            return None;
         }
+        (false, false) => tracing::warn!(
+            changes = left.len(),
+            "the vault's store gives no answer, so records of peers that are gone stay, and new \
+             addresses are not saved; both are made up for as soon as it answers"
+        ),
+        (false, true) => {}
+    }
+    Some(Instant::now() + AGAIN)
+}
+
+fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<Left> {
+    tokio::task::spawn_blocking(move || {
+        match vault.forget_identities(&unused) {
+            Ok(()) => tracing::info!(
+                certificates = unused.len(),
+                "earlier certificates that no peer goes by any more are gone"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "an earlier certificate could not be taken out of \
+                                        identity.age yet")
+            }
+        }
+        Left::new()
     })
 }
 
@@ -335,9 +319,8 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::super::sessions::tests::{place, record};
+    use super::changes::Change;
     use super::*;
     use crate::ids::Role;
 
@@ -348,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_record_is_removed_once_by_whoever_ends_the_session() {
-        let sessions = Sessions::new(0, Instant::now());
+        let sessions = Sessions::new(0, std::time::Instant::now());
         let mut changes = Changes::default();
         let ufrag = Ufrag::new("aaaaaaaa").expect("a fragment");
         let gone = |why| {
@@ -359,13 +342,13 @@ mod tests {
         // The core has ended it.
         started(&sessions, &ufrag);
         follow(gone(Departure::Silent), &sessions, &mut changes, 5000);
-        assert!(matches!(changes.0.remove(&ufrag), Some(Change::Remove(_))));
+        assert!(matches!(changes.take(&ufrag), Some(Change::Remove(_))));
 
         // A DELETE has, and waits until its own removal is done: a later one could hit a file that
         // somebody has put there since.
         started(&sessions, &ufrag);
         sessions.remove(&ufrag, Departure::Left).expect("was there");
         follow(gone(Departure::Left), &sessions, &mut changes, 5000);
-        assert!(changes.0.is_empty());
+        assert!(changes.is_empty());
     }
 }

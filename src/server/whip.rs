@@ -172,7 +172,7 @@ async fn create(
     {
         // It may have been written in part. A reserved place becomes free by itself after a few
         // seconds.
-        app.record_writer.forget(&ufrag).await;
+        take_back(&app, &ufrag).await;
         return Err(problem);
     }
     if let (Some(cluster), Role::Publisher) = (&app.cluster, role) {
@@ -184,7 +184,7 @@ async fn create(
             Err(error) => Some(not_saved(error)),
         };
         if let Some(problem) = refused {
-            app.record_writer.forget(&ufrag).await;
+            take_back(&app, &ufrag).await;
             return Err(problem);
         }
     }
@@ -213,6 +213,15 @@ async fn create(
         etag: format!("\"{ufrag}\""),
         answer,
     })
+}
+
+/// Takes the record of a peer that is turned away out of the vault. A store that gives no answer is
+/// not waited for once more.
+async fn take_back(app: &App, ufrag: &crate::ids::Ufrag) {
+    match app.cluster {
+        Some(_) => app.record_writer.forget_later(ufrag),
+        None => app.record_writer.forget(ufrag).await,
+    }
 }
 
 async fn reserve(

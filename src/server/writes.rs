@@ -44,11 +44,28 @@ impl Writes {
     pub(super) fn count<T, E>(&self, write: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let start = Instant::now();
         let result = write();
+        self.add(&result, start);
+        result
+    }
+
+    /// Does several writes at once and counts each.
+    pub(super) fn count_each<T, E>(
+        &self,
+        write: impl FnOnce() -> Vec<Result<T, E>>,
+    ) -> Vec<Result<T, E>> {
+        let start = Instant::now();
+        let results = write();
+        for result in &results {
+            self.add(result, start);
+        }
+        results
+    }
+
+    fn add<T, E>(&self, result: &Result<T, E>, start: Instant) {
         let took = start.elapsed();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.times.add(took);
         counts.failures += u64::from(result.is_err());
-        result
     }
 
     pub(super) fn counts(&self) -> WriteCounts {
@@ -68,7 +85,8 @@ mod tests {
         let writes = Writes::default();
         assert_eq!(writes.count(|| Ok::<_, ()>(1)), Ok(1));
         assert_eq!(writes.count(|| Err::<(), _>(2)), Err(2));
+        assert_eq!(writes.count_each(|| vec![Ok(3), Err(())]).len(), 2);
         let counts = writes.counts();
-        assert_eq!((counts.times.count, counts.failures), (2, 1));
+        assert_eq!((counts.times.count, counts.failures), (4, 2));
     }
 }

@@ -1,12 +1,11 @@
 // A host of its own sends datagrams in the browsers' names, over a network that lets it: before, during and after a kill. What that costs
 // them is held against the same run without it. REKINDLE_SPOOFING=long tries every flood at every rate, three kills each.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import fs from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Broadcast } from "./lib/broadcast.js";
-import { Attacker, Hosts, hostsAreMissing } from "./lib/hosts.js";
+import { Attacker, Hosts, hostsAreMissing, runOn } from "./lib/hosts.js";
 import { record } from "./lib/report.js";
 import { clock, sleep } from "./lib/server.js";
 
@@ -158,17 +157,6 @@ async function overKills(stage, publisher) {
   assert.deepEqual(await broadcast.identities(), before, "connections, tracks and joins");
 }
 
-/** Runs this file on the browsers' host. */
-function inside(hosts) {
-  const host = (name) => ({ address: hosts.addresses[name], words: hosts.on(name) });
-  const env = { ...process.env, REKINDLE_HOSTS: JSON.stringify({ server: host("server"), browsers: host("browsers"), attacker: host("attacker") }) };
-  // Else the test runner there takes itself for a part of this one.
-  delete env.NODE_TEST_CONTEXT;
-  const [program, ...args] = [...hosts.on("browsers"), process.execPath, "--test", fileURLToPath(import.meta.url)];
-  const child = spawn(program, args, { env, stdio: ["ignore", "inherit", "inherit"] });
-  return new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
-}
-
 if (process.env.REKINDLE_HOSTS) {
   for (const publisher of ["chromium", "firefox"]) {
     test(`datagrams in the browsers' names cost them nothing, published by ${publisher}`, { timeout: LONG ? 900_000 : 240_000 }, async () => {
@@ -188,7 +176,7 @@ if (process.env.REKINDLE_HOSTS) {
     assert.equal(missing, null);
     const hosts = Hosts.make(["server", "browsers", "attacker"]);
     try {
-      assert.equal(await inside(hosts), 0);
+      assert.equal(await runOn(hosts, "browsers", fileURLToPath(import.meta.url)), 0);
     } finally {
       hosts.remove();
     }

@@ -17,13 +17,14 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new() -> Self {
+        Self::on(Etcd::start())
+    }
+
+    pub fn on(etcd: Etcd) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let made = output(rekindle(folder.path()).args(["keygen", "--output", "key.txt"]));
         assert!(made.status.success(), "{made:?}");
-        Self {
-            folder,
-            etcd: Etcd::start(),
-        }
+        Self { folder, etcd }
     }
 
     pub fn path(&self) -> &Path {
@@ -55,6 +56,14 @@ impl Cluster {
         };
         let value = self.etcd.get(key)?;
         Some(String::from_utf8(value).expect("a name"))
+    }
+
+    /// The nodes that may change the records that there are.
+    pub fn owners(&self) -> Vec<String> {
+        let keys = self.etcd.keys("vault/owners/");
+        let owners = keys.iter().filter_map(|key| self.etcd.get(key));
+        let owner = |value| String::from_utf8(value).expect("a name");
+        owners.map(owner).collect()
     }
 
     pub fn records(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The broadcast that is recorded: a real server, killed and started again, and two clients on
 //! sockets of their own.
 
+use std::any::Any;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,7 +40,8 @@ pub struct Stage {
     pub key: PathBuf,
     sent: HashSet<Vec<u8>>,
     exported: Vec<(Role, Vec<u8>)>,
-    _folder: tempfile::TempDir,
+    /// What is gone when nobody needs it any more.
+    _kept: Box<dyn Any>,
 }
 
 impl Stage {
@@ -71,6 +73,47 @@ impl Stage {
 
         let handshakes = [&publisher, &viewer].map(|one| one.client.connected_at.len());
         assert_eq!(handshakes, if renewed { [2, 2] } else { [1, 1] }, "{mode}");
+        let [state, key] = ["state", "key"].map(|name| folder.path().join(name));
+        Self::over(publisher, viewer, state, key, folder)
+    }
+
+    /// A broadcast that goes on at another host, since its own is gone. Of etcd every value is
+    /// stolen that any key has had: files into `state`, and the rest beside them.
+    #[cfg(feature = "etcd")]
+    pub fn play_over_a_failover() -> (Self, Vec<(String, Vec<u8>)>) {
+        let cluster = crate::nodes::Cluster::new();
+        let (a, b) = (cluster.start("a"), cluster.start("b"));
+        let (mut publisher, mut viewer) = broadcast(&a, "tape", 0x7e12);
+        let mut both = [&mut publisher, &mut viewer];
+        run_for(&mut both, Duration::from_millis(1500));
+        a.kill();
+        for one in &mut both {
+            let events = b.events(&format!("{}/events", one.session)).next();
+            assert!(events.is_some(), "its page finds it there");
+            one.lead_to(b.media());
+        }
+        renew(&mut both);
+        run_until_more_video(&mut both, 100);
+        b.kill();
+
+        let handshakes = [&publisher, &viewer].map(|one| one.client.connected_at.len());
+        assert_eq!(handshakes, [2, 2]);
+        let state = cluster.path().join("stolen");
+        std::fs::create_dir(&state).expect("a folder");
+        let mut beside = Vec::new();
+        for (i, (key, value)) in cluster.etcd.history("vault/").into_iter().enumerate() {
+            if key.ends_with(".age") {
+                let name = format!("{i}-{}", key.replace('/', "-"));
+                std::fs::write(state.join(name), value).expect("written");
+            } else {
+                beside.push((key, value));
+            }
+        }
+        let key = cluster.path().join("key.txt");
+        (Self::over(publisher, viewer, state, key, cluster), beside)
+    }
+
+    fn over(publisher: Live, viewer: Live, state: PathBuf, key: PathBuf, kept: impl Any) -> Self {
         let streams = publisher.client.sender().streams();
         let sent = streams.flat_map(|stream| stream.sent.values());
         let sent = sent.map(|packet| packet.payload.to_vec()).collect();
@@ -90,9 +133,9 @@ impl Stage {
                 .collect(),
             sent,
 
-            state: folder.path().join("state"),
-            key: folder.path().join("key"),
-            _folder: folder,
+            state,
+            key,
+            _kept: Box::new(kept),
         }
     }
 

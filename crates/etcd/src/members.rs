@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error};
@@ -14,6 +14,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long a member is waited for in the first round if there are others; twice as long in each
 /// further round.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a call takes at most while the last one has had no answer: somebody may wait for it, and
+/// it is made only to see whether etcd is back.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// Codes of gRPC (<https://grpc.io/docs/guides/status-codes/>).
 mod code {
@@ -28,6 +31,8 @@ mod code {
 pub(crate) struct Members {
     members: Vec<Member>,
     last: AtomicUsize,
+    /// The last call has had no answer.
+    away: AtomicBool,
     limit: Duration,
 }
 
@@ -63,6 +68,7 @@ impl Members {
         Self {
             members: members.into_iter().map(member).collect(),
             last: AtomicUsize::new(0),
+            away: AtomicBool::new(false),
             limit,
         }
     }
@@ -75,12 +81,17 @@ impl Members {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let deadline = Instant::now() + self.limit;
+        let limit = match self.away.load(Ordering::Relaxed) {
+            true => AWAY.min(self.limit),
+            false => self.limit,
+        };
+        let deadline = Instant::now() + limit;
         // A request to a leader that dies is lost, and has to be repeated soon; a request to slow
         // disks must be waited for. A single member is given all the time.
         let mut patience = match self.members.len() {
-            1 => self.limit,
-            _ => PATIENCE,
+            1 => limit,
+            // Within the time each is asked at least once.
+            members => PATIENCE.min(limit / u32::try_from(members).unwrap_or(u32::MAX)),
         };
         let first = self.last.load(Ordering::Relaxed);
         let mut repeated = false;
@@ -94,6 +105,7 @@ impl Members {
             {
                 Ok(value) => {
                     self.last.store(index, Ordering::Relaxed);
+                    self.away.store(false, Ordering::Relaxed);
                     return Ok(Answer { value, repeated });
                 }
                 Err(Refusal::Final(error)) => return Err(error),
@@ -112,9 +124,9 @@ impl Members {
                 break;
             }
         }
+        self.away.store(true, Ordering::Relaxed);
         Err(StoreError::Unavailable(format!(
-            "no answer within {:?} ({cause})",
-            self.limit
+            "no answer within {limit:?} ({cause})"
         )))
     }
 

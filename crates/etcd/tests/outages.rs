@@ -80,6 +80,39 @@ fn without_etcd_every_call_ends_in_time_and_says_so_and_all_is_well_when_it_is_b
 }
 
 #[test]
+fn while_etcd_is_known_to_be_away_nobody_waits_for_long() {
+    let world = World::new();
+    let limit = Duration::from_secs(6);
+    let store = store_within(&world.address(), "a", limit);
+    let opened = Vault::open_shared(store, world.keys(), now()).expect("it opens");
+    let names: Vec<_> = (0..100).map(|i| format!("peer{i:04}")).collect();
+    names.iter().for_each(|name| save(&opened, name));
+    world.etcd.pause(0);
+    let start = Instant::now();
+    must_be_unavailable(opened.vault.save(&record("aaaaaaaa"), now()));
+    assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
+
+    let start = Instant::now();
+    must_be_unavailable(opened.vault.save(&record("bbbbbbbb"), now()));
+    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
+    // However many there are.
+    let start = Instant::now();
+    let all: Vec<_> = names.iter().map(|name| ufrag(name)).collect();
+    let mut removed = opened.vault.remove_each(&all);
+    must_be_unavailable(removed.pop().expect("an outcome"));
+    assert!(removed.is_empty(), "{removed:?}");
+    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
+
+    world.etcd.resume(0);
+    until("they are removed", || {
+        opened.vault.remove_each(&all).iter().all(Result::is_ok)
+    });
+    // Whatever was carried out without an answer.
+    let left = world.etcd.keys(&format!("{PREFIX}/peers/"));
+    assert!(left.iter().all(|name| !name.contains("/peer")), "{left:?}");
+}
+
+#[test]
 fn a_lease_that_etcd_has_lost_is_made_again() {
     let world = World::new();
     let opened = world.open("a");

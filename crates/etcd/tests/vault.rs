@@ -353,3 +353,62 @@ fn prefixes_that_begin_alike_are_vaults_apart() {
         }
     }
 }
+
+#[test]
+fn many_peers_are_removed_at_once_and_none_of_another_nodes() {
+    let world = World::new();
+    let (a, b) = (world.open("a"), world.open("b"));
+    let name = |i: usize| format!("peer{i:04}");
+    let all: Vec<_> = (0..150).map(|i| ufrag(&name(i))).collect();
+    for i in 0..150 {
+        save(&a, &name(i));
+    }
+    let taken = b.vault.adopt(&all[70], &world.keys()).expect("an answer");
+    assert_eq!(taken, Some(record(&name(70))));
+    a.vault.remove(&all[80]).expect("removed");
+
+    // More than go into one transaction.
+    let removed = a.vault.remove_each(&all);
+    for (i, removed) in removed.iter().enumerate() {
+        match i {
+            70 => assert!(matches!(removed, Err(VaultError::NotOwner)), "{removed:?}"),
+            80 => assert!(matches!(removed, Ok(false)), "{removed:?}"),
+            _ => assert!(matches!(removed, Ok(true)), "{i}: {removed:?}"),
+        }
+    }
+    assert_eq!(removed.len(), 150);
+    let left = world.etcd.keys(&format!("{}/peers/", support::PREFIX));
+    assert_eq!(
+        left,
+        [format!("{}/peers/{}.age", support::PREFIX, name(70))]
+    );
+    assert_eq!(world.owner(&name(70)).as_deref(), Some("b"));
+    assert_eq!(
+        world
+            .etcd
+            .keys(&format!("{}/owners/", support::PREFIX))
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_process_whose_node_is_another_one_removes_nothing() {
+    let world = World::new();
+    let before = world.open("a");
+    let names: Vec<_> = ["aaaaaaaa", "bbbbbbbb", "cccccccc"].map(ufrag).into();
+    for name in &names {
+        save(&before, name.as_str());
+    }
+    let _after = world.open("a");
+    for removed in before.vault.remove_each(&names) {
+        assert!(matches!(removed, Err(VaultError::NotOwner)), "{removed:?}");
+    }
+    assert_eq!(
+        world
+            .etcd
+            .keys(&format!("{}/peers/", support::PREFIX))
+            .len(),
+        3
+    );
+}

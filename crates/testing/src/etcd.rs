@@ -1,6 +1,6 @@
 //! Real etcd processes on the loopback, and `etcdctl` as a witness that shares no code with ours.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -268,7 +268,54 @@ impl Etcd {
         lines.map(str::to_owned).collect()
     }
 
-    /// A folder that is removed with it.
+    /// Every value that any key below a prefix has had, the oldest first: what etcd keeps until it
+    /// is compacted.
+    ///
+    /// # Panics
+    /// If `etcdctl` does not run.
+    pub fn history(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        // All is there once this is.
+        let end = format!("{prefix}end-of-history");
+        self.put(&end, b"end");
+        let mut watch = Command::new("etcdctl")
+            .arg(format!("--endpoints={}", self.hosts().join(",")))
+            .args(&self.control)
+            .args(["watch", prefix, "--prefix", "--rev=1"])
+            .env("ETCDCTL_API", "3")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("etcdctl runs");
+        let mut out = watch.stdout.take().expect("a pipe");
+        let (mut text, last) = (Vec::new(), format!("\nPUT\n{end}\n"));
+        while text.windows(last.len()).rev().all(|w| w != last.as_bytes()) {
+            let mut part = [0; 65_536];
+            let length = out.read(&mut part).expect("read");
+            assert!(length > 0, "etcdctl ends");
+            text.extend_from_slice(&part[..length]);
+        }
+        let _ = watch.kill();
+        let _ = watch.wait();
+        // Each event begins with its kind and a key, which begins with the prefix.
+        let starts: Vec<usize> = (0..text.len())
+            .filter(|&at| at == 0 || text[at - 1] == b'\n')
+            .filter(|&at| {
+                let after = |kind: &str| text[at..].strip_prefix(kind.as_bytes());
+                let key = after("PUT\n").or_else(|| after("DELETE\n"));
+                key.is_some_and(|key| key.starts_with(prefix.as_bytes()))
+            })
+            .collect();
+        let event = |bounds: &[usize]| {
+            let event = text[bounds[0]..bounds[1]].strip_prefix(b"PUT\n")?;
+            let length = event.iter().position(|&b| b == b'\n')?;
+            let (key, value) = event.split_at(length);
+            let value = value.strip_prefix(b"\n")?.strip_suffix(b"\n")?;
+            Some((String::from_utf8(key.to_vec()).ok()?, value.to_vec()))
+        };
+        starts.windows(2).filter_map(event).collect()
+    }
+
+    /// A folder that is gone with it.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

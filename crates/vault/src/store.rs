@@ -4,6 +4,7 @@
 //! Every change in a folder is made on a temporary file that is synced and renamed, followed by a
 //! sync of the folder, so that a kill at any moment leaves either the old file or the new one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -291,15 +292,41 @@ impl Vault {
         self.storage.remove_peer(ufrag)
     }
 
-    /// Waits until no other thread writes this peer's file.
+    /// The same of several peers, and what came of each. A shared store is asked in few
+    /// transactions; once it gives no answer ([`VaultError::Unavailable`]) it is asked no more, and
+    /// nothing is said of the peers that follow.
+    pub fn remove_each(&self, ufrags: &[Ufrag]) -> Vec<Result<bool, VaultError>> {
+        match &self.shared {
+            Some(shared) => shared.remove_each(ufrags, |some| self.turns(some)),
+            None => ufrags.iter().map(|ufrag| self.remove(ufrag)).collect(),
+        }
+    }
+
+    /// Waits until nobody else writes these peers' files. The order keeps two who do so from waiting
+    /// for each other; who has one turn asks for no other.
+    fn turns(&self, ufrags: &[Ufrag]) -> Vec<MutexGuard<'_, ()>> {
+        let stripes: BTreeSet<usize> = ufrags.iter().map(stripe).collect();
+        let lock = |stripe: usize| {
+            let stripe = &self.stripes[stripe];
+            stripe.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        stripes.into_iter().map(lock).collect()
+    }
+
+    /// Waits until nobody else writes this peer's file.
     pub(crate) fn turn(&self, ufrag: &Ufrag) -> MutexGuard<'_, ()> {
-        let stripe = ufrag.as_str().bytes().fold(0_usize, |sum, b| {
-            sum.wrapping_mul(31).wrapping_add(b.into())
-        });
-        self.stripes[stripe % STRIPES]
+        self.stripes[stripe(ufrag)]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn stripe(ufrag: &Ufrag) -> usize {
+    let bytes = ufrag.as_str().bytes();
+    let sum = bytes.fold(0_usize, |sum, b| {
+        sum.wrapping_mul(31).wrapping_add(b.into())
+    });
+    sum % STRIPES
 }
 
 impl Opened {

@@ -60,9 +60,6 @@ export class Etcd {
 
   /** @returns {Promise<boolean>} */
   #isUp() {
-    if (this.words.length > 0) {
-      return Promise.resolve(spawnSync(this.words[0], [...this.words.slice(1), "curl", "-sf", `http://${this.host}:${this.port}/health`]).status === 0);
-    }
     return new Promise((resolve) => {
       const request = http.get(`http://${this.host}:${this.port}/health`, { timeout: 500 }, (response) => resolve(response.resume().statusCode === 200));
       request.on("timeout", () => request.destroy());
@@ -89,17 +86,23 @@ export class Cluster {
   /** Where operators ask each node, if they do. @type {number[]} */
   admin = [];
 
-  /** @param {{ nodes?: number, args?: string[], admin?: boolean }} [options] */
-  static async open({ nodes = 3, args = [], admin = false } = {}) {
+  /**
+   * @param {{ nodes?: number, args?: string[], admin?: boolean, hosts?: Host[], store?: Host }} [options] `hosts`: where each node runs, and `store`: where
+   *   etcd does, if not on this one
+   *
+   * @typedef {{ address: string, words: string[] }} Host
+   */
+  static async open({ nodes = 3, args = [], admin = false, hosts = [], store } = {}) {
     const cluster = new Cluster();
     cluster.dir = fs.mkdtempSync(path.join(os.tmpdir(), "rekindle-cluster-"));
     const made = spawnSync(BINARY, ["keygen", "--output", path.join(cluster.dir, "key.txt")], { encoding: "utf8" });
     if (made.status !== 0) throw new Error(`no key file: ${made.stderr}`);
     try {
-      cluster.etcd = await Etcd.start(cluster.dir);
+      cluster.etcd = await Etcd.start(cluster.dir, { host: store?.address, words: store?.words });
       for (let i = 0; i < nodes; i++) {
-        const node = await Server.make();
-        const vault = ["--vault", `etcd://127.0.0.1:${cluster.etcd.port}/test`, "--key-file", path.join(cluster.dir, "key.txt")];
+        const host = hosts[i];
+        const node = await Server.make(host && { host: host.address, udpHost: host.address, words: host.words, args: ["--open", "--advertise", host.address] });
+        const vault = ["--vault", `etcd://${cluster.etcd.host}:${cluster.etcd.port}/test`, "--key-file", path.join(cluster.dir, "key.txt")];
         node.args.push(...vault, "--node", `node-${i}`, "--node-url", node.url, ...args);
         if (admin) {
           cluster.admin.push(await freeTcpPort());
@@ -124,9 +127,15 @@ export class Cluster {
     });
   }
 
-  /** The node where the channel is live with so many viewers; -1 where there is none. @param {number} viewers */
-  async where(viewers) {
-    const standings = this.nodes.map(async (node) => {
+  /**
+   * The node where the channel is live with so many viewers; -1 where there is none.
+   *
+   * @param {number} viewers
+   * @param {number[]} [apart] nodes that are not asked
+   */
+  async where(viewers, apart = []) {
+    const standings = this.nodes.map(async (node, i) => {
+      if (apart.includes(i)) return {};
       const text = await node.get("/channel/test").then((answer) => answer.text, () => "{}");
       return JSON.parse(text);
     });

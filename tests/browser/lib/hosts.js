@@ -3,6 +3,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+const ANNOUNCE = fileURLToPath(new URL("../../hosts/announce.py", import.meta.url));
 const ATTACKER = fileURLToPath(new URL("../../spoofing/attacker.py", import.meta.url));
 
 const ip = (...args) => execFileSync("ip", args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -65,6 +66,12 @@ export class Hosts {
     return ["ip", "netns", "exec", this.#namespace(name)];
   }
 
+  /** What a test that runs on one of them has to know of each. @returns {Record<string, { address: string, words: string[], link: string[] }>} */
+  told() {
+    const link = (name) => ["-n", this.#namespace("switch"), "link", "set", name];
+    return Object.fromEntries(this.names.map((name) => [name, { address: this.addresses[name], words: this.on(name), link: link(name) }]));
+  }
+
   remove() {
     for (const name of ["switch", ...this.names]) {
       try {
@@ -74,6 +81,33 @@ export class Hosts {
       }
     }
   }
+}
+
+/**
+ * A test file once more, on this host. Resolves with its exit code.
+ *
+ * @param {Hosts} hosts
+ * @param {string} name
+ * @param {string} file
+ * @param {Record<string, string>} [more] what its environment has besides
+ */
+export function runOn(hosts, name, file, more = {}) {
+  /** @type {NodeJS.ProcessEnv} */
+  const env = { ...process.env, ...more, REKINDLE_HOSTS: JSON.stringify(hosts.told()) };
+  // Else the test runner there takes itself for a part of this one.
+  delete env.NODE_TEST_CONTEXT;
+  const [program, ...args] = [...hosts.on(name), process.execPath, "--test", file];
+  const child = spawn(program, args, { env, stdio: ["ignore", "inherit", "inherit"] });
+  return new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
+}
+
+/** Pulls a host's cable, or puts it back. @param {{ link: string[] }} host @param {boolean} up */
+export const connect = ({ link }, up) => ip(...link, up ? "up" : "down");
+
+/** A host has another address besides its own, and says so. @param {{ words: string[] }} host @param {string} address */
+export function takeAddress({ words: [program, ...words] }, address) {
+  execFileSync(program, [...words, "ip", "address", "add", `${address}/24`, "dev", "eth0"]);
+  execFileSync(program, [...words, "python3", ANNOUNCE, "eth0", address]);
 }
 
 /** The host that sends in other hosts' names. */

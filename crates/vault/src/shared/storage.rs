@@ -124,9 +124,62 @@ impl Storage for Shared {
 }
 
 const WRITE_PEER: &str = "write a peer's record";
+/// Peers that are removed in one transaction, with two changes each: etcd takes 128.
+const AT_ONCE: usize = 60;
 
 impl Shared {
-    /// Writes the file of a peer that nobody owns yet. Returns false if it has an owner.
+    /// Removes the files of several peers; `turns` keeps others from writing some of them. What
+    /// came of each, up to the first to which the store gave no answer.
+    pub(crate) fn remove_each<T>(
+        &self,
+        ufrags: &[Ufrag],
+        turns: impl Fn(&[Ufrag]) -> T,
+    ) -> Vec<Result<bool, VaultError>> {
+        let mut removed = Vec::with_capacity(ufrags.len());
+        for some in ufrags.chunks(AT_ONCE) {
+            let _turns = turns(some);
+            match self.remove_together(some) {
+                Ok(true) => removed.extend(some.iter().map(|_| Ok(true))),
+                // At least one is another node's or is not there: each by itself.
+                Ok(false) => {
+                    for ufrag in some {
+                        removed.push(self.remove_peer(ufrag));
+                        if is_unanswered(removed.last()) {
+                            break;
+                        }
+                    }
+                }
+                Err(error) => removed.push(Err(error)),
+            }
+            if is_unanswered(removed.last()) {
+                break;
+            }
+        }
+        removed
+    }
+
+    /// Removes all of these, or none. Whether they were.
+    fn remove_together(&self, ufrags: &[Ufrag]) -> Result<bool, VaultError> {
+        let me = self.store.node().as_bytes();
+        let keys = |ufrag| (owner_key(ufrag), path_in_vault(&file_name(ufrag)));
+        let keys: Vec<(String, String)> = ufrags.iter().map(keys).collect();
+        let mut conditions = vec![self.is_this_process()];
+        conditions.extend(keys.iter().map(|(owner, _)| Condition::Is(owner, me)));
+        let changes: Vec<Change<'_>> = keys
+            .iter()
+            .flat_map(|(owner, record)| [Change::Remove(owner), Change::Remove(record)])
+            .collect();
+        let removed = self.commit("remove peers' records", &conditions, &changes)?;
+        if removed {
+            let mut owned = self.owned();
+            for ufrag in ufrags {
+                owned.remove(ufrag);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Writes the file of a peer that nobody owns yet, unless somebody does.
     fn write_new_peer(&self, ufrag: &Ufrag, sealed: &[u8]) -> Result<bool, VaultError> {
         let (owner, record) = (owner_key(ufrag), path_in_vault(&file_name(ufrag)));
         let changes = [
@@ -144,6 +197,10 @@ impl Shared {
         let conditions = [Condition::Is(&owner, me), self.is_this_process()];
         self.commit(WRITE_PEER, &conditions, &[Change::Put(&record, sealed)])
     }
+}
+
+fn is_unanswered(removed: Option<&Result<bool, VaultError>>) -> bool {
+    matches!(removed, Some(Err(VaultError::Unavailable { .. })))
 }
 
 /// A value, unless it has more bytes than any file of its kind.
