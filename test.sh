@@ -198,6 +198,7 @@ if [ -n "$browsers" ]; then
     export REKINDLE_BIN=$PWD/target/debug/rekindle
     browser_test post-quantum.test.js
     REKINDLE_MOVES=${CI:+2} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test cluster.test.js
+    browser_test pull.test.js
     # The short form leaves GStreamer's packages out, and what needs them.
     if [ -n "$CI" ]; then
       only='library|FFmpeg|post-quantum'
