@@ -53,6 +53,11 @@ fn a_viewer_sees_a_publisher_of_another_node() {
         "sender reports come, for lip sync"
     );
     assert_eq!(receiver.streams.len(), 2, "sound and picture");
+    // Its record is a viewer's as any other.
+    let mut audit = rekindle(cluster.path());
+    audit.args(["audit", "--vault", &cluster.etcd.address("vault")]);
+    let audited = output(audit.args(["--key-file", "key.txt"]));
+    assert!(audited.status.success(), "{audited:?}");
     // Nobody watches any more.
     assert_eq!(b.delete(&viewer.session).status(), 200);
     run_until(&mut [&mut publisher], "the channel is let go", |_| {

@@ -11,6 +11,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rekindle_client::answer::Answer;
 use rekindle_client::association::Certificate;
 use rekindle_client::connection::Connection;
+#[cfg(feature = "boring")]
+use rekindle_client::manner::Offer as Offers;
 use rekindle_client::manner::{Browser, Manner};
 use rekindle_client::offer::Offered;
 use rekindle_client::random::Random;
@@ -203,7 +205,7 @@ impl Puller {
         // What its port is to others it does not know.
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         let connection = Connection::new(
-            Manner::of(Browser::Chromium),
+            manner(),
             offer.0.agreed(&answer),
             address,
             first,
@@ -243,6 +245,16 @@ impl Puller {
             _ => Some(*server),
         };
         servers.iter().filter_map(reach).collect()
+    }
+}
+
+/// It checks as Chromium does; its handshakes offer what nodes of this build take.
+fn manner() -> Manner {
+    Manner {
+        #[cfg(feature = "boring")]
+        offer: Offers::BoringSsl(rekindle_boring::Groups::Any),
+        remembers_keys: false,
+        ..Manner::of(Browser::Chromium)
     }
 }
 
