@@ -243,3 +243,29 @@ fn a_node_without_the_option_sends_viewers_on_and_a_forged_wish_is_not_heard() {
     assert_eq!(cluster.owner().as_deref(), Some("a"));
     assert_eq!(a.delete(&session).status(), 200);
 }
+
+#[test]
+fn a_node_that_is_told_of_another_publisher_takes_nothing() {
+    let cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    a.join("/whip/secret", PUBLISH);
+    let [secret] = &cluster.etcd.keys("vault/owners/")[..] else {
+        panic!("one peer");
+    };
+    let secret = secret.rsplit('/').next().expect("a name").to_owned();
+    let known = cluster.etcd.keys("vault/channels/");
+    a.join("/whip/news", PUBLISH);
+    let keys = cluster.etcd.keys("vault/channels/");
+    let is_news = |key: &&String| !known.contains(key) && key.ends_with("/publisher");
+    let key = keys.iter().find(is_news).expect("a channel").clone();
+    let right = cluster.etcd.get(&key).expect("a name");
+    let asks = || b.offer("/whep/news", WATCH).status().as_u16();
+    for wrong in [secret.as_bytes(), b"nobody12", b"/"] {
+        cluster.etcd.put(&key, wrong);
+        assert_eq!(asks(), 307);
+    }
+    assert!(cluster.etcd.keys("vault/pulls/").is_empty());
+    cluster.etcd.put(&key, &right);
+    assert_eq!(asks(), 201);
+}

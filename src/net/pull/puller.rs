@@ -46,6 +46,8 @@ pub(super) struct Begin {
     pub ufrag: Ufrag,
     pub channel: Arc<str>,
     pub connection: Connection,
+    /// What the other node has announced.
+    pub ssrcs: Vec<u32>,
     pub servers: Vec<SocketAddr>,
 }
 
@@ -198,6 +200,9 @@ impl Puller {
         let first = *servers.first().ok_or(PullError::Unreachable)?;
         let answer = Answer::read(Role::Viewer, &offer.0.sdp, answer)
             .map_err(|error| PullError::Answer(error.to_string()))?;
+        let announced = answer.media.iter().flat_map(|media| &media.ssrcs);
+        let ssrcs = announced.flat_map(|ssrc| std::iter::once(ssrc.media).chain(ssrc.rtx));
+        let ssrcs = ssrcs.collect();
         let taken = |free: usize| free.checked_sub(1);
         self.free
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
@@ -216,6 +221,7 @@ impl Puller {
             ufrag: ufrag.clone(),
             channel: channel.into(),
             connection,
+            ssrcs,
             servers,
         })));
         Ok(())
