@@ -269,3 +269,34 @@ fn a_node_that_is_told_of_another_publisher_takes_nothing() {
     cluster.etcd.put(&key, &right);
     assert_eq!(asks(), 201);
 }
+
+#[test]
+fn viewers_get_the_next_publisher_whichever_node_it_comes_to() {
+    let cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (publisher, mut viewer) = broadcast(&a, &b);
+    assert_eq!(a.delete(&publisher.session).status(), 200);
+    // Another one, with other streams, at the same node.
+    let mut publisher = Live::join(&a, Role::Publisher, "news", 11);
+    run_until_connected(&mut [&mut publisher, &mut viewer]);
+    let seen = |all: &[&mut Live], streams: usize| {
+        let video = all[1].client.receiver().stream(Kind::Video);
+        all[1].client.receiver().streams.len() >= streams
+            && video.is_some_and(|video| video.got.len() > 50)
+    };
+    let all = &mut [&mut publisher, &mut viewer];
+    run_until(all, "the next one's picture comes", |all| seen(all, 4));
+    assert_eq!(a.delete(&publisher.session).status(), 200);
+    // And one at the viewer's own.
+    until("a has it no more", || {
+        cluster.etcd.keys("vault/channels/").is_empty()
+    });
+    publisher = Live::join(&b, Role::Publisher, "news", 12);
+    let all = &mut [&mut publisher, &mut viewer];
+    run_until(all, "the picture comes from here", |all| seen(all, 6));
+    run_until(all, "nothing is taken from elsewhere", |_| {
+        cluster.etcd.keys("vault/pulls/").is_empty()
+    });
+    assert_eq!(viewer.client.handshakes, 1, "its own keys stay");
+}

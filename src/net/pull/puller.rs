@@ -92,6 +92,8 @@ pub struct Puller {
     orders: Orders,
     /// Ports that no client has.
     free: Arc<AtomicUsize>,
+    /// Ports.
+    most: usize,
     /// The ports are in IPv6, and reach both.
     both: bool,
 }
@@ -128,6 +130,7 @@ impl Starting {
         let puller = Puller {
             orders: Orders { orders, waker },
             free: Arc::new(AtomicUsize::new(ports.len())),
+            most: ports.len(),
             both,
         };
         Ok(Some(Self {
@@ -160,6 +163,11 @@ impl Starting {
 }
 
 impl Puller {
+    /// How many channels can be taken at once.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// An offer to receive what a publisher sends, by the server's answer to it.
     pub fn offer(&self, publishers_answer: &str, session_id: u64) -> Offer {
         let mut random = Random::of_system();
