@@ -200,6 +200,7 @@ if [ -n "$browsers" ]; then
     REKINDLE_MOVES=${CI:+2} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test cluster.test.js
     # Who has no iproute2 has heard so above.
     if command -v ip >/dev/null; then REKINDLE_ROUNDS=${CI:+1} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test hosts.test.js; fi
+    browser_test pull.test.js
     # The short form leaves GStreamer's packages out, and what needs them.
     if [ -n "$CI" ]; then
       only='library|FFmpeg|post-quantum'

@@ -10,10 +10,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use live::{Live, renew, run_for, run_until, run_until_connected, run_until_more_video};
-use nodes::{Cluster, until};
+use nodes::Cluster;
 use rekindle::ids::Role;
 use rekindle::sdp::Kind;
-use running::{PUBLISH, Server, WATCH, header, output, rekindle, text};
+use running::{PUBLISH, Server, WATCH, header, output, rekindle, text, until};
 
 /// A node that takes channels from others.
 fn start(cluster: &Cluster, node: &str) -> Server {
@@ -53,6 +53,11 @@ fn a_viewer_sees_a_publisher_of_another_node() {
         "sender reports come, for lip sync"
     );
     assert_eq!(receiver.streams.len(), 2, "sound and picture");
+    // Its record is a viewer's as any other.
+    let mut audit = rekindle(cluster.path());
+    audit.args(["audit", "--vault", &cluster.etcd.address("vault")]);
+    let audited = output(audit.args(["--key-file", "key.txt"]));
+    assert!(audited.status.success(), "{audited:?}");
     // Nobody watches any more.
     assert_eq!(b.delete(&viewer.session).status(), 200);
     run_until(&mut [&mut publisher], "the channel is let go", |_| {
@@ -84,6 +89,8 @@ fn what_is_missed_is_asked_of_the_publisher_through_both_nodes() {
         line.expect("a count").parse::<u64>().expect("a number")
     };
     let before = nacked();
+    // For so long that b asks a, who has nothing either.
+    publisher.client.sender_mut().answers_nacks = false;
     let from = publisher.client.sender().stream(Kind::Video).next_index;
     std::thread::sleep(Duration::from_millis(100));
     publisher.client.handle_timeout(Instant::now());
@@ -91,6 +98,8 @@ fn what_is_missed_is_asked_of_the_publisher_through_both_nodes() {
     let to = publisher.client.sender().stream(Kind::Video).next_index;
     assert!(to > from);
     let all = &mut [&mut publisher, &mut viewer, &mut late];
+    run_until(all, "b asks a", |_| nacked() > before);
+    all[0].client.sender_mut().answers_nacks = true;
     run_until(all, "all of it comes after all", |all| {
         let has = |one: &&mut Live| {
             let got = &one
@@ -103,7 +112,6 @@ fn what_is_missed_is_asked_of_the_publisher_through_both_nodes() {
         };
         all[1..].iter().all(has)
     });
-    assert!(nacked() > before, "b has asked a");
 }
 
 /// Kills a node and starts it again where its browsers look for it.
@@ -234,4 +242,61 @@ fn a_node_without_the_option_sends_viewers_on_and_a_forged_wish_is_not_heard() {
     b.wait_for_log("that no node of this vault's has", 1);
     assert_eq!(cluster.owner().as_deref(), Some("a"));
     assert_eq!(a.delete(&session).status(), 200);
+}
+
+#[test]
+fn a_node_that_is_told_of_another_publisher_takes_nothing() {
+    let cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    a.join("/whip/secret", PUBLISH);
+    let [secret] = &cluster.etcd.keys("vault/owners/")[..] else {
+        panic!("one peer");
+    };
+    let secret = secret.rsplit('/').next().expect("a name").to_owned();
+    let known = cluster.etcd.keys("vault/channels/");
+    a.join("/whip/news", PUBLISH);
+    let keys = cluster.etcd.keys("vault/channels/");
+    let is_news = |key: &&String| !known.contains(key) && key.ends_with("/publisher");
+    let key = keys.iter().find(is_news).expect("a channel").clone();
+    let right = cluster.etcd.get(&key).expect("a name");
+    let asks = || b.offer("/whep/news", WATCH).status().as_u16();
+    for wrong in [secret.as_bytes(), b"nobody12", b"/"] {
+        cluster.etcd.put(&key, wrong);
+        assert_eq!(asks(), 307);
+    }
+    assert!(cluster.etcd.keys("vault/pulls/").is_empty());
+    cluster.etcd.put(&key, &right);
+    assert_eq!(asks(), 201);
+}
+
+#[test]
+fn viewers_get_the_next_publisher_whichever_node_it_comes_to() {
+    let cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (publisher, mut viewer) = broadcast(&a, &b);
+    assert_eq!(a.delete(&publisher.session).status(), 200);
+    // Another one, with other streams, at the same node.
+    let mut publisher = Live::join(&a, Role::Publisher, "news", 11);
+    run_until_connected(&mut [&mut publisher, &mut viewer]);
+    let seen = |all: &[&mut Live], streams: usize| {
+        let video = all[1].client.receiver().stream(Kind::Video);
+        all[1].client.receiver().streams.len() >= streams
+            && video.is_some_and(|video| video.got.len() > 50)
+    };
+    let all = &mut [&mut publisher, &mut viewer];
+    run_until(all, "the next one's picture comes", |all| seen(all, 4));
+    assert_eq!(a.delete(&publisher.session).status(), 200);
+    // And one at the viewer's own.
+    until("a has it no more", || {
+        cluster.etcd.keys("vault/channels/").is_empty()
+    });
+    publisher = Live::join(&b, Role::Publisher, "news", 12);
+    let all = &mut [&mut publisher, &mut viewer];
+    run_until(all, "the picture comes from here", |all| seen(all, 6));
+    run_until(all, "nothing is taken from elsewhere", |_| {
+        cluster.etcd.keys("vault/pulls/").is_empty()
+    });
+    assert_eq!(viewer.client.handshakes, 1, "its own keys stay");
 }

@@ -7,8 +7,6 @@ use rekindle_testing::etcd::Etcd;
 
 use crate::running::{Server, output, rekindle};
 
-pub use crate::running::until;
-
 /// Nodes on one etcd, with one key file.
 pub struct Cluster {
     folder: tempfile::TempDir,

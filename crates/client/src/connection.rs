@@ -253,6 +253,7 @@ impl Connection {
         } else {
             Association::passive(certificate, options, now)
         };
+        association.remembers = self.manner.remembers_keys;
         self.out.extend(association.outgoing());
         self.association = Some(association);
     }

@@ -66,6 +66,8 @@ pub struct Manner {
     /// Whether handshakes use the client's random numbers. Each then tests the library's
     /// cryptography again, which takes as long as some handshakes.
     pub seeded: bool,
+    /// What the exporter gave is kept beside the keys, for a test's thief. Not for clients at work.
+    pub remembers_keys: bool,
 }
 
 impl Manner {
@@ -76,6 +78,7 @@ impl Manner {
             offer: Offer::default(),
             mtu: MTU,
             seeded: false,
+            remembers_keys: true,
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::News;
 use super::puller::{Begin, Order};
+use super::ssrcs::Ssrcs;
 use super::upkeep::{Act, Upkeep, Way};
 use crate::broadcast::Pulled;
 use crate::ids::Ufrag;
@@ -26,6 +27,7 @@ struct Client {
     ufrag: Ufrag,
     channel: Arc<str>,
     connection: Connection,
+    ssrcs: Ssrcs,
     /// Where that node receives media, and which of these is tried.
     servers: Vec<SocketAddr>,
     at: usize,
@@ -130,6 +132,10 @@ impl Clients {
                         tracing::trace!("a datagram is dropped: it is not of the node asked");
                         continue;
                     }
+                    if !client.ssrcs.let_in(&buffer[..length]) {
+                        tracing::trace!("SRTP is dropped: it belongs to no stream of its channel");
+                        continue;
+                    }
                     let received = client.connection.handle(now, &buffer[..length]);
                     client.take(now, received, &mut self.came);
                 }
@@ -202,12 +208,14 @@ impl Client {
             ufrag,
             channel,
             connection,
+            ssrcs,
             servers,
         } = begin;
         Self {
             ufrag,
             channel,
             connection,
+            ssrcs: Ssrcs::new(ssrcs),
             servers,
             at: 0,
             answered: 0,
@@ -240,6 +248,7 @@ impl Client {
         }
         let server = self.servers[self.at % self.servers.len()];
         self.connection.begin_anew(server, now);
+        self.ssrcs.begin_anew();
         let counts = &self.connection.counts;
         (self.answered, self.refused) = (counts.checks_answered, counts.checks_refused);
         self.upkeep.begins(now, was_connected);

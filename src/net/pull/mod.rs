@@ -14,6 +14,8 @@ mod clients;
 #[cfg(feature = "etcd")]
 mod puller;
 #[cfg(feature = "etcd")]
+mod ssrcs;
+#[cfg(feature = "etcd")]
 mod upkeep;
 
 use std::io;

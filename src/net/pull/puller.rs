@@ -11,6 +11,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rekindle_client::answer::Answer;
 use rekindle_client::association::Certificate;
 use rekindle_client::connection::Connection;
+#[cfg(feature = "boring")]
+use rekindle_client::manner::Offer as Offers;
 use rekindle_client::manner::{Browser, Manner};
 use rekindle_client::offer::Offered;
 use rekindle_client::random::Random;
@@ -44,6 +46,8 @@ pub(super) struct Begin {
     pub ufrag: Ufrag,
     pub channel: Arc<str>,
     pub connection: Connection,
+    /// What the other node has announced.
+    pub ssrcs: Vec<u32>,
     pub servers: Vec<SocketAddr>,
 }
 
@@ -88,6 +92,8 @@ pub struct Puller {
     orders: Orders,
     /// Ports that no client has.
     free: Arc<AtomicUsize>,
+    /// Ports.
+    most: usize,
     /// The ports are in IPv6, and reach both.
     both: bool,
 }
@@ -124,6 +130,7 @@ impl Starting {
         let puller = Puller {
             orders: Orders { orders, waker },
             free: Arc::new(AtomicUsize::new(ports.len())),
+            most: ports.len(),
             both,
         };
         Ok(Some(Self {
@@ -156,6 +163,11 @@ impl Starting {
 }
 
 impl Puller {
+    /// How many channels can be taken at once.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// An offer to receive what a publisher sends, by the server's answer to it.
     pub fn offer(&self, publishers_answer: &str, session_id: u64) -> Offer {
         let mut random = Random::from_source(unpredictable);
@@ -196,6 +208,9 @@ impl Puller {
         let first = *servers.first().ok_or(PullError::Unreachable)?;
         let answer = Answer::read(Role::Viewer, &offer.0.sdp, answer)
             .map_err(|error| PullError::Answer(error.to_string()))?;
+        let announced = answer.media.iter().flat_map(|media| &media.ssrcs);
+        let ssrcs = announced.flat_map(|ssrc| std::iter::once(ssrc.media).chain(ssrc.rtx));
+        let ssrcs = ssrcs.collect();
         let taken = |free: usize| free.checked_sub(1);
         self.free
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
@@ -203,7 +218,7 @@ impl Puller {
         // What its port is to others it does not know.
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         let connection = Connection::new(
-            Manner::of(Browser::Chromium),
+            manner(),
             offer.0.agreed(&answer),
             address,
             first,
@@ -214,6 +229,7 @@ impl Puller {
             ufrag: ufrag.clone(),
             channel: channel.into(),
             connection,
+            ssrcs,
             servers,
         })));
         Ok(())
@@ -252,6 +268,16 @@ fn unpredictable() -> u64 {
     // It fails only where the process could not have started.
     aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
     u64::from_ne_bytes(bytes)
+}
+
+/// It checks as Chromium does; its handshakes offer what nodes of this build take.
+fn manner() -> Manner {
+    Manner {
+        #[cfg(feature = "boring")]
+        offer: Offers::BoringSsl(rekindle_boring::Groups::Any),
+        remembers_keys: false,
+        ..Manner::of(Browser::Chromium)
+    }
 }
 
 /// Runs until the process ends.

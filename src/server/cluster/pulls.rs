@@ -98,6 +98,19 @@ impl Pulls {
         let Elsewhere::There(there) = found.map_err(AdoptionError::from)? else {
             return Ok(false);
         };
+        self.begin(&mut running, channel, there).await
+    }
+
+    async fn begin(
+        &self,
+        running: &mut HashMap<String, Running>,
+        channel: &str,
+        there: There,
+    ) -> Result<bool, TakeError> {
+        if running.len() >= self.puller.most() {
+            tracing::warn!("a channel is not taken: there are as many as --pull lets there be");
+            return Ok(false);
+        }
         let taken = self.take(channel, there).await?;
         let is_taken = taken.is_some();
         running.extend(taken.map(|taken| (channel.to_owned(), taken)));
@@ -239,22 +252,28 @@ impl Pulls {
             if let Ok(Some(News::Stuck(ufrag))) = &told {
                 self.take_anew(&mut running, ufrag).await;
             }
-            if is_time || told.is_ok() {
+            let looks = is_time || told.is_ok();
+            if looks {
                 looked = Instant::now();
                 self.follow_publishers(&mut running).await;
             }
-            changes = Some(now);
             let unserved = self.follow_viewers(&mut running).await;
-            drop(running);
-            for channel in unserved {
-                match self.ensure(&channel).await {
-                    Ok(taken) if !taken => changes = None,
-                    Ok(_) => {}
-                    Err(error) => {
-                        changes = None;
-                        tracing::debug!(%error, "a channel cannot be taken from its node now");
-                    }
-                }
+            if looks || changes != Some(now) {
+                self.serve(&mut running, &unserved).await;
+            }
+            changes = Some(now);
+        }
+    }
+
+    /// Takes those of these channels that other nodes have.
+    async fn serve(&self, running: &mut HashMap<String, Running>, unserved: &[String]) {
+        let Ok(places) = self.channels.find_all(unserved).await else {
+            return;
+        };
+        let found = unserved.iter().zip(places);
+        for (channel, there) in found.filter_map(|(channel, there)| Some((channel, there?))) {
+            if let Err(error) = self.begin(running, channel, there).await {
+                tracing::debug!(%error, "a channel cannot be taken from its node now");
             }
         }
     }

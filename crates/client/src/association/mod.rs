@@ -13,6 +13,7 @@ use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
+use zeroize::Zeroizing;
 
 use crate::manner::Offer;
 
@@ -75,8 +76,11 @@ pub struct Association {
     /// When [`Association::drive`] is to be called next.
     pub next: Instant,
     yielded: Yield,
-    /// The exporter's output, as an attacker has it who reads this browser's memory.
+    /// The exporter's output, as an attacker has it who reads this browser's memory; where it is
+    /// remembered.
     pub exported: Option<(Vec<u8>, SrtpProfile)>,
+    /// Whether the exporter's output is remembered.
+    pub remembers: bool,
     /// Whether it has failed for good.
     pub failed: bool,
     /// It is the DTLS client.
@@ -167,6 +171,7 @@ impl Association {
             next: now,
             yielded: Yield::default(),
             exported: None,
+            remembers: true,
             failed: false,
             answered: false,
         };
@@ -193,7 +198,7 @@ impl Association {
             .library
             .drive(now, datagram, &mut self.yielded)
             .is_err();
-        if self.yielded.keys.is_some() {
+        if self.yielded.keys.is_some() && self.remembers {
             self.exported.clone_from(&self.yielded.keys);
         }
         self.next = self.library.next();
@@ -224,6 +229,7 @@ impl Association {
             SrtpProfile::AEAD_AES_128_GCM => (ProtectionProfile::AeadAes128Gcm, 16, 12),
             _ => (ProtectionProfile::Aes128CmHmacSha1_80, 16, 14),
         };
+        let material = Zeroizing::new(material);
         // RFC 5764 §4.2: client key, server key, client salt, server salt.
         let salts = 2 * key;
         let context = |n: usize| {
