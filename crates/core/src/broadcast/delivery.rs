@@ -79,6 +79,7 @@ impl Channel {
         self.rate.add(now, packet.len());
         self.last_media = Some(now);
         for forwarder in self.forwarders() {
+            // One for each forwarder, not for each viewer: the packet itself is shared.
             let forwarded = Forwarded {
                 at: now,
                 channel,
@@ -105,6 +106,7 @@ impl Channel {
         let Some(viewer) = egress.viewer(id) else {
             return;
         };
+        // Before anything is searched: a NACK may name thousands of packets.
         if !viewer.resends.may_look(now) {
             return;
         }
@@ -122,6 +124,7 @@ impl Channel {
             Found::Kept(index, packet) => (index, packet.clone()),
             Found::Missing => return track.viewer_misses(now, sequence),
             Found::Before => return track.viewer_is_behind(now),
+            // It cannot miss what has not been sent.
             Found::Ahead => return,
         };
         let Some(viewer) = egress.viewer(id) else {
@@ -177,6 +180,7 @@ impl Channel {
         renewed: bool,
         egress: &mut Egress<'_>,
     ) {
+        // Its page renewed keys while media flowed: nothing was missed.
         if renewed {
             return;
         }

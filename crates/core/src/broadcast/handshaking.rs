@@ -39,6 +39,8 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return Screened::UnknownAddress;
         };
+        // Without a check nobody has shown credentials for this address, and an answer could go to
+        // a stranger.
         if !place.is_proven(now) {
             tracing::trace!("DTLS is dropped: no check has come from its address lately");
             return Screened::Dropped;
@@ -65,9 +67,11 @@ impl Broadcast {
             tracing::trace!("DTLS is dropped: as much as may waits for a job at its address");
             return Screened::Dropped;
         };
+        // Only now: `press` has an effect only where no attempt is under way yet.
         if candidates.iter().any(was_pressed) {
             handshakes.press(now);
         }
+        // A request for a cookie is written to `out` by the screening itself.
         let before = out.len();
         let ours = handshakes.active.takes(now, payload.data());
         let theirs = handshakes.screen(now, from, payload.data(), &self.cookies, is_expected, out);
@@ -146,6 +150,7 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return;
         };
+        // An answer from here could be of any of them, and would be taken for this peer's.
         if place.candidates().any(|other| other != id) {
             return;
         }
@@ -177,6 +182,8 @@ impl Broadcast {
             .iter()
             .copied()
             .filter(|id| !self.members[*id].peer.is_connected());
+        // Peers with keys hear of it only if nobody waits: a stranger's ClientHello must not worry
+        // their pages.
         let mut who: Vec<usize> = keyless.collect();
         if who.is_empty() {
             who.extend(candidates.first());
@@ -207,6 +214,7 @@ impl Broadcast {
             return;
         };
         let done = handshakes.handle_timeout(now, place.address, out);
+        // The timer of an orphan expires when its peer may have become known.
         let done = done.or_else(|| place.orphan.take());
         stack::wipe();
         let next = handshakes
@@ -245,6 +253,8 @@ impl Broadcast {
         match whose {
             Some(id) => self.give_keys(now, id, done, out),
             None if now.saturating_duration_since(done.at) < ORPHANED => {
+                // The browser has done its part, so its keys wait for the record instead of being
+                // dropped.
                 let until = done.at + ORPHANED;
                 place.orphan = Some(done);
                 self.timers

@@ -297,6 +297,7 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return tracing::trace!("{}", LEFT);
         };
+        // Before they are given back: what arrives from here on is newer than this job.
         let awaited = work.handshakes.awaited();
         let Some(errand) = place.handshakes.give_back(work.number, work.handshakes) else {
             return tracing::trace!("{}", LEFT);
@@ -305,12 +306,14 @@ impl Broadcast {
             let candidates: Vec<usize> = place.candidates().collect();
             self.tell_begun(&candidates);
         }
+        // What follows from the result goes out after the answer itself.
         let mut then = Vec::new();
         self.after_handshakes(now, key, None, &mut then);
         for done in work.done {
             self.after_handshakes(now, key, Some(done), &mut then);
         }
         self.look_for_keys(now, from);
+        // After the keys: a ClientHello among these must find the state that the job has left.
         for data in errand.waiting {
             self.admit(now, from, Payload::Kept(data), &mut then);
         }

@@ -85,6 +85,7 @@ impl Asks {
     /// requested from now on.
     pub(super) fn want(&mut self, now: Instant, sequence: u16, why: Why) -> bool {
         if let Some(ask) = self.open.get_mut(&sequence) {
+            // A viewer that needs it turns a guess into a request.
             ask.why = ask.why.max(why);
             return false;
         }
@@ -154,6 +155,7 @@ impl Asks {
         let mut next: Option<Instant> = None;
         self.open.retain(|&sequence, ask| {
             let age = now.saturating_duration_since(ask.since);
+            // Remembered for a while, so that viewers who ask again do not start it anew.
             if ask.given_up {
                 return age < MEMORY;
             }

@@ -151,9 +151,12 @@ impl Track {
         let header = &packet.header;
         let (index, missing) = match self.history.insert(packet.clone()) {
             Insert::New { index, missing } => (index, missing),
+            // It fills a gap that has been requested already: nothing new is missing.
             Insert::Late { index } => (index, index..index),
             Insert::Duplicate | Insert::TooOld => return Taken::Duplicate,
         };
+        // Statistics are of the stream itself: a retransmission says nothing of its loss or jitter
+        // (RFC 4588 §6.3).
         if !mended {
             // Requests to the publisher use its own numbers.
             let index = match self.shift {
@@ -165,6 +168,8 @@ impl Track {
         self.asks.got(now, header.sequence);
         if self.started.is_none() {
             self.started = Some(now);
+            // Viewers of the last boot have the packets before; those lost during the restart are
+            // in between.
             if self.resumed && self.has_nack() {
                 let (packets, why) = self.ask_back;
                 for back in 1..=packets {
@@ -174,6 +179,7 @@ impl Track {
             }
         }
         if !missing.is_empty() {
+            // Beyond it, repairing packet by packet takes longer than a new keyframe.
             if self.has_nack() && missing.end - missing.start <= MAX_GAP {
                 for index in missing {
                     self.asks.want(now, index as u16, Why::Gap);

@@ -97,6 +97,8 @@ impl Handshakes {
 
     /// The failures so far; none while others are under way, one of which may still complete.
     pub(crate) fn take_failures(&mut self) -> Failures {
+        // A page that renews its keys begins several attempts, and one that completes makes up for
+        // the others.
         if self.active.is_under_way() || self.list.iter().any(|h| h.drop_at.is_none()) {
             return Failures::default();
         }
@@ -118,6 +120,8 @@ impl Handshakes {
     /// Asks for a cookie from the start: more ClientHellos than that arrive elsewhere, for a
     /// browser that is here now.
     pub(crate) fn press(&mut self, now: Instant) {
+        // Where an attempt is under way, its browser is here already and has been screened by what
+        // came from here.
         if self.list.is_empty() && self.waiting.is_empty() {
             self.direct.press(now);
         }
@@ -150,6 +154,8 @@ impl Handshakes {
     ) -> Option<Done> {
         let Some(hello) = client_hello(datagram) else {
             if is_client_hello_rest(datagram) {
+                // Message 1 answers a HelloRetryRequest: it belongs to a handshake that has spoken
+                // already.
                 let again = hello_number(datagram).is_some_and(|number| number > 0);
                 let waits = |h: &UnderWay| !h.spoke || again && h.retried && h.drop_at.is_none();
                 if !self.list.iter().any(waits) {
@@ -159,12 +165,16 @@ impl Handshakes {
                         "a later fragment of a ClientHello is dropped, unless the first one comes \
                          next"
                     );
+                    // Under pressure the first fragment has to show a cookie, and a kept one could
+                    // be a stranger's.
                     if !self.direct.is_pressed() {
                         self.early = Some(datagram.clone());
                     }
                 }
                 return self.drive(now, from, out, Some(datagram), waits);
             }
+            // Read before the handshakes are driven: the certificate was found in this datagram or
+            // an earlier one.
             let answered = self.flight.is_open();
             self.list.iter_mut().for_each(|h| h.answered |= answered);
             // A record does not name its handshake. The wrong one fails on it and is dropped, the
@@ -190,6 +200,8 @@ impl Handshakes {
                 self.list
                     .retain(|h| h.random != random || h.drop_at.is_some());
             }
+            // Before the new one is counted, so that a flood of ClientHellos replaces its own
+            // attempts.
             self.make_room();
             let Some((handshake, admitted)) = start(shown) else {
                 tracing::debug!(
@@ -211,6 +223,7 @@ impl Handshakes {
                 admitted: Some(admitted),
                 handshake,
             };
+            // The list is in order of age: `newest` and `make_room` rely on it.
             self.list.insert(0, started);
             self.is_challenged = false;
         }
@@ -266,6 +279,7 @@ impl Handshakes {
         let mut packets = Vec::new();
         let newest = self.newest();
         let failures = &mut self.failures;
+        // One pass: expired attempts go, the chosen ones are driven, and those that fail go too.
         self.list.retain_mut(|h| {
             if h.ends(newest) <= now {
                 failures.timeout += u64::from(h.drop_at.is_none());
@@ -288,6 +302,7 @@ impl Handshakes {
                 Ok(None) => true,
                 Ok(Some(completed)) => {
                     h.drop_at = Some(now + LINGER);
+                    // It costs nothing any more, so another one may begin.
                     h.admitted = None;
                     let took = now.saturating_duration_since(h.started);
                     done = Some(Done {
@@ -307,6 +322,8 @@ impl Handshakes {
                     } else {
                         failures.error += u64::from(h.drop_at.is_none());
                     }
+                    // Only an encrypted record can be the browser's fault; plaintext may be
+                    // anybody's.
                     failed |= datagram.is_some_and(is_protected);
                     false
                 }
@@ -323,6 +340,7 @@ impl Handshakes {
             .iter()
             .position(|h| Some((h.random, h.started)) == finished);
         if let Some(place) = place {
+            // The failures were earlier attempts of the browser that has completed this one.
             self.failures = Failures::default();
             self.forget_older(now, place + 1);
             self.direct.reset();
@@ -336,6 +354,7 @@ impl Handshakes {
     fn forget_older(&mut self, now: Instant, place: usize) {
         let older = self.list.split_off(place);
         for attempt in older {
+            // A completed one may still have to repeat its last flight.
             if attempt.drop_at.is_some() {
                 self.list.push(attempt);
             } else {
@@ -361,6 +380,7 @@ impl Handshakes {
     }
 
     fn is_stale(&mut self, now: Instant, random: [u8; 32]) {
+        // A full list keeps what it has: an attacker must not push out the browser's own.
         if self.stale.len() < MAX_STALE && self.stale.iter().all(|(known, _)| *known != random) {
             self.stale.push((random, now + STALE));
         }

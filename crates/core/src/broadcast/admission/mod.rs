@@ -64,6 +64,7 @@ impl Broadcast {
         };
         if let Err(refusal) = self.join(now, join) {
             tracing::warn!(%refusal, "a peer of the last boot cannot be taken over");
+            // A record whose place another peer has taken belongs to a publisher that was replaced.
             let why = match refusal {
                 Refusal::UnknownCertificate => Departure::NoRehandshake,
                 _ => Departure::Replaced,
@@ -95,6 +96,7 @@ impl Broadcast {
     /// All records of earlier boots have been read: peers that are still unknown do not exist.
     pub fn all_records_read(&mut self) {
         self.all_taken_over();
+        // From now on unknown datagrams are dropped at once, and take no memory.
         let waiting = self.admission.room.take().map_or(0, |room| room.len());
         self.admission.demand = VecDeque::new();
         if waiting > 0 {

@@ -63,6 +63,7 @@ impl Branch {
             let mapped = group
                 .mapping
                 .rewrite(section, &forwarded.packet, None, buffers);
+            // All packets of a group lie in one buffer, so that a tick needs no allocation.
             let start = group.rewritten.len();
             group.places.push(mapped.then(|| {
                 group.rewritten.extend_from_slice(&buffers.packet);
@@ -153,6 +154,7 @@ impl Branch {
     /// Removes a viewer. Returns the new places of those that moved.
     pub(super) fn leave(&mut self, place: ViewerSlot) -> Vec<(usize, ViewerSlot)> {
         let group = &mut self.groups[place.group];
+        // In constant time: the last viewer takes the place, and is told of it.
         group.viewers.swap_remove(place.at);
         let mut moved: Vec<(usize, ViewerSlot)> = group
             .viewers

@@ -96,6 +96,7 @@ impl Outgoing {
         tools: &mut Tools,
         outlet: &mut impl Outlet,
     ) {
+        // They concern this flush only, also where the viewer has no keys.
         let skips = std::mem::take(&mut self.skips);
         if self.sending.is_none() {
             return;
@@ -170,6 +171,7 @@ impl Outgoing {
                 }
             },
         };
+        // The core may ask it while this packet is encrypted.
         drop(translation);
         let ssrc = packet.header.ssrc;
         let first = || first_rtx(&tools.derivation, &self.ufrag, sending, track);
@@ -201,6 +203,7 @@ impl Outgoing {
         };
         if let Some((ssrc, index)) = own {
             let first = || first_rtx(&tools.derivation, &self.ufrag, sending, track);
+            // Checked before encryption: an index must not be used for a second packet.
             if !self.streams.may_send(ssrc, index, first) {
                 return Sent::Never;
             }
