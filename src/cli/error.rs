@@ -26,7 +26,7 @@ pub(super) enum CliError {
         line: usize,
         what: String,
     },
-    #[error("{what} is given as text and as a file at once; give one of them")]
+    #[error("{what} is given both as text and as a file; give one of them")]
     TokenTwice { what: &'static str },
     #[error("the {what} cannot be used: {source}")]
     Token {
@@ -40,11 +40,11 @@ pub(super) enum CliError {
     )]
     NobodyGuards { http: SocketAddr },
     #[error(
-        "operators would be listened to on {admin}, where others can reach it, and nothing would \
+        "the admin listener would be on {admin}, where others can reach it, and nothing would \
          keep those from ending sessions; give --admin-token-file, or listen on 127.0.0.1"
     )]
     NobodyGuardsAdmin { admin: SocketAddr },
-    #[error("an admin token is given, and no admin listener; give --admin too, or leave it out")]
+    #[error("an admin token is given without an admin listener; give --admin too, or leave it out")]
     NoAdmin,
     #[error(
         "this build has no code for full-state mode, which keeps session keys on disk; leave \

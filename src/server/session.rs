@@ -55,7 +55,7 @@ async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
         && let Some(cluster) = &app.cluster
     {
         if let Err(error) = cluster.identities.learn().await {
-            tracing::warn!(%error, "it cannot be told now whether other nodes have certificates");
+            tracing::warn!(%error, "whether other nodes have certificates cannot be determined now");
             return Err(NotFound::Unsure);
         }
         known = app.certificates.verify(id);

@@ -280,7 +280,7 @@ async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<Channe
             Err(Problem::elsewhere(&url))
         }
         Err(error) => {
-            tracing::warn!(%error, "it cannot be told now which node has a channel");
+            tracing::warn!(%error, "which node has a channel cannot be determined now");
             Err(Problem::store())
         }
     }

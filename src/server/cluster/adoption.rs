@@ -82,7 +82,7 @@ impl Adoption {
             tokio::spawn(async move {
                 tokio::time::sleep(RECLAIM + Duration::from_millis(spread)).await;
                 if let Err(error) = this.reclaim(&ufrag).await {
-                    tracing::warn!(%error, "it cannot be told now whose a peer's record is");
+                    tracing::warn!(%error, "the owner of a peer's record cannot be determined now");
                 }
             });
         }
