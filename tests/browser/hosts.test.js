@@ -1,5 +1,6 @@
 // Hosts with network namespaces of their own, and one etcd: the host of a broadcast refuses, falls silent, or its address goes to another host.
-// REKINDLE_LOSSES names which of these are tried, REKINDLE_ROUNDS how often.
+// REKINDLE_LOSSES names which of these are tried, REKINDLE_ROUNDS how often. Two more only measure who leaves a host that is there: one that stands
+// still (frozen), and a network that is gone for all (hiccup), each for REKINDLE_PAUSE_MS.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -16,6 +17,7 @@ const PUBLISHERS = (process.env.REKINDLE_PUBLISHERS || "chromium,firefox").split
 const ROUNDS = Number(process.env.REKINDLE_ROUNDS || 3);
 /** Machines that tests share with others get more than the aim. */
 const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 8000);
+const PAUSE_MS = Number(process.env.REKINDLE_PAUSE_MS || 1200);
 const NODES = ["node-0", "node-1", "node-2"];
 
 /** A cluster with a broadcast, on hosts that can be lost. */
@@ -117,6 +119,30 @@ class Stage {
     await node.close();
     this.spare = undefined;
     return frames;
+  }
+
+  /** How many pages are not where they were, after a time in which they could not know. */
+  async #leave(pause, resume) {
+    const restarts = () => Promise.all(this.broadcast.tabs.map(async (tab) => Number(await tab.fact("restarts"))));
+    const before = await restarts();
+    await pause();
+    await sleep(PAUSE_MS);
+    await resume();
+    await sleep(4000);
+    const after = await restarts();
+    this.at = Math.max(0, await this.cluster.where(2));
+    this.losses = Math.max(...after);
+    return after.map((count, i) => count - before[i]);
+  }
+
+  frozen() {
+    const { pid } = this.node.process;
+    return this.#leave(() => process.kill(pid, "SIGSTOP"), () => process.kill(pid, "SIGCONT"));
+  }
+
+  hiccup() {
+    const all = (up) => this.hosts.forEach((host) => connect(host, up));
+    return this.#leave(() => all(false), () => all(true));
   }
 
   async close() {
