@@ -200,8 +200,10 @@ if [ -n "$browsers" ]; then
     REKINDLE_MOVES=${CI:+2} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test cluster.test.js
     # Who has no iproute2 has heard so above.
     if command -v ip >/dev/null; then REKINDLE_ROUNDS=${CI:+1} REKINDLE_PUBLISHERS=${CI:+chromium} browser_test hosts.test.js; fi
-    # The package brings a service that does not start without a configuration.
-    [ -n "$CI" ] || { apt keepalived keepalived && browser_test vrrp.test.js; } || skip "an address that VRRP moves" "keepalived is not installed, or it failed"
+    if [ -z "$CI" ]; then
+      # The package brings a service that does not start without a configuration.
+      if apt keepalived keepalived; then browser_test vrrp.test.js; else skip "an address that VRRP moves" "keepalived is not installed"; fi
+    fi
     # The short form leaves GStreamer's packages out, and what needs them.
     if [ -n "$CI" ]; then
       only='library|FFmpeg|post-quantum'
