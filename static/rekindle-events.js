@@ -26,6 +26,7 @@ const HANDOVER_MS = 3000;
  *
  * @typedef {object} Feed what a session has in hand while it follows
  * @property {() => void} look sees whether the server is there
+ * @property {() => void} giveUp it is not, as far as one can see
  * @property {() => void} nudge something has happened that makes trying again worth while
  * @property {() => void} stop
  */
@@ -59,7 +60,7 @@ function alone(join, signalling, follower) {
     unknown: () => follower.unknown(),
   });
   line.follow([join.id]);
-  return { look: () => line.look(), nudge: () => line.nudge(), stop: () => line.follow([]) };
+  return { look: () => line.look(), giveUp: () => line.giveUp(), nudge: () => line.nudge(), stop: () => line.follow([]) };
 }
 
 /** @param {Follower} follower @param {boolean} first @param {boolean} refused */
@@ -80,7 +81,7 @@ function tell(follower, first, refused) {
  * What pages of an origin say to each other: which sessions one follows, what is heard of them, and who reads.
  *
  * @typedef {{ type: "follow", tab: string, ids: string[] }
- *   | { type: "look" | "nudge" | "seen" | "answers" | "unknown" }
+ *   | { type: "look" | "giveUp" | "nudge" | "seen" | "answers" | "unknown" }
  *   | { type: "lead" | "state", hidden: boolean }
  *   | { type: "event", session: string | undefined, event: string, data: import("./rekindle-signalling.js").Data }
  *   | { type: "down", first: boolean, refused: boolean }} Message
@@ -157,6 +158,7 @@ class Hub {
     this.#changed();
     return {
       look: () => this.#ask("look"),
+      giveUp: () => this.#ask("giveUp"),
       nudge: () => this.#ask("nudge"),
       stop: () => {
         if (entry.instead) return entry.instead.stop();
@@ -227,9 +229,9 @@ class Hub {
   }
 
   /**
-   * Has whoever reads look whether the server is there, which gives every session a greeting, or try again now.
+   * Has whoever reads look whether the server is there, which gives every session a greeting, or give that up, or try again now.
    *
-   * @param {"look" | "nudge"} what
+   * @param {"look" | "giveUp" | "nudge"} what
    */
   #ask(what) {
     if (this.#reads) this.#line[what]();
@@ -362,6 +364,7 @@ class Hub {
         this.#changed();
         return;
       case "look":
+      case "giveUp":
       case "nudge":
         if (leads) this.#line[message.type]();
         return;

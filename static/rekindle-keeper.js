@@ -233,7 +233,7 @@ export class Keeper {
       // ICE noticed what the event stream did not: a host that is gone closes nothing.
       else if (connection.served && connection.iceIsDown && !this.#iceDoubted) {
         this.#iceDoubted = true;
-        this.#feed?.look();
+        this.#feed?.look(connection.rtt);
       }
       return;
     }
@@ -387,7 +387,7 @@ export class Keeper {
     await watchSilence(connection.pc, {
       isOver: () => connection.ended || !this.#feed?.hasOthers,
       isExcused: () => this.#outage !== null || !this.#streamOpen || !connection.served || (this.#isViewer && this.#arrives !== true),
-      falls: () => this.#feed?.look(),
+      falls: () => this.#feed?.look(connection.rtt),
     });
     this.#listens = false;
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readEvents } from "./rekindle-signalling.js";
+import { SILENCE, readEvents } from "./rekindle-signalling.js";
 
 /**
  * A retry follows the first failures after this time, later ones ever more slowly, up to the second number.
@@ -80,6 +80,11 @@ export class Line {
     if (!this.#current) return;
     this.#doubts = true;
     if (!this.#next) this.#soon(0);
+  }
+
+  /** What was asked by {@link look} is not waited for any longer. */
+  giveUp() {
+    if (this.#doubts) this.#next?.abort(SILENCE);
   }
 
   /** Something has happened that makes trying again worth while. */

@@ -27,10 +27,39 @@ const SILENT_MS = 3000;
 /** Nor is the one where the session was, after this time. */
 const GONE_MS = 10_000;
 /**
+ * A server that was asked whether it is there, since nothing comes from it, has so long before another place is asked the same: where it
+ * answers at once, nobody else hears of it.
+ */
+const ASIDE_MS = 150;
+/**
+ * Where another place has answered, so that the way there is open, it counts as gone once it has said nothing for so long, or for so many
+ * round trips: a new connection, with TLS, takes four.
+ */
+const COMPARED_MS = 400;
+const COMPARED_RTTS = 6;
+/**
  * A viewer that misses the publisher for so long, or up to twice as long, since all viewers miss it at once, looks for it: one of the two may
  * have gone elsewhere, and the other not.
  */
 const LONELY_MS = 3000;
+
+/** A question to a server that may be gone: whether it is, where another place answers. */
+export class Doubt {
+  /** When another place is to be asked. */
+  askOtherAt;
+  #goneAt;
+
+  /** @param {number} at when the server was asked @param {number} rtt the round trip to it */
+  constructor(at, rtt) {
+    this.askOtherAt = at + ASIDE_MS;
+    this.#goneAt = at + Math.max(COMPARED_MS, COMPARED_RTTS * rtt);
+  }
+
+  /** When the server counts as gone, where another place has answered by now. @param {number} at */
+  goneAt(at) {
+    return Math.max(at, this.#goneAt);
+  }
+}
 
 /**
  * A place: since when it is to be asked, and how often it has said that it does not have what is looked for.
@@ -69,6 +98,11 @@ export class Nodes {
   /** Whether there are any. */
   get hasOthers() {
     return this.#others.length > 0;
+  }
+
+  /** The one of them that is asked first. @returns {string | undefined} */
+  get other() {
+    return this.#others[0];
   }
 
   /**

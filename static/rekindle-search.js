@@ -5,7 +5,7 @@
  */
 
 import { follow } from "./rekindle-events.js";
-import { Nodes } from "./rekindle-nodes.js";
+import { Doubt, Nodes } from "./rekindle-nodes.js";
 
 /** @import { Feed, Followed, Follower } from "./rekindle-events.js" */
 
@@ -29,7 +29,8 @@ const now = () => performance.now();
  * @param {Followed & { location: URL }} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
  * @param {Omit<Follower, "unknown" | "answers"> & Elsewhere} follower
- * @returns {Feed & { hasOthers: boolean, plays: () => void }} whether it may be anywhere else; and media comes from where it was
+ * @returns {Pick<Feed, "nudge" | "stop"> & { hasOthers: boolean, plays: () => void, look: (rtt: number) => void }} whether it may be anywhere else; media comes from
+ *   where it was; and sees whether the server is there, to which the round trip is so long
  */
 export function search(join, signalling, follower) {
   const home = new URL("..", join.location).href;
@@ -38,11 +39,15 @@ export function search(join, signalling, follower) {
   const feeds = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let doubting;
   let lookedAt = -Infinity;
+  let answeredAt = -Infinity;
   let isViewer = false;
 
   const stop = () => {
     clearTimeout(timer);
+    clearTimeout(doubting);
     for (const feed of feeds.values()) feed.stop();
     feeds.clear();
   };
@@ -99,6 +104,7 @@ export function search(join, signalling, follower) {
           if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place, alive);
         }
         if (place !== nodes.here) return;
+        answeredAt = now();
         if (event === "nodes") nodes.named(data.nodes);
         nodes.spread = data.spread_ms ?? nodes.spread;
         if (isViewer && live !== undefined) nodes.hears(live, now());
@@ -106,6 +112,7 @@ export function search(join, signalling, follower) {
         follower.heard(event, data);
       },
       answers: () => {
+        if (place === nodes.here) answeredAt = now();
         if (place !== nodes.here || nodes.since === null) return;
         nodes.answers(now());
         assess();
@@ -121,16 +128,30 @@ export function search(join, signalling, follower) {
     });
   };
 
+  /** The server is asked whether it is there, and held against another place where it says nothing. @param {number} rtt */
+  const look = (rtt) => {
+    const at = (lookedAt = now());
+    feeds.get(nodes.here)?.look();
+    const doubt = new Doubt(at, rtt);
+    const { other } = nodes;
+    const isDone = () => nodes.since !== null || answeredAt >= at || lookedAt !== at;
+    const compare = async () => {
+      if (isDone() || other === undefined || !(await signalling.reaches(other)) || isDone()) return;
+      const wait = doubt.goneAt(now()) - now();
+      // Where that is longer than an attempt may take, the attempt ends first.
+      if (wait < Infinity) doubting = setTimeout(() => isDone() || feeds.get(nodes.here)?.giveUp(), wait);
+    };
+    clearTimeout(doubting);
+    doubting = setTimeout(compare, doubt.askOtherAt - at);
+  };
+
   assess();
   return {
     plays: () => {
       nodes.answers(now(), true);
       assess();
     },
-    look: () => {
-      lookedAt = now();
-      feeds.get(nodes.here)?.look();
-    },
+    look,
     get hasOthers() {
       return nodes.hasOthers;
     },

@@ -69,6 +69,8 @@ const ATTEMPT_MS = [1000, 4000];
 /** An attempt that fails sooner than this was refused: the machine is there, and nobody listens. */
 const REFUSED_MS = 500;
 const JOIN_MS = 10_000;
+/** Why an attempt is given up to which nothing was said. */
+export const SILENCE = "silence";
 /** Whoever joins where this page is just leaving waits until that is done, but no longer than this, in ms. */
 const LEAVE_MS = 1000;
 /** Sessions that this page is leaving, by endpoint: the next one there must not find its own predecessor in its way. @type {Map<string, Promise<unknown>>} */
@@ -116,12 +118,7 @@ export class EventParser {
  * @returns {Promise<Outcome>}
  */
 export async function readEvents(request, { attempt, tries, answers, heard }) {
-  let silent = false;
-  const giveUp = () => {
-    silent = true;
-    attempt.abort();
-  };
-  const timer = setTimeout(giveUp, Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
+  const timer = setTimeout(() => attempt.abort(SILENCE), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
   const start = performance.now();
   /** @type {Outcome} */
   let outcome = "refused";
@@ -150,7 +147,7 @@ export async function readEvents(request, { attempt, tries, answers, heard }) {
     clearTimeout(timer);
     attempt.abort();
   }
-  if (silent) return "silent";
+  if (attempt.signal.reason === SILENCE) return "silent";
   return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
 }
 
@@ -243,6 +240,15 @@ export class Signalling {
   /** Opens a session's own event stream. @param {URL} url @param {AbortSignal} signal */
   events(url, signal) {
     return this.#fetch(url, this.#init({ headers: { Accept: "text/event-stream" } }, AbortSignal.any([signal, this.#signal])));
+  }
+
+  /** Whether another place says anything at all; what, its page may not read. @param {string} place what its paths begin with */
+  reaches(place) {
+    const asked = this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials: "omit", signal: this.#signal });
+    return asked.then(
+      () => true,
+      () => false,
+    );
   }
 
   /** @param {RequestInit & { headers?: Record<string, string> }} init @param {AbortSignal} [signal] @returns {RequestInit} */

@@ -128,8 +128,8 @@ pub(super) async fn run(
     // Some records of earlier boots could not be read now, and may go by any certificate.
     let mut unread = false;
     let mut writing: Option<JoinHandle<Left>> = None;
-    // While the store gives no answer: when to try again.
-    let mut again: Option<Instant> = None;
+    // The vault's store has given no answer: when to try again, until it is time.
+    let (mut away, mut again) = (false, None);
     loop {
         tokio::select! {
             notice = notices.recv() => match notice {
@@ -143,19 +143,19 @@ pub(super) async fn run(
             Some(Forget { ufrag, done }) = forget.recv() => {
                 if done.is_some() {
                     // Who waits need not wait for that time too.
-                    again = again.map(|_| Instant::now());
+                    again = None;
                 }
                 changes.remove(ufrag, done);
             }
             left = finished(&mut writing) => {
                 writing = None;
-                again = try_again(&left, again.is_some());
+                away = tell(&left, away);
+                again = away.then(|| Instant::now() + AGAIN);
                 changes.again(left, &sessions);
             }
-            () = until(again), if writing.is_none() => {}
+            () = until(again) => again = None,
         }
-        let is_time = again.is_none_or(|at| at <= Instant::now());
-        if writing.is_some() || !sessions.is_loaded() || !is_time {
+        if writing.is_some() || !sessions.is_loaded() || again.is_some() {
             continue;
         }
         if !changes.is_empty() {
@@ -191,22 +191,19 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// When what is left is tried again, if anything is. An operator hears when that begins and ends.
-fn try_again(left: &Left, before: bool) -> Option<Instant> {
+/// Tells an operator when the store stops taking changes, and when it does again. Whether it does not
+/// take them now.
+fn tell(left: &Left, before: bool) -> bool {
     match (left.is_empty(), before) {
-        (true, false) => return None,
-        (true, true) => {
-            tracing::info!("the vault's store takes changes again");
-            return None;
-        }
+        (true, true) => tracing::info!("the vault's store takes changes again"),
         (false, false) => tracing::warn!(
             changes = left.len(),
             "the vault's store gives no answer, so records of peers that are gone stay, and new \
              addresses are not saved; both are made up for as soon as it answers"
         ),
-        (false, true) => {}
+        _ => {}
     }
-    Some(Instant::now() + AGAIN)
+    !left.is_empty()
 }
 
 fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<Left> {

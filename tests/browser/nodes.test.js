@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { withCandidates } from "../../static/rekindle-description.js";
-import { Nodes } from "../../static/rekindle-nodes.js";
+import { Doubt, Nodes } from "../../static/rekindle-nodes.js";
 import { search } from "../../static/rekindle-search.js";
 import { Signalling } from "../../static/rekindle-signalling.js";
 import { sleep } from "./lib/server.js";
@@ -125,19 +125,30 @@ test("a viewer that misses its publisher looks for it elsewhere, and goes only w
   assert.deepEqual(asked(all, 12_000, 60_000), { [B]: 12_000 });
 });
 
+test("a server that says nothing is gone sooner where another place answers, and never sooner than it can answer itself", () => {
+  assert.equal(new Doubt(1000, 1).askOtherAt, 1150);
+  assert.equal(new Doubt(1000, 1).goneAt(1160), 1400);
+  assert.equal(new Doubt(1000, 1).goneAt(1800), 1800, "another place that needs longer shows it later");
+  assert.equal(new Doubt(1000, 120).goneAt(1160), 1720, "a new connection takes several round trips");
+  assert.equal(new Doubt(1000, Infinity).goneAt(1160), Infinity, "where the way is not known, the attempt's own time counts");
+});
+
 // -- and it is done ------------------------------------------------------------------------------------------------------------
 
 /**
  * Servers and what becomes of a session that looks for them: each greets it (with what is given), takes the request and says nothing yet
- * ("busy"), refuses it with a status, or is not there.
+ * ("busy"), refuses it with a status, says nothing at all ("silent"), or is not there.
  */
 function world(states) {
-  const [asks, told, open] = [[], [], []];
+  const [asks, told, open, looks] = [[], [], [], []];
   const fetch = async (url, { signal }) => {
     const place = [A, B, C].find((each) => url.href.startsWith(each));
-    asks.push(place);
+    const isLook = url.pathname.endsWith("/healthz");
+    (isLook ? looks : asks).push(place);
     const state = states[place];
     if (state === undefined) throw new TypeError("refused");
+    if (state === "silent") return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    if (isLook) return new Response("");
     if (typeof state === "number") return new Response("", { status: state });
     let controller;
     const body = new ReadableStream({ start: (given) => (controller = given) });
@@ -162,7 +173,7 @@ function world(states) {
     for (const stream of open) if (stream.place === place) stream.end();
   };
   const says = (place, event, data) => open.find((stream) => stream.place === place && !stream.ended).say(event, data);
-  return { asks, told, feed, dies, says, open: () => open.filter(({ ended }) => !ended).map(({ place }) => place), states };
+  return { asks, looks, told, feed, dies, says, open: () => open.filter(({ ended }) => !ended).map(({ place }) => place), states };
 }
 
 /** Waits until so much has been told. */
@@ -230,6 +241,42 @@ test("a viewer whose publisher has gone to another place follows it there", asyn
   states[B] = viewer("B", true);
   await tells(told, 3);
   assert.deepEqual(told, ["hello A", `moved ${B}session/S-1 ${A} ${B} alive`, "hello B"]);
+  feed.stop();
+});
+
+test("a host that falls silent is left as soon as another place has shown that the way is open", async () => {
+  const took = [];
+  // On a machine that has much else to do one of them may take longer.
+  for (let i = 0; i < 3; i++) {
+    const { told, feed, states, looks } = world({ [A]: hello("A", B), [B]: hello("B") });
+    await tells(told, 1);
+    states[A] = "silent";
+    const at = performance.now();
+    feed.look(1);
+    await tells(told, 4);
+    took.push(performance.now() - at);
+    assert.deepEqual([told, looks], [["hello A", "lost", `moved ${B}session/S-1 ${A} ${B}`, "hello B"], [B]]);
+    feed.stop();
+  }
+  // An attempt that is not cut short takes a second.
+  assert.ok(Math.min(...took) >= 395 && Math.min(...took) < 1000, `${took}`);
+});
+
+test("where no other place answers either, the server is waited for; one that answers is not held against any", async () => {
+  const { told, feed, states, asks, looks } = world({ [A]: hello("A", B), [B]: "silent" });
+  await tells(told, 1);
+  feed.look(1);
+  await tells(told, 2);
+  await sleep(300);
+  assert.deepEqual([told, looks], [["hello A", "hello A"], []], "it has answered");
+  states[A] = "silent";
+  feed.look(1);
+  await sleep(600);
+  assert.deepEqual([told.length, looks], [2, [B]], "the way from here may be the reason");
+  states[A] = hello("A again", B);
+  await tells(told, 4);
+  assert.deepEqual(told.slice(2), ["lost", "hello A again"]);
+  assert.ok(asks.filter((place) => place === B).length <= 1);
   feed.stop();
 });
 

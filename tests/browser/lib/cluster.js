@@ -118,13 +118,12 @@ export class Cluster {
     return cluster;
   }
 
-  /** Has a node give its peers away. Resolves with the answer's status. @param {number} node @returns {Promise<number>} */
+  /** Has a node give its peers away. Resolves with the command's exit code and what it has said. @param {number} node @returns {Promise<{ code: number, said: string }>} */
   drain(node) {
-    return new Promise((resolve, reject) => {
-      const request = http.request(`http://127.0.0.1:${this.admin[node]}/api/drain`, { method: "POST" }, (response) => resolve(response.resume().statusCode));
-      request.on("error", reject);
-      request.end();
-    });
+    const command = spawn(BINARY, ["drain", "--admin", `${this.admin[node]}`], { stdio: ["ignore", "pipe", "inherit"] });
+    let said = "";
+    command.stdout.setEncoding("utf8").on("data", (text) => (said += text));
+    return new Promise((resolve) => command.once("close", (code) => resolve({ code, said })));
   }
 
   /**
