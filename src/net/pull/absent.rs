@@ -1,6 +1,7 @@
 //! What stands in the place of the thread in a build without etcd: nothing, since there are no other
 //! nodes.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
@@ -13,16 +14,16 @@ use crate::net::Handle;
 
 /// Is never made.
 #[derive(Clone)]
-pub enum Puller {}
+pub struct Puller(Infallible);
 
 /// Is never made.
-pub enum Offer {}
+pub struct Offer(Infallible);
 
 /// Is never made.
-pub enum Upstream {}
+pub struct Upstream(Infallible);
 
 /// Is never made.
-pub enum Starting {}
+pub struct Starting(Infallible);
 
 impl Starting {
     /// There is nothing to start.
@@ -35,7 +36,7 @@ impl Starting {
 
     /// Is never called.
     pub fn upstream(&self) -> Upstream {
-        match *self {}
+        match self.0 {}
     }
 
     /// Is never called.
@@ -43,33 +44,33 @@ impl Starting {
     /// # Errors
     /// None.
     pub fn start(self, _: Handle) -> io::Result<(Puller, mpsc::UnboundedReceiver<News>)> {
-        match self {}
+        match self.0 {}
     }
 }
 
 impl Upstream {
     /// Is never called.
     pub fn tell(&self, _: String, _: Vec<Bytes>) {
-        match *self {}
+        match self.0 {}
     }
 }
 
 impl Offer {
     /// Is never called.
     pub fn sdp(&self) -> &str {
-        match *self {}
+        match self.0 {}
     }
 }
 
 impl Puller {
     /// Is never called.
     pub fn most(&self) -> usize {
-        match *self {}
+        match self.0 {}
     }
 
     /// Is never called.
     pub fn offer(&self, _: &str, _: u64) -> Offer {
-        match *self {}
+        match self.0 {}
     }
 
     /// Is never called.
@@ -84,16 +85,16 @@ impl Puller {
         _: &str,
         _: &[SocketAddr],
     ) -> Result<(), PullError> {
-        match *self {}
+        match self.0 {}
     }
 
     /// Is never called.
     pub fn lead(&self, _: &Ufrag, _: &[SocketAddr]) {
-        match *self {}
+        match self.0 {}
     }
 
     /// Is never called.
     pub fn end(&self, _: &Ufrag) {
-        match *self {}
+        match self.0 {}
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// So long without a packet, and the other node may have lost the keys. Sound comes every 20 ms.
+/// So long without a packet, and the other node may have lost the keys. Sound comes every 20 ms;
+/// where packets are fewer, so many times what is usual between two of them.
 const SILENCE: Duration = Duration::from_millis(300);
+const UNUSUAL: u32 = 4;
 /// If nothing comes after that either, its publisher is silent: then only so often.
 const AGAIN: Duration = Duration::from_secs(5);
 /// An address where no check is answered for so long is not the right one, where there are others.
@@ -44,6 +46,8 @@ pub(super) enum Act {
 pub(super) struct Upkeep {
     /// When the last packet came, or else when the keys did.
     heard: Instant,
+    /// What was lately the longest time between two packets: halved every second.
+    usual: Duration,
     /// When it began anew last.
     began: Instant,
     /// When nothing has helped yet: a silence that has lasted before it began anew.
@@ -56,6 +60,7 @@ impl Upkeep {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             heard: now,
+            usual: Duration::ZERO,
             began: now,
             silent: false,
             keyless: now,
@@ -64,6 +69,9 @@ impl Upkeep {
 
     /// An authentic packet has come.
     pub(super) fn heard(&mut self, now: Instant) {
+        let gap = now.saturating_duration_since(self.heard);
+        let left = self.usual.mul_f64(0.5_f64.powf(gap.as_secs_f64()));
+        self.usual = left.max(gap);
         self.heard = now;
         self.silent = false;
     }
@@ -85,7 +93,10 @@ impl Upkeep {
     /// When [`Upkeep::act`] has something to do, as things are now, and what.
     fn next(&self, way: Way) -> (Instant, Act) {
         if way.connected {
-            let patience = if self.silent { AGAIN } else { SILENCE };
+            let patience = match self.silent {
+                true => AGAIN,
+                false => (UNUSUAL * self.usual).clamp(SILENCE, AGAIN),
+            };
             return (self.heard + patience, Act::Anew);
         }
         let stuck = match way.refused {

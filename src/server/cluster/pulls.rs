@@ -9,6 +9,7 @@
 //! A node is named as a channel's only while it has the real publisher, and a node takes a channel
 //! for viewers of its own alone, so no node takes one from itself, by whatever way.
 
+mod described;
 mod given;
 
 use std::collections::{HashMap, HashSet};
@@ -17,16 +18,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
-use crate::broadcast::{self, Refusal};
 use crate::ids::{Role, Ufrag};
 use crate::net::pull::{News, PullError, Puller};
-use crate::sdp::{self, SdpError};
+use crate::sdp::SdpError;
 use crate::vault::PeerRecord;
 
-use super::super::session_id;
 use super::Parts;
 use super::adoption::AdoptionError;
 use super::channels::{Channels, Elsewhere, There};
+use described::Described;
 
 pub(super) use given::Given;
 
@@ -49,6 +49,8 @@ pub(in crate::server) struct Pulls {
     given: Peers,
     /// Held while a channel is taken or let go.
     running: tokio::sync::Mutex<HashMap<String, Running>>,
+    /// Viewers that are to go, with the nodes that have them.
+    parting: tokio::sync::Mutex<Vec<(Ufrag, String)>>,
 }
 
 /// A channel that is taken.
@@ -81,6 +83,7 @@ impl Pulls {
             puller,
             given,
             running: tokio::sync::Mutex::default(),
+            parting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -108,7 +111,7 @@ impl Pulls {
         there: There,
     ) -> Result<bool, TakeError> {
         if running.len() >= self.puller.most() {
-            tracing::warn!("a channel is not taken: there are as many as --pull lets there be");
+            tracing::debug!("a channel is not taken: there are as many as --pull lets there be");
             return Ok(false);
         }
         let taken = self.take(channel, there).await?;
@@ -123,41 +126,19 @@ impl Pulls {
             tracing::debug!("the publisher's record of another node's channel is not there");
             return Ok(None);
         };
-        let sent = sdp::negotiated(Role::Publisher, &publisher.offer, &publisher.answer)?;
-        let source = broadcast::source(&sent, Instant::now());
-        let random = |_| TakeError::Random;
-        let session_id = session_id::sdp_session_id().map_err(random)?;
-        let offer = self.puller.offer(&publisher.answer, session_id);
-        let ice = session_id::credentials(Role::Viewer).map_err(random)?;
-        let local = sdp::Local {
-            ice: &ice,
-            fingerprint_sha256: &self.parts.certificates.current().sha256,
-            addresses: there.node.media(),
-            session_id: session_id::sdp_session_id().map_err(random)?,
-        };
-        let sdp::Answer { text, negotiated } =
-            sdp::answer(Role::Viewer, offer.sdp(), Some(&source), &local)?;
-        let now = SystemTime::now();
-        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH);
-        let ufrag = ice.ufrag.clone();
-        let record = PeerRecord {
-            role: Role::Viewer,
-            channel: channel.to_owned(),
-            ice,
-            offer: offer.sdp().to_owned(),
-            answer: text.clone(),
-            joined_at: since_epoch.unwrap_or_default().as_secs(),
-        };
+        let described = Described::new(&self.parts, &self.puller, &publisher, &there)?;
+        let Described {
+            offer,
+            record,
+            negotiated,
+        } = described;
         let pulled = self.parts.net.pull(channel, negotiated).await;
-        match pulled.map_err(|_| AdoptionError::Stopping)? {
-            Ok(()) => {}
+        if let Err(refusal) = pulled.map_err(|_| AdoptionError::Stopping)? {
             // A publisher has just come here.
-            Err(Refusal::PublisherPresent) => return Ok(None),
-            Err(refusal) => {
-                tracing::debug!(%refusal, "a channel is not taken");
-                return Ok(None);
-            }
+            tracing::debug!(%refusal, "a channel is not taken");
+            return Ok(None);
         }
+        let (ufrag, answer) = (record.ice.ufrag.clone(), record.answer.clone());
         let running = Running {
             ufrag: ufrag.clone(),
             there: there.clone(),
@@ -165,13 +146,13 @@ impl Pulls {
         };
         let (from, who) = (there.name.clone(), ufrag.clone());
         let asked = self.parts.ask(move |vault| {
-            vault.save(&record, now)?;
+            vault.save(&record, SystemTime::now())?;
             Ok(vault.ask_pull(&from, &who)?)
         });
         let begun = match asked.await {
             Ok(()) => {
                 let servers = there.node.media();
-                let begun = self.puller.begin(&ufrag, channel, offer, &text, servers);
+                let begun = self.puller.begin(&ufrag, channel, offer, &answer, servers);
                 begun.map_err(TakeError::from)
             }
             Err(error) => Err(error.into()),
@@ -222,16 +203,27 @@ impl Pulls {
     /// The other node is told that it has a viewer less, and the record goes.
     async fn part(&self, running: &Running) {
         self.puller.end(&running.ufrag);
-        let (ufrag, from) = (running.ufrag.clone(), running.there.name.clone());
-        let gone = self.parts.ask_with_keys(move |vault, keys| {
-            // First it is this node's again, so that the other one knows that it is not its own.
-            if vault.adopt(&ufrag, keys)?.is_some() {
-                vault.remove(&ufrag)?;
+        let parting = (running.ufrag.clone(), running.there.name.clone());
+        self.parting.lock().await.push(parting);
+        self.finish_parting().await;
+    }
+
+    /// Tells other nodes what they could not be told yet.
+    async fn finish_parting(&self) {
+        let mut parting = self.parting.lock().await;
+        for (ufrag, from) in std::mem::take(&mut *parting) {
+            let (who, node) = (ufrag.clone(), from.clone());
+            let gone = self.parts.ask_with_keys(move |vault, keys| {
+                // First it is this node's again, so that the other one knows that it is not its own.
+                if vault.adopt(&who, keys)?.is_some() {
+                    vault.remove(&who)?;
+                }
+                vault.end_pull(&node, &who)
+            });
+            if let Err(error) = gone.await {
+                tracing::debug!(%error, "another node learns later that a channel is not needed");
+                parting.push((ufrag, from));
             }
-            vault.end_pull(&from, &ufrag)
-        });
-        if let Err(error) = gone.await {
-            tracing::warn!(%error, "another node learns later that a channel is not needed");
         }
     }
 
@@ -240,6 +232,10 @@ impl Pulls {
         let (mut looked, mut changes) = (Instant::now(), None);
         loop {
             let told = tokio::time::timeout(LOOK, news.recv()).await;
+            if let Ok(None) = told {
+                // The thread has ended, and has said why.
+                return std::future::pending().await;
+            }
             if !self.parts.sessions.is_loaded() {
                 continue;
             }
@@ -255,6 +251,7 @@ impl Pulls {
             let looks = is_time || told.is_ok();
             if looks {
                 looked = Instant::now();
+                self.finish_parting().await;
                 self.follow_publishers(&mut running).await;
             }
             let unserved = self.follow_viewers(&mut running).await;

@@ -44,7 +44,35 @@ fn a_silence_is_met_at_once_and_then_seldom() {
     );
     let heard = start + Duration::from_secs(12);
     upkeep.heard(heard);
-    assert_eq!(upkeep.due(CONNECTED), heard + 300 * MS);
+    assert!(upkeep.due(CONNECTED) > heard + 300 * MS);
+}
+
+/// Packets at this pace; how many silences there were.
+fn silences(upkeep: &mut Upkeep, now: &mut Instant, pace: Duration, packets: u32) -> usize {
+    let mut count = 0;
+    for _ in 0..packets {
+        let next = *now + pace;
+        while upkeep.due(CONNECTED) <= next {
+            let at = upkeep.due(CONNECTED);
+            count += usize::from(upkeep.act(at, CONNECTED) == Some(Act::Anew));
+            upkeep.begins(at, true);
+            upkeep.connected(at);
+        }
+        *now = next;
+        upkeep.heard(next);
+    }
+    count
+}
+
+#[test]
+fn a_screen_that_seldom_changes_is_not_silent() {
+    let mut now = Instant::now();
+    let mut upkeep = Upkeep::new(now);
+    assert_eq!(silences(&mut upkeep, &mut now, 20 * MS, 100), 0);
+    assert_eq!(silences(&mut upkeep, &mut now, 1000 * MS, 100), 1);
+    // Sound again, and some seconds later a silence is met as soon as before.
+    assert_eq!(silences(&mut upkeep, &mut now, 20 * MS, 250), 0);
+    assert_eq!(upkeep.due(CONNECTED), now + 300 * MS);
 }
 
 #[test]
