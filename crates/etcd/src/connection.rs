@@ -35,7 +35,9 @@ pub enum ConnectError {
              line", path = .0.display())]
     NoPassword(PathBuf),
     /// None of the members' names can be resolved.
-    #[error("the name {host} cannot be resolved: {cause}; give an address, or correct the name service")]
+    #[error(
+        "the name {host} cannot be resolved: {cause}; give an address, or correct the name service"
+    )]
     Name {
         /// A member.
         host: String,
