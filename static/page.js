@@ -26,11 +26,11 @@ const channel = new URLSearchParams(location.search).get("channel") || "main";
 const tokens = new Tokens();
 tokens.takeFromAddress();
 
-/** What was seen and heard of a restart is counted so long after it, and looked at as often while all is well, in ms. */
+/** How long after a restart its effects are counted, and the interval between readings while all is well, in ms. */
 const SEEN_MS = 1000;
 /**
- * Words about what the session does wait so long, in ms: while keys are renewed, the browser has better to do than to lay out text, and
- * nobody can read words that stand for less.
+ * How long words about the session's state are delayed, in ms: while keys are renewed, laying out text would cost time, and
+ * nobody can read words that are shown for less.
  */
 const WORDS_MS = 150;
 

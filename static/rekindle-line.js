@@ -87,7 +87,7 @@ export class Line {
     if (this.#doubts) this.#next?.abort(SILENCE);
   }
 
-  /** Something has happened that makes trying again worth while. */
+  /** Something has happened that makes another attempt worthwhile. */
   nudge() {
     if (!this.#current && !this.#next && this.#ids.length > 0) this.#soon(0);
   }
