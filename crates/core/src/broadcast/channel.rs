@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rekindle_ids::Ufrag;
 use rekindle_sdp::{Kind, Media, Ssrc, Stream};
 
-use super::egress::Mapping;
 use super::history::Index;
 use super::ingress::Ingress;
+use super::mapping::Mapping;
 use super::member::{Members, Side};
 use super::pull::Upstream;
 use super::rate::Rate;

@@ -237,7 +237,7 @@ impl Ingress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broadcast::egress::tests::{audio, video};
+    use crate::broadcast::mapping::tests::{audio, video};
     use crate::broadcast::rtp::{NewElements, packet};
     use rekindle_sdp::{Extensions, Ssrc};
 

@@ -8,8 +8,8 @@ use rekindle_ids::{Role, Ufrag};
 use slab::Slab;
 
 use super::budget::Budget;
-use super::egress::Mapping;
 use super::ingress::Ingress;
+use super::mapping::Mapping;
 use super::resend::Resends;
 use super::translation::{Shared, Translation};
 use crate::peer::{Dtls, Peer};

@@ -6,10 +6,10 @@ use rekindle_ids::{Role, Ufrag};
 use rekindle_sdp::Source;
 
 use super::channel::{Channel, SOURCE_SILENCE};
-use super::egress::Mapping;
 use super::forwarding::{NewViewer, Order};
 use super::hub::Broadcast;
 use super::ingress::Ingress;
+use super::mapping::Mapping;
 use super::member::{Member, Side, Viewer};
 use super::translation::{Shared, Translation};
 use super::{Departure, Event, Join, Newcomer, Refusal};

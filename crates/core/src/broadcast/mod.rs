@@ -10,7 +10,7 @@
 //!   request and report; `pull` takes the place of a publisher that is with another server.
 //! - To the viewers: `delivery` (which viewer gets what), `resend` (answers to NACKs), `budget`
 //!   (how much work a viewer may cause); `forwarding`, which has the keys for sending to viewers
-//!   and can be with other threads, with `egress` (rewriting), `sent_streams` and `translation`
+//!   and can be with other threads, with `mapping` (rewriting), `sent_streams` and `translation`
 //!   (plain viewers of another publisher).
 //! - On the wire: `rtp`, `rtcp`.
 //!
@@ -24,7 +24,6 @@ mod admission;
 mod budget;
 mod channel;
 mod delivery;
-mod egress;
 mod feedback;
 mod forwarding;
 pub mod full_state;
@@ -39,6 +38,7 @@ mod key_derivation;
 mod keyframe;
 mod liveness;
 mod loss;
+mod mapping;
 mod media;
 mod member;
 mod membership;

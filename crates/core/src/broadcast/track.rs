@@ -188,7 +188,7 @@ impl Track {
                 self.request_keyframe(now);
             }
         }
-        if super::egress::codec(&self.section, header.payload_type)
+        if super::mapping::codec(&self.section, header.payload_type)
             .is_some_and(|codec| keyframe::starts(codec, packet.payload()))
         {
             self.keyframes.came();
@@ -248,7 +248,7 @@ impl Track {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broadcast::egress::tests::video;
+    use crate::broadcast::mapping::tests::video;
     use crate::broadcast::rtp::packet;
     use rekindle_sdp::Extensions;
 

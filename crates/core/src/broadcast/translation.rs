@@ -13,8 +13,8 @@ use rekindle_sdp::{Kind, Ssrc, Stream};
 
 use bytes::BytesMut;
 
-use super::egress;
 use super::history::Index;
+use super::mapping;
 use super::rtp::Packet;
 use super::track_info::{Report, TrackInfo};
 
@@ -240,7 +240,7 @@ impl Translated {
     /// stamp for the time that has passed.
     fn goes_on(&self, now: Instant, track: &TrackInfo, index: Index, packet: &Packet) -> Self {
         let (latest, timestamp, at) = self.latest;
-        let rate = egress::codec(&track.section, packet.header.payload_type)
+        let rate = mapping::codec(&track.section, packet.header.payload_type)
             .map_or(90_000, |codec| codec.clock_rate());
         let passed = now
             .saturating_duration_since(at)

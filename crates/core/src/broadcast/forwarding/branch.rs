@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::dispatch::SentCounts;
 use super::outgoing::Outgoing;
 use super::{Forwarded, NewViewer, Outlet, Tools};
-use crate::broadcast::egress::{Buffers, Mapping};
+use crate::broadcast::mapping::{Buffers, Mapping};
 
 /// Most waiting packets of a channel. A thread that falls further behind drops the older half, so
 /// that its viewers get the newest packets; they request again what they need of the others.

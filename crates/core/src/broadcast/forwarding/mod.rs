@@ -21,8 +21,8 @@ pub(super) use dispatch::Forwarding;
 pub use order::Orders;
 pub(super) use order::{Again, Forwarded, NewViewer, Order, Resend};
 
-use super::egress::Buffers;
 use super::key_derivation::KeyDerivation;
+use super::mapping::Buffers;
 use super::rtp::Packet;
 use super::track_info::{Report, TrackInfo};
 use branch::{Branch, ViewerSlot};
@@ -137,7 +137,7 @@ impl Forwarder {
     fn viewer(
         &mut self,
         id: usize,
-    ) -> Option<(&super::egress::Mapping, &mut Outgoing, &mut Tools)> {
+    ) -> Option<(&super::mapping::Mapping, &mut Outgoing, &mut Tools)> {
         let place = *self.places.get(&id)?;
         let branch = self.channels.get_mut(place.channel)?.as_mut()?;
         let (mapping, viewer) = branch.viewer(place)?;

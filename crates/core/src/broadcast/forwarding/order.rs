@@ -7,8 +7,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 use rekindle_ids::Ufrag;
 
-use crate::broadcast::egress::Mapping;
 use crate::broadcast::history::Index;
+use crate::broadcast::mapping::Mapping;
 use crate::broadcast::rtp::Packet;
 use crate::broadcast::track_info::{Report, TrackInfo};
 use crate::broadcast::translation::Shared;

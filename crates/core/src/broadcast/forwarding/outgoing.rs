@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use rekindle_ids::Ufrag;
 
 use super::{Burst, Indexed, NewViewer, Outlet, Tools};
-use crate::broadcast::egress::{Mapping, Rtx};
 use crate::broadcast::history::Index;
 use crate::broadcast::key_derivation::KeyDerivation;
+use crate::broadcast::mapping::{Mapping, Rtx};
 use crate::broadcast::sent_streams::SentStreams;
 use crate::broadcast::track_info::{Report, TrackInfo};
 use crate::broadcast::translation::{Passage, Shared};
