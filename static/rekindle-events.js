@@ -27,6 +27,7 @@ const HANDOVER_MS = 3000;
  * @typedef {object} Feed what a session has in hand while it follows
  * @property {() => void} look sees whether the server is there
  * @property {() => void} giveUp it is not, as far as one can see
+ * @property {() => void} retry it is, and what was asked before is asked again
  * @property {() => void} nudge something has happened that makes trying again worth while
  * @property {() => void} stop
  */
@@ -60,7 +61,7 @@ function alone(join, signalling, follower) {
     unknown: () => follower.unknown(),
   });
   line.follow([join.id]);
-  return { look: () => line.look(), giveUp: () => line.giveUp(), nudge: () => line.nudge(), stop: () => line.follow([]) };
+  return { look: () => line.look(), giveUp: () => line.giveUp(), retry: () => line.retry(), nudge: () => line.nudge(), stop: () => line.follow([]) };
 }
 
 /** @param {Follower} follower @param {boolean} first @param {boolean} refused */
@@ -81,7 +82,7 @@ function tell(follower, first, refused) {
  * What pages of an origin say to each other: which sessions one follows, what is heard of them, and who reads.
  *
  * @typedef {{ type: "follow", tab: string, ids: string[] }
- *   | { type: "look" | "giveUp" | "nudge" | "seen" | "answers" | "unknown" }
+ *   | { type: "look" | "giveUp" | "retry" | "nudge" | "seen" | "answers" | "unknown" }
  *   | { type: "lead" | "state", hidden: boolean }
  *   | { type: "event", session: string | undefined, event: string, data: import("./rekindle-signalling.js").Data }
  *   | { type: "down", first: boolean, refused: boolean }} Message
@@ -159,6 +160,7 @@ class Hub {
     return {
       look: () => this.#ask("look"),
       giveUp: () => this.#ask("giveUp"),
+      retry: () => this.#ask("retry"),
       nudge: () => this.#ask("nudge"),
       stop: () => {
         if (entry.instead) return entry.instead.stop();
@@ -231,7 +233,7 @@ class Hub {
   /**
    * Has whoever reads look whether the server is there, which gives every session a greeting, or give that up, or try again now.
    *
-   * @param {"look" | "giveUp" | "nudge"} what
+   * @param {"look" | "giveUp" | "retry" | "nudge"} what
    */
   #ask(what) {
     if (this.#reads) this.#line[what]();
@@ -365,6 +367,7 @@ class Hub {
         return;
       case "look":
       case "giveUp":
+      case "retry":
       case "nudge":
         if (leads) this.#line[message.type]();
         return;

@@ -387,7 +387,7 @@ export class Keeper {
     await watchSilence(connection.pc, {
       isOver: () => connection.ended || !this.#feed?.hasOthers,
       isExcused: () => this.#outage !== null || !this.#streamOpen || !connection.served || (this.#isViewer && this.#arrives !== true),
-      falls: () => this.#feed?.look(connection.rtt),
+      falls: (isSilent) => this.#feed?.look(connection.rtt, isSilent),
     });
     this.#listens = false;
   }

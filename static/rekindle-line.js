@@ -87,9 +87,14 @@ export class Line {
     if (this.#doubts) this.#next?.abort(SILENCE);
   }
 
+  /** The server is there: what it has been asked may have been lost on the way, and is asked again. */
+  retry() {
+    if (this.#next || !this.#current) this.nudge(true);
+  }
+
   /** Something has happened that makes another attempt worthwhile. */
-  nudge() {
-    if (!this.#current && !this.#next && this.#ids.length > 0) this.#soon(0);
+  nudge(again = false) {
+    if ((again || (!this.#current && !this.#next)) && this.#ids.length > 0) this.#soon(0);
   }
 
   stop() {

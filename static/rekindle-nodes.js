@@ -30,35 +30,34 @@ const GONE_MS = 10_000;
  * How long a server that is asked whether it is there, since nothing comes from it, may take before another place is asked the same: where it
  * answers at once, nobody else hears of it.
  */
-const ASIDE_MS = 150;
+export const ASIDE_MS = 100;
 /**
- * Where another place has answered, so that the way there is open, it counts as gone once it has said nothing for so long, or for so many
- * round trips: a new connection, with TLS, takes four.
+ * Where another place has answered, so that the way is open again if it was not, the server is asked once more, and is gone if it says
+ * nothing for so long, or for so many round trips: a new connection, with TLS, takes four.
  */
-const COMPARED_MS = 400;
-const COMPARED_RTTS = 6;
+const CONFIRM_MS = 250;
+const CONFIRM_RTTS = 5;
+/** The same where the round trip is not known. */
+const CONFIRM_FAR_MS = 1000;
+/**
+ * Where no place answers, this page's own network may be gone. When it is back, the session is still where it was: the others are asked so
+ * much later.
+ */
+const UNSURE_MS = 2000;
 /**
  * A viewer that misses the publisher for this time, or up to twice as long, since all viewers miss it at once, looks for it: one of the two may
  * have gone elsewhere, and the other not.
  */
 const LONELY_MS = 3000;
+/**
+ * One that has just left a server which said nothing asks there once more after this time, or up to half as long again: it may only have stood
+ * still, and its publisher may have waited.
+ */
+const BACK_MS = 1000;
 
-/** A question to a server that may be gone: whether it is, where another place answers. */
-export class Doubt {
-  /** When another place is to be asked. */
-  askOtherAt;
-  #goneAt;
-
-  /** @param {number} at when the server was asked @param {number} rtt the round trip to it */
-  constructor(at, rtt) {
-    this.askOtherAt = at + ASIDE_MS;
-    this.#goneAt = at + Math.max(COMPARED_MS, COMPARED_RTTS * rtt);
-  }
-
-  /** When the server counts as gone, where another place has answered by now. @param {number} at */
-  goneAt(at) {
-    return Math.max(at, this.#goneAt);
-  }
+/** How long a server may take to say that it is there. @param {number} rtt the round trip to it, in ms */
+export function answerTime(rtt) {
+  return Number.isFinite(rtt) ? Math.max(CONFIRM_MS, CONFIRM_RTTS * rtt) : CONFIRM_FAR_MS;
 }
 
 /**
@@ -79,6 +78,8 @@ export class Nodes {
   #been = new Set();
   /** It is a viewer's, and its publisher is missed. */
   #lonely = false;
+  /** Where it was until a moment ago, when nothing was heard from there. @type {string | null} */
+  #left = null;
   /** Those to be asked, and where the session is if that has said no. @type {Map<string, Place>} */
   #places = new Map();
 
@@ -106,15 +107,23 @@ export class Nodes {
   }
 
   /**
-   * The server is gone. Where its host is gone too, it has said nothing for a while: then it has been waited for already.
+   * The server is gone. Where its host is gone too, it has said nothing for a while: then it has been waited for already, and it is `sure` if another
+   * place answers meanwhile.
    *
    * @param {number} at
    * @param {boolean} silent
+   * @param {boolean} sure
    */
-  lost(at, silent) {
+  lost(at, silent, sure) {
     if (this.since !== null) return;
     this.since = at;
-    this.#ask(silent ? at : at + ALONE_MS + this.spread);
+    const wait = sure ? 0 : UNSURE_MS;
+    this.#ask(at + (silent ? wait : ALONE_MS + this.spread));
+  }
+
+  /** Of a server that said nothing it is sure by now. @param {number} at */
+  isGone(at) {
+    if (this.since !== null) this.#ask(at, true);
   }
 
   /**
@@ -143,7 +152,10 @@ export class Nodes {
     if (this.since !== null || this.#lonely === !live) return;
     this.#lonely = !live;
     this.#places.clear();
-    if (!live) this.#ask(at + LONELY_MS * (1 + Math.random()));
+    if (live) return;
+    this.#ask(at + LONELY_MS * (1 + Math.random()));
+    if (this.#left !== null) this.#places.set(this.#left, { askAt: at + BACK_MS * (1 + Math.random() / 2), noes: 0 });
+    this.#left = null;
   }
 
   /** Whether the session moves to another place that has it; with the publisher or without. @param {boolean} live */
@@ -153,6 +165,7 @@ export class Nodes {
 
   /** A place has it, and names others. @param {string} place @param {{ url: string }[]} [nodes] */
   found(place, nodes) {
+    if (place !== this.here) this.#left = this.since === null ? null : this.here;
     this.here = place;
     this.#been.add(place);
     this.since = null;

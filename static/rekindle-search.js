@@ -5,7 +5,7 @@
  */
 
 import { follow } from "./rekindle-events.js";
-import { Doubt, Nodes } from "./rekindle-nodes.js";
+import { ASIDE_MS, Nodes, answerTime } from "./rekindle-nodes.js";
 
 /** @import { Feed, Followed, Follower } from "./rekindle-events.js" */
 
@@ -21,6 +21,8 @@ const now = () => performance.now();
  * @property {(location: URL, from: string, to: string, alive: boolean) => void} moved it is at another place: its URL there, what the
  *   paths of both begin with, and whether the server before is there still
  * @property {(place: string) => void} unknown nobody has it; a new one is to be made at this place
+ *
+ * @typedef {{ rtt: number, isSilent: () => Promise<boolean>, sure: boolean }} Own what is known of a server that says nothing
  */
 
 /**
@@ -29,8 +31,8 @@ const now = () => performance.now();
  * @param {Followed & { location: URL }} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
  * @param {Omit<Follower, "unknown" | "answers"> & Elsewhere} follower
- * @returns {Pick<Feed, "nudge" | "stop"> & { hasOthers: boolean, plays: () => void, look: (rtt: number) => void }} whether it may be anywhere else; media comes from
- *   where it was; and sees whether the server is there, to which the round trip is so long
+ * @returns {Pick<Feed, "nudge" | "stop"> & { hasOthers: boolean, plays: () => void, look: (rtt: number, isSilent?: () => Promise<boolean>) => void }} whether it may be
+ *   anywhere else; media comes from where it was; and sees whether the server is there, to which the round trip is so long, and from which nothing comes
  */
 export function search(join, signalling, follower) {
   const home = new URL("..", join.location).href;
@@ -42,12 +44,14 @@ export function search(join, signalling, follower) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let doubting;
   let lookedAt = -Infinity;
-  let answeredAt = -Infinity;
+  /** The doubt whether the server is there, while there is one. @type {Own | null} */
+  let doubt = null;
   let isViewer = false;
 
   const stop = () => {
     clearTimeout(timer);
     clearTimeout(doubting);
+    doubt = null;
     for (const feed of feeds.values()) feed.stop();
     feeds.clear();
   };
@@ -104,7 +108,7 @@ export function search(join, signalling, follower) {
           if (from !== place) follower.moved(new URL(`session/${join.id}`, place), from, place, alive);
         }
         if (place !== nodes.here) return;
-        answeredAt = now();
+        doubt = null;
         if (event === "nodes") nodes.named(data.nodes);
         nodes.spread = data.spread_ms ?? nodes.spread;
         if (isViewer && live !== undefined) nodes.hears(live, now());
@@ -112,7 +116,7 @@ export function search(join, signalling, follower) {
         follower.heard(event, data);
       },
       answers: () => {
-        if (place === nodes.here) answeredAt = now();
+        if (place === nodes.here) doubt = null;
         if (place !== nodes.here || nodes.since === null) return;
         nodes.answers(now());
         assess();
@@ -120,29 +124,45 @@ export function search(join, signalling, follower) {
       closed: (refused) => place === nodes.here && feeds.has(place) && follower.closed(refused),
       lost: () => {
         if (place !== nodes.here || !feeds.has(place)) return;
-        nodes.lost(now(), now() - lookedAt < LOOK_MS);
+        const silent = now() - lookedAt < LOOK_MS;
+        nodes.lost(now(), silent, doubt?.sure === true);
         follower.lost();
         assess();
+        if (doubt && silent && !doubt.sure) compare((doubt = { ...doubt }));
       },
       unknown: () => feeds.has(place) && lacks(),
     });
   };
 
-  /** The server is asked whether it is there, and held against another place where it says nothing. @param {number} rtt */
-  const look = (rtt) => {
-    const at = (lookedAt = now());
+  /**
+   * The server says nothing. Once another place does, so that the way is open, it is asked again.
+   *
+   * @param {Own} own
+   */
+  const compare = async (own) => {
+    const isDone = () => doubt !== own;
+    const { here, other } = nodes;
+    if (isDone() || other === undefined || !(await signalling.reaches(other)) || isDone()) return;
+    /** @type {Promise<boolean>} */
+    const late = new Promise((resolve) => setTimeout(resolve, answerTime(own.rtt), false));
+    // Where a connection's first packet was lost, its media is back sooner than its answer.
+    const isThere = (await Promise.race([signalling.reaches(here), late])) || !(await own.isSilent());
+    if (isDone()) return;
+    own.sure = !isThere;
+    // What was asked while the way was not open may wait for long.
+    if (isThere) feeds.get(here)?.retry();
+    else if (nodes.since === null) feeds.get(here)?.giveUp();
+    else nodes.isGone(now());
+    assess();
+  };
+
+  /** The server is asked whether it is there. @param {number} rtt @param {() => Promise<boolean>} [isSilent] */
+  const look = (rtt, isSilent = async () => true) => {
+    lookedAt = now();
+    const own = (doubt = { rtt, isSilent, sure: false });
     feeds.get(nodes.here)?.look();
-    const doubt = new Doubt(at, rtt);
-    const { other } = nodes;
-    const isDone = () => nodes.since !== null || answeredAt >= at || lookedAt !== at;
-    const compare = async () => {
-      if (isDone() || other === undefined || !(await signalling.reaches(other)) || isDone()) return;
-      const wait = doubt.goneAt(now()) - now();
-      // Where that is longer than an attempt may take, the attempt ends first.
-      if (wait < Infinity) doubting = setTimeout(() => isDone() || feeds.get(nodes.here)?.giveUp(), wait);
-    };
     clearTimeout(doubting);
-    doubting = setTimeout(compare, doubt.askOtherAt - at);
+    doubting = setTimeout(compare, ASIDE_MS, own);
   };
 
   assess();

@@ -79,7 +79,8 @@ export async function watchPicture(pc, { isOver, isExcused, stands, comes }) {
  * Watches a connection that media should come on, or news of what is sent.
  *
  * @param {RTCPeerConnection} pc
- * @param {{ isOver: () => boolean, isExcused: () => boolean, falls: () => void }} how `falls`: it has fallen silent
+ * @param {{ isOver: () => boolean, isExcused: () => boolean, falls: (isSilent: () => Promise<boolean>) => void }} how `falls`: it has fallen silent, and whether
+ *   it still is can be asked
  */
 export async function watchSilence(pc, { isOver, isExcused, falls }) {
   const patience = SUSPECT_MS * (1 + Math.random() / 2);
@@ -94,7 +95,7 @@ export async function watchSilence(pc, { isOver, isExcused, falls }) {
     before = after;
     if (since === null || now() - since < patience) continue;
     since = null;
-    falls();
+    falls(async () => (await receivedBytes(pc).catch(() => after)) === after);
   }
 }
 
