@@ -53,6 +53,11 @@ fn a_viewer_sees_a_publisher_of_another_node() {
         "sender reports come, for lip sync"
     );
     assert_eq!(receiver.streams.len(), 2, "sound and picture");
+    let metrics = text(&mut b.get("/metrics"));
+    assert!(
+        metrics.contains("\nrekindle_channels_pulled 1\n"),
+        "{metrics}"
+    );
     // Its record is a viewer's as any other.
     let mut audit = rekindle(cluster.path());
     audit.args(["audit", "--vault", &cluster.etcd.address("vault")]);

@@ -127,6 +127,12 @@ fn process(text: &mut Text, app: &App, counts: &Snapshot) {
             ("joining", counts.joining),
         ],
     );
+    text.one(
+        "channels_pulled",
+        Kind::Gauge,
+        "Channels that are taken from other nodes.",
+        counts.pulled,
+    );
 }
 
 /// Who came back from the last boot, when, and who did not; how sessions ended.
