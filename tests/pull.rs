@@ -305,3 +305,26 @@ fn viewers_get_the_next_publisher_whichever_node_it_comes_to() {
     });
     assert_eq!(viewer.client.handshakes, 1, "its own keys stay");
 }
+
+#[test]
+fn without_etcd_what_is_taken_goes_on() {
+    let mut cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (mut publisher, mut viewer) = broadcast(&a, &b);
+    cluster.etcd.kill(0);
+    // Longer than a lease.
+    let all = &mut [&mut publisher, &mut viewer];
+    run_for(all, Duration::from_secs(7));
+    run_until_more_video(all, 50);
+    cluster.etcd.start_member(0);
+    cluster.etcd.wait_ready(0);
+    run_for(all, Duration::from_secs(4));
+    run_until_more_video(all, 50);
+    assert_eq!(cluster.etcd.keys("vault/pulls/a/").len(), 1);
+    // And it can end.
+    assert_eq!(b.delete(&viewer.session).status(), 200);
+    run_until(&mut [&mut publisher], "the channel is let go", |_| {
+        cluster.etcd.keys("vault/pulls/").is_empty() && cluster.records() == 1
+    });
+}
