@@ -13,7 +13,7 @@ mod described;
 mod given;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -294,11 +294,9 @@ impl Pulls {
     /// Lets go of channels that are here or that nobody watches. Gives those that are watched and
     /// come from nowhere.
     async fn follow_viewers(&self, running: &mut HashMap<String, Running>) -> Vec<String> {
-        let given = self.given.lock().map(|given| given.clone());
-        let watched = self
-            .parts
-            .sessions
-            .watched(&given.unwrap_or_else(|error| error.into_inner().clone()));
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.parts.sessions.watched(&given);
+        drop(given);
         let mut ended = Vec::new();
         for (channel, one) in running.iter_mut() {
             one.unwatched = match watched.get(channel) {
