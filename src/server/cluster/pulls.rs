@@ -294,9 +294,10 @@ impl Pulls {
     /// Lets go of channels that are here or that nobody watches. Gives those that are watched and
     /// come from nowhere.
     async fn follow_viewers(&self, running: &mut HashMap<String, Running>) -> Vec<String> {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = self.parts.sessions.watched(&given);
-        drop(given);
+        let watched = {
+            let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            self.parts.sessions.watched(&given)
+        };
         let mut ended = Vec::new();
         for (channel, one) in running.iter_mut() {
             one.unwatched = match watched.get(channel) {
