@@ -53,6 +53,11 @@ fn a_viewer_sees_a_publisher_of_another_node() {
         "sender reports come, for lip sync"
     );
     assert_eq!(receiver.streams.len(), 2, "sound and picture");
+    let metrics = text(&mut b.get("/metrics"));
+    assert!(
+        metrics.contains("\nrekindle_channels_pulled 1\n"),
+        "{metrics}"
+    );
     // Its record is a viewer's as any other.
     let mut audit = rekindle(cluster.path());
     audit.args(["audit", "--vault", &cluster.etcd.address("vault")]);
@@ -299,4 +304,27 @@ fn viewers_get_the_next_publisher_whichever_node_it_comes_to() {
         cluster.etcd.keys("vault/pulls/").is_empty()
     });
     assert_eq!(viewer.client.handshakes, 1, "its own keys stay");
+}
+
+#[test]
+fn without_etcd_what_is_taken_goes_on() {
+    let mut cluster = Cluster::new();
+    let (a, b) = (start(&cluster, "a"), start(&cluster, "b"));
+    knows(&b, "a");
+    let (mut publisher, mut viewer) = broadcast(&a, &b);
+    cluster.etcd.kill(0);
+    // Longer than a lease.
+    let all = &mut [&mut publisher, &mut viewer];
+    run_for(all, Duration::from_secs(7));
+    run_until_more_video(all, 50);
+    cluster.etcd.start_member(0);
+    cluster.etcd.wait_ready(0);
+    run_for(all, Duration::from_secs(4));
+    run_until_more_video(all, 50);
+    assert_eq!(cluster.etcd.keys("vault/pulls/a/").len(), 1);
+    // And it can end.
+    assert_eq!(b.delete(&viewer.session).status(), 200);
+    run_until(&mut [&mut publisher], "the channel is let go", |_| {
+        cluster.etcd.keys("vault/pulls/").is_empty() && cluster.records() == 1
+    });
 }

@@ -213,6 +213,7 @@ mod tests {
             key-file = "k"
             state-dir = "s"
             mode = "full-state"
+            pull = 4
             http = "127.0.0.1:1"
             tls-cert = "c"
             tls-key = "ck"

@@ -1,6 +1,6 @@
-//! A native client and a network, both without I/O; the caller supplies the time. The clients of
-//! the benchmark and of the tests are built from them. They share no code with the server but the
-//! names of peers and codecs.
+//! A native client and a network, both without I/O and told the time: what the benchmark's clients
+//! and those of the tests are made of, and the viewers as which nodes take channels from each other.
+//! No code of the server's but the names of peers and codecs.
 //!
 //! - A client: [`client`], which is a [`connection`] (ICE, DTLS, SRTP: [`ice`], [`association`])
 //!   and media ([`publisher`], [`viewer`]), and the browser that it behaves like ([`manner`]).
@@ -8,7 +8,8 @@
 //! - The path to the server: [`network`].
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
-// It asks for neither time nor randomness, except for keys. Its tests do.
+// It asks for neither time nor randomness, but for keys, and where a client at work asks for the
+// system's numbers. Its tests do.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod answer;

@@ -13,7 +13,7 @@ mod described;
 mod given;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -93,23 +93,27 @@ impl Pulls {
     /// # Errors
     /// [`TakeError`]; it can be tried again.
     pub(in crate::server) async fn ensure(&self, channel: &str) -> Result<bool, TakeError> {
-        let mut running = self.running.lock().await;
-        if running.contains_key(channel) {
+        if self.running.lock().await.contains_key(channel) {
             return Ok(true);
         }
         let found = self.channels.find(channel).await;
         let Elsewhere::There(there) = found.map_err(AdoptionError::from)? else {
             return Ok(false);
         };
+        let mut running = self.running.lock().await;
         self.begin(&mut running, channel, there).await
     }
 
+    /// The same, where `there` has it.
     async fn begin(
         &self,
         running: &mut HashMap<String, Running>,
         channel: &str,
         there: There,
     ) -> Result<bool, TakeError> {
+        if running.contains_key(channel) {
+            return Ok(true);
+        }
         if running.len() >= self.puller.most() {
             tracing::debug!("a channel is not taken: there are as many as --pull lets there be");
             return Ok(false);
@@ -244,32 +248,44 @@ impl Pulls {
             if told.is_err() && changes == Some(now) && !is_time {
                 continue;
             }
+            // What etcd is asked often is asked before anybody is kept waiting.
+            let looks = is_time || told.is_ok();
+            let mut places = Vec::new();
+            if looks {
+                looked = Instant::now();
+                self.finish_parting().await;
+                let taken = self.running.lock().await.keys().cloned().collect();
+                places = self.find_all(taken).await;
+            }
             let mut running = self.running.lock().await;
             if let Ok(Some(News::Stuck(ufrag))) = &told {
                 self.take_anew(&mut running, ufrag).await;
             }
-            let looks = is_time || told.is_ok();
-            if looks {
-                looked = Instant::now();
-                self.finish_parting().await;
-                self.follow_publishers(&mut running).await;
-            }
+            self.follow_publishers(&mut running, places).await;
             let unserved = self.follow_viewers(&mut running).await;
+            drop(running);
             if looks || changes != Some(now) {
-                self.serve(&mut running, &unserved).await;
+                self.serve(unserved).await;
             }
             changes = Some(now);
         }
     }
 
+    /// Which of these channels other nodes have that are alive. Without etcd none, and media goes
+    /// on.
+    async fn find_all(&self, channels: Vec<String>) -> Vec<(String, There)> {
+        let places = self.channels.find_all(&channels).await;
+        let found = channels.into_iter().zip(places.unwrap_or_default());
+        found
+            .filter_map(|(channel, there)| Some((channel, there?)))
+            .collect()
+    }
+
     /// Takes those of these channels that other nodes have.
-    async fn serve(&self, running: &mut HashMap<String, Running>, unserved: &[String]) {
-        let Ok(places) = self.channels.find_all(unserved).await else {
-            return;
-        };
-        let found = unserved.iter().zip(places);
-        for (channel, there) in found.filter_map(|(channel, there)| Some((channel, there?))) {
-            if let Err(error) = self.begin(running, channel, there).await {
+    async fn serve(&self, unserved: Vec<String>) {
+        for (channel, there) in self.find_all(unserved).await {
+            let mut running = self.running.lock().await;
+            if let Err(error) = self.begin(&mut running, &channel, there).await {
                 tracing::debug!(%error, "a channel cannot be taken from its node now");
             }
         }
@@ -278,11 +294,10 @@ impl Pulls {
     /// Lets go of channels that are here or that nobody watches. Gives those that are watched and
     /// come from nowhere.
     async fn follow_viewers(&self, running: &mut HashMap<String, Running>) -> Vec<String> {
-        let given = self.given.lock().map(|given| given.clone());
-        let watched = self
-            .parts
-            .sessions
-            .watched(&given.unwrap_or_else(|error| error.into_inner().clone()));
+        let watched = {
+            let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            self.parts.sessions.watched(&given)
+        };
         let mut ended = Vec::new();
         for (channel, one) in running.iter_mut() {
             one.unwatched = match watched.get(channel) {
@@ -309,20 +324,19 @@ impl Pulls {
     }
 
     /// Takes channels from where they are now.
-    async fn follow_publishers(&self, running: &mut HashMap<String, Running>) {
-        let channels: Vec<String> = running.keys().cloned().collect();
-        let Ok(places) = self.channels.find_all(&channels).await else {
-            // Media goes on without etcd.
-            return;
-        };
-        for (channel, there) in channels.iter().zip(places) {
+    async fn follow_publishers(
+        &self,
+        running: &mut HashMap<String, Running>,
+        places: Vec<(String, There)>,
+    ) {
+        for (channel, there) in &places {
             let Some(one) = running.get_mut(channel) else {
                 continue;
             };
-            // A node that is gone may be back in a moment.
-            let Some(there) = there.filter(|there| *there != one.there) else {
+            if *there == one.there {
                 continue;
-            };
+            }
+            let there = there.clone();
             if there.publisher != one.there.publisher {
                 // It may send something else.
                 let before = running.remove(channel);

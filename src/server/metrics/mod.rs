@@ -127,6 +127,12 @@ fn process(text: &mut Text, app: &App, counts: &Snapshot) {
             ("joining", counts.joining),
         ],
     );
+    text.one(
+        "channels_pulled",
+        Kind::Gauge,
+        "Channels that are taken from other nodes.",
+        counts.pulled,
+    );
 }
 
 /// Which peers came back from the last boot, when, and which did not; how sessions ended.

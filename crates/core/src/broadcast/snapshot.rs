@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub joining: usize,
     /// Channels: name, whether media flows, connected viewers.
     pub channels: Vec<(String, bool, usize)>,
+    /// How many of them are [pulled](Broadcast::pull) from another server.
+    pub pulled: usize,
     /// RTP packets taken from publishers.
     pub packets_in: u64,
     /// Bytes of these packets: header and payload, without SRTP's additions.
@@ -78,6 +80,11 @@ impl Broadcast {
         });
         let mut channels: Vec<_> = channels.collect();
         channels.sort_unstable();
+        let pulled = self
+            .channels
+            .iter()
+            .filter(|(_, one)| one.upstream.is_some());
+        let pulled = pulled.count();
         let (mut connected, mut awaited) = (0, 0);
         for (_, member) in &self.members {
             connected += usize::from(member.peer.is_connected());
@@ -89,6 +96,7 @@ impl Broadcast {
             awaited,
             joining: self.members.len() - connected - awaited,
             channels,
+            pulled,
             packets_in: self.counts.packets_in,
             bytes_in: self.counts.bytes_in,
             packets_out: totals.sent,
