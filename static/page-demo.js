@@ -9,7 +9,7 @@ import { element, part, write } from "./page-parts.js";
 /** The server's mark in the `Server-Timing` header of the page itself: the one header of it that a page can read. */
 const MARK = "rekindle-demo";
 /** A page whose session has no restart to tell of by then says so, in ms. */
-const NOTHING_MS = 5000;
+const NOTHING_MS = 3000;
 
 /** @typedef {{ took_ms: number, still_ms: number | null, publishes: boolean }} Outcome `still_ms`: the longest time without a new frame; null while it is not known */
 

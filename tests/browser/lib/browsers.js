@@ -117,6 +117,7 @@ function wrap(page) {
     if (message.type() === "error") problems.push(`console: ${message.text()}`);
   });
   return {
+    page,
     problems,
     goto: (url) => page.goto(url),
     evaluate: (fn, argument) => page.evaluate(fn, argument),
