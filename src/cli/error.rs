@@ -99,6 +99,13 @@ pub(super) enum CliError {
          `rekindle supervise -- serve --http 8080`"
     )]
     NotServe,
+    #[error(
+        "`rekindle demo` is for this machine only, and {http} is for others too; leave --http out, \
+         or give it a loopback address such as 127.0.0.1:8080"
+    )]
+    DemoForOthers { http: SocketAddr },
+    #[error("the demonstration has no folder for its key and its state ({0}); set TMPDIR to one")]
+    DemoFolder(io::Error),
     #[error("cannot tell which program to start ({0}); start `rekindle supervise` by its path")]
     Program(io::Error),
     #[error(transparent)]
@@ -132,7 +139,9 @@ impl CliError {
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
             // The resolver may know it a moment later, as after a start of the machine: a
             // supervisor should try again.
-            Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) => EXIT_FAILURE,
+            Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) | Self::DemoFolder(_) => {
+                EXIT_FAILURE
+            }
             _ => EXIT_CONFIGURATION,
         }
     }

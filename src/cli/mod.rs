@@ -5,6 +5,7 @@ mod announce;
 mod args;
 pub mod audit_report;
 mod cluster;
+mod demo;
 mod drain;
 mod error;
 mod etcd;
@@ -67,6 +68,10 @@ enum Command {
     /// again waits, and nobody is refused
     #[command(after_help = supervise::SIGNALS)]
     Supervise(supervise::SuperviseArgs),
+    /// Show a restart: a server for this machine only, whose page has a button that kills it, and
+    /// which is started again at once
+    #[command(after_help = demo::AFTER)]
+    Demo(demo::DemoArgs),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
     /// Say what is persisted, byte by byte, and whether any of it should not be
@@ -108,6 +113,7 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
         Some(Command::Audit(args)) => return Ok(args.run()),
         Some(Command::Rekey(args)) => return Ok(args.run()),
         Some(Command::Supervise(args)) => return args.run(hardened),
+        Some(Command::Demo(args)) => return args.run(hardened),
         Some(Command::Drain(args)) => {
             let matches = matches.subcommand_matches("drain").unwrap_or(matches);
             return args.run(matches);
@@ -140,6 +146,7 @@ fn serve(
     let mut settings = settings::Settings::resolve(args, matches, passed)?;
     log::start(&settings.log)?;
     settings.server.notifier = notifier();
+    settings.server.demo = service::is_demo();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

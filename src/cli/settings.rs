@@ -24,7 +24,7 @@ pub(super) mod tokens;
 use tokens::{TokenSources, file_source, others_can_read, readable_by_others, source, token};
 
 /// Where HTTP listens by default: this machine only.
-const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+pub(super) const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Where media is received by default. All interfaces, even where HTTP is for this machine only:
 /// Firefox offers no loopback address and reaches the server at the machine's own address. Nothing
 /// there is answered without valid ICE credentials, which only HTTP gives out. The port is fixed,
@@ -242,6 +242,7 @@ impl Settings {
                 anchor: args.anchor.or(file.anchor),
                 passed,
                 notifier: Notifier::default(),
+                demo: false,
                 http,
                 udp,
                 admin,

@@ -19,7 +19,7 @@ use super::settings::Outside;
 use super::{Cli, Command, log, notifier};
 
 /// How long a server may be silent by default.
-const WATCHDOG: Duration = Duration::from_secs(10);
+pub(super) const WATCHDOG: Duration = Duration::from_secs(10);
 
 /// The text after the options in `--help`.
 pub(super) const SIGNALS: &str = "\
@@ -63,6 +63,7 @@ impl SuperviseArgs {
             watchdog: Some(self.watchdog.unwrap_or(WATCHDOG)).filter(|wait| !wait.is_zero()),
             ports,
             notifier: notifier(),
+            demo: None,
         };
         Ok(ExitCode::from(supervise::run(options)?))
     }
@@ -90,7 +91,7 @@ impl SuperviseArgs {
 
 /// The path of this program, where a new version may replace it: as it was started, since that may
 /// be a link which an upgrade changes.
-fn program() -> io::Result<PathBuf> {
+pub(super) fn program() -> io::Result<PathBuf> {
     let file = std::env::current_exe()?;
     let named = std::env::args_os().next().map(PathBuf::from);
     let same = |path: &Path| Some(path.canonicalize().ok()? == file.canonicalize().ok()?);

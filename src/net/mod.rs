@@ -5,6 +5,7 @@ mod forwarders;
 mod full_state;
 mod gather;
 mod media_loop;
+mod nearby;
 mod pool;
 pub mod pull;
 mod resume;
@@ -21,6 +22,8 @@ use std::time::Instant;
 
 use mio::Waker;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+pub use nearby::bind_nearby;
 
 use crate::broadcast::{self, Broadcast, Event, Join, Pulled, Recorded, Refusal, Snapshot};
 use crate::ids::{Role, Ufrag};

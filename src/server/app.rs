@@ -11,6 +11,7 @@ use super::assets::Assets;
 use super::auth::Token;
 use super::certificates::Certificates;
 use super::cluster::Cluster;
+use super::demo::Demo;
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -51,6 +52,8 @@ pub(super) struct App {
     pub nodes: Arc<Nodes>,
     pub publish: Option<Token>,
     pub watch: Option<Token>,
+    /// Who kills this process when its page asks for that; only in a demonstration.
+    pub demo: Option<Demo>,
     /// Whether operators have a listener of their own.
     pub has_admin: bool,
     /// The token that they must show there.

@@ -31,6 +31,7 @@ const ASSETS: &[Asset] = &[
     built_in!("page-camera-words.js"),
     built_in!("page-card.js"),
     built_in!("page-controls.js"),
+    built_in!("page-demo.js"),
     built_in!("page-desk.js"),
     built_in!("page-level.js"),
     built_in!("page-memory.js"),

@@ -10,6 +10,7 @@ mod body;
 mod certificates;
 mod cluster;
 mod converse;
+mod demo;
 mod drain;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -114,6 +115,9 @@ pub struct Config {
     pub passed: Passed,
     /// The connection to the service manager.
     pub notifier: Notifier,
+    /// Whether the page has a button by which the server asks its manager to be killed: for
+    /// `rekindle demo` alone, and of no effect where others can reach the server.
+    pub demo: bool,
     /// Where HTTP listens; port 0 lets the system choose.
     pub http: SocketAddr,
     /// Where media is received; with port 0 the system chooses, and then a restart is only survived

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::problem::Problem;
-use super::status;
+use super::{demo, status};
 
 /// Everything that no other route serves.
 pub(super) async fn serve(
@@ -60,6 +60,9 @@ pub(super) async fn serve(
     }
     // Cached, but validated each time: a page and a server of different versions must not meet.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if app.demo.is_some() {
+        headers.insert("server-timing", demo::MARK);
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }

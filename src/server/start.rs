@@ -19,6 +19,7 @@ use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::cluster::{self, Cluster, Store};
+use super::demo::Demo;
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -139,6 +140,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     let identities = identities(&identity, &earlier, config.require_post_quantum)?;
     let max_peers = config.core.max_peers;
     let notifier = Arc::new(std::mem::take(&mut config.notifier));
+    let demo = Demo::of(&config, http, &notifier);
     let limits = listen::Limits {
         connections: connections(max_peers),
         // A proxy's connections are those of all clients.
@@ -231,6 +233,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         addresses: advertised.clone(),
         nodes: Arc::new(Nodes::new(config.other_nodes)),
         private: config.publish.is_none() && !config.open,
+        demo,
         publish: config.publish,
         watch: config.watch,
         has_admin: admin.is_some(),

@@ -9,3 +9,12 @@ pub(crate) mod sockets;
 
 pub use notify::{Notifier, NotifyError, watchdog};
 pub use sockets::{Passed, SocketsError, take};
+
+/// The variable by which the supervisor of `rekindle demo` tells the server that its page has the
+/// button that kills it.
+pub(crate) const DEMO: &str = "REKINDLE_DEMO";
+
+/// Whether this server belongs to `rekindle demo`.
+pub(crate) fn is_demo() -> bool {
+    std::env::var_os(DEMO).is_some_and(|value| value == "1")
+}

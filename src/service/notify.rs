@@ -101,6 +101,12 @@ impl Notifier {
         self.send("WATCHDOG=1\n");
     }
 
+    /// Asks to be ended as by `kill -9`. Only the supervisor of `rekindle demo` does that; systemd
+    /// ignores variables whose names begin with `X_` (sd_notify(3)).
+    pub fn kill_me(&self) {
+        self.send("X_REKINDLE_KILL=1\n");
+    }
+
     fn send(&self, message: &str) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = socket.send(message.as_bytes()) {

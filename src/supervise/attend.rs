@@ -58,6 +58,9 @@ impl Supervisor {
             tokio::select! {
                 notice = self.notices.next(server.pid()) => {
                     let notice = notice.map_err(lost)?;
+                    if notice.kill && self.demo.is_some() {
+                        server.signal(Signal::KILL);
+                    }
                     let status = notice.status.as_deref().unwrap_or_default();
                     if notice.ready && !was_ready {
                         was_ready = true;
@@ -105,7 +108,7 @@ impl Supervisor {
                     }
                 }
                 // The signal waits until the server is ready.
-                _ = self.signals.hangup.recv(),
+                () = self.signals.hangup.recv(),
                     if was_ready && asked == Asked::Nothing && probe.is_none() => match self.program.probe()
                 {
                     Ok(child) => probe = Some((child, Instant::now())),

@@ -12,6 +12,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal};
 
 use crate::server::Ports;
+use crate::service::DEMO;
 use crate::service::sockets::{FIRST, HTTP, MEDIA};
 
 /// The argument that makes `rekindle` the step between fork and server; see [`step`].
@@ -29,6 +30,8 @@ pub(super) struct Program {
     pub arguments: Vec<OsString>,
     /// How long the server may be silent.
     pub watchdog: Option<Duration>,
+    /// Whether it is the server of a demonstration.
+    pub demo: bool,
 }
 
 /// A server that was started.
@@ -58,7 +61,14 @@ impl Program {
             .env("LISTEN_FDNAMES", format!("{HTTP}:{MEDIA}"))
             .env("NOTIFY_SOCKET", notify)
             .env_remove("LISTEN_PID")
-            .env_remove("WATCHDOG_PID");
+            .env_remove("WATCHDOG_PID")
+            .env_remove(DEMO);
+        if self.demo {
+            for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+                command.env_remove(name);
+            }
+            command.env(DEMO, "1");
+        }
         match self.watchdog {
             Some(wait) => command.env("WATCHDOG_USEC", wait.as_micros().to_string()),
             None => command.env_remove("WATCHDOG_USEC"),
@@ -102,6 +112,13 @@ impl Server {
     pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
+}
+
+/// Whether a variable of the environment is a setting of `serve`. A demonstration has its own, but
+/// for the folder of a page that somebody works on.
+fn is_setting(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("REKINDLE_") && name != "REKINDLE_STATIC_DIR"
 }
 
 /// An exit status as an exit code, as shells have it.

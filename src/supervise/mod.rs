@@ -12,7 +12,7 @@ mod notices;
 mod pace;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,16 @@ pub struct Options {
     pub ports: Ports,
     /// This process's own service manager, if it has one.
     pub notifier: Notifier,
+    /// What `rekindle demo` does differently; `None` for `rekindle supervise`.
+    pub demo: Option<Demo>,
+}
+
+/// A supervisor of a demonstration: it kills the server when the server asks for it, and SIGHUP,
+/// which a closed terminal sends, stops it.
+#[derive(Debug)]
+pub struct Demo {
+    /// What is printed on standard output once the first server is up.
+    pub greeting: String,
 }
 
 /// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends because of
@@ -105,6 +115,7 @@ struct Supervisor {
     pace: Pace,
     /// Whether any server has been ready.
     was_ready: bool,
+    demo: Option<Demo>,
     /// Whether the supervisor's manager was told that a new server takes over, and waits for it to
     /// be ready.
     reloading: bool,
@@ -114,7 +125,7 @@ struct Supervisor {
 /// The signals that this process handles.
 struct Signals {
     child: Signal,
-    hangup: Signal,
+    hangup: Maybe,
     reload: Signal,
     stop: StopSignals,
 }
@@ -122,17 +133,37 @@ struct Signals {
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Maybe,
+}
+
+/// A signal that has this meaning in one of the two commands only.
+struct Maybe(Option<Signal>);
+
+impl Maybe {
+    /// Completes when the signal arrives; never where it means something else.
+    async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// `hangup_stops`: SIGHUP stops the supervisor, and does not replace the program.
+    fn new(hangup_stops: bool) -> io::Result<Self> {
+        let hangup = |wanted: bool| {
+            let signal = wanted.then(|| signal(SignalKind::hangup()));
+            signal.transpose().map(Maybe)
+        };
         Ok(Self {
             child: signal(SignalKind::child())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: hangup(!hangup_stops)?,
             reload: signal(SignalKind::user_defined1())?,
             stop: StopSignals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
+                hangup: hangup(hangup_stops)?,
             },
         })
     }
@@ -144,6 +175,7 @@ impl StopSignals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = self.hangup.recv() => {}
         }
     }
 }
@@ -155,13 +187,15 @@ impl Supervisor {
                 path: options.program,
                 arguments: options.arguments,
                 watchdog: options.watchdog,
+                demo: options.demo.is_some(),
             },
             ports: options.ports,
             notices: Notices::open()?,
             notifier: options.notifier,
-            signals: Signals::new()?,
+            signals: Signals::new(options.demo.is_some())?,
             pace: Pace::default(),
             was_ready: false,
+            demo: options.demo,
             reloading: false,
             beat: Beat(service::watchdog().map(|wait| tokio::time::interval(wait / 2))),
         })
@@ -231,7 +265,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = &mut pause => return Stopped::No,
-                _ = self.signals.hangup.recv() => return Stopped::No,
+                () = self.signals.hangup.recv() => return Stopped::No,
                 () = self.signals.stop.next() => {
                     self.notifier.stopping();
                     return Stopped::Yes;
@@ -252,6 +286,13 @@ impl Supervisor {
             self.notifier.ready(status);
         } else {
             self.notifier.status(status);
+        }
+        if let Some(demo) = self.demo.as_ref().filter(|_| !self.was_ready) {
+            let mut out = io::stdout().lock();
+            // Nobody needs to read it: a closed pipe is no reason to stop.
+            let _ = out
+                .write_all(demo.greeting.as_bytes())
+                .and_then(|()| out.flush());
         }
         self.was_ready = true;
     }

@@ -21,6 +21,8 @@ pub(super) struct Notice {
     pub ready: bool,
     /// It is alive.
     pub alive: bool,
+    /// It asks to be killed: see [`super::Demo`].
+    pub kill: bool,
     /// Its status.
     pub status: Option<String>,
 }
@@ -32,6 +34,7 @@ impl Notice {
             match line.split_once('=') {
                 Some(("READY", "1")) => notice.ready = true,
                 Some(("WATCHDOG", "1")) => notice.alive = true,
+                Some(("X_REKINDLE_KILL", "1")) => notice.kill = true,
                 Some(("STATUS", text)) => notice.status = Some(text.to_owned()),
                 _ => {}
             }
@@ -132,6 +135,7 @@ mod tests {
             Notice::default()
         );
         assert!(Notice::parse(b"WATCHDOG=1").alive);
+        assert!(Notice::parse(b"X_REKINDLE_KILL=1").kill);
     }
 
     #[tokio::test]

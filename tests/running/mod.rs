@@ -419,7 +419,7 @@ pub fn auditor_and_decoder_agree(folder: &Path) {
     }
 }
 
-fn agent() -> Agent {
+pub fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
