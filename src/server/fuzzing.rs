@@ -111,6 +111,7 @@ impl World {
             publish: None,
             watch: None,
             has_admin: false,
+            demo: None,
             admin_token: None,
             private: true,
             behind_proxy: true,
