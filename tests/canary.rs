@@ -335,7 +335,7 @@ fn no_session_secret_is_ever_written_and_none_outlives_its_session() {
     renew(&mut [&mut viewer]);
     run_until_more_video(&mut [&mut publisher, &mut viewer, &mut second], 30);
 
-    // A completed handshake stays for 5 s, to repeat its last flight. Then all of DTLS is gone, and
+    // A completed handshake of DTLS 1.3 stays for 5 s. Then all of DTLS is gone, and
     // what SRTP needs is left.
     run_for(
         &mut [&mut publisher, &mut viewer, &mut second],

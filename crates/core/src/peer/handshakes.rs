@@ -22,9 +22,11 @@ use bytes::Bytes;
 
 use super::Transmit;
 use super::active::Active;
+use super::agreed::Version;
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
 use super::handshake::{Begin, Begun, Done, DtlsError, LINGER};
+use super::last_flight::LastFlight;
 use super::pressure::{Budget, Direct};
 use super::records::{client_hello, follows, hello_number, is_client_hello_rest, is_protected};
 use under_way::UnderWay;
@@ -289,6 +291,12 @@ impl Handshakes {
             let result = h.handshake.drive(now, datagram, &mut packets);
             h.repeated += u32::from(datagram.is_none() && !packets.is_empty());
             h.spoke |= !packets.is_empty();
+            // In DTLS 1.3 an acknowledgement is asked for by a record that only the keys can tell.
+            if let Ok(Some(completed)) = &result
+                && completed.agreed.version == Version::Dtls12
+            {
+                h.handshake = Box::new(LastFlight::new(&packets, now));
+            }
             out.extend(packets.drain(..).map(|data| Transmit { to: from, data }));
             match result {
                 Ok(None) => true,

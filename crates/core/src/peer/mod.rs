@@ -12,6 +12,7 @@ pub(crate) mod fuzzing;
 mod handshake;
 mod handshakes;
 mod ice;
+mod last_flight;
 mod load;
 mod pressure;
 mod records;

@@ -21,6 +21,10 @@ const SERVER_HELLO: u8 = 2;
 #[cfg(feature = "boring")]
 const HELLO_VERIFY_REQUEST: u8 = 3;
 const CERTIFICATE: u8 = 11;
+/// ServerHello and HelloVerifyRequest, and Certificate to ServerHelloDone (RFC 6347 §4.3.2).
+const FIRST_FLIGHT: [u8; 6] = [2, 3, 11, 12, 13, 14];
+/// RFC 5246 §7.4.7.
+const CLIENT_KEY_EXCHANGE: u8 = 16;
 /// Type, version (2), epoch (2), sequence number (6), length (2).
 const RECORD_HEADER: usize = 13;
 /// Type, length (3), message_seq (2), fragment_offset (3), fragment_length (3).
@@ -116,6 +120,36 @@ fn client_hello_offset(datagram: &[u8]) -> Option<u32> {
         && headers[3..5] == [0, 0]
         && headers[RECORD_HEADER] == CLIENT_HELLO;
     fits.then(|| number(&headers[19..22]))
+}
+
+/// What stands in a datagram of the server's behind the records of its first flight, which are
+/// plaintext (RFC 5246 §7.3): its last flight, in DTLS 1.2, or nothing.
+pub(super) fn last_flight_of_server(datagram: &[u8]) -> &[u8] {
+    let is_first_flight = |range: &Range<usize>| {
+        let message = datagram.get(range.start + RECORD_HEADER).copied();
+        let is_plain = datagram.get(range.start + 3..range.start + 5) == Some(&[0, 0]);
+        datagram[range.start] == HANDSHAKE
+            && is_plain
+            && message.is_some_and(|message| FIRST_FLIGHT.contains(&message))
+    };
+    let mut ranges = records(datagram).map(|(range, _)| range);
+    let last = ranges.find(|range| !is_first_flight(range));
+    last.map_or(&[], |range| &datagram[range.start..])
+}
+
+/// Whether a datagram has the client's last flight in it, or a part of that which nobody else says
+/// (DTLS 1.2): its ClientKeyExchange, or the Certificate that comes in one record with it.
+pub(super) fn is_client_key_exchange(datagram: &[u8]) -> bool {
+    records(datagram).any(|(range, record)| {
+        let message = datagram.get(range.start + RECORD_HEADER).copied();
+        match record {
+            Record::Certificate(fragment) => fragment.offset == 0,
+            Record::Plain => {
+                datagram[range.start] == HANDSHAKE && message == Some(CLIENT_KEY_EXCHANGE)
+            }
+            _ => false,
+        }
+    })
 }
 
 /// Whether a datagram begins with an encrypted record, or one that claims to be.
