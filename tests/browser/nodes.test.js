@@ -322,6 +322,16 @@ test("a server from which media comes again is not left, although its answer is 
   feed.stop();
 });
 
+test("a server that gives its sessions away is there still when they are at another place", async () => {
+  const { told, feed, says, states } = world({ [A]: hello("A", B), [B]: hello("B") });
+  await tells(told, 1);
+  states[A] = 404;
+  says(A, "gone", { reason: "unknown-session" });
+  await tells(told, 4);
+  assert.deepEqual(told, ["hello A", "lost", `moved ${B}session/S-1 ${A} ${B} alive`, "hello B"]);
+  feed.stop();
+});
+
 test("a server that is unwell, or has not read its store yet, is asked until it has the session", async () => {
   const { told, feed, dies, states } = world({ [A]: hello("A", B), [B]: 503 });
   await sleep(50);
