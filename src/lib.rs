@@ -1,25 +1,25 @@
 //! rekindle: a WebRTC broadcast server whose process can be killed and started again while every
 //! browser keeps its connection and its picture.
 //!
-//! The modules are layers; each one knows only those below it:
+//! The modules are layers; each one depends only on those below it:
 //!
 //! - [`cli`]: the commands.
-//! - [`supervise`]: holds the ports, and starts the server again whenever it ends. Knows no key and
-//!   no peer.
+//! - [`supervise`]: holds the ports, and starts the server again whenever it ends. It has access to
+//!   no key and no peer.
 //! - [`server`]: HTTP (WHIP, WHEP, events, page, health), start and shutdown.
 //! - [`net`]: the UDP socket and the loop that drives the sans-IO core.
 //! - [`broadcast`] and [`peer`]: the core, a crate of its own without I/O.
 //! - [`sdp`]: reads offers, writes answers. Pure functions.
-//! - [`vault`]: what is persisted, and how. Knows no socket and no peer.
-//! - [`service`]: what a service manager hands over, and what it is told.
+//! - [`vault`]: what is persisted, and how. It depends on no socket and no peer.
+//! - [`service`]: what a service manager passes to the process, and what it is told.
 //! - [`ids`]: the names of peers and their roles, which all of these share.
-//! - [`hardening`]: what the process takes away from itself. Knows nothing else here.
+//! - [`hardening`]: what the process gives up. It depends on no other module.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 // What tests and fuzz targets share is `pub` in modules that only they see.
 #![cfg_attr(not(any(test, fuzzing)), warn(unreachable_pub))]
 
-// The hooks of two tests (tests/with_hooks.sh) give away what this program keeps to itself.
+// The hooks of two tests (tests/with_hooks.sh) reveal what this program keeps secret.
 #[cfg(all(any(rekindle_canary, rekindle_kill_points), not(debug_assertions)))]
 compile_error!(
     "a build with optimisations could be shipped, and must not have a test's hooks: leave the \

@@ -9,8 +9,8 @@ use zeroizing_alloc::ZeroAlloc;
 /// Overwrites memory when it is freed. Types that wipe themselves cover our own copies of keys;
 /// this covers those that libraries make: buffers that grew, DTLS messages, decrypted records. Its
 /// cost on the media path: `benches/wiping_allocator.rs` (5 % of the forwarding core's CPU time,
-/// without sockets). Of a whole server with 100 viewers that is about 1 %, and the overwriting
-/// itself 0.2 %: threat-model/process.md.
+/// without sockets). For a whole server with 100 viewers that is about 1 %, of which overwriting
+/// itself is 0.2 %: threat-model/process.md.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

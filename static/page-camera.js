@@ -13,7 +13,7 @@ import { USUAL, wishes } from "./page-quality.js";
 /** @import { Quality } from "./page-quality.js" */
 /** @import { Session } from "./rekindle.js" */
 
-/** Browsers mute a track for a moment at times; one that is silent for so long is told of, in ms. */
+/** Browsers mute a track for a moment at times; a longer silence than this is reported, in ms. */
 const MUTED_MS = 3000;
 /** @type {Kind[]} */
 const KINDS = ["video", "audio"];
@@ -30,12 +30,12 @@ const isCalled = (error, name) => /** @type {Error} */ (error).name === name;
  * @typedef {{ video?: string, audio?: string, quality: Quality }} Choice
  */
 
-/** Nothing of this must be so: a camera that cannot do it gives what it can. @param {Choice} choice @returns {Record<Kind, MediaTrackConstraints | true>} */
+/** These are wishes: a camera that cannot fulfil them gives what it can. @param {Choice} choice @returns {Record<Kind, MediaTrackConstraints | true>} */
 function constraints({ video, audio, quality }) {
   return { audio: audio ? { deviceId: { exact: audio } } : true, video: { ...wishes(quality), ...(video && { deviceId: { exact: video } }) } };
 }
 
-/** Asks for these kinds; where one is not there, for the other alone. @param {Kind[]} kinds @param {Choice} choice */
+/** Opens these kinds; where one does not exist, the other alone. @param {Kind[]} kinds @param {Choice} choice */
 async function capture(kinds, choice) {
   if (unavailable()) throw new DOMException("no media devices", "NotSupportedError");
   const chosen = constraints(choice);

@@ -6,7 +6,7 @@
 
 const WIDTH = 640;
 const HEIGHT = 360;
-/** So often it is sent, in ms. */
+/** Interval at which it is sent, in ms. */
 const EVERY_MS = 500;
 
 /** @param {string} text @returns {MediaStreamTrack | null} null where the browser makes none */

@@ -6,7 +6,7 @@
 
 import { element, part, write } from "./page-parts.js";
 
-/** "Copied" stands for so long, in ms. */
+/** How long "Copied" is shown, in ms. */
 const COPIED_MS = 3000;
 
 /** iPhones give the whole screen to videos only. @typedef {HTMLVideoElement & { webkitEnterFullscreen?: () => void }} AppleVideo */

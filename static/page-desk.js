@@ -13,7 +13,7 @@ import { QUALITIES, USUAL, limit, quality } from "./page-quality.js";
 /** @import { Camera, Choice } from "./page-camera.js" */
 /** @import { Session } from "./rekindle.js" */
 
-/** So often the level is looked at, in ms. */
+/** Interval between measurements of the level, in ms. */
 const LEVEL_MS = 100;
 
 /**

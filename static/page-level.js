@@ -4,7 +4,7 @@
  * @module
  */
 
-/** So many decibels below full scale count as silence. */
+/** Decibels below full scale that count as silence. */
 const SILENCE_DB = -60;
 
 export class Level {
@@ -46,7 +46,7 @@ export class Level {
   }
 }
 
-/** The loudness of samples, by decibels, since that is how ears go. @param {Float32Array} samples */
+/** The loudness of samples on a scale of decibels, which matches hearing. @param {Float32Array} samples */
 export function loudness(samples) {
   const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
   return power === 0 ? 0 : Math.min(1, Math.max(0, 1 - (10 * Math.log10(power)) / SILENCE_DB));

@@ -10,9 +10,9 @@ import { FAULTS, Faults, Rates, lines, rateWords } from "./page-rates.js";
 /** @import { Session } from "./rekindle.js" */
 /** @import { Fault, Report } from "./page-rates.js" */
 
-/** So often the rates are looked at, in ms. */
+/** Interval between readings of the rates, in ms. */
 const RATES_MS = 1000;
-/** The server is asked so seldom, in ms, since all who look ask. */
+/** Interval between questions to the server, in ms: long, since every page asks. */
 const VIEWERS_MS = 5000;
 
 export class Numbers {

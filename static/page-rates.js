@@ -43,7 +43,7 @@
  * @property {string} [limited] by what the picture's quality is, as the browser says
  */
 
-/** So many of the last samples decide whether something is wrong, and so many bad ones among them say so: a browser begins with a low rate. */
+/** How many of the last samples are considered, and how many bad ones among them are a fault: a browser begins with a low rate. */
 const LOOKS = 12;
 const BAD = 10;
 /** More loss than this, as a share, is seen. */

@@ -4,9 +4,9 @@
  * @module
  */
 
-/** A picture that stands still for so long is explained, in ms. */
+/** How long a picture may stand still before that is explained, in ms. */
 export const STILL_MS = 1000;
-/** For how long "back after N ms" stays in the status, in ms. */
+/** How long "back after N ms" stays in the status, in ms. */
 const BACK_MS = 6000;
 
 /**

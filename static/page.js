@@ -3,6 +3,7 @@
 import { cameraTrouble } from "./page-camera-words.js";
 import { Camera } from "./page-camera.js";
 import { Controls } from "./page-controls.js";
+import { Demo } from "./page-demo.js";
 import { Desk } from "./page-desk.js";
 import * as memory from "./page-memory.js";
 import { showNotice } from "./page-notice.js";
@@ -26,11 +27,11 @@ const channel = new URLSearchParams(location.search).get("channel") || "main";
 const tokens = new Tokens();
 tokens.takeFromAddress();
 
-/** What was seen and heard of a restart is counted so long after it, and looked at as often while all is well, in ms. */
+/** How long after a restart its effects are counted, and the interval between readings while all is well, in ms. */
 const SEEN_MS = 1000;
 /**
- * Words about what the session does wait so long, in ms: while keys are renewed, the browser has better to do than to lay out text, and
- * nobody can read words that stand for less.
+ * How long words about the session's state are delayed, in ms: while keys are renewed, laying out text would cost time, and
+ * nobody can read words that are shown for less.
  */
 const WORDS_MS = 150;
 
@@ -171,6 +172,7 @@ function use(next) {
   }));
   next.addEventListener("restart", mine(({ boot, took_ms, renewed }) => {
     back = { at: performance.now(), took: `${took_ms} ms` };
+    demo.back(took_ms);
     say(`Back after ${took_ms} ms: process no. ${boot}, the same connection, ${renewed ? "new keys" : "the same keys"}.`);
     if (role === "viewer" && "requestVideoFrameCallback" in video) setTimeout(tellSeen, SEEN_MS, next, performance.now() - took_ms - SEEN_MS);
   }));
@@ -203,6 +205,7 @@ async function tellSeen(of, since) {
   if (session !== of || of.state !== "connected") return;
   counting = false;
   const sound = made_up_ms === null ? "" : `, ${made_up_ms} ms of sound made up`;
+  demo.seen(still_ms);
   write("seen", `a frame for ${still_ms} ms${sound}`);
   element("seen-row").hidden = false;
   say(`Seen of it: no new frame for ${still_ms} ms at the most${sound}.`);
@@ -332,6 +335,7 @@ function publishing() {
   return role === "publisher" ? session : null;
 }
 
+const demo = new Demo(() => role === "publisher");
 const desk = new Desk({ camera: () => camera, publishing, render });
 // Without a token: links end up in histories.
 const controls = new Controls(video, location.href, render);

@@ -1,5 +1,5 @@
 /**
- * One RTCPeerConnection with what is needed to renew its keys. Knows how, not when.
+ * One RTCPeerConnection with what is needed to renew its keys. It implements how, others decide when.
  *
  * @module
  */
@@ -38,7 +38,7 @@ export class Connection {
   served = false;
   /** Since when ICE is down; null while it is not. @type {number | null} */
   iceDownSince = null;
-  /** Says that this connection is beyond help, and why. @type {(reason: string) => void} */
+  /** Reports that this connection cannot be recovered, and why. @type {(reason: string) => void} */
   end = () => {};
   /** Resolves with the reason when it is. @type {Promise<string>} */
   over = new Promise((resolve) => {

@@ -1,6 +1,6 @@
 /**
  * How long a viewer's browser keeps media back before it is shown: a cushion that an outage of that length does not show through.
- * Decides and does nothing; is told what was measured.
+ * It only decides; the caller supplies the measurements.
  *
  * What was lost over a restart comes again, but a few round trips late: the news, the handshake (which takes Firefox one more), the request, the answer. With a jitter
  * buffer (`RTCRtpReceiver.jitterBufferTarget`, WebRTC Extensions) longer than that, it comes before its turn. The price is so much more

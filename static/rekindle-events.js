@@ -7,9 +7,9 @@
 
 import { Line } from "./rekindle-line.js";
 
-/** A page whose sessions no other page has greeted after so long reads their events itself. */
+/** A page whose sessions no other page has greeted after this time reads their events itself. */
 const PATIENCE_MS = 2000;
-/** A page that hands the stream over goes on reading for so long, so that nothing is missed. */
+/** A page that hands the stream over continues to read for this time, so that nothing is missed. */
 const HANDOVER_MS = 3000;
 
 /**

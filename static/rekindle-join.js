@@ -1,12 +1,12 @@
 /**
- * How a session begins: the offer is sent until the server takes it, or says that it never will.
+ * How a session begins: the offer is sent until the server accepts it, or refuses it for good.
  *
  * @module
  */
 
 import { retryDelay } from "./rekindle-line.js";
 
-/** For how long a publisher believes that the publisher in its way is its own lost request. */
+/** How long a publisher assumes that the publisher in its way is its own lost request. */
 const OWN_GHOST_MS = 40_000;
 
 const now = () => performance.now();
@@ -31,7 +31,7 @@ export class Refusal extends Error {
  */
 
 /**
- * Joins, however long that takes; null where nobody wants it any more. Throws a {@link Refusal}.
+ * Joins, however long that takes; null where it is not wanted any more. Throws a {@link Refusal}.
  *
  * @param {import("./rekindle-signalling.js").Signalling} signalling
  * @param {string} offer

@@ -1,5 +1,5 @@
 /**
- * Keeps one connection: hears of the server, does what is due when it is gone and when it is back, and ends the connection where nothing
+ * Keeps one connection: follows the server's events, does what is due when it is gone and when it is back, and ends the connection where nothing
  * else helps. What is due, rekindle-outage.js decides.
  *
  * @module
@@ -17,9 +17,9 @@ import { flows, pause, watchMedia, watchPicture, watchSilence } from "./rekindle
 const SILENT_MS = 4000;
 /** The round trip is looked at after this time, and after twice as long each further time. */
 const MEASURE_MS = 250;
-/** What the last renewal left behind is cleared away when all has been well for so long. */
+/** What the last renewal left behind is removed when all has been well for this time. */
 const TIDY_MS = 1000;
-/** A server that refuses a browser tells it so by a DTLS alert, and why by an event, which may come so much later. */
+/** A server refuses a browser by a DTLS alert, and gives the reason by an event, which may come this much later. */
 const REASON_MS = 1000;
 
 const now = () => performance.now();
@@ -116,7 +116,7 @@ export class Keeper {
     });
   }
 
-  /** Something has happened that makes a look worth while. */
+  /** Something has happened that makes another attempt worthwhile. */
   nudge() {
     this.#feed?.nudge();
     this.assess();
@@ -216,7 +216,7 @@ export class Keeper {
     return { at: now(), mode: this.#mode, streamOpen: this.#streamOpen, refused: this.#refused, hidden };
   }
 
-  /** Looks at all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
+  /** Evaluates all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
   assess() {
     const connection = this.#connection;
     if (connection.ended || !connection.join) return;

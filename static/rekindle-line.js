@@ -17,9 +17,17 @@ const GATHER_MS = 5;
 
 const now = () => performance.now();
 
-/** The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. @param {number} failingMs */
-export function retryDelay(failingMs) {
-  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], failingMs / 16)) * (0.8 + 0.4 * Math.random());
+/**
+ * The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. Where many lose their streams at
+ * once the server names a spread, in ms: the first retry comes at any time of it, and later ones that far apart.
+ *
+ * @param {number} failingMs
+ * @param {number} [spreadMs]
+ * @param {boolean} [first]
+ */
+export function retryDelay(failingMs, spreadMs = 0, first = false) {
+  const wait = first && spreadMs > 0 ? spreadMs * Math.random() : Math.max(spreadMs, failingMs / 16);
+  return Math.min(RETRY_MS[1], Math.max(RETRY_MS[0], wait)) * (0.8 + 0.4 * Math.random());
 }
 
 /**
@@ -47,6 +55,8 @@ export class Line {
   /** Somebody has asked whether the server is there. */
   #doubts = false;
   #failingSince = now();
+  /** How far apart retries are to be, for each session that the server has said it of. @type {Map<string | undefined, number>} */
+  #spreads = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -82,7 +92,7 @@ export class Line {
     if (this.#next || !this.#current) this.nudge(true);
   }
 
-  /** Something has happened that makes trying again worth while. */
+  /** Something has happened that makes another attempt worthwhile. */
   nudge(again = false) {
     if ((again || (!this.#current && !this.#next)) && this.#ids.length > 0) this.#soon(0);
   }
@@ -118,7 +128,9 @@ export class Line {
           this.#current = attempt;
           this.#tries = 0;
           this.#doubts = false;
+          this.#spreads.clear();
         }
+        if (this.#current === attempt && data.spread_ms !== undefined) this.#spreads.set(session, data.spread_ms);
         if (this.#current === attempt) this.#told.heard(session, event, data);
       },
     });
@@ -145,13 +157,18 @@ export class Line {
     }
   }
 
+  /** The session that may come back first decides for all. */
+  get #spread() {
+    return this.#spreads.size > 0 ? Math.min(...this.#spreads.values()) : 0;
+  }
+
   /** @param {boolean} first @param {import("./rekindle-signalling.js").Outcome} [outcome] */
   #fails(first, outcome = "ended") {
     this.#told.down(first, outcome === "refused");
     this.#tries += 1;
-    // The first retry goes out at once: the process may have been replaced already. So does one after silence, which was a wait itself:
+    // The first retry goes out at once, unless many do: the process may have been replaced already. So does one after silence, which was a wait itself:
     // where somebody holds the server's port, the request that waits there is the first to be answered.
-    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - this.#failingSince);
+    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - this.#failingSince, this.#spread, this.#tries === 1);
     if (!this.#next && this.#ids.length > 0) this.#soon(wait);
   }
 }

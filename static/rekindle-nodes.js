@@ -1,5 +1,5 @@
 /**
- * Where a session is looked for when its server is gone: which places are to be asked, and when. Decides and does nothing; is told the time.
+ * Where a session is looked for when its server is gone: which places are to be asked, and when. It only decides; the caller supplies the time.
  *
  * @module
  */
@@ -11,7 +11,7 @@
 const ALONE_MS = 300;
 /** And not before this one where it has answered, but not greeted us yet (it has many records to read), or its media comes. */
 const BUSY_MS = 2000;
-/** The others are asked one after the other, so long apart, and the first that has the session wins (as in RFC 8305 §5). */
+/** The others are asked one after the other at this interval, and the first that has the session wins (as in RFC 8305 §5). */
 const APART_MS = 250;
 /**
  * A place that does not have the session is asked again after this time, and ever later up to the second number: it may read from a store that
@@ -22,12 +22,12 @@ const APART_MS = 250;
 const AGAIN_MS = [250, 2000];
 /** The same where the session has its place, and only its publisher is missed. @type {[number, number]} */
 const LONELY_AGAIN_MS = [2000, 30_000];
-/** A place that says nothing for so long is not counted on. */
+/** A place that does not answer for this time is not counted on. */
 const SILENT_MS = 3000;
 /** Nor is the one where the session was, after this time. */
 const GONE_MS = 10_000;
 /**
- * A server that was asked whether it is there, since nothing comes from it, has so long before another place is asked the same: where it
+ * How long a server that is asked whether it is there, since nothing comes from it, may take before another place is asked the same: where it
  * answers at once, nobody else hears of it.
  */
 export const ASIDE_MS = 100;
@@ -45,7 +45,7 @@ const CONFIRM_FAR_MS = 1000;
  */
 const UNSURE_MS = 2000;
 /**
- * A viewer that misses the publisher for so long, or up to twice as long, since all viewers miss it at once, looks for it: one of the two may
+ * A viewer that misses the publisher for this time, or up to twice as long, since all viewers miss it at once, looks for it: one of the two may
  * have gone elsewhere, and the other not.
  */
 const LONELY_MS = 3000;
@@ -70,6 +70,8 @@ export class Nodes {
   here;
   /** Since when it is looked for; null while it is where it is. @type {number | null} */
   since = null;
+  /** Over how much time its page spreads its attempts to come back, in ms: its server may not have been asked before. */
+  spread = 0;
   /** Where else it may be. @type {string[]} */
   #others = [];
   /** Where it has been: there is a way back, also where a server does not tell of it. */
@@ -116,7 +118,7 @@ export class Nodes {
     if (this.since !== null) return;
     this.since = at;
     const wait = sure ? 0 : UNSURE_MS;
-    this.#ask(at + (silent ? wait : ALONE_MS));
+    this.#ask(at + (silent ? wait : ALONE_MS + this.spread));
   }
 
   /** Of a server that said nothing it is sure by now. @param {number} at */

@@ -1,5 +1,5 @@
 /**
- * A time without the server: what is known of it, and when keys are due to be renewed. Decides and does nothing; is told the time.
+ * A time without the server: what is known of it, and when keys are due to be renewed. It only decides; the caller supplies the time.
  *
  * @module
  */
@@ -29,7 +29,7 @@ const BLIND_MS = [1000, 10_000];
  * and the browser's own repetition comes later than the news.
  */
 const FAR_MS = 20;
-/** Never renew faster than a handshake can take: so many ms, and so many round trips. */
+/** Never renew faster than a handshake can take: this time in ms, and this many round trips. */
 const HANDSHAKE_MS = 40;
 const HANDSHAKE_RTTS = 2.5;
 /**
@@ -39,7 +39,7 @@ const HANDSHAKE_RTTS = 2.5;
  */
 const ANSWER_MS = 20;
 const ANSWER_RTTS = 1.5;
-/** What the browser said of that is used for so long. */
+/** How long what the browser said of that is used. */
 const FRESH_MS = 5;
 /** News of a ClientHello that comes within this part of a round trip after a renewal is of an earlier one. */
 const SOONEST_RTTS = 0.75;
@@ -108,7 +108,7 @@ export class Outage {
   /** When the server, since it is back, said that a ClientHello has come; and how often it said so since the last renewal. */
   seenAt = -Infinity;
   seen = 0;
-  /** For how long, says the server, others may be before us. */
+  /** How long others may be served before us, according to the server. */
   patience = 0;
   /** Whether a publisher is there, if the server has said so. @type {boolean | null} */
   live = null;

@@ -110,6 +110,7 @@ export function search(join, signalling, follower) {
         if (place !== nodes.here) return;
         doubt = null;
         if (event === "nodes") nodes.named(data.nodes);
+        nodes.spread = data.spread_ms ?? nodes.spread;
         if (isViewer && live !== undefined) nodes.hears(live, now());
         assess();
         follower.heard(event, data);

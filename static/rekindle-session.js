@@ -34,7 +34,7 @@ export class Session extends EventTarget {
   pc = null;
   /** What is received (viewers) or sent (publishers). @type {MediaStream | null} */
   stream = null;
-  /** Which life of the server this session last heard of. @type {number | null} */
+  /** The number of the server's boot that this session last heard of. @type {number | null} */
   boot = null;
   /** How many restarts of the server were survived on one and the same connection. */
   restarts = 0;
@@ -42,7 +42,7 @@ export class Session extends EventTarget {
   replacements = 0;
   /** Whether a publisher is there (viewers); null while that is not known. @type {boolean | null} */
   live = null;
-  /** Nothing of this browser's gets through to the server's media port, as far as is known. */
+  /** Whether nothing from this browser reaches the server's media port, as far as is known. */
   unheard = false;
   /** How the keys in use were agreed on, as the server tells it. @type {import("./rekindle-signalling.js").Keys | null} */
   keys = null;

@@ -31,6 +31,7 @@
  * @property {Keys | null} [keys] how they were agreed on
  * @property {boolean} [handshaking] a ClientHello of this session has come
  * @property {number} [patience_ms] for how long others may be before us
+ * @property {number} [spread_ms] over how much time attempts to come back are to be spread
  * @property {boolean} [unheard] nothing has come over UDP
  * @property {Stream[] | null} [streams] what the publisher sends
  * @property {boolean} [source] a publisher is there

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The browser is asked for no longer than this, in ms, where time counts. */
+/** Longest wait for the browser's answer, in ms, where time counts. */
 const ASK_MS = 30;
 
 /**

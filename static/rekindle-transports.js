@@ -6,7 +6,7 @@
 
 import { isConnected } from "./rekindle-statistics.js";
 
-/** A transport that says so long, in ms, that it is not connected, while the connection is, is not believed. */
+/** How long a transport may report that it is not connected while the connection is, in ms; after that it is not believed. */
 const UNTOLD_MS = 150;
 
 /** States of ICE in which no check is answered, and those of them in which none is sent. @type {string[]} */
@@ -17,7 +17,7 @@ const ENDED = ["failed", "closed"];
 export class Transports {
   /** How often DTLS has come up. */
   handshakes = 0;
-  /** DTLS has begun anew. Whoever wants to know of the next time sets it to false before. */
+  /** DTLS has begun again. Set it to false to learn of the next time. */
   restarted = false;
 
   #pc;
@@ -73,7 +73,7 @@ export class Transports {
     return this.#iceIsIn(ENDED);
   }
 
-  /** Looks on at those that are new. */
+  /** Observes those that are new. */
   observe() {
     for (const transport of this.live) {
       if (this.#known.has(transport)) continue;

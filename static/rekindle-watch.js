@@ -11,9 +11,9 @@ const STILL_MS = 4000;
 /** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
 const FLOW_MS = { unsure: 2000, sure: 4000 };
 
-/** So often, in ms, it is seen whether media comes while the event stream is gone: twice before another place is asked. */
+/** Interval in ms between checks whether media comes while the event stream is gone: two before another place is asked. */
 const COMES_MS = 130;
-/** A host that is gone closes no stream, but its media stops: for so long, and up to half as long again, so that a crowd does not ask at once. */
+/** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
 const SUSPECT_MS = 500;
 
 const now = () => performance.now();

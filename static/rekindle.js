@@ -39,7 +39,7 @@ export function watch(url, options) {
   return new Session("viewer", url, null, options);
 }
 
-/** What is misspelt, or cannot be had here, must not be ignored in silence. @param {object} [options] */
+/** Misspelt and unsupported options must not be ignored in silence. @param {object} [options] */
 function check(options = {}) {
   if (typeof RTCPeerConnection === "undefined") {
     throw new Error("rekindle.js needs a browser: there is no RTCPeerConnection here (Node and the like have none, and some browsers switch it off)");

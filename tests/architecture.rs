@@ -30,9 +30,13 @@ fn every_file_and_function_that_the_architecture_names_exists() {
         };
         functions += 1;
         let source = fs::read_to_string(root.join(path)).unwrap_or_default();
-        if !source.contains(&format!("fn {function}("))
-            && !source.contains(&format!("fn {function}<"))
-        {
+        // In Rust, and in JavaScript.
+        let forms = [
+            format!("fn {function}("),
+            format!("fn {function}<"),
+            format!("function {function}("),
+        ];
+        if !forms.iter().any(|form| source.contains(form)) {
             wrong.push(format!("there is no {function} in {path}"));
         }
     }

@@ -10,9 +10,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use live::{Live, renew, run_for, run_until, run_until_connected};
-use nodes::{Cluster, until};
+use nodes::Cluster;
 use rekindle::ids::Role;
-use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle};
+use running::{PUBLISH, Server, WATCH, assert_problem, header, output, rekindle, until};
 
 #[test]
 fn a_session_goes_on_at_the_node_that_is_asked_for_it_and_comes_back() {

@@ -10,8 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 
-use nodes::{Cluster, until};
-use running::{PUBLISH, Server, WATCH, assert_problem, header, output, refused, rekindle, said};
+use nodes::Cluster;
+use running::{
+    PUBLISH, Server, WATCH, assert_problem, header, output, refused, rekindle, said, until,
+};
 
 const TOKEN: &str = "a-token-of-more-than-thirty-two-characters";
 

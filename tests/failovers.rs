@@ -11,9 +11,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, renew, run_for, run_until, run_until_more_video};
-use nodes::{Cluster, until};
+use nodes::Cluster;
 use rekindle_testing::etcd::Etcd;
-use running::{PUBLISH, Server, WATCH, assert_problem, json, output, rekindle};
+use running::{PUBLISH, Server, WATCH, assert_problem, json, output, rekindle, until};
 
 /// A number from the environment, for long forms.
 fn setting(name: &str, short: u64) -> u64 {

@@ -11,10 +11,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use live::{Live, broadcast, renew, run_for, run_until_more_video};
-use running::{PATIENCE, Server, json, output, rekindle, said};
+use running::{Server, json, output, rekindle, said, until};
 
 /// The first words of what it gives up.
 const WARNING: &str = "full-state mode keeps session keys on disk";
@@ -106,15 +106,6 @@ fn is_marked(folder: &Path, key_file: &str) -> bool {
     plain[9] & MARK != 0
 }
 
-#[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn at_every_start_and_in_its_health_it_says_what_it_gives_up() {
     let folder = folder();
@@ -181,7 +172,7 @@ fn in_the_default_mode_the_session_keys_of_its_vault_are_removed_before_anything
     renew(&mut [&mut publisher, &mut viewer]);
     run_until_more_video(&mut [&mut publisher, &mut viewer], 20);
     assert_eq!(handshakes(&publisher, &viewer), [2, 2]);
-    wait_until("identity.age says that there are none", || {
+    until("identity.age says that there are none", || {
         !is_marked(folder.path(), &key)
     });
 

@@ -35,8 +35,9 @@ wall rekindle-core $io rekindle rekindle-vault rekindle-full-state rekindle-clie
 # shellcheck disable=SC2086
 wall rekindle-boring $io rekindle rekindle-sdp rekindle-ids rekindle-client age dimpl
 # The clients of benchmark and tests, which are to find the server's faults, have none of its code but the names of peers and codecs; with the
-# feature `boring`, its binding to BoringSSL.
+# feature `boring`, its binding to BoringSSL. Nodes that share a vault in etcd take channels from each other by them.
 # shellcheck disable=SC2086
 wall rekindle-client $io rekindle age rekindle-core
-# What is shipped has none of what measures or tests it, no full-state mode, and a client of etcd in builds with the feature `etcd` only.
+# What is shipped has none of what measures or tests it, no full-state mode, and a client of etcd, with one of other nodes, in builds with the
+# feature `etcd` only.
 wall rekindle etcd-client tonic rekindle-full-state rekindle-bench rekindle-client rekindle-testing indicatif tempfile

@@ -1,5 +1,5 @@
-//! Addresses as people write them: where to listen, and where browsers reach the server. One way to
-//! read them for flags, the environment and the configuration file. Names are looked up at each
+//! Addresses as people write them: where to listen, and where browsers reach the server. Flags, the
+//! environment and the configuration file all use this one parser. Names are looked up at each
 //! start.
 
 use std::fmt;
@@ -38,7 +38,7 @@ pub(super) enum AddressError {
     HostWithPort(String),
 }
 
-/// A name that leads to no address.
+/// A name without an address.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot find an address of the host {name:?}: {source}; check the name, or give an IP address"
@@ -46,7 +46,7 @@ pub(super) enum AddressError {
 pub(super) struct LookupError {
     /// The name.
     pub name: String,
-    /// What the resolver said.
+    /// The resolver's error.
     pub source: io::Error,
 }
 
@@ -68,13 +68,13 @@ pub(super) enum Listen {
     Named(String, u16),
 }
 
-/// Looks a name up, as [`system`] does.
+/// Looks up a name, as [`system`] does.
 pub(super) type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>>;
 
 /// Asks the system for the addresses of a host. Waits for as long as the system's resolver does.
 ///
 /// # Errors
-/// What the resolver said, which may be temporary.
+/// The resolver's error, which may be temporary.
 pub(super) fn system(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok((name, 0)
         .to_socket_addrs()?
@@ -82,7 +82,7 @@ pub(super) fn system(name: &str) -> io::Result<Vec<IpAddr>> {
         .collect())
 }
 
-/// The addresses of a name, each once, in the resolver's order; never none.
+/// The addresses of a name, each once, in the resolver's order; never empty.
 fn look_up(name: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, LookupError> {
     let failed = |source| LookupError {
         name: name.to_owned(),
@@ -129,9 +129,9 @@ fn port(text: &str) -> Option<u16> {
 }
 
 impl Listen {
-    /// The address to listen on; `default` is the host of a port alone. Of a name's addresses the
-    /// first in IPv4 is taken, or else the first: `localhost` has both kinds, and the media port is
-    /// in IPv4 by default.
+    /// The address to listen on; `default` is the host where only a port is given. Of a name's
+    /// addresses the first in IPv4 is taken, otherwise the first: `localhost` has both kinds, and
+    /// the media port is in IPv4 by default.
     pub(super) fn resolve(
         &self,
         default: IpAddr,
@@ -153,8 +153,7 @@ impl Listen {
 }
 
 impl Listen {
-    /// Whether a socket at this address can be the one that is meant. Names are not looked up for
-    /// that.
+    /// Whether a socket at this address can be the intended one. Names are not looked up for this.
     pub(super) fn may_be(&self, socket: SocketAddr) -> bool {
         let same = |port: u16| port == 0 || port == socket.port();
         match self {
@@ -217,8 +216,8 @@ impl FromStr for Listen {
 }
 
 impl Host {
-    /// Its addresses; of a name only those that a socket of this family can send from, and that a
-    /// browser can send to.
+    /// The host's addresses; of a name only those that a socket of this family can send from, and
+    /// that a browser can send to.
     pub(super) fn resolve(
         &self,
         ipv6_too: bool,
@@ -268,7 +267,7 @@ impl FromStr for Host {
     }
 }
 
-/// A number or a text, as a configuration file has it.
+/// A number or a text, as written in a configuration file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum NumberOrText {

@@ -1,4 +1,4 @@
-//! What is said on standard output once the server is up.
+//! What is printed on standard output once the server is ready.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use crate::server::Ready;
 
 use super::args::Announce;
 
-/// Says that the server is up. Nobody needs to listen: a closed pipe is no reason to stop.
+/// Prints that the server is ready. Nobody needs to read it: a closed pipe is no reason to stop.
 pub(super) fn print(form: Announce, ready: &Ready) {
     let text = match form {
         Announce::Text => block(ready),

@@ -39,7 +39,7 @@ pub(super) enum Announce {
     None,
 }
 
-/// What becomes of a newcomer on a channel whose publisher is live.
+/// What happens to a new publisher on a channel whose publisher is live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Publisher {

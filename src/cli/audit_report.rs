@@ -8,64 +8,29 @@ use crate::vault::audit::{
 };
 use crate::vault::rfc3339;
 
-/// Of files that have the same finding, so many are named.
+mod text;
+
+pub(super) use text::safe;
+
+use text::{Paint, count, grouped, is_format, without_index};
+
+/// Most files that are named where several have the same finding.
 const MOST_NAMES: usize = 3;
-
-/// ANSI colours, if the reader is a terminal.
-struct Paint(bool);
-
-impl Paint {
-    fn with(&self, code: &str, text: &str) -> String {
-        if self.0 {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-
-    fn bold(&self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn dim(&self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    /// Padded before it is coloured, so that columns stay straight.
-    fn class(&self, class: Class, width: usize) -> String {
-        let name = match class {
-            Class::LongLivedSecret => "long-lived secret",
-            Class::Credential => "credential",
-            Class::PersonalData => "personal data",
-            Class::Public => "public",
-            Class::Forbidden => "FORBIDDEN",
-            Class::Unaccounted => "UNACCOUNTED",
-        };
-        let code = match class {
-            Class::Public => "2",
-            Class::PersonalData => "36",
-            Class::Credential => "33",
-            Class::LongLivedSecret => "35",
-            Class::Forbidden | Class::Unaccounted => "1;31",
-        };
-        self.with(code, &format!("{name:<width$}"))
-    }
-}
 
 /// Writes the report as JSON, with a line end.
 ///
 /// # Errors
-/// Those of `out`.
+/// The errors of `out`.
 pub fn write_json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
     writeln!(out)
 }
 
-/// Writes the report for people; `detail`: every field of every file, as of a single file anyway;
-/// `colour` puts in ANSI escape sequences.
+/// Writes the report for people; `detail`: every field of every file, which a single file gets in
+/// any case; `colour` adds ANSI escape sequences.
 ///
 /// # Errors
-/// Those of `out`.
+/// The errors of `out`.
 pub fn write_human(
     report: &Report,
     detail: bool,
@@ -244,7 +209,7 @@ fn write_items(
     writeln!(out)
 }
 
-/// The same field of all files in one line: a vault may have thousands of peers.
+/// One line for the same field of all files: a vault may have thousands of peers.
 fn write_fields(report: &Report, paint: &Paint, out: &mut dyn Write) -> io::Result<()> {
     let mut fields: BTreeMap<(Class, &str, String), (u64, u64)> = BTreeMap::new();
     for content in report.files.iter().filter_map(|f| f.content.as_ref()) {
@@ -261,7 +226,7 @@ fn write_fields(report: &Report, paint: &Paint, out: &mut dyn Write) -> io::Resu
         let of_class = fields.iter().filter(|((c, _, _), _)| c == class);
         let (mut structure, mut shown) = ((0, 0), Vec::new());
         for ((_, kind, field), (items, bytes)) in of_class {
-            // Lengths, tags and the like in one line: they say nothing.
+            // One line for lengths, tags and the like, which carry no information.
             if *class == Class::Public && is_format(field) {
                 structure = (structure.0 + items, structure.1 + bytes);
             } else {
@@ -317,7 +282,7 @@ fn write_findings(report: &Report, paint: &Paint, out: &mut dyn Write) -> io::Re
     let mut list = |title: &str, code: &str, findings: &[Finding]| -> io::Result<()> {
         if !findings.is_empty() {
             writeln!(out, "{}", paint.with(code, title))?;
-            // The same of many files in one line.
+            // One line for the same field of many files.
             let mut files: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
             for Finding { code, file, text } in findings {
                 files.entry((code, text)).or_default().push(file);
@@ -375,91 +340,5 @@ fn write_findings(report: &Report, paint: &Paint, out: &mut dyn Write) -> io::Re
             );
             writeln!(out, "{}", paint.with("1;32", &text))
         }
-    }
-}
-
-/// What a file has because of its format, whatever it is about.
-fn is_format(field: &str) -> bool {
-    let whole = ["magic", "schema", "kind", "boot", "mac"];
-    whole.contains(&field) || field.ends_with(".length") || field.ends_with(" structure")
-}
-
-/// `offer[12] a=ice-pwd` to `offer a=ice-pwd`.
-fn without_index(field: &str) -> String {
-    let mut parts = field.split('[');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| match part.split_once(']') {
-        Some((_, rest)) => text + rest,
-        None => text + "[" + part,
-    })
-}
-
-/// Characters that nobody sees and that change how those around them are shown: joiners, and what
-/// turns the direction of writing.
-const INVISIBLE: [char; 18] = [
-    '\u{61c}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}',
-    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
-    '\u{2069}', '\u{feff}',
-];
-
-/// What came from the disk, without anything that a terminal would obey.
-pub(super) fn safe(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() || INVISIBLE.contains(&c) {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
-}
-
-/// In groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn count(number: u64, what: &str) -> String {
-    format!(
-        "{} {what}{}",
-        grouped(number),
-        if number == 1 { "" } else { "s" }
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_from_the_disk_reaches_the_terminal_raw() {
-        assert_eq!(safe("a\u{1b}[31mb\n\u{9b}"), "a\\u{1b}[31mb\\n\\u{9b}");
-        // A name that would be shown as another one.
-        assert_eq!(safe("peers\u{202e}ega.x"), "peers\\u{202e}ega.x");
-        assert_eq!(safe("Gerät"), "Gerät");
-    }
-
-    #[test]
-    fn numbers_are_grouped_and_indices_left_out() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(grouped),
-            ["0", "999", "1,000", "1,234,567"]
-        );
-        assert_eq!(without_index("offer[12] a=ice-pwd"), "offer a=ice-pwd");
-        assert_eq!(
-            without_index("sessions[3] sent[12] ssrc"),
-            "sessions sent ssrc"
-        );
-        assert_eq!(without_index("ice.pwd"), "ice.pwd");
-        assert_eq!(without_index("]a[b"), "]a[b");
     }
 }

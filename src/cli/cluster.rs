@@ -7,6 +7,9 @@ use crate::server::{Node, SharedVault};
 use super::error::CliError;
 use super::etcd::EtcdArgs;
 
+/// Most channels that are taken from other nodes: each has a port.
+const MAX_PULLS: i64 = 1024;
+
 /// Options of `serve`, as in [`super::args`].
 #[derive(Args, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClusterArgs {
@@ -25,41 +28,51 @@ pub(super) struct ClusterArgs {
     #[arg(long, value_name = "URL", env = "REKINDLE_NODE_URL")]
     pub node_url: Option<Node>,
 
+    /// How many channels this server takes at once from others that share the vault, so that their
+    /// viewers are answered where they ask; without it they are sent to where the publisher is
+    /// [default: 0]
+    #[arg(long, value_name = "CHANNELS", env = "REKINDLE_PULL",
+          value_parser = clap::value_parser!(u16).range(..=MAX_PULLS))]
+    pub pull: Option<u16>,
+
     #[command(flatten)]
     pub etcd: EtcdArgs,
 }
 
 impl ClusterArgs {
-    /// These, and where nothing is said, those.
+    /// These options; missing ones are taken from `other`.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             vault: self.vault.or(other.vault),
             node: self.node.or(other.node),
             node_url: self.node_url.or(other.node_url),
+            pull: self.pull.or(other.pull),
             etcd: self.etcd.or(other.etcd),
         }
     }
 
-    /// What a node goes by; `None` for a server with a vault of its own.
+    /// The settings of a node; `None` for a server with a vault of its own.
     pub(super) fn shared(self) -> Result<Option<SharedVault>, CliError> {
         let Some(address) = self.vault else {
             let alone = Self::default();
             return match (
                 self == alone,
-                self.node.is_some() || self.node_url.is_some(),
+                self.node.is_some() || self.node_url.is_some() || self.pull.is_some(),
             ) {
                 (true, _) => Ok(None),
                 (false, true) => Err(CliError::WithoutVault {
-                    given: "--node and --node-url",
+                    given: "--node, --node-url and --pull",
                 }),
                 (false, false) => Err(CliError::WithoutVault {
                     given: "the options of etcd",
                 }),
             };
         };
-        self.etcd
-            .shared(address, self.node, self.node_url)
-            .map(Some)
+        let shared = self.etcd.shared(address, self.node, self.node_url)?;
+        Ok(Some(SharedVault {
+            pull: self.pull.unwrap_or_default().into(),
+            ..shared
+        }))
     }
 }
 

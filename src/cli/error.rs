@@ -1,4 +1,4 @@
-//! What stops a command, in one line with a remedy.
+//! Errors that end a command, each in one line with a remedy.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::address::LookupError;
 use super::drain::DrainError;
 use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum CliError {
@@ -26,7 +26,7 @@ pub(super) enum CliError {
         line: usize,
         what: String,
     },
-    #[error("{what} is given as text and as a file at once; give one of them")]
+    #[error("{what} is given both as text and as a file; give one of them")]
     TokenTwice { what: &'static str },
     #[error("the {what} cannot be used: {source}")]
     Token {
@@ -40,11 +40,11 @@ pub(super) enum CliError {
     )]
     NobodyGuards { http: SocketAddr },
     #[error(
-        "operators would be listened to on {admin}, where others can reach it, and nothing would \
+        "the admin listener would be on {admin}, where others can reach it, and nothing would \
          keep those from ending sessions; give --admin-token-file, or listen on 127.0.0.1"
     )]
     NobodyGuardsAdmin { admin: SocketAddr },
-    #[error("an admin token is given, and no admin listener; give --admin too, or leave it out")]
+    #[error("an admin token is given without an admin listener; give --admin too, or leave it out")]
     NoAdmin,
     #[error(
         "this build has no code for full-state mode, which keeps session keys on disk; leave \
@@ -99,6 +99,13 @@ pub(super) enum CliError {
          `rekindle supervise -- serve --http 8080`"
     )]
     NotServe,
+    #[error(
+        "`rekindle demo` is for this machine only, and {http} is for others too; leave --http out, \
+         or give it a loopback address such as 127.0.0.1:8080"
+    )]
+    DemoForOthers { http: SocketAddr },
+    #[error("the demonstration has no folder for its key and its state ({0}); set TMPDIR to one")]
+    DemoFolder(io::Error),
     #[error("cannot tell which program to start ({0}); start `rekindle supervise` by its path")]
     Program(io::Error),
     #[error(transparent)]
@@ -112,8 +119,7 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// The whole story in one line: what happened, and what was behind it where that is not said
-    /// yet.
+    /// All in one line: what happened, and its cause where the message does not contain it.
     pub(super) fn story(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -131,9 +137,11 @@ impl CliError {
         match self {
             Self::Drain(error) if error.has_begun() => EXIT_FAILURE,
             Self::Run(error) if !error.is_configuration() => EXIT_FAILURE,
-            // The resolver may know it a moment later, as after the machine's own start: a
+            // The resolver may know it a moment later, as after a start of the machine: a
             // supervisor should try again.
-            Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) => EXIT_FAILURE,
+            Self::Lookup(_) | Self::Program(_) | Self::Supervise(_) | Self::DemoFolder(_) => {
+                EXIT_FAILURE
+            }
             _ => EXIT_CONFIGURATION,
         }
     }

@@ -1,4 +1,4 @@
-//! A vault in etcd, as the server and the commands name it.
+//! A vault in etcd, as named on the command line of the server and of other commands.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) struct EtcdArgs {
 }
 
 impl EtcdArgs {
-    /// These, and where nothing is said, those.
+    /// These options; missing ones are taken from `other`.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             etcd_ca: self.etcd_ca.or(other.etcd_ca),
@@ -45,7 +45,7 @@ impl EtcdArgs {
         }
     }
 
-    /// The vault at this address, for a node of this name, which browsers reach there.
+    /// The vault at this address, for a node of this name, which browsers reach at this URL.
     pub(super) fn shared(
         self,
         address: String,
@@ -56,6 +56,7 @@ impl EtcdArgs {
             address,
             node,
             url,
+            pull: 0,
             ca: self.etcd_ca,
             certificate: both(
                 (self.etcd_cert, "--etcd-cert"),
@@ -70,14 +71,14 @@ impl EtcdArgs {
         Ok(shared)
     }
 
-    /// The store of the vault at this address, for who is no node.
+    /// The store of the vault at this address, for a command that is not a node.
     pub(super) fn open(&self, address: &str) -> Result<Arc<dyn SharedStore>, CliError> {
         let shared = self.clone().shared(address.to_owned(), None, None)?;
         Ok(shared.connect().map_err(RunError::from)?.store)
     }
 }
 
-/// Two options of which one is nothing without the other.
+/// Two options that are useless without each other.
 fn both<A, B>(
     (first, first_name): (Option<A>, &'static str),
     (second, second_name): (Option<B>, &'static str),
@@ -96,13 +97,13 @@ fn both<A, B>(
     }
 }
 
-/// What a store holds, in a folder that is gone with it.
+/// A copy of a store's content, in a folder that is removed when this is dropped.
 pub(super) struct Copy {
     folder: PathBuf,
 }
 
 impl Copy {
-    /// Copies a vault into a new folder among the temporary ones, which only this user can enter.
+    /// Copies a vault into a new temporary folder, which only this user can enter.
     pub(super) fn of(store: &dyn SharedStore) -> Result<Self, VaultError> {
         let mut random = [0; 8];
         aws_lc_rs::rand::fill(&mut random).expect("the system gives random bytes");

@@ -22,8 +22,8 @@ use super::etcd::EtcdArgs;
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The configuration file: the same names as the flags. Paths in it are taken from the working
-/// directory, as those of flags are.
+/// The configuration file: its keys have the names of the flags. Paths in it are relative to the
+/// working directory, as those of flags are.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ConfigFile {
@@ -33,6 +33,7 @@ pub(super) struct ConfigFile {
     pub node: Option<String>,
     #[serde(default, deserialize_with = "node")]
     pub node_url: Option<Node>,
+    pub pull: Option<u16>,
     pub etcd_ca: Option<PathBuf>,
     pub etcd_cert: Option<PathBuf>,
     pub etcd_key: Option<PathBuf>,
@@ -100,7 +101,7 @@ impl ConfigFile {
         })
     }
 
-    /// Reads the text; an error is the line (from 1) and what is wrong there.
+    /// Parses the text; an error is the line (from 1) and what is wrong there.
     fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start).min(text.len());
@@ -119,6 +120,7 @@ impl ConfigFile {
             vault: self.vault.take(),
             node: self.node.take(),
             node_url: self.node_url.take(),
+            pull: self.pull.take(),
             etcd: EtcdArgs {
                 etcd_ca: self.etcd_ca.take(),
                 etcd_cert: self.etcd_cert.take(),
@@ -143,7 +145,7 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// What each of the texts says; `otherwise` tells what is wanted where there is something else.
+/// Parses each of the texts; `otherwise` says what is expected where there is something else.
 fn each<'de, D, T>(from: D, otherwise: &str) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -177,7 +179,7 @@ fn node<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Node>, D::Error> {
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
-    // The library's own message would quote the value.
+    // The library's own message would contain the value.
     let text = String::deserialize(from).map_err(|_| de::Error::custom("a token is a string"))?;
     Ok(Some(SecretString::from(text)))
 }
@@ -211,6 +213,7 @@ mod tests {
             key-file = "k"
             state-dir = "s"
             mode = "full-state"
+            pull = 4
             http = "127.0.0.1:1"
             tls-cert = "c"
             tls-key = "ck"

@@ -32,8 +32,8 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Makes a folder that is missing, and those above it, for its owner only, and durable: a key in a
-/// folder that a crash takes away is lost.
+/// Creates a missing folder and its missing parents, for its owner only, and makes them durable: a
+/// key in a folder that a crash removes is lost.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.exists() {
         return Ok(());
@@ -48,7 +48,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         true => Path::new("."),
         false => above,
     };
-    // One that may only be passed through was there before, and cannot be opened.
+    // A folder that may only be passed through existed before, and cannot be opened.
     if let Ok(above) = File::open(above) {
         above.sync_all()?;
     }

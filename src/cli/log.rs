@@ -26,7 +26,7 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), CliError> {
             io::stderr().is_terminal(),
             std::env::var_os("NO_COLOR").as_deref(),
         ));
-    // A logger that is set already (by a test) is as good.
+    // A logger that is set already (by a test) serves as well.
     let _ = match settings.format {
         LogFormat::Text => builder.compact().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -40,9 +40,9 @@ fn colours(terminal: bool, no_color: Option<&OsStr>) -> bool {
     terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
-/// A bare level speaks of this crate's own lines; other crates stay at warnings, since what they
-/// print at lower levels (packets, addresses, key material) is not ours to judge. A filter is taken
-/// as it is.
+/// A bare level applies to this crate's own lines; other crates stay at warnings, since we cannot
+/// judge what they log at lower levels (packets, addresses, key material). A filter is used
+/// unchanged.
 fn parse(text: &str) -> Result<EnvFilter, CliError> {
     let is_level = text.parse::<tracing::Level>().is_ok();
     let directives = if is_level {

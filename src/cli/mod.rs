@@ -1,11 +1,11 @@
-//! The commands: what is on the command line, in the environment and in the configuration file, and
-//! how a run ends.
+//! The commands: command line, environment, configuration file, and exit codes.
 
 mod address;
 mod announce;
 mod args;
 pub mod audit_report;
 mod cluster;
+mod demo;
 mod drain;
 mod error;
 mod etcd;
@@ -27,15 +27,15 @@ use crate::hardening;
 use crate::server::Ending;
 use crate::service::{self, Notifier};
 
-/// Exit code of a start that configuration, key file or vault forbid.
+/// Exit code of a start that the configuration, the key file or the vault prevents.
 const EXIT_CONFIGURATION: u8 = 2;
-/// Exit code of everything else that went wrong.
+/// Exit code of every other failure.
 const EXIT_FAILURE: u8 = 1;
 /// Exit code of a server that was drained: no supervisor is to start it again by itself.
 pub(crate) const EXIT_DRAINED: u8 = 3;
 
-/// The program's version, the library that does its handshakes, and whether this build has
-/// full-state mode: `rekindle-bench` asks.
+/// The program's version, its DTLS library, and whether this build has full-state mode:
+/// `rekindle-bench` asks for it.
 const VERSION: &str = match (cfg!(feature = "boring"), cfg!(feature = "full-state")) {
     (false, false) => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: dimpl)"),
     (true, false) => concat!(env!("CARGO_PKG_VERSION"), " (DTLS: BoringSSL)"),
@@ -68,6 +68,10 @@ enum Command {
     /// again waits, and nobody is refused
     #[command(after_help = supervise::SIGNALS)]
     Supervise(supervise::SuperviseArgs),
+    /// Show a restart: a server for this machine only, whose page has a button that kills it, and
+    /// which is started again at once
+    #[command(after_help = demo::AFTER)]
+    Demo(demo::DemoArgs),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
     /// Say what is persisted, byte by byte, and whether any of it should not be
@@ -81,11 +85,11 @@ enum Command {
     Drain(drain::DrainArgs),
 }
 
-/// Runs the program and says how it ended: 0 when it was asked to stop, 3 when it was drained, 2
-/// where configuration, key file or vault forbid a start, 1 otherwise. A usage error ends the
+/// Runs the program and returns its exit code: 0 when it was asked to stop, 3 when it was drained, 2
+/// where configuration, key file or vault prevent a start, 1 otherwise. A usage error ends the
 /// process with 2 as well.
 pub fn main() -> ExitCode {
-    // Nothing but the server's program follows, which begins here once more.
+    // Only the server's program follows, which starts here once more.
     if let Some(code) = crate::supervise::step() {
         return code;
     }
@@ -109,6 +113,7 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
         Some(Command::Audit(args)) => return Ok(args.run()),
         Some(Command::Rekey(args)) => return Ok(args.run()),
         Some(Command::Supervise(args)) => return args.run(hardened),
+        Some(Command::Demo(args)) => return args.run(hardened),
         Some(Command::Drain(args)) => {
             let matches = matches.subcommand_matches("drain").unwrap_or(matches);
             return args.run(matches);
@@ -131,7 +136,7 @@ fn serve(
 ) -> Result<ExitCode, CliError> {
     #[cfg(rekindle_canary)]
     if rekindle_core::canary::start() {
-        // The test looks at this process's memory.
+        // The test reads this process's memory.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
             .expect("allowed");
     }
@@ -141,6 +146,7 @@ fn serve(
     let mut settings = settings::Settings::resolve(args, matches, passed)?;
     log::start(&settings.log)?;
     settings.server.notifier = notifier();
+    settings.server.demo = service::is_demo();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -158,7 +164,7 @@ fn serve(
     })
 }
 
-/// The way to the service manager, if there is one. Without it the server works as well.
+/// The connection to the service manager, if there is one. The server works without it too.
 fn notifier() -> Notifier {
     Notifier::from_environment().unwrap_or_else(|error| {
         tracing::warn!("{error}");

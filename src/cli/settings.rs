@@ -1,5 +1,5 @@
-//! Puts flags, environment and configuration file together: flag before environment before file
-//! before default.
+//! Combines flags, environment and configuration file: a flag has precedence over the environment,
+//! that over the file, and the file over the default.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,41 +23,42 @@ pub(super) mod tokens;
 
 use tokens::{TokenSources, file_source, others_can_read, readable_by_others, source, token};
 
-/// Where HTTP listens unless told otherwise: this machine only.
-const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// Where media is received unless told otherwise. All interfaces, even where HTTP is for this
-/// machine only: Firefox offers no loopback address and reaches the server by the machine's own
-/// one. Nothing is answered there without valid ICE credentials, which only HTTP gives out. The
-/// port is fixed, since browsers come back to it after a restart.
+/// Where HTTP listens by default: this machine only.
+pub(super) const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where media is received by default. All interfaces, even where HTTP is for this machine only:
+/// Firefox offers no loopback address and reaches the server at the machine's own address. Nothing
+/// there is answered without valid ICE credentials, which only HTTP gives out. The port is fixed,
+/// since browsers come back to it after a restart.
 const DEFAULT_UDP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8189);
 const DEFAULT_KEY_FILE: &str = "rekindle-key.txt";
 const DEFAULT_STATE_DIR: &str = "rekindle-state";
 const DEFAULT_JOIN_RATE: u32 = 20;
-/// A school behind one address.
+/// Enough for a school behind one address.
 const DEFAULT_SESSIONS_PER_ADDRESS: usize = 1000;
 /// Most addresses in `--advertise`: each is a candidate line in every answer and every record.
 const MAX_ADVERTISE: usize = 8;
 
-/// All that `serve` goes by.
+/// All settings of `serve`.
 pub(super) struct Settings {
     pub server: server::Config,
     pub log: LogSettings,
     pub announce: Announce,
-    /// To be logged once there is a log.
+    /// To be logged once the log is set up.
     pub warnings: Vec<String>,
 }
 
-/// What a supervisor of this server goes by: no secret, and no file but the configuration.
+/// The settings that a supervisor of this server needs: no secret, and no file but the
+/// configuration.
 pub(super) struct Outside {
     pub http: SocketAddr,
     pub udp: SocketAddr,
     pub log: LogSettings,
-    /// To be logged once there is a log.
+    /// To be logged once the log is set up.
     pub warnings: Vec<String>,
 }
 
 impl Outside {
-    /// Takes out of the sources what is needed, as [`Settings::resolve`] does.
+    /// Reads only what is needed from the sources, as [`Settings::resolve`] does.
     pub(super) fn resolve(args: ServeArgs, passed: &Passed) -> Result<Self, CliError> {
         let file = args
             .config
@@ -89,7 +90,7 @@ fn udp(
     listen("udp", given, DEFAULT_UDP, passed.media_address(), warnings)
 }
 
-/// Where a port is: that of the passed socket, if there is one.
+/// Where a port is: at the passed socket, if there is one.
 fn listen(
     option: &str,
     given: Option<Listen>,
@@ -120,8 +121,8 @@ fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSetting
 }
 
 impl Settings {
-    /// Puts the sources together. `matches` says which options came from the command line; `passed`
-    /// are ports that a service manager holds.
+    /// Combines the sources. `matches` says which options came from the command line; `passed` are
+    /// ports that a service manager holds.
     pub(super) fn resolve(
         args: ServeArgs,
         matches: &ArgMatches,
@@ -241,6 +242,7 @@ impl Settings {
                 anchor: args.anchor.or(file.anchor),
                 passed,
                 notifier: Notifier::default(),
+                demo: false,
                 http,
                 udp,
                 admin,
@@ -278,7 +280,7 @@ impl Settings {
     }
 }
 
-/// Where operators ask, if anywhere: on this machine, or with a token.
+/// The address of the admin listener, if there is one: on this machine, or with a token.
 fn admin(given: Option<Listen>, has_token: bool) -> Result<Option<SocketAddr>, CliError> {
     let Some(given) = given else {
         return if has_token {
@@ -294,7 +296,7 @@ fn admin(given: Option<Listen>, has_token: bool) -> Result<Option<SocketAddr>, C
     Ok(Some(admin))
 }
 
-/// What HTTPS is spoken with, if anything.
+/// Certificate and key of HTTPS, if it is configured.
 fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Tls>, CliError> {
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some(Tls::read(Pair { certificate, key })?)),

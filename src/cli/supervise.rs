@@ -18,10 +18,10 @@ use super::error::CliError;
 use super::settings::Outside;
 use super::{Cli, Command, log, notifier};
 
-/// How long a server may be silent unless told otherwise.
-const WATCHDOG: Duration = Duration::from_secs(10);
+/// How long a server may be silent by default.
+pub(super) const WATCHDOG: Duration = Duration::from_secs(10);
 
-/// What follows the options in `--help`.
+/// The text after the options in `--help`.
 pub(super) const SIGNALS: &str = "\
 Signals:
   SIGHUP           The server finishes its requests, and the program that lies at the same path by \
@@ -63,11 +63,12 @@ impl SuperviseArgs {
             watchdog: Some(self.watchdog.unwrap_or(WATCHDOG)).filter(|wait| !wait.is_zero()),
             ports,
             notifier: notifier(),
+            demo: None,
         };
         Ok(ExitCode::from(supervise::run(options)?))
     }
 
-    /// The server's options, read as the server itself will read them.
+    /// The server's options, parsed as the server itself will parse them.
     fn serve(&self) -> Result<ServeArgs, CliError> {
         let line = std::iter::once(OsString::from("rekindle")).chain(self.server.iter().cloned());
         let parsed = Cli::command()
@@ -88,9 +89,9 @@ impl SuperviseArgs {
     }
 }
 
-/// The path of this program, under which a new one may take its place: as it was started, since
-/// that may be a link which an upgrade changes.
-fn program() -> io::Result<PathBuf> {
+/// The path of this program, where a new version may replace it: as it was started, since that may
+/// be a link which an upgrade changes.
+pub(super) fn program() -> io::Result<PathBuf> {
     let file = std::env::current_exe()?;
     let named = std::env::args_os().next().map(PathBuf::from);
     let same = |path: &Path| Some(path.canonicalize().ok()? == file.canonicalize().ok()?);

@@ -15,7 +15,7 @@ use crate::vault::rekey::{self, Outcome};
 use crate::vault::shared;
 use crate::vault::{KeyFile, VaultError, audit};
 
-/// `rekindle audit`. Exit code 0: clean; 1: findings; 2: could not look.
+/// `rekindle audit`. Exit code 0: clean; 1: findings; 2: the audit was not possible.
 #[derive(Args, Debug)]
 pub(super) struct AuditArgs {
     /// A state folder, one of its files, or `-` for what `age -d` made of a file, on the standard
@@ -62,7 +62,7 @@ impl AuditArgs {
             audit_report::write_human(&report, self.detail, colour, &mut out)
         };
         match written {
-            // Whoever reads may have read enough (`| head`); the verdict stands.
+            // The reader may have read enough (`| head`); the verdict stands.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 eprintln!("rekindle: cannot write the report: {error}");
                 ExitCode::from(2)
@@ -71,8 +71,8 @@ impl AuditArgs {
         }
     }
 
-    /// What is in etcd is audited in a folder of this user's alone, which is gone afterwards. It
-    /// holds what etcd holds: age files.
+    /// A vault in etcd is audited in a folder that only this user can enter and that is removed
+    /// afterwards. It holds what etcd holds: age files.
     fn report(&self) -> Result<audit::Report, String> {
         let copy = match &self.vault {
             Some(address) => {

@@ -1,4 +1,4 @@
-//! Landlock: which files can still be opened, and that no TCP connection can be made.
+//! Landlock: which files can still be opened, and to which ports TCP connections can be made.
 
 use std::ffi::OsStr;
 use std::fs::DirEntry;
@@ -12,13 +12,13 @@ use landlock::{
 
 use super::{Options, Report, SandboxError};
 
-/// The newest Landlock that the rules were tested with (Linux 6.15). Older kernels enforce what
-/// they know of it.
+/// The newest Landlock that the rules were tested with (Linux 6.15). Older kernels enforce the part
+/// that they know.
 const TESTED: ABI = ABI::V7;
 
-/// What the vault does in its folder. Kinds of entries that it never makes itself are there because
-/// it moves whatever is in the way into `set-aside/`; making them takes a system call that the
-/// filter forbids.
+/// What the vault does in its folder. Kinds of entries that it never creates are listed because it
+/// moves every foreign entry into `set-aside/`; creating them takes a system call that the filter
+/// forbids.
 fn vault_access() -> BitFlags<AccessFs> {
     make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile | Refer
@@ -26,7 +26,7 @@ fn vault_access() -> BitFlags<AccessFs> {
     })
 }
 
-/// Shuts this thread, and those it will start, out of all other files, of TCP, and away from other
+/// Confines this thread, and those that it will start: no other files, no other TCP ports, no other
 /// processes.
 pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), SandboxError> {
     let refused = |e: RulesetError| SandboxError::Landlock(e.to_string());
@@ -51,7 +51,7 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
             make_bitflags!(AccessFs::{ReadFile | ReadDir}),
         )?;
     }
-    // A pipe that a shell has made cannot be read again, and Landlock knows no rule for it.
+    // A pipe from a shell cannot be read again, and Landlock has no rule for it.
     let tokens = options
         .token_files
         .iter()
@@ -89,8 +89,8 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
             });
         }
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
-            // What an older one does not know (truncate, TCP, ioctl on devices, signals) takes
-            // calls that the filter forbids.
+            // What an older Landlock does not restrict (truncate, TCP, ioctl on devices, signals)
+            // takes calls that the filter forbids.
             report.held("no files but the vault's (Landlock, an older one)");
             if effective_abi < ABI::V4 && !options.connects.is_empty() {
                 report.lacking(
@@ -119,8 +119,8 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-/// The folder of a secret's file, if it holds nothing but such files, copies of them by their names
-/// (`key.txt~`, `key.txt.new`), and hidden entries (editors' and Kubernetes's own).
+/// The folder of a secret's file, if it holds only such files, copies of them by their names
+/// (`key.txt~`, `key.txt.new`), and hidden entries (of editors and of Kubernetes).
 fn own_folder<'a>(file: &'a Path, secrets: &[&Path]) -> Option<&'a Path> {
     let folder = file
         .parent()
@@ -128,8 +128,8 @@ fn own_folder<'a>(file: &'a Path, secrets: &[&Path]) -> Option<&'a Path> {
     holds_only(folder, secrets, |_| false).then_some(folder)
 }
 
-/// Whether all in a folder is hidden, one of these secrets or a copy of it by its name, or such a
-/// thing besides.
+/// Whether every entry in a folder is hidden, is one of these secrets or a copy of it by its name,
+/// or satisfies `besides`.
 fn holds_only(folder: &Path, secrets: &[&Path], besides: impl Fn(&DirEntry) -> bool) -> bool {
     let here = secrets
         .iter()
@@ -147,12 +147,12 @@ fn holds_only(folder: &Path, secrets: &[&Path], besides: impl Fn(&DirEntry) -> b
     std::fs::read_dir(folder).is_ok_and(|mut all| all.all(|entry| entry.is_ok_and(fits)))
 }
 
-/// The folders in which a certificate or key of TLS is replaced, if they hold nothing but such
-/// files: the one that names it, and the one behind links where it is (certbot has a link to a file
-/// in another folder, and makes another file and link; Kubernetes has a hidden folder below).
+/// The folders in which a certificate or key of TLS is replaced, if they hold only such files: the
+/// folder of the given path, and the folder that links lead to (certbot has a link to a file in
+/// another folder, and replaces file and link; Kubernetes has a hidden folder below).
 fn tls_folders(file: &Path, secrets: &[&Path]) -> Vec<PathBuf> {
     let holder = |path: &Path| path.parent().map(Path::to_owned);
-    // An empty one is the working folder, which is hardly for certificates alone.
+    // An empty path is the working folder, which is hardly for certificates alone.
     let named = holder(file).filter(|folder| !folder.as_os_str().is_empty());
     let real = file.canonicalize().ok().as_deref().and_then(holder);
     let mut folders: Vec<PathBuf> = named.into_iter().chain(real).collect();
@@ -161,8 +161,8 @@ fn tls_folders(file: &Path, secrets: &[&Path]) -> Vec<PathBuf> {
     folders
 }
 
-/// The same, where what is by its name a certificate, a key or what a tool keeps beside them may be
-/// there too.
+/// The same, where files that by their names are certificates, keys or what tools keep beside them
+/// are allowed too.
 fn holds_tls_only(folder: &Path, secrets: &[&Path]) -> bool {
     const KINDS: [&str; 6] = ["pem", "crt", "cer", "key", "csr", "chain"];
     holds_only(folder, secrets, |entry| {

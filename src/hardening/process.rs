@@ -8,9 +8,9 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::{Report, SandboxError};
 
-/// No core dump, by two means: a limit that does not hold for dumps piped into a program (core(5)),
-/// and the dumpable flag, which does, and which also closes `/proc/PID/mem` and ptrace(2) to other
-/// processes of the same user (proc(5)).
+/// No core dump, by two means: a limit, which does not apply to dumps that are piped into a program
+/// (core(5)), and the dumpable flag, which does, and which also closes `/proc/PID/mem` and
+/// ptrace(2) to other processes of the same user (proc(5)).
 pub(super) fn no_core_dumps(report: &mut Report) {
     let none = Rlimit {
         current: Some(0),
@@ -34,15 +34,14 @@ pub(super) fn no_new_privileges(report: &mut Report) {
     }
 }
 
-/// New files are for their owner only, whatever mode they were asked for with.
+/// New files are for their owner only, whatever mode was requested.
 pub(super) fn own_files_only() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Keeps all memory, now and later, out of swap, if no limit can make a later allocation fail for
-/// it.
+/// Keeps all memory, now and later, out of swap, unless a limit could make a later allocation fail.
 pub(super) fn lock_memory(report: &mut Report) {
-    // Root may raise the limit, and needs no capability for locked memory then.
+    // Root may raise the limit, and then needs no capability for locked memory.
     let unlimited = Rlimit {
         current: None,
         maximum: None,
@@ -51,7 +50,7 @@ pub(super) fn lock_memory(report: &mut Report) {
     if let Some(bytes) = memlock_limit()
         && !may_lock_beyond_limit()
     {
-        // With a limit, an allocation beyond it fails: the server would die of its own caution.
+        // With a limit, an allocation beyond it fails, and would end the server.
         let limit = format!(
             "locked memory: its limit is {} KiB and must be infinite (ulimit -l unlimited, \
              LimitMEMLOCK=infinity)",
@@ -66,7 +65,7 @@ pub(super) fn lock_memory(report: &mut Report) {
         }
         return;
     }
-    // On fault: what is reserved but not used (thread stacks) stays unused.
+    // On fault: memory that is reserved but unused (thread stacks) stays unused.
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     match rustix::mm::mlockall(all) {
         Ok(()) => report.held("memory locked"),
@@ -90,9 +89,9 @@ fn has_swap() -> Option<bool> {
     Some(swaps.lines().count() > 1)
 }
 
-/// Gives up all capabilities of this thread and of those it will start. The vault and the sockets
-/// are open; root's right to override file modes and the like would only serve an intruder. The
-/// right to lock memory stays where allocations need it.
+/// Gives up all capabilities of this thread and of those that it will start. The vault and the
+/// sockets are open; root's right to override file modes and the like would only help an intruder.
+/// The right to lock memory is kept where allocations need it.
 pub(super) fn give_up_capabilities(report: &mut Report) -> Result<(), SandboxError> {
     let left = if memlock_limit().is_some() && may_lock_beyond_limit() {
         CapabilitySet::IPC_LOCK

@@ -1,4 +1,4 @@
-//! What was done, and what could not be.
+//! What hardening achieved, and what it could not.
 
 /// What hardening achieved, in words for the operator.
 #[derive(Debug, Default)]
@@ -17,18 +17,18 @@ impl Report {
         self.lacking.push(what.into());
     }
 
-    /// What holds.
+    /// The measures in force.
     pub fn all_held(&self) -> impl Iterator<Item = &str> {
         self.held.iter().map(String::as_str)
     }
 
-    /// What does not, why, and what an operator can do.
+    /// The measures that are not, why, and what an operator can do.
     pub fn all_lacking(&self) -> impl Iterator<Item = &str> {
         self.lacking.iter().map(String::as_str)
     }
 
-    /// Writes one line for all that holds, and a warning for each thing that does not. `part` says
-    /// which report this is.
+    /// Logs one line for all measures in force, and a warning for each other. `part` names this
+    /// report.
     pub fn log(&self, part: &str) {
         if !self.held.is_empty() {
             tracing::info!("{part}: {}", self.held.join("; "));

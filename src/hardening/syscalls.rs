@@ -1,16 +1,16 @@
-//! Seccomp: the system calls that a server at work makes. All others end the process.
+//! Seccomp: the system calls that a running server makes. All others end the process.
 //!
-//! The list was measured with strace under HTTP, joins and a stop, on Debian's glibc, and completed
-//! with what tokio, mio, quinn-udp, the allocator, thread starts and a panic may call on other
-//! versions. The tests of whole servers run under it: media, restarts, SIGHUP, a rotated
-//! certificate, a full disk, limits, browsers. Calls that reach far (memory protection, thread
-//! creation, socket options, signals) are allowed for the arguments in use only.
+//! The list was measured with strace during HTTP, joins and a stop, on Debian's glibc, and extended
+//! by what tokio, mio, quinn-udp, the allocator, thread starts and a panic may call in other
+//! versions. The tests of whole servers run with it: media, restarts, SIGHUP, a rotated
+//! certificate, a full disk, limits, browsers. Powerful calls (memory protection, thread creation,
+//! socket options, signals) are allowed only with the arguments in use.
 //!
-//! Why end the process, and not answer with an error: an error would leave an intruder running and
-//! trying, and a library that meets an error where it never had one in a state that nobody tested.
-//! The end is what this server is built for; its supervisor sees SIGSYS (systemd: `status=31/SYS`,
-//! a shell: `Bad system call`), the kernel's audit log has the number of the call, and browsers are
-//! back within a second.
+//! Why it ends the process instead of returning an error: an error would leave an intruder running,
+//! and would bring a library that never met one there into an untested state. This server is built
+//! to be restarted; its supervisor sees SIGSYS (systemd: `status=31/SYS`, a shell: `Bad system
+//! call`), the kernel's audit log has the number of the call, and browsers are back within a
+//! second.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ use seccompiler::{
 
 use super::{Report, SandboxError};
 
-/// Calls that are allowed whatever their arguments are.
+/// Calls that are allowed with any arguments.
 const PLAIN: &[i64] = &[
-    // Files that are open, and the vault's (Landlock says which can be opened).
+    // Files that are open, and the vault's (Landlock decides which can be opened).
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,
@@ -87,7 +87,7 @@ const PLAIN: &[i64] = &[
     libc::SYS_membarrier,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Harmless questions. The clock's are asked of the kernel where the vDSO cannot answer.
+    // Harmless queries. The kernel is asked for the time where the vDSO cannot answer.
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getuid,
@@ -131,8 +131,8 @@ const FILE_COMMANDS: &[i32] = &[
     libc::F_DUPFD_CLOEXEC,
 ];
 
-/// Shuts all threads of this process in. `connects`: TCP connections can be made, wherever Landlock
-/// lets them go.
+/// Confines all threads of this process. `connects`: TCP connections can be made, to the ports that
+/// Landlock allows.
 pub(super) fn confine(connects: bool, report: &mut Report) -> Result<(), SandboxError> {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
         report.lacking(format!(
@@ -158,10 +158,10 @@ pub(super) fn confine(connects: bool, report: &mut Report) -> Result<(), Sandbox
     Ok(())
 }
 
-/// The filters; where they disagree, the kernel takes the stricter answer.
+/// The filters; where they differ, the kernel applies the stricter result.
 pub(super) fn programs(arch: TargetArch, connects: bool) -> Result<[BpfProgram; 2], BackendError> {
-    // The flags of clone3 lie in memory, where no filter can see them. Told that there is no such
-    // call, the C library takes clone.
+    // The flags of clone3 are in memory, which no filter can read. If clone3 is reported as
+    // missing, the C library uses clone.
     let no_clone3 = SeccompFilter::new(
         BTreeMap::from([(libc::SYS_clone3, vec![])]),
         SeccompAction::Allow,
@@ -187,9 +187,9 @@ fn allowed(connects: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendErr
         calls.insert(call, rules?);
         Ok::<(), BackendError>(())
     };
-    // Answered by the other filter.
+    // The other filter decides.
     when(libc::SYS_clone3, Ok(vec![]))?;
-    // Threads, no processes.
+    // Threads, but no processes.
     when(
         libc::SYS_clone,
         Ok(vec![rule(&[has(0, libc::CLONE_THREAD)?])?]),
@@ -203,7 +203,7 @@ fn allowed(connects: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendErr
         libc::SYS_prctl,
         Ok(vec![rule(&[is(0, libc::PR_SET_NAME)?])?]),
     )?;
-    // Limits of this process are read (pthread_getattr_np, when a thread starts), never set.
+    // Limits of this process can be read (pthread_getattr_np, when a thread starts), never set.
     when(libc::SYS_prlimit64, Ok(vec![rule(&[is(0, 0)?, null(2)?])?]))?;
     // abort(): signals to this process only.
     let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -231,7 +231,7 @@ fn allowed(connects: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendErr
         )?;
         when(libc::SYS_connect, Ok(vec![]))?;
     }
-    // Of connections.
+    // For connections.
     let nodelay = rule(&[is(1, libc::IPPROTO_TCP)?, is(2, libc::TCP_NODELAY)?])?;
     when(libc::SYS_setsockopt, Ok(vec![nodelay]))?;
     Ok(calls)

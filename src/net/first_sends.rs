@@ -1,5 +1,5 @@
-//! The first STUN answer, for the log (`rekindle::resume`): it shows when a process that was started
-//! again serves its browsers.
+//! Logs the first STUN answer (`rekindle::resume`): it shows when a restarted process serves its
+//! browsers.
 
 use rekindle_core::Protocol;
 
@@ -12,7 +12,7 @@ pub(super) struct FirstSends {
 }
 
 impl FirstSends {
-    /// These datagrams are sent now.
+    /// Notes that these datagrams are sent now.
     pub(super) fn send(&mut self, out: &[Transmit]) {
         if !self.has_answered
             && out

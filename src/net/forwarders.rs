@@ -1,4 +1,4 @@
-//! The threads that send to viewers beside the media loop, one for each further processor.
+//! The threads beside the media loop that send to viewers, one for each further processor.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,15 +10,15 @@ use super::gather::Gather;
 use super::wire::Wire;
 use crate::broadcast::{Broadcast, Forwarder, Orders};
 
-/// What a thread is told at a time.
+/// A message to such a thread.
 #[derive(Default)]
 struct Message {
     orders: Orders,
-    /// From which address of this machine a peer is answered from now on.
+    /// The local address from which each of these peers is sent to from now on.
     sources: Vec<(SocketAddr, IpAddr)>,
 }
 
-/// A forwarder with all that sending takes.
+/// A forwarder and its sockets and timers.
 struct Sender {
     forwarder: Forwarder,
     wire: Wire,
@@ -34,13 +34,13 @@ impl Sender {
         self.forwarder.follow(&mut message.orders, &mut self.wire);
     }
 
-    /// When what waits is to be sent, if something does.
+    /// When waiting packets are to be sent, if there are any.
     fn due(&mut self) -> Option<Instant> {
         let waits = self.forwarder.has_waiting();
         waits.then(|| self.gather.due(Instant::now()))
     }
 
-    /// Sends what waits, if it is time.
+    /// Sends waiting packets, if it is time.
     fn send_due(&mut self) {
         if self.due().is_some_and(|at| at <= Instant::now()) {
             self.flush();
@@ -58,13 +58,13 @@ impl Sender {
 /// Another thread's forwarder.
 struct Remote {
     inbox: mpsc::Sender<Message>,
-    /// Messages that were read, to be used again.
+    /// Emptied messages, for reuse.
     used: mpsc::Receiver<Message>,
     next: Message,
     thread: JoinHandle<()>,
 }
 
-/// All forwarders: the first one is the media loop's own, which sends in its turn.
+/// All forwarders: the first one is the media loop's own, which the loop drives.
 pub(super) struct Forwarders {
     own: Sender,
     message: Message,
@@ -72,8 +72,8 @@ pub(super) struct Forwarders {
 }
 
 impl Forwarders {
-    /// Takes the core's forwarders and starts their threads. Each of them, and the loop's own, has
-    /// a wire of its own.
+    /// Takes the core's forwarders and starts their threads. Each of them, and the loop's own, gets
+    /// a wire.
     pub(super) fn start(
         core: &mut Broadcast,
         wire: impl Fn() -> io::Result<Wire>,
@@ -97,7 +97,7 @@ impl Forwarders {
         })
     }
 
-    /// A peer is answered from this address of the machine from now on.
+    /// Sends to a peer from this local address from now on.
     pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
         self.message.sources.push((peer, local));
         for other in &mut self.others {
@@ -105,7 +105,7 @@ impl Forwarders {
         }
     }
 
-    /// Hands the core's orders out, the other threads' first, and follows the loop's own.
+    /// Passes the core's orders on, those for other threads first, and carries out the loop's own.
     pub(super) fn follow(&mut self, core: &mut Broadcast) {
         for (at, other) in self.others.iter_mut().enumerate() {
             core.poll_orders(at + 1, &mut other.next.orders);
@@ -116,20 +116,20 @@ impl Forwarders {
         self.own.send_due();
     }
 
-    /// When [`Forwarders::follow`] wants to be called, at the latest.
+    /// When [`Forwarders::follow`] is to be called at the latest.
     pub(super) fn due(&mut self) -> Option<Instant> {
         self.own.due()
     }
 }
 
-/// The loop has ended: what was to be sent is, and the threads end.
+/// The loop has ended: what was ordered is still sent, and the threads end.
 impl Drop for Forwarders {
     fn drop(&mut self) {
         let others = std::mem::take(&mut self.others);
-        // All are told before one is waited for.
+        // All threads are told before one is waited for.
         let threads: Vec<_> = others.into_iter().map(|other| other.thread).collect();
         for thread in threads {
-            // One that has panicked has said so.
+            // A thread that panicked has logged it.
             let _ = thread.join();
         }
     }
@@ -156,12 +156,12 @@ impl Remote {
         }
         let next = self.used.try_recv().unwrap_or_default();
         let message = std::mem::replace(&mut self.next, next);
-        // A thread that has ended has panicked, and said so.
+        // A thread that ended has panicked and logged it.
         let _ = self.inbox.send(message);
     }
 }
 
-/// Follows orders, and sends what waits when it is time, until the loop has ended.
+/// Carries out orders, and sends waiting packets when it is time, until the loop ends.
 fn run(mut sender: Sender, messages: &mpsc::Receiver<Message>, used: &mpsc::Sender<Message>) {
     loop {
         let received = match sender.due() {
@@ -171,7 +171,7 @@ fn run(mut sender: Sender, messages: &mpsc::Receiver<Message>, used: &mpsc::Send
         match received {
             Ok(mut message) => {
                 sender.take(&mut message);
-                // Without the loop nobody uses it again.
+                // The loop has ended: nobody uses it again.
                 let _ = used.send(message);
             }
             Err(RecvTimeoutError::Timeout) => {}

@@ -12,38 +12,43 @@ use super::first_sends::FirstSends;
 use super::forwarders::Forwarders;
 use super::full_state::Writer;
 use super::pool::Pool;
+use super::pull::Upstream;
 use super::resume::Loaded;
 use super::socket::{Answered, Socket};
 use super::{Notice, Task, recorded};
-use crate::broadcast::{Broadcast, Event, Routed};
+use crate::broadcast::{Broadcast, Event, Pulled, Routed};
 use crate::ids::Ufrag;
 use crate::peer::Transmit;
 use crate::vault::PeerRecord;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
-/// Batches taken in one turn, before answers go out and timers run.
+/// Batches that are read in one turn, before answers are sent and timers run.
 const BATCHES: usize = 4;
-/// Time spent on what is due, which is handshakes above all, before newly received datagrams are
-/// read: some handshakes.
+/// Time for due work, mostly handshakes, before newly received datagrams are read: enough for some
+/// handshakes.
 const TURN: Duration = Duration::from_millis(2);
-/// Longest wait: nothing is due later than that without a datagram or a task.
+/// Longest wait: nothing is due later than this without a datagram or a task.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What comes to the loop from other threads.
+/// What other threads send to the loop.
 pub(super) struct Inbox {
     pub tasks: mpsc::Receiver<Task>,
     /// From the thread that reads records.
     pub loaded: mpsc::Receiver<Loaded>,
-    /// Turns true when the loop is to end.
+    /// From the thread that takes channels from other nodes.
+    pub pulled: mpsc::Receiver<(Arc<str>, Pulled)>,
+    /// Becomes true when the loop is to end.
     pub stop: Arc<AtomicBool>,
 }
 
-/// Where the loop tells others what it has.
+/// What the loop sends to other threads.
 pub(super) struct Outbox {
     pub notices: async_mpsc::UnboundedSender<Notice>,
-    /// To the thread that reads records: which one is wanted next.
+    /// To the threads that read records: which one is wanted next.
     pub demand: mpsc::Sender<Ufrag>,
+    /// To the thread that takes channels from other nodes, where there is one.
+    pub upstream: Option<Upstream>,
 }
 
 /// See the module.
@@ -53,7 +58,7 @@ pub(super) struct MediaLoop {
     pub(super) core: Broadcast,
     inbox: Inbox,
     outbox: Outbox,
-    /// Records that the core has taken, of which nobody has been told yet.
+    /// Records that the core has taken in and that have not been reported yet.
     resumed: Vec<Arc<PeerRecord>>,
     first_sends: FirstSends,
     forwarders: Forwarders,
@@ -92,7 +97,7 @@ impl MediaLoop {
         ))
     }
 
-    /// These threads do handshakes too.
+    /// Shares handshakes with these threads.
     pub(super) fn share_handshakes(&mut self, pool: Pool) {
         self.pool = Some(pool);
     }
@@ -131,6 +136,9 @@ impl MediaLoop {
                     Err(mpsc::TryRecvError::Disconnected) => return,
                 }
             }
+            while let Ok((channel, pulled)) = self.inbox.pulled.try_recv() {
+                self.core.pulled(now, &channel, pulled, &mut out);
+            }
             more = self.receive(now, &mut out);
             while let Some(ufrag) = self.core.poll_demand() {
                 // Without a reader all records have been read.
@@ -144,7 +152,7 @@ impl MediaLoop {
         }
     }
 
-    /// Hands the core what the thread that reads records has sent.
+    /// Passes to the core what the threads that read records have sent.
     fn take(&mut self, now: Instant, loaded: Loaded, out: &mut Vec<Transmit>) {
         match loaded {
             Loaded::Begun(counters) => self.take_counters(counters),
@@ -159,8 +167,7 @@ impl MediaLoop {
             Loaded::Unreadable(ufrag) => self.core.skip_record(&ufrag),
             Loaded::All { unread, unusable } => {
                 self.core.all_records_read();
-                // What became of the records is told first, since who is told of the end counts on
-                // all peers being here.
+                // Records are reported first: the end of reading means that all peers are here.
                 self.tell();
                 let _ = self
                     .outbox
@@ -170,14 +177,14 @@ impl MediaLoop {
         }
     }
 
-    /// Takes some batches; whether there may be more.
+    /// Reads some batches. Returns whether there may be more.
     fn receive(&mut self, now: Instant, out: &mut Vec<Transmit>) -> bool {
         for _ in 0..BATCHES {
             let core = &mut self.core;
             let any = self
                 .socket
                 .receive(|from, data| match core.handle(now, from, data, out) {
-                    // Media is no news, and there is much of it.
+                    // Media is not reported, since there is much of it.
                     Routed::Checked => Answered::Yes,
                     Routed::Answered => Answered::FirstTime,
                     _ => Answered::No,
@@ -189,19 +196,19 @@ impl MediaLoop {
         true
     }
 
-    /// Takes what other threads have done of handshakes, and gives them more.
+    /// Takes back finished handshake jobs from other threads, and gives them new ones.
     fn exchange_jobs(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         if let Some(pool) = &mut self.pool {
             pool.exchange(now, &mut self.core, out);
         }
     }
 
-    /// Lets the core do what is due, for a while.
+    /// Lets the core do what is due, for a limited time.
     fn do_what_is_due(&mut self, start: Instant, out: &mut Vec<Transmit>) {
         if self.core.next_timeout().is_none_or(|at| at > start) {
             return;
         }
-        // Reading the batches took its time.
+        // Reading the batches has taken some time.
         let start = Instant::now();
         let mut now = start;
         while self.core.next_timeout().is_some_and(|at| at <= now) {
@@ -223,10 +230,11 @@ impl MediaLoop {
         self.forwarders.follow(&mut self.core);
     }
 
-    /// Tells of records that were taken, and then of what the core says. The handshakes that waited
-    /// for such a record have had their turn by now: the greeting of an event stream then says that
-    /// a ClientHello has come, and no page sends another one on top of it. Where somebody holds the
-    /// ports while no server runs, it often lies there before the page's request for events.
+    /// Reports the records that were taken in, and then the core's events. The handshakes that
+    /// waited for such a record have had their turn by now. So the greeting of an event stream then
+    /// says that a ClientHello has arrived, and no page sends another one as well. Where a
+    /// supervisor holds the ports while no server runs, the ClientHello often arrives before the
+    /// page's request for events.
     fn tell(&mut self) {
         for record in self.resumed.drain(..) {
             let _ = self.outbox.notices.send(Notice::Resumed(record));
@@ -241,6 +249,12 @@ impl MediaLoop {
                     took_us,
                     "keys are in use"
                 );
+            }
+            if let Event::Upstream { channel, packets } = event {
+                if let Some(upstream) = &self.outbox.upstream {
+                    upstream.tell(channel, packets);
+                }
+                continue;
             }
             let _ = self.outbox.notices.send(Notice::Event(event));
         }

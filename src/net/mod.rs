@@ -5,7 +5,9 @@ mod forwarders;
 mod full_state;
 mod gather;
 mod media_loop;
+mod nearby;
 mod pool;
+pub mod pull;
 mod resume;
 mod socket;
 mod wire;
@@ -21,10 +23,12 @@ use std::time::Instant;
 use mio::Waker;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-use crate::broadcast::{self, Broadcast, Event, Join, Recorded, Refusal, Snapshot};
+pub use nearby::bind_nearby;
+
+use crate::broadcast::{self, Broadcast, Event, Join, Pulled, Recorded, Refusal, Snapshot};
 use crate::ids::{Role, Ufrag};
 use crate::peer::Identities;
-use crate::sdp::Source;
+use crate::sdp::{Negotiated, Source};
 use crate::vault::{Identity, PeerRecord, Reader, Vault, VaultError};
 
 /// What runs inside the loop, between two datagrams.
@@ -36,6 +40,7 @@ pub struct Handle {
     tasks: mpsc::Sender<Task>,
     demand: mpsc::Sender<Ufrag>,
     loaded: mpsc::Sender<resume::Loaded>,
+    pulled: mpsc::Sender<(Arc<str>, Pulled)>,
     waker: Arc<Waker>,
     stop: Arc<AtomicBool>,
     dropped: Arc<AtomicU64>,
@@ -46,20 +51,20 @@ pub struct Handle {
 #[error("the media loop has ended")]
 pub struct Stopped;
 
-/// What comes out of the loop, for the event streams and the vault's writer.
+/// What the loop reports, for the event streams and the vault's writer.
 #[derive(Debug)]
 pub enum Notice {
     /// A record of an earlier boot was read, and its peer is awaited.
     Resumed(Arc<PeerRecord>),
-    /// A record is ahead of the identity: no server should go on with this vault.
+    /// A record is newer than the identity: no server should continue with this vault.
     RolledBack(VaultError),
-    /// All records of earlier boots have been looked at and their peers are here; the key of the
+    /// All records of earlier boots have been read and their peers are here; the key that opens
     /// records is wiped.
     ResumeComplete {
-        /// Records that the system would not read: they are still there, and a later boot may read
+        /// Records that the system could not read: they are still there, and a later boot may read
         /// them.
         unread: usize,
-        /// Records of which nothing can be made: the log says why.
+        /// Unusable records: the log says why.
         unusable: usize,
     },
     /// See [`Event`].
@@ -69,16 +74,16 @@ pub enum Notice {
 /// Notices, in order.
 pub type Notices = async_mpsc::UnboundedReceiver<Notice>;
 
-/// The media port cannot be had.
+/// The media port cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot listen for media on UDP {address}: {source}; is another server running, or the port \
      taken?"
 )]
 pub struct BindError {
-    /// The address asked for.
+    /// The requested address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     #[source]
     pub source: io::Error,
 }
@@ -88,22 +93,24 @@ pub struct Bound {
     socket: socket::Socket,
     /// In full-state mode, where sessions are kept.
     vault: Option<Arc<Vault>>,
-    /// How many threads take part.
+    /// How many threads serve peers.
     threads: NonZeroUsize,
+    /// Who speaks to other nodes.
+    upstream: Option<pull::Upstream>,
 }
 
 /// Binds the media port.
 ///
 /// # Errors
-/// [`BindError`] with what the system said.
+/// [`BindError`] with the system's error.
 pub fn bind(address: SocketAddr) -> Result<UdpSocket, BindError> {
     UdpSocket::bind(address).map_err(|source| BindError { address, source })
 }
 
-/// Takes a media port, bound here or passed by a service manager, and sets it up.
+/// Takes a media port, bound here or passed by a service manager, and configures it.
 ///
 /// # Errors
-/// [`BindError`] with what the system said.
+/// [`BindError`] with the system's error.
 pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
     let address = socket.local_addr();
     let socket = socket::Socket::new(socket).map_err(|source| BindError {
@@ -114,6 +121,7 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
         socket,
         vault: None,
         threads: NonZeroUsize::MIN,
+        upstream: None,
     })
 }
 
@@ -134,23 +142,28 @@ impl Bound {
         self.socket.local()
     }
 
-    /// Full-state mode: sessions are kept in this vault.
+    /// Full-state mode: keeps sessions in this vault.
     pub fn keep_sessions(&mut self, vault: Arc<Vault>) {
         self.vault = Some(vault);
     }
 
-    /// So many threads take part in what is done for peers, the loop's own among them: they send to
-    /// viewers (in full-state mode the loop alone does), do handshakes, and read records.
+    /// Sets how many threads serve peers, including the loop's own. They send to viewers (in
+    /// full-state mode only the loop does), do handshakes, and read records.
     pub fn use_threads(&mut self, threads: NonZeroUsize) {
         self.threads = threads;
     }
 
-    /// Starts the loop with the threads that do handshakes beside it, and the threads that read the
-    /// records of earlier boots: those of peers that are heard first, then publishers, then the
-    /// rest. `seed` is for [`Broadcast::new`].
+    /// Sends RTCP for the nodes that channels are pulled from there.
+    pub fn tell_upstream(&mut self, upstream: pull::Upstream) {
+        self.upstream = Some(upstream);
+    }
+
+    /// Starts the loop, the threads that do handshakes beside it, and the threads that read the
+    /// records of earlier boots: first those of peers that are heard, then publishers', then the
+    /// others. `seed` is for [`Broadcast::new`].
     ///
     /// # Errors
-    /// What the system said where it has no threads or descriptors left.
+    /// The system's error where it has no threads or descriptors left.
     pub fn start(
         self,
         config: broadcast::Config,
@@ -162,19 +175,22 @@ impl Bound {
         let (tasks, inbox) = mpsc::channel();
         let (demand, demanded) = mpsc::channel();
         let (loaded, records) = mpsc::channel();
+        let (pulled, from_upstream) = mpsc::channel();
         let mut core = Broadcast::new(config, identities, seed, Instant::now());
         core.await_records();
         let stop = Arc::new(AtomicBool::new(false));
         let inbox = media_loop::Inbox {
             tasks: inbox,
             loaded: records,
+            pulled: from_upstream,
             stop: stop.clone(),
         };
         let outbox = media_loop::Outbox {
             notices: notices.clone(),
             demand: demand.clone(),
+            upstream: self.upstream,
         };
-        // Session keys that outlive the process are for one thread to use.
+        // Only one thread may use session keys that outlive the process.
         let forwarders = self.vault.as_ref().map_or(self.threads.get(), |_| 1);
         let helpers = self.threads.get() - 1;
         let dropped = self.socket.dropped();
@@ -196,6 +212,7 @@ impl Bound {
             tasks,
             demand,
             loaded,
+            pulled,
             waker,
             stop,
             dropped,
@@ -218,7 +235,7 @@ impl Handle {
     ) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
         let task: Task = Box::new(move |core, now| {
-            // The asker may have gone away; then nobody needs the answer.
+            // The caller may be gone; then nobody needs the answer.
             let _ = reply.send(task(core, now));
         });
         self.tasks.send(task).map_err(|_| Stopped)?;
@@ -277,7 +294,7 @@ impl Handle {
         self.ask(move |core, _| core.channel_standing(&name)).await
     }
 
-    /// Counts at this moment.
+    /// The counts at this moment.
     ///
     /// # Errors
     /// [`Stopped`] where the loop has ended.
@@ -290,12 +307,12 @@ impl Handle {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Ends the loop, and waits until it has: from then on no datagram is taken. One that comes
-    /// waits in the socket's queue for the next process, where another one holds the socket.
-    /// Nothing is sent.
+    /// Ends the loop, and waits until it has ended: from then on no datagram is read. A datagram
+    /// that arrives later waits in the socket's queue for the next process, where another process
+    /// holds the socket. Nothing is sent.
     pub async fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A loop that has ended drops what it is asked.
+        // A loop that has ended drops the request.
         while self.ask(|_, _| ()).await.is_ok() {}
     }
 
@@ -324,8 +341,8 @@ impl Handle {
         let _ = self.waker.wake();
     }
 
-    /// A peer of another node comes here: its record is taken in as those of earlier boots are, and
-    /// [`Notice::Resumed`] says when. Does not wait.
+    /// Takes in a peer of another node: its record is treated as one of an earlier boot, and
+    /// [`Notice::Resumed`] reports it. Does not wait.
     pub fn adopt(&self, record: Arc<PeerRecord>) {
         // Without a loop there are no peers. Session keys never leave their node.
         let session = None;
@@ -333,8 +350,41 @@ impl Handle {
         let _ = self.waker.wake();
     }
 
-    /// Somebody asks for this peer of an earlier boot: its record is read next, if it has not been
-    /// read yet.
+    /// See [`Broadcast::pull`].
+    ///
+    /// # Errors
+    /// As for [`Handle::reserve`].
+    pub async fn pull(
+        &self,
+        channel: &str,
+        negotiated: Negotiated,
+    ) -> Result<Result<(), Refusal>, Stopped> {
+        let channel = channel.to_owned();
+        self.ask(move |core, now| core.pull(now, &channel, &negotiated))
+            .await
+    }
+
+    /// See [`Broadcast::end_pull`].
+    ///
+    /// # Errors
+    /// [`Stopped`] where the loop has ended.
+    pub async fn end_pull(&self, channel: &str) -> Result<(), Stopped> {
+        let channel = channel.to_owned();
+        self.ask(move |core, now| core.end_pull(now, &channel))
+            .await
+    }
+
+    /// See [`Broadcast::pulled`]; each with its channel. Does not wait.
+    pub fn pulled(&self, came: impl IntoIterator<Item = (Arc<str>, Pulled)>) {
+        for one in came {
+            // Without a loop nobody is there to get it.
+            let _ = self.pulled.send(one);
+        }
+        let _ = self.waker.wake();
+    }
+
+    /// Reads the record of this peer of an earlier boot next, if it has not been read yet, since
+    /// the peer is asked for.
     pub fn want(&self, ufrag: &Ufrag) {
         // Without a reader all records have been read.
         let _ = self.demand.send(ufrag.clone());

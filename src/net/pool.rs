@@ -1,8 +1,7 @@
 //! Threads that do the expensive part of handshakes beside the media loop.
-//!
-//! The loop gives them jobs of the core and takes back what came of them; while they have enough to
-//! do, it works on handshakes itself, in its turns. On one core there are no such threads, and it
-//! does all of them.
+//! || The loop gives them jobs of the core and takes back the results; while they have enough to
+//! do, it does handshakes itself, in its turns. On one core there are no such threads, and the loop
+//! does all handshakes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -15,14 +14,14 @@ use crate::broadcast::{Broadcast, Finished, Job};
 use crate::ids::Role;
 use crate::peer::Transmit;
 
-/// Jobs that wait for a thread, for each one: about what it does while the loop forwards media.
-/// More would only come between a publisher and its turn.
+/// Waiting jobs for each thread: about as many as it does while the loop forwards media. More would
+/// only delay a publisher's turn.
 const AHEAD: usize = 4;
-/// Jobs taken back before the loop looks at its clock: with many threads they come fast, and media
-/// waits meanwhile.
+/// Most jobs taken back before the loop looks at its clock: with many threads they finish quickly,
+/// and media waits meanwhile.
 const AT_ONCE: usize = 16;
 
-/// What waits for a thread.
+/// Jobs that wait for a thread.
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
@@ -32,7 +31,7 @@ struct Queue {
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// There is a job, or there will be none.
+    /// Signalled when there is a job, or there will be no more.
     changed: Condvar,
 }
 
@@ -42,7 +41,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a job; `None` once there will be none.
+    /// Waits for a job; `None` when there will be no more.
     fn next(&self) -> Option<Job> {
         let mut queue = self.lock();
         loop {
@@ -64,18 +63,18 @@ impl Shared {
 pub(super) struct Pool {
     shared: Arc<Shared>,
     finished: mpsc::Receiver<Finished>,
-    /// Jobs that may be out at once, and those that are.
+    /// How many jobs may be out at once, and how many are.
     room: usize,
     out: usize,
-    /// Some may be done that were not taken back.
+    /// Whether finished jobs may be left that were not taken back.
     is_behind: bool,
 }
 
 impl Pool {
-    /// Starts so many threads, which wake the loop when a job is done.
+    /// Starts this many threads, which wake the loop when a job is done.
     ///
     /// # Errors
-    /// What the system said where it has no threads left.
+    /// The system's error where it has no threads left.
     pub(super) fn start(threads: usize, waker: &Arc<Waker>) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let (done, finished) = mpsc::channel();
@@ -95,13 +94,12 @@ impl Pool {
         Ok(this)
     }
 
-    /// Whether [`Pool::exchange`] is to be called again soon: no thread wakes the loop for that.
+    /// Whether [`Pool::exchange`] is to be called again soon: no thread wakes the loop for this.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
 
-    /// Gives the core what some of its jobs have come to, and takes as many new ones as the threads
-    /// need.
+    /// Passes the results of some jobs to the core, and takes as many new jobs as the threads need.
     pub(super) fn exchange(&mut self, now: Instant, core: &mut Broadcast, out: &mut Vec<Transmit>) {
         let before = self.out;
         for finished in self.finished.try_iter().take(AT_ONCE) {
@@ -109,8 +107,8 @@ impl Pool {
             core.job_done(now, finished, out);
         }
         self.is_behind = before - self.out == AT_ONCE;
-        // One is the loop's own: to give it away and to be woken for it costs a third of what it
-        // takes, and gains nothing where it is the only one.
+        // One job is left to the loop: to give it away and be woken for it costs a third of the
+        // work, and gains nothing where it is the only one.
         while self.out < self.room
             && core.waiting_handshakes() > 1
             && let Some(job) = core.poll_job(now)

@@ -1,4 +1,4 @@
-//! The records of earlier boots, read by threads of their own while the loop already answers.
+//! Reads the records of earlier boots on threads of their own, while the loop already answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -14,7 +14,7 @@ use crate::broadcast::ReadingOrder;
 use crate::ids::Ufrag;
 use crate::vault::{PeerRecord, Reader, Vault, VaultError};
 
-/// So many records are worth another thread.
+/// Another thread is started for this many records.
 const WORTH_A_THREAD: usize = 16;
 
 /// What the reading threads send to the loop.
@@ -25,16 +25,16 @@ pub(super) enum Loaded {
         /// In full-state mode, the peer's session.
         session: Option<full_state::Session>,
     },
-    /// This peer's record is there and cannot be read. What is demanded and not there is told of
-    /// nobody: a flood of made-up names costs the loop nothing more.
+    /// This peer's record exists and cannot be read. A demanded record that does not exist is not
+    /// reported: a flood of made-up names costs the loop nothing more.
     Unreadable(Ufrag),
-    /// Before all records: what full-state mode's last process has left besides.
+    /// Comes before all records: what the last process of full-state mode left in addition.
     Begun(full_state::Counters),
     /// There are no more.
     All {
-        /// Records that the system would not read.
+        /// Records that the system could not read.
         unread: usize,
-        /// Records of which nothing can be made.
+        /// Unusable records.
         unusable: usize,
     },
 }
@@ -46,7 +46,7 @@ pub(super) struct RecordSource {
     pub vault: Option<Arc<Vault>>,
 }
 
-/// Where they go.
+/// Where the records are sent.
 pub(super) struct Destination {
     pub loaded: mpsc::Sender<Loaded>,
     pub waker: Arc<Waker>,
@@ -55,24 +55,24 @@ pub(super) struct Destination {
 
 /// How many records were read, and how many were not.
 #[derive(Default)]
-struct Counts {
+struct ReadCounts {
     read: usize,
     unread: usize,
     unusable: usize,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Reading<'a> {
     reader: Reader,
     sessions: Mutex<full_state::Sessions>,
     order: Mutex<(ReadingOrder, mpsc::Receiver<Ufrag>)>,
-    /// Nobody wants more of them.
+    /// Whether the receiver is gone.
     is_over: AtomicBool,
     to: &'a Destination,
 }
 
-/// Reads records until there are no more, in [`ReadingOrder`], with `helpers` more threads at the
-/// most. Dropping the reader wipes the identities of the key file.
+/// Reads all records in [`ReadingOrder`], with at most `helpers` more threads. Dropping the reader
+/// wipes the identities of the key file.
 pub(super) fn load(
     source: RecordSource,
     demanded: mpsc::Receiver<Ufrag>,
@@ -105,7 +105,7 @@ pub(super) fn load(
     tracing::debug!(target: "rekindle::resume", step = "records", "all records are read");
     let sessions = sessions.into_inner();
     sessions.unwrap_or_else(PoisonError::into_inner).finish();
-    let Counts {
+    let ReadCounts {
         read,
         unread,
         unusable,
@@ -123,23 +123,23 @@ pub(super) fn load(
     }
 }
 
-/// Nothing that panics leaves a state behind that could be half of one.
+/// No code that can panic leaves this state half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reading<'_> {
-    fn read_all(&self, helpers: usize) -> Counts {
+    fn read_all(&self, helpers: usize) -> ReadCounts {
         thread::scope(|scope| {
             let helpers = (0..helpers).map_while(|n| {
                 let helper = thread::Builder::new().name(format!("resume-{n}"));
-                // Where the system has no threads left, the others read what there is.
+                // If the system has no threads left, the other threads read all records.
                 helper.spawn_scoped(scope, || self.read_some()).ok()
             });
             let helpers: Vec<_> = helpers.collect();
             let mut counts = self.read_some();
             for helper in helpers {
-                // What a thread had that panicked counts as left out.
+                // The records of a thread that panicked count as left out.
                 let some = helper.join().unwrap_or_default();
                 counts.read += some.read;
                 counts.unread += some.unread;
@@ -150,8 +150,8 @@ impl Reading<'_> {
     }
 
     /// Reads one record after the other.
-    fn read_some(&self) -> Counts {
-        let mut counts = Counts::default();
+    fn read_some(&self) -> ReadCounts {
+        let mut counts = ReadCounts::default();
         while let Some(ufrag) = self.next() {
             self.read(ufrag, &mut counts);
         }
@@ -169,7 +169,7 @@ impl Reading<'_> {
         order.next()
     }
 
-    fn read(&self, ufrag: Ufrag, counts: &mut Counts) {
+    fn read(&self, ufrag: Ufrag, counts: &mut ReadCounts) {
         match self.reader.read(&ufrag) {
             Ok(Some(record)) => {
                 counts.read += 1;

@@ -13,17 +13,17 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use super::wire::{Wire, run};
 use crate::peer::Transmit;
 
-/// Longest datagram that is taken: a UDP datagram on an Ethernet is shorter, DTLS and RTP keep
+/// Longest datagram that is accepted: datagrams on an Ethernet are shorter, and DTLS and RTP stay
 /// below it.
 const MAX_DATAGRAM: usize = 2048;
-/// Most bytes that the kernel hands over in one receive buffer, however many datagrams it has put
-/// together (GRO).
+/// Most bytes that the kernel returns in one receive buffer, however many datagrams it has joined
+/// (GRO).
 const MAX_RECEIVED: usize = 64 << 10;
 /// Kernel buffers, in bytes: several frames for many viewers. The kernel may give less.
 const KERNEL_BUFFER: usize = 4 << 20;
 /// Most bytes in one segmented send (the kernel's limit is 64 KiB with headers).
 pub(super) const MAX_SEGMENTED: usize = 60_000;
-/// Local addresses are remembered for so many remote ones; beyond that the table starts anew.
+/// Local addresses are remembered for this many remote ones; beyond it the table is emptied.
 const MAX_LOCAL: usize = 1 << 16;
 
 /// See the module.
@@ -34,19 +34,20 @@ pub(super) struct Socket {
     buffers: Vec<Vec<u8>>,
     metas: Vec<RecvMeta>,
     segments: Vec<u8>,
-    /// Bound to all addresses: where each peer sends to, so that answers leave from there.
+    /// Where the port is bound to all addresses: the local address that each peer sends to, so that
+    /// answers leave from there.
     pub(super) sources: Option<HashMap<SocketAddr, IpAddr>>,
-    /// Sources that have become known since somebody last asked.
+    /// Local addresses learnt since the last call of [`Socket::poll_source`].
     pub(super) new_sources: Vec<(SocketAddr, IpAddr)>,
     /// Datagrams that the kernel had no room for.
     dropped: Arc<AtomicU64>,
 }
 
 impl Socket {
-    /// Sets a bound socket up, whoever has bound it.
+    /// Configures a bound socket, whoever has bound it.
     pub(super) fn new(io: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&io).into())?;
-        // Best effort: smaller buffers work, they only drop sooner under load.
+        // Best effort: smaller buffers work, but drop datagrams earlier under load.
         let _ = state.set_send_buffer_size((&io).into(), KERNEL_BUFFER);
         let _ = state.set_recv_buffer_size((&io).into(), KERNEL_BUFFER);
         let local = io.local_addr()?;
@@ -73,7 +74,7 @@ impl Socket {
         &mut self.io
     }
 
-    /// One more way to send on this port, for another thread.
+    /// Another way to send from this port, for another thread.
     ///
     /// # Errors
     /// Where the system has no descriptors left.
@@ -88,17 +89,17 @@ impl Socket {
         ))
     }
 
-    /// Counts datagrams that could not be sent, on all ways of this port.
+    /// Counts datagrams that could not be sent, over all wires of this port.
     pub(super) fn dropped(&self) -> Arc<AtomicU64> {
         self.dropped.clone()
     }
 
-    /// What has become known of where peers send to.
+    /// The next local address that was learnt.
     pub(super) fn poll_source(&mut self) -> Option<(SocketAddr, IpAddr)> {
         self.new_sources.pop()
     }
 
-    /// Hands one batch of datagrams to `take`. False where there was none.
+    /// Passes one batch of datagrams to `take`. Returns false where there was none.
     pub(super) fn receive(&mut self, mut take: impl FnMut(SocketAddr, &[u8]) -> Answered) -> bool {
         let mut slices: Vec<IoSliceMut<'_>> = self
             .buffers
@@ -112,7 +113,7 @@ impl Socket {
             {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // A peer's port is closed (ICMP); the error is not about this socket.
+                // A peer's port is closed (ICMP); the error does not concern this socket.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -179,7 +180,7 @@ impl Socket {
                 src_ip: source,
             };
             if self.state.try_send((&self.io).into(), &transmit).is_err() {
-                // No room: as on any congested path, what is lost is asked for again.
+                // No room: as on any congested path, lost packets are requested again.
                 self.dropped.fetch_add(run.len() as u64, Ordering::Relaxed);
             }
         }
@@ -198,13 +199,13 @@ pub(super) fn set_source(
     sources.insert(peer, local);
 }
 
-/// Whether a datagram is answered, and the answers to its sender leave from the address that it was
+/// Whether a datagram is answered, and answers to its sender leave from the address that it was
 /// sent to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answered {
-    /// It came from a peer who proved to be one.
+    /// It is from a peer that has proved to be one.
     Yes,
-    /// It may be forged: it tells only what nobody has told before.
+    /// It may be forged: it counts only where nothing was known before.
     FirstTime,
     No,
 }

@@ -1,4 +1,4 @@
-//! Sending bursts: all that one viewer gets at a time in as few system calls as there can be (GSO).
+//! Sending bursts: the datagrams of one viewer in as few system calls as possible (GSO).
 
 use std::collections::HashMap;
 use std::io;
@@ -14,15 +14,15 @@ use rustix::time::Timespec;
 use super::socket::{MAX_SEGMENTED, set_source};
 use crate::broadcast::{Burst, Outlet};
 
-/// Where the kernel has no room, sending waits for some, in all so long between two calls of
-/// [`Wire::begin`]; what comes then is lost, as on any congested path, and is asked for again.
+/// Where the kernel has no room, sending waits for it, at most this long between two calls of
+/// [`Wire::begin`]. Further datagrams are lost, as on any congested path, and are requested again.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The sending side of the media port, for one thread.
 pub(super) struct Wire {
     io: UdpSocket,
     state: Arc<UdpSocketState>,
-    /// Where the port is bound to all addresses: from which one each peer is answered.
+    /// Where the port is bound to all addresses: the local address from which each peer is sent to.
     sources: Option<HashMap<SocketAddr, IpAddr>>,
     dropped: Arc<AtomicU64>,
     patience: Duration,
@@ -44,14 +44,14 @@ impl Wire {
         }
     }
 
-    /// What this peer is sent leaves from there.
+    /// Sends to this peer from this local address from now on.
     pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
         if let Some(sources) = &mut self.sources {
             set_source(sources, peer, local);
         }
     }
 
-    /// Sending begins anew after a while.
+    /// Begins a round of sending.
     pub(super) fn begin(&mut self) {
         self.patience = PATIENCE;
     }
@@ -69,7 +69,7 @@ impl Wire {
         }
     }
 
-    /// Waits for room. Whether there may be some.
+    /// Waits for room. Returns whether there may be some.
     fn wait(&mut self) -> bool {
         if self.patience.is_zero() {
             return false;
@@ -110,8 +110,8 @@ impl Outlet for Wire {
     }
 }
 
-/// How many of the datagrams of these sizes can go out in one system call: all have the first one's
-/// size, but for the last, which may be shorter. `most`: as many as the kernel takes.
+/// How many datagrams of these sizes can be sent in one system call: all have the size of the first
+/// one, except the last, which may be shorter. `most`: the kernel's limit.
 pub(super) fn run(sizes: impl IntoIterator<Item = usize>, most: usize) -> usize {
     let mut sizes = sizes.into_iter();
     let Some(size) = sizes.next() else {

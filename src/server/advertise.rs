@@ -1,4 +1,4 @@
-//! Which addresses go into the answers where nobody named them.
+//! Which addresses the answers contain where none are configured.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 ///
 /// - the address of the media port, where it is bound to one;
 /// - where HTTP is for this machine only: the loopback address, and then the machine's own one,
-///   because Firefox offers no loopback candidate and needs the other;
-/// - where HTTP is bound to one address: that one;
-/// - otherwise the machine's own address. Behind NAT that is not what browsers reach, and
-///   `--advertise` has to say it.
+/// - where HTTP is for this machine only: the loopback address, and then the machine's own one,
+///   because Firefox offers no loopback candidate and needs the other one;
+/// - otherwise the machine's own address. Behind NAT browsers do not reach that one, and
+///   `--advertise` has to be given.
 pub(super) fn addresses(http: IpAddr, udp: IpAddr) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     if !udp.is_unspecified() {
@@ -29,9 +29,9 @@ pub(super) fn addresses(http: IpAddr, udp: IpAddr) -> Vec<IpAddr> {
     addresses
 }
 
-/// What is wrong with the addresses that browsers are told, as far as that can be known here.
-/// `http` is where HTTP listens, `proxied` says that a proxy hands it on, `named` that somebody has
-/// named the addresses. No address is in the text, which goes to the log.
+/// What is wrong with the addresses that browsers are told, as far as it can be known here. `http`
+/// is where HTTP listens, `proxied` says that a proxy is in front of it, `named` that addresses
+/// were configured. The text contains no address, since it is logged.
 pub(super) fn warning(
     http: IpAddr,
     proxied: bool,
@@ -51,8 +51,8 @@ pub(super) fn warning(
         );
     }
     let public = !proxied && !http.is_unspecified() && !is_private(http);
-    // Who has named a private address knows the network that the browsers are in, unless HTTP shows
-    // that it is another one.
+    // An operator who configures a private address knows the network that the browsers are in,
+    // unless HTTP shows that it is another one.
     (all(is_private) && (public || !named)).then_some(
         "browsers are told to send media to a private address, which only those in the same \
          network can reach; give --advertise the \
@@ -60,7 +60,7 @@ pub(super) fn warning(
     )
 }
 
-/// Whether an address has a meaning in some network only: RFC 1918, RFC 6598 (carriers' NAT), RFC
+/// Whether an address is valid only within some network: RFC 1918, RFC 6598 (carriers' NAT), RFC
 /// 3927, RFC 4193, RFC 4291 §2.5.6, and loopback.
 fn is_private(address: IpAddr) -> bool {
     match address {
@@ -72,8 +72,8 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// The machine's own addresses: those that the system would send from. A UDP socket that is
-/// connected sends nothing.
+/// The machine's own addresses: those that the system would send from. Connecting a UDP socket
+/// sends nothing.
 fn own() -> impl Iterator<Item = IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849): no host has them, so only the default route
     // matches.
@@ -154,7 +154,7 @@ mod tests {
             );
         }
         assert!(warns("127.0.0.1", true, false, &["127.0.0.1"]));
-        // Private: found by itself, or where HTTP is public.
+        // Private: found automatically, or where HTTP is public.
         for private in [
             "10.0.0.1",
             "172.31.0.1",

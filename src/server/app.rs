@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that the handlers share.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use super::assets::Assets;
 use super::auth::Token;
 use super::certificates::Certificates;
 use super::cluster::Cluster;
+use super::demo::Demo;
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -20,15 +21,15 @@ use super::tls::Tls;
 use super::writes::Writes;
 use super::{BasePath, Mode};
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(super) struct App {
     pub net: Handle,
     pub vault: Arc<Vault>,
     pub sessions: Arc<Sessions>,
     pub record_writer: RecordWriter,
-    /// Where the vault is shared with other nodes.
+    /// Exists where the vault is shared with other nodes.
     pub cluster: Option<Arc<Cluster>>,
-    /// Told when the server is to end by itself.
+    /// Notified when the server is to end by itself.
     pub end: tokio::sync::Notify,
     pub limiter: Limiter,
     pub assets: Assets,
@@ -37,29 +38,31 @@ pub(super) struct App {
     /// Parts of the sandbox that are not in force; `None` without one.
     pub sandbox: Option<usize>,
     pub certificates: Arc<Certificates>,
-    /// Which life of the server this is.
+    /// The number of this boot.
     pub boot: u64,
     /// A random name of this process, in hexadecimal digits.
     pub process: String,
-    /// What a restart takes.
+    /// What survives a restart: see [`Mode`].
     pub mode: Mode,
     /// When the process started.
     pub started: Instant,
     /// Where browsers reach the media port.
     pub addresses: Vec<SocketAddr>,
-    /// Where else pages may look for their sessions.
+    /// Other places where pages may look for their sessions.
     pub nodes: Arc<Nodes>,
     pub publish: Option<Token>,
     pub watch: Option<Token>,
-    /// Operators have a listener of their own.
+    /// Who kills this process when its page asks for that; only in a demonstration.
+    pub demo: Option<Demo>,
+    /// Whether operators have a listener of their own.
     pub has_admin: bool,
-    /// What they must show there.
+    /// The token that they must show there.
     pub admin_token: Option<Token>,
-    /// Nothing but the listening address keeps strangers out: see [`super::middleware`].
+    /// Whether only the listening address keeps strangers out: see [`super::middleware`].
     pub private: bool,
-    /// A client's address is the last entry of `X-Forwarded-For`.
+    /// Whether a client's address is the last entry of `X-Forwarded-For`.
     pub behind_proxy: bool,
-    /// What stands before the paths that are given out.
+    /// The prefix of all paths that are given out.
     pub base_path: BasePath,
     pub tls: Option<Arc<Tls>>,
 }

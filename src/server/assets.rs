@@ -31,6 +31,7 @@ const ASSETS: &[Asset] = &[
     built_in!("page-camera-words.js"),
     built_in!("page-card.js"),
     built_in!("page-controls.js"),
+    built_in!("page-demo.js"),
     built_in!("page-desk.js"),
     built_in!("page-level.js"),
     built_in!("page-memory.js"),
@@ -66,8 +67,8 @@ const ASSETS: &[Asset] = &[
     built_in!("icon.svg"),
 ];
 
-/// The built-in files in gzip's form (RFC 1952), in their order, and their entity tags. Nothing
-/// secret is in them, so their length may tell what it likes.
+/// The built-in files compressed (gzip, RFC 1952), in their order, and their entity tags. They
+/// contain no secret, so their length may be known.
 static COMPRESSED: LazyLock<Vec<(Bytes, String)>> = LazyLock::new(|| {
     let compress = |asset: &Asset| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -91,9 +92,9 @@ static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// Longest file that is served from a folder.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
-/// Where the page comes from.
+/// The source of the page.
 pub(super) struct Assets {
-    /// A folder instead of what is built in.
+    /// A folder that replaces the built-in files.
     folder: Option<PathBuf>,
 }
 
@@ -102,7 +103,7 @@ impl Assets {
         Self { folder }
     }
 
-    /// A built-in file in gzip's form.
+    /// A built-in file, compressed.
     pub(super) fn compressed(&self, name: &str) -> Option<(Bytes, String)> {
         let place = ASSETS.iter().position(|asset| asset.name == name)?;
         self.folder.is_none().then(|| COMPRESSED[place].clone())

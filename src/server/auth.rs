@@ -33,10 +33,10 @@ pub enum TokenError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It was a pipe at the start, which can be read once.
+    /// It was a pipe at the start, which can be read only once.
     #[error("its file {path} is not a regular file, and cannot be read a second time; start the \
              server anew", path = .0.display())]
     NotAFile(PathBuf),
@@ -45,16 +45,16 @@ pub enum TokenError {
 /// Longest token file, in bytes.
 const MAX_FILE: u64 = 4096;
 
-/// A bearer token that clients must show. Only its hash is kept: that is all a comparison needs.
+/// A bearer token that clients must show. Only its hash is kept, which is enough for a comparison.
 pub struct Token {
     sha256: RwLock<[u8; 32]>,
     is_short: bool,
-    /// Where it was read, and may be read again.
+    /// The file that it was read from.
     file: Option<PathBuf>,
 }
 
 impl Token {
-    /// From this many characters on, a random token cannot be guessed.
+    /// A random token with at least this many characters cannot be guessed.
     pub const ADVISED_LENGTH: usize = 16;
 
     /// Takes a token.
@@ -79,7 +79,7 @@ impl Token {
         })
     }
 
-    /// Takes the first line of a file, without the line's end.
+    /// Takes the first line of a file, without the line break.
     ///
     /// # Errors
     /// [`TokenError`] where it cannot be read, or holds no token.
@@ -110,8 +110,8 @@ impl Token {
         Ok(text)
     }
 
-    /// Reads its file again, if it has one. Whether it is another token now; after an error the old
-    /// one stays.
+    /// Reads its file again, if it has one. Returns whether the token changed; after an error the
+    /// old one stays.
     ///
     /// # Errors
     /// Those of [`Token::read`]; [`TokenError::NotAFile`] where reading could wait for ever.
@@ -166,7 +166,7 @@ pub(super) fn shows(token: Option<&Token>, headers: &HeaderMap) -> bool {
     token.is_none_or(|token| bearer(headers).is_some_and(|presented| token.matches(presented)))
 }
 
-/// Lets a request through only where it shows the token; `realm` says what for.
+/// Allows a request only where it shows the token; `realm` names what it is for.
 pub(super) fn require(
     token: Option<&Token>,
     headers: &HeaderMap,
@@ -175,7 +175,7 @@ pub(super) fn require(
     if shows(token, headers) {
         return Ok(());
     }
-    // RFC 6750 §3.1: no error code where nothing was shown.
+    // RFC 6750 §3.1: no error code where no token was shown.
     let challenge = match headers.contains_key(header::AUTHORIZATION) {
         true => format!("Bearer realm=\"{realm}\", error=\"invalid_token\""),
         false => format!("Bearer realm=\"{realm}\""),

@@ -1,10 +1,10 @@
-//! The path under which a proxy shows the server.
+//! The path prefix under which a proxy publishes the server.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a proxy takes off the front of a path before it passes a request on, and what the server
-/// therefore puts before the paths that it gives out. Nothing where the server is at the top.
+/// The prefix that a proxy removes from a path before it forwards a request, and that the server
+/// therefore puts before all paths that it gives out. Empty where there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct BasePath(String);
@@ -23,7 +23,7 @@ const MAX: usize = 256;
 impl FromStr for BasePath {
     type Err = BasePathError;
 
-    /// Takes a path with or without a slash at its end; `/` is the top.
+    /// Parses a path with or without a slash at its end; `/` is the empty prefix.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.strip_suffix('/').unwrap_or(text);
         if path.is_empty() && text == "/" {
@@ -54,8 +54,7 @@ impl fmt::Display for BasePath {
     }
 }
 
-/// Characters that a header and a URL take as they are (RFC 3986 §2.3), and no step through
-/// folders.
+/// Characters that need no escaping in a header or a URL (RFC 3986 §2.3), and no `.` or `..`.
 fn is_part(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with('.')

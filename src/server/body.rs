@@ -1,4 +1,4 @@
-//! Bodies of requests.
+//! Request bodies.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::problem::Problem;
 
 /// The media type of an offer and of an answer (RFC 8866 §8.1).
 pub(super) const SDP: &str = "application/sdp";
-/// Bytes of a body that is too long which are still read, and forgotten: closing a connection with
-/// data unread would keep the client from reading why.
+/// Bytes of an overlong body that are still read and discarded: closing a connection with unread
+/// data would keep the client from reading the reason.
 const DISCARDED: usize = 1024 * 1024;
 /// How long a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// The type of a body, parameters such as a charset aside.
+/// Checks the type of a body; parameters such as a charset are ignored.
 pub(super) fn require_type(headers: &HeaderMap, expected: &'static str) -> Result<(), Problem> {
     let given = headers
         .get(header::CONTENT_TYPE)
@@ -49,7 +49,7 @@ pub(super) async fn read_body(
         let mut kept = BytesMut::new();
         let mut total = 0;
         while let Some(part) = data.next().await {
-            // The client hung up, and reads no answer.
+            // The client disconnected, and reads no answer.
             let part = part.map_err(|_| Problem::body("The body ended too early."))?;
             total += part.len();
             if total > limit + DISCARDED {

@@ -15,18 +15,18 @@ const CHANNELS: &[u8] = b"channel tag";
 /// What the key of session ids is derived for.
 const IDS: &[u8] = b"session tag";
 
-/// The certificates that peers know the server by.
+/// The certificates that peers may have been told.
 pub(super) struct Certificates {
-    /// What new peers get.
+    /// The one for new peers.
     current: Certificate,
-    /// What peers of earlier boots got, the latest first.
+    /// Those of peers of earlier boots, the latest first.
     earlier: RwLock<Vec<Arc<Certificate>>>,
-    /// What channels' tags are made with: a key of the oldest one, which all nodes of a cluster have,
-    /// whichever of them made a newer one.
+    /// The key of channels' tags, derived from the oldest certificate, which all nodes of a cluster
+    /// have, whichever of them made a newer one.
     channels: MacKey,
 }
 
-/// A certificate under two hashes, and the key of the ids of the sessions that go by it.
+/// A certificate's hashes, and the key for the ids of its sessions.
 pub(super) struct Certificate {
     /// SHA-256, for answers.
     pub sha256: [u8; 32],
@@ -47,8 +47,8 @@ impl Certificate {
         }
     }
 
-    /// HMAC-SHA-256 (RFC 2104) of the user name fragment, cut to 128 bits: nobody can guess it, and
-    /// it is the same in every boot.
+    /// HMAC-SHA-256 (RFC 2104) of the user name fragment, truncated to 128 bits: nobody can guess
+    /// it, and it is the same in every boot.
     fn tag(&self, ufrag: &Ufrag) -> [u8; session_id::TAG] {
         *self
             .ids
@@ -59,7 +59,7 @@ impl Certificate {
 }
 
 impl Certificates {
-    /// The certificate that new peers get, and those that peers of earlier boots go by.
+    /// The certificate for new peers, and those of peers of earlier boots.
     pub(super) fn new<'a>(
         current: &Identity,
         earlier: impl IntoIterator<Item = &'a Identity>,
@@ -76,7 +76,7 @@ impl Certificates {
         }
     }
 
-    /// The one that new peers get.
+    /// The one for new peers.
     pub(super) fn current(&self) -> &Certificate {
         &self.current
     }
@@ -88,7 +88,7 @@ impl Certificates {
             .clone()
     }
 
-    /// SHA-256 of those that no new peer gets.
+    /// SHA-256 of those that new peers do not get.
     pub(super) fn earlier_sha256(&self) -> Vec<[u8; 32]> {
         self.earlier()
             .iter()
@@ -96,20 +96,19 @@ impl Certificates {
             .collect()
     }
 
-    /// Whether peers may go by it.
+    /// Whether peers may use it.
     pub(super) fn knows(&self, identity: &Identity) -> bool {
         let sha256 = identity.sha256();
         self.current.sha256 == sha256 || self.earlier_sha256().contains(&sha256)
     }
 
-    /// One more that no new peer gets.
+    /// Adds one that new peers do not get.
     pub(super) fn learn(&self, identity: &Identity) {
         let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
         earlier.push(Arc::new(Certificate::new(identity)));
     }
 
-    /// Forgets some of those that no new peer gets, by their SHA-256, and wipes the keys of their
-    /// ids.
+    /// Forgets some that new peers do not get, by their SHA-256, and wipes the keys for their ids.
     pub(super) fn forget(&self, gone: &[[u8; 32]]) {
         let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
         earlier.retain(|certificate| !gone.contains(&certificate.sha256));
@@ -126,22 +125,22 @@ impl Certificates {
             .clone()
     }
 
-    /// The id of a new peer's session: who holds it may end the session and read its events. The
-    /// user name fragment alone travels in clear in every STUN request, so a tag that only this
-    /// server can make stands behind it. Nothing else of it needs to be kept.
+    /// The id of a new peer's session: its holder may end the session and read its events. The user
+    /// name fragment alone is sent in clear in every STUN request, so it is followed by a tag that
+    /// only this server can make. The server need not store the id.
     pub(super) fn session_id(&self, ufrag: &Ufrag) -> String {
         session_id::format(ufrag, &self.current.tag(ufrag))
     }
 
-    /// What a channel is called in a store that must not learn its name: the same at all nodes.
+    /// The name of a channel in a store that must not learn its real name; the same on all nodes.
     pub(super) fn channel_tag(&self, name: &str) -> String {
         let tag = self.channels.tag(&[name.as_bytes()]);
         tag.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The peer that an id names, if its tag is right for one of the certificates, and SHA-256 of
-    /// that one: the peer must go by it, or whoever got hold of an old private key could make ids
-    /// for new peers. Compared in constant time.
+    /// The peer that an id names, if its tag is valid for one of the certificates, and the SHA-256
+    /// of that certificate. The peer must use that certificate, or a stolen old private key could
+    /// make ids for new peers. Compared in constant time.
     pub(super) fn verify(&self, id: &str) -> Option<(Ufrag, [u8; 32])> {
         let (ufrag, tag) = session_id::parse(id)?;
         let earlier = self.earlier();

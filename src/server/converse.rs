@@ -1,5 +1,4 @@
-//! HTTP over anything that carries bytes: with limits on how slow a client may be, and an end that
-//! loses no request.
+//! HTTP over any byte stream, with limits for slow clients and an end that loses no request.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -19,31 +18,30 @@ use tokio::sync::watch;
 use super::app::ClientAddress;
 use super::drain::Talk;
 
-/// How long a client may take for a request's head. A connection that idles between requests is
+/// How long a client may take for a request's head. A connection that is idle between requests is
 /// closed after it too.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Requests of one HTTP/2 connection at once. The tabs of a browser have one connection, and each
-/// may have an event stream; a browser that has as many requests as it may have waits. RFC 9113
-/// §6.5.2 advises 100 or more; each costs some 2.5 KB of memory until its answer is read.
+/// Most concurrent requests of one HTTP/2 connection. The tabs of a browser share one connection,
+/// and each may have an event stream; a browser at its limit waits. RFC 9113 §6.5.2 advises 100 or
+/// more; each costs some 2.5 KB of memory until its answer is read.
 const MAX_REQUESTS: u32 = 128;
-/// What a client may send of one request's body before it is read, in bytes: as many as every
-/// HTTP/2 client may to begin with (RFC 9113 §6.9.2).
+/// Bytes of one request's body that a client may send before they are read: the initial window of
+/// every HTTP/2 client (RFC 9113 §6.9.2).
 const REQUEST_WINDOW: u32 = 65_535;
 /// The same of all requests of an HTTP/2 connection.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// What is kept of one answer until the client reads it, in bytes.
+/// Bytes of one answer that are buffered until the client reads them.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so. A
-/// client whose machine has gone is noticed by this where nothing is sent to it otherwise.
+/// How often an HTTP/2 client is pinged, and how long it may take to answer. This detects a client
+/// whose machine is gone where nothing else is sent to it.
 const PING: Duration = Duration::from_secs(15);
-/// How long a client may take for the end of an HTTP/2 connection (GOAWAY) that was idle for too
-/// long.
+/// How long a client may take to end an HTTP/2 connection (GOAWAY) that was idle for too long.
 const END_TIME: Duration = Duration::from_secs(2);
 
-/// Which version both sides have agreed on.
+/// The HTTP version that both sides agreed on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Http {
     One,
@@ -75,11 +73,11 @@ fn builder(http: Http) -> auto::Builder<TokioExecutor> {
 
 /// Completes when the server stops.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could say so: the same.
+    // An error means that the sender is gone, which is the same.
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-/// Answers what comes until either side has enough of it.
+/// Answers requests until either side ends the connection.
 pub(super) async fn converse<S>(
     stream: S,
     http: Http,
@@ -118,7 +116,7 @@ pub(super) async fn converse<S>(
         }
         () = stopped(stop) => {}
     }
-    // What has been sent already is answered.
+    // Requests that were already sent are answered.
     tokio::select! {
         _ = &mut connection => return,
         () = talk.patience() => {}
@@ -126,8 +124,8 @@ pub(super) async fn converse<S>(
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ = &mut connection => return,
-        // The rest of an answer over HTTP/1.1 may not be in the kernel's hands yet; where there is
-        // no event stream, the connection ends by itself once it is.
+        // The rest of an HTTP/1.1 answer may not be in the kernel's hands yet; where there is no
+        // event stream, the connection ends by itself once it is.
         () = talk.answered(http == Http::Two) => {}
     }
     talk.rest();
@@ -138,7 +136,7 @@ pub(super) async fn converse<S>(
     }
 }
 
-/// HTTP/2 names the host otherwise (RFC 9113 §8.3.1); who asks for it looks in one place.
+/// HTTP/2 names the host in another place (RFC 9113 §8.3.1); handlers look only in one.
 fn name_host(request: &mut Request<Body>) {
     if request.version() != Version::HTTP_2 {
         return;

@@ -1,5 +1,5 @@
 //! Which requests are under way on a connection, and its end when the server stops: no request that
-//! a client has sent is lost, and nobody waits for the others.
+//! a client has sent is lost, and no connection waits for another.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,19 +13,18 @@ use axum::http::{HeaderValue, Response, header};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// For so long after a connection was taken its first request is waited for. A client that connects
-/// asks at once; one that does not has connected for later.
+/// How long the first request of a new connection is waited for. A client that connects asks at
+/// once; one that does not has connected in advance.
 const FIRST: Duration = Duration::from_millis(100);
-/// For so long a connection between two requests is looked at once more: what lies in the kernel is
-/// read.
+/// How long a connection between two requests is read once more, for data that is in the kernel.
 const BETWEEN: Duration = Duration::from_millis(2);
 /// How long an HTTP/2 connection may be without a request, as one of HTTP/1.1 may.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long a client may take for an answer over HTTP/2. There it can leave one answer unread while
-/// it reads others, and the kernel, which watches over HTTP/1.1, does not see it.
+/// How long a client may take to read an answer over HTTP/2. There it can leave one answer unread
+/// while it reads others, and the kernel, which detects this for HTTP/1.1, does not see it.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
-/// Knows when all has been answered.
+/// Knows when all requests have been answered.
 pub(super) struct Drain {
     busy: mpsc::Sender<Infallible>,
     idle: mpsc::Receiver<Infallible>,
@@ -37,7 +36,7 @@ impl Drain {
         Self { busy, idle }
     }
 
-    /// A connection that has just been taken.
+    /// Registers a new connection.
     pub(super) fn talk(&self) -> Talk {
         let state = State {
             busy: Some(self.busy.clone()),
@@ -54,8 +53,8 @@ impl Drain {
         }))
     }
 
-    /// Completes when every connection has ended or has only event streams. No connection may be
-    /// taken any more.
+    /// Completes when every connection has ended or has only event streams. No new connection may
+    /// be accepted from then on.
     pub(super) async fn finished(mut self) {
         drop(self.busy);
         self.idle.recv().await;
@@ -68,19 +67,19 @@ pub(super) struct Talk(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// What is under way has changed.
+    /// Notified when the state changes.
     changed: Notify,
 }
 
 struct State {
-    /// Dropped when nobody need wait for it any more.
+    /// Dropped when nobody needs to wait for it any more.
     busy: Option<mpsc::Sender<Infallible>>,
     taken: Instant,
-    /// A request has come.
+    /// Whether a request has arrived.
     asked: bool,
-    /// Names the next request.
+    /// The number of the next request.
     next: u64,
-    /// Requests that have no whole answer yet, and since when; event streams aside.
+    /// Requests without a complete answer, and since when; event streams are excluded.
     answering: BTreeMap<u64, Instant>,
     /// Event streams.
     streams: usize,
@@ -95,7 +94,7 @@ impl State {
 }
 
 impl Talk {
-    /// The connection can carry requests only now, after a TLS handshake.
+    /// Requests are possible only from now on, after a TLS handshake.
     pub(super) fn opened(&self) {
         self.state(|state| {
             state.taken = Instant::now();
@@ -103,7 +102,7 @@ impl Talk {
         });
     }
 
-    /// A request has come.
+    /// A request has arrived.
     pub(super) fn asked(&self) -> Asked {
         let number = self.state(|state| {
             state.asked = true;
@@ -129,19 +128,20 @@ impl Talk {
     }
 
     /// For a connection whose TLS handshake is under way when the server stops: as long as a
-    /// request may follow that the client has made up its mind to send.
+    /// request may follow that the client has decided to send.
     pub(super) async fn handshake_patience(&self) {
         sleep(FIRST).await;
     }
 
-    /// Completes when all is answered but event streams. Where the connection ends by itself after
-    /// its last answer, it must not be left before: it waits for event streams only, then.
+    /// Completes when everything except event streams is answered. Where the connection ends by
+    /// itself after its last answer, it must not be dropped before: then this waits until only
+    /// event streams are left.
     pub(super) async fn answered(&self, is_http2: bool) {
         self.until(|state| state.answering.is_empty() && (is_http2 || state.streams > 0))
             .await;
     }
 
-    /// Nobody need wait for this connection any more: an event stream has no end of its own.
+    /// Nobody needs to wait for this connection any more: an event stream has no end of its own.
     pub(super) fn rest(&self) {
         self.state(|state| drop(state.busy.take()));
     }
@@ -173,7 +173,7 @@ impl Talk {
         }
     }
 
-    /// Only one at a time waits for a connection's changes.
+    /// Only one task at a time waits for a connection's changes.
     async fn until(&self, done: impl Fn(&State) -> bool) {
         while !self.state(|state| done(state)) {
             self.0.changed.notified().await;
@@ -185,7 +185,7 @@ impl Talk {
     }
 }
 
-/// A request that is under way, until this is dropped.
+/// A request that is under way until this is dropped.
 pub(super) struct Asked {
     talk: Talk,
     number: u64,
@@ -193,9 +193,9 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// An answer goes out. An event stream has no end of its own, so nobody waits for it; after any
-    /// other answer of a server that is stopping, the client should ask elsewhere, which HTTP/1.1
-    /// says here (RFC 9112 §9.6), and HTTP/2 otherwise (RFC 9113 §6.8).
+    /// An answer is sent. An event stream has no end of its own, so nobody waits for it. After any
+    /// other answer of a server that is stopping, the client should use another connection, which
+    /// HTTP/1.1 says here (RFC 9112 §9.6), and HTTP/2 otherwise (RFC 9113 §6.8).
     pub(super) fn answers(
         mut self,
         mut response: Response<Body>,
@@ -207,7 +207,7 @@ impl Asked {
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         if is_http2 {
-            // It has no such header (RFC 9113 §8.2.2).
+            // HTTP/2 has no such header (RFC 9113 §8.2.2).
             headers.remove(header::CONNECTION);
         } else if stopping && !self.is_stream {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -234,7 +234,7 @@ impl Drop for Asked {
     }
 }
 
-/// A body that is under way as long as it is not dropped.
+/// A body that is under way until it is dropped.
 struct Answer {
     body: Body,
     _asked: Asked,

@@ -19,32 +19,32 @@ mod frame;
 
 pub(super) use frame::{Frame, Hello, Kinds, reason};
 
-/// How often an idle stream says that it is alive, for proxies that close silent connections.
+/// Interval between comments on an idle stream, for proxies that close silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Events that a slow client may be behind; a stream that falls further back is ended, and the page
-/// opens a new one.
+/// Most events that a slow client may be behind. A stream that falls further behind is ended, and
+/// the page opens a new one.
 pub(super) const BACKLOG: usize = 16;
-/// Events that a session opens with, and the next ones: they come for all sessions of a stream at
-/// once.
+/// The events at the start of a session, and the next ones: they are sent for all sessions of a
+/// stream at once.
 const OPENING: usize = 6;
-/// How long a page's EventSource waits until it connects anew, in milliseconds. It finds a
-/// restarted server quickly, and ten thousand of them do not drown one that is starting.
+/// How long a page's EventSource waits before it reconnects, in milliseconds. It finds a restarted
+/// server quickly, and ten thousand of them do not overload one that is starting.
 const RETRY: u32 = 500;
 
-/// What a stream is told: an event, and before it, where several sessions share the stream, a line
-/// that names the session.
+/// What is sent on a stream: an event, and before it, where several sessions share the stream, a
+/// line that names the session.
 pub(super) struct Told {
     session: Option<Bytes>,
     pub(super) frame: Frame,
 }
 
-/// A session's end of an event stream.
+/// The sending end of an event stream, for one session.
 #[derive(Clone)]
 pub(super) struct Tap {
     frames: mpsc::Sender<Told>,
     session: Option<Bytes>,
-    /// The client has fallen behind: the whole stream ends, since nobody could tell what is
-    /// missing.
+    /// Set when the client has fallen behind: the whole stream ends, since nobody could tell what
+    /// is missing.
     behind: Arc<AtomicBool>,
 }
 
@@ -66,7 +66,7 @@ impl Tap {
         self.frames.is_closed() || self.behind.load(Ordering::Relaxed)
     }
 
-    /// Hands frames in; false once that is of no use any more.
+    /// Appends frames to the stream. Returns false once the stream is of no use any more.
     pub(super) fn tell(&self, frames: &[Frame]) -> bool {
         let told = |frame: &Frame| Told {
             session: self.session.clone(),
@@ -83,8 +83,8 @@ impl Tap {
     }
 }
 
-/// The body of an event stream: ends when all its sessions do, when the server stops, and when the
-/// client falls behind.
+/// The body of an event stream. It ends when all its sessions do, when the server stops, and when
+/// the client falls behind.
 pub(super) struct EventStream {
     frames: mpsc::Receiver<Told>,
     behind: Arc<AtomicBool>,
@@ -93,11 +93,11 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    /// A stream for so many sessions, and what they are to be told by.
+    /// A stream for this many sessions, and its sending end.
     pub(super) fn new(sessions: usize, kinds: Kinds) -> (Tap, Self) {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Each opens with some events, all at once.
+        // Each session starts with some events, all at once.
         let (sender, frames) = mpsc::channel(BACKLOG + OPENING * sessions.saturating_sub(1));
         let behind = Arc::<AtomicBool>::default();
         let tap = Tap {

@@ -1,4 +1,4 @@
-//! For the fuzz targets: HTTP as it comes over a connection, to the whole server.
+//! For the fuzz targets: HTTP from a connection to the whole server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -111,6 +111,7 @@ impl World {
             publish: None,
             watch: None,
             has_admin: false,
+            demo: None,
             admin_token: None,
             private: true,
             behind_proxy: true,
@@ -132,8 +133,8 @@ impl Drop for World {
     }
 }
 
-/// All that a client sends over one connection. Whatever it is, the connection ends, and what came
-/// back is HTTP.
+/// Everything that a client sends over one connection. Whatever it is, the connection ends, and the
+/// response is HTTP.
 pub fn http(data: &[u8]) {
     WORLD.with(|world| {
         let answered = world.runtime.block_on(async {

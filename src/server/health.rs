@@ -10,13 +10,13 @@ use crate::net::Handle;
 use super::problem::Problem;
 use super::sessions::Sessions;
 
-/// A media loop that has not answered for so long is stuck.
+/// A media loop that has not answered for this time is stuck.
 const STUCK: Duration = Duration::from_secs(2);
-/// Where nothing has happened to any session, the loop is asked for its counts at most this often,
-/// however many ask for its health.
+/// Where no session has changed, the loop is asked for its counts at most this often, however many
+/// clients ask for its health.
 const FRESH: Duration = Duration::from_millis(200);
 
-/// The media loop's counts, asked for now and then.
+/// The media loop's counts, asked for when needed.
 #[derive(Default)]
 pub(super) struct Health {
     last: tokio::sync::Mutex<Option<Known>>,
@@ -36,7 +36,7 @@ impl Health {
         sessions: &Sessions,
     ) -> Result<Snapshot, Problem> {
         let mut last = self.last.lock().await;
-        // What has happened by now is in what the loop says.
+        // The loop's answer includes every change up to now.
         let changes = sessions.changes();
         if let Some(known) = &*last
             && known.at.elapsed() < FRESH

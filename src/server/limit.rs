@@ -1,4 +1,4 @@
-//! What one address may have: how often it may start a session (a token bucket), and how many
+//! Limits for each address: how often it may start a session (a token bucket), and how many
 //! sessions and connections it may hold.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// A full bucket holds this many seconds' worth.
 const BURST_SECONDS: u32 = 10;
-/// Most addresses that are watched at once; buckets that are full again make room.
+/// Most addresses with a bucket; full buckets are removed to make room.
 const MAX_BUCKETS: usize = 16_384;
 
 /// Token buckets by client address.
@@ -36,7 +36,7 @@ impl Limiter {
         }
     }
 
-    /// Takes one token of an address, or says how long until there is one.
+    /// Takes one token of an address, or returns how long until there is one.
     pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.rate == 0.0 {
             return Ok(());
@@ -70,20 +70,20 @@ impl Limiter {
 
 /// How many places each address holds.
 #[derive(Clone)]
-pub(super) struct Places {
+pub(super) struct AddressQuota {
     /// Most of one address; 0 for no limit.
     most: usize,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 /// A place that an address holds, free again when dropped.
-pub(super) struct Place {
-    places: Places,
+pub(super) struct QuotaPermit {
+    places: AddressQuota,
     key: IpAddr,
 }
 
-impl Places {
-    /// Gives each address so many places; 0 for no limit.
+impl AddressQuota {
+    /// Allows each address this many places; 0 for no limit.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -91,8 +91,8 @@ impl Places {
         }
     }
 
-    /// A place for an address, if it has not as many as it may have.
-    pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
+    /// A place for an address, if it is below its limit.
+    pub(super) fn take(&self, address: IpAddr) -> Option<QuotaPermit> {
         self.count(
             address,
             if self.most == 0 {
@@ -103,12 +103,12 @@ impl Places {
         )
     }
 
-    /// A place for somebody who is here already.
-    pub(super) fn keep(&self, address: IpAddr) -> Option<Place> {
+    /// A place for a client that is here already, beyond the limit if need be.
+    pub(super) fn keep(&self, address: IpAddr) -> Option<QuotaPermit> {
         self.count(address, usize::MAX)
     }
 
-    fn count(&self, address: IpAddr, most: usize) -> Option<Place> {
+    fn count(&self, address: IpAddr, most: usize) -> Option<QuotaPermit> {
         let key = network(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.get(&key).copied().unwrap_or_default();
@@ -116,14 +116,14 @@ impl Places {
             return None;
         }
         taken.insert(key, count + 1);
-        Some(Place {
+        Some(QuotaPermit {
             places: self.clone(),
             key,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
         let mut taken = self
             .places
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_gets_them_back() {
-        let places = Places::new(2);
+        let places = AddressQuota::new(2);
         let first = places.take(A).expect("free");
         let _second = places.take(A).expect("free");
         assert!(places.take(A).is_none());
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn no_limit_of_places_either() {
-        let places = Places::new(0);
+        let places = AddressQuota::new(0);
         let all: Vec<_> = (0..1000).map(|_| places.take(A)).collect();
         assert!(all.iter().all(Option::is_some));
     }

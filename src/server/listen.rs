@@ -1,4 +1,4 @@
-//! Takes connections, with limits on how many, and on how slow a client may be.
+//! Accepts connections, with limits on their number and on how slow a client may be.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,24 +13,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::converse::{Http, converse, stopped};
 use super::drain::{Drain, Talk};
-use super::limit::{Place, Places};
+use super::limit::{AddressQuota, QuotaPermit};
 use super::problem::Problem;
 use super::tls::{Accepted, Cause, NotTls, Tls};
 
-/// Connections that may wait to be taken: after a restart all pages connect at once.
+/// Most connections that wait to be accepted: after a restart all pages connect at once.
 const BACKLOG: i32 = 4096;
-/// What the kernel keeps for a client that has not read it yet, in bytes; it counts its own
-/// bookkeeping in.
+/// Bytes that the kernel buffers until a client reads them, its own bookkeeping included.
 const SEND_BUFFER: usize = 256 << 10;
-/// A connection is closed when for so long, in ms, its client has read nothing of what waits for it
-/// (RFC 5482; in Linux also where the client's receive window is closed).
+/// A connection is closed when its client has read nothing of the waiting data for this time, in ms
+/// (RFC 5482; on Linux also where the client's receive window is closed).
 const UNREAD_TIME_MS: u32 = 15_000;
 /// How long a client may take for its TLS handshake: as long as for a request's head.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// Connections that are being told at once that there are too many; beyond that they are just
-/// closed.
+/// Most connections at once that are told that there are too many; further ones are closed without
+/// a word.
 pub(super) const REFUSALS: usize = 32;
-/// How long a client may take to read so.
+/// How long a client may take to read this.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// How long to wait when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -44,7 +43,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         AddressFamily::INET6
     };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // A restart must not wait for connections of the last boot to time out.
+    // A restart must not wait until connections of the last boot time out.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     set_up(&socket)?;
     rustix::net::bind(&socket, &address)?;
@@ -52,17 +51,18 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Takes a listening socket, bound here or passed by a service manager, which may have set it up
-/// otherwise. Needs a tokio runtime around it.
+/// Takes a listening socket, bound here or passed by a service manager, which may have configured
+/// it differently. Needs a tokio runtime.
 pub(super) fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     set_up(&socket)?;
-    // Again, on a socket that listens already: only the length of the queue changes.
+    // Calling it on a socket that already listens changes only the length of the queue.
     rustix::net::listen(&socket, BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket)
 }
 
-/// What connections inherit: a client that does not read holds little, and not for long.
+/// Options that connections inherit: a client that does not read holds little memory, and not for
+/// long.
 fn set_up(socket: impl AsFd) -> io::Result<()> {
     rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
     rustix::net::sockopt::set_tcp_user_timeout(&socket, UNREAD_TIME_MS)?;
@@ -78,23 +78,23 @@ pub(super) struct Limits {
     pub per_address: usize,
 }
 
-/// What a connection leads to.
+/// What accepted connections are served with.
 pub(super) struct Door {
     pub router: Router,
-    /// HTTP is spoken inside TLS.
+    /// Exists where HTTP is inside TLS.
     pub tls: Option<Arc<Tls>>,
 }
 
-/// What a connection holds while it lasts.
+/// The places that a connection holds while it lasts.
 struct Held {
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    _place: QuotaPermit,
 }
 
-/// Takes connections until `stop` turns true, and then lets requests under way finish, but not
-/// event streams: those last until the end, so that no page hears of the stop before it must. A
-/// connection that the process has not taken yet stays in the socket's queue, for the next process
-/// that listens there.
+/// Accepts connections until `stop` becomes true. Then it lets requests under way finish, but not
+/// event streams: those last until the end, so that pages hear of the stop as late as possible. A
+/// connection that the process has not accepted yet stays in the socket's queue, for the next
+/// process that listens there.
 pub(super) async fn serve(
     listener: TcpListener,
     door: Door,
@@ -106,7 +106,7 @@ pub(super) async fn serve(
         limits.connections.min(Semaphore::MAX_PERMITS),
     ));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
-    let places = Places::new(limits.per_address);
+    let places = AddressQuota::new(limits.per_address);
     let drain = Drain::new();
     let door = Arc::new(door);
     while let Some((stream, client)) = next(&listener, &mut stop).await {
@@ -127,12 +127,12 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    // Whoever has not finished by then is cut off.
+    // Connections that are not finished by then are closed.
     let _ = tokio::time::timeout(grace, drain.finished()).await;
     Streams { permits, limits }
 }
 
-/// Event streams that are still open after all else is finished.
+/// Event streams that are still open after everything else is finished.
 pub(super) struct Streams {
     permits: Arc<Semaphore>,
     limits: Limits,
@@ -146,15 +146,15 @@ impl Streams {
     }
 }
 
-/// Room for one more connection of this address, if there is any.
-fn held(permits: &Arc<Semaphore>, places: &Places, client: IpAddr) -> Option<Held> {
+/// Places for one more connection of this address, if there are any.
+fn held(permits: &Arc<Semaphore>, places: &AddressQuota, client: IpAddr) -> Option<Held> {
     Some(Held {
         _place: places.take(client)?,
         _permit: permits.clone().try_acquire_owned().ok()?,
     })
 }
 
-/// Says that there are too many connections, whatever is asked.
+/// Answers that there are too many connections, whatever the request is.
 async fn refuse(stream: TcpStream, door: Arc<Door>, _permit: OwnedSemaphorePermit) {
     let Some(tls) = &door.tls else {
         return say(stream, &Problem::crowded()).await;
@@ -164,18 +164,18 @@ async fn refuse(stream: TcpStream, door: Arc<Door>, _permit: OwnedSemaphorePermi
     }
 }
 
-/// Says one thing by HTTP/1.1 to a client that is not served.
+/// Sends one response by HTTP/1.1 to a client that is not served.
 async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, problem: &Problem) {
     let response = problem.as_bytes();
     let said = async {
         stream.write_all(&response).await?;
         stream.shutdown().await?;
-        // Closing with the request unread would keep the client from reading why.
+        // Closing with the request unread would keep the client from reading the reason.
         let mut request = [0; 1024];
         while stream.read(&mut request).await? > 0 {}
         Ok::<(), io::Error>(())
     };
-    // How it ends is the client's business.
+    // How the connection ends is the client's business.
     let _ = tokio::time::timeout(REFUSAL_TIME, said).await;
 }
 
@@ -188,8 +188,8 @@ async fn next(
         loop {
             match listener.accept().await {
                 Ok(accepted) => return Some(accepted),
-                // A client that hung up while it waited, or no descriptors left: neither may end
-                // the server.
+                // A client that disconnected while it waited, or no descriptors left: neither may
+                // end the server.
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be taken");
                     tokio::time::sleep(PAUSE).await;
@@ -211,8 +211,8 @@ async fn connection(
     talk: Talk,
     _held: Held,
 ) {
-    // Events are small and must not wait for each other. An error means that the client is gone
-    // already.
+    // Events are small and must not wait for each other. An error means that the client is already
+    // gone.
     let _ = stream.set_nodelay(true);
     let (client, router) = (client.ip(), door.router.clone());
     let Some(tls) = &door.tls else {
@@ -220,7 +220,7 @@ async fn connection(
     };
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)) => accepted,
-        // Nothing has been asked yet that could be lost.
+        // No request has been sent yet that could be lost.
         () = async { stopped(&mut stop).await; talk.handshake_patience().await } => return,
     };
     match accepted {
@@ -244,7 +244,7 @@ async fn connection(
     }
 }
 
-/// Raises the limit of open files as far as the system lets us towards `wanted`: every event stream
+/// Raises the limit of open files towards `wanted`, as far as the system allows: every event stream
 /// is one. Returns the limit.
 pub fn raise_open_files(wanted: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

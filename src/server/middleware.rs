@@ -1,12 +1,12 @@
-//! What every request passes: who may ask, across which origins (CORS), and the headers that every
-//! response carries.
+//! What applies to every request: who may ask, from which origins (CORS), and the headers that
+//! every response carries.
 //!
-//! A server without a publish token is private: it listens on loopback only, and whoever is on this
-//! machine may publish. Every web page that this machine's browsers show could then reach it as
-//! well: by a cross-origin request, or by a name of its own that it makes point to 127.0.0.1 (DNS
-//! rebinding). So a private server answers only pages of this machine, under names that no stranger
-//! can own. With a publish token, or with `--open`, the server is meant to be reached, and pages
-//! anywhere may use its endpoints.
+//! A server without a publish token is private: it listens on loopback only, and everybody on this
+//! machine may publish. Every web page in a browser on this machine could then reach it as well: by
+//! a cross-origin request, or by a name of its own that resolves to 127.0.0.1 (DNS rebinding). So a
+//! private server answers only pages of this machine, under names that no stranger can own. With a
+//! publish token, or with `--open`, the server is meant to be public, and pages of any origin may
+//! use its endpoints.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use super::app::{App, ClientAddress};
 use super::body::SDP;
 use super::problem::Problem;
 
-/// The page loads its own scripts and styles only, talks only to its own server and to others that
-/// may have its sessions (they stand between the two parts), and is framed by nobody.
+/// The page loads only its own scripts and styles, connects only to its own server and to others
+/// that may have its sessions (inserted between the two parts), and cannot be framed.
 const CONTENT_SECURITY_POLICY: [&str; 2] = [
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'",
     "; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -75,9 +75,8 @@ pub(super) async fn check(
     response
 }
 
-/// The value of `Access-Control-Allow-Origin`, if the origin may use the endpoints. No credentials
-/// are ever allowed: a token is shown by a script that has it, never by the browser of its own
-/// accord.
+/// The value of `Access-Control-Allow-Origin`, if the origin may use the endpoints. Credentials are
+/// never allowed: a token is sent by a script that has it, never by the browser on its own.
 fn allowed_origin(private: bool, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
     let origin = origin?;
     if !private {
@@ -88,8 +87,8 @@ fn allowed_origin(private: bool, origin: Option<&HeaderValue>) -> Option<HeaderV
     (web && is_this_machine(host_of(authority))).then(|| origin.clone())
 }
 
-/// Whether the request names the server in a way that no stranger's DNS could have led here.
-/// HTTP/1.0 needs no `Host`, and no browser speaks it.
+/// Whether the request names the server in a way that no foreign DNS could have led here. HTTP/1.0
+/// needs no `Host`, and no browser uses it.
 pub(super) fn is_local_host(headers: &HeaderMap) -> bool {
     match headers.get(header::HOST).map(HeaderValue::to_str) {
         None => true,
@@ -117,8 +116,8 @@ fn is_local_name(host: &str) -> bool {
             .ends_with(".localhost")
 }
 
-/// A loopback address, or `localhost` itself. Names below that one are given to other programs of
-/// this machine, whose pages are not ours.
+/// A loopback address, or `localhost` itself. Names below `localhost` are used by other programs of
+/// this machine, whose pages are foreign.
 fn is_this_machine(host: &str) -> bool {
     host.trim_end_matches('.').eq_ignore_ascii_case("localhost")
         || host
@@ -156,10 +155,10 @@ fn options(path: &str) -> Response {
 
 /// The methods that a page of another origin may send to a path.
 ///
-/// PATCH is among them for a session, although it ends in a 405 there: what a preflight forbids, a
-/// page sees as a broken network. It is not among them for an endpoint, since clients read this
-/// list there to learn whether candidates can be sent later (RFC 9725 §4.3.1), and put them into
-/// the offer where they cannot.
+/// PATCH is allowed for a session, although it is answered by 405 there: a page sees a forbidden
+/// preflight as a network failure. It is not allowed for an endpoint, since clients read this list
+/// there to learn whether candidates can be sent later (RFC 9725 §4.3.1), and put them into the
+/// offer where they cannot.
 fn preflight_methods(path: &str) -> &'static str {
     if path.starts_with("/session/") {
         "GET, POST, PATCH, DELETE, OPTIONS"
@@ -175,8 +174,7 @@ fn is_endpoint(path: &str) -> bool {
     path.starts_with("/whip/") || path.starts_with("/whep/")
 }
 
-/// The last entry: the one that the proxy itself wrote. What stands before it, a client can make
-/// up.
+/// The last entry, which the proxy itself wrote. A client can forge the earlier ones.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers
         .get_all(FORWARDED_FOR)
@@ -190,7 +188,7 @@ fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     last.parse().or_else(|_| host_of(last).parse()).ok()
 }
 
-/// Whether somebody passed the request on, whatever the settings say.
+/// Whether a proxy forwarded the request, whatever the settings say.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.contains_key(FORWARDED_FOR)
         || headers.contains_key(header::FORWARDED)
@@ -200,7 +198,7 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
 /// What every answer tells browsers not to do. `others` are sources of the content security policy, each after a space.
 pub(super) fn harden(headers: &mut HeaderMap, others: &str) {
     let [before, after] = CONTENT_SECURITY_POLICY;
-    // Letters, digits and punctuation that nodes were checked for: always a header's value.
+    // Nodes were checked to have only letters, digits and punctuation: always a valid header value.
     if let Ok(policy) = HeaderValue::from_maybe_shared(format!("{before}{others}{after}")) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }

@@ -10,6 +10,7 @@ mod body;
 mod certificates;
 mod cluster;
 mod converse;
+mod demo;
 mod drain;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -59,7 +60,7 @@ pub use run_error::RunError;
 pub use start::{Ending, Ready, run};
 pub use tls::{Pair, Tls, TlsError};
 
-/// What a restart takes.
+/// What survives a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -72,7 +73,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Its name on the command line and on the wire.
+    /// Its name on the command line and in HTTP.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rehandshake => "rehandshake",
@@ -80,7 +81,7 @@ impl Mode {
         }
     }
 
-    /// What this mode gives up; for the log and for health.
+    /// The security that this mode gives up, for the log and for health.
     pub const fn warning(self) -> Option<&'static str> {
         match self {
             Self::Rehandshake => None,
@@ -93,49 +94,52 @@ impl Mode {
     }
 }
 
-/// All that a server goes by.
+/// The settings of a server.
 #[derive(Debug)]
 pub struct Config {
-    /// What a restart takes.
+    /// What survives a restart.
     pub mode: Mode,
     /// The key file that opens the vault.
     pub key_file: PathBuf,
-    /// Make the key file where it is missing and there is no vault yet. Only right for a path that
-    /// nobody named.
+    /// Whether to make the key file where it is missing and there is no vault yet. Only right for a
+    /// default path.
     pub may_make_key: bool,
-    /// The vault.
+    /// The vault's folder.
     pub state_dir: PathBuf,
     /// Where the vault is shared with other nodes; then there is no folder.
     pub shared: Option<SharedVault>,
-    /// A file elsewhere that says how far the vault has come; see
+    /// A file elsewhere that records the vault's progress; see
     /// [`crate::vault::Opened::hold_to`].
     pub anchor: Option<PathBuf>,
-    /// Ports that a service manager holds; what follows is for those that it does not.
+    /// Sockets that a service manager holds; the addresses below are for those that it does not.
     pub passed: Passed,
-    /// Tells the service manager.
+    /// The connection to the service manager.
     pub notifier: Notifier,
+    /// Whether the page has a button by which the server asks its manager to be killed: for
+    /// `rekindle demo` alone, and of no effect where others can reach the server.
+    pub demo: bool,
     /// Where HTTP listens; port 0 lets the system choose.
     pub http: SocketAddr,
-    /// Where media is received; port 0 lets the system choose, and then no restart can be survived
-    /// without being told it.
+    /// Where media is received; with port 0 the system chooses, and then a restart is only survived
+    /// if the port is configured.
     pub udp: SocketAddr,
-    /// Where operators ask, apart from everybody else, if anywhere.
+    /// The address of the admin listener, if there is one.
     pub admin: Option<SocketAddr>,
-    /// What they must show there.
+    /// The token for it.
     pub admin_token: Option<Token>,
-    /// Addresses for the answers' candidates; found out where empty.
+    /// Addresses for the answers' candidates; determined automatically where empty.
     pub advertise: Vec<IpAddr>,
-    /// What a publisher must show.
+    /// The token for publishers.
     pub publish: Option<Token>,
-    /// What a viewer must show.
+    /// The token for viewers.
     pub watch: Option<Token>,
-    /// HTTP is spoken inside TLS, with this certificate.
+    /// The certificate for HTTPS, if it is configured.
     pub tls: Option<Tls>,
-    /// Anybody may publish, by any web page.
+    /// Whether anybody may publish, from any web page.
     pub open: bool,
-    /// A client's address is the last entry of `X-Forwarded-For`.
+    /// Whether a client's address is the last entry of `X-Forwarded-For`.
     pub behind_proxy: bool,
-    /// The path that a proxy takes off before it passes requests on.
+    /// The path prefix that a proxy removes before it forwards requests.
     pub base_path: BasePath,
     /// Other servers that may have the same sessions.
     pub other_nodes: Vec<Node>,
@@ -143,15 +147,15 @@ pub struct Config {
     pub join_rate: u32,
     /// Sessions that one address may have at once; 0 for no limit.
     pub max_sessions_per_address: usize,
-    /// Serve the page from here instead of the one built in.
+    /// A folder that replaces the built-in page.
     pub static_dir: Option<PathBuf>,
-    /// Shut the process in once it has what it needs; see [`crate::hardening::sandbox`].
+    /// Whether to confine the process once it has what it needs; see [`crate::hardening::sandbox`].
     pub sandbox: bool,
-    /// Make a new certificate for new peers; those of earlier boots keep theirs.
+    /// Whether to make a new certificate for new peers; those of earlier boots keep theirs.
     pub rotate_identity: bool,
-    /// Peers without a post-quantum key exchange are refused.
+    /// Whether peers without a post-quantum key exchange are refused.
     pub require_post_quantum: bool,
-    /// Threads that take part in what is done for peers.
+    /// How many threads serve peers.
     pub threads: NonZeroUsize,
     /// Settings of the core.
     pub core: broadcast::Config,

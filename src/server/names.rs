@@ -1,16 +1,16 @@
-//! What a channel may be called.
+//! Names of channels.
 
 use super::problem::Problem;
 
 /// Longest name of a channel, in bytes.
 const MAX_CHANNEL: usize = 64;
 
-/// The channel that the rest of a path names, percent-decoded. Encoders let their users write the
-/// endpoint by hand, so one slash at the end is not part of the name.
+/// The channel that the rest of a path names, percent-decoded. Users of encoders type the endpoint
+/// by hand, so one slash at the end is not part of the name.
 ///
 /// # Errors
-/// A [`Problem`], if no channel can be called so: a name is safe in a URL, in a log and as a
-/// metric's label.
+/// A [`Problem`] if it is no valid name: a name has to be safe in a URL, in a log and as a metric's
+/// label.
 pub(super) fn channel(path: &str) -> Result<&str, Problem> {
     let name = path.strip_suffix('/').unwrap_or(path);
     if name.len() <= MAX_CHANNEL && name.split('/').all(is_part) {
@@ -20,7 +20,7 @@ pub(super) fn channel(path: &str) -> Result<&str, Problem> {
     }
 }
 
-/// Nothing empty, and nothing that clients and proxies take for a step through folders or hide.
+/// Nothing empty, and nothing that clients and proxies interpret as a step between folders or hide.
 fn is_part(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with('.')

@@ -1,6 +1,6 @@
 //! The other places where a page may find its session when this server is gone.
 //!
-//! The list may change while the server runs: pages whose event streams are open are told.
+//! The list may change while the server runs: open event streams report it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub struct Node {
     media: Vec<SocketAddr>,
 }
 
-/// Why a text does not say where another server is.
+/// Why a text is no address of another server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no address of another server; give one such as https://b.example.org or \
@@ -47,8 +47,8 @@ impl Node {
             uri.scheme_str().unwrap_or_default(),
             authority.as_str().to_ascii_lowercase()
         );
-        // It stands in a header, in which a source of the policy ends at a space, `;` or `,`. Ports
-        // are checked here because the parser leaves them unread.
+        // It is put into a header, in which a source of the policy ends at a space, `;` or `,`.
+        // Ports are checked here because the parser does not read them.
         let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._:[]".contains(&c);
         let port = authority.as_str().len() == authority.host().len() || authority.port().is_some();
         if uri.query().is_some() || !port || !authority.as_str().bytes().all(plain) {
@@ -57,7 +57,7 @@ impl Node {
         Ok(Self { url, media })
     }
 
-    /// Where its endpoints are; no slash at the end.
+    /// The URL of its endpoints, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -74,7 +74,7 @@ impl Node {
         end.map_or(&self.url, |end| &self.url[..authority + end])
     }
 
-    /// As pages are told of it.
+    /// As it is sent to pages.
     pub(super) fn to_json(&self) -> serde_json::Value {
         json!({ "url": self.url, "media": self.media })
     }
@@ -89,7 +89,7 @@ impl FromStr for Node {
     }
 }
 
-/// The present list. Whoever holds it may change it.
+/// The current list, which its holder may change.
 pub struct Nodes {
     list: watch::Sender<Arc<[Node]>>,
 }
@@ -101,7 +101,7 @@ impl fmt::Debug for Nodes {
 }
 
 impl Nodes {
-    /// A list that begins with these.
+    /// A list that starts with these.
     pub fn new(nodes: Vec<Node>) -> Self {
         let (list, _) = watch::channel(nodes.into());
         Self { list }
@@ -112,7 +112,7 @@ impl Nodes {
         self.list.borrow().clone()
     }
 
-    /// Puts another list in its place. Nobody is told where it is the same.
+    /// Replaces the list. Nothing is reported if it stays the same.
     pub fn set(&self, nodes: Vec<Node>) {
         self.list.send_if_modified(|list| {
             let changed = **list != *nodes;
@@ -123,7 +123,7 @@ impl Nodes {
         });
     }
 
-    /// Calls `told` with each list that comes after the present one, for as long as there are any.
+    /// Calls `told` with each new list, for as long as there are any.
     pub(super) async fn follow(&self, told: impl Fn(&[Node])) {
         let mut changes = self.list.subscribe();
         while changes.changed().await.is_ok() {
@@ -132,7 +132,8 @@ impl Nodes {
         }
     }
 
-    /// The origins of all, each after a space: where the server's own page may ask besides its own.
+    /// The origins of all, each after a space: where the server's own page may connect to besides
+    /// its own server.
     pub(super) fn sources(&self) -> String {
         let mut sources = String::new();
         for node in self.get().iter() {

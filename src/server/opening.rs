@@ -1,4 +1,4 @@
-//! What is opened at a start: the key file, the vault, and the identities for DTLS.
+//! What a start opens: the key file, the vault, and the identities for DTLS.
 
 use std::io;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultErr
 use super::cluster::Store;
 use super::{Config, RunError};
 
-/// The key file, and whether it was made just now: only where nobody named one, and where there is
-/// no vault that another one opens.
+/// The key file, and whether it was made just now. It is made only at the default path, and only
+/// where there is no vault that another key opens.
 pub(super) fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
     let path = &config.key_file;
     match KeyFile::load(path) {
@@ -29,7 +29,7 @@ pub(super) fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
     }
 }
 
-/// Whether a folder is missing or has nothing in it; one that cannot be read may have.
+/// Whether a folder is missing or empty; one that cannot be read counts as not empty.
 fn is_empty(folder: &Path) -> bool {
     match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
@@ -70,7 +70,7 @@ pub(super) fn rotate_identity(opened: &mut Opened) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The DTLS side of the vault's identities.
+/// The vault's identities, for DTLS.
 pub(super) fn identities(
     current: &Identity,
     earlier: &[Arc<Identity>],

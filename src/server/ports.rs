@@ -7,7 +7,7 @@ use crate::service::Passed;
 
 use super::{RunError, listen};
 
-/// Both ports, open. What comes waits in the kernel until somebody takes it.
+/// Both ports, open. Whatever arrives waits in the kernel until it is read.
 #[derive(Debug)]
 pub struct Ports {
     /// Listens for HTTP.
@@ -17,10 +17,10 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Those that were passed, and else such as are bound now.
+    /// The passed sockets; missing ones are bound now.
     ///
     /// # Errors
-    /// [`RunError::Http`] and [`RunError::Media`] with what the system said.
+    /// [`RunError::Http`] and [`RunError::Media`] with the system's error.
     pub fn open(passed: Passed, http: SocketAddr, media: SocketAddr) -> Result<Self, RunError> {
         let listener = match passed.http {
             Some(socket) => socket,

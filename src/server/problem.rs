@@ -1,4 +1,4 @@
-//! What is said to a client that cannot be served: `application/problem+json` (RFC 9457).
+//! Answers to clients that cannot be served: `application/problem+json` (RFC 9457).
 
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ struct Body<'a> {
 }
 
 impl Problem {
-    /// A problem; `name` ends its `type`, which programs can tell it by.
+    /// A problem; `name` is the end of its `type`, by which programs recognise it.
     pub(super) fn new(
         status: StatusCode,
         name: &'static str,
@@ -45,7 +45,7 @@ impl Problem {
         }
     }
 
-    /// Adds a header to the response. A value that no header can have is left out.
+    /// Adds a header to the response. An invalid value is left out.
     pub(super) fn with(mut self, name: HeaderName, value: impl AsRef<str>) -> Self {
         if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
             self.headers.push((name, value));
@@ -161,7 +161,7 @@ impl Problem {
         .retry_after(1)
     }
 
-    /// Another server has what is asked for (RFC 9110 §15.4.8; RFC 9725 §4.5).
+    /// Another server has the channel or session (RFC 9110 §15.4.8; RFC 9725 §4.5).
     pub(super) fn elsewhere(url: &str) -> Self {
         let detail = "Another server has this channel's publisher: ask there, with the same body.";
         Self::new(
@@ -173,7 +173,7 @@ impl Problem {
         .with(header::LOCATION, url)
     }
 
-    /// A store that several servers share gives no answer.
+    /// A store that several servers share does not answer.
     pub(super) fn store() -> Self {
         let detail = "The store that this server shares with others gives no answer. Try again in a \
                       moment.";

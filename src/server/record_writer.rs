@@ -299,6 +299,8 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
                 }
             }
         }
+        // The media loop passes it on.
+        Event::Upstream { .. } => {}
         Event::Source {
             channel,
             live,

@@ -1,6 +1,6 @@
-//! Other secrets while the server runs: on SIGHUP the key file is read again, and every file of the
-//! vault goes under its first identity; so are the token files, and certificate and key of TLS.
-//! Signals that mean nothing are told so.
+//! New secrets while the server runs: on SIGHUP the key file is read again, and every file of the
+//! vault is encrypted for its first identity. Token files are read again too, and certificate and
+//! key of TLS. Signals without a meaning are logged.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,11 +15,10 @@ use super::app::App;
 use super::tls::Tls;
 use super::watchdog;
 
-/// Why a changed key file was not taken.
+/// Why a changed key file was not used.
 #[derive(Debug, thiserror::Error)]
 enum NotTaken {
-    /// A file that took the place of another one lies outside the sandbox, unless its folder lies
-    /// within.
+    /// A file that replaced another one is outside the sandbox, unless its folder is inside.
     #[error(
         "{0}. A file that takes the key file's place can be read only if the key file has a folder \
          of its own; write the new identity into the file that is there, or start the server anew"
@@ -41,7 +40,7 @@ enum NotTaken {
     Stopping,
 }
 
-/// Takes the key file, the token files and the TLS files anew whenever the signal comes. Never
+/// Reads the key file, the token files and the TLS files again whenever the signal arrives. Never
 /// ends.
 pub(super) async fn follow(
     app: Arc<App>,
@@ -70,7 +69,7 @@ pub(super) async fn follow(
     std::future::pending().await
 }
 
-/// Takes the tokens that have files anew.
+/// Reads tokens that have files again.
 fn take_tokens(app: &App) {
     let tokens = [
         (&app.publish, "publish"),
@@ -96,7 +95,7 @@ fn take_tokens(app: &App) {
     }
 }
 
-/// Takes the TLS certificate and its key anew.
+/// Reads the TLS certificate and its key again.
 fn take_certificate(tls: &Tls) {
     match tls.read_again() {
         Ok(true) => tracing::info!(
@@ -114,7 +113,7 @@ fn take_certificate(tls: &Tls) {
     }
 }
 
-/// Signals that end a process unless somebody listens. Some supervisors send them where they mean
+/// Signals that end a process unless they are handled. Some supervisors send them where they mean
 /// SIGHUP.
 pub(super) fn ignore_user_signals() -> io::Result<impl Future<Output = ()>> {
     let mut first = signal(SignalKind::user_defined1())?;
@@ -135,7 +134,7 @@ pub(super) fn ignore_user_signals() -> io::Result<impl Future<Output = ()>> {
 
 async fn take(app: &App, path: PathBuf) -> Result<(), NotTaken> {
     let vault = app.vault.clone();
-    // The identities live in that task only; the vault keeps what encrypts.
+    // The identities exist in that task only; the vault keeps what encrypts.
     let task = tokio::task::spawn_blocking(move || {
         let keys = KeyFile::load(&path).map_err(|error| match error {
             KeyError::Io { ref cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {

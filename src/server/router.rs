@@ -1,4 +1,4 @@
-//! Which handler serves what.
+//! The routes of the public interface.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use super::app::App;
-use super::{metrics, middleware, session, site, status, whip};
+use super::{demo, metrics, middleware, session, site, status, whip};
 
-/// Which handler serves what.
+/// The routes of the public interface.
 pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route(
@@ -47,12 +47,13 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             get(status::readyz).fallback(status::other_method),
         )
         .merge(metrics_router(app))
+        .merge(demo_router(app))
         .fallback(site::serve)
         .layer(from_fn_with_state(app.clone(), middleware::check))
         .with_state(app.clone())
 }
 
-/// What the admin listener has, where there is one, nobody else gets.
+/// Where there is an admin listener, metrics are only there.
 fn metrics_router(app: &App) -> Router<Arc<App>> {
     if app.has_admin {
         return Router::new();
@@ -61,4 +62,12 @@ fn metrics_router(app: &App) -> Router<Arc<App>> {
         "/metrics",
         get(metrics::metrics).fallback(status::other_method),
     )
+}
+
+/// Without a demonstration this path is like any other that leads nowhere.
+fn demo_router(app: &App) -> Router<Arc<App>> {
+    if app.demo.is_none() {
+        return Router::new();
+    }
+    Router::new().route("/demo/kill", post(demo::kill).fallback(demo::other_method))
 }

@@ -1,4 +1,4 @@
-//! Why a server does not run.
+//! Errors that end the server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,35 +12,36 @@ use crate::{hardening, net};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The HTTP port cannot be had.
+    /// The HTTP port cannot be bound.
     #[error(
         "cannot listen for HTTP on {address}: {source}; is another server running, or the port \
          taken? See --http"
     )]
     Http {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The admin listener's port cannot be had.
+    /// The admin listener's port cannot be bound.
     #[error(
         "cannot listen for operators on {address}: {source}; is another server running, or the \
          port taken? See --admin"
     )]
     Admin {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The media port cannot be had.
+    /// The media port cannot be bound.
     #[error(transparent)]
     Media(#[from] net::BindError),
     /// The key file cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// A vault without the key file that nobody named: it was lost, and a new one would not help.
+    /// A vault without the key file at the default path: it was lost, and a new one would not open
+    /// the vault.
     #[error(
         "the vault {state} is there, but its key file {key} is not: put it back or name it with \
          --key-file; or, to begin anew with \
@@ -48,9 +49,9 @@ pub enum RunError {
         state = state.display(), key = key.display()
     )]
     KeyLost {
-        /// The vault.
+        /// The vault's folder.
         state: PathBuf,
-        /// Where the key file was looked for.
+        /// Where the key file was expected.
         key: PathBuf,
     },
     /// The vault cannot be opened or written.
@@ -59,18 +60,18 @@ pub enum RunError {
     /// The store that the vault is shared in cannot be used.
     #[error(transparent)]
     Store(#[from] SharedVaultError),
-    /// The vault's certificate or key is of no use to DTLS.
+    /// DTLS cannot use the vault's certificate or key.
     #[error("the certificate in the vault cannot be used: {0}")]
     Certificate(#[from] crate::peer::DtlsError),
     /// The system gives no threads, descriptors or random numbers.
     #[error("the system does not give what the server needs ({what}): {source}")]
     System {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The sandbox could not be put up.
+    /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] hardening::SandboxError),
     /// The media loop ended by itself.
@@ -82,11 +83,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether configuration, key file or vault must change before another start can go better.
+    /// Whether configuration, key file or vault must change before another start can succeed.
     pub fn is_configuration(&self) -> bool {
         match self {
-            // A shared store that is away comes back, a rekey ends, and whoever has taken this
-            // node's place may be gone; then a supervisor's next start goes well.
+            // A shared store that is away comes back, a rekey ends, and a process that has taken
+            // this node's place may be gone; then a supervisor's next start succeeds.
             Self::Vault(
                 VaultError::Unavailable { .. } | VaultError::NotOwner | VaultError::Rekeying(_),
             )

@@ -1,4 +1,4 @@
-//! A server at work, from when it is up until it has stopped.
+//! A running server, from readiness until it has stopped.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::{Ending, RunError, admin, listen, watchdog};
 
 /// How long requests may take to finish once the server was asked to stop.
 pub(super) const GRACE: Duration = Duration::from_millis(400);
-/// How long event streams may take to end after that: their ends are in the kernel's hands by then.
+/// How long event streams may take to end after that: the kernel has their ends by then.
 const LAST: Duration = Duration::from_millis(100);
-/// Connections to the admin listener.
+/// Most connections to the admin listener.
 pub(super) const OPERATORS: usize = 64;
 
-/// Where news comes from.
+/// Where the server's events come from.
 pub(super) struct Inbox {
     pub listener: TcpListener,
     pub admin: Option<(TcpListener, SocketAddr)>,
@@ -98,22 +98,22 @@ pub(super) async fn serve(
         () = rotation => Ok(Ending::Asked),
     };
     if result.is_ok() {
-        // A boot that was ended at once has its number all the same. An error says that the number
+        // A boot that was ended at once has its number nevertheless. An error means that the number
         // could not be saved.
         let _ = tokio::time::timeout(GRACE, committed).await;
     }
     tracing::info!("stopping; browsers are awaited by the next start");
     notifier.stopping();
-    // An error says that nobody listens any more.
+    // An error means that all receivers are gone.
     let _ = stop.send(true);
-    // Media goes on while requests are finished.
+    // Media continues while requests are finished.
     let streams = http.await;
     if let Some(operators) = operators {
-        // It has no event streams, and as long to finish.
+        // It has no event streams, and the same time to finish.
         let _ = operators.await;
     }
-    // What comes from now on waits for the next process where somebody holds the port: it must not
-    // be heard by one that is about to end.
+    // From now on, datagrams wait for the next process where another process holds the socket: one
+    // that is about to end must not read them.
     let _ = tokio::time::timeout(GRACE, app.net.stop()).await;
     app.sessions.close();
     if let Ok(streams) = streams {
@@ -123,8 +123,8 @@ pub(super) async fn serve(
     result
 }
 
-/// Answers operators until `stop` turns true. Inside TLS as everybody is answered, but for this
-/// machine alone, where nobody else is on the way.
+/// Answers operators until `stop` becomes true. Inside TLS like all others, except where only this
+/// machine can connect.
 fn serve_operators(
     app: &Arc<App>,
     listener: TcpListener,
@@ -148,7 +148,7 @@ async fn commit(app: Arc<App>) {
     app.sessions.loaded().await;
     let vault = app.vault.clone();
     if let Ok(Err(error)) = tokio::task::spawn_blocking(move || vault.commit_boot()).await {
-        // New peers are turned away until it can be written; those of the last boot go on.
+        // New peers are refused until it can be written; those of the last boot continue.
         tracing::error!(%error, "this boot's number could not be saved yet");
     }
 }

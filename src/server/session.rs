@@ -1,4 +1,4 @@
-//! A session that runs: how it ends, and its events.
+//! Running sessions: how they end, and their events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use super::sessions::Greeting;
 
 /// Longest list of event names.
 const MAX_SUBSCRIPTION: usize = 1024;
-/// Most sessions that one stream tells of, and longest line that names one.
+/// Most sessions on one stream, and longest line that names one.
 const MAX_SESSIONS: usize = 1024;
 const MAX_ID: usize = 128;
 
-/// How long a stream of several sessions waits before it asks again for one that cannot be looked
-/// for now.
+/// How long a stream of several sessions waits before it asks again for a session that cannot be
+/// looked up now.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why there is no peer for a session's id.
 enum NotFound {
     /// There is no such session.
     Unknown,
-    /// Whether there is one cannot be told now.
+    /// Whether it exists cannot be determined now.
     Unsure,
 }
 
@@ -47,15 +47,15 @@ impl From<NotFound> for Problem {
     }
 }
 
-/// The peer of a session's id. While the records of the last boot are still being read, waits for
-/// this one. Where it is another node's, it comes here.
+/// The peer of a session's id. While the records of the last boot are being read, waits for this
+/// one. A peer of another node is adopted.
 async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
     let mut known = app.certificates.verify(id);
     if known.is_none()
         && let Some(cluster) = &app.cluster
     {
         if let Err(error) = cluster.identities.learn().await {
-            tracing::warn!(%error, "it cannot be told now whether other nodes have certificates");
+            tracing::warn!(%error, "whether other nodes have certificates cannot be determined now");
             return Err(NotFound::Unsure);
         }
         known = app.certificates.verify(id);
@@ -82,8 +82,8 @@ async fn find(app: &App, id: &str) -> Result<Ufrag, NotFound> {
     }
 }
 
-/// The same, for a stream of several sessions: what cannot be told now is asked again for as long as
-/// somebody listens.
+/// The same, for a stream of several sessions: it asks again while the client listens, if the
+/// answer cannot be determined now.
 async fn find_for(app: &App, id: &str, tap: &Tap) -> Option<Ufrag> {
     loop {
         match find(app, id).await {
@@ -95,11 +95,11 @@ async fn find_for(app: &App, id: &str, tap: &Tap) -> Option<Ufrag> {
     }
 }
 
-/// `DELETE /session/{id}` (RFC 9725 §4.2): ends the session. When the answer comes, its record is
-/// gone.
+/// `DELETE /session/{id}` (RFC 9725 §4.2): ends the session. Its record is removed before the
+/// answer is sent.
 ///
-/// The token is asked for as on a join. The URL alone is not enough: it derives from the
-/// certificate's private key, so that whoever stole the vault and its key file could make it.
+/// The token is required as for a join. The URL alone is not enough: it derives from the
+/// certificate's private key, so that a thief of the vault and its key file could make it.
 pub(super) async fn end(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -111,15 +111,14 @@ pub(super) async fn end(
         Some(Role::Viewer) => auth::require(app.watch.as_ref(), &headers, "watch")?,
         None => return Err(Problem::no_session()),
     }
-    // In a task of its own: a client that hangs up in the middle must not leave a record behind that
-    // has no peer.
+    // In a task of its own: a client that disconnects must not leave a record without a peer.
     match tokio::spawn(end_session(app, ufrag)).await {
         Ok(Ok(())) => Ok(StatusCode::OK),
         _ => Err(Problem::stopping()),
     }
 }
 
-/// Ends a session. When this returns, its record is gone. Must not be dropped on the way.
+/// Ends a session. When this returns, its record is removed. Must not be dropped before.
 pub(super) async fn end_session(app: Arc<App>, ufrag: Ufrag) -> Result<(), Stopped> {
     app.net.leave(&ufrag).await?;
     if let Some(peer) = app.sessions.remove(&ufrag, Departure::Left) {
@@ -129,8 +128,8 @@ pub(super) async fn end_session(app: Arc<App>, ufrag: Ufrag) -> Result<(), Stopp
     Ok(())
 }
 
-/// Every other method on a session. RFC 9725 §4.3 wants 405 for PATCH where neither trickle ICE nor
-/// ICE restarts are to be had.
+/// Every other method on a session. RFC 9725 §4.3 requires 405 for PATCH where neither trickle ICE
+/// nor ICE restarts are supported.
 pub(super) async fn other_method() -> Problem {
     let detail = "A session can be ended by DELETE. The server is ICE-lite: it needs no candidates \
                   of the client's, and after a network change the client is found by its next \
@@ -152,7 +151,7 @@ pub(super) async fn events(
     });
     let kinds = kinds.map_or(Kinds::OWN, |names| Kinds::named(names.split(',')));
     let (tap, stream) = EventStream::new(1, kinds);
-    // It was there a moment ago: it has just ended, or the server is stopping.
+    // It existed a moment ago: it has just ended, or the server is stopping.
     if !open(&app, &ufrag, tap) {
         return Err(Problem::no_session());
     }
@@ -160,18 +159,18 @@ pub(super) async fn events(
 }
 
 /// `POST /events`: the events of several sessions in one stream. The body names them, one id a
-/// line; before each event a line `session: ID` says whose it is. A browser keeps six connections
-/// to a server at the most, and a stream for each session would use them up.
+/// line; a line `session: ID` before each event names its session. A browser keeps at most six
+/// connections to a server, and a stream for each session would use them up.
 ///
 /// The head of the answer is sent at once, and each session's first event as soon as its record is
-/// read. One that is unknown is told to be gone; the stream ends with its last session.
+/// read. An unknown session is reported as gone; the stream ends with its last session.
 pub(super) async fn events_of_several(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    // A type that a page of another origin may send without a preflight, which would cost a restart
-    // a round trip.
+    // A type that a page of another origin may send without a preflight, which would cost a round
+    // trip at a restart.
     require_type(&headers, "text/plain")?;
     let body = read_body(&headers, body, MAX_SESSIONS * MAX_ID).await?;
     let text = std::str::from_utf8(&body)
@@ -231,7 +230,7 @@ fn event_stream(stream: EventStream) -> Response {
         HeaderValue::from_static("text/event-stream"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx holds small responses back unless told not to.
+    // nginx buffers small responses unless told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }

@@ -1,4 +1,4 @@
-//! What a session is made of and called by: ICE credentials, and the id in its URL.
+//! Names and credentials of a session: ICE credentials, and the id in its URL.
 
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand;
@@ -39,7 +39,7 @@ fn append_random(text: &mut String, count: usize) -> Result<(), Unspecified> {
     let mut left = count;
     while left > 0 {
         rand::fill(&mut bytes)?;
-        // 248 is the largest multiple of 62 in a byte: what lies above would favour some
+        // 248 is the largest multiple of 62 in a byte: values above it would favour some
         // characters.
         let fair = bytes
             .iter()
@@ -57,7 +57,7 @@ fn append_random(text: &mut String, count: usize) -> Result<(), Unspecified> {
 pub(super) fn sdp_session_id() -> Result<u64, Unspecified> {
     let mut bytes = [0; 8];
     rand::fill(&mut bytes)?;
-    // Some readers take it for a signed number.
+    // Some parsers read it as a signed number.
     Ok(u64::from_be_bytes(bytes) >> 1)
 }
 
@@ -72,7 +72,7 @@ pub(super) fn format(ufrag: &Ufrag, tag: &[u8; TAG]) -> String {
     id
 }
 
-/// Reads an id. Whether the tag is right is another question.
+/// Parses an id. The caller has to check the tag.
 pub(super) fn parse(id: &str) -> Option<(Ufrag, [u8; TAG])> {
     let (ufrag, hex) = id.split_once('-')?;
     let ufrag = Ufrag::new(ufrag).ok()?;

@@ -1,9 +1,9 @@
-//! The sessions of this boot, those taken over from the last one included: who listens to their
-//! events, and their records.
+//! The sessions of this boot, including those taken over from the last one: their event streams and
+//! records.
 //!
-//! Who is connected and which source is live is the core's to know, and who asks for it is answered
-//! by the core. What is here of it is what the pages have been told by the events, in their order: a
-//! stream that opens begins with it, so that nothing is told twice or left out.
+//! The core knows which peers are connected and which source is live, and answers questions about
+//! it. What is kept of it here is what the events have told the pages, in their order: a new stream
+//! starts with it, so that nothing is sent twice or left out.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -18,31 +18,25 @@ use crate::peer::Agreed;
 use crate::sdp::{self, Stream};
 use crate::vault::PeerRecord;
 
-use super::Mode;
-use super::certificates::Certificates;
-use super::events::{Frame, Hello, Tap};
-use super::limit::{Place, Places};
+use super::events::{Frame, Tap};
+use super::limit::{AddressQuota, QuotaPermit};
 use super::nodes::Node;
 
 mod directory;
+mod greeting;
 mod leaving;
+mod spread;
 mod tally;
 mod waiting;
 
 pub(super) use directory::{Handle, PeerEntry};
+pub(super) use greeting::Greeting;
 pub(super) use tally::{AgreedCounts, DEPARTURES, Tally};
 
-/// Event streams of one session at once; one more ends the oldest.
-const MAX_STREAMS: usize = 4;
-/// How long each of those who are before one may take: a handshake (0.7 ms of one core of an AMD
-/// EPYC, measured by the benchmark), with room for the media of those who are back already, which
-/// takes most of a core in the end.
-const HANDSHAKE_TIME: Duration = Duration::from_millis(3);
-
-/// The sessions. Nothing waits while the lock is held.
+/// The sessions. Nobody waits for anything while holding the lock.
 pub(super) struct Sessions {
     inner: Mutex<Inner>,
-    places: Places,
+    places: AddressQuota,
 }
 
 struct Inner {
@@ -51,74 +45,65 @@ struct Inner {
     tally: Tally,
     sessions: HashMap<Ufrag, Session>,
     channels: HashMap<String, Channel>,
-    /// How many sessions go by which of the server's certificates.
+    /// How many sessions use each of the server's certificates.
     certificates: HashMap<[u8; 32], usize>,
-    /// Who asked for a session whose record may still be on its way.
+    /// Requests that wait for a session whose record may still be read.
     waiting: HashMap<Ufrag, Vec<oneshot::Sender<()>>>,
-    /// Who waits until all have been read.
+    /// Requests that wait until all have been read.
     waiting_for_all: Vec<oneshot::Sender<()>>,
-    /// All records of the last boot have been read.
+    /// Whether all records of the last boot have been read.
     loaded: bool,
-    /// Records of the last boot that have not been read yet.
+    /// How many records of the last boot have not been read yet.
     unread: usize,
-    /// Sessions without keys.
+    /// How many sessions have no keys.
     keyless: usize,
-    /// Who hears of keys that were renewed, if anybody does.
+    /// Who is told of renewed keys, if anybody.
     renewed: Option<mpsc::UnboundedSender<Ufrag>>,
-    /// All are to go on at other nodes.
+    /// Whether all sessions are to continue at other nodes.
     draining: bool,
-    /// The server is stopping: no stream is opened any more.
+    /// Whether the server is stopping: no stream is opened any more.
     closed: bool,
 }
 
 struct Session {
     record: Arc<PeerRecord>,
-    /// SHA-256 of the server's certificate that the peer goes by.
+    /// SHA-256 of the server's certificate that the peer was told.
     certificate: [u8; 32],
     handle: Handle,
     /// When this process took it in.
     since: SystemTime,
-    /// Taken over from the last boot.
+    /// Whether it was taken over from the last boot.
     resumed: bool,
-    /// And it has had keys since.
+    /// Whether it has had keys since.
     back: bool,
-    /// A new peer, and no check of its has come in time.
+    /// Whether it is a new peer without a check in time.
     unheard: bool,
     connected: bool,
     /// How its keys were agreed on, unless they were taken over.
     agreed: Option<Agreed>,
-    /// A handshake has begun since the last one was completed.
+    /// Whether a handshake has begun since the last one completed.
     handshaking: bool,
     streams: Vec<Tap>,
-    /// It is to go on at another node.
+    /// Whether it is to continue at another node.
     sent_away: bool,
-    /// Among those that its address may have.
-    _place: Option<Place>,
+    /// Its place among those of its address.
+    _place: Option<QuotaPermit>,
 }
 
 #[derive(Default)]
 struct Channel {
     live: bool,
-    /// Since when it is.
+    /// Since when it is live.
     live_since: Option<SystemTime>,
     /// The publisher's streams, while it is live.
     streams: Vec<Stream>,
     members: HashSet<Ufrag>,
-}
-
-/// What a stream opens with.
-pub(super) struct Greeting<'a> {
-    pub boot: u64,
-    pub process: &'a str,
-    pub mode: Mode,
-    pub certificates: &'a Certificates,
-    /// Where the server receives media.
-    pub media: &'a [SocketAddr],
-    pub nodes: &'a [Node],
+    /// What all its viewers were told last of how far apart they are to come back.
+    spread_told: Duration,
 }
 
 impl Sessions {
-    /// No sessions yet; each address may have so many, 0 for no limit. Times are counted from
+    /// No sessions yet; each address may have this many, 0 for no limit. Times are counted from
     /// `started`.
     pub(super) fn new(per_address: usize, started: Instant) -> Self {
         let inner = Inner {
@@ -138,16 +123,16 @@ impl Sessions {
         };
         Self {
             inner: Mutex::new(inner),
-            places: Places::new(per_address),
+            places: AddressQuota::new(per_address),
         }
     }
 
-    /// A place for a session of this client, if its address has not as many as it may have.
-    pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
+    /// A place for a session of this client, if its address is below its limit.
+    pub(super) fn place(&self, client: IpAddr) -> Option<QuotaPermit> {
         self.places.take(client)
     }
 
-    /// A number that is another one whenever something has happened to a session or a channel since.
+    /// A number that changes with every change of a session or channel.
     pub(super) fn changes(&self) -> u64 {
         self.lock().changes
     }
@@ -155,26 +140,26 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Takes in a session of the last boot, or of another node, unless it is here already. It counts
-    /// for the address that its media came from.
+    /// Takes in a session of the last boot, or of another node, unless it is here already. It
+    /// counts for the address that its media came from.
     pub(super) fn resume(&self, record: Arc<PeerRecord>) {
         if self.lock().sessions.contains_key(&record.ice.ufrag) {
             return;
         }
         let address = sdp::recorded_address(&record.offer);
         let place = address.and_then(|address| self.places.keep(address.ip()));
-        // Without one, which no answer of ours is, it is nobody's.
+        // No answer of ours lacks a certificate; such a record would belong to none.
         let certificate = sdp::answer_certificate(&record.answer).unwrap_or_default();
         self.insert(record, certificate, true, place);
     }
 
-    /// Takes in a session that has just been made, under the certificate of this SHA-256. Returns
-    /// its number for the log.
+    /// Takes in a new session, with the certificate of this SHA-256. Returns its number for the
+    /// log.
     pub(super) fn start(
         &self,
         record: Arc<PeerRecord>,
         certificate: [u8; 32],
-        place: Place,
+        place: QuotaPermit,
     ) -> u64 {
         self.insert(record, certificate, false, Some(place))
     }
@@ -184,7 +169,7 @@ impl Sessions {
         record: Arc<PeerRecord>,
         certificate: [u8; 32],
         resumed: bool,
-        place: Option<Place>,
+        place: Option<QuotaPermit>,
     ) -> u64 {
         let mut inner = self.lock();
         inner.changes += 1;
@@ -199,7 +184,7 @@ impl Sessions {
             .members
             .insert(ufrag.clone());
         for waiter in inner.waiting.remove(&ufrag).into_iter().flatten() {
-            // One that has gone away needs no waking.
+            // A request that was given up needs no waking.
             let _ = waiter.send(());
         }
         *inner.certificates.entry(certificate).or_default() += 1;
@@ -218,16 +203,41 @@ impl Sessions {
             sent_away: false,
             _place: place,
         };
+        let channel = session.record.channel.clone();
         inner.sessions.insert(ufrag, session);
+        inner.tell_spread(&channel);
         handle.number()
     }
 
-    /// The channels that have a publisher's session here.
-    pub(super) fn published(&self) -> HashSet<String> {
+    /// The channels that have a publisher's session here, and whose.
+    pub(super) fn published(&self) -> HashMap<String, Ufrag> {
         let inner = self.lock();
         let publishers = inner.sessions.values().map(|session| &session.record);
         let publishers = publishers.filter(|record| record.role == Role::Publisher);
-        publishers.map(|record| record.channel.clone()).collect()
+        let named = publishers.map(|record| (record.channel.clone(), record.ice.ufrag.clone()));
+        named.collect()
+    }
+
+    /// The channels that have viewers here besides those in `but`, and whether they have a
+    /// publisher here too.
+    pub(super) fn watched(&self, but: &HashSet<Ufrag>) -> HashMap<String, bool> {
+        let inner = self.lock();
+        let mut watched = HashMap::new();
+        for (name, channel) in &inner.channels {
+            let members = channel.members.iter();
+            let roles = members.filter_map(|ufrag| Some((ufrag, inner.sessions.get(ufrag)?)));
+            let (mut viewed, mut published) = (false, false);
+            for (ufrag, session) in roles {
+                match session.record.role {
+                    Role::Publisher => published = true,
+                    Role::Viewer => viewed |= !but.contains(ufrag),
+                }
+            }
+            if viewed {
+                watched.insert(name.clone(), published);
+            }
+        }
+        watched
     }
 
     /// A session's record.
@@ -247,56 +257,9 @@ impl Sessions {
             .map(|session| session.record.role)
     }
 
-    /// Whether any session goes by this certificate (its SHA-256).
+    /// Whether any session uses this certificate (its SHA-256).
     pub(super) fn is_in_use(&self, certificate: &[u8; 32]) -> bool {
         self.lock().certificates.contains_key(certificate)
-    }
-
-    /// Greets an event stream and has it told what becomes of the session from now on. False where
-    /// the session is unknown or the server is stopping.
-    pub(super) fn open_stream(&self, ufrag: &Ufrag, greeting: &Greeting<'_>, tap: Tap) -> bool {
-        let mut inner = self.lock();
-        if inner.closed {
-            return false;
-        }
-        let patience =
-            HANDSHAKE_TIME * u32::try_from(inner.keyless + inner.unread).unwrap_or(u32::MAX);
-        let Inner {
-            sessions, channels, ..
-        } = &mut *inner;
-        let Some(session) = sessions.get_mut(ufrag) else {
-            return false;
-        };
-        let (live, streams) = channels
-            .get(&session.record.channel)
-            .map_or((false, &[][..]), |channel| (channel.live, &channel.streams));
-        let hello = Hello {
-            boot: greeting.boot,
-            process: greeting.process,
-            mode: greeting.mode,
-            role: session.record.role,
-            fingerprint: &greeting.certificates.other(&session.certificate),
-            connected: session.connected,
-            agreed: session.agreed.filter(|_| session.connected),
-            handshaking: session.handshaking,
-            unheard: session.unheard,
-            patience,
-            source: live,
-            streams,
-            media: greeting.media,
-            nodes: greeting.nodes,
-        };
-        // The drafts' own event has no other way to say how things stand.
-        let [_, draft] = Frame::source(live, streams);
-        if !tap.tell(&[Frame::hello(&hello), draft]) {
-            return false;
-        }
-        session.streams.retain(|stream| !stream.is_closed());
-        if session.streams.len() >= MAX_STREAMS {
-            session.streams.remove(0);
-        }
-        session.streams.push(tap);
-        true
     }
 
     /// A handshake has begun.
@@ -325,11 +288,11 @@ impl Sessions {
             ..
         } = &mut *inner;
         let session = sessions.get_mut(ufrag)?;
-        // The first keys of a new session are no news.
+        // The first keys of a new session are not renewed ones.
         if let Some(heard) = renewed
             && (session.resumed || session.agreed.is_some())
         {
-            // Nobody hears it where the server is stopping.
+            // The receiver is gone where the server is stopping.
             let _ = heard.send(ufrag.clone());
         }
         tally.connected(session);
@@ -342,9 +305,9 @@ impl Sessions {
         Some(session.handle.number())
     }
 
-    /// Keys are not in use any more. The session's own streams end, and those that others share say
-    /// so: the page opens a new one, and is told by how that begins. Returns the session's number
-    /// for the log.
+    /// Keys are no longer in use. The session's own streams end, and shared streams report it: the
+    /// page opens a new one, and learns the state from its start. Returns the session's number for
+    /// the log.
     pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
         let mut inner = self.lock();
         inner.changes += 1;
@@ -359,7 +322,8 @@ impl Sessions {
         Some(session.handle.number())
     }
 
-    /// The channel's source came or went, or has another stream. Whether it came or went.
+    /// The channel's source started, ended, or has another stream. Returns whether it started or
+    /// ended.
     pub(super) fn source(&self, channel: &str, live: bool, streams: Vec<Stream>) -> bool {
         let mut inner = self.lock();
         inner.changes += 1;
@@ -391,7 +355,7 @@ impl Sessions {
         }
     }
 
-    /// The record with the browser's present address in it: it becomes the session's, and is to be
+    /// Replaces the session's record by one with the browser's present address, which is to be
     /// saved.
     pub(super) fn set_address(
         &self,
@@ -405,7 +369,7 @@ impl Sessions {
         Some(session.record.clone())
     }
 
-    /// Takes a session out and ends its streams. Returns its number for the log.
+    /// Removes a session and ends its streams. Returns its number for the log.
     pub(super) fn remove(&self, ufrag: &Ufrag, why: Departure) -> Option<u64> {
         let mut inner = self.lock();
         inner.changes += 1;
@@ -425,6 +389,7 @@ impl Sessions {
                 inner.channels.remove(&session.record.channel);
             }
         }
+        inner.tell_spread(&session.record.channel);
         Some(session.handle.number())
     }
 
@@ -440,7 +405,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// Hands frames to all streams; one that is full or closed is ended.
+    /// Sends frames on all streams; one that is full or closed is ended.
     fn send(&mut self, frames: &[Frame]) {
         self.streams.retain(|stream| stream.tell(frames));
     }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::problem::Problem;
-use super::status;
+use super::{demo, status};
 
 /// Everything that no other route serves.
 pub(super) async fn serve(
@@ -58,15 +58,18 @@ pub(super) async fn serve(
     if is_compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    // Kept, but asked for again each time: a page and a server of different versions must not meet.
+    // Cached, but validated each time: a page and a server of different versions must not meet.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if app.demo.is_some() {
+        headers.insert("server-timing", demo::MARK);
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
     response
 }
 
-/// Whether the client takes gzip (RFC 9110 §12.5.3).
+/// Whether the client accepts gzip (RFC 9110 §12.5.3).
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter();
     let mut codings = values
@@ -97,7 +100,8 @@ fn content_type(name: &str) -> &'static str {
         Some("html") => "text/html; charset=utf-8",
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
-        // What is registered for this ending is a video format; editors and tsc go by the name.
+        // The registered type for this extension is a video format; editors and tsc use the
+        // extension.
         Some("ts") => "text/plain; charset=utf-8",
         Some("json" | "map") => "application/json",
         Some("svg") => "image/svg+xml",

@@ -1,5 +1,6 @@
-//! Start and shutdown. From the start of the process to the first STUN answer nothing slow may
-//! happen, so the media port is bound first, and all that can wait comes after the media loop.
+//! Start and shutdown. Between the start of the process and the first STUN answer nothing slow may
+//! happen, so the media port is bound first, and everything that can wait comes after the media
+//! loop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::cluster::{self, Cluster, Store};
+use super::demo::Demo;
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -27,46 +29,46 @@ use super::serving::{GRACE, Inbox, OPERATORS, serve};
 use super::sessions::Sessions;
 use super::{Config, Mode, Ports, RunError, SharedVault, Tls, Token, advertise, listen, rotation};
 
-/// Connections besides one event stream a peer.
+/// Connections beyond one event stream for each peer.
 const SPARE_CONNECTIONS: usize = 1024;
-/// Connections of one address besides two a session: pages that are being loaded, and sessions that
-/// are being started.
+/// Connections of one address beyond two for each session: pages that are being loaded, and
+/// sessions that are being started.
 const SPARE_PER_ADDRESS: usize = 64;
-/// Descriptors besides connections: both listeners may be refusing some.
+/// Descriptors beyond connections: both listeners may be refusing some.
 const SPARE_FILES: usize = 64 + OPERATORS + 2 * listen::REFUSALS;
 
-/// A server that is up.
+/// A server that is ready.
 #[derive(Debug)]
 pub struct Ready {
     /// Where HTTP listens.
     pub http: SocketAddr,
-    /// Where operators ask, if they have a listener of their own.
+    /// Where operators ask, if there is an admin listener.
     pub admin: Option<SocketAddr>,
     /// Where media is received.
     pub media: SocketAddr,
-    /// Where browsers are told to send media.
+    /// The addresses that browsers are told for media.
     pub advertised: Vec<SocketAddr>,
-    /// Which life of the server this is.
+    /// The number of this boot.
     pub boot: u64,
-    /// What a restart takes.
+    /// What survives a restart.
     pub mode: Mode,
-    /// The vault.
+    /// The vault's folder.
     pub state_dir: PathBuf,
     /// The key file.
     pub key_file: PathBuf,
-    /// The key file was made just now.
+    /// Whether the key file was made just now.
     pub made_key: bool,
-    /// The vault was made just now.
+    /// Whether the vault was made just now.
     pub first_run: bool,
-    /// From the start of [`run`] until now.
+    /// Time from the start of [`run`] until now.
     pub took: Duration,
-    /// Anybody who reaches the server may publish.
+    /// Whether anybody who reaches the server may publish.
     pub open: bool,
-    /// A publisher must show a token.
+    /// Whether a publisher must show a token.
     pub publish_token: bool,
-    /// A viewer must show a token.
+    /// Whether a viewer must show a token.
     pub watch_token: bool,
-    /// HTTP is spoken inside TLS.
+    /// Whether HTTP is inside TLS.
     pub tls: bool,
 }
 
@@ -100,7 +102,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         source,
     };
     let ignored = rotation::ignore_user_signals().map_err(signals)?;
-    // Both ports before the disk is touched: another server that runs is noticed first.
+    // Both ports before the disk is touched: this detects another running server first.
     let ports = Ports::open(std::mem::take(&mut config.passed), config.http, config.udp)?;
     let http = |source| RunError::Http {
         address: config.http,
@@ -138,6 +140,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     let identities = identities(&identity, &earlier, config.require_post_quantum)?;
     let max_peers = config.core.max_peers;
     let notifier = Arc::new(std::mem::take(&mut config.notifier));
+    let demo = Demo::of(&config, http, &notifier);
     let limits = listen::Limits {
         connections: connections(max_peers),
         // A proxy's connections are those of all clients.
@@ -167,20 +170,29 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     }
     bound.use_threads(config.threads);
     let records = reader.len();
-    // All is open that will ever be, and no thread has been started yet.
+    let pulls = shared.as_ref().map_or(0, |shared| shared.pull);
+    let ports = net::pull::bind(media.ip(), pulls).map_err(|source| RunError::System {
+        what: "ports to take channels from other nodes",
+        source,
+    })?;
+    // Everything that will ever be open is open, and no thread has been started yet.
     let sandbox = shut_in(&config, store.as_ref())?;
+    let threads = |source| RunError::System {
+        what: "threads",
+        source,
+    };
     if let Some(Store { store, .. }) = &store {
-        store.start().map_err(|source| RunError::System {
-            what: "threads",
-            source,
-        })?;
+        store.start().map_err(threads)?;
+    }
+    let starting = net::pull::Starting::new(ports).map_err(threads)?;
+    if let Some(starting) = &starting {
+        bound.tell_upstream(starting.upstream());
     }
     let (net, notices, _media_thread) = bound
         .start(config.core, identities, reader, seed)
-        .map_err(|source| RunError::System {
-            what: "threads",
-            source,
-        })?;
+        .map_err(threads)?;
+    let puller = starting.map(|starting| starting.start(net.clone()));
+    let (puller, pull_news) = puller.transpose().map_err(threads)?.unzip();
     tracing::debug!(target: "rekindle::resume", step = "serving", "the media loop runs");
 
     let certificates = Arc::new(Certificates::new(
@@ -199,7 +211,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
             sessions: sessions.clone(),
             certificates: certificates.clone(),
         };
-        Cluster::new(store, parts)
+        Cluster::new(store, parts, puller)
     });
     let app = Arc::new(App {
         net,
@@ -221,6 +233,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         addresses: advertised.clone(),
         nodes: Arc::new(Nodes::new(config.other_nodes)),
         private: config.publish.is_none() && !config.open,
+        demo,
         publish: config.publish,
         watch: config.watch,
         has_admin: admin.is_some(),
@@ -254,7 +267,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     if let (Some(shared), Some(cluster)) = (&shared, &app.cluster) {
         let told = cluster::told(shared.url.as_ref(), &up.advertised);
         let cluster = cluster.clone();
-        runtime.spawn(cluster.follow(app.nodes.clone(), told));
+        runtime.spawn(cluster.follow(app.nodes.clone(), told, pull_news));
     }
     let rotation = rotation::follow(app.clone(), up.key_file.clone(), hangup, notifier.clone());
     let inbox = Inbox {
@@ -272,12 +285,12 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     {
         tracing::warn!(%error, "the other nodes learn of this one's end later");
     }
-    // A write that hangs on a broken disk must not hold the process.
+    // A write that hangs on a broken disk must not keep the process from ending.
     runtime.shutdown_timeout(GRACE);
     result
 }
 
-/// Random bytes from the system: the library's generator may still be warming up.
+/// Random bytes from the system: the library's generator may not be ready yet.
 fn random<const N: usize>() -> Result<[u8; N], RunError> {
     let mut random = [0; N];
     let mut filled = 0;
@@ -299,7 +312,7 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
     Ok(random)
 }
 
-/// The admin listener, and where it really is.
+/// The admin listener, and its actual address.
 fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
     let bound = listen::bind(address).and_then(listen::adopt);
     bound
@@ -307,7 +320,7 @@ fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError
         .map_err(|source| RunError::Admin { address, source })
 }
 
-/// How many connections there may be at once: as many as the system gives descriptors for.
+/// Most connections at once: as many as the system has descriptors for.
 fn connections(max_peers: usize) -> usize {
     let files = listen::raise_open_files((max_peers + SPARE_CONNECTIONS + SPARE_FILES) as u64);
     let most = usize::try_from(files)
@@ -324,7 +337,7 @@ fn connections(max_peers: usize) -> usize {
     connections
 }
 
-/// How many connections one address may have.
+/// Most connections of one address.
 fn connections_per_address(sessions: usize) -> usize {
     match sessions {
         0 => 0,
@@ -332,7 +345,7 @@ fn connections_per_address(sessions: usize) -> usize {
     }
 }
 
-/// Puts the sandbox up. How many parts of it are not in force; `None` where it is not wanted.
+/// Sets up the sandbox. Returns how many parts of it are not in force; `None` without a sandbox.
 fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<usize>, RunError> {
     if !config.sandbox {
         tracing::warn!("started with --no-sandbox, which is not for production");
@@ -348,7 +361,7 @@ fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<usize>, RunE
     let options = hardening::Options {
         state_dir: store.is_none().then_some(&*config.state_dir),
         static_dir: config.static_dir.as_deref(),
-        // For SIGHUP.
+        // Read again on SIGHUP.
         key_file: Some(&config.key_file),
         token_files: &tokens,
         connects: store.map_or(&[], |store| &store.ports),
@@ -359,7 +372,7 @@ fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<usize>, RunE
     Ok(Some(report.all_lacking().count()))
 }
 
-/// Completes when the process is asked to stop. The handlers are in place when this returns.
+/// Completes when the process is asked to stop. The handlers are installed when this returns.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! What operators and pages ask: is it alive, how many are there.
+//! Status for operators and pages: whether the server is alive, and how many peers there are.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use super::{auth, names};
 struct HealthBody {
     status: &'static str,
     boot: u64,
-    /// Another in every process: a boot's number comes twice where a process is killed before its
+    /// Differs in every process: a boot's number is used twice where a process is killed before its
     /// own was durable.
     process: String,
     mode: &'static str,
     /// The DTLS library of this build.
     dtls: &'static str,
-    /// What the mode gives up.
+    /// The security that the mode gives up.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
     uptime_s: u64,
-    /// Records of the last boot are still being read.
+    /// Whether records of the last boot are still being read.
     resuming: bool,
     peers: Peers,
     channels: Channels,
@@ -72,8 +72,8 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
     Ok(no_store(Json(body)))
 }
 
-/// `GET /readyz`: 200 while newcomers are let in. After a start that is once all records of the
-/// last boot have been read; browsers that come back do not wait for it.
+/// `GET /readyz`: 200 while new sessions are accepted. After a start that is once all records of
+/// the last boot have been read; browsers that come back do not wait for it.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if !app.sessions.is_ready() {
         return Err(Problem::stopping());
@@ -99,7 +99,7 @@ pub(super) async fn channel(
     )))
 }
 
-/// Every other method on what can only be read.
+/// Every other method on read-only resources.
 pub(super) async fn other_method() -> Problem {
     Problem::method("GET, HEAD, OPTIONS", "This can be read by GET.")
 }

@@ -1,4 +1,4 @@
-//! Lengths of time, as a histogram keeps them.
+//! A histogram of durations.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ pub(super) struct Times {
     bounds: &'static [Duration],
     /// How many fell into each bucket and into none before it.
     buckets: Vec<u64>,
-    /// All, those beyond the last bound included.
+    /// The number of all, including those beyond the last bound.
     pub count: u64,
     pub sum: Duration,
-    /// The one that came last.
+    /// The latest one.
     pub last: Duration,
 }
 
 impl Times {
-    /// None yet; buckets with these upper bounds, in their order.
+    /// An empty histogram with these upper bounds, in ascending order.
     pub(super) fn new(bounds: &'static [Duration]) -> Self {
         Self {
             bounds,
@@ -37,7 +37,7 @@ impl Times {
         self.last = time;
     }
 
-    /// For each bound how many were not longer.
+    /// For each bound, how many were not longer.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
         let sums = self.buckets.iter().scan(0, |sum, count| {
             *sum += count;

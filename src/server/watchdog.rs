@@ -1,5 +1,5 @@
-//! What the service manager is told while the server runs: that it is alive, which is only said
-//! when it is true, and how many browsers it has.
+//! Reports to the service manager while the server runs: that it is alive, only when that is true,
+//! and how many browsers it has.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::app::App;
 use super::converse::{Http, converse};
 use super::drain::Drain;
 
-/// How often the manager's picture is renewed where it wants no sign of life.
+/// Interval between reports where the manager wants no sign of life.
 const STATUS: Duration = Duration::from_secs(5);
-/// The answer to this goes through all layers of HTTP, and is 200 only when the media loop has
-/// answered.
+/// The request for the check: it goes through all layers of HTTP, and is answered by 200 only if
+/// the media loop has answered.
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 /// Tells the manager. Never ends.
@@ -27,12 +27,12 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
         return std::future::pending().await;
     }
     let watchdog = service::watchdog();
-    // Half of what it waits, as sd_watchdog_enabled(3) advises.
+    // Half of the timeout, as sd_watchdog_enabled(3) advises.
     let every = watchdog.map_or(STATUS, |wait| wait / 2);
     let mut last = status(&app).await;
     loop {
-        // The first sign of life at once: the manager's clock runs since it was told that the
-        // server is up.
+        // The first sign of life is sent at once: the manager's timer runs since it was told that
+        // the server is ready.
         if watchdog.is_some() {
             match tokio::time::timeout(every, is_alive(router.clone())).await {
                 Ok(true) => notifier.alive(),
@@ -51,7 +51,7 @@ pub(super) async fn keep(app: Arc<App>, router: Router, notifier: Arc<Notifier>)
     }
 }
 
-/// In one line: which life of the server this is, and who is there.
+/// One line: the number of this boot, and how many peers there are.
 pub(super) async fn status(app: &App) -> String {
     match app.health.snapshot(&app.net, &app.sessions).await {
         Ok(counts) => format!(
@@ -95,7 +95,7 @@ mod tests {
         world.runtime.block_on(async {
             assert!(is_alive(world.router.clone()).await);
             world.net.stop().await;
-            // What was known a moment ago counts for a moment.
+            // A recent answer is valid for a moment.
             tokio::time::sleep(Duration::from_millis(250)).await;
             assert!(!is_alive(world.router.clone()).await);
         });

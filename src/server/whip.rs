@@ -1,4 +1,4 @@
-//! How a session starts: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
+//! Starting a session: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,34 +11,38 @@ use axum::response::{IntoResponse, Response};
 
 use crate::broadcast::{Join, Refusal};
 use crate::ids::Role;
-use crate::sdp::{self, SdpError};
-use crate::vault::{ChannelPlace, PeerRecord, VaultError};
+use crate::sdp;
+use crate::vault::{ChannelPlace, PeerRecord};
 
 use super::app::{App, ClientAddress};
 use super::auth;
 use super::body::{SDP, read_body, require_type};
 use super::cluster::Elsewhere;
 use super::events::Kinds;
-use super::limit::Place;
+use super::limit::QuotaPermit;
 use super::names;
 use super::problem::Problem;
 use super::session_id;
 
-/// How long a newcomer waits after a start until all records are read: some milliseconds, or two
-/// seconds for ten thousand.
+mod refusal;
+
+use refusal::{bad_offer, not_saved, refused, too_many, too_often};
+
+/// How long a new session waits after a start until all records are read: that takes milliseconds,
+/// or two seconds for ten thousand.
 const RECORDS_TIME: Duration = Duration::from_secs(5);
 
 /// The link relation of a session's event stream, as in the WHEP drafts.
 const EVENTS_RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
-/// Where the events of several sessions can be had in one stream.
+/// The path for the events of several sessions in one stream.
 const EVENTS: HeaderName = HeaderName::from_static("rekindle-events");
 /// Another hash of the server's certificate, for the page's own use.
 pub(super) const FINGERPRINT: HeaderName = HeaderName::from_static("rekindle-fingerprint");
-/// A name of this process, another in each, by which a page tells a false alarm from a restart.
+/// A random name of this process, by which a page distinguishes a false alarm from a restart.
 pub(super) const PROCESS: HeaderName = HeaderName::from_static("rekindle-process");
-/// Which life of the server answers.
+/// The number of the answering server's boot.
 pub(super) const BOOT: HeaderName = HeaderName::from_static("rekindle-boot");
-/// What a restart takes.
+/// What survives a restart.
 pub(super) const MODE_HEADER: HeaderName = HeaderName::from_static("rekindle-mode");
 
 /// `POST /whip/{*channel}`.
@@ -80,7 +84,7 @@ async fn start(
     body: Body,
 ) -> Result<Response, Problem> {
     let channel = names::channel(&path)?.to_owned();
-    // Before the token is looked at, so that it limits guessing too.
+    // Before the token is checked, so that guessing is limited too.
     app.limiter
         .take(client, Instant::now())
         .map_err(too_often)?;
@@ -98,8 +102,7 @@ async fn start(
         ));
     }
     let place = app.sessions.place(client).ok_or_else(too_many)?;
-    // In a task of its own: a client that hangs up in the middle must not leave a record behind
-    // that has no peer.
+    // In a task of its own: a client that disconnects must not leave a record without a peer.
     let created = tokio::spawn(create(app.clone(), role, channel, offer, place))
         .await
         .map_err(|_| Problem::stopping())??;
@@ -118,7 +121,7 @@ async fn create(
     role: Role,
     channel: String,
     offer: String,
-    place: Place,
+    place: QuotaPermit,
 ) -> Result<Created, Problem> {
     let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
     let local = sdp::Local {
@@ -128,8 +131,7 @@ async fn create(
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
     let mut seen = None;
-    // A publisher's offer is looked at first: one that cannot be taken must not hold the channel's
-    // place.
+    // A publisher's offer is checked first: an unusable one must not hold the channel's place.
     let sdp::Answer {
         text: answer,
         negotiated,
@@ -160,8 +162,7 @@ async fn create(
             .unwrap_or_default()
             .as_secs(),
     });
-    // Durable before anybody can know of the peer, so that no peer exists that a crash could
-    // forget.
+    // Durable before the answer is sent, so that no peer exists that a crash could forget.
     let (vault, writes, saved) = (app.vault.clone(), app.writes.clone(), record.clone());
     let save = move || writes.count(|| vault.save(&saved, joined_at));
     let saved = tokio::task::spawn_blocking(save).await;
@@ -169,14 +170,14 @@ async fn create(
         .map_err(|_| Problem::stopping())
         .and_then(|saved| saved.map_err(not_saved))
     {
-        // It may have been written in part; a place that was reserved is free again by itself after
-        // a few seconds.
+        // It may have been written in part. A reserved place becomes free by itself after a few
+        // seconds.
         take_back(&app, &ufrag).await;
         return Err(problem);
     }
     if let (Some(cluster), Role::Publisher) = (&app.cluster, role) {
-        // Two publishers may have been let in at two nodes at the same moment.
-        let placed = cluster.channels.place(&channel, seen).await;
+        // Two publishers may have been accepted at two nodes at the same moment.
+        let placed = cluster.channels.place(&channel, &ufrag, seen).await;
         let refused = match placed {
             Ok(true) => None,
             Ok(false) => Some(refused(Refusal::PublisherPresent, role)),
@@ -229,20 +230,21 @@ async fn reserve(
     channel: &str,
     ufrag: &crate::ids::Ufrag,
 ) -> Result<sdp::Source, Problem> {
-    // A newcomer that is let in sooner could take the place of a publisher whose record is about to
-    // be read; and nothing is written before it is known that no record is ahead of the identity.
+    // A new publisher that is accepted earlier could take the place of one whose record is still to
+    // be read. And nothing may be written before it is known that no record is newer than the
+    // identity.
     tokio::time::timeout(RECORDS_TIME, app.sessions.loaded())
         .await
         .map_err(|_| Problem::stopping())?;
     if app.sessions.is_draining() {
         elsewhere(app, role, channel).await?;
     }
-    let reserved = app
-        .net
-        .reserve(role, channel, ufrag)
-        .await
-        .map_err(|_| Problem::stopping())?;
-    match reserved {
+    let reserved = || app.net.reserve(role, channel, ufrag);
+    let mut answer = reserved().await.map_err(|_| Problem::stopping())?;
+    if answer == Err(Refusal::NoPublisher) && pull(app, channel).await {
+        answer = reserved().await.map_err(|_| Problem::stopping())?;
+    }
+    match answer {
         Err(Refusal::NoPublisher) => {
             elsewhere(app, role, channel).await?;
             Err(refused(Refusal::NoPublisher, role))
@@ -251,8 +253,8 @@ async fn reserve(
     }
 }
 
-/// Sends a client to the node that has the channel's publisher, if another one has it. Else where
-/// it was last.
+/// Redirects a client to the node that has the channel's publisher, if that is another one.
+/// Otherwise returns where the publisher was last.
 async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<ChannelPlace>, Problem> {
     let Some(cluster) = &app.cluster else {
         return Ok(None);
@@ -262,24 +264,41 @@ async fn elsewhere(app: &App, role: Role, channel: &str) -> Result<Option<Channe
         Role::Viewer => "whep",
     };
     let found = match cluster.channels.find(channel).await {
-        // A node that gives its peers away takes no new ones.
+        // A node that gives its peers away accepts no new ones.
         Ok(Elsewhere::Nowhere(_)) if app.sessions.is_draining() => {
             let another = cluster.channels.another();
-            Ok(Elsewhere::There(another.ok_or_else(Problem::stopping)?))
+            Ok(Err(another.ok_or_else(Problem::stopping)?))
         }
-        found => found,
+        Ok(Elsewhere::Nowhere(place)) => Ok(Ok(place)),
+        Ok(Elsewhere::There(there)) => Ok(Err(there.node)),
+        Err(error) => Err(error),
     };
     match found {
-        Ok(Elsewhere::Nowhere(place)) => Ok(Some(place)),
-        Ok(Elsewhere::There(node)) => {
+        Ok(Ok(place)) => Ok(Some(place)),
+        Ok(Err(node)) => {
             let url = format!("{}/{endpoint}/{channel}", node.url());
             Err(Problem::elsewhere(&url))
         }
         Err(error) => {
-            tracing::warn!(%error, "it cannot be told now which node has a channel");
+            tracing::warn!(%error, "which node has a channel cannot be determined now");
             Err(Problem::store())
         }
     }
+}
+
+/// Takes the channel from the node that has its publisher, if this node does so. Whether it does
+/// now.
+async fn pull(app: &App, channel: &str) -> bool {
+    let Some(pulls) = app.cluster.as_ref().and_then(|one| one.pulls.as_ref()) else {
+        return false;
+    };
+    if app.sessions.is_draining() {
+        return false;
+    }
+    pulls.ensure(channel).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a channel cannot be taken from its node now");
+        false
+    })
 }
 
 impl Created {
@@ -303,126 +322,12 @@ impl Created {
             (FINGERPRINT, &app.certificates.current().other),
             (EVENTS, &format!("{}/events", app.base_path)),
         ] {
-            // Letters, digits and punctuation of our own making: always a header's value.
+            // It is of our own making, with letters, digits and punctuation: always a valid header
+            // value.
             if let Ok(value) = HeaderValue::from_str(text) {
                 headers.insert(name, value);
             }
         }
         response
-    }
-}
-
-fn too_often(wait: Duration) -> Problem {
-    let detail = "This address starts more sessions than the server lets one address start.";
-    Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "too-often",
-        "Too many sessions are being started",
-        detail,
-    )
-    .retry_after(wait.as_secs() + 1)
-}
-
-fn too_many() -> Problem {
-    let detail = "This address has as many sessions as the server lets one address have. Those \
-                  that are here go on; end one, or try again later.";
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "too-many-sessions",
-        "There are too many sessions from this address",
-        detail,
-    )
-    .retry_after(10)
-}
-
-fn bad_offer(error: &SdpError) -> Problem {
-    let (status, name, title) = match error {
-        SdpError::TooLong => return Problem::too_large(sdp::MAX_SDP),
-        SdpError::NoCommonCodec { .. } | SdpError::SourceCodec { .. } => (
-            StatusCode::NOT_ACCEPTABLE,
-            "codec",
-            "There is no common codec",
-        ),
-        _ => (
-            StatusCode::BAD_REQUEST,
-            "offer",
-            "The offer cannot be taken",
-        ),
-    };
-    Problem::new(status, name, title, sentence(&error.to_string()))
-}
-
-/// An error's text as a sentence: errors begin small and end without a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        format!("{}{}.", first.to_uppercase(), letters.as_str())
-    })
-}
-
-fn refused(refusal: Refusal, role: Role) -> Problem {
-    let detail = match refusal {
-        Refusal::NoPublisher => "Nobody publishes on this channel yet. Try again in a moment.",
-        Refusal::PublisherPresent => {
-            "This channel already has a publisher. Use another channel, or try again after that \
-             one has left."
-        }
-        Refusal::Full => "The server has as many peers as it takes. Try again later.",
-        // New peers get a certificate that is there.
-        Refusal::UnknownCertificate => return Problem::internal(),
-    };
-    let (status, name, title, retry) = match refusal {
-        Refusal::NoPublisher => (
-            StatusCode::CONFLICT,
-            "no-publisher",
-            "There is nothing to watch yet",
-            1,
-        ),
-        Refusal::PublisherPresent => (
-            StatusCode::CONFLICT,
-            "publisher-present",
-            "The channel is taken",
-            5,
-        ),
-        Refusal::Full | Refusal::UnknownCertificate => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "full",
-            "The server is full",
-            10,
-        ),
-    };
-    tracing::debug!(%refusal, ?role, "a peer cannot join");
-    Problem::new(status, name, title, detail).retry_after(retry)
-}
-
-fn not_saved(error: VaultError) -> Problem {
-    tracing::error!(%error, "a new peer's record could not be saved, so the peer is turned away");
-    match error {
-        VaultError::Full { .. } => {
-            let detail = "The server cannot take new peers, because there is no room for their records. Those that \
-                          are here go on.";
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "disk-full",
-                "The server cannot take new peers",
-                detail,
-            )
-            .retry_after(10)
-        }
-        VaultError::Unavailable { .. } | VaultError::NotOwner => {
-            let detail = "The server cannot take new peers, because the store that it shares with \
-                          others gives no answer. Those that are here go on.";
-            let title = "The server cannot take new peers";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", title, detail).retry_after(2)
-        }
-        // A read-only file system, a file that cannot be changed, a disk that fails: nothing that
-        // the client could mend, and it may pass.
-        VaultError::Io { .. } => {
-            let detail = "The server cannot take new peers, because it cannot write to its disk; \
-                          its log says why. Those that are here go on.";
-            let title = "The server cannot take new peers";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk", title, detail).retry_after(10)
-        }
-        _ => Problem::internal(),
     }
 }

@@ -1,4 +1,4 @@
-//! How long writing to the vault takes, and how often it goes wrong: for `/metrics`.
+//! How long writes to the vault take, and how often they fail: for `/metrics`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,19 +20,19 @@ const BOUNDS: [Duration; 10] = [
 ];
 
 /// See the module.
-pub(super) struct Writes(Mutex<Counts>);
+pub(super) struct Writes(Mutex<WriteCounts>);
 
-/// Records that were written or removed, each until it was durable.
+/// Records that were written or removed, with the time until this was durable.
 #[derive(Clone)]
-pub(super) struct Counts {
+pub(super) struct WriteCounts {
     pub times: Times,
-    /// Of these, those that went wrong.
+    /// How many of these failed.
     pub failures: u64,
 }
 
 impl Default for Writes {
     fn default() -> Self {
-        Self(Mutex::new(Counts {
+        Self(Mutex::new(WriteCounts {
             times: Times::new(&BOUNDS),
             failures: 0,
         }))
@@ -68,7 +68,7 @@ impl Writes {
         counts.failures += u64::from(result.is_err());
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> WriteCounts {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! News for the service manager: datagrams to the socket that `NOTIFY_SOCKET` names.
+//! Notifications of the service manager: datagrams to the socket that `NOTIFY_SOCKET` names.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// How long a message may wait for a manager that is behind; then it is lost.
+/// How long a message may wait for a manager that is busy; then it is dropped.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// The manager cannot be told.
+/// The manager cannot be reached.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the service manager's socket NOTIFY_SOCKET={name:?} cannot be reached: {source}; with \
@@ -20,22 +20,22 @@ const WAIT: Duration = Duration::from_millis(100);
      where it should not be told; elsewhere unset NOTIFY_SOCKET"
 )]
 pub struct NotifyError {
-    /// What the environment says.
+    /// The value in the environment.
     name: String,
-    /// What the system said.
+    /// The system's error.
     source: io::Error,
 }
 
-/// Tells the service manager what becomes of this process. Without one, nothing. The connection is
-/// made once, so that a sandbox which forbids new ones does not end it.
+/// Notifies the service manager of this process's state. Does nothing without one. The connection
+/// is made once, so that a sandbox which forbids new ones does not break it.
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
 }
 
 impl Notifier {
-    /// Connects to the manager that the environment names, if it names one: by a path, or `@` and
-    /// an abstract name.
+    /// Connects to the manager that the environment names, if any: by a path, or `@` and an
+    /// abstract name.
     ///
     /// # Errors
     /// [`NotifyError`] where nobody listens there.
@@ -73,17 +73,17 @@ impl Notifier {
         self.socket.is_some()
     }
 
-    /// The server is up, and what is on its mind, in one line.
+    /// The server is ready, with its status in one line.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={status}\n"));
     }
 
-    /// What is on its mind, in one line.
+    /// The server's status in one line.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={status}\n"));
     }
 
-    /// It reads its configuration again; [`Self::ready`] ends that.
+    /// The server reads its configuration again; [`Self::ready`] ends this.
     pub fn reloading(&self) {
         // The C library's clock, which needs no system call that the sandbox forbids.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
@@ -91,14 +91,20 @@ impl Notifier {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"));
     }
 
-    /// It is about to end.
+    /// The server is about to end.
     pub fn stopping(&self) {
         self.send("STOPPING=1\n");
     }
 
-    /// It is alive.
+    /// The server is alive.
     pub fn alive(&self) {
         self.send("WATCHDOG=1\n");
+    }
+
+    /// Asks to be ended as by `kill -9`. Only the supervisor of `rekindle demo` does that; systemd
+    /// ignores variables whose names begin with `X_` (sd_notify(3)).
+    pub fn kill_me(&self) {
+        self.send("X_REKINDLE_KILL=1\n");
     }
 
     fn send(&self, message: &str) {
@@ -109,7 +115,7 @@ impl Notifier {
     }
 }
 
-/// How often the manager wants to hear that this process is alive (`WATCHDOG_USEC`), if it does.
+/// The watchdog's timeout (`WATCHDOG_USEC`), if the manager has one.
 pub fn watchdog() -> Option<Duration> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let mine = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
@@ -168,7 +174,7 @@ mod tests {
         let path = folder.path().join("notify");
         let _deaf = UnixDatagram::bind(&path).expect("bound");
         let notifier = Notifier::connect(path.as_os_str()).expect("connected");
-        // More than the queue of the kernel takes, on any setting in use.
+        // More than any kernel's queue takes.
         let (most, mut slow) = (100_000, 0);
         let started = std::time::Instant::now();
         while slow == 0 && started.elapsed() < Duration::from_secs(10) {

@@ -14,10 +14,10 @@ pub(crate) const HTTP: &str = "http";
 pub(crate) const MEDIA: &str = "media";
 /// The first passed descriptor (`SD_LISTEN_FDS_START`).
 pub(crate) const FIRST: i32 = 3;
-/// Most sockets that are looked at; two can be used.
+/// Most sockets that are accepted; two can be used.
 const MOST: usize = 16;
 
-/// Why the passed sockets cannot be used. Nothing has been opened or changed by then.
+/// Why the passed sockets cannot be used. Nothing has been opened or changed in this case.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketsError {
@@ -38,14 +38,14 @@ pub enum SocketsError {
         /// How many sockets.
         sockets: usize,
     },
-    /// What was passed is of no use.
+    /// A passed socket is unusable.
     #[error(
         "the passed socket {number} ({name:?}) is {what}; pass one listening TCP socket \
          (FileDescriptorName=http) and one bound UDP \
          socket (FileDescriptorName=media), such as rekindle.socket and rekindle-media.socket have"
     )]
     Wrong {
-        /// Which, from 1.
+        /// Its position, from 1.
         number: usize,
         /// Its name; empty where it has none.
         name: String,
@@ -58,21 +58,20 @@ pub enum SocketsError {
          service (Sockets=, Service=)"
     )]
     Twice(&'static str),
-    /// The system does not let them be used.
+    /// The system does not allow its use.
     #[error(
         "the passed socket {number} cannot be used: {source}; see `systemctl status` of the socket \
          unit"
     )]
     System {
-        /// Which, from 1.
+        /// Its position, from 1.
         number: usize,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Ports that somebody else has bound, and keeps. Those that are missing are bound by the server
-/// itself.
+/// Sockets that another process has bound, and holds. The server binds the missing ones itself.
 #[derive(Debug, Default)]
 pub struct Passed {
     /// Listens for HTTP.
@@ -97,13 +96,13 @@ impl Passed {
     }
 }
 
-/// Takes the sockets that were passed to this process, once. None where `LISTEN_PID` names another
-/// process. No other program inherits them, and `LISTEN_FDS` and `LISTEN_PID` leave the
+/// Takes the sockets that were passed to this process, once. Empty where `LISTEN_PID` names another
+/// process. No other program inherits them, and `LISTEN_FDS` and `LISTEN_PID` are removed from the
 /// environment. To be called while there are no other threads.
 ///
 /// # Errors
-/// A [`SocketsError`] where one is of no use, or there are too many: whoever passes sockets means
-/// them to be used.
+/// A [`SocketsError`] where one is unusable, or there are too many: a passed socket is meant to be
+/// used.
 pub fn take() -> Result<Passed, SocketsError> {
     let text = |name| std::env::var(name).unwrap_or_default();
     let (count, pid, names) = (
@@ -139,7 +138,7 @@ pub fn take() -> Result<Passed, SocketsError> {
             what,
         };
         let system = |source| SocketsError::System { number, source };
-        // Names that systemd makes up: of the unit, and where there is none.
+        // Names that systemd makes up, from the unit's name or without one.
         let kind = match name {
             HTTP | MEDIA => name,
             _ => "",

@@ -1,4 +1,4 @@
-//! One server's life, from its start to its end.
+//! The life of one server, from its start to its end.
 
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
@@ -8,31 +8,31 @@ use rustix::process::Signal;
 use super::child::Server;
 use super::{SuperviseError, Supervisor};
 
-/// A server that is not up after so long is ended.
+/// A server that is not ready after this time is ended.
 const START: Duration = Duration::from_secs(60);
-/// A server that was asked to stop is ended after so long; it takes less than two seconds itself.
+/// A server that was asked to stop is ended after this time; it needs less than two seconds itself.
 const STOP: Duration = Duration::from_secs(5);
-/// A program that takes longer than this to say its version cannot be started.
+/// A program that takes longer than this to print its version cannot be started.
 const PROBE: Duration = Duration::from_secs(5);
 
 /// How a server ended.
 pub(super) struct Attended {
     pub end: End,
-    /// It was up.
+    /// Whether it was ready.
     pub was_ready: bool,
 }
 
 pub(super) enum End {
-    /// Because the supervisor is to stop.
+    /// It ended because the supervisor is to stop.
     Asked(ExitStatus),
-    /// To make room for the next one.
+    /// It ended for the next one to start.
     Handover,
     ByItself(ExitStatus),
-    /// It never was.
+    /// It could not be started.
     NotStarted,
 }
 
-/// What the server has been asked.
+/// What the server has been asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Nothing,
@@ -48,7 +48,7 @@ impl Supervisor {
             source,
         };
         let (mut asked, mut was_ready) = (Asked::Nothing, false);
-        // The supervisor was told by its own manager that it takes a new program.
+        // The supervisor's own manager was told that a new program is being started.
         let mut reloading = std::mem::take(&mut self.reloading);
         let mut deadline = Some(Deadline::new(START, "it is not up after"));
         let mut probe: Option<(Child, Instant)> = None;
@@ -58,6 +58,9 @@ impl Supervisor {
             tokio::select! {
                 notice = self.notices.next(server.pid()) => {
                     let notice = notice.map_err(lost)?;
+                    if notice.kill && self.demo.is_some() {
+                        server.signal(Signal::KILL);
+                    }
                     let status = notice.status.as_deref().unwrap_or_default();
                     if notice.ready && !was_ready {
                         was_ready = true;
@@ -72,7 +75,7 @@ impl Supervisor {
                 }
                 _ = self.signals.child.recv() => {
                     if let Some(status) = server.ended().map_err(lost)? {
-                        // What it said last may have come with its end.
+                        // Its last message may have arrived together with its end.
                         while let Some(notice) = self.notices.waiting(server.pid()).map_err(lost)? {
                             was_ready |= notice.ready;
                         }
@@ -104,8 +107,8 @@ impl Supervisor {
                         }
                     }
                 }
-                // Until the server is up the signal waits.
-                _ = self.signals.hangup.recv(),
+                // The signal waits until the server is ready.
+                () = self.signals.hangup.recv(),
                     if was_ready && asked == Asked::Nothing && probe.is_none() => match self.program.probe()
                 {
                     Ok(child) => probe = Some((child, Instant::now())),
@@ -115,7 +118,7 @@ impl Supervisor {
                         self.program.path.display()
                     ),
                 },
-                // Before that it would end the server. What it reads at its start is as new.
+                // Before that it would end the server, which reads everything at its start anyway.
                 _ = self.signals.reload.recv(), if was_ready => server.signal(Signal::HUP),
                 () = self.signals.stop.next(), if asked != Asked::Stop => {
                     self.notifier.stopping();
@@ -132,7 +135,7 @@ impl Supervisor {
                 }
                 () = until(probed) => {
                     if let Some((child, _)) = &mut probe {
-                        // Its end comes as a signal, like any other.
+                        // Its end is reported by a signal, like any other.
                         let _ = child.kill();
                     }
                 }

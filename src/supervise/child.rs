@@ -12,9 +12,10 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal};
 
 use crate::server::Ports;
+use crate::service::DEMO;
 use crate::service::sockets::{FIRST, HTTP, MEDIA};
 
-/// The word that makes `rekindle` the step between fork and server; see [`step`].
+/// The argument that makes `rekindle` the step between fork and server; see [`step`].
 const STEP: &str = "__supervised";
 
 /// The step's exit code where the server's program cannot be started, as a shell's.
@@ -23,12 +24,14 @@ const NOT_STARTED: u8 = 127;
 /// What is started.
 #[derive(Debug)]
 pub(super) struct Program {
-    /// The file, looked up anew at each start: after an upgrade it is the new one.
+    /// The path, resolved at each start: after an upgrade it is the new version.
     pub path: PathBuf,
     /// `serve` and its options.
     pub arguments: Vec<OsString>,
     /// How long the server may be silent.
     pub watchdog: Option<Duration>,
+    /// Whether it is the server of a demonstration.
+    pub demo: bool,
 }
 
 /// A server that was started.
@@ -58,7 +61,14 @@ impl Program {
             .env("LISTEN_FDNAMES", format!("{HTTP}:{MEDIA}"))
             .env("NOTIFY_SOCKET", notify)
             .env_remove("LISTEN_PID")
-            .env_remove("WATCHDOG_PID");
+            .env_remove("WATCHDOG_PID")
+            .env_remove(DEMO);
+        if self.demo {
+            for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+                command.env_remove(name);
+            }
+            command.env(DEMO, "1");
+        }
         match self.watchdog {
             Some(wait) => command.env("WATCHDOG_USEC", wait.as_micros().to_string()),
             None => command.env_remove("WATCHDOG_USEC"),
@@ -77,7 +87,7 @@ impl Program {
         })
     }
 
-    /// Starts the program just to see whether it can be started at all.
+    /// Starts the program only to see whether it can be started.
     pub(super) fn probe(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.path);
         command.arg("--version").stdout(std::process::Stdio::null());
@@ -91,20 +101,27 @@ impl Server {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        // A child that has not been waited for keeps its number, so no other process can be meant.
-        // One that has ended needs no signal.
+        // A child that has not been waited for keeps its number, so that no other process can be
+        // meant. One that has ended needs no signal.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 }
 
-/// A process's end as an exit code, as shells have it.
+/// Whether a variable of the environment is a setting of `serve`. A demonstration has its own, but
+/// for the folder of a page that somebody works on.
+fn is_setting(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("REKINDLE_") && name != "REKINDLE_STATIC_DIR"
+}
+
+/// An exit status as an exit code, as shells have it.
 pub(super) fn code(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -113,7 +130,7 @@ pub(super) fn code(status: ExitStatus) -> u8 {
         .unwrap_or(u8::MAX)
 }
 
-/// A process's end in words.
+/// An exit status in words.
 pub(super) fn words(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
@@ -122,9 +139,9 @@ pub(super) fn words(status: ExitStatus) -> String {
     }
 }
 
-/// The step between fork and server, where this process is one: it tells the kernel to end it with
-/// its supervisor, puts its own number where the protocol wants it (`LISTEN_PID`, which nobody can
-/// know before the fork), and becomes the server. `None` where it is no such step.
+/// The step between fork and server, if this process is one: it asks the kernel to end it together
+/// with its supervisor, sets `LISTEN_PID` to its own number, which is unknown before the fork, and
+/// becomes the server. `None` if it is no such step.
 pub fn step() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != *STEP {
@@ -151,7 +168,7 @@ fn become_server(
     let supervisor = arguments.next().ok_or_else(missing)?;
     let program = arguments.next().ok_or_else(missing)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have died before the kernel was told.
+    // The parent may have died before the kernel was asked.
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
     if supervisor.to_str() != parent.as_deref() {
         return Err(io::Error::other("its supervisor is gone"));

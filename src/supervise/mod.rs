@@ -1,10 +1,10 @@
 //! `rekindle supervise`: holds both ports for as long as it lives, and starts the server again
 //! whenever it ends. While no server runs, connections and datagrams wait in the kernel, and the
-//! next server answers them: nobody is refused.
+//! next server answers them: no client is refused.
 //!
-//! It speaks systemd's protocol to the server (sd_listen_fds(3), sd_notify(3)), so the server knows
-//! of no supervisor. It reads nothing that comes through the ports, opens no key file and no vault,
-//! and hears nothing but short messages of its own child.
+//! It speaks systemd's protocol to the server (sd_listen_fds(3), sd_notify(3)), so the server needs
+//! to know nothing of a supervisor. It reads nothing from the ports, opens neither key file nor
+//! vault, and reads only short messages of its own child.
 
 mod attend;
 mod child;
@@ -12,7 +12,7 @@ mod notices;
 mod pace;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,53 +29,62 @@ use pace::Pace;
 
 pub use child::step;
 
-/// The exit code by which a server says that its configuration must change before another start can
-/// go better.
+/// The exit code of a server whose configuration must change before another start can succeed.
 const CONFIGURATION: u8 = 2;
 
-/// Why nothing is supervised.
+/// Why supervising ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SuperviseError {
-    /// The server's program does not start.
+    /// The server's program cannot be started.
     #[error("cannot start {}: {source}; is the file still there, and may it be \
              run?", path.display())]
     Program {
         /// The program.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system does not give what is needed.
+    /// The system refused a request.
     #[error("the system does not give what the supervisor needs ({what}): {source}")]
     System {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What is supervised.
+/// What is supervised, and how.
 #[derive(Debug)]
 pub struct Options {
     /// The server's program.
     pub program: PathBuf,
     /// Its arguments: `serve` and options.
     pub arguments: Vec<OsString>,
-    /// A server that is up and has not said for so long that it is alive is ended; `None` for
+    /// A ready server that has not reported for this time that it is alive is ended; `None` for
     /// never.
     pub watchdog: Option<Duration>,
     /// Both ports.
     pub ports: Ports,
     /// This process's own service manager, if it has one.
     pub notifier: Notifier,
+    /// What `rekindle demo` does differently; `None` for `rekindle supervise`.
+    pub demo: Option<Demo>,
 }
 
-/// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends for its
-/// configuration, or a server was drained. Returns the exit code: that of the last server. SIGHUP
-/// stops the server and starts the program that lies at the same path by then; SIGUSR1 goes to the
-/// server as SIGHUP. To be called by the main thread.
+/// A supervisor of a demonstration: it kills the server when the server asks for it, and SIGHUP,
+/// which a closed terminal sends, stops it.
+#[derive(Debug)]
+pub struct Demo {
+    /// What is printed on standard output once the first server is up.
+    pub greeting: String,
+}
+
+/// Runs until it is asked to stop (SIGTERM, SIGINT), or the server's first start ends because of
+/// its configuration, or a server was drained. Returns the exit code of the last server. SIGHUP
+/// stops the server and starts the program that is at the same path by then; SIGUSR1 is sent on to
+/// the server as SIGHUP. To be called by the main thread.
 ///
 /// # Errors
 /// [`SuperviseError`] where the first server cannot even be started.
@@ -104,18 +113,19 @@ struct Supervisor {
     notifier: Notifier,
     signals: Signals,
     pace: Pace,
-    /// Some server was up.
+    /// Whether any server has been ready.
     was_ready: bool,
-    /// The supervisor's manager was told that a new server takes over, and waits to hear that it is
-    /// up.
+    demo: Option<Demo>,
+    /// Whether the supervisor's manager was told that a new server takes over, and waits for it to
+    /// be ready.
     reloading: bool,
     beat: Beat,
 }
 
-/// What this process is told by signals.
+/// The signals that this process handles.
 struct Signals {
     child: Signal,
-    hangup: Signal,
+    hangup: Maybe,
     reload: Signal,
     stop: StopSignals,
 }
@@ -123,17 +133,37 @@ struct Signals {
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Maybe,
+}
+
+/// A signal that has this meaning in one of the two commands only.
+struct Maybe(Option<Signal>);
+
+impl Maybe {
+    /// Completes when the signal arrives; never where it means something else.
+    async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// `hangup_stops`: SIGHUP stops the supervisor, and does not replace the program.
+    fn new(hangup_stops: bool) -> io::Result<Self> {
+        let hangup = |wanted: bool| {
+            let signal = wanted.then(|| signal(SignalKind::hangup()));
+            signal.transpose().map(Maybe)
+        };
         Ok(Self {
             child: signal(SignalKind::child())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: hangup(!hangup_stops)?,
             reload: signal(SignalKind::user_defined1())?,
             stop: StopSignals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
+                hangup: hangup(hangup_stops)?,
             },
         })
     }
@@ -145,6 +175,7 @@ impl StopSignals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = self.hangup.recv() => {}
         }
     }
 }
@@ -156,13 +187,15 @@ impl Supervisor {
                 path: options.program,
                 arguments: options.arguments,
                 watchdog: options.watchdog,
+                demo: options.demo.is_some(),
             },
             ports: options.ports,
             notices: Notices::open()?,
             notifier: options.notifier,
-            signals: Signals::new()?,
+            signals: Signals::new(options.demo.is_some())?,
             pace: Pace::default(),
             was_ready: false,
+            demo: options.demo,
             reloading: false,
             beat: Beat(service::watchdog().map(|wait| tokio::time::interval(wait / 2))),
         })
@@ -225,14 +258,14 @@ impl Supervisor {
         }
     }
 
-    /// Waits before the next start; SIGHUP ends that.
+    /// Waits before the next start; SIGHUP ends the wait.
     async fn waits(&mut self, pause: Duration) -> Stopped {
         let pause = tokio::time::sleep(pause);
         tokio::pin!(pause);
         loop {
             tokio::select! {
                 () = &mut pause => return Stopped::No,
-                _ = self.signals.hangup.recv() => return Stopped::No,
+                () = self.signals.hangup.recv() => return Stopped::No,
                 () = self.signals.stop.next() => {
                     self.notifier.stopping();
                     return Stopped::Yes;
@@ -242,7 +275,7 @@ impl Supervisor {
         }
     }
 
-    /// The server is up.
+    /// The server is ready.
     fn is_up(&mut self, server: &Server, reloaded: bool, status: &str) {
         tracing::info!(
             pid = server.pid(),
@@ -253,6 +286,13 @@ impl Supervisor {
             self.notifier.ready(status);
         } else {
             self.notifier.status(status);
+        }
+        if let Some(demo) = self.demo.as_ref().filter(|_| !self.was_ready) {
+            let mut out = io::stdout().lock();
+            // Nobody needs to read it: a closed pipe is no reason to stop.
+            let _ = out
+                .write_all(demo.greeting.as_bytes())
+                .and_then(|()| out.flush());
         }
         self.was_ready = true;
     }
@@ -265,8 +305,8 @@ enum Stopped {
     No,
 }
 
-/// How often the supervisor's own manager wants to hear that it is alive. The server's life is the
-/// supervisor's business.
+/// How often the supervisor's own manager wants a sign of life. The server's life is the
+/// supervisor's responsibility.
 struct Beat(Option<tokio::time::Interval>);
 
 impl Beat {

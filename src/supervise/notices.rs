@@ -1,5 +1,5 @@
-//! What the server tells its supervisor: datagrams at an abstract socket, of which only those are
-//! taken that the kernel says come from the server itself.
+//! Messages of the server to its supervisor: datagrams to an abstract socket. Only those are
+//! accepted that the kernel attributes to the server itself.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
@@ -14,14 +14,16 @@ use tokio::net::UnixDatagram;
 /// Longest message, in bytes; the server's are shorter.
 const LONGEST: usize = 1024;
 
-/// What a message says, as far as it matters here.
+/// The parts of a message that matter here.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Notice {
-    /// The server is up.
+    /// The server is ready.
     pub ready: bool,
     /// It is alive.
     pub alive: bool,
-    /// What is on its mind.
+    /// It asks to be killed: see [`super::Demo`].
+    pub kill: bool,
+    /// Its status.
     pub status: Option<String>,
 }
 
@@ -32,6 +34,7 @@ impl Notice {
             match line.split_once('=') {
                 Some(("READY", "1")) => notice.ready = true,
                 Some(("WATCHDOG", "1")) => notice.alive = true,
+                Some(("X_REKINDLE_KILL", "1")) => notice.kill = true,
                 Some(("STATUS", text)) => notice.status = Some(text.to_owned()),
                 _ => {}
             }
@@ -40,14 +43,14 @@ impl Notice {
     }
 }
 
-/// The socket. It has no file, so nothing is left behind when the supervisor dies.
+/// The socket. It has no file, so that nothing is left behind when the supervisor dies.
 pub(super) struct Notices {
     socket: UnixDatagram,
     name: String,
 }
 
 impl Notices {
-    /// Under a name that nobody else uses. Needs a tokio runtime around it.
+    /// Opens it under a name that nobody else uses. Needs a tokio runtime.
     pub(super) fn open() -> io::Result<Self> {
         let mut random = [0; 16];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
@@ -76,7 +79,7 @@ impl Notices {
         }
     }
 
-    /// A message of this process that has come already. Those of others are dropped.
+    /// A message of this process that has already arrived. Those of others are dropped.
     pub(super) fn waiting(&self, from: u32) -> io::Result<Option<Notice>> {
         loop {
             match self
@@ -97,8 +100,8 @@ impl Notices {
     }
 }
 
-/// One message and, by the kernel's word, the process that sent it: 0 is one that this process's
-/// namespace has no number for.
+/// One message and the sending process as the kernel reports it: 0 is one that has no number in
+/// this process's namespace.
 fn receive(socket: &UnixDatagram) -> io::Result<(i32, Notice)> {
     let mut message = [0; LONGEST];
     let mut control = nix::cmsg_space!(nix::sys::socket::UnixCredentials);
@@ -109,7 +112,7 @@ fn receive(socket: &UnixDatagram) -> io::Result<(i32, Notice)> {
         ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
         _ => None,
     });
-    // A message that is cut off may say half of something.
+    // A message that is cut off may be misleading.
     let whole = !received.flags.contains(MsgFlags::MSG_TRUNC);
     let length = if whole { received.bytes } else { 0 };
     Ok((
@@ -132,6 +135,7 @@ mod tests {
             Notice::default()
         );
         assert!(Notice::parse(b"WATCHDOG=1").alive);
+        assert!(Notice::parse(b"X_REKINDLE_KILL=1").kill);
     }
 
     #[tokio::test]

@@ -1,30 +1,30 @@
-//! How soon a server that has ended is started again: at once, unless it goes on ending.
+//! How soon a server that has ended is started again: at once, unless it keeps ending.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Ends before it was up, one after the other, that are answered at once.
+/// How many ends in a row before readiness are answered by a start at once.
 const UNREADY: u32 = 3;
-/// Ends within [`WINDOW`] that are answered at once, where each server was up before.
+/// How many ends within [`WINDOW`] are answered by a start at once, where each server was ready.
 const READY: usize = 30;
 /// See [`READY`].
 const WINDOW: Duration = Duration::from_secs(60);
 /// The first pause; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Counts ends. Told the time, never asks.
+/// Counts ends. The caller supplies the time.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Ends in a row before the server was up.
+    /// Ends in a row before the server was ready.
     unready: u32,
     /// Ends of the last minute.
     recent: VecDeque<Instant>,
 }
 
 impl Pace {
-    /// A server has ended without being asked to; how long to wait before the next one is started.
+    /// A server has ended without being asked to. Returns the pause before the next start.
     pub(super) fn ended(&mut self, now: Instant, was_ready: bool) -> Duration {
         while self
             .recent
@@ -33,7 +33,7 @@ impl Pace {
         {
             self.recent.pop_front();
         }
-        // What is counted beyond the longest pause would change nothing.
+        // Counting beyond the longest pause would change nothing.
         if self.recent.len() < READY + 16 {
             self.recent.push_back(now);
         }

@@ -5,10 +5,10 @@ import { Broadcast } from "./lib/broadcast.js";
 import { Cluster, clusterIsMissing } from "./lib/cluster.js";
 import { median } from "./lib/numbers.js";
 import { Tab, until } from "./lib/pages.js";
+import { PUBLISHERS } from "./lib/publishers.js";
 import { record } from "./lib/report.js";
 import { clock, sleep } from "./lib/server.js";
 
-const PUBLISHERS = (process.env.REKINDLE_PUBLISHERS || "chromium,firefox").split(",");
 const MOVES = Number(process.env.REKINDLE_MOVES || 6);
 /** Machines that tests share with others get more than the aim of 2 s. */
 const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 6000);

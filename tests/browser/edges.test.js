@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { random } from "./lib/numbers.js";
 import { Browsers, Tab, until } from "./lib/pages.js";
+import { PUBLISHERS } from "./lib/publishers.js";
 import { TcpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
 import { Server, clock, sleep } from "./lib/server.js";
@@ -15,7 +16,7 @@ const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 3000);
 /** How often a page asked for its event stream. */
 const streams = (tab) => tab.run(() => window.seen.requests.filter(([, , path]) => path.endsWith("/events")).length);
 
-for (const publisher of ["chromium", "firefox"]) {
+for (const publisher of PUBLISHERS) {
   test(`false alarm: the event streams are cut, the server lives (published by ${publisher})`, { timeout: 60_000 }, async () => {
     let relay;
     const through = async (server) => {
@@ -208,7 +209,7 @@ for (const [publisher, loss] of [
   ["chromium", 0],
   ["firefox", 0],
   ["chromium", 0.02],
-]) {
+].filter(([name]) => PUBLISHERS.includes(/** @type {string} */ (name)))) {
   test(`50 ms round trip, ${loss * 100} % loss, published by ${publisher}`, { timeout: 90_000 }, async () => {
     const broadcast = await Broadcast.openFar(50, { publisher, relay: { loss, random: random(5) } });
     const rounds = [];

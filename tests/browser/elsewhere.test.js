@@ -6,6 +6,7 @@ import { Broadcast } from "./lib/broadcast.js";
 import { median } from "./lib/numbers.js";
 import { until } from "./lib/pages.js";
 import { Places } from "./lib/places.js";
+import { PUBLISHERS } from "./lib/publishers.js";
 import { TcpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
@@ -48,7 +49,7 @@ async function survived({ broadcast, before }, moves) {
 const figures = (broadcast, rounds) =>
   Object.fromEntries(broadcast.viewers.map((tab, i) => [tab.browser.name, { median: median(rounds.map((frames) => frames[i])), max: Math.max(...rounds.map((frames) => frames[i])) }]));
 
-for (const publisher of ["chromium", "firefox"]) {
+for (const publisher of PUBLISHERS) {
   test(`to another place and back, ${MOVES} moves, published by ${publisher}, watched in Chromium and Firefox`, { timeout: 60_000 + MOVES * 15_000 }, async () => {
     const one = await open({ publisher, viewers: ["chromium", "firefox"] });
     const { places, broadcast } = one;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { median } from "./lib/numbers.js";
+import { PUBLISHERS } from "./lib/publishers.js";
 import { inMode, record } from "./lib/report.js";
 import { clock, sleep } from "./lib/server.js";
 
@@ -41,7 +42,7 @@ for (const browser of ["chromium", "firefox"]) {
   });
 }
 
-for (const publisher of ["chromium", "firefox"]) {
+for (const publisher of PUBLISHERS) {
   test(`no frame is lost for good with down times of up to 300 ms, published by ${publisher}`, { timeout: 90_000 }, async () => {
     const broadcast = await Broadcast.open({ publisher, viewers: ["chromium", "firefox"] });
     const rounds = [];

@@ -9,11 +9,11 @@ import { Cluster, clusterIsMissing } from "./lib/cluster.js";
 import { Hosts, connect, hostsAreMissing, runOn, takeAddress } from "./lib/hosts.js";
 import { median } from "./lib/numbers.js";
 import { until } from "./lib/pages.js";
+import { PUBLISHERS } from "./lib/publishers.js";
 import { record } from "./lib/report.js";
 import { Server, clock, sleep } from "./lib/server.js";
 
 const LOSSES = (process.env.REKINDLE_LOSSES || "refuses,silent,moved").split(",");
-const PUBLISHERS = (process.env.REKINDLE_PUBLISHERS || "chromium,firefox").split(",");
 const ROUNDS = Number(process.env.REKINDLE_ROUNDS || 3);
 /** Machines that tests share with others get more than the aim. */
 const LIMIT_MS = Number(process.env.REKINDLE_FRAME_LIMIT ?? 8000);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
-import { Line } from "../../static/rekindle-line.js";
+import { Line, retryDelay } from "../../static/rekindle-line.js";
 import { EventParser } from "../../static/rekindle-signalling.js";
 import * as module from "../../static/rekindle.js";
 
@@ -135,7 +135,7 @@ class Streams {
     if (!this.up) throw new TypeError("refused");
     let controller;
     const body = new ReadableStream({ start: (given) => (controller = given) });
-    const stream = { ids, at: performance.now(), ended: false, say: (session, event) => controller.enqueue(new TextEncoder().encode(`session: ${session}\nevent: ${event}\ndata: {}\n\n`)) };
+    const stream = { ids, at: performance.now(), ended: false, say: (session, event, data = {}) => controller.enqueue(new TextEncoder().encode(`session: ${session}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`)) };
     const end = (why) => {
       if (stream.ended) return;
       [stream.ended, stream.endedAt] = [true, performance.now()];
@@ -202,6 +202,44 @@ test("a stream that ends is told of once and opened again at once", async () => 
   assert.ok(told.slice(2, -1).length > 0 && told.slice(2, -1).every((word) => word === "down refused"), told.join(", "));
   assert.equal(told.at(-1), "a hello");
   line.stop();
+});
+
+test("retries are as far apart as the server says, the first one at any time of that, and where it says nothing they come at once", () => {
+  const many = (...how) => Array.from({ length: 1000 }, () => retryDelay(...how)).toSorted((a, b) => a - b);
+  const first = many(0, 300, true);
+  assert.ok(first[0] < 20 && first[999] <= 360, `${first[0]} to ${first[999]}`);
+  for (const part of [0.25, 0.5, 0.75]) assert.ok(Math.abs(first[1000 * part] - 300 * part) < 40, `${first[1000 * part]} at ${part}`);
+  const later = many(100, 300, false);
+  assert.ok(later[0] >= 240 && later[999] <= 360, `${later[0]} to ${later[999]}`);
+  for (const isFirst of [true, false]) assert.ok(many(0, 0, isFirst)[999] <= 12);
+  assert.ok(many(60_000, 300, false)[999] <= 600, "and no more than without");
+});
+
+test("a page that shares its stream comes back as early as the one of its sessions that is awaited first", async () => {
+  // Between attempts that come as far apart as this nothing is asked; at once means within some of these times.
+  const MS = 400;
+  const retries = async (...told) => {
+    const { streams, line } = follows(told.map((_, i) => `${i}`));
+    await soon();
+    told.forEach((spread_ms, i) => streams.requests[0].say(`${i}`, "hello", { spread_ms }));
+    await soon();
+    return { streams, line };
+  };
+  const viewers = await Promise.all(Array.from({ length: 40 }, () => retries(MS, MS)));
+  const both = await Promise.all(Array.from({ length: 40 }, () => retries(MS, 0)));
+  const grown = await Promise.all(Array.from({ length: 40 }, () => retries(0)));
+  for (const { streams } of grown) streams.requests[0].say("0", "spread", { spread_ms: MS });
+  await soon();
+  for (const { streams } of [...viewers, ...both, ...grown]) streams.requests[0].end();
+  await soon(MS / 4);
+  const back = (pages) => pages.filter(({ streams }) => streams.requests.length > 1).length;
+  const counts = [viewers, both, grown].map(back);
+  await soon(MS * 1.5);
+  const all = [viewers, both, grown].map(back);
+  for (const { line } of [...viewers, ...both, ...grown]) line.stop();
+  assert.equal(counts[1], 40, "a publisher waits for nobody");
+  assert.ok(counts[0] < 35 && counts[2] < 35, `${counts}`);
+  assert.deepEqual(all, [40, 40, 40]);
 });
 
 test("a look that finds nobody ends the stream that does not know it", async () => {

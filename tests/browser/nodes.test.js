@@ -36,6 +36,13 @@ test("its own server alone is asked at first, then the others too, one after the
   assert.deepEqual([all.here, all.asked(2100)], [B, [B]]);
 });
 
+test("a page that is to come back later than others asks its own server first all the same", () => {
+  const all = nodes();
+  all.spread = 200;
+  all.lost(1000, false);
+  assert.deepEqual(asked(all, 1000, 2000), { [A]: 1000, [B]: 1500, [C]: 1750 });
+});
+
 test("a host that has said nothing has been waited for already", () => {
   const all = nodes();
   all.lost(1000, true, true);

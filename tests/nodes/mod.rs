@@ -2,11 +2,10 @@
 #![allow(dead_code)] // Not every test file needs all of it.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rekindle_testing::etcd::Etcd;
 
-use crate::running::{self, Server, output, rekindle};
+use crate::running::{Server, output, rekindle};
 
 /// Nodes on one etcd, with one key file.
 pub struct Cluster {
@@ -67,15 +66,5 @@ impl Cluster {
 
     pub fn records(&self) -> usize {
         self.etcd.keys("vault/peers/").len()
-    }
-}
-
-/// Waits until it is so.
-#[track_caller]
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + running::PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -19,6 +19,16 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const PUBLISH: &str = include_str!("../../crates/sdp/src/testdata/chromium-156-publish.sdp");
 pub const WATCH: &str = include_str!("../../crates/sdp/src/testdata/firefox-153-watch.sdp");
 
+/// Waits until it is so.
+#[track_caller]
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The program, in this folder, with nothing of ours in its environment.
 pub fn rekindle(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
@@ -409,7 +419,7 @@ pub fn auditor_and_decoder_agree(folder: &Path) {
     }
 }
 
-fn agent() -> Agent {
+pub fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)

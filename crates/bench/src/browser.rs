@@ -15,7 +15,7 @@ use super::stats::Summary;
 use super::{Browser, Settings, children};
 
 const SCRIPT: &str = "bench.js";
-/// Turns of each arm and kills in each, unless told otherwise.
+/// Default numbers of turns of each arm, and of kills in each.
 const TURNS: u32 = 2;
 const KILLS: u32 = 5;
 
@@ -34,7 +34,7 @@ pub(super) struct BrowserResult {
     pub arms: Vec<BrowserArm>,
 }
 
-/// What one arm of it gave.
+/// The result of one arm of it.
 #[derive(Debug, Serialize)]
 pub(super) struct BrowserArm {
     pub arm: Arm,
@@ -42,7 +42,7 @@ pub(super) struct BrowserArm {
     pub gaps_ms: Vec<f64>,
 }
 
-/// What the script says.
+/// The output of the script.
 #[derive(Deserialize)]
 struct Said {
     gaps: Vec<f64>,
@@ -151,7 +151,7 @@ fn run(
     })
 }
 
-/// Why Node.js cannot be run.
+/// Why Node.js cannot be started.
 pub(super) fn node_error(error: &io::Error) -> BenchError {
     BenchError::Browser(match error.kind() {
         io::ErrorKind::NotFound => "node is not installed; install Node.js 20 or later".to_owned(),
@@ -159,7 +159,7 @@ pub(super) fn node_error(error: &io::Error) -> BenchError {
     })
 }
 
-/// The line of a script's complaints that says most.
+/// The most informative line of a script's error output.
 pub(super) fn reason(complaints: &str) -> Option<&str> {
     let lines = || {
         complaints
@@ -172,7 +172,7 @@ pub(super) fn reason(complaints: &str) -> Option<&str> {
         .or_else(|| lines().next())
 }
 
-/// The scripts and what they need are there.
+/// Checks that the scripts and their packages exist.
 pub(super) fn check(folder: &Path, script: &str) -> Result<(), BenchError> {
     if !folder.join(script).is_file() {
         return Err(BenchError::Browser(format!(

@@ -1,6 +1,6 @@
-//! The processes that a benchmark has started: none of them outlives it, however it is ended.
+//! The processes that a benchmark has started: none of them outlives it, however it ends.
 //!
-//! Each has a process group of its own, so that Ctrl-C on a terminal reaches the benchmark alone,
+//! Each has a process group of its own, so that Ctrl-C on a terminal reaches only the benchmark,
 //! which then decides.
 
 use std::io;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 
-/// Scripts get so long to close their browsers when all ends at once.
+/// How long scripts may take to close their browsers when everything ends at once.
 const LAST_WORDS: Duration = Duration::from_millis(700);
 
 struct Running {
@@ -41,7 +41,7 @@ fn kept() -> MutexGuard<'static, Kept> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a process. `asked_first`: it is sent SIGTERM before SIGKILL where all ends at once.
+/// Starts a process. `asked_first`: it gets SIGTERM before SIGKILL where everything ends at once.
 ///
 /// # Errors
 /// Where the program cannot be run.
@@ -54,9 +54,9 @@ pub(super) fn spawn(command: &mut Command, asked_first: bool) -> io::Result<Chil
     Ok(child)
 }
 
-/// Ends a process and its group by SIGKILL, and waits until it is no more.
+/// Ends a process and its group by SIGKILL, and waits until it has ended.
 pub(super) fn kill(child: &mut Child) {
-    // Under the lock, so that nobody takes the number for a process that has it next.
+    // Under the lock, so that the number cannot be reused by another process meanwhile.
     let mut kept = kept();
     let id = child.id();
     if let Some(at) = kept.running.iter().position(|one| one.is(id)) {
@@ -67,7 +67,7 @@ pub(super) fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Runs a program to its end, and says what it wrote.
+/// Runs a program to its end, and returns its output.
 ///
 /// # Errors
 /// Where it cannot be run.
@@ -79,7 +79,7 @@ pub(super) fn output(command: &mut Command) -> io::Result<Output> {
     output
 }
 
-/// Names a folder that goes with the processes.
+/// Registers a folder that is removed together with the processes.
 pub(super) fn keep_folder(folder: &Path) {
     kept().folders.push(folder.to_owned());
 }
@@ -91,7 +91,7 @@ pub(super) fn forget_folder(folder: &Path) {
 
 /// Ends all processes, removes their folders, and ends this process with `code`.
 pub(super) fn end_all(code: i32) -> ! {
-    // Held to the end: no other process begins meanwhile.
+    // Held until the end: no other process starts meanwhile.
     let kept = kept();
     for one in kept.running.iter().filter(|one| one.asked_first) {
         let _ = kill_process_group(one.group, Signal::TERM);
@@ -102,7 +102,7 @@ pub(super) fn end_all(code: i32) -> ! {
     for one in &kept.running {
         let _ = kill_process_group(one.group, Signal::KILL);
     }
-    // Those that are gone write nothing into their folders any more.
+    // Processes that have ended write nothing into their folders any more.
     for one in &kept.running {
         let _ = waitpid(Some(one.group), WaitOptions::empty());
     }

@@ -1,4 +1,4 @@
-//! A publisher and its viewers: they join, go through kills, and are asked what they saw.
+//! A publisher and its viewers: they join, go through kills, and report what they saw.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::scenario::{Arm, Scenario};
 use super::target::Target;
 use rekindle_sdp::Kind;
 
-/// Clients that are not there after so long will not come.
+/// Clients that have not joined after this time will not join.
 const JOIN_TIME: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -24,11 +24,11 @@ pub(super) struct Clients {
     http: Option<std::thread::JoinHandle<()>>,
 }
 
-/// How a publisher and its only viewer are doing after a kill.
+/// The state of a publisher and its only viewer after a kill.
 #[derive(Debug, Clone)]
 pub(super) struct Look {
     pub gap: Option<Gap>,
-    /// Both have keys, and nothing is to be done any more.
+    /// Whether both have keys, and nothing is left to be done.
     pub at_rest: bool,
     pub failed: Option<String>,
     /// New sessions so far.
@@ -41,26 +41,26 @@ pub(super) struct Look {
 /// What one kill did to one viewer.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
-    /// From the last packet before to the first after; `None` where none came.
+    /// Time from the last packet before it to the first one after it; `None` where none came.
     pub gap: Option<Duration>,
     /// Since the kill: when the viewer began its handshake, had it complete, and authenticated the
     /// first packet.
     pub hello: Option<Duration>,
     pub connected: Option<Duration>,
     pub first: Option<Duration>,
-    /// Packets that never came: audio, for which browsers do not ask again, and video.
+    /// Packets that never came: audio, which browsers do not request again, and video.
     pub missing: (u64, u64),
     /// Packets that came twice.
     pub repeated: u64,
 }
 
-/// What went wrong on the clients' side.
+/// Faults on the clients' side.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Troubles {
     pub rejoined: u64,
     pub undecryptable: u64,
     pub replayed: u64,
-    /// Datagrams that this machine had no room for.
+    /// Datagrams for which this machine had no room.
     pub dropped: u64,
 }
 
@@ -91,7 +91,7 @@ impl Clients {
         let mut http = None;
         let crowd = crowd::start(crowd_settings, orders, |news, waker| {
             let serve = move || {
-                // Without it no client joins, and that is told.
+                // Without it no client joins, which is reported.
                 let _ = http::serve(http_settings, ordered, news, Arc::clone(&waker));
             };
             http = std::thread::Builder::new()
@@ -184,8 +184,7 @@ impl Clients {
         })
     }
 
-    /// What a viewer of ours saw of the kill at `killed`, and whether all clients have done with
-    /// it.
+    /// What a viewer saw of the kill at `killed`, and whether all clients have dealt with it.
     pub(super) fn look(&self, life: Life, killed: Instant) -> Result<Look, BenchError> {
         let (publisher, viewer) = (self.publisher, self.viewers[0]);
         self.ask(move |crowd, _| {
@@ -214,7 +213,7 @@ impl Clients {
         })
     }
 
-    /// A new life of the server begins: what the old one has sent has been read.
+    /// A new life of the server begins: what the old one sent has been read.
     pub(super) fn next_life(&self) -> Result<Life, BenchError> {
         self.ask(|crowd, _| crowd.next_life())
     }
@@ -256,7 +255,7 @@ impl Clients {
         Ok(())
     }
 
-    /// What came of a kill, once every viewer has media again or is lost.
+    /// The results of a kill, once every viewer has media again or is lost.
     pub(super) fn samples(
         &self,
         life: Option<Life>,
@@ -309,7 +308,7 @@ impl Clients {
         })
     }
 
-    /// Adds up what went wrong on the clients' side.
+    /// Sums the faults on the clients' side.
     pub(super) fn finish(&self) -> Result<Troubles, BenchError> {
         let seats: Vec<usize> = self
             .viewers
@@ -336,7 +335,7 @@ impl Clients {
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        // The HTTP side ends when nobody is left to give it orders.
+        // The HTTP side ends when all senders of orders are gone.
         self.crowd.stop();
         if let Some(http) = self.http.take() {
             let _ = http.join();

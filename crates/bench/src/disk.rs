@@ -1,5 +1,5 @@
-//! What a server writes to its disk. It may write nowhere but in its state folder (the sandbox sees
-//! to that), so that folder is watched.
+//! What a server writes to its disk. The sandbox allows it to write only to its state folder, so
+//! that folder is watched.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -13,9 +13,9 @@ use serde::Serialize;
 /// What happened in a state folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Written {
-    /// Changes of any kind that the kernel told of: files made, written, renamed, removed.
+    /// Changes of any kind that the kernel reported: files created, written, renamed, removed.
     pub changes: u64,
-    /// Files that were put in place.
+    /// Files that were moved into place.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,

@@ -1,4 +1,4 @@
-//! What stops a benchmark, in one line with a remedy.
+//! Errors that end a benchmark, each in one line with a remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BenchError {
-    /// The system does not give what a run needs.
+    /// The system does not provide what a run needs.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A server of the benchmark did not start.
@@ -40,13 +40,13 @@ pub(crate) enum BenchError {
         /// The program.
         path: PathBuf,
     },
-    /// The clients did not get as far as the measurement.
+    /// The clients did not reach the measurement.
     #[error("{0}")]
     Clients(String),
-    /// The other server's URL is of no use.
+    /// The other server's URL is unusable.
     #[error("--against {url}: {why}")]
     Against {
-        /// As given.
+        /// The URL as given.
         url: String,
         /// What is wrong with it.
         why: String,
@@ -60,9 +60,9 @@ pub(crate) enum BenchError {
     /// The result cannot be written.
     #[error("cannot write {path}: {source}", path = path.display())]
     Output {
-        /// Where to.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,10 +1,9 @@
-//! `rekindle-bench resume`: what a restart costs those who watch. `rekindle-bench load`: what it
-//! costs to forward media (see `load`). `rekindle-bench ceilings`: what that costs at the least (see
-//! `ceilings`).
+//! `rekindle-bench resume`: what a restart costs viewers. `rekindle-bench load`: what forwarding
+//! media costs (see `load`). `rekindle-bench ceilings`: the least that it costs (see `ceilings`).
 //!
-//! Servers run as child processes, are killed with SIGKILL and started again; clients of our own
-//! join them by WHIP and WHEP, and tell from authentic packets what was lost and for how long.
-//! Every arm takes its turn in one run, so that a machine's mood hits all alike.
+//! Servers run as child processes, are killed with SIGKILL and started again. Clients of our own
+//! join them by WHIP and WHEP, and determine from authentic packets what was lost and for how long.
+//! All arms take turns in one run, so that disturbances of the machine affect all alike.
 //!
 //! - The clients, each of which is one of `rekindle_client`'s: `crowd` (all of them, with sockets),
 //!   `media`, `clients` (what is asked of them), `http` (their HTTP), `path` (delay and loss).
@@ -12,7 +11,7 @@
 //! - The servers: `program`, `server`, `steps`, `disk`, `target`.
 //! - The run: `args`, `scenario`, `variants`, `turn`, `vault`, `sweep`,
 //!   `run`; how it ends: `stop`, `children`.
-//! - What is told: `stats`, `machine`, `report`.
+//! - The result: `stats`, `machine`, `report`.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
@@ -113,55 +112,55 @@ pub(crate) enum Sweep {
     Over(Grid),
 }
 
-/// What a run goes by.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// What is measured.
     pub axes: Axes,
     /// The server's programs, which take turns: at least one.
     pub servers: Vec<PathBuf>,
-    /// The arms, in the order in which they take turns, where the usual ones are not wanted.
+    /// The arms, in the order in which they take turns; `None` for the default.
     pub arms: Option<Vec<Arm>>,
-    /// Turns of each arm, where the usual number is not wanted.
+    /// Turns of each arm; `None` for the default.
     pub turns: Option<u32>,
-    /// Kills in a turn, likewise.
+    /// Kills in a turn; `None` for the default.
     pub kills: Option<u32>,
-    /// How long a broadcast is watched undisturbed before the first kill of a turn.
+    /// How long a broadcast runs undisturbed before the first kill of a turn.
     pub steady: Duration,
-    /// How clients renew keys; as Chromium where not given, in a sweep in both ways.
+    /// How clients renew keys; by default as Chromium, in a sweep in both ways.
     pub client: Option<Browser>,
-    /// What they offer, in turns: at least one.
+    /// What they offer in handshakes, in turns: at least one.
     pub dtls: Vec<DtlsVersions>,
-    /// Video frames per second, where the usual number is not wanted.
+    /// Video frames per second; `None` for the default.
     pub fps: Option<u32>,
-    /// Video bits per second, likewise.
+    /// Video bits per second; `None` for the default.
     pub bitrate: Option<u32>,
-    /// Pause of a client whose new session was refused for now.
+    /// Pause of a client after a temporary refusal of its new session.
     pub retry: Duration,
-    /// All that is random in the clients and on the way comes from it.
+    /// Seed of all randomness in the clients and on the path.
     pub seed: u64,
-    /// Where the servers' folders are made; the system's place for temporary files otherwise.
+    /// Where the servers' folders are made; otherwise in the system's folder for temporary files.
     pub folder: Option<PathBuf>,
     /// Another server, as the URL of its WHEP or WHIP endpoint.
     pub against: Option<String>,
     /// Its bearer token.
     pub token: Option<String>,
-    /// Real browsers that publish and watch, in place of the native clients.
+    /// Real browsers that publish and watch, instead of the native clients.
     pub browsers: Vec<Browser>,
-    /// The folder of the scripts that drive them.
+    /// The folder of their scripts.
     pub browser_scripts: PathBuf,
-    /// Down times to sweep over, in place of all else that is measured.
+    /// Down times to sweep over, instead of all other measurements.
     pub sweep: Option<Sweep>,
-    /// Peers of a vault whose start is measured; none where 0.
+    /// Peers in a vault whose start is measured; 0 for no such measurement.
     pub vault_peers: usize,
-    /// Where the result goes as JSON.
+    /// Path of the result as JSON.
     pub json: Option<PathBuf>,
-    /// Where it goes as a page.
+    /// Path of the result as a page.
     pub html: Option<PathBuf>,
 }
 
 impl Settings {
-    /// The server's program, where there is but one or this is its turn.
+    /// The server's program, where there is only one or this is its turn.
     fn server(&self) -> &Path {
         &self.servers[0]
     }
@@ -173,7 +172,7 @@ impl Settings {
         }
     }
 
-    /// The arms that are measured, and whether they were asked for by name.
+    /// The arms that are measured, and whether they were requested by name.
     fn arms(&self) -> (Vec<Arm>, bool) {
         let usual = if self.sweep.is_some() {
             vec![Arm::Rehandshake]
@@ -188,8 +187,8 @@ impl Settings {
     }
 }
 
-/// 0 when all was measured, 1 where that was not possible, 2 after a usage error, 130 when it was
-/// interrupted for good.
+/// Exit code 0 when everything was measured, 1 where that was not possible, 2 after a usage error,
+/// 130 when it was interrupted.
 fn main() -> ExitCode {
     let args = args::BenchArgs::parse();
     let ran = args.wanted().and_then(|wanted| match wanted {

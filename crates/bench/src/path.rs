@@ -1,5 +1,5 @@
-//! The way between a client and the server: delay and loss in both directions, as a relay between
-//! them would make them.
+//! The path between a client and the server: delay and loss in both directions, like a relay
+//! between them.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rekindle_client::random::Random;
 
 use super::media::Life;
 
-/// What the way does.
+/// The properties of the path.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(crate) struct Conditions {
     /// Round trip, half of it in each direction.
@@ -21,12 +21,12 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
-    /// One direction.
+    /// The delay in one direction.
     pub(crate) fn one_way(&self) -> Duration {
         self.rtt / 2
     }
 
-    /// Nothing is delayed or lost.
+    /// Whether nothing is delayed or lost.
     fn is_clear(&self) -> bool {
         self.rtt.is_zero() && self.loss == 0.0
     }
@@ -35,9 +35,9 @@ impl Conditions {
 /// A datagram on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parcel {
-    /// Whose.
+    /// The client's number.
     pub seat: usize,
-    /// From the client to the server.
+    /// Whether it goes from the client to the server.
     pub up: bool,
     /// Which life of the server it came from.
     pub life: Life,
@@ -58,7 +58,7 @@ impl Path {
         }
     }
 
-    /// Takes a datagram; gives it back where the way is clear.
+    /// Takes a datagram; returns it where the path has no delay and no loss.
     pub(super) fn send(&mut self, now: Instant, parcel: Parcel) -> Option<Parcel> {
         if self.conditions.is_clear() {
             return Some(parcel);

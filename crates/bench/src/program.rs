@@ -1,19 +1,19 @@
-//! The server's program: where it is, and what it can do.
+//! The server's program: its path, and its features.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::BenchError;
 
-/// What it says of itself behind its version, in a build that has the mode.
+/// Part of its version in a build that has the mode.
 const FULL_STATE: &str = "with full-state mode";
-/// And before the name of its DTLS library.
+/// What precedes the name of its DTLS library.
 const LIBRARY: &str = "(DTLS: ";
 
-/// The program that was given; else the one beside this one, as they are built.
+/// The given program; otherwise the one beside this one, where a build puts it.
 ///
 /// # Errors
-/// Where the system does not say where that is.
+/// Where the system does not report this program's path.
 pub(super) fn path(given: Option<PathBuf>) -> Result<PathBuf, BenchError> {
     match given {
         // Servers run in folders of their own.
@@ -92,7 +92,7 @@ impl Program {
         &self.version
     }
 
-    /// The DTLS library; empty where it does not say.
+    /// The DTLS library; empty where it is not reported.
     pub(super) fn library(&self) -> &str {
         &self.library
     }

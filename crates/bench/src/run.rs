@@ -20,15 +20,14 @@ use super::target::Target;
 use super::turn::{self, Turn};
 use super::{Settings, browser, report, sweep, variants, vault};
 
-/// Viewers and handshakes of each, to measure what one costs.
+/// Numbers of viewers and of handshakes of each, for the cost of one.
 const COST_VIEWERS: usize = 50;
 const COST_ROUNDS: usize = 4;
 
 /// Runs a benchmark, prints its table, and writes what was asked for.
 ///
-/// # Errors
-/// [`BenchError`], with the cause. A viewer that gets no media again is no error but a result. What
-/// a sweep has measured before an error is reported all the same.
+/// [`BenchError`], with the cause. A viewer that gets no more media is a result, not an error. What
+/// a sweep has measured before an error is reported nevertheless.
 pub(super) fn run(settings: &Settings) -> Result<(), BenchError> {
     let reports = settings.sweep.is_some();
     let stop = Stop::listen(reports).map_err(BenchError::system("cannot listen to signals"))?;
@@ -190,7 +189,7 @@ fn measure(settings: &Settings, stop: &Stop) -> Result<(Report, Option<BenchErro
     Ok((report, None))
 }
 
-/// What takes its turns in a scenario.
+/// What takes turns in a scenario.
 struct Lane<'a> {
     arm: Arm,
     variant: Option<Variant>,

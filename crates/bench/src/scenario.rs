@@ -1,4 +1,4 @@
-//! What is measured under which conditions.
+//! The conditions of measurements.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::media::CameraSettings;
 use super::path::Conditions;
 
-/// A way of getting over a restart.
+/// A way of surviving a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Arm {
@@ -24,7 +24,7 @@ impl Arm {
     /// All, in the order in which they take turns.
     pub(crate) const ALL: [Self; 3] = [Self::Rehandshake, Self::FullState, Self::Reconnect];
 
-    /// As on the command line.
+    /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rehandshake => "rehandshake",
@@ -60,7 +60,7 @@ pub(crate) struct Scenario {
     pub conditions: Conditions,
 }
 
-/// The axes; what is not given is decided by the default set.
+/// The axes; missing ones are taken from the default set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Axes {
     /// Viewers.
@@ -127,9 +127,9 @@ impl Scenario {
         (turns.unwrap_or(usual_turns), kills.unwrap_or(usual_kills))
     }
 
-    /// What the publisher sends: what is wished, else no more than this machine passes on to all
-    /// viewers with time left for other things. Where that is little there are fewer frames, so
-    /// that packets are full as they are elsewhere.
+    /// What the publisher sends: the requested rate, otherwise no more than this machine can
+    /// forward to all viewers with time to spare. Where that is little there are fewer frames, so
+    /// that packets are as full as elsewhere.
     pub(crate) fn camera(&self, fps: Option<u32>, video_bitrate: Option<u32>) -> CameraSettings {
         const USUAL: u32 = 1_500_000;
         const USUAL_FPS: u32 = 30;

@@ -16,7 +16,7 @@ use super::steps::{self, Steps};
 
 /// A start that takes this long has failed.
 const START_TIME: Duration = Duration::from_secs(20);
-/// Lines of a server's log that are kept, to be told if it fails.
+/// How many lines of a server's log are kept, for a report if it fails.
 const KEPT_LINES: usize = 12;
 /// The options of a server that are the same in all runs.
 const OPTIONS: [&str; 10] = [
@@ -63,7 +63,7 @@ pub(crate) struct Used {
 
 impl Server {
     /// A server that has not been started yet. `parent`: where its folder is made, if not in the
-    /// system's place for temporary files; `more`: options besides those of all runs.
+    /// system's folder for temporary files; `more`: options in addition to those of all runs.
     ///
     /// # Errors
     /// Where there is no room for its folder, or no key file can be made.
@@ -120,7 +120,7 @@ impl Server {
         self.folder.path().join("state")
     }
 
-    /// Starts a process; does not wait until it is up. Returns when it was started.
+    /// Starts a process; does not wait until it is ready. Returns when it was started.
     ///
     /// # Errors
     /// Where the program cannot be run.
@@ -160,7 +160,7 @@ impl Server {
         Ok(spawned)
     }
 
-    /// Waits until the process that was started is up.
+    /// Waits until the started process is ready.
     ///
     /// # Errors
     /// Where it ends or hangs instead.
@@ -177,7 +177,7 @@ impl Server {
         Ok(())
     }
 
-    /// kill -9, and waits until the process is no more. Returns when it was killed.
+    /// Kills the process with SIGKILL, and waits until it has ended. Returns when it was killed.
     pub(super) fn kill(&mut self) -> Instant {
         let at = Instant::now();
         if let Some(mut running) = self.running.take() {
@@ -186,7 +186,7 @@ impl Server {
         at
     }
 
-    /// Forgets all peers, as a server does that keeps nothing. Only while none runs.
+    /// Removes all peers' records, like a server that keeps nothing. Only while no process runs.
     pub(super) fn forget_peers(&self) {
         let Ok(files) = fs::read_dir(self.state().join("peers")) else {
             return;
@@ -196,7 +196,7 @@ impl Server {
         }
     }
 
-    /// The steps that the process has told of so far.
+    /// The steps that the process has reported so far.
     pub(super) fn steps(&mut self) -> Steps {
         let Some(running) = &mut self.running else {
             return Steps::new();
@@ -216,7 +216,7 @@ impl Server {
         running.last_lines.clone()
     }
 
-    /// What the process has used so far; zero where the system does not say.
+    /// What the process has used so far; zero where the system does not report it.
     pub(super) fn used(&self) -> Used {
         let Some(running) = &self.running else {
             return Used::default();

@@ -1,4 +1,4 @@
-//! Samples and what is said of them.
+//! Samples and their summaries.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) fn as_ms<S: Serializer>(time: &Duration, serializer: S) -> Result<S::
     serializer.serialize_f64(ms(*time))
 }
 
-/// What is said of samples, in milliseconds.
+/// A summary of samples, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Summary {
     pub n: usize,

@@ -1,5 +1,5 @@
-//! When a server that comes back reached which step: read from its log, whose lines have the
-//! system's time in microseconds.
+//! When a restarted server reached which step: read from its log, whose lines have the system's
+//! time in microseconds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -27,8 +27,8 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Adds the step that a line of the log tells of. Keys tell of two: the handshake's end, and with
-/// the time that it took, its beginning.
+/// Adds the step that a line of the log reports. A line about keys reports two: the handshake's
+/// end, and by its duration, its beginning.
 pub(super) fn read(line: &Value, steps: &mut Steps) {
     let at = line["timestamp"]
         .as_str()

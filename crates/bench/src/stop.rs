@@ -1,5 +1,5 @@
-//! Ctrl-C: the first one asks a run to come to an end and report what it has, the next one ends
-//! everything at once.
+//! Ctrl-C: the first one asks a run to end and to report what it has, the next one ends everything
+//! at once.
 
 use std::io;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::children;
 
-/// As shells have it for a program that SIGINT has ended.
+/// The exit code of shells for a program that was ended by SIGINT.
 const CODE: i32 = 130;
-/// How often a wait looks whether it is still wanted.
+/// How often a wait checks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Whether the run is asked to end. Clones share it.
@@ -21,11 +21,11 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Listens to SIGINT, SIGTERM and SIGHUP from now on. `reports`: the run can come to an end of
-    /// its own; else the first signal ends it.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on. `reports`: the run can end by itself;
+    /// otherwise the first signal ends it.
     ///
     /// # Errors
-    /// Where the system lets nobody listen.
+    /// Where the system allows no handler.
     pub(super) fn listen(reports: bool) -> io::Result<Self> {
         let stop = Self::default();
         let asked = stop.0.clone();

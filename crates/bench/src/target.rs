@@ -1,4 +1,4 @@
-//! Where sessions are made.
+//! The server at which sessions are made.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -36,10 +36,10 @@ impl Target {
     }
 
     /// Another server. The URL is that of the WHEP endpoint or of the WHIP endpoint; the other one
-    /// differs in that word alone.
+    /// differs only in that word.
     ///
     /// # Errors
-    /// [`BenchError::Against`] where the URL says no such thing.
+    /// [`BenchError::Against`] where the URL has neither word.
     pub(super) fn other(url: &str, token: Option<String>) -> Result<Self, BenchError> {
         let wrong = |why: &str| BenchError::Against {
             url: url.to_owned(),

@@ -14,14 +14,14 @@ use super::target::Target;
 
 /// A viewer without media after so long is lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
-/// How long packets may take that come by retransmission, besides round trips.
+/// How long retransmitted packets may take, in addition to round trips.
 const SETTLE: Duration = Duration::from_millis(800);
 
-/// What one kill did.
+/// The result of one kill.
 #[derive(Debug)]
 pub(super) struct Kill {
     pub samples: Vec<Sample>,
-    /// When the server reached which step, since the kill.
+    /// When the server reached each step, since the kill.
     pub steps: Vec<(String, Vec<f64>)>,
     /// CPU time of the new process until the last viewer had media again.
     pub used: Used,
@@ -29,12 +29,11 @@ pub(super) struct Kill {
     pub complaints: Vec<String>,
 }
 
-/// What a turn gave.
+/// The result of a turn.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub kills: Vec<Kill>,
-    /// How long the broadcast was watched undisturbed, and what the server used and wrote
-    /// meanwhile.
+    /// How long the broadcast ran undisturbed, and what the server used and wrote during that time.
     pub steady: Duration,
     pub steady_cpu: Duration,
     pub steady_written: Option<Written>,
@@ -43,7 +42,7 @@ pub(super) struct Turn {
     pub troubles: Troubles,
 }
 
-/// What is killed and started again.
+/// What is killed and restarted.
 enum Victim<'a> {
     Own(&'a mut Server),
     Other,
@@ -96,8 +95,8 @@ pub(super) fn run(
     Ok(turn)
 }
 
-/// Runs a turn against another server, which is not ours to kill: all clients leave it at once and
-/// come again.
+/// Runs a turn against another server, which we cannot kill: all clients leave it at once and join
+/// again.
 pub(super) fn run_against(
     settings: &Settings,
     scenario: &Scenario,
@@ -136,7 +135,7 @@ fn watch_steady(
     watch: Option<&mut Watch>,
     turn: &mut Turn,
 ) {
-    // What joining has set in motion comes to rest.
+    // Time for joining to settle.
     std::thread::sleep(SETTLE);
     let began = Instant::now();
     let before = server.used();
@@ -161,7 +160,7 @@ fn kill(
     let settle = SETTLE + 5 * scenario.conditions.rtt;
     let before = clients.position()?;
     let repeated = clients.repeated()?;
-    // Packets that are on their way now were sent before the kill, and are none of its business.
+    // Packets that are on their way now were sent before the kill, and do not count.
     std::thread::sleep(Duration::from_millis(100));
     if let Some(watch) = watch.as_deref_mut() {
         watch.take();
@@ -169,7 +168,7 @@ fn kill(
     let (killed, life) = match victim {
         Victim::Own(server) => {
             let killed = server.kill();
-            // What the old process has sent is read before the new one can send.
+            // What the old process sent is read before the new one can send.
             let life = clients.ask(|crowd, _| crowd.next_life())?;
             std::thread::sleep(scenario.down);
             if arm == Arm::Reconnect {
@@ -196,7 +195,7 @@ fn kill(
         };
         viewers.iter().all(is_back)
     };
-    // Viewers that are lost show in the samples.
+    // Lost viewers are in the samples.
     let _ = clients.wait(
         "not all viewers get media again",
         LOST_AFTER + scenario.down,
@@ -206,7 +205,7 @@ fn kill(
         Victim::Own(server) => server.used(),
         Victim::Other => Used::default(),
     };
-    // What is missing now may still come by retransmission.
+    // A packet that is missing now may still be retransmitted.
     let after = clients.position()?;
     std::thread::sleep(settle);
     let samples = clients.samples(life, killed, before, after, &repeated)?;

@@ -1,4 +1,4 @@
-//! A vault with many peers: how soon a server that reads it answers its first STUN check.
+//! A vault with many peers: how soon a server with it answers its first STUN check.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,12 +17,12 @@ use rekindle::vault::{FingerprintHash, KeyFile, PeerRecord, Vault};
 use rekindle_ids::{IceCredentials, IcePassword, Role, Ufrag};
 use rekindle_sdp as sdp;
 
-/// What browsers offer.
+/// Offers of real browsers.
 const PUBLISH: &str = include_str!("../../sdp/src/testdata/chromium-156-publish.sdp");
 const WATCH: &str = include_str!("../../sdp/src/testdata/firefox-153-watch.sdp");
 /// Starts that are measured.
 const STARTS: usize = 5;
-/// A check is sent so often until it is answered.
+/// Interval at which a check is repeated until it is answered.
 const KNOCK: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Threads that write records: most of the time is spent waiting for the disk.
@@ -54,7 +54,7 @@ pub(super) fn measure(
         settings.folder.as_deref(),
         &[format!("--max-peers={}", peers + 16)],
     )?;
-    // Once, so that its ports are known.
+    // Once, to learn its ports.
     server.spawn()?;
     server.wait_until_up()?;
     server.kill();
@@ -83,7 +83,7 @@ pub(super) fn measure(
         let deadline = spawned + PATIENCE;
         let mut answer = [0; 1500];
         let answered = loop {
-            // A port that nobody has bound yet refuses; that is not the end.
+            // A port that is not bound yet refuses; that is not the end.
             let _ = socket.send_to(check.request(), media);
             std::thread::sleep(KNOCK);
             let now = Instant::now();
@@ -114,7 +114,7 @@ pub(super) fn measure(
             std::thread::sleep(Duration::from_millis(20));
         }
         server.kill();
-        // Answers to checks that are on their way still.
+        // Answers to checks that are still on their way.
         while socket.recv_from(&mut answer).is_ok() {}
     }
     let first_stun_ms =

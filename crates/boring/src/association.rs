@@ -11,10 +11,10 @@ use crate::{Context, Error, Groups, clock};
 
 /// RFC 5764 §4.2.
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
-/// When to call again where no timer runs.
+/// Time until the next call where no timer runs.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The part in a handshake.
+/// The role in a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Begins it.
@@ -67,14 +67,15 @@ pub enum Group {
     P384,
 }
 
-/// What a completed handshake yields.
+/// The result of a completed handshake.
 pub struct Completed {
-    /// The other side's certificate, DER; it has proved that it has the key, nothing else.
+    /// The other side's certificate, DER; the other side has proved to have its key, and nothing
+    /// else.
     pub certificate: Vec<u8>,
     /// The exporter's output (RFC 5764 §4.2): the client's key, the server's, the client's salt,
     /// the server's.
     pub material: Zeroizing<Vec<u8>>,
-    /// What it is for.
+    /// The SRTP profile that it is for.
     pub srtp: Srtp,
     /// The version.
     pub version: Version,
@@ -87,7 +88,7 @@ pub struct Association {
     stream: SslStream<Pipe>,
     side: Side,
     start: Instant,
-    /// How far its clock is ahead, so that a flight is sent again before its time.
+    /// How far its clock is ahead, so that a flight is repeated early.
     ahead: Duration,
     next: Instant,
     is_complete: bool,
@@ -95,7 +96,8 @@ pub struct Association {
 }
 
 impl Association {
-    /// A new one. A client's ClientHello is there after the first call of [`Association::drive`].
+    /// A new one. A client's ClientHello is available after the first call of
+    /// [`Association::drive`].
     ///
     /// # Errors
     /// [`Error::Settings`] where BoringSSL has no memory for it.
@@ -114,7 +116,7 @@ impl Association {
         })
     }
 
-    /// The same, with DTLS 1.2 alone.
+    /// The same, with DTLS 1.2 only.
     ///
     /// # Errors
     /// As [`Association::new`].
@@ -125,13 +127,13 @@ impl Association {
         Ok(association)
     }
 
-    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields
-    /// what was agreed on once. It must go on to be called for as long as the other side may not
-    /// have the last flight.
+    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Returns
+    /// what was agreed on once. It must be called further for as long as the other side may not
+    /// have received the last flight.
     ///
     /// # Errors
-    /// All of them are fatal. Nothing is sent then: an alert would be unprotected, and whoever
-    /// spoilt the handshake need not be the other side.
+    /// All of them are fatal. Nothing is sent then: an alert would be unprotected, and the sender
+    /// of the wrong message may not be the other side.
     pub fn drive(
         &mut self,
         now: Instant,
@@ -150,23 +152,23 @@ impl Association {
         })
     }
 
-    /// When to call [`Association::drive`] without a datagram.
+    /// When [`Association::drive`] is to be called without a datagram.
     pub fn next_timeout(&self) -> Instant {
         self.next
     }
 
-    /// The part that it has.
+    /// Its role.
     pub fn side(&self) -> Side {
         self.side
     }
 
-    /// Whether DTLS 1.2 was agreed on, so that there is plaintext in later flights too.
+    /// Whether DTLS 1.2 was agreed on, in which later flights have plaintext too.
     pub fn speaks_12(&self) -> bool {
         self.stream.ssl().version2() == Some(SslVersion::DTLS1_2)
     }
 
-    /// Has the last flight sent again by the next call of [`Association::drive`]: the other side
-    /// has shown that it did not get it.
+    /// Repeats the last flight in the next call of [`Association::drive`]: the other side has shown
+    /// that it did not get it.
     pub fn repeat(&mut self, now: Instant) {
         self.ahead += self.next.saturating_duration_since(now);
         self.next = now;
@@ -190,7 +192,7 @@ impl Association {
         match result {
             Ok(()) => {
                 self.is_complete = true;
-                // What is left of the datagram.
+                // Reads what is left of the datagram.
                 self.read();
                 self.completed().map(Some)
             }
@@ -201,7 +203,7 @@ impl Association {
     }
 
     /// Once complete: acknowledges, or repeats the last flight where the other side repeats its
-    /// own. What else may come has no meaning here.
+    /// own. Other messages have no meaning here.
     fn read(&mut self) {
         let mut buffer = [0; 2048];
         loop {

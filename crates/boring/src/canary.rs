@@ -1,13 +1,13 @@
-//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_canary`):
-//! tells a listener every DTLS secret that BoringSSL has.
+//! Only in the build that one test asks for (`--cfg rekindle_canary`): reports every DTLS secret of
+//! BoringSSL to a listener.
 
 use std::sync::OnceLock;
 
 static LISTENER: OnceLock<fn(&[u8])> = OnceLock::new();
 
-/// Who is told from now on.
+/// Sets the listener.
 pub fn listen(listener: fn(&[u8])) {
-    // The first one stays.
+    // Only the first one is set.
     let _ = LISTENER.set(listener);
 }
 

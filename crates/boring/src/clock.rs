@@ -2,8 +2,8 @@
 //! crate with `unsafe`.
 //!
 //! BoringSSL asks for the time with a callback that gets no argument of ours (`SSL_CTX` has one
-//! clock for all its connections, and the connection that it names is always null). So the time is
-//! put down for this thread before each call into it: [`at`].
+//! clock for all its connections, and the connection argument is always null). So the time is
+//! stored for this thread before each call into it: [`at`].
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -17,10 +17,10 @@ thread_local! {
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Before the time 0 of callers: BoringSSL takes some differences of times without a sign.
+/// The epoch is before time 0 of callers: BoringSSL subtracts some times without a sign.
 const EPOCH: Duration = Duration::from_secs(1 << 20);
 
-/// Runs `work`, in which BoringSSL takes this for the time.
+/// Runs `work`, in which this is BoringSSL's time.
 pub(crate) fn at<T>(now: Duration, work: impl FnOnce() -> T) -> T {
     NOW.set(now);
     work()
@@ -50,7 +50,7 @@ pub(crate) fn set_first_timeout(ssl: &mut SslRef, timeout: Duration) {
     unsafe { boring_sys::DTLSv1_set_initial_timeout_duration(ssl.as_ptr(), milliseconds) }
 }
 
-/// How long after the time of [`at`] a timer ends; `None` where none runs. BoringSSL counts a timer
+/// How long after the time of [`at`] a timer ends; `None` where none runs. BoringSSL treats a timer
 /// as ended 15 ms before its end.
 pub(crate) fn timeout(ssl: &SslRef) -> Option<Duration> {
     let mut left = boring_sys::timeval {
@@ -64,7 +64,8 @@ pub(crate) fn timeout(ssl: &SslRef) -> Option<Duration> {
     is_set.then(|| Duration::from_secs(seconds) + Duration::from_micros(microseconds))
 }
 
-/// Does what is due: sends a flight again, or an acknowledgement. False where that failed for good.
+/// Does what is due: repeats a flight, or sends an acknowledgement. Returns false where that failed
+/// for good.
 pub(crate) fn handle_timeout(ssl: &mut SslRef) -> bool {
     // SAFETY: a live SSL, borrowed exclusively, whose BIO is the pipe that its stream owns.
     unsafe { boring_sys::DTLSv1_handle_timeout(ssl.as_ptr()) >= 0 }

@@ -11,15 +11,15 @@ use boring::x509::X509;
 
 use crate::{Error, clock};
 
-/// The server's order of SRTP profiles (RFC 5764 §4.1.2, RFC 7714 §14.2): the first that the client
-/// has is taken, in DTLS 1.2 and 1.3 alike.
+/// The server's preference of SRTP profiles (RFC 5764 §4.1.2, RFC 7714 §14.2): the first one that
+/// the client has is chosen, in DTLS 1.2 and 1.3 alike.
 const PROFILES: &str = "SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80";
-/// Longest datagram of a flight, in bytes: what browsers use, and what fits behind the headers of
-/// IPv6 and UDP into every path that media of 1,200 bytes goes along.
+/// Longest datagram of a flight, in bytes: the value of browsers, which fits with the headers of
+/// IPv6 and UDP into every path that media of 1,200 bytes uses.
 const MTU: u32 = 1200;
 
-/// Signatures of the other side that are accepted, in the order in which they are asked for: what
-/// the library asks for by itself, and P-521.
+/// Accepted signature algorithms of the other side, in order of preference: the library's defaults,
+/// and P-521.
 const SIGNATURES: [SslSignatureAlgorithm; 9] = [
     SslSignatureAlgorithm::ECDSA_SECP256R1_SHA256,
     SslSignatureAlgorithm::RSA_PSS_RSAE_SHA256,
@@ -63,11 +63,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// Handshakes with this certificate (DER) and its private key (PKCS#8 DER), whose flights are
-    /// sent again after `first_timeout`, and then after twice as long each time.
+    /// Handshakes with this certificate (DER) and its private key (PKCS#8 DER). A flight is
+    /// repeated after `first_timeout`, and then after twice as long each time.
     ///
-    /// The other side must show a certificate, which is not looked at but for its key: DTLS-SRTP
-    /// compares its fingerprint with the one of signalling (RFC 5763 §5).
+    /// The other side must show a certificate, of which only the key is used: DTLS-SRTP compares
+    /// its fingerprint with the one from signalling (RFC 5763 §5).
     ///
     /// # Errors
     /// [`Error::Settings`] where BoringSSL refuses them.
@@ -95,7 +95,7 @@ impl Context {
         builder.check_private_key()?;
         let required = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
         builder.set_custom_verify_callback(required, |_| Ok(()));
-        // Nothing is resumed: every handshake makes fresh keys, and no key of tickets exists.
+        // Nothing is resumed: every handshake makes fresh keys, and there is no ticket key.
         builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_QUERY_MTU);
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         #[cfg(rekindle_canary)]
@@ -108,7 +108,7 @@ impl Context {
         })
     }
 
-    /// The same with another time until a flight is first sent again.
+    /// The same with another first timeout of flights.
     #[must_use]
     pub fn with_first_timeout(self, first_timeout: Duration) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Context {
         }
     }
 
-    /// The same with datagrams of at most so many bytes.
+    /// The same with datagrams of at most this many bytes.
     #[must_use]
     pub fn with_mtu(self, mtu: u32) -> Self {
         Self { mtu, ..self }

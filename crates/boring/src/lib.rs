@@ -23,7 +23,7 @@ pub use association::{Association, Completed, Group, Side, Srtp, Version};
 #[cfg(feature = "boringssl")]
 pub use context::{Context, Groups};
 
-/// Why BoringSSL does not do what it is asked for.
+/// Why BoringSSL does not carry out a request.
 #[cfg(feature = "boringssl")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,13 +31,13 @@ pub enum Error {
     /// It refuses the certificate, its key or the settings.
     #[error("BoringSSL refuses its settings: {0}")]
     Settings(#[from] boring::error::ErrorStack),
-    /// The other side has none of the groups, or not the version, that the settings ask for.
+    /// The other side does not have any of the required groups, or not the required version.
     #[error("the other side has no key exchange that is accepted here: {0}")]
     NoSharedGroup(boring::ssl::Error),
     /// The handshake is over for good.
     #[error("{0}")]
     Handshake(boring::ssl::Error),
-    /// It came to its end without what it is for: a certificate and an SRTP profile.
+    /// It completed without a certificate or an SRTP profile.
     #[error("the handshake ended without a certificate or an SRTP profile")]
     Incomplete,
 }

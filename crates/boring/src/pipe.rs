@@ -1,10 +1,10 @@
-//! What BoringSSL reads from and writes to: one datagram at a time.
+//! The transport of BoringSSL: one datagram at a time.
 
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 
-/// One read takes the datagram that was put in, whole; each write is a datagram.
+/// A read takes the whole datagram that was put in; each write is a datagram.
 #[derive(Default)]
 pub(crate) struct Pipe {
     incoming: Option<Vec<u8>>,
@@ -12,17 +12,17 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    /// The next read takes this datagram, in place of one that nobody has read.
+    /// The next read takes this datagram, which replaces an unread one.
     pub(crate) fn put(&mut self, datagram: &[u8]) {
         self.incoming = Some(datagram.to_vec());
     }
 
-    /// Whether what was put in has not been read.
+    /// Whether the datagram that was put in has not been read.
     pub(crate) fn is_full(&self) -> bool {
         self.incoming.is_some()
     }
 
-    /// What was written.
+    /// Takes the datagrams that were written.
     pub(crate) fn take(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.outgoing)
     }
@@ -31,7 +31,7 @@ impl Pipe {
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let datagram = self.incoming.take().ok_or(io::ErrorKind::WouldBlock)?;
-        // A longer one is cut, as a socket cuts it; no DTLS record is longer than the buffer.
+        // A longer one is truncated, as by a socket; no DTLS record is longer than the buffer.
         let length = datagram.len().min(buffer.len());
         buffer[..length].copy_from_slice(&datagram[..length]);
         Ok(length)

@@ -1,4 +1,4 @@
-//! What a client needs of a server's answer.
+//! What a client needs from a server's answer.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::connection::Session;
 use crate::ice::Credentials;
 use crate::offer::Offered;
 
-/// What a client needs of a server's answer.
+/// What a client needs from a server's answer.
 #[derive(Debug)]
 pub struct Answer {
     /// `a=ice-ufrag`.
@@ -20,19 +20,19 @@ pub struct Answer {
     pub fingerprint: Vec<u8>,
     /// The first UDP candidate.
     pub server: SocketAddr,
-    /// This client begins the DTLS handshake; else the server does.
+    /// Whether this client begins the DTLS handshake; otherwise the server does.
     pub active: bool,
     /// What was agreed on.
     pub media: Vec<Media>,
 }
 
-/// Why an answer is of no use to this client.
+/// Why this client cannot use an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// A line is missing.
     #[error("the server's answer has no usable {0}")]
     Missing(&'static str),
-    /// Offer and answer do not fit.
+    /// Offer and answer do not match.
     #[error("the server's answer does not fit the offer: {0}")]
     Sdp(#[from] sdp::SdpError),
 }
@@ -41,7 +41,7 @@ impl Answer {
     /// Reads the answer to an offer.
     ///
     /// # Errors
-    /// [`AnswerError`] where it is of no use to this client.
+    /// [`AnswerError`] where this client cannot use it.
     pub fn read(role: Role, offer: &str, answer: &str) -> Result<Self, AnswerError> {
         let value = |name: &str| {
             let mut lines = answer
@@ -65,7 +65,7 @@ impl Answer {
                 .lines()
                 .find_map(candidate)
                 .ok_or(AnswerError::Missing("UDP candidate"))?,
-            // RFC 5763 §5: the one who is active begins.
+            // RFC 5763 §5: the active side begins.
             active: match value("setup:").as_deref() {
                 Some("passive") => true,
                 Some("active") => false,
@@ -77,7 +77,7 @@ impl Answer {
 }
 
 impl Offered {
-    /// The session that an answer makes of this offer.
+    /// The session that this offer and an answer make.
     pub fn agreed(self, answer: &Answer) -> Session {
         Session {
             credentials: Credentials {

@@ -1,5 +1,5 @@
-//! A whole client: a connection, and the media that goes over it. It takes datagrams and the time,
-//! and gives datagrams.
+//! A whole client: a connection, and its media. It takes datagrams and the time, and returns
+//! datagrams.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::association::Association;
 use crate::connection::{Connection, Received};
 
-/// Packets that are to be sent, not yet encrypted.
+/// Packets to send, not yet encrypted.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     /// RTP.
@@ -22,7 +22,7 @@ pub trait Media {
     /// Fresh keys are in use.
     fn connected(&mut self, _now: Instant) {}
 
-    /// A check took this time.
+    /// The round-trip time of a check.
     fn set_rtt(&mut self, _rtt: Duration) {}
 
     /// Takes authentic RTP.
@@ -31,10 +31,10 @@ pub trait Media {
     /// Takes authentic RTCP.
     fn take_rtcp(&mut self, now: Instant, data: &[u8], out: &mut Outgoing);
 
-    /// When [`Media::make`] wants to be called.
+    /// When [`Media::make`] is to be called next.
     fn next_timeout(&self, connected: bool) -> Option<Instant>;
 
-    /// Makes what is due. Without a connection nothing leaves, whatever is made.
+    /// Makes what is due. Without a connection nothing is sent, whatever is made.
     fn make(&mut self, now: Instant, connected: bool, out: &mut Outgoing);
 }
 
@@ -42,7 +42,7 @@ pub trait Media {
 pub struct Client<M> {
     /// ICE, DTLS, SRTP.
     pub connection: Connection,
-    /// What goes over it.
+    /// Its media.
     pub media: M,
 }
 
@@ -70,7 +70,7 @@ impl<M: Media> Client<M> {
         self.connection.renew(now)
     }
 
-    /// When [`Client::handle_timeout`] wants to be called.
+    /// When [`Client::handle_timeout`] is to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let media = self.media.next_timeout(self.connection.is_connected());
         [self.connection.next_timeout(), media]

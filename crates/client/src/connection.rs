@@ -1,5 +1,5 @@
-//! One browser's connection, without media: the controlling agent of ICE, DTLS, SRTP. It knows how
-//! keys are renewed; its page ([`crate::page`]) knows when.
+//! One browser's connection, without media: the controlling agent of ICE, DTLS, SRTP. It implements
+//! how keys are renewed; its page ([`crate::page`]) decides when.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,29 +13,29 @@ use crate::ice::{self, Credentials};
 use crate::manner::{Browser, CHECK_SLOW, Manner, check_pause, first_rto};
 use crate::random::Random;
 
-/// Checks whose answer is still awaited.
+/// Most checks whose response is awaited.
 const MAX_TRANSACTIONS: usize = 16;
 
 /// What offer and answer agreed on, besides media.
 pub struct Session {
-    /// Of both sides of ICE.
+    /// ICE credentials of both sides.
     pub credentials: Credentials,
-    /// The client's.
+    /// The client's certificate.
     pub certificate: Certificate,
-    /// SHA-256 of the server's certificate, as its answer has it.
+    /// SHA-256 of the server's certificate, from its answer.
     pub fingerprint: Vec<u8>,
-    /// The client begins the DTLS handshakes.
+    /// Whether the client begins the DTLS handshakes.
     pub active: bool,
 }
 
-/// What came under way.
+/// Counters of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// SRTP without keys for it, or that did not authenticate.
+pub struct ConnectionCounts {
+    /// SRTP without matching keys, or that failed authentication.
     pub undecryptable: u64,
-    /// SRTP that came twice under the same keys.
+    /// SRTP that arrived twice under the same keys.
     pub replayed: u64,
-    /// Handshakes that ended with another certificate than the answer's.
+    /// Handshakes with another certificate than the answer's.
     pub wrong_certificate: u64,
     /// Checks that were answered with success.
     pub checks_answered: u64,
@@ -43,32 +43,32 @@ pub struct Counts {
     pub checks_refused: u64,
 }
 
-/// What a datagram brought.
+/// The result of a datagram.
 #[derive(Debug)]
 pub enum Received {
     Nothing,
-    /// A check was answered, after this time.
+    /// A check was answered, after this round-trip time.
     RoundTrip(Duration),
     /// Fresh keys are in use.
     Keys,
-    /// Authentic, in clear.
+    /// Authentic, decrypted.
     Rtp(BytesMut),
-    /// Authentic, in clear.
+    /// Authentic, decrypted.
     Rtcp(BytesMut),
 }
 
 /// See the module.
 pub struct Connection {
-    /// Which browser it is like.
+    /// The browser that it behaves like.
     pub manner: Manner,
     /// What was agreed on.
     pub session: Session,
-    /// The client's.
+    /// The client's address; unspecified where it is not known.
     pub address: SocketAddr,
-    /// Where its media is received.
+    /// The server's media address.
     pub server: SocketAddr,
     /// What came under way.
-    pub counts: Counts,
+    pub counts: ConnectionCounts,
     /// How many handshakes were begun.
     pub handshakes_started: u64,
     /// How many were completed.
@@ -78,11 +78,11 @@ pub struct Connection {
     /// When the last handshake was complete.
     pub connected_at: Option<Instant>,
     random: Random,
-    /// Of ICE checks; the shortest, since those at busy moments say little.
+    /// The round-trip time of ICE checks; the shortest, since those at busy moments say little.
     rtt: Option<Duration>,
     ice_up: bool,
     next_check: Option<Instant>,
-    /// Checks since the last port was taken.
+    /// Checks since the last change of the port.
     checks: u32,
     transactions: Vec<([u8; 12], Instant)>,
     association: Option<Association>,
@@ -107,7 +107,7 @@ impl Connection {
             session,
             address,
             server,
-            counts: Counts::default(),
+            counts: ConnectionCounts::default(),
             handshakes_started: 0,
             handshakes: 0,
             hello_at: None,
@@ -126,38 +126,39 @@ impl Connection {
         }
     }
 
-    /// There are keys.
+    /// Whether there are keys.
     pub fn is_connected(&self) -> bool {
         self.keys.is_some()
     }
 
-    /// The round trip of checks.
+    /// The round-trip time of checks.
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
 
-    /// When something of a handshake was last sent, where this browser says so (Firefox does not,
-    /// and needs not: see [`Connection::mixes`]).
+    /// When a datagram of a handshake was last sent, where this browser reports it (Firefox does
+    /// not, and need not: see [`Connection::mixes`]).
     pub fn sent_at(&self) -> Option<Instant> {
         self.sent_at.filter(|_| self.mixes())
     }
 
-    /// The answer to a ClientHello may reach the attempt after it, since both have the same port.
+    /// Whether the answer to a ClientHello may reach the attempt after it, since both have the same
+    /// port.
     pub fn mixes(&self) -> bool {
         self.manner.browser == Browser::Chromium
     }
 
-    /// The present handshake has failed.
+    /// Whether the present handshake has failed.
     pub fn has_failed(&self) -> bool {
         self.association.as_ref().is_some_and(|one| one.failed)
     }
 
-    /// A handshake has failed, and nothing more comes of it.
+    /// Whether a handshake has failed for good.
     pub fn is_broken(&self) -> bool {
         self.keys.is_none() && self.has_failed()
     }
 
-    /// What the exporter of the present association gave.
+    /// The exporter's output of the present association.
     pub fn exported(&self) -> Option<&(Vec<u8>, SrtpProfile)> {
         self.association.as_ref()?.exported.as_ref()
     }
@@ -167,8 +168,8 @@ impl Connection {
         self.out.len()
     }
 
-    /// The page applies its edited SDP: a new association. Gives back an attempt that had not come
-    /// to keys.
+    /// The page applies its edited SDP: a new association. Returns an attempt that had not
+    /// completed.
     pub fn renew(&mut self, now: Instant) -> Option<Association> {
         let mut old = self.association.take();
         if self.keys.take().is_some()
@@ -188,15 +189,25 @@ impl Connection {
         old
     }
 
-    /// A new port is wanted, and given by [`Connection::move_to`].
+    /// Whether a new port is needed, which [`Connection::move_to`] provides.
     pub fn wants_to_move(&self) -> bool {
         self.wants_to_move
     }
 
-    /// The client has another address, and checks it at once.
+    /// The client has another address, and checks from it at once.
     pub fn move_to(&mut self, address: SocketAddr, now: Instant) {
         self.wants_to_move = false;
         self.address = address;
+        self.restart_checks(now);
+    }
+
+    /// Gives up its keys and begins anew: with a check of a server, which may be another one with
+    /// the same session, and then a handshake.
+    pub fn begin_anew(&mut self, server: SocketAddr, now: Instant) {
+        self.server = server;
+        self.keys = None;
+        self.association = None;
+        self.wants_to_move = false;
         self.restart_checks(now);
     }
 
@@ -215,13 +226,14 @@ impl Connection {
         }
     }
 
-    /// ClientHello datagrams of a handshake that somebody with this certificate starts from here.
+    /// ClientHello datagrams of a handshake that an attacker with this certificate starts from
+    /// here.
     pub fn client_hello(&mut self, certificate: &Certificate, now: Instant) -> Vec<Bytes> {
         let seed = self.seed();
         Association::new(certificate, self.options(), seed, now).outgoing()
     }
 
-    /// A check as this client would send it, but with another password.
+    /// A check like this client's, but with another password.
     pub fn forged_check(&mut self, pwd: &str) -> Vec<u8> {
         ice::check(&self.session.credentials, pwd, self.random.bytes())
     }
@@ -241,6 +253,7 @@ impl Connection {
         } else {
             Association::passive(certificate, options, now)
         };
+        association.remembers = self.manner.remembers_keys;
         self.out.extend(association.outgoing());
         self.association = Some(association);
     }
@@ -362,12 +375,12 @@ impl Connection {
         }
     }
 
-    /// Sends a datagram outside all rules: what an attacker at this address would send.
+    /// Sends a datagram without any rules, as an attacker at this address would.
     pub fn inject(&mut self, data: impl Into<Bytes>) {
         self.out.push(data.into());
     }
 
-    /// When [`Connection::handle_timeout`] wants to be called.
+    /// When [`Connection::handle_timeout`] is to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let handshake = self.association.as_ref().filter(|one| !one.failed);
         [self.next_check, handshake.map(|one| one.next)]

@@ -1,4 +1,4 @@
-//! The controlling ICE agent of a browser (RFC 8445), as far as a lite server sees it.
+//! The controlling ICE agent of a browser (RFC 8445), as far as a lite server needs it.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,7 @@ pub struct Credentials {
     pub server_pwd: String,
 }
 
-/// A connectivity check with USE-CANDIDATE. `pwd` may be a wrong one.
+/// A connectivity check with USE-CANDIDATE. `pwd` may be wrong.
 pub fn check(credentials: &Credentials, pwd: &str, transaction: [u8; 12]) -> Vec<u8> {
     let mut message = Message::new();
     message.transaction_id = TransactionId(transaction);
@@ -46,7 +46,7 @@ fn sign(mut message: Message, pwd: &str) -> Vec<u8> {
     message.raw
 }
 
-/// The answer to a check of the server's own: agents that are not lite send some (RFC 8445 §7.3).
+/// The response to a check of the server: agents that are not lite send some (RFC 8445 §7.3).
 pub fn respond(credentials: &Credentials, from: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
     let mut request = Message::new();
     request.unmarshal_binary(datagram).ok()?;
@@ -66,7 +66,8 @@ pub fn respond(credentials: &Credentials, from: SocketAddr, datagram: &[u8]) -> 
     Some(sign(response, &credentials.own_pwd))
 }
 
-/// The transaction of an authentic success response that names our address.
+/// The transaction of an authentic success response that names our address; any, where that is
+/// unspecified.
 pub fn success(credentials: &Credentials, own: SocketAddr, datagram: &[u8]) -> Option<[u8; 12]> {
     let mut message = Message::new();
     message.unmarshal_binary(datagram).ok()?;
@@ -79,5 +80,6 @@ pub fn success(credentials: &Credentials, own: SocketAddr, datagram: &[u8]) -> O
     )
     .is_ok();
     let good = message.typ == BINDING_SUCCESS && authentic && FINGERPRINT.check(&message).is_ok();
-    (good && (mapped.ip, mapped.port) == (own.ip(), own.port())).then_some(message.transaction_id.0)
+    let is_own = own.ip().is_unspecified() || (mapped.ip, mapped.port) == (own.ip(), own.port());
+    (good && is_own).then_some(message.transaction_id.0)
 }

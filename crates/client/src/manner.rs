@@ -1,31 +1,31 @@
-//! Which browser a client is like: how it renews keys, and when it repeats what is not answered.
+//! The browser that a client behaves like: how it renews keys, and when it repeats datagrams.
 
 use std::time::Duration;
 
-/// Between two checks until one was answered (RFC 8445 §14.3), in Firefox doubled after each, as
-/// STUN retransmits (RFC 8489 §6.2.1); and then, while media flows.
+/// Intervals between checks: until one was answered (RFC 8445 §14.3; in Firefox doubled after each,
+/// as STUN retransmits, RFC 8489 §6.2.1), and then while media flows.
 const CHECK_FAST: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
 pub(crate) const CHECK_SLOW: Duration = Duration::from_millis(2500);
-/// First retransmission of a ClientHello: this in Firefox; in Chromium at least this, and at least
-/// two round trips of ICE.
+/// First retransmission of a ClientHello: exactly this in Firefox; in Chromium at least this, and
+/// at least two round trips of ICE.
 const FIRST_RTO: Duration = Duration::from_millis(50);
 /// Timeouts are multiples of this, so that many clients have the same.
 const RTO_STEP_MS: u128 = 10;
-/// As browsers have it for DTLS.
+/// The value of browsers for DTLS.
 const MTU: usize = 1200;
 /// A browser, by its way of renewing keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Browser {
-    /// From the port it has, with a ClientHello at once.
+    /// It renews from its present port, with a ClientHello at once.
     #[default]
     Chromium,
-    /// From a new port, with a check first.
+    /// It renews from a new port, with a check first.
     Firefox,
 }
 
 impl Browser {
-    /// In lower case.
+    /// Its name, in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chromium => "chromium",
@@ -34,7 +34,7 @@ impl Browser {
     }
 }
 
-/// What a client offers in its handshakes, and by which library.
+/// What a client offers in its handshakes, and with which library.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Offer {
     /// DTLS 1.3 and 1.2 by dimpl, as browsers offer them, without a post-quantum key exchange.
@@ -54,28 +54,31 @@ impl Offer {
     }
 }
 
-/// What kind of client.
+/// The kind of client.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     /// How keys are renewed.
     pub browser: Browser,
-    /// What its handshakes offer. BoringSSL is for clients that begin them.
+    /// What its handshakes offer. BoringSSL is only for clients that begin them.
     pub offer: Offer,
     /// Longest datagram of a handshake, in bytes.
     pub mtu: usize,
-    /// Handshakes draw from the client's random numbers. Each then tests the library's cryptography
-    /// anew, which takes as long as some handshakes.
+    /// Whether handshakes use the client's random numbers. Each then tests the library's
+    /// cryptography again, which takes as long as some handshakes.
     pub seeded: bool,
+    /// What the exporter gave is kept beside the keys, for a test's thief. Not for clients at work.
+    pub remembers_keys: bool,
 }
 
 impl Manner {
-    /// A browser as it is.
+    /// The manner of this browser.
     pub fn of(browser: Browser) -> Self {
         Self {
             browser,
             offer: Offer::default(),
             mtu: MTU,
             seeded: false,
+            remembers_keys: true,
         }
     }
 }
@@ -88,8 +91,7 @@ pub(crate) fn first_rto(browser: Browser, rtt: Duration) -> Duration {
     }
 }
 
-/// How long after a check that is not answered the next one goes out; `before`: how many of this
-/// port there were before it.
+/// The interval after an unanswered check; `before`: how many checks preceded it on this port.
 pub(crate) fn check_pause(browser: Browser, before: u32) -> Duration {
     match browser {
         Browser::Chromium => CHECK_FAST[0],

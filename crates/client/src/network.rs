@@ -1,28 +1,28 @@
-//! A network in memory: what a way through it does to datagrams, decided by a seed, in the time
-//! that it is told.
+//! A network in memory: what a path does to datagrams is decided by a seed; the caller supplies the
+//! time.
 
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
 use crate::schedule::Schedule;
 
-/// What a way through the network does to datagrams.
+/// What a path through the network does to datagrams.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions {
-    /// From one end to the other.
+    /// Delay from one end to the other.
     pub delay: Duration,
-    /// Up to so much more, drawn for each datagram: this is what reorders them.
+    /// Additional delay up to this, drawn for each datagram: it reorders them.
     pub jitter: Duration,
-    /// Probability.
+    /// Probability of loss.
     pub loss: f64,
-    /// Probability.
+    /// Probability of duplication.
     pub duplicate: f64,
-    /// With this probability a copy comes again, up to so much later.
+    /// Probability of a second copy, and how much later it arrives at most.
     pub late_copy: (f64, Duration),
 }
 
 impl Conditions {
-    /// Nothing is lost, and all comes in its order.
+    /// Nothing is lost or reordered.
     pub fn delayed(delay: Duration) -> Self {
         Self {
             delay,
@@ -34,7 +34,7 @@ impl Conditions {
     }
 }
 
-/// A short way.
+/// A short path.
 impl Default for Conditions {
     fn default() -> Self {
         Self::delayed(Duration::from_millis(5))
@@ -63,7 +63,7 @@ impl<T: Clone> Network<T> {
         }
     }
 
-    /// Takes a datagram at one end of a way.
+    /// Takes a datagram at one end of a path.
     pub fn send(&mut self, now: Instant, way: &Conditions, datagram: T) {
         if self.random.chance(way.loss) {
             self.lost += 1;

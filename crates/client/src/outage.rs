@@ -1,6 +1,6 @@
-//! A time without the server, as a page knows it: when its keys are due to be renewed. This is
-//! `rekindle-outage.js` over again, for clients that have one session each; what its constants and
-//! rules are for is told there.
+//! A time without the server, from a page's point of view: when its keys are to be renewed. This is
+//! a port of `rekindle-outage.js`, for clients that have one session each; its constants and rules
+//! are explained there.
 
 use std::time::{Duration, Instant};
 
@@ -20,17 +20,17 @@ const KEPT: Duration = Duration::from_millis(300);
 /// The first event of a stream.
 #[derive(Debug, Clone, Default)]
 pub struct Hello {
-    /// Which process it is.
+    /// A random name of the process.
     pub process: String,
-    /// It has keys.
+    /// Whether it has keys.
     pub connected: bool,
-    /// It has seen a ClientHello.
+    /// Whether it has seen a ClientHello.
     pub handshaking: bool,
-    /// For how long others may be before us.
+    /// How long other peers may be served first.
     pub patience: Duration,
 }
 
-/// What is known of the client's connection.
+/// The state of the client's connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
     /// How many handshakes have completed.
@@ -41,22 +41,22 @@ pub struct Link {
     pub rtt: Option<Duration>,
     /// When the last packet came, where packets are expected.
     pub heard: Option<Instant>,
-    /// The answer to a ClientHello may reach the attempt after it.
+    /// Whether the answer to a ClientHello may reach the attempt after it.
     pub mixes: bool,
-    /// When something of a handshake was last sent, where the browser says so.
+    /// When a datagram of a handshake was last sent, where the browser reports it.
     pub sent: Option<Instant>,
     /// The last handshake has failed.
     pub broken: bool,
 }
 
-/// What is so at present, besides the connection.
+/// The present state besides the connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Present {
     pub at: Instant,
-    /// The server keeps session keys.
+    /// Whether the server keeps session keys.
     pub keeps: bool,
     pub stream_open: bool,
-    /// The last attempt to open the event stream was refused at once.
+    /// Whether the last attempt to open the event stream was refused at once.
     pub refused: bool,
     pub server_has_keys: bool,
 }
@@ -69,22 +69,22 @@ pub(crate) struct Outage {
     /// Handshakes before the last renewal.
     base: u64,
     back: Option<Instant>,
-    /// When the server, since it is back, said that a ClientHello has come; and how often since the
+    /// When the restarted server reported that a ClientHello has arrived; and how often since the
     /// last renewal.
     seen_at: Option<Instant>,
     seen: u32,
-    /// For how long, says the server, others may be before us.
+    /// How long other peers may be served first, according to the server.
     patience: Duration,
     up: Option<Instant>,
     applied_at: Option<Instant>,
     applied: u32,
     renewed: bool,
-    /// One that was spoiled has been done again at once.
+    /// Whether a spoiled attempt has been repeated at once.
     redone: bool,
 }
 
 impl Outage {
-    /// It begins, or gets worse: `before` is what it was until then.
+    /// Begins, or gets worse: `before` is its state until then.
     pub(crate) fn new(now: Instant, link: Link, before: Option<&Self>) -> Self {
         Self {
             started: now,
@@ -101,7 +101,7 @@ impl Outage {
         }
     }
 
-    /// No renewal has begun.
+    /// Whether no renewal has begun.
     pub(crate) fn is_untouched(&self) -> bool {
         self.applied == 0
     }
@@ -114,7 +114,7 @@ impl Outage {
         }
     }
 
-    /// The server says that a ClientHello has come.
+    /// The server reports that a ClientHello has arrived.
     pub(crate) fn saw(&mut self, now: Instant) {
         self.seen_at = Some(now);
         self.seen += 1;
@@ -131,7 +131,7 @@ impl Outage {
         self.renewed = true;
     }
 
-    /// The last renewal has got the answer to an earlier ClientHello.
+    /// Whether the last renewal got the answer to an earlier ClientHello.
     fn is_spoiled(&self, link: Link) -> bool {
         let Some(applied) = self.applied_at.filter(|_| link.mixes && self.seen > 0) else {
             return false;
@@ -146,7 +146,7 @@ impl Outage {
         self.seen > 1 || link.rtt.is_none_or(soon)
     }
 
-    /// Keys are there that will do.
+    /// Whether there are sufficient keys.
     pub(crate) fn has_keys(&mut self, link: Link, present: Present) -> bool {
         let has = if self.keeps_keys(present) {
             present.stream_open && present.server_has_keys
@@ -157,7 +157,7 @@ impl Outage {
         has
     }
 
-    /// It may end with the keys that there are: the server keeps them, and has not shown that it
+    /// Whether it may end with the present keys: the server keeps them, and has not shown that it
     /// lost ours.
     fn keeps_keys(&self, present: Present) -> bool {
         if !present.keeps || self.applied > 0 {
@@ -173,7 +173,7 @@ impl Outage {
         self.back.filter(|_| present.stream_open)
     }
 
-    /// The server has been back for so long that this connection does not come back with it.
+    /// Whether the server has been back for so long that this connection will not recover.
     pub(crate) fn is_hopeless(&self, present: Present) -> bool {
         let late = |back: Instant| present.at > back + GIVE_UP + self.patience;
         self.back(present).is_some_and(late)
@@ -192,8 +192,8 @@ impl Outage {
     /// When nothing is under way any more that another renewal could spoil, or that could spoil it.
     fn clear_at(&self, link: Link) -> Option<Instant> {
         let spoiled = self.is_spoiled(link);
-        // What has got a wrong answer comes to nothing; what else the server has seen is answered,
-        // or waits there for its turn.
+        // An attempt with a wrong answer fails; every other one that the server has seen is
+        // answered, or waits there for its turn.
         let lost = spoiled || link.broken;
         let seen_at = self.seen_at.filter(|_| !lost);
         let fresh = |sent: &Instant| {
@@ -214,12 +214,12 @@ impl Outage {
         self.applied_at.max(seen_at).map(|at| at + pause)
     }
 
-    /// How long after what was last sent nothing more comes of it.
+    /// How long after the last datagram no answer is to be expected any more.
     fn answer_time(&self, link: Link, sent: Instant, rtt: Duration, lost: bool) -> Duration {
         if lost {
             return (rtt + ANSWER).max(rtt.mul_f64(ANSWER_RTTS));
         }
-        // What comes to the server after it has greeted us is answered for certain.
+        // What arrives at the server after its greeting is answered for certain.
         if self.back.is_none_or(|back| sent + rtt > back) {
             handshake(link)
         } else {
@@ -260,8 +260,8 @@ impl Outage {
         (!present.refused).then(|| at_least(self.started + BLIND[0]))
     }
 
-    /// When to look again at the latest, besides at a renewal: something may have become true by
-    /// the time alone.
+    /// When to look again at the latest, besides at a renewal: a condition may become true by time
+    /// alone.
     pub(crate) fn look_again_at(&self, present: Present) -> Option<Instant> {
         let back = self.back(present)?;
         let kept = self.keeps_keys(present) && !present.server_has_keys;
@@ -275,7 +275,7 @@ fn handshake(link: Link) -> Duration {
     HANDSHAKE + link.rtt.unwrap_or_default().mul_f64(HANDSHAKE_RTTS)
 }
 
-/// How long after an attempt that has got a wrong answer another one is less likely to get one.
+/// How long after an attempt with a wrong answer another one is less likely to get one.
 fn apart(link: Link) -> Duration {
     handshake(link).max(link.rtt.unwrap_or_default().mul_f64(BETWEEN_RTTS))
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 pub use crate::outage::{Hello, Link};
 use crate::outage::{Outage, Present};
 
-/// A client that knows no event stream and makes new sessions gives up on the old one after so long
+/// A client without an event stream that makes new sessions gives up the old one after this time
 /// without a packet.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What a page does about a restart.
+/// How a page reacts to a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Renews the keys of its connection.
@@ -21,12 +21,12 @@ pub enum Way {
     Rejoin,
 }
 
-/// What is to be done now.
+/// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Apply the edited SDP.
     Renew,
-    /// Leave, and join anew.
+    /// Leave, and join again.
     Rejoin,
 }
 
@@ -40,7 +40,7 @@ pub struct Page {
     server_has_keys: bool,
     process: Option<String>,
     outage: Option<Outage>,
-    /// A new session is being made.
+    /// Whether a new session is being made.
     leaving: bool,
 }
 
@@ -91,19 +91,19 @@ impl Page {
         }
     }
 
-    /// The server says that a handshake has begun.
+    /// The server reports that a handshake has begun.
     pub fn seen(&mut self, now: Instant) {
         if let Some(outage) = &mut self.outage {
             outage.saw(now);
         }
     }
 
-    /// The server says that it has keys.
+    /// The server reports that it has keys.
     pub fn keyed(&mut self) {
         self.server_has_keys = true;
     }
 
-    /// The server knows the session no more.
+    /// The server does not know the session any more.
     pub fn gone(&mut self, now: Instant, link: Link) {
         self.way = Way::Rejoin;
         self.begin(now, link);
@@ -114,7 +114,7 @@ impl Page {
         self.outage = Some(Outage::new(now, link, self.outage.as_ref()));
     }
 
-    /// Nothing is to be done about a restart, or no more.
+    /// Whether nothing is left to be done about a restart.
     pub fn is_at_rest(&self) -> bool {
         self.outage.is_none() && !self.leaving
     }
@@ -129,7 +129,7 @@ impl Page {
         }
     }
 
-    /// Looks at all that is known, and says what to do.
+    /// Evaluates everything that is known, and returns what to do.
     pub fn assess(&mut self, now: Instant, link: Link) -> Option<Act> {
         if self.leaving {
             return None;
@@ -164,14 +164,14 @@ impl Page {
         None
     }
 
-    /// When [`Page::assess`] wants to be called next, news aside. It has been called at `now`.
+    /// When [`Page::assess`] is to be called next, apart from news. It has been called at `now`.
     pub fn next(&self, now: Instant, link: Link) -> Option<Instant> {
         if self.leaving {
             return None;
         }
         let present = self.present(now);
         let outage = self.outage.as_ref();
-        // Once keys are there, only the news that the server has them ends it.
+        // Once there are keys, only the server's report that it has them ends it.
         let renewal = outage
             .and_then(|outage| outage.renewal_at(link, present))
             .filter(|due| *due > now);

@@ -1,13 +1,12 @@
-//! RTP payloads that no decoder ever sees: enough of each codec's first bytes to be taken for what
-//! they are, and an index by which every packet can be told from all others.
+//! RTP payloads that no decoder ever sees: enough of each codec's first bytes to be recognised, and
+//! an index that distinguishes every packet from all others.
 
 use rekindle_sdp::Codec;
 
 /// Bytes before the filling: the codec's two and the index.
 pub const HEAD: usize = 10;
 
-/// Bytes that make the packet what it is to whoever looks for keyframes; always two, the index
-/// follows.
+/// The bytes by which keyframes are recognised; always two, followed by the index.
 pub fn start_of_payload(codec: &Codec, key: bool, first: bool) -> [u8; 2] {
     match codec {
         Codec::Opus | Codec::Pcmu | Codec::Pcma => [0xfc, 0],
@@ -24,7 +23,7 @@ pub fn start_of_payload(codec: &Codec, key: bool, first: bool) -> [u8; 2] {
     }
 }
 
-/// The index that is written in a payload; `None` where it is too short to hold one.
+/// The index in a payload; `None` where the payload is too short.
 pub fn read_index(payload: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(payload.get(2..HEAD)?.try_into().ok()?))
 }

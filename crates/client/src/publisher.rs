@@ -1,5 +1,5 @@
-//! A publisher's side of a session: the streams that carry what a camera yields, a history out of
-//! which NACKs are answered, and sender reports.
+//! A publisher's side of a session: the streams of a camera, a history from which NACKs are
+//! answered, and sender reports.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,20 +20,20 @@ use crate::client::{Media, Outgoing};
 use crate::payload::start_of_payload;
 use crate::rtcp;
 
-/// How long a sent packet can be sent again.
+/// How long a sent packet can be retransmitted.
 const HISTORY: Duration = Duration::from_secs(5);
-/// A packet is not sent again sooner than this after the last time.
+/// Least time between two retransmissions of a packet.
 const RESEND_PAUSE: Duration = Duration::from_millis(10);
 /// The first report follows the first packets soon, for lip sync.
 const FIRST_REPORT: Duration = Duration::from_millis(200);
 const REPORT: Duration = Duration::from_secs(1);
 const CNAME: &[u8] = b"camera";
-/// A level that says speech (RFC 6464).
+/// A level that indicates speech (RFC 6464).
 const AUDIO_LEVEL: u8 = 0x80 | 42;
 
 /// A camera with a microphone, and their encoders.
 pub trait Camera {
-    /// There is a connection for the first time in this session.
+    /// Called at the first connection of this session.
     fn start(&mut self, _now: Instant) {}
 
     /// When a packet is due; `None` while it is off, and nothing is sent.
@@ -46,13 +46,13 @@ pub trait Camera {
 /// What a packet is made for.
 #[derive(Debug)]
 pub struct Wish<'a> {
-    /// A keyframe is needed: taken when a frame that is one begins.
+    /// Whether a keyframe is needed: reset when a keyframe begins.
     pub key: &'a mut bool,
-    /// There is a connection on which it is sent.
+    /// Whether there is a connection on which it is sent.
     pub connected: bool,
 }
 
-/// A packet as a camera makes it. All packets of a kind are numbered, and their payloads hold their
+/// A packet from a camera. All packets of a kind are numbered, and their payloads contain their
 /// numbers.
 #[derive(Debug, Clone)]
 pub struct Made {
@@ -60,11 +60,11 @@ pub struct Made {
     pub index: u64,
     /// In units of the codec's clock.
     pub timestamp: u32,
-    /// The last of a frame.
+    /// Whether it is the last of a frame.
     pub marker: bool,
-    /// The first of a frame.
+    /// Whether it is the first of a frame.
     pub first: bool,
-    /// Of a keyframe.
+    /// Whether it belongs to a keyframe.
     pub key: bool,
     /// What follows the codec's first bytes and the number.
     pub filling: Filling,
@@ -75,13 +75,13 @@ pub struct Made {
 /// The content that no decoder sees.
 #[derive(Debug, Clone)]
 pub enum Filling {
-    /// So many bytes, all of them the number's last one.
+    /// This many bytes, all equal to the number's last one.
     Same(usize),
     These(Bytes),
 }
 
 impl Made {
-    /// The payload, as far as a codec's packets are told apart.
+    /// The payload, with the codec's first bytes.
     pub fn payload(&self, codec: &rekindle_sdp::Codec) -> Bytes {
         let mut payload = BytesMut::new();
         payload.extend(start_of_payload(codec, self.key, self.first));
@@ -101,13 +101,13 @@ struct Sent {
 }
 
 /// One stream of a session.
-pub struct Stream {
+pub struct PublishedStream {
     /// Audio or video.
     pub kind: Kind,
-    /// Of the packets that are no repetitions.
+    /// SSRC of the packets that are not RTX.
     pub ssrc: u32,
     rtx_ssrc: u32,
-    /// The codec that is sent, which is the first that was agreed on.
+    /// The payload type that is sent, the first that was agreed on.
     pub payload: Payload,
     mid: String,
     extensions: Extensions,
@@ -123,10 +123,10 @@ pub struct Stream {
 
 /// See the module.
 pub struct Publisher<C> {
-    /// Where the media comes from.
+    /// The source of the media.
     pub camera: C,
     /// One for each section.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<PublishedStream>,
     /// Whether NACKs are answered.
     pub answers_nacks: bool,
     transport_sequence: u16,
@@ -142,7 +142,7 @@ impl<C: Camera> Publisher<C> {
     /// Streams for what was agreed on. `ssrcs`: audio, video, RTX of video.
     pub fn new(camera: C, agreed: &[Section], ssrcs: (u32, u32, u32)) -> Self {
         let (audio, video, rtx_ssrc) = ssrcs;
-        let streams = agreed.iter().map(|section| Stream {
+        let streams = agreed.iter().map(|section| PublishedStream {
             kind: section.kind,
             ssrc: match section.kind {
                 Kind::Audio => audio,
@@ -208,7 +208,7 @@ impl<C: Camera> Publisher<C> {
 
     fn report(&mut self, now: Instant, out: &mut Outgoing) {
         let elapsed = now.saturating_duration_since(self.began.unwrap_or(now));
-        let report = |stream: &Stream| SenderReport {
+        let report = |stream: &PublishedStream| SenderReport {
             ssrc: stream.ssrc,
             // Whole seconds and fractions, as NTP counts them.
             ntp_time: ((4_000_000_000 + elapsed.as_secs()) << 32)
@@ -328,10 +328,10 @@ impl<C: Camera> Media for Publisher<C> {
         }
     }
 
-    /// A publisher gets no media.
+    /// A publisher receives no media.
     fn take_rtp(&mut self, _now: Instant, _data: &[u8], _out: &mut Outgoing) {}
 
-    /// Answers NACKs, and has a keyframe made after a PLI.
+    /// Answers NACKs, and requests a keyframe after a PLI.
     fn take_rtcp(&mut self, now: Instant, data: &[u8], out: &mut Outgoing) {
         for packet in rtcp::read(data).unwrap_or_default() {
             let packet = packet.as_any();
@@ -353,7 +353,7 @@ impl<C: Camera> Media for Publisher<C> {
         Some(self.next_report.map_or(media, |report| report.min(media)))
     }
 
-    /// Without a connection nothing leaves, but what is made can be asked for later.
+    /// Without a connection nothing is sent, but what is made can be requested later.
     fn make(&mut self, now: Instant, connected: bool, out: &mut Outgoing) {
         if self.camera.next().is_none() {
             return;

@@ -1,24 +1,47 @@
-//! Numbers that look random and are the same for the same seed (SplitMix64).
+//! Random numbers that the caller decides: those of a seed, the same in every run (SplitMix64), or
+//! those of a source of the caller's.
 
 /// See the module.
 #[derive(Debug)]
-pub struct Random(u64);
+pub struct Random(Source);
+
+#[derive(Debug)]
+enum Source {
+    Seed(u64),
+    Other(fn() -> u64),
+}
 
 impl Random {
     /// The numbers of a seed.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Source::Seed(seed))
     }
 
-    /// A generator of its own, for one purpose.
+    /// The numbers of this source, such as unpredictable ones for a client that is no test's.
+    pub fn from_source(draw: fn() -> u64) -> Self {
+        Self(Source::Other(draw))
+    }
+
+    /// A generator of its own, for one purpose; of a source the same.
     pub fn fork(&mut self) -> Self {
-        Self(self.draw())
+        match self.0 {
+            Source::Seed(_) => Self::new(self.draw()),
+            Source::Other(draw) => Self::from_source(draw),
+        }
     }
 
     /// Any number.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "who takes the system's numbers asks for that by name"
+    )]
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        let state = match &mut self.0 {
+            Source::Seed(state) => state,
+            Source::Other(draw) => return draw(),
+        };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

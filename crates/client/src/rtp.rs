@@ -1,4 +1,4 @@
-//! What is needed of an RTP packet (RFC 3550 §5.1), without a copy.
+//! The parts of an RTP packet that clients need (RFC 3550 §5.1), without a copy.
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
@@ -13,12 +13,12 @@ pub struct Rtp<'a> {
     pub timestamp: u32,
     /// Of the stream.
     pub ssrc: u32,
-    /// Behind CSRCs and header extension.
+    /// What follows CSRCs and header extension.
     pub payload: &'a [u8],
 }
 
 impl<'a> Rtp<'a> {
-    /// Reads a packet; `None` where it is cut off.
+    /// Parses a packet; `None` where it is truncated.
     pub fn read(data: &'a [u8]) -> Option<Self> {
         let head = data.first_chunk::<12>()?;
         let mut start = 12 + 4 * usize::from(head[0] & 0x0f);

@@ -1,5 +1,4 @@
-//! Things that are due at a time of their own; those of the same time in the order in which they
-//! were put in.
+//! Items with due times; items of the same time come in the order in which they were added.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

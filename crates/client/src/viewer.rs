@@ -1,5 +1,5 @@
-//! A viewer's side of a session: which packets came, and NACKs and PLIs, as a browser sends them,
-//! for those that did not.
+//! A viewer's side of a session: which packets arrived, and NACKs and PLIs for those that did not,
+//! as a browser sends them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ use crate::payload::{is_key, read_index};
 use crate::rtcp;
 use crate::rtp::Rtp;
 
-/// A packet that is still missing is asked for again after a round trip, at least after this, so
-/// often at most (as libwebrtc does).
+/// A missing packet is requested again after a round trip, at least after this, and at most as
+/// often as libwebrtc does.
 const NACK_AGAIN: Duration = Duration::from_millis(20);
 const NACK_TRIES: u8 = 10;
-/// Without a keyframe where one is needed, a PLI goes out so often.
+/// Interval between PLIs while a keyframe is needed.
 const PLI_AGAIN: Duration = Duration::from_millis(500);
 /// The first one, since a keyframe may be on its way.
 const FIRST_PLI: Duration = Duration::from_millis(50);
-/// More packets missing at once are not asked for one by one: a keyframe is.
+/// If more packets are missing at once, a keyframe is requested instead of them.
 const MAX_MISSING: u64 = 1000;
-/// A receiver with unsignalled SSRCs keeps to this one as a sender of RTCP.
+/// The sender SSRC that receivers with unsignalled SSRCs use for RTCP.
 const OWN_SSRC: u32 = 1;
 
 #[derive(Debug, Default)]
@@ -37,26 +37,26 @@ struct Missing {
 
 /// One RTP stream of the session.
 #[derive(Debug)]
-struct Stream {
+struct ReceivedStream {
     kind: Kind,
     ssrc: u32,
     nack: bool,
     /// Extended sequence number.
     highest: u64,
     missing: BTreeMap<u64, Missing>,
-    /// None has come yet, or a packet is lost for good.
+    /// Whether none has arrived yet, or a packet is lost for good.
     key_needed: bool,
     next_pli: Instant,
 }
 
-/// What an authentic packet was.
+/// The meaning of an authentic packet.
 #[derive(Debug)]
 pub enum Taken<'a> {
     /// One of the publisher's.
     Packet(Arrived<'a>),
     /// An RTX packet without content, which probes the path.
     Probe,
-    /// Nothing explains it.
+    /// Unexplained.
     Strange,
 }
 
@@ -67,16 +67,16 @@ pub struct Arrived<'a> {
     pub rtp: Rtp<'a>,
     /// Audio or video.
     pub kind: Kind,
-    /// The place of its section, and of its payload type in there, in what was agreed on.
+    /// The index of its section, and of its payload type in the section, in what was agreed on.
     pub place: (usize, usize),
-    /// It came by RTX.
+    /// Whether it arrived as RTX.
     pub by_rtx: bool,
-    /// The place of its stream, counted as they came. RTX of an unsignalled stream belongs to the
-    /// latest stream of its kind; where there is none, to none.
+    /// The index of its stream, in order of appearance. RTX of an unsignalled stream belongs to the
+    /// latest stream of its kind, if there is one.
     pub stream: Option<usize>,
     /// Sequence number in that stream.
     pub sequence: u16,
-    /// As the publisher sent it.
+    /// The payload as the publisher sent it.
     pub body: &'a [u8],
     /// The number in it.
     pub index: u64,
@@ -86,9 +86,9 @@ pub struct Arrived<'a> {
 #[derive(Debug)]
 pub struct Viewer {
     sections: Vec<Section>,
-    streams: Vec<Stream>,
+    streams: Vec<ReceivedStream>,
     rtt: Duration,
-    /// Sends NACKs and PLIs by itself.
+    /// Whether it sends NACKs and PLIs by itself.
     pub automatic: bool,
     /// Packets that were asked for.
     pub nacks: u64,
@@ -109,7 +109,7 @@ impl Viewer {
         }
     }
 
-    /// A session begins in place of an earlier one.
+    /// A session replaces an earlier one.
     pub fn begin(&mut self, agreed: &[Section]) {
         self.sections = agreed.to_vec();
         self.streams.clear();
@@ -120,7 +120,7 @@ impl Viewer {
         &self.sections
     }
 
-    /// The round trip of checks, by which NACKs are repeated.
+    /// The round-trip time of checks, which determines when NACKs are repeated.
     pub fn set_rtt(&mut self, rtt: Duration) {
         self.rtt = rtt;
     }
@@ -169,11 +169,11 @@ impl Viewer {
         })
     }
 
-    /// The place of a packet's stream, which is made where it is the first.
+    /// The index of a packet's stream, which is created with its first packet.
     fn stream(&mut self, now: Instant, kind: Kind, rtp: &Rtp<'_>, nack: bool) -> usize {
         let known = self.streams.iter().position(|s| s.ssrc == rtp.ssrc);
         known.unwrap_or_else(|| {
-            self.streams.push(Stream {
+            self.streams.push(ReceivedStream {
                 kind,
                 ssrc: rtp.ssrc,
                 nack,
@@ -186,7 +186,7 @@ impl Viewer {
         })
     }
 
-    /// When [`Viewer::make`] wants to be called.
+    /// When [`Viewer::make`] is to be called next.
     pub fn next(&self) -> Option<Instant> {
         let again = self.again();
         let streams = self.streams.iter().filter(|_| self.automatic);
@@ -235,7 +235,7 @@ fn pli(media_ssrc: u32) -> PictureLossIndication {
     }
 }
 
-impl Stream {
+impl ReceivedStream {
     fn take(&mut self, sequence: u16, key: bool, nack: bool) {
         let step = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
         let Some(index) = self.highest.checked_add_signed(step) else {
@@ -256,7 +256,8 @@ impl Stream {
     }
 
     fn next(&self, again: Duration) -> Option<Instant> {
-        // What has just been found missing is asked for at once: `make` runs after every packet.
+        // A packet that has just been found missing is requested at once: `make` runs after every
+        // packet.
         let nack = self.missing.values().filter_map(|m| Some(m.last? + again));
         nack.chain(self.key_needed.then_some(self.next_pli)).min()
     }

@@ -1,9 +1,9 @@
-//! For one test, and in no build but the one that this test asks for: tells the listener of
-//! [`rekindle_secrets::canary`] every secret of a handshake.
+//! Only in the build that one test asks for: reports every secret of a handshake to the listener of
+//! [`rekindle_secrets::canary`].
 //!
-//! The DTLS library does all its cryptography through one table of functions; here it is put behind
-//! another one that hears each key, each shared secret, and whatever is derived from a secret.
-//! BoringSSL tells the secrets of its key log.
+//! The DTLS library does all its cryptography through one table of functions. Here that table is
+//! wrapped by another one, which reports each key, each shared secret, and all that is derived from
+//! a secret. BoringSSL reports the secrets of its key log.
 
 use std::sync::LazyLock;
 
@@ -16,8 +16,8 @@ use dimpl::crypto::{
 };
 use rekindle_secrets::canary::secret;
 
-/// Tells from now on, if somebody listens. To be called before the sandbox is put up. Whether
-/// somebody does.
+/// Reports secrets from now on, if there is a listener. To be called before the sandbox is set up.
+/// Returns whether there is a listener.
 pub fn start() -> bool {
     let heard = rekindle_secrets::canary::start();
     if heard {
@@ -59,8 +59,8 @@ fn provider() -> CryptoProvider {
     }
 }
 
-/// The master secret, traffic secrets, exporter secrets and what comes of them: all are keys or
-/// outputs of HMAC.
+/// The master secret, traffic secrets, exporter secrets and what is derived from them: all are keys
+/// or outputs of HMAC.
 #[derive(Debug)]
 struct Hmac(&'static dyn HmacProvider);
 
@@ -73,7 +73,7 @@ impl HmacProvider for Hmac {
         out: &mut [u8],
     ) -> Result<usize, CryptoError> {
         let length = self.0.hmac(hash, key, data, out)?;
-        // The label says what it is, such as "master secret" or "tls13 exp master".
+        // The label names the secret, such as "master secret" or "tls13 exp master".
         let text = data.split(|b| !(b.is_ascii_alphanumeric() || *b == b' '));
         let label = text
             .max_by_key(|word| word.len())

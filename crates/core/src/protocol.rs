@@ -1,6 +1,6 @@
-//! Which protocol a datagram of the media port belongs to.
+//! The protocols of the media port.
 
-/// What the first bytes of a datagram say it is (RFC 7983 §7, RFC 5761 §4). Nothing of it is
+/// The protocol of a datagram by its first bytes (RFC 7983 §7, RFC 5761 §4). Nothing in it is
 /// authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -15,7 +15,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// That of this datagram; `None` for what is none of these.
+    /// The protocol of this datagram; `None` for all others.
     pub fn of(datagram: &[u8]) -> Option<Self> {
         match datagram {
             [0..=3, ..] => Some(Self::Stun),

@@ -1,4 +1,4 @@
-//! Where etcd is, and how to speak to it.
+//! The address of etcd, and the options of the connection.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ const PREFIX: &str = "rekindle";
 const NODE: usize = 253;
 
 /// Addresses of members of one etcd, and the prefix of the vault's keys in it:
-/// `etcd://a:2379,b:2379/prefix`, or with `etcds` for TLS. The port is 2379 and the prefix
-/// `rekindle` where nothing else is said.
+/// `etcd://a:2379,b:2379/prefix`, or with `etcds` for TLS. By default the port is 2379 and the
+/// prefix `rekindle`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// Hosts with ports; at least one.
@@ -26,23 +26,23 @@ pub struct Address {
     pub(crate) options: Options,
 }
 
-/// How to speak to etcd, and as who.
+/// The options of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The name of this node: letters, digits, '.', '_' and '-'. No two nodes may have the same.
-    /// The host's name where nothing else is said.
+    /// The host's name by default.
     pub node: String,
-    /// The certificates (PEM) of those who vouch for etcd's. TLS needs it.
+    /// The certificates (PEM) of the authorities for etcd's certificate. TLS needs it.
     pub ca: Option<PathBuf>,
     /// A certificate (PEM) for this client, and the file with its private key.
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// A user of etcd, and the file with the password.
     pub user: Option<(String, PathBuf)>,
     /// How long a call may take. Members that lose their leader need 1 to 2 s to elect another one
-    /// (with etcd's own settings), and what is asked meanwhile waits for that.
+    /// (with etcd's default settings), and requests wait for that.
     pub limit: Duration,
-    /// How long after its end a process still counts as alive. Whole seconds; etcd raises it if it
-    /// is short for its own settings.
+    /// How long after its end a process still counts as alive, in whole seconds. etcd raises it if
+    /// it is too short for its own settings.
     pub lease: Duration,
 }
 
@@ -64,13 +64,13 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// Not `etcd://` or `etcds://`.
+    /// The scheme is not `etcd://` or `etcds://`.
     #[error("an address of etcd is etcd://HOST:PORT,HOST:PORT/PREFIX, or etcds:// for TLS")]
     Scheme,
-    /// A password in an address is seen by everybody who lists processes.
+    /// A password in an address is visible to everybody who lists processes.
     #[error("an address of etcd has no user or password in it: give them as options")]
     Credentials,
-    /// A host that is none, or a port.
+    /// A host or port is invalid.
     #[error("{0:?} is no host with a port: give one such as 10.0.0.1:2379, or [::1]:2379")]
     Host(String),
     /// The part behind the slash.
@@ -84,19 +84,19 @@ pub enum AddressError {
         "the node's name {0:?} cannot be used: give 1 to 253 letters, digits, '.', '_' and '-'"
     )]
     Node(String),
-    /// Nobody vouches for etcd's certificate.
+    /// There is no authority for etcd's certificate.
     #[error("etcds:// needs a file with the certificates of those who vouch for etcd's")]
     NoCa,
     /// TLS files, and an address without TLS.
     #[error("certificates were given, but etcd:// does not use them: give etcds://")]
     NoTls,
-    /// Zero, or less than a lease can be.
+    /// Zero, or less than the shortest lease.
     #[error("the time limit must be at least 100 ms, and the lease at least 1 s")]
     Times,
 }
 
 impl Address {
-    /// Puts an address and options together.
+    /// Combines an address and options.
     ///
     /// # Errors
     /// [`AddressError`].
@@ -155,7 +155,7 @@ impl FromStr for Address {
     }
 }
 
-/// As it was given; there is no secret in it.
+/// As it was given; it contains no secret.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "etcds" } else { "etcd" };

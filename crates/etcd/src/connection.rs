@@ -1,4 +1,5 @@
-//! What a connection to etcd needs besides an address: certificates and passwords, read once.
+//! What a connection to etcd needs besides an address: certificates and passwords, which are read
+//! once.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -13,7 +14,7 @@ use crate::address::Address;
 /// Most bytes of a file with certificates, a key or a password.
 const FILE: u64 = 1024 * 1024;
 
-/// There is nothing to speak to etcd with.
+/// Why no connection can be prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -22,7 +23,7 @@ pub enum ConnectError {
     File {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
     /// A key or password that others can read.
@@ -33,22 +34,24 @@ pub enum ConnectError {
     #[error("the password file {path} has no password in it: give one in its first \
              line", path = .0.display())]
     NoPassword(PathBuf),
-    /// None of the members' names is known.
-    #[error("the name {host} is not known: {cause}; give an address, or mend the name service")]
+    /// None of the members' names can be resolved.
+    #[error(
+        "the name {host} cannot be resolved: {cause}; give an address, or correct the name service"
+    )]
     Name {
         /// A member.
         host: String,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
-    /// The system gives no thread.
+    /// The system has no thread left.
     #[error("cannot start the thread that speaks to etcd: {0}")]
     Thread(#[source] io::Error),
 }
 
-/// The members by their addresses as of now, so that no name has to be looked up later, and what a
+/// The members by their present addresses, so that no name has to be resolved later, and what a
 /// connection to each needs. Reads the files that the address's options name. A member whose name
-/// is not known is left out while there is another.
+/// cannot be resolved is left out while there is another.
 pub(crate) fn members(address: &Address) -> Result<Vec<(String, ConnectOptions)>, ConnectError> {
     let (options, tls) = options(address)?;
     let scheme = if address.tls { "https" } else { "http" };
@@ -86,7 +89,7 @@ fn options(address: &Address) -> Result<(ConnectOptions, Option<TlsOptions>), Co
     let given = &address.options;
     let mut options = ConnectOptions::new()
         .with_connect_timeout(given.limit)
-        // A member that has lost the others says so at once, and another one is asked.
+        // A member that has lost the others reports it at once, and another one is asked.
         .with_require_leader(true);
     if let Some((user, path)) = &given.user {
         let file = read_secret(path)?;
@@ -130,7 +133,7 @@ fn read(path: &Path, secret: bool) -> Result<Zeroizing<Vec<u8>>, ConnectError> {
         return Err(ConnectError::ReadableByOthers(path.into()));
     }
     let length = meta.len().min(FILE);
-    // All the room at once: a buffer that grows leaves copies behind.
+    // Allocated at once: a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.take(length).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)

@@ -12,7 +12,7 @@ impl Prefix {
         format!("{}{name}", self.0).into_bytes()
     }
 
-    /// What all keys of a folder begin with; of none: all of the vault's.
+    /// The common prefix of all keys of a folder; with an empty name, of all keys of the vault.
     pub(crate) fn folder(&self, name: &str) -> Vec<u8> {
         match name {
             "" => self.0.clone().into_bytes(),
@@ -24,7 +24,7 @@ impl Prefix {
         match *condition {
             Condition::Is(key, value) => Compare::value(self.key(key), CompareOp::Equal, value),
             Condition::Unchanged(key, revision) => {
-                // Revisions come from etcd, whose numbers are these.
+                // Revisions come from etcd, which uses this type.
                 let revision = i64::try_from(revision).unwrap_or(i64::MAX);
                 Compare::mod_revision(self.key(key), CompareOp::Equal, revision)
             }
@@ -32,15 +32,15 @@ impl Prefix {
     }
 }
 
-/// A change that owns what it needs.
+/// A change that owns its data.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub key: Vec<u8>,
-    /// `None`: it is to go.
+    /// `None`: the key is to be removed.
     pub value: Option<Vec<u8>>,
 }
 
-/// A transaction that owns what it needs.
+/// A transaction that owns its data.
 #[derive(Clone, Debug)]
 pub(crate) struct Ordered {
     pub conditions: Vec<Compare>,

@@ -1,4 +1,4 @@
-//! The lease of this process: a key that is bound to it is there as long as the process lives.
+//! The lease of this process: keys that are attached to it exist as long as the process lives.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,26 +11,30 @@ use tokio::task::JoinHandle;
 
 use crate::members::Members;
 
-/// A lease is renewed so many times before it would end.
+/// How often a lease is renewed before it would end.
 const RENEWALS: u32 = 3;
 
-/// What is kept, and by which lease.
+/// The kept key, and its lease.
 pub(crate) struct Lease {
     members: Arc<Members>,
     time: Duration,
     kept: Mutex<Option<Kept>>,
-    /// For the log, which says once that a lease was lost.
+    /// For the log, which reports a lost lease once.
     losses: AtomicU64,
 }
 
 struct Kept {
-    /// As etcd names it.
+    /// Its id in etcd.
     lease: i64,
+    keys: Vec<Key>,
+    /// Renews it.
+    task: JoinHandle<()>,
+}
+
+struct Key {
     key: Vec<u8>,
     value: Vec<u8>,
     fence: Vec<Compare>,
-    /// Renews it.
-    task: JoinHandle<()>,
 }
 
 impl Drop for Kept {
@@ -49,45 +53,59 @@ impl Lease {
         })
     }
 
-    /// Puts a key under this process's lease, which is made if there is none. Whether the fence
-    /// held.
+    /// Puts a key under this process's lease, which is created if there is none. Returns whether
+    /// the fence held; if not, nothing is kept any more.
     pub(crate) async fn keep(
         self: Arc<Self>,
         key: Vec<u8>,
         value: Vec<u8>,
         fence: Vec<Compare>,
     ) -> Result<bool, StoreError> {
-        let mut kept = self.kept.lock().await;
-        let mut lease = match &*kept {
-            Some(kept) => kept.lease,
-            None => self.grant().await?,
-        };
-        let held = match self.put(lease, &key, &value, &fence).await? {
-            Put::NoLease => {
-                lease = self.grant().await?;
-                self.put(lease, &key, &value, &fence).await?
+        let mut slot = self.kept.lock().await;
+        let kept = match &mut *slot {
+            Some(kept) => kept,
+            none => {
+                let lease = self.grant().await?;
+                let task = tokio::spawn(renew(Arc::downgrade(&self), self.time / RENEWALS));
+                none.insert(Kept {
+                    lease,
+                    keys: Vec::new(),
+                    task,
+                })
             }
-            put => put,
         };
-        let task = tokio::spawn(renew(Arc::downgrade(&self), self.time / RENEWALS));
-        *kept = Some(Kept {
-            lease,
-            key,
-            value,
-            fence,
-            task,
-        });
-        match held {
-            Put::Done => Ok(true),
-            Put::NoLease => Err(StoreError::Unavailable("etcd loses its leases".into())),
-            Put::Fenced => {
-                *kept = None;
-                Ok(false)
-            }
+        kept.keys.retain(|one| one.key != key);
+        let key = Key { key, value, fence };
+        let put = self.put(kept.lease, &key).await;
+        // Also where etcd gave no answer: it may have it, and has it with the next renewal.
+        kept.keys.push(key);
+        let held = match put? {
+            Put::Done => true,
+            Put::Fenced => false,
+            Put::NoLease => self.put_again(kept).await?,
+        };
+        if !held {
+            *slot = None;
         }
+        Ok(held)
     }
 
-    /// Ends the lease, and with it what is kept.
+    /// Removes one key, and keeps the others.
+    pub(crate) async fn release(&self, key: Vec<u8>) -> Result<(), StoreError> {
+        if let Some(kept) = &mut *self.kept.lock().await {
+            kept.keys.retain(|one| one.key != key);
+        }
+        let removed = self
+            .members
+            .call(|mut client, _| {
+                let key = key.clone();
+                async move { client.delete(key, None).await }
+            })
+            .await;
+        removed.map(|_| ())
+    }
+
+    /// Revokes the lease, which removes the kept key.
     pub(crate) async fn let_go(&self) -> Result<(), StoreError> {
         let Some(kept) = self.kept.lock().await.take() else {
             return Ok(());
@@ -110,19 +128,13 @@ impl Lease {
         Ok(granted.value.id())
     }
 
-    async fn put(
-        &self,
-        lease: i64,
-        key: &[u8],
-        value: &[u8],
-        fence: &[Compare],
-    ) -> Result<Put, StoreError> {
+    async fn put(&self, lease: i64, key: &Key) -> Result<Put, StoreError> {
         let put = self
             .members
             .call(|mut client, _| {
                 let options = PutOptions::new().with_lease(lease);
-                let change = TxnOp::put(key, value, Some(options));
-                let transaction = Txn::new().when(fence).and_then([change]);
+                let change = TxnOp::put(key.key.clone(), key.value.clone(), Some(options));
+                let transaction = Txn::new().when(key.fence.clone()).and_then([change]);
                 async move {
                     match client.txn(transaction).await {
                         Ok(done) if done.succeeded() => Ok(Put::Done),
@@ -136,8 +148,8 @@ impl Lease {
         Ok(put.value)
     }
 
-    /// Renews the lease; where etcd has lost it, makes a new one and puts the key again. Whether
-    /// there is more to renew.
+    /// Renews the lease; where etcd has lost it, creates a new one and puts the keys again. Returns
+    /// whether it has to be renewed further.
     async fn renew(&self) -> bool {
         let mut slot = self.kept.lock().await;
         let Some(kept) = &mut *slot else {
@@ -186,18 +198,20 @@ impl Lease {
 
     async fn put_again(&self, kept: &mut Kept) -> Result<bool, StoreError> {
         kept.lease = self.grant().await?;
-        match self
-            .put(kept.lease, &kept.key, &kept.value, &kept.fence)
-            .await?
-        {
-            Put::Done => Ok(true),
-            Put::Fenced => Ok(false),
-            Put::NoLease => Err(StoreError::Unavailable("etcd loses its leases".into())),
+        for key in &kept.keys {
+            match self.put(kept.lease, key).await? {
+                Put::Done => {}
+                Put::Fenced => return Ok(false),
+                Put::NoLease => {
+                    return Err(StoreError::Unavailable("etcd loses its leases".into()));
+                }
+            }
         }
+        Ok(true)
     }
 }
 
-/// What became of putting a key.
+/// The result of putting a key.
 enum Put {
     Done,
     /// Its condition does not hold.

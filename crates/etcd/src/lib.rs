@@ -1,9 +1,9 @@
-//! The vault's files in etcd: what [`rekindle_vault::SharedStore`] asks of a store, over etcd's
-//! API v3 (etcd 3.4 or later).
+//! The vault's files in etcd: implements [`rekindle_vault::SharedStore`] with etcd's API v3 (etcd
+//! 3.4 or later).
 //!
-//! Calls block; a thread of this crate's own does the network's part. Every call ends within
-//! [`Options::limit`], whatever happens to members of etcd. What was written is in the logs of most
-//! members when a call returns.
+//! Calls block; a thread of this crate does the network I/O. Every call ends within
+//! [`Options::limit`], whatever happens to members of etcd. When a call returns, written data is in
+//! the logs of most members.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! The members of etcd. Each is asked in turn until one answers, or the time is over.
+//! The members of etcd. They are asked one after the other until one answers, or the time is over.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -9,10 +9,10 @@ use etcd_client::{Client, ConnectOptions, Error};
 use rekindle_vault::shared::StoreError;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// Between two rounds in which no member did what it was asked.
+/// Pause between two rounds in which no member carried out the request.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a member is waited for in the first round if there are others; twice as long in each
-/// round that follows.
+/// further round.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How long a call takes at most while the last one has had no answer: somebody may wait for it, and
 /// it is made only to see whether etcd is back.
@@ -27,7 +27,7 @@ mod code {
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
 
-/// The members, and which of them has answered last.
+/// The members, and which of them answered last.
 pub(crate) struct Members {
     members: Vec<Member>,
     last: AtomicUsize,
@@ -42,18 +42,18 @@ struct Member {
     client: Mutex<Option<Client>>,
 }
 
-/// What came of a call.
+/// The result of a call.
 pub(crate) struct Answer<T> {
     pub value: T,
-    /// The call was made before without an answer, and may have been carried out then.
+    /// Whether the call was made before without an answer, and may have been carried out then.
     pub repeated: bool,
 }
 
-/// Why a member did not do what it was asked.
+/// Why a member did not carry out a request.
 enum Refusal {
-    /// So would every member.
+    /// Every member would refuse it.
     Final(StoreError),
-    /// Another one may do it.
+    /// Another member may carry it out.
     Passing(String),
 }
 
@@ -86,8 +86,8 @@ impl Members {
             false => self.limit,
         };
         let deadline = Instant::now() + limit;
-        // What a leader was asked that dies is lost, and has to be asked again soon; what is asked
-        // of slow disks must be waited for. A single member is given all the time.
+        // A request to a leader that dies is lost, and has to be repeated soon; a request to slow
+        // disks must be waited for. A single member is given all the time.
         let mut patience = match self.members.len() {
             1 => limit,
             // Within the time each is asked at least once.
@@ -142,13 +142,13 @@ impl Members {
         let member = &self.members[index];
         let made = async { Ok(call(member.client().await?).await?) };
         timeout_at(until, made).await.unwrap_or_else(|_| {
-            // Its connection may lead nowhere by now.
+            // Its connection may be broken.
             *member.slot() = None;
             Err(Refusal::Passing("it takes too long".into()))
         })
     }
 
-    /// Makes a call that lasts, to the member that has answered last, within the time limit of its
+    /// Makes a long-lasting call, to the member that answered last. The time limit is for its
     /// beginning.
     pub(crate) async fn last(&self) -> Result<Client, StoreError> {
         let index = self.last.load(Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl Members {
         }
     }
 
-    /// After a call that lasts has failed: the next one goes to another member.
+    /// After a long-lasting call has failed: the next one goes to another member.
     pub(crate) fn pass_on(&self) {
         let next = (self.last.load(Ordering::Relaxed) + 1) % self.members.len();
         self.last.store(next, Ordering::Relaxed);
@@ -169,8 +169,8 @@ impl Members {
 }
 
 impl Member {
-    /// A client of this member alone. It connects when it is used, and again when it must; the
-    /// first time, a user proves to be one.
+    /// A client of this member alone. It connects when it is used, and again when necessary; a user
+    /// authenticates the first time.
     async fn client(&self) -> Result<Client, Refusal> {
         if let Some(client) = &*self.slot() {
             return Ok(client.clone());

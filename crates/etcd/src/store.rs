@@ -1,4 +1,4 @@
-//! The store that the vault is given.
+//! The store for the vault.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -16,7 +16,7 @@ use crate::keys::{Ordered, Prefix, Wanted, conditions};
 use crate::lease::Lease;
 use crate::members::Members;
 
-/// Keys that are listed in one go. etcd's answers have a few MiB at most.
+/// Most keys that are listed in one request. etcd's answers have a few MiB at most.
 const PAGE: i64 = 2000;
 
 /// A vault's place in etcd.
@@ -30,19 +30,19 @@ pub struct Etcd {
     runs: Mutex<Runs>,
 }
 
-/// Who does the network's part.
+/// What does the network I/O.
 enum Runs {
-    /// Whoever calls, while he waits: there is no thread yet.
+    /// The caller, while it waits: there is no thread yet.
     Here(Runtime),
     /// A thread, until this is dropped.
     Thread { _until: oneshot::Sender<()> },
 }
 
 impl Etcd {
-    /// Makes ready to speak to etcd; connections are made when they are needed. Reads the files
-    /// that the address's options name, and looks up names. No thread is started before
-    /// [`start`](SharedStore::start): until then a call does all itself, and nothing happens
-    /// between two calls.
+    /// Prepares to use etcd; connections are made when they are needed. Reads the files that the
+    /// address's options name, and resolves names. No thread is started before
+    /// [`start`](SharedStore::start): until then a call does all the work itself, and nothing
+    /// happens between two calls.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -68,7 +68,7 @@ impl Etcd {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has it done, and waits.
+    /// Runs a future and waits for its result.
     fn run<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -80,7 +80,7 @@ impl Etcd {
         drop(runs);
         let (sender, receiver) = mpsc::sync_channel(1);
         self.handle.spawn(async move {
-            // Whoever asked waits for it.
+            // The caller waits for it.
             let _ = sender.send(future.await);
         });
         receiver
@@ -88,12 +88,12 @@ impl Etcd {
             .unwrap_or_else(|_| Err(StoreError::Unavailable("the client has ended".into())))
     }
 
-    /// All keys below a folder, page by page as of one moment.
+    /// All keys below a folder, page by page, at one moment.
     fn range(&self, folder: &str, values: bool) -> Result<Listing, StoreError> {
         let start = self.prefix.folder(folder);
         let members = Arc::clone(&self.members);
         let mut end = start.clone();
-        // A slash is followed by '0'.
+        // '0' is the character after the slash.
         if let Some(slash) = end.last_mut() {
             *slash += 1;
         }
@@ -157,7 +157,7 @@ impl SharedStore for Etcd {
         };
         let thread = std::thread::Builder::new().name("etcd".into());
         thread.spawn(move || {
-            // An error says that the store is dropped.
+            // An error means that the store was dropped.
             let _ = runtime.block_on(over);
         })?;
         Ok(())
@@ -199,6 +199,11 @@ impl SharedStore for Etcd {
         self.run(async move { lease.keep(key, value, fence).await })
     }
 
+    fn release(&self, key: &str) -> Result<(), StoreError> {
+        let (lease, key) = (Arc::clone(&self.lease), self.prefix.key(key));
+        self.run(async move { lease.release(key).await })
+    }
+
     fn let_go(&self) -> Result<(), StoreError> {
         let lease = Arc::clone(&self.lease);
         self.run(async move { lease.let_go().await })
@@ -214,8 +219,8 @@ impl SharedStore for Etcd {
             let change = async move {
                 let mut stream = client.watch(folder, Some(options)).await?;
                 while let Some(message) = stream.message().await? {
-                    // A cancelled watch has news too: what it would tell was compacted away, or the
-                    // member has lost its leader.
+                    // A cancelled watch counts as a change: what it would report was compacted, or
+                    // the member has lost its leader.
                     if message.canceled() || !message.events().is_empty() {
                         return Ok(());
                     }
@@ -234,8 +239,8 @@ impl SharedStore for Etcd {
     }
 }
 
-/// Makes all changes under their conditions. After an attempt without an answer, one that finds the
-/// changes made has found its own.
+/// Makes all changes under their conditions. If an attempt had no answer, and the next one finds
+/// the changes made, they are its own.
 async fn commit(members: &Members, ordered: &Ordered) -> Result<bool, StoreError> {
     let looks = || -> Vec<TxnOp> {
         let look = |change: &Wanted| TxnOp::get(change.key.clone(), None);
@@ -255,7 +260,7 @@ async fn commit(members: &Members, ordered: &Ordered) -> Result<bool, StoreError
     match made {
         Ok(answer) if answer.value.succeeded() || !answer.repeated => Ok(answer.value.succeeded()),
         Ok(answer) => Ok(is_made(ordered, answer.value.op_responses())),
-        // etcd also says so of the change with which it has become full, and that it has made.
+        // etcd reports this also for the change that has filled it, and which was made.
         Err(full @ StoreError::Full(_)) => {
             let look = members
                 .call(|mut client, _| {
@@ -272,7 +277,7 @@ async fn commit(members: &Members, ordered: &Ordered) -> Result<bool, StoreError
     }
 }
 
-/// Whether all keys are as they were wanted.
+/// Whether all keys have the intended values.
 fn is_made(ordered: &Ordered, there: Vec<TxnOpResponse>) -> bool {
     let there = there.into_iter().map(entry);
     let mut pairs = ordered.changes.iter().zip(there);

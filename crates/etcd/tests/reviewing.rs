@@ -161,6 +161,10 @@ impl SharedStore for Cut {
         self.store.keep(key, value, fence)
     }
 
+    fn release(&self, key: &str) -> Result<(), StoreError> {
+        self.store.release(key)
+    }
+
     fn let_go(&self) -> Result<(), StoreError> {
         self.store.let_go()
     }

@@ -1,9 +1,9 @@
-//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_kill_points`,
-//! see `tests/with_hooks.sh`): the process tells of every packet before it is protected, and ends
-//! itself at a step of the way that keys and counters take to the disk and back.
+//! Only in the build that one test asks for (`--cfg rekindle_kill_points`, see
+//! `tests/with_hooks.sh`): the process reports every packet before it is protected, and ends itself
+//! at a given step of writing or reading keys and counters.
 //!
-//! It tells by appending to a file. What `write` has taken the kernel keeps, whatever becomes of
-//! the process.
+//! It reports by appending to a file. What `write` has accepted stays with the kernel, whatever
+//! happens to the process.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -16,14 +16,14 @@ use aws_lc_rs::digest;
 
 use super::record::SessionId;
 
-/// Names the file to tell to.
+/// Names the file for the reports.
 const TELL: &str = "REKINDLE_KILL_TELL";
-/// At which step to end, and at the how manieth of its name, counted from 1.
+/// The step at which to end, and at which occurrence of its name, counted from 1.
 const AT: &str = "REKINDLE_KILL_AT";
 const NTH: &str = "REKINDLE_KILL_NTH";
-/// How long that step takes before, in ms; all else goes on meanwhile.
+/// How long that step waits before, in ms; everything else continues.
 const HOLD: &str = "REKINDLE_KILL_HOLD";
-/// Counters are said to be durable and are not: what comes of it if nobody waits for the disk.
+/// Counters are reported as durable and are not: what happens if nobody waits for the disk.
 const LIE: &str = "REKINDLE_KILL_LIE";
 
 static HOOK: OnceLock<Hook> = OnceLock::new();
@@ -37,16 +37,16 @@ struct Hook {
 
 struct Told {
     file: File,
-    /// Steps of the name in question that may still pass.
+    /// How many steps of this name may still pass.
     left: u32,
 }
 
 thread_local! {
-    /// Which file this thread writes.
+    /// The file that this thread writes.
     static WRITES: Cell<&'static str> = const { Cell::new("") };
 }
 
-/// Takes its orders from the environment. To be called before the sandbox is put up.
+/// Reads its settings from the environment. To be called before the sandbox is set up.
 pub fn start() {
     let Some(path) = std::env::var_os(TELL) else {
         return;
@@ -69,7 +69,7 @@ pub fn start() {
     assert!(HOOK.set(hook).is_ok(), "called once");
 }
 
-/// This thread writes, or removes, this file next.
+/// This thread is about to write, or remove, this file.
 pub fn writes(folder: &Path, name: &str) {
     let in_folder = |of: &str| folder.file_name().is_some_and(|last| last == of);
     WRITES.set(match name {
@@ -81,12 +81,12 @@ pub fn writes(folder: &Path, name: &str) {
     });
 }
 
-/// A step with this thread's file: see [`step`].
+/// A step of this thread's file: see [`step`].
 pub fn step_of_file(what: &str) {
     step(&format!("{}: {what}", WRITES.get()));
 }
 
-/// Something was done that a kill may come after.
+/// Something was done that a kill may follow.
 pub fn step(what: &str) {
     let Some(hook) = HOOK.get() else { return };
     let last = {
@@ -105,8 +105,8 @@ pub fn step(what: &str) {
     }
 }
 
-/// A packet will be protected under these keys and this index; `ssrc`: none for SRTCP, whose
-/// indices are counted for all SSRCs together.
+/// A packet will be protected with these keys and this index; `ssrc`: none for SRTCP, whose indices
+/// are counted for all SSRCs together.
 pub fn protects(id: SessionId, ssrc: Option<u32>, index: u64, packet: &[u8]) {
     let Some(hook) = HOOK.get() else { return };
     let mut line = vec![b'P', u8::from(ssrc.is_some())];
@@ -118,7 +118,7 @@ pub fn protects(id: SessionId, ssrc: Option<u32>, index: u64, packet: &[u8]) {
     told.file.write_all(&line).expect("told");
 }
 
-/// Whether counters are not written at all, though they are said to be.
+/// Whether counters are not written at all, though they are reported as durable.
 pub fn lies() -> bool {
     HOOK.get().is_some_and(|hook| hook.lies)
 }

@@ -1,59 +1,58 @@
-//! Which packet indices may be used: the arithmetic behind "a ceiling is durable before it is
-//! used".
+//! Which packet indices may be used: the arithmetic of "a ceiling is durable before it is used".
 //!
-//! An index is used for one packet only, under one key. In one life of the process the core sees to
-//! that; over a kill this does. For every stream the vault holds a *ceiling*: all indices below it
-//! may have been used. While it runs, a process uses only indices below the ceiling that is durable
-//! (the *limit*); the next process uses only indices from the ceiling on (its *floor*). A ceiling
-//! that is being written does not count in either direction before the writing has ended.
+//! An index is used for one packet only, under one key. Within one process the core ensures that;
+//! across a kill this module does. For every stream the vault holds a *ceiling*: all indices below
+//! it may have been used. A running process uses only indices below the durable ceiling (the
+//! *limit*); the next process uses only indices from the ceiling on (its *floor*). A ceiling that
+//! is being written counts in neither direction before the write has ended.
 
 use std::time::{Duration, Instant};
 
 use super::record::SentCounter;
 
-/// So many indices are reserved ahead of a stream at first, at the least, and at the most.
+/// How many indices are reserved ahead of a stream: at first, at least, and at most.
 const FIRST_MARGIN: u64 = 64;
 const MARGINS: std::ops::RangeInclusive<u64> = 32..=2048;
-/// A stream's pace is measured over this time at the least.
+/// A stream's rate is measured over at least this time.
 const PACE: Duration = Duration::from_millis(500);
 /// What a stream uses in this time is reserved ahead, in ms, and half of it is left when the next
-/// counters are written. So long, at the most, nothing goes out on a stream's own SSRC after a
-/// restart; and so often, at the most, there is a write: four times a second.
+/// counters are written. So nothing is sent on a stream's own SSRC for at most this time after a
+/// restart, and there are at most four writes a second.
 const AHEAD_MS: u128 = 500;
-/// What is reserved at a start, before anybody asks, of streams that may jump: of RTX, which the
-/// server numbers itself, as much as may have been lost meanwhile; of audio, whose numbers it can
+/// What is reserved at a start, without a request, for streams that may jump: for RTX, which the
+/// server numbers itself, as much as may have been lost meanwhile; for audio, whose numbers it can
 /// shift, as much as passes until the next ceiling is durable.
 pub const RTX_AHEAD: u16 = 512;
 /// See [`RTX_AHEAD`].
 pub const AUDIO_AHEAD: u16 = 32;
-/// Longest step between two packets of a stream: beyond half the sequence space a receiver takes
+/// Longest step between two packets of a stream: beyond half the sequence space a receiver assumes
 /// the wrong rollover counter (RFC 3711 §3.3.1).
 const MAX_STEP: u64 = 0x7000;
 
-/// What is to be done with a packet.
+/// What to do with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Protect it under this index.
     Use(u64),
-    /// Its index may have been used by an earlier process. It is never to be used again.
+    /// Its index may have been used by an earlier process, and must never be used again.
     Spent,
-    /// Its index lies above the durable ceiling: a higher one must be written first.
+    /// Its index is above the durable ceiling: a higher one must be written first.
     Wait,
-    /// The receiver would not follow: this stream is lost under these keys.
+    /// The receiver would lose track: this stream is lost under these keys.
     Lost,
 }
 
 /// The indices of one outgoing SRTP stream.
 #[derive(Debug)]
 pub struct Sent {
-    /// The highest index used. Of a stream from an earlier process: what is known of it, so a lower
-    /// bound.
+    /// The highest index used. For a stream from an earlier process: the highest known one, so a
+    /// lower bound.
     last: Option<u64>,
     /// The highest index asked for.
     wanted: Option<u64>,
-    /// Below it all may have been used by an earlier process.
+    /// An earlier process may have used all indices below it.
     floor: u64,
-    /// From it on nothing may be used yet.
+    /// No index from it on may be used yet.
     limit: u64,
     /// The ceiling that is being written.
     pending: Option<u64>,
@@ -62,13 +61,13 @@ pub struct Sent {
     /// From an earlier process.
     resumed: bool,
     margin: u64,
-    /// When the pace was last measured, and where the stream was.
+    /// When the rate was last measured, and the index at that time.
     mark: Option<(Instant, u64)>,
 }
 
 impl Sent {
-    /// A stream of keys that no process had before. `reserved`: a ceiling for these keys is in the
-    /// vault, or on its way there.
+    /// A stream under new keys. `reserved`: a ceiling for these keys is in the vault, or being
+    /// written.
     pub fn new(ahead: u16, reserved: bool) -> Self {
         Self {
             last: None,
@@ -95,8 +94,8 @@ impl Sent {
         }
     }
 
-    /// The index of a sequence number: the one nearest to where the stream is (RFC 3711 §3.3.1).
-    /// The first packet under these keys has a rollover counter of zero.
+    /// The index of a sequence number: the one nearest to the present index (RFC 3711 §3.3.1). The
+    /// first packet under these keys has a rollover counter of zero.
     fn index(&self, sequence: u16) -> Option<u64> {
         let near = match (self.last, self.floor) {
             (Some(last), floor) => last.max(floor),
@@ -107,10 +106,10 @@ impl Sent {
         near.checked_add_signed(step)
     }
 
-    /// What is to be done with a packet of this sequence number.
+    /// What to do with a packet of this sequence number.
     pub fn judge(&mut self, sequence: u16) -> Verdict {
-        // From before the wrap, while the first packet under these keys lies after it: its rollover
-        // counter would be -1.
+        // From before the wrap, while the first packet under these keys is from after it: its
+        // rollover counter would be -1.
         let Some(index) = self.index(sequence) else {
             return Verdict::Spent;
         };
@@ -138,19 +137,19 @@ impl Sent {
         })
     }
 
-    /// A stream that was announced and never let a packet through.
+    /// Whether the stream was announced and has never sent a packet.
     pub fn is_new(&self) -> bool {
         self.limit == 0
     }
 
     /// The sequence number with which the server's own numbering of a stream from an earlier
-    /// process goes on.
+    /// process continues.
     pub fn start(&self) -> Option<u16> {
         self.resumed
             .then(|| self.floor.max(self.last.map_or(0, |last| last + 1)) as u16)
     }
 
-    /// The counter to write now; `first`: it is the first for these keys.
+    /// The counter to write now; `first`: it is the first one for these keys.
     pub fn reserve(&mut self, now: Instant, ssrc: u32, first: bool) -> SentCounter {
         let place = self.wanted.max(self.last);
         match (self.mark, place) {
@@ -172,13 +171,13 @@ impl Sent {
         let known = if first { 0 } else { self.limit.max(self.floor) };
         let ceiling = match place {
             Some(place) if self.wanted.is_some() => known.max(place + 1 + self.margin),
-            // Nothing was asked for in this process: what was left stands, and the stream's place
-            // is where it goes on.
+            // Nothing was requested in this process: the previous counter stays valid, and the
+            // stream continues at it.
             _ => known,
         };
         if first {
-            // If this is never written, nobody can go on with these keys; if it is, all below may
-            // have been used.
+            // If this is never written, no process can continue with these keys; if it is, all
+            // below may have been used.
             self.limit = ceiling;
         }
         self.pending = Some(ceiling);
@@ -190,8 +189,8 @@ impl Sent {
         }
     }
 
-    /// The counter was written, or not: then either of the two may be what is on the disk, and the
-    /// lower one holds.
+    /// The counter was written, or not: in that case either of the two may be on the disk, and the
+    /// lower one applies.
     pub fn reserved(&mut self, durable: bool) {
         if let Some(ceiling) = self.pending.take().filter(|_| durable) {
             self.limit = self.limit.max(ceiling);
@@ -206,7 +205,7 @@ impl SentCounter {
     }
 }
 
-/// Bits of the replay window (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to
+/// Bits of the replay window (RFC 3711 §3.3.2 asks for at least 64): a retransmission may arrive
 /// seconds late.
 const WINDOW: u64 = 2048;
 
@@ -229,8 +228,8 @@ impl Window {
         window
     }
 
-    /// After an earlier process that had received this index, and nobody knows what besides: all up
-    /// to it counts as seen.
+    /// After an earlier process that had received this index, without knowledge of others: all up
+    /// to it count as seen.
     pub fn resumed(highest: u64) -> Self {
         Self {
             highest,
@@ -249,12 +248,12 @@ impl Window {
         self.highest.checked_add_signed(step)
     }
 
-    /// Whether a packet of this index may be taken.
+    /// Whether a packet with this index may be accepted.
     pub fn is_new(&self, index: u64) -> bool {
         index > self.highest || (self.highest - index < WINDOW && !self.get(index))
     }
 
-    /// An authentic packet of this index came.
+    /// An authentic packet with this index arrived.
     pub fn take(&mut self, index: u64) {
         if index > self.highest {
             if index - self.highest >= WINDOW {

@@ -1,9 +1,9 @@
 //! What full-state mode persists of a session, and which packet indices may be used under keys that
 //! were persisted.
 //!
-//! That mode is there for comparison only: whoever has a recording of the traffic, the vault and
-//! the key file can decrypt the recording. No crate of a default build is built on this one
-//! (`tests/walls.sh`); the feature `full-state` of the package `rekindle` brings it in.
+//! That mode exists for comparison only: anybody who has a recording of the traffic, the vault and
+//! the key file can decrypt the recording. No crate of a default build depends on this one
+//! (`tests/walls.sh`); the feature `full-state` of the package `rekindle` enables it.
 //!
 //! - [`record`]: what is persisted.
 //! - [`ledger`]: which packet indices may be used, so that none is used for two packets, whenever

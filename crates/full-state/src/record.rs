@@ -1,5 +1,5 @@
-//! What full-state mode persists besides the records of the default mode: session keys, and the
-//! counters that go with them.
+//! What full-state mode persists in addition to the records of the default mode: session keys, and
+//! their counters.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,17 +9,17 @@ use rekindle_ids::Ufrag;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Bounds on what is written and read.
+/// Limits of what is written and read.
 pub mod limits {
-    /// Master keys and salts of both directions, in bytes: what the largest profile takes (RFC 5764
-    /// §4.1.2, RFC 7714 §14.2).
+    /// Length of master keys and salts of both directions, in bytes: those of the largest profile
+    /// (RFC 5764 §4.1.2, RFC 7714 §14.2).
     pub const MATERIAL: usize = 88;
     /// Streams of one session, in each direction.
     pub const STREAMS: usize = 64;
 }
 
-/// Which keys a counter is for: a hash of them, so that a counter can never be taken for another
-/// key's.
+/// The keys that a counter is for: a hash of them, so that a counter can never be used with other
+/// keys.
 pub type SessionId = [u8; 16];
 
 /// Keying material as exported by DTLS (RFC 5764 §4.2). Wiped when dropped, never printed.
@@ -35,7 +35,7 @@ impl fmt::Debug for Material {
 /// The body of `sessions/<ufrag>.age`: the session keys of a peer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
-    /// Whose.
+    /// The peer.
     pub ufrag: Ufrag,
     /// Number of the DTLS-SRTP profile (RFC 5764 §4.1.2, RFC 7714 §14.2).
     pub profile: u16,
@@ -43,10 +43,11 @@ pub struct SessionRecord {
     pub material: Material,
 }
 
-/// The body of `counters.age`: of all sessions.
+/// The body of `counters.age`: the counters of all sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// The server's SSRC as a sender of RTCP. It stays, so that its streams go on at the browsers.
+    /// The server's SSRC as a sender of RTCP. It stays the same, so that its streams continue at
+    /// the browsers.
     pub sender: u32,
     /// One for each session that is kept.
     pub sessions: Vec<SessionCounters>,
@@ -55,14 +56,14 @@ pub struct Counters {
 /// The counters of one session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCounters {
-    /// Whose.
+    /// The peer.
     pub ufrag: Ufrag,
-    /// Of which keys.
+    /// The keys.
     pub id: SessionId,
-    /// The address of this machine that the browser sends to, where the media port has all
-    /// addresses: from there, it expects what comes.
+    /// The local address that the browser sends to, where the media port has all addresses: it
+    /// expects packets from there.
     pub local: Option<IpAddr>,
-    /// All SRTCP indices below may have been used for sending, whatever the SSRC.
+    /// All SRTCP indices below it may have been used for sending, with any SSRC.
     pub rtcp_ceiling: u32,
     /// SRTP streams sent.
     pub sent: Vec<SentCounter>,
@@ -77,9 +78,9 @@ pub struct SentCounter {
     pub ssrc: u32,
     /// The highest 48-bit index that was certainly used.
     pub last: Option<u64>,
-    /// All indices below may have been used.
+    /// All indices below it may have been used.
     pub ceiling: u64,
-    /// So many more are reserved when a process starts, before anybody asks: of streams whose
+    /// How many more are reserved when a process starts, without a request: for streams whose
     /// numbers the server can let jump.
     pub ahead: u16,
 }
@@ -95,14 +96,13 @@ pub struct ReceivedCounter {
     pub rtcp: Option<u32>,
 }
 
-/// SRTCP indices that are reserved ahead. Browsers take jumps of any size.
+/// SRTCP indices that are reserved ahead. Browsers accept jumps of any size.
 pub const RTCP_AHEAD: u32 = 4096;
 /// The last SRTCP index (RFC 3711 §3.2.1).
 pub const RTCP_LAST: u32 = (1 << 31) - 1;
 
 impl Counters {
-    /// What a new process makes durable before it uses any of these keys: what it needs at once is
-    /// reserved.
+    /// What a new process makes durable before it uses any of these keys: a first reservation.
     pub fn raise(&mut self) {
         for session in &mut self.sessions {
             session.rtcp_ceiling = session
@@ -121,7 +121,7 @@ impl Counters {
             .collect()
     }
 
-    /// Whether this is what the program could have written.
+    /// Whether this program could have written this.
     pub fn fits(&self) -> bool {
         let index = |index: u64| index < 1 << 48;
         self.sessions.iter().all(|session| {

@@ -1,5 +1,4 @@
-//! What peers are called by, and what they do: the words that the layers share. They are persisted
-//! as `vault::record` says.
+//! Names and roles of peers, which all layers share. They are persisted as `vault::record` says.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
@@ -18,7 +17,7 @@ pub enum Role {
 }
 
 /// An ICE user name fragment made by this server (RFC 8445 §5.3): 8 to 32 ASCII letters and digits,
-/// so that it is safe as a file name and in a URL. It travels in clear in every STUN request, so it
+/// so that it is safe as a file name and in a URL. It is sent in clear in every STUN request, so it
 /// is no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

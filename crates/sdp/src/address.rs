@@ -16,8 +16,7 @@ const FOUNDATION: &str = "rekindle";
 /// (candidates belong to sections, RFC 8839 §5.1).
 pub fn with_address(offer: &str, address: SocketAddr) -> String {
     let end = if offer.contains("\r\n") { "\r\n" } else { "\n" };
-    // RFC 8839 §5.1: a related address that is not known is written as the unspecified one with
-    // port 9.
+    // RFC 8839 §5.1: an unknown related address is written as the unspecified one with port 9.
     let related = if address.is_ipv4() { "0.0.0.0" } else { "::" };
     let ip: IpAddr = address.ip();
     let port = address.port();
@@ -52,8 +51,8 @@ fn is_reserved_line(line: &str) -> bool {
     line.strip_prefix("a=candidate:").is_some_and(is_reserved)
 }
 
-/// Whether a candidate has the server's foundation. Wider than what [`read`] takes: letter case and
-/// space do not matter.
+/// Whether a candidate has the server's foundation. It matches more than [`read`] does: letter case
+/// and spaces are ignored.
 fn is_reserved(candidate: &str) -> bool {
     candidate
         .split_whitespace()

@@ -22,19 +22,19 @@ const ALLOW_MIXED: &str = "extmap-allow-mixed";
 /// Answers an offer: ICE-lite, DTLS server where the offer allows it, one transport for all
 /// (BUNDLE, rtcp-mux).
 ///
-/// At most one audio and one video section are taken, in the offer's order with the offer's mids;
-/// all other sections are rejected. From a publisher one codec a kind is taken, the first of its
-/// offer that the server forwards (H.265 last). A viewer is answered all of its codecs that the
-/// server forwards, so that a later publisher's codec needs no new offer; those of `source`, the
-/// channel's present publisher, or else those that serve them best ([`Codec::serves`]), come first,
-/// and an offer that can take none of a kind's codecs is refused.
+/// At most one audio and one video section are accepted, in the offer's order with the offer's
+/// mids; all other sections are rejected. From a publisher one codec of each kind is accepted, the
+/// first of its offer that the server forwards (H.265 last). A viewer's answer has all of its
+/// codecs that the server forwards, so that a later publisher's codec needs no new offer. Those of
+/// `source`, the channel's present publisher, come first, or otherwise those that serve them best
+/// ([`Codec::serves`]). An offer that can receive none of a kind's codecs is refused.
 ///
-/// The publisher's SSRCs pass through, and a viewer is told them: a browser throws its decoder away
-/// when a stream that it was not told of is still untold in the description that a page applies
-/// after a restart.
+/// The publisher's SSRCs pass through, and the viewer's answer names them: a browser discards its
+/// decoder when a stream that was not announced is still missing in the description that a page
+/// applies after a restart.
 ///
-/// What was agreed on is read out of the answer's own text, as a later boot will read it: one owner
-/// of that fact.
+/// What was agreed on is read from the answer's own text, as a later boot will read it: the text is
+/// the one owner of that fact.
 ///
 /// # Errors
 /// An [`SdpError`] with the cause.
@@ -56,7 +56,7 @@ pub fn answer(
     for chosen in &offer.chosen {
         match agree(role, &offer, *chosen, codecs) {
             Ok(section) => agreed.push(section),
-            // It carries nothing now, so it is rejected and the rest goes on.
+            // It carries nothing now, so it is rejected and the rest continues.
             Err(_) if !chosen.active => {}
             Err(error) => return Err(error),
         }
@@ -97,13 +97,14 @@ fn agree<'a>(
     extensions.dependency_descriptor = extensions.dependency_descriptor.filter(|_| mixed);
     match role {
         Role::Publisher => {
-            // Few viewers can decode H.265, so it is taken where there is nothing else.
+            // Few viewers can decode H.265, so it is chosen only where there is nothing else.
             let first = codecs
                 .iter()
                 .position(|line| !matches!(line.codec, Codec::H265 { .. }));
             codecs.swap(0, first.unwrap_or(0));
             codecs.truncate(1);
-            // Transport-wide feedback needs both lines; goog-remb is the older way to the same end.
+            // Transport-wide feedback needs both lines; goog-remb is the older way to the same
+            // result.
             let wanted = codecs[0].feedback.transport_cc;
             extensions.transport_cc = extensions.transport_cc.filter(|_| wanted);
             let feedback = &mut codecs[0].feedback;
@@ -112,7 +113,7 @@ fn agree<'a>(
         }
         Role::Viewer => {
             let sent: Vec<&Codec> = source.iter().filter(|c| c.kind() == kind).collect();
-            // The others stay in the viewer's own order where one is the very same.
+            // The others keep the viewer's own order where one is identical.
             let exact = codecs.iter().any(|line| sent.contains(&&line.codec));
             let rank = |codec: &Codec| {
                 let served = sent
@@ -293,8 +294,8 @@ fn write_streams(out: &mut String, agreed: &Agreed<'_>, streams: &[Stream]) -> f
     Ok(())
 }
 
-/// The transport stands in every section, not only in the one that BUNDLE tags: the page moves the
-/// tag to make Firefox run DTLS again.
+/// The transport is in every section, not only in the one that BUNDLE tags: the page moves the tag
+/// to make Firefox run DTLS again.
 fn write_transport(out: &mut String, local: &Local<'_>, setup: Setup) -> fmt::Result {
     let setup = match setup {
         Setup::Passive => "passive",

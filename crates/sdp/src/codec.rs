@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::Kind;
 
-/// A codec that the server forwards, with all that makes two payload types carry the same thing.
+/// A codec that the server forwards, with the parameters that must be equal for two payload types
+/// to carry the same format.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// Opus, 48 kHz, 2 channels (RFC 7587).
@@ -22,9 +23,8 @@ pub enum Codec {
     },
     /// H.264 (RFC 6184).
     H264 {
-        /// profile_idc and profile-iop of `profile-level-id`: its first two bytes, of several
-        /// spellings of one profile (RFC 6184 §8.1, table 5) always the same one. The level does
-        /// not count.
+        /// profile_idc and profile-iop of `profile-level-id`: its first two bytes, with one value
+        /// for the several encodings of a profile (RFC 6184 §8.1, table 5). The level is ignored.
         profile: u16,
         /// `packetization-mode`.
         packetization_mode: u8,
@@ -42,11 +42,11 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// How well a decoder for this codec serves a stream of another: 0 for the very same, more for
+    /// How well a decoder for this codec serves a stream of another: 0 for the same codec, more for
     /// worse; `None` where it cannot.
     ///
-    /// Profiles are what encoders may use, and say little of what a decoder can do: browsers that
-    /// offer Constrained Baseline alone play High. So a profile whose decoders must be able to is
+    /// Profiles say what encoders may use, and little of what a decoder can do: browsers that offer
+    /// only Constrained Baseline play High. So a profile whose decoders must be able to is
     /// preferred (RFC 6184 §8.1; H.264 §A.2), and any other is tried.
     pub fn serves(&self, sent: &Self) -> Option<u8> {
         match (self, sent) {
@@ -61,7 +61,7 @@ impl Codec {
                     packetization_mode: sent_mode,
                 },
             ) => {
-                // Who takes fragments takes single NAL units too.
+                // A receiver of fragments also receives single NAL units.
                 let mode = own_mode >= sent_mode;
                 Some(match (h264_covers(*own, *sent), mode) {
                     (true, true) => 1,
@@ -93,7 +93,7 @@ impl Codec {
         }
     }
 
-    /// What its RTP time stamps count, in Hz.
+    /// The rate of its RTP time stamps, in Hz.
     pub fn clock_rate(&self) -> u32 {
         match self {
             Self::Opus => 48_000,

@@ -1,4 +1,4 @@
-//! Payload types: which of the codecs that the server forwards a section has, and with what
+//! Payload types: which of the codecs that the server forwards a section has, and with which
 //! feedback.
 
 use super::lines::Section;
@@ -48,10 +48,10 @@ impl Feedback {
     }
 }
 
-/// What some payload types mean where no `a=rtpmap` says it (RFC 3551 §6).
+/// Payload types that need no `a=rtpmap` (RFC 3551 §6).
 const STATIC: [(usize, &str); 2] = [(0, "PCMU/8000"), (8, "PCMA/8000")];
 
-/// What a section says of each payload type. One pass over its lines, whatever their number.
+/// What a section says of each payload type, read in one pass over its lines.
 struct Table<'a> {
     rtpmap: [Option<&'a str>; 128],
     fmtp: [Option<&'a str>; 128],
@@ -97,8 +97,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The codecs of a section that the server forwards, in the section's order. Of two payload types
-/// for one codec the first counts.
+/// The codecs of a section that the server forwards, in the section's order. If two payload types
+/// have the same codec, the first one is used.
 pub(super) fn read<'a>(section: &Section<'a>, kind: Kind) -> Vec<CodecLine<'a>> {
     let table = Table::read(section);
     let mut listed = [false; 128];
@@ -152,8 +152,8 @@ pub(super) fn read<'a>(section: &Section<'a>, kind: Kind) -> Vec<CodecLine<'a>> 
     found
 }
 
-/// A payload type that may be used beside multiplexed RTCP: 64 to 95 would be taken for RTCP (RFC
-/// 5761 §4).
+/// A payload type that can be used together with multiplexed RTCP: 64 to 95 would be taken for RTCP
+/// (RFC 5761 §4).
 fn payload_type(text: &str) -> Option<u8> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let pt: u8 = text.parse().ok().filter(|_| digits)?;
@@ -180,7 +180,7 @@ fn codec(rtpmap: &str, fmtp: &str) -> Option<Codec> {
     let (name, clock) = encoding(rtpmap);
     let video = clock == "90000";
     if name.eq_ignore_ascii_case("opus") {
-        // RFC 7587 §7 wants two channels; who leaves them out means the same.
+        // RFC 7587 §7 requires two channels; a missing number means the same.
         matches!(clock, "48000/2" | "48000").then_some(Codec::Opus)
     } else if name.eq_ignore_ascii_case("VP8") {
         video.then_some(Codec::Vp8)
@@ -216,15 +216,15 @@ fn codec(rtpmap: &str, fmtp: &str) -> Option<Codec> {
     }
 }
 
-/// A number among a format's parameters; `absent` where it is not given, `None` where it is no
+/// A number among a format's parameters; `absent` where it is not given, `None` where it is not a
 /// number.
 fn number(fmtp: &str, key: &str, absent: u8) -> Option<u8> {
     parameter(fmtp, key).map_or(Some(absent), |value| value.parse().ok())
 }
 
 /// profile_idc and profile-iop; absent means Baseline (RFC 6184 §8.1). Table 5 there lists several
-/// pairs for one profile (GStreamer says 42c0 where browsers say 42e0); they become one. A pair
-/// that is not in the table stands for itself.
+/// pairs for one profile (GStreamer writes 42c0 where browsers write 42e0); they become one. A pair
+/// that is not in the table is kept.
 fn h264_profile(profile_level_id: Option<&str>) -> Option<u16> {
     let Some(text) = profile_level_id else {
         return Some(0x4200);

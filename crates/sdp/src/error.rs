@@ -1,8 +1,8 @@
-//! Why an offer is not taken.
+//! Why an offer is refused.
 
 use super::{Kind, MAX_SDP};
 
-/// Why an offer was not taken. One cause per variant; the text says what to do. It never quotes the
+/// Why an offer was refused. One cause per variant; the text says what to do, and never quotes the
 /// offer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -13,16 +13,16 @@ pub enum SdpError {
     /// Not UTF-8 (RFC 8866 §5).
     #[error("the SDP is not UTF-8 text; send it as application/sdp, not compressed")]
     NotUtf8,
-    /// A line that is no SDP line (RFC 8866 §5).
+    /// A line that is not an SDP line (RFC 8866 §5).
     #[error("line {line} is no SDP line; send the browser's SDP unchanged")]
     Malformed {
         /// The line, counted from 1.
         line: usize,
     },
-    /// More m-sections than anybody needs.
+    /// More m-sections than any client needs.
     #[error("the offer has more than {max} m-sections; offer one audio and one video section")]
     TooManySections {
-        /// How many are looked at.
+        /// How many are accepted.
         max: usize,
     },
     /// No audio and no video section that could be used.
@@ -39,7 +39,7 @@ pub enum SdpError {
          or publish them on channels of their own"
     )]
     SeveralStreams {
-        /// Of which kind.
+        /// The kind.
         kind: Kind,
     },
     /// A viewer that receives nothing.
@@ -59,7 +59,7 @@ pub enum SdpError {
          (a=rtcp-mux)"
     )]
     NoRtcpMux {
-        /// Which section.
+        /// The section.
         kind: Kind,
     },
     /// No, or unusable, ICE credentials (RFC 8839 §5.4).
@@ -75,7 +75,7 @@ pub enum SdpError {
         "the offer's fingerprints use weak or unknown hashes; add an a=fingerprint with sha-256"
     )]
     WeakFingerprint,
-    /// A fingerprint that is no digest of its hash, or too many of them.
+    /// A digest of the wrong length for its hash, or too many of them.
     #[error("an a=fingerprint line is damaged, or there are too many; send one with sha-256")]
     BadFingerprint,
     /// Bundled sections with different ICE credentials, certificates or DTLS roles.
@@ -93,21 +93,21 @@ pub enum SdpError {
          and VP8, VP9, H.264, H.265 or AV1"
     )]
     NoCommonCodec {
-        /// Which section.
+        /// The section.
         kind: Kind,
     },
-    /// The viewer cannot take what the publisher sends.
+    /// The viewer cannot receive what the publisher sends.
     #[error(
         "the publisher sends {sent}, which the viewer's {kind} section does not offer; use a \
          browser that decodes it"
     )]
     SourceCodec {
-        /// Which section.
+        /// The section.
         kind: Kind,
-        /// What is sent, in words.
+        /// The codec that is sent, for display.
         sent: String,
     },
-    /// One payload type for two things in one BUNDLE group (RFC 9143 §9.2).
+    /// One payload type with two meanings in one BUNDLE group (RFC 9143 §9.2).
     #[error(
         "payload type {pt} means two things in the bundled sections; give each codec a payload \
          type of its own"
@@ -116,7 +116,7 @@ pub enum SdpError {
         /// The payload type.
         pt: u8,
     },
-    /// One header extension id for two things in one BUNDLE group (RFC 9143 §9.3).
+    /// One header extension id with two meanings in one BUNDLE group (RFC 9143 §9.3).
     #[error(
         "header extension id {id} means two things in the bundled sections; give each extension \
          one id"
@@ -125,7 +125,7 @@ pub enum SdpError {
         /// The id.
         id: u8,
     },
-    /// The offer carries the line that only the server writes.
+    /// The offer contains the line that only the server writes.
     #[error(
         "the offer has a candidate with this server's own foundation; remove that a=candidate line"
     )]

@@ -71,7 +71,7 @@ impl Extensions {
         }
     }
 
-    /// What both have, with the same id.
+    /// The extensions that both have with the same id.
     pub(super) fn common(&self, other: &Self) -> Self {
         let mut both = Self::default();
         for extension in Extension::ALL {
@@ -83,9 +83,8 @@ impl Extensions {
     }
 }
 
-/// The known extensions of a section. Only ids of the one-byte form (1 to 14), and only those
-/// offered in both directions, as all senders known offer them. An id counts for the first
-/// extension that has it.
+/// The known extensions of a section: those with ids of the one-byte form (1 to 14), and offered in
+/// both directions, as all known senders offer them. The first extension with an id has it.
 pub(super) fn read(section: &Section<'_>, kind: Kind) -> Extensions {
     let mut found = Extensions::default();
     let mut taken = [false; 15];

@@ -3,19 +3,19 @@
 use super::lines::Attributes;
 use super::{Fingerprint, SdpError};
 
-/// Hashes that still bind a certificate, and the length of their digests in bytes.
+/// Hash functions that are strong enough, and the length of their digests in bytes.
 const STRONG: [(&str, usize); 3] = [("sha-256", 32), ("sha-384", 48), ("sha-512", 64)];
 
-/// Fingerprints of one offer.
+/// Most fingerprints of one offer.
 const MOST: usize = 8;
 
-/// The strong fingerprints among `attributes`, sorted, each once; of one hash there may be several,
-/// for several certificates. Weak and unknown hashes are left out; `None` if there is no
-/// fingerprint line at all.
+/// The strong fingerprints among `attributes`, sorted, each once. There may be several of one hash
+/// function, for several certificates. Weak and unknown hash functions are ignored; `None` if there
+/// is no fingerprint line at all.
 ///
 /// # Errors
-/// [`SdpError::WeakFingerprint`] if all hashes are weak or unknown, [`SdpError::BadFingerprint`]
-/// for a digest of the wrong shape, or more digests than anybody has certificates.
+/// [`SdpError::WeakFingerprint`] if all hash functions are weak or unknown,
+/// [`SdpError::BadFingerprint`] for a digest of the wrong length, or too many digests.
 pub(super) fn read(attributes: &Attributes<'_>) -> Result<Option<Vec<Fingerprint>>, SdpError> {
     let mut some = false;
     let mut found: Vec<Fingerprint> = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn read(attributes: &Attributes<'_>) -> Result<Option<Vec<Fingerprint
 
 /// `AB:CD:...` with exactly `length` bytes.
 fn hex(text: &str, length: usize) -> Option<Vec<u8>> {
-    // Looked at first, so that no long line is taken apart for nothing.
+    // Checked first, so that no long line is parsed for nothing.
     if text.len() != length * 3 - 1 {
         return None;
     }

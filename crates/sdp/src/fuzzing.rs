@@ -1,4 +1,4 @@
-//! What the fuzz target of SDP runs: an offer is what a stranger sends, and what a record gives back.
+//! The body of SDP's fuzz target: an offer comes from a stranger, and again from a record.
 
 use std::net::SocketAddr;
 
@@ -43,8 +43,7 @@ pub fn sdp(data: &[u8]) {
     let agreed = negotiated(role, offer, &text).expect("what was answered can be read");
     assert_eq!(agreed, made);
     assert!(!agreed.fingerprints.is_empty() && agreed.address.is_none());
-    // As it goes into the record when the browser's address is known, and comes back after a
-    // restart.
+    // As it is written to the record when the browser's address is known, and read after a restart.
     for address in ["192.0.2.7:5000", "[2001:db8::7]:5000"]
         .map(|a| a.parse::<SocketAddr>().expect("an address"))
     {

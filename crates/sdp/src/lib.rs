@@ -1,19 +1,20 @@
 //! SDP: reads a browser's offer, writes the server's answer. Pure functions.
 //!
-//! Offers follow JSEP (RFC 9429) as browsers, OBS, GStreamer and Pion write them. The reader is a
-//! small one of its own rather than a general SDP object model: it borrows from the text, looks at
-//! every byte once, and refuses what a media server must not guess about (two certificates, two
-//! transports, one payload type for two codecs). What it does not know it skips.
+//! Offers follow JSEP (RFC 9429) as browsers, OBS, GStreamer and Pion write them. The parser is a
+//! small one of its own instead of a general SDP object model: it borrows from the text, reads
+//! every byte once, and refuses what a media server must not guess (two certificates, two
+//! transports, one payload type for two codecs). Unknown lines are skipped.
 //!
 //! - `lines`: text to lines and sections.
-//! - `offer`: what must hold for an offer: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
-//! - `codec`: what is forwarded. `codecs`, `extensions`: what a section offers of what the server
-//!   forwards.
-//! - `answer`: choosing and writing. `negotiated`: reading both texts back, also after a restart.
+//! - `offer`: what an offer must satisfy: BUNDLE, rtcp-mux, one transport, a strong fingerprint.
+//! - `codec`: the codecs that are forwarded. `codecs`, `extensions`: which of those a section
+//!   offers.
+//! - `answer`: chooses and writes. `negotiated`: reads both texts, also after a restart.
+//! - `pull`: the offer of a node that takes a channel from another.
 //! - `address`: the one line that the record adds to an offer.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
-// The core asks for neither time nor randomness. Its tests do.
+// The core asks for neither time nor randomness; only its tests do.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod address;
@@ -28,6 +29,7 @@ pub mod fuzzing;
 mod lines;
 mod negotiated;
 mod offer;
+mod pull;
 #[cfg(test)]
 mod tests;
 
@@ -41,10 +43,10 @@ pub use answer::answer;
 pub use codec::Codec;
 pub use error::SdpError;
 pub use negotiated::{agreed, answer_certificate, negotiated};
+pub use pull::{Transport, pull_offer};
 
-/// Whether an offer was made by a page that renews its keys after a restart: it says so with
-/// `a=tool:rekindle` (RFC 8866 §6.4) before its first m-section. Whoever does not say it may do it
-/// all the same.
+/// Whether an offer was made by a page that renews its keys after a restart: it contains
+/// `a=tool:rekindle` (RFC 8866 §6.4) before its first m-section. Other clients may do it too.
 pub fn renews(offer: &str) -> bool {
     let session = offer.lines().take_while(|line| !line.starts_with("m="));
     session
@@ -52,7 +54,7 @@ pub fn renews(offer: &str) -> bool {
         .any(|line| line == "a=tool:rekindle")
 }
 
-/// Longest offer that is looked at, in bytes.
+/// Longest offer that is accepted, in bytes.
 pub const MAX_SDP: usize = 64 * 1024;
 
 /// An HTTP body as SDP text.
@@ -122,9 +124,9 @@ pub struct Extensions {
     pub video_orientation: Option<u8>,
     /// `urn:ietf:params:rtp-hdrext:ssrc-audio-level` (RFC 6464).
     pub audio_level: Option<u8>,
-    /// The dependency descriptor (RTP Payload Format for AV1, appendix A). Agreed only beside
-    /// `a=extmap-allow-mixed`: what it says at a key frame can be longer than the 16 bytes of a
-    /// one-byte element.
+    /// The dependency descriptor (RTP Payload Format for AV1, appendix A). Agreed only together
+    /// with `a=extmap-allow-mixed`: at a key frame it can be longer than the 16 bytes of a one-byte
+    /// element.
     pub dependency_descriptor: Option<u8>,
 }
 
@@ -133,7 +135,7 @@ pub struct Extensions {
 pub struct Ssrc {
     /// The media stream.
     pub media: u32,
-    /// Its RTX stream, by `a=ssrc-group:FID`.
+    /// Its RTX stream, from `a=ssrc-group:FID`.
     pub rtx: Option<u32>,
 }
 
@@ -146,7 +148,7 @@ pub struct Stream {
     pub ssrc: Ssrc,
 }
 
-/// What a viewer is about to receive.
+/// What a viewer will receive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// Codecs that the channel's publisher may send.
@@ -166,19 +168,19 @@ pub struct Media {
     pub payloads: Vec<Payload>,
     /// Agreed header extensions.
     pub extensions: Extensions,
-    /// The streams that a publisher announced, or that a viewer was told of; empty where that
+    /// The streams that a publisher announced, or that a viewer was told; empty where that
     /// description has no `a=ssrc`.
     pub ssrcs: Vec<Ssrc>,
 }
 
-/// The server's part in the DTLS handshake: the value of `a=setup` in its answer (RFC 8842 §5.3).
+/// The server's role in the DTLS handshake: the value of `a=setup` in its answer (RFC 8842 §5.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Setup {
-    /// It is the DTLS server: wherever the offer allows it, since only a DTLS client can begin anew
-    /// after a restart.
+    /// It is the DTLS server, wherever the offer allows it, since only a DTLS client can begin a
+    /// new handshake after a restart.
     #[default]
     Passive,
-    /// It is the DTLS client: the offer says `a=setup:passive` and leaves no choice.
+    /// It is the DTLS client: the offer has `a=setup:passive`, which leaves no choice.
     Active,
 }
 
@@ -191,21 +193,20 @@ pub struct Fingerprint {
     pub digest: Vec<u8>,
 }
 
-/// All that the media path needs of an offer and its answer. It is derived again from the record
-/// after a restart, so it is a function of the two texts alone.
+/// What the media path needs of an offer and its answer. It is derived again from the record after
+/// a restart, so it depends on the two texts alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The browser's certificate must match every one of them; never empty.
     pub fingerprints: Vec<Fingerprint>,
-    /// SHA-256 of the server's certificate, as the answer names it: the one that this browser knows
-    /// the server by.
+    /// SHA-256 of the server's certificate in the answer: the one that this browser expects.
     pub certificate: [u8; 32],
-    /// The server's part in the DTLS handshake.
+    /// The server's role in the DTLS handshake.
     pub setup: Setup,
-    /// Agreed m-sections, in SDP order, rejected and inactive ones left out.
+    /// Agreed m-sections, in SDP order, without rejected and inactive ones.
     pub media: Vec<Media>,
     /// The browser's address that last passed a check, from the record's own `a=candidate` line
-    /// (see [`with_address`]); the browser's own candidates are not looked at.
+    /// (see [`with_address`]); the browser's own candidates are ignored.
     pub address: Option<SocketAddr>,
 }
 
@@ -226,9 +227,9 @@ impl Negotiated {
 /// An answer, and what it agrees on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// For the browser, and for the record.
+    /// The text for the browser, and for the record.
     pub text: String,
-    /// What [`negotiated`] reads in it.
+    /// What [`negotiated`] reads from it.
     pub negotiated: Negotiated,
 }
 

@@ -2,8 +2,7 @@
 
 use super::SdpError;
 
-/// m-sections that are looked at; an offer with more is refused, because each one costs a section
-/// of the answer.
+/// Most m-sections that are accepted; each one costs a section of the answer.
 const MAX_SECTIONS: usize = 32;
 
 /// A whole description: the session's attributes, then the m-sections.
@@ -64,7 +63,7 @@ impl<'a> Description<'a> {
             media: Vec::new(),
         };
         let mut begun = false;
-        // A byte order mark says nothing in UTF-8, and some editors and libraries write one.
+        // A byte order mark has no meaning in UTF-8, but some editors and libraries write one.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.split('\n').enumerate() {
             let line = line.strip_suffix('\r').unwrap_or(line);
@@ -76,7 +75,7 @@ impl<'a> Description<'a> {
                 return Err(malformed);
             };
             if !begun {
-                // RFC 8866 §5.1: the version comes first, and there is only one.
+                // RFC 8866 §5.1: the version comes first, and only once.
                 if (kind, value) != (b'v', "0") {
                     return Err(malformed);
                 }
@@ -108,7 +107,7 @@ impl<'a> Description<'a> {
         }
     }
 
-    /// A section's attribute, or else the session's, which is its default.
+    /// A section's attribute, or otherwise the session's, which is its default.
     pub(super) fn effective(&self, section: &Section<'a>, name: &str) -> Option<&'a str> {
         section
             .attributes

@@ -1,4 +1,4 @@
-//! Reads both texts back: what the media path needs, at the join and again after a restart.
+//! Reads both texts for the media path, at the join and again after a restart.
 
 use rekindle_ids::Role;
 
@@ -7,12 +7,12 @@ use super::lines::{Attributes, Description, Section};
 use super::offer::Offer;
 use super::{Media, Negotiated, Payload, SdpError, Setup, Ssrc, address, extensions, fingerprint};
 
-/// Streams of one section that are looked at. Browsers announce one; the bound keeps a hostile
-/// offer small.
+/// Most streams of one section that are read. Browsers announce one; the limit bounds a hostile
+/// offer.
 const MAX_STREAMS: usize = 8;
 
-/// The media that an offer and another server's answer agreed on. What stands in an answer of ours
-/// is not asked for here.
+/// The media that an offer and another server's answer agreed on. The answer need not satisfy what
+/// ours do.
 ///
 /// # Errors
 /// An [`SdpError`] with the cause.
@@ -37,7 +37,7 @@ pub fn negotiated(role: Role, offer: &str, answer: &str) -> Result<Negotiated, S
     )
 }
 
-/// The same of texts that have been taken apart.
+/// The same for parsed texts.
 pub(super) fn read(
     role: Role,
     offer: Offer<'_>,
@@ -55,8 +55,7 @@ pub(super) fn read(
     })
 }
 
-/// The media of an answer; `own`: of this server's, which answers with nothing that was not
-/// offered.
+/// The media of an answer; `own`: it is of this server, which answers only with what was offered.
 fn media(
     role: Role,
     offer: &Offer<'_>,
@@ -115,15 +114,15 @@ fn media(
     Ok(media)
 }
 
-/// The server's part in the DTLS handshake, the same in all sections that carry media.
+/// The server's role in the DTLS handshake, the same in all sections that carry media.
 fn setup(offer: &Offer<'_>, answer: &Description<'_>) -> Result<Setup, SdpError> {
     let mut agreed = None;
     let live = |section: &&Section<'_>| section.port != 0 && !section.attributes.has("inactive");
     for section in answer.media.iter().filter(live) {
         let own = match section.attributes.first("setup") {
             Some("passive") => Setup::Passive,
-            // As the offer leaves no choice: whoever may begin anew is not made to wait for the
-            // server.
+            // The offer leaves no choice: a client that can begin a new handshake is not made to
+            // wait for the server.
             Some("active") if offer.setup == Setup::Active => Setup::Active,
             _ => return Err(SdpError::AnswerMismatch),
         };
@@ -134,8 +133,8 @@ fn setup(offer: &Offer<'_>, answer: &Description<'_>) -> Result<Setup, SdpError>
     agreed.ok_or(SdpError::AnswerMismatch)
 }
 
-/// SHA-256 of the server's certificate, as an answer of ours names it; `None` for an answer that
-/// names none, or two.
+/// SHA-256 of the server's certificate in an answer of ours; `None` for an answer that names none,
+/// or two.
 pub fn answer_certificate(answer: &str) -> Option<[u8; 32]> {
     certificate(&Description::parse(answer).ok()?)
 }
@@ -170,7 +169,7 @@ fn payload(line: &CodecLine<'_>) -> Payload {
 }
 
 /// The streams of `a=ssrc` (RFC 5576 §4.1), paired with their RTX by `a=ssrc-group:FID` (§4.2).
-/// Members of other groups that come after the first (simulcast layers, FEC) are left out.
+/// Members of other groups after the first (simulcast layers, FEC) are ignored.
 fn streams(attributes: &Attributes<'_>) -> Vec<Ssrc> {
     let mut found: Vec<Ssrc> = Vec::new();
     let mut secondary: Vec<u32> = Vec::new();

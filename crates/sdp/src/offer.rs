@@ -1,33 +1,33 @@
-//! What must hold for an offer before anything is chosen from it.
+//! What an offer must satisfy before anything is chosen from it.
 
 use rekindle_ids::Role;
 
 use super::lines::{Description, Section};
 use super::{Fingerprint, Kind, SdpError, Setup, fingerprint};
 
-/// An offer that holds: its chosen sections share one transport with one certificate.
+/// A valid offer: its chosen sections share one transport with one certificate.
 #[derive(Debug)]
 pub(super) struct Offer<'a> {
     pub description: Description<'a>,
     /// Mids of the BUNDLE group, in its order.
     pub bundle: Vec<&'a str>,
     pub fingerprints: Vec<Fingerprint>,
-    /// What the offer leaves to the server in the DTLS handshake.
+    /// The server's role in the DTLS handshake, as far as the offer decides it.
     pub setup: Setup,
-    /// The sections to answer, in SDP order: at most one a kind. All others are rejected. One that
-    /// stands alone need not be bundled.
+    /// The sections to answer, in SDP order: at most one of each kind. All others are rejected. A
+    /// single section need not be bundled.
     pub chosen: Vec<Chosen<'a>>,
 }
 
 /// A section to answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chosen<'a> {
-    /// Its place among the m-sections.
+    /// Its index among the m-sections.
     pub index: usize,
     pub kind: Kind,
     /// Empty where there is none.
     pub mid: &'a str,
-    /// The browser's direction fits its role; else it is answered inactive.
+    /// Whether the browser's direction fits its role; if not, it is answered inactive.
     pub active: bool,
 }
 
@@ -95,7 +95,7 @@ fn choose<'a>(
 ) -> Result<Vec<Chosen<'a>>, SdpError> {
     let mut chosen: Vec<Chosen<'a>> = Vec::new();
     let (mut media, mut named) = (false, false);
-    // Nothing to bundle it with: RFC 9143 is for two and more.
+    // Nothing to bundle it with: RFC 9143 is for two and more sections.
     let alone = bundle.is_empty()
         && description
             .media
@@ -141,7 +141,7 @@ fn choose<'a>(
     })
 }
 
-/// Audio or video over DTLS-SRTP that the offerer has not switched off itself (port 0, unless it is
+/// Audio or video over DTLS-SRTP that the offerer has not disabled itself (port 0, unless it is
 /// `bundle-only`).
 fn usable(section: &Section<'_>) -> Option<Kind> {
     let kind = match section.media {
@@ -181,7 +181,7 @@ fn fits(role: Role, description: &Description<'_>, section: &Section<'_>) -> boo
 
 /// One ICE transport, one certificate and rtcp-mux for all chosen sections. A bundled section may
 /// leave its transport to the one that the group names first, even where that carries no media (RFC
-/// 9143 §7.1.3, §7.2), so what is absent does not contradict.
+/// 9143 §7.1.3, §7.2), so a missing attribute is no contradiction.
 fn check_transport(
     description: &Description<'_>,
     bundle: &[&str],
@@ -203,8 +203,8 @@ fn check_transport(
     let session_prints = fingerprint::read(&description.session);
     for choice in chosen {
         let section = &description.media[choice.index];
-        // Bundled is multiplexed (RFC 9143 §9.3); a section that leaves its transport to another
-        // one may leave this to it too.
+        // Bundled media is multiplexed (RFC 9143 §9.3); a section that leaves its transport to
+        // another one may leave this to it too.
         let leaves = bundle.len() > 1 && description.effective(section, "ice-ufrag").is_none();
         let leaves = leaves || section.attributes.has("bundle-only");
         if !section.attributes.has("rtcp-mux") && !leaves {

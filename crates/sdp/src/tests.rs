@@ -2,6 +2,7 @@
 
 mod foreign;
 mod hostile;
+mod pull;
 
 use rekindle_ids::{IcePassword, Role, Ufrag};
 

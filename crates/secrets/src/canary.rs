@@ -1,18 +1,18 @@
-//! For one test, and in no build but the one that this test asks for (`--cfg rekindle_canary`, see
-//! `tests/with_hooks.sh`): tells a listener every secret that must die with its session, and every
-//! byte that goes to disk, so that the test can look for the former everywhere it should not be.
+//! Only in the build that one test asks for (`--cfg rekindle_canary`, see `tests/with_hooks.sh`):
+//! reports to a listener every secret that must end with its session, and every byte that is
+//! written to disk, so that the test can search for the former where it must not be.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Names the listener's socket.
+/// The variable that names the listener's socket.
 const SOCKET: &str = "REKINDLE_CANARY";
 
 static LISTENER: OnceLock<Mutex<UnixStream>> = OnceLock::new();
 
-/// Connects to the listener, if one is named. To be called before the sandbox is put up. Whether
-/// one is named.
+/// Connects to the listener, if one is named. To be called before the sandbox is set up. Returns
+/// whether one is named.
 pub fn start() -> bool {
     let Some(path) = std::env::var_os(SOCKET) else {
         return false;
@@ -32,7 +32,8 @@ pub fn file(name: &str, bytes: &[u8]) {
     tell(b'F', name, bytes);
 }
 
-/// Kind, length and name, length and bytes. Straight from where they are: no copy is made here.
+/// Sends kind, length and name, length and bytes, straight from where they are: no copy is made
+/// here.
 fn tell(kind: u8, name: &str, bytes: &[u8]) {
     let Some(listener) = LISTENER.get() else {
         return;

@@ -1,5 +1,5 @@
-//! What is done for secrets that no type can do for them: see who else can read their file, and
-//! overwrite what they leave on the stack.
+//! Protection of secrets that no type can provide: checking which users can read their file, and
+//! overwriting what they leave on the stack.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! The independent decoder in Python must say of a vault what the auditor says of it.
+//! The independent decoder in Python must report the same of a vault as the auditor.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub fn must_agree(report: &Value, key_file: &Path, vault: &Path, full_state: boo
         .stderr(Stdio::piped());
     let mut child = piped.spawn().expect("Python runs");
     let mut input = child.stdin.take().expect("a pipe");
-    // It may end before it has read all: then it says why.
+    // It may end before it has read everything: then it says why.
     let _ = input.write_all(report.to_string().as_bytes());
     drop(input);
     let output = child.wait_with_output().expect("it ends");

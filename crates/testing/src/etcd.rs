@@ -18,7 +18,7 @@ pub struct Etcd {
     members: Vec<Member>,
     arguments: Vec<String>,
     scheme: &'static str,
-    /// What `etcdctl` needs besides, such as certificates.
+    /// Additional arguments for `etcdctl`, such as certificates.
     pub control: Vec<String>,
     dir: tempfile::TempDir,
 }
@@ -30,7 +30,7 @@ struct Member {
 }
 
 impl Etcd {
-    /// One member, ready. Nobody else is there to be waited for, so that it elects itself at once.
+    /// One member, ready. It has no other members to wait for, so that it elects itself at once.
     pub fn start() -> Self {
         Self::start_with(&["--heartbeat-interval=20", "--election-timeout=200"])
     }
@@ -40,7 +40,7 @@ impl Etcd {
         Self::cluster(1, arguments)
     }
 
-    /// Some members with etcd's own settings, ready.
+    /// Several members with etcd's default settings, ready.
     pub fn start_members(count: usize) -> Self {
         Self::cluster(count, &[])
     }
@@ -62,7 +62,7 @@ impl Etcd {
     }
 
     fn new(count: usize, arguments: &[&str]) -> Self {
-        // All at once, so that no port is given twice.
+        // All at once, so that no port is used twice.
         let ports: Vec<TcpListener> = (0..2 * count)
             .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
             .collect();
@@ -90,7 +90,7 @@ impl Etcd {
         }
     }
 
-    /// Starts a member that does not run, with the data that it has.
+    /// Starts a stopped member with its data.
     pub fn start_member(&mut self, at: usize) {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let all: Vec<String> = (0..)
@@ -121,7 +121,7 @@ impl Etcd {
             .arg(format!("--initial-cluster={}", all.join(",")))
             .arg(format!("--initial-cluster-token={TOKEN}"))
             .args(&self.arguments)
-            // On others than x86-64 it wants to be asked so.
+            // etcd requires this on other platforms than x86-64.
             .env(
                 "ETCD_UNSUPPORTED_ARCH",
                 std::env::consts::ARCH.replace("aarch64", "arm64"),
@@ -165,26 +165,26 @@ impl Etcd {
         format!("{scheme}://{}/{prefix}", self.hosts().join(","))
     }
 
-    /// SIGKILL to a member.
+    /// Kills a member with SIGKILL.
     pub fn kill(&mut self, at: usize) {
         let mut process = self.members[at].process.take().expect("it runs");
         process.kill().expect("killed");
         process.wait().expect("ended");
     }
 
-    /// SIGSTOP to a member: its connections stay, and nothing is answered.
+    /// Stops a member with SIGSTOP: its connections stay, and nothing is answered.
     pub fn pause(&self, at: usize) {
         let process = self.members[at].process.as_ref().expect("it runs");
         pause(process);
     }
 
-    /// SIGCONT to a member.
+    /// Continues a member with SIGCONT.
     pub fn resume(&self, at: usize) {
         let process = self.members[at].process.as_ref().expect("it runs");
         resume(process);
     }
 
-    /// The member that leads.
+    /// The present leader.
     pub fn leader(&self) -> usize {
         let start = Instant::now();
         loop {
@@ -206,7 +206,7 @@ impl Etcd {
         }
     }
 
-    /// Runs `etcdctl` against all members; what it has printed.
+    /// Runs `etcdctl` against all members; returns its output.
     ///
     /// # Panics
     /// If it fails.
@@ -237,16 +237,16 @@ impl Etcd {
     /// A key's value, byte for byte.
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
         let mut value = self.control(&["get", key, "--print-value-only"]);
-        // It prints a line end behind each value.
+        // It prints a line break after each value.
         let there = value.pop().is_some();
         there.then_some(value)
     }
 
-    /// Gives a key a value, which may be any bytes.
+    /// Sets a key to a value, which may be any bytes.
     pub fn put(&self, key: &str, value: &[u8]) {
         let file = self.dir.path().join("value");
         std::fs::write(&file, value).expect("written");
-        // Values that are no text come by standard input.
+        // Binary values are passed on standard input.
         let output = Command::new("sh")
             .arg("-c")
             .arg("exec etcdctl \"$@\" <\"$0\"")
@@ -331,10 +331,10 @@ impl Drop for Etcd {
     }
 }
 
-/// SIGSTOP. When this returns, none of its threads runs any more.
+/// Sends SIGSTOP. When this returns, none of its threads runs any more.
 ///
 /// # Panics
-/// Where they go on all the same.
+/// If they continue nevertheless.
 pub fn pause(process: &Child) {
     signal(process, Signal::STOP);
     let start = Instant::now();
@@ -349,13 +349,13 @@ fn is_stopped(process: &Child) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", process.id())).expect("it is there");
     tasks.flatten().all(|task| {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        // Its name, in parentheses, may have any character in it.
+        // Its name, in parentheses, may contain any character.
         let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
         state.is_none_or(|state| state.starts_with('T'))
     })
 }
 
-/// SIGCONT.
+/// Sends SIGCONT.
 pub fn resume(process: &Child) {
     signal(process, Signal::CONT);
 }

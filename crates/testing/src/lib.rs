@@ -1,5 +1,5 @@
-//! What the tests of more than one crate need: what the auditor's reports are held against (their
-//! schema, and an independent decoder), the seeds of the fuzz targets, and etcd.
+//! What the tests of several crates need: checks of the auditor's reports (their schema, and an
+//! independent decoder), the seeds of the fuzz targets, and etcd.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
@@ -12,7 +12,7 @@ pub mod seeds;
 
 use std::path::{Path, PathBuf};
 
-/// A file of the project, named from its root.
+/// A file of the project, by its path from the root.
 pub fn file(path: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
 }

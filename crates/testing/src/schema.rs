@@ -1,6 +1,6 @@
-//! Holds reports of `rekindle audit --json` against `threat-model/audit-report.schema.json`. As
-//! much of JSON Schema (draft 2020-12) as that file uses; a keyword that is not known here is a
-//! fault, so that none is passed over.
+//! Validates reports of `rekindle audit --json` against `threat-model/audit-report.schema.json`. It
+//! implements the part of JSON Schema (draft 2020-12) that this file uses; an unknown keyword is a
+//! fault, so that none is ignored.
 
 use serde_json::Value;
 
@@ -10,14 +10,14 @@ pub fn schema() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).expect("the schema")).expect("JSON")
 }
 
-/// Panics unless the report is as the schema says.
+/// Panics unless the report matches the schema.
 #[track_caller]
 pub fn must_fit(report: &Value) {
     let faults = faults(&schema(), report);
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// Where a value is not as the schema says.
+/// The places where a value does not match the schema.
 pub fn faults(schema: &Value, value: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     check(schema, schema, value, "report", &mut faults);

@@ -1,5 +1,5 @@
 //! The seeds of the fuzz targets, the corpus that fuzzing has found, and mutations of both that are
-//! the same in every run: what `cargo fuzz` does for hours, for a moment.
+//! the same in every run: a short form of `cargo fuzz`.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// Some changes: bits, bytes that are special, pieces that go, come twice, or come from another
+/// Some changes: bits, special bytes, pieces that are removed, repeated, or taken from another
 /// seed.
 fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut data = seeds[random.below(seeds.len())].clone();
@@ -54,7 +54,7 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     data
 }
 
-/// The files of a folder, in an order that does not change.
+/// The files of a folder, in a fixed order.
 fn inputs(folder: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))

@@ -1,23 +1,23 @@
-//! The anchor: a file outside the vault's folder that says how far the vault has come.
+//! The anchor: a file outside the vault's folder that records the vault's progress.
 //!
-//! Whoever can write to the folder can put an old copy of it back, and with it a certificate that
-//! was rotated away. A record that is ahead of `identity.age` gives that away, but not where the
-//! newer records are gone as well. The anchor does, as long as it lies where that writer cannot
-//! reach.
+//! Anybody who can write to the folder can restore an old copy of it, and with it a certificate
+//! that was rotated away. A record that is newer than `identity.age` reveals this, but not if the
+//! newer records are gone as well. The anchor does, as long as it is where that writer has no
+//! access.
 //!
-//! Each boot adds a line, `boot 17 certificate 0123...`, after `identity.age` has been written: so
-//! the anchor may be one boot behind, which is the one step back that it does not notice, and is
-//! never ahead. A line that was cut off by a crash does not count.
+//! Each boot adds a line, `boot 17 certificate 0123...`, after `identity.age` has been written. So
+//! the anchor may be one boot behind, which is the one step back that it does not detect, and is
+//! never ahead. A line that was cut off by a crash is ignored.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// As much of the end is read, in bytes: some lines.
+/// How much of the file's end is read, in bytes: some lines.
 const TAIL: u64 = 4096;
 
-/// Why an anchor and a vault do not go together.
+/// Why an anchor and a vault do not match.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnchorError {
@@ -43,26 +43,26 @@ pub enum AnchorError {
              does not hold the certificate that it names. Name the right anchor, or an empty file \
              for a vault that has none yet. Nothing was changed", path = .0.display())]
     Foreign(PathBuf),
-    /// It is not what we wrote.
+    /// It is not in the format of an anchor.
     #[error("the anchor {path} cannot be read as one: restore it; or, if it is lost, put an empty \
              file in its place", path = .0.display())]
     Malformed(PathBuf),
-    /// The system said no.
+    /// A system error.
     #[error("cannot use the anchor {path}: {cause}", path = path.display())]
     Io {
         /// The anchor.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
 }
 
-/// An anchor, open: nothing needs to be opened later, when the process is shut in.
+/// An open anchor: nothing needs to be opened later, when the process is confined.
 #[derive(Debug)]
 pub(crate) struct Anchor {
     file: File,
     path: PathBuf,
-    /// What its last line says.
+    /// The content of its last line.
     last: Option<(u64, [u8; 32])>,
 }
 
@@ -80,7 +80,7 @@ impl Anchor {
         };
         let mut options = OpenOptions::new();
         options.read(true).append(true).mode(0o600);
-        // With a new vault comes a new anchor.
+        // A new vault gets a new anchor.
         options.create(last.is_none());
         let mut file = options.open(path).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound if last.is_some() => AnchorError::Missing(path.into()),
@@ -108,7 +108,8 @@ impl Anchor {
         })
     }
 
-    /// The vault has come to this boot, with this certificate. Durable when this returns.
+    /// Records that the vault has reached this boot, with this certificate. Durable when this
+    /// returns.
     pub(crate) fn advance(&mut self, boot: u64, certificate: &[u8; 32]) -> Result<(), AnchorError> {
         if self.last == Some((boot, *certificate)) {
             return Ok(());
@@ -117,7 +118,7 @@ impl Anchor {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        // The first end of a line closes one that a crash may have cut off.
+        // The leading line break ends a line that a crash may have cut off.
         let line = format!("\nboot {boot} certificate {digits}\n");
         self.file
             .write_all(line.as_bytes())
@@ -140,11 +141,11 @@ fn tail(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What the last whole line says: `Some(None)` for a file with nothing in it, `None` for one that
-/// is no anchor.
+/// The content of the last whole line: `Some(None)` for an empty file, `None` for one that is no
+/// anchor.
 fn parse(text: &[u8]) -> Option<Option<(u64, [u8; 32])>> {
     let mut any = false;
-    // The last piece has no end of its line.
+    // The last piece has no line break.
     let pieces: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     for piece in pieces[..pieces.len() - 1]
         .iter()

@@ -1,4 +1,4 @@
-//! Times as the vault writes and prints them.
+//! Times as the vault writes and displays them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +31,7 @@ pub(crate) fn civil_date(unix_seconds: u64) -> (u64, u8, u8) {
     (year, month as u8, day as u8)
 }
 
-/// A time as RFC 3339 has it, in UTC, to the second.
+/// A time in the form of RFC 3339, in UTC, to the second.
 pub fn rfc3339(unix_seconds: u64) -> String {
     let (year, month, day) = civil_date(unix_seconds);
     let second = unix_seconds % 86_400;

@@ -1,5 +1,5 @@
-//! What can go wrong with a key file and a vault, in words that say what to do next. Each message
-//! is complete: it has the system's answer in it.
+//! Errors of key files and vaults, in words that say what to do next. Each message is complete: it
+//! contains the system's error.
 
 use std::io;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub enum KeyError {
         /// The user number of its owner.
         owner: u32,
     },
-    /// More than any list of identities needs.
+    /// Larger than any list of identities.
     #[error("the key file {path} has more than 64 KiB: this is no key file", path = .0.display())]
     TooLarge(PathBuf),
     /// Comments and empty lines only.
@@ -56,14 +56,14 @@ pub enum KeyError {
     #[error("{path} exists and is left as it is: a key file is never overwritten, because without \
              it the vault is lost; name another file", path = .0.display())]
     Exists(PathBuf),
-    /// The system said no.
+    /// A system error.
     #[error("cannot {what} the key file {path}: {cause}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -76,7 +76,7 @@ pub enum VaultError {
     #[error("the vault {path} is not a folder: name a folder, or one that does not exist yet \
              inside one that does", path = .0.display())]
     NotAFolder(PathBuf),
-    /// Somebody else could put files there.
+    /// Another user could put files there.
     #[error("the folder {path} can be written by others (mode {mode:04o}): `chmod 700 \
              {path}`", path = path.display())]
     WritableByOthers {
@@ -94,13 +94,13 @@ pub enum VaultError {
         /// The user number of its owner.
         owner: u32,
     },
-    /// A first run is only for an empty folder.
+    /// A first run needs an empty folder.
     #[error("the folder {path} is no vault and not empty ({found} is in it): name an empty folder, \
              or one that does not exist yet", path = path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,
-        /// The first strange thing found.
+        /// The first foreign entry.
         found: String,
     },
     /// Another process holds the lock.
@@ -128,7 +128,7 @@ pub enum VaultError {
         /// Peer files found.
         files: usize,
     },
-    /// `identity.age` is not what we wrote.
+    /// `identity.age` is not in our format.
     #[error("{path}/identity.age is damaged ({cause}): restore it from a backup; or, to begin anew \
              with every browser joining again, move the folder away. Nothing was \
              changed", path = path.display())]
@@ -138,7 +138,7 @@ pub enum VaultError {
         /// What is wrong with it.
         cause: FileFault,
     },
-    /// A record is ahead of the identity, which therefore is an old copy.
+    /// A record is newer than the identity, which therefore is an old copy.
     #[error("{path}/identity.age is an old copy: it was written in boot {identity}, and there is a \
              peer's record of boot {record}. Whoever put it back has an earlier certificate used \
              again. Restore the newest identity.age; or, if it is lost, move {path}/peers away and \
@@ -157,7 +157,7 @@ pub enum VaultError {
     /// The certificate and key could not be made.
     #[error("cannot make the server's certificate: {0}")]
     Certificate(String),
-    /// No room: HTTP answers 503 and live peers go on.
+    /// No room: HTTP answers 503, and live peers continue.
     #[error(
         "no room left to write {file} (disk full, over quota or over the file size limit): free \
          some; peers that are here go on"
@@ -165,26 +165,26 @@ pub enum VaultError {
     Full {
         /// The file that was to be written, without its name if that would lead to a peer.
         file: &'static str,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
-    /// The record is another node's by now, or another process has taken this node's place.
+    /// The record belongs to another node now, or another process has taken this node's place.
     #[error(
         "the peer's record belongs to another node by now, or another process has taken this \
          node's place: nothing was written. If that was not to be, give each process a node name \
          of its own"
     )]
     NotOwner,
-    /// A shared store gives no answer, or refuses this client. What was to be written may be there
-    /// or not.
+    /// A shared store does not answer, or refuses this client. It is unknown whether the data was
+    /// written.
     #[error(
         "cannot {what}: {cause}. Check that most members of the store run and that this host \
          reaches them; new peers are refused until then, and peers that are here go on"
     )]
     Unavailable {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// What the store said, or its client.
+        /// The error of the store, or of its client.
         cause: String,
     },
     /// A rekey of a shared store was not finished.
@@ -199,14 +199,14 @@ pub enum VaultError {
     /// A record that must not be written.
     #[error("a peer's record does not fit: {0}")]
     Unfit(#[from] UnfitRecord),
-    /// The system said no.
+    /// A system error.
     #[error("cannot {what} in the vault {path}: {cause}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The vault.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -218,10 +218,10 @@ pub enum FileFault {
     /// A link, a folder, a pipe, a device.
     #[error("not a regular file")]
     NotRegular,
-    /// Another name leads to the same file, so that others may hold it.
+    /// Another name refers to the same file, so that others may have access.
     #[error("it has more than one hard link")]
     HardLinked,
-    /// We may not read it.
+    /// It may not be read.
     #[error("no permission to read it")]
     Unreadable,
     /// Larger than any file of its kind.
@@ -236,7 +236,7 @@ pub enum FileFault {
     /// The age payload does not decrypt to its end.
     #[error("torn or changed after it was encrypted")]
     Torn,
-    /// Not our plaintext.
+    /// Not one of our plaintexts.
     #[error("not a plaintext of rekindle")]
     NotOurs,
     /// Another version of the schema.
@@ -248,13 +248,13 @@ pub enum FileFault {
          vault"
     )]
     FullState,
-    /// The MAC is wrong: made without the key file, or for another file name.
+    /// The MAC is invalid: made without the key file, or for another file name.
     #[error("its MAC is wrong: forged, or another file's content under this name")]
     Forged,
-    /// An identity where a peer should be, or the other way round.
+    /// An identity where a peer should be, or the reverse.
     #[error("the content is of another kind than the name says")]
     WrongKind,
-    /// It does not decode, byte for byte.
+    /// Its encoding is not the canonical one.
     #[error("it does not decode")]
     Malformed,
     /// The record's ufrag is not the file's name.
@@ -263,12 +263,12 @@ pub enum FileFault {
     /// A field that this server could not have made.
     #[error("a field does not fit: {0}")]
     Unfit(UnfitRecord),
-    /// The record says a later boot than `identity.age`.
+    /// The record's boot is later than that of `identity.age`.
     #[error("written in boot {0}, which identity.age has not seen: identity.age was rolled back")]
     FutureBoot(u64),
 }
 
-/// Whether the system had no room for what was written.
+/// Whether the system had no room for the data.
 pub(crate) fn no_room(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)

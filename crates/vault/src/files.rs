@@ -1,5 +1,5 @@
-//! Folders of the vault, held open: all work is done relative to them, never through a link, and
-//! every file is either there in full or not at all.
+//! Folders of the vault, held open: all operations are relative to them, never through a link, and
+//! every file either exists completely or not at all.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -28,9 +28,9 @@ pub(crate) struct Folder {
 pub(crate) enum ReadError {
     /// There is no such file.
     Missing,
-    /// It is there, but not to be read.
+    /// It exists, but must not be read.
     Fault(FileFault),
-    /// The system said no; trying again later may help.
+    /// A system error; trying again later may help.
     Io(io::Error),
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn links(stat: &Stat) -> u64 {
 }
 
 impl Folder {
-    /// Opens a folder by its path, following links: where the vault lies is the operator's choice.
+    /// Opens a folder by its path, following links: the operator decides where the vault is.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let fd = fs::open(
             path,
@@ -57,7 +57,7 @@ impl Folder {
         })
     }
 
-    /// Makes a folder that only we can enter, durably, and opens it. The parent must exist.
+    /// Creates a folder that only we can enter, durably, and opens it. The parent must exist.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         fs::mkdir(path, Mode::RWXU)?;
         let parent = path
@@ -78,7 +78,7 @@ impl Folder {
         })
     }
 
-    /// Opens a folder in this one, and makes it, durably, if it is not there.
+    /// Opens a folder in this one, creating it durably if it does not exist.
     pub(crate) fn sub_or_create(&self, name: &str) -> io::Result<Self> {
         match fs::mkdirat(&self.fd, name, Mode::RWXU) {
             Ok(()) => self.sync()?,
@@ -93,7 +93,7 @@ impl Folder {
         &self.path
     }
 
-    /// Refuses a folder that anybody but us and root could put files into.
+    /// Refuses a folder into which others than us and root could put files.
     pub(crate) fn refuse_if_shared(&self) -> Result<(), VaultError> {
         let stat = fs::fstat(&self.fd).map_err(|e| self.error("look at the folder", e.into()))?;
         if stat.st_uid != 0 && stat.st_uid != rustix::process::geteuid().as_raw() {
@@ -112,8 +112,8 @@ impl Folder {
         Ok(())
     }
 
-    /// The names of all entries, in no order. Those that are no UTF-8 are none of ours, and must
-    /// still be told apart.
+    /// The names of all entries, in no order. Those that are not UTF-8 are foreign, and must still
+    /// be distinct.
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(&self.fd)? {
@@ -154,7 +154,7 @@ impl Folder {
         )?))
     }
 
-    /// The names of the extended attributes of an entry.
+    /// The names of an entry's extended attributes.
     pub(crate) fn attributes(&self, name: impl AsRef<OsStr>) -> io::Result<Vec<String>> {
         // All names of a file have 64 KiB at most (Linux, XATTR_LIST_MAX).
         let mut names = vec![0_u8; 64 * 1024];
@@ -165,7 +165,7 @@ impl Folder {
             .collect())
     }
 
-    /// Whether the name still leads to this open file.
+    /// Whether the name still refers to this open file.
     pub(crate) fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
         if !self.has(name)? {
             return Ok(false);
@@ -175,7 +175,7 @@ impl Folder {
         Ok((named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino))
     }
 
-    /// What the name leads to; of a link, the link itself.
+    /// The metadata of an entry; of a link, the link's own.
     pub(crate) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
         Ok(fs::statat(
             &self.fd,
@@ -186,7 +186,7 @@ impl Folder {
 
     /// Reads a regular file with one name and at most `limit` bytes.
     pub(crate) fn read(&self, name: impl AsRef<OsStr>, limit: usize) -> Result<Vec<u8>, ReadError> {
-        // Not blocking, for a pipe that nobody writes to.
+        // Does not block on a pipe without a writer.
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd =
@@ -220,9 +220,8 @@ impl Folder {
         }
     }
 
-    /// Writes a file under a temporary name, syncs it, gives it its name, and syncs the folder.
-    /// When this returns `Ok` the new content is durable; when it does not, the old content is
-    /// still there.
+    /// Writes a file under a temporary name, syncs it, renames it, and syncs the folder. When this
+    /// returns `Ok` the new content is durable; otherwise the old content is still there.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let temporary = format!(
@@ -247,7 +246,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes a file that is not there yet, and syncs it. Its name is durable after
+    /// Writes a file that does not exist yet, and syncs it. Its name is durable after
     /// [`Folder::sync`].
     pub(crate) fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let flags =
@@ -273,8 +272,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes a folder in this one and all files in it, if it is there. Folders in it must be
-    /// empty.
+    /// Removes a folder in this one and all files in it, if it exists. Folders in it must be empty.
     pub(crate) fn remove_folder(&self, name: &str) -> io::Result<()> {
         let folder = match self.sub(name) {
             Ok(folder) => folder,
@@ -340,8 +338,7 @@ impl Folder {
         )?)
     }
 
-    /// Removes what is left of files that were being written when a process died. Call it under the
-    /// lock only.
+    /// Removes files that were being written when a process died. To be called only under the lock.
     pub(crate) fn remove_temporary(&self) -> io::Result<usize> {
         let mut removed = 0;
         for name in self.names()?.iter().filter(|n| is_temporary(n)) {
@@ -367,7 +364,7 @@ impl Folder {
         }
     }
 
-    /// The system's answer to writing `file`, in the vault's words: no room is told apart.
+    /// The error of writing `file`: lack of room has a variant of its own.
     pub(crate) fn write_error(&self, file: &'static str, cause: io::Error) -> VaultError {
         if no_room(&cause) {
             VaultError::Full { file, cause }

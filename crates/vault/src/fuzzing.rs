@@ -1,4 +1,4 @@
-//! For the fuzz targets: the key file's text, and what lies under age's encryption.
+//! For the fuzz targets: the key file's text, and the plaintext inside age.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::seal::{OpeningKey, decode, unseal};
 pub fn key_file(data: &[u8]) {
     match KeyFile::parse(data, Path::new("key")) {
         Ok(keys) => assert!(keys.recipients().all(|r| r.starts_with("age1"))),
-        // An error speaks of lines and never has one in it.
+        // An error names a line by its number and never contains it.
         Err(error) => assert!(!error.to_string().contains("AGE-SECRET-KEY-1Q")),
     }
 }
 
-/// The first byte says what the rest is: a plaintext without its MAC, as a peer's or as the
-/// identity's, or a whole file. Gives a peer's record that could be one.
+/// The first byte selects what the rest is: a plaintext without its MAC, as a peer's or as the
+/// identity's, or a whole file. Returns a peer's record that could be one.
 pub fn record(data: &[u8]) -> Option<PeerRecord> {
     let (choice, content) = data.split_first()?;
     match choice % 3 {

@@ -1,4 +1,4 @@
-//! The server's identity: the DTLS certificate that browsers know it by, and its private key.
+//! The server's identity: the DTLS certificate that browsers expect, and its private key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::seal::MacKey;
 /// Object identifier of the attribute type serialNumber (X.520), which the certificate's subject is
 /// made of.
 const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
-/// The certificate must outlive the vault: browsers compare its fingerprint, nobody renews it.
+/// The certificate must outlive the vault: browsers compare its fingerprint, and nobody renews it.
 const YEARS_VALID: u64 = 30;
 
 /// A hash that `a=fingerprint` can name (RFC 8122 §5).
@@ -41,9 +41,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Makes an ECDSA P-256 key and a self-signed certificate that says nothing about the server:
-    /// its dates are rounded to days, and its serial number and its subject are hashes of the
-    /// public key, so that there is no byte in it that could mean something else.
+    /// Makes an ECDSA P-256 key and a self-signed certificate that reveals nothing about the
+    /// server: its dates are rounded to days, and its serial number and its subject are hashes of
+    /// the public key, so that no byte in it could carry anything else.
     ///
     /// # Errors
     /// [`VaultError::Certificate`] where they cannot be made.
@@ -59,7 +59,7 @@ impl Identity {
             DnType::CustomDnType(SERIAL_NUMBER.to_vec()),
             DnValue::PrintableString(subject),
         );
-        // Beyond the year 9999 no certificate goes (RFC 5280 §4.1.2.5).
+        // No certificate is valid beyond the year 9999 (RFC 5280 §4.1.2.5).
         let day = |unix_seconds: u64| {
             let (year, month, day) = civil_date(unix_seconds.min(253_402_300_799));
             date_time_ymd(year as i32, month, day)
@@ -79,7 +79,7 @@ impl Identity {
         }
     }
 
-    /// What is persisted of it.
+    /// Its persisted form.
     pub(crate) fn record(&self) -> CertificateRecord<'_> {
         CertificateRecord {
             certificate: &self.certificate,
@@ -98,7 +98,7 @@ impl Identity {
     }
 
     /// A key derived (HKDF, RFC 5869) from the private key for one purpose, which `info` names. It
-    /// is the same in every boot, whatever key file the vault is under.
+    /// is the same in every boot, with any key file.
     pub fn mac_key(&self, info: &[u8]) -> MacKey {
         MacKey::derive(&self.private_key, info)
     }
@@ -115,14 +115,14 @@ impl Identity {
             .to_vec()
     }
 
-    /// SHA-256 of the certificate, by which it is told from others.
+    /// SHA-256 of the certificate, which identifies it.
     pub fn sha256(&self) -> [u8; 32] {
         let digest = digest::digest(&digest::SHA256, &self.certificate);
         *digest.as_ref().first_chunk().expect("SHA-256 has 32 bytes")
     }
 }
 
-/// The identities of a vault: the one that new peers get, and those that earlier peers go by.
+/// The identities of a vault: the one for new peers, and those that earlier peers use.
 #[derive(Clone)]
 pub(crate) struct Identities {
     pub current: Arc<Identity>,
@@ -138,7 +138,7 @@ impl Identities {
         }
     }
 
-    /// `None` for more than there can be.
+    /// `None` for more than the limit.
     pub(crate) fn from_record(record: &IdentityRecord<'_>) -> Option<Self> {
         let one = |record: &CertificateRecord<'_>| {
             Arc::new(Identity::from_der(record.certificate, record.private_key))
@@ -149,7 +149,7 @@ impl Identities {
         })
     }
 
-    /// What is persisted of them.
+    /// Their persisted form.
     pub(crate) fn record(&self) -> IdentityRecord<'_> {
         IdentityRecord {
             current: self.current.record(),
@@ -166,7 +166,7 @@ impl Identities {
         std::iter::once(&self.current).chain(&self.earlier)
     }
 
-    /// The first of all that are left.
+    /// The oldest one that is left.
     pub(crate) fn oldest(&self) -> &Arc<Identity> {
         self.earlier.last().unwrap_or(&self.current)
     }
@@ -176,7 +176,7 @@ impl Identities {
         self.earlier.len() < limits::EARLIER
     }
 
-    /// Puts a new one in front.
+    /// Puts a new one first.
     pub(crate) fn rotate(&mut self, new: Arc<Identity>) {
         let before = std::mem::replace(&mut self.current, new);
         self.earlier.insert(0, before);
@@ -191,7 +191,7 @@ impl fmt::Debug for Identity {
 
 /// The certificate's serial number and the text of its subject, from the hash of the public key (an
 /// uncompressed point, 65 bytes). The serial number is positive and does not begin with a zero
-/// byte, as DER wants it.
+/// byte, as DER requires.
 pub(crate) fn names_of_key(public_key: &[u8]) -> ([u8; 16], String) {
     let hash = digest::digest(&digest::SHA256, public_key);
     let (serial, subject) = hash.as_ref().split_at(16);

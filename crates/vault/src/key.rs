@@ -26,14 +26,14 @@ pub struct KeyFile {
 impl KeyFile {
     /// Reads a key file.
     ///
-    /// A symbolic link is followed: systemd, Kubernetes and others hand out secrets that way, and
-    /// the checks are made on the opened file, so that a link can lead to nothing they would not
-    /// accept.
+    /// A symbolic link is followed: systemd, Kubernetes and others provide secrets that way. The
+    /// opened file is checked, so that a link can lead only to a file that would be accepted
+    /// anyway.
     ///
     /// # Errors
     /// [`KeyError`] unless it is a regular file of at most 64 KiB that belongs to us or root, that
-    /// only its owner can read (or that systemd hands over as a credential), and that holds at
-    /// least one X25519 identity and nothing else but comments.
+    /// only its owner can read (or that systemd passes as a credential), and that holds at least
+    /// one X25519 identity and nothing else but comments.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let io_error = |what| {
             move |cause| KeyError::Io {
@@ -42,7 +42,7 @@ impl KeyFile {
                 cause,
             }
         };
-        // Not blocking, for a pipe that nobody writes to.
+        // Does not block on a pipe without a writer.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut file = OpenOptions::new()
             .read(true)
@@ -88,11 +88,11 @@ impl KeyFile {
         Self::parse(&text[..length], path)
     }
 
-    /// Reads the lines of a key file; `path` is for the errors only.
+    /// Parses the lines of a key file; `path` is for the errors only.
     pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Self, KeyError> {
         let is_identity = |line: &[u8]| !line.is_empty() && !line.starts_with(b"#");
         let lines = || text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
-        // All the room at once: a list that grows leaves copies of its secrets behind.
+        // Allocated at once: a list that grows leaves copies of its secrets behind.
         let mut keys = Vec::with_capacity(lines().filter(|l| is_identity(l)).count());
         for (index, line) in lines().enumerate().filter(|(_, l)| is_identity(l)) {
             let identity = std::str::from_utf8(line)
@@ -156,7 +156,7 @@ impl KeyFile {
                 File::open(parent)?.sync_all()
             });
         if let Err(e) = written {
-            // Half a key file is worse than none: a later run would trip over it.
+            // Half a key file is worse than none: a later run would fail on it.
             let _ = std::fs::remove_file(path);
             return Err(io_error("write")(e));
         }
@@ -165,8 +165,8 @@ impl KeyFile {
         })
     }
 
-    /// The recipients (`age1...`) of the identities, in their order. The first is what files are
-    /// encrypted to.
+    /// The recipients (`age1...`) of the identities, in their order. Files are encrypted to the
+    /// first.
     pub fn recipients(&self) -> impl Iterator<Item = String> {
         self.keys.iter().map(OpeningKey::recipient)
     }

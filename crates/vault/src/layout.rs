@@ -1,4 +1,4 @@
-//! Names and places: which files and folders a vault has. What is in a file is in `record`.
+//! Names of the vault's files and folders. Their content is defined in `record`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,19 +9,19 @@ use rekindle_ids::Ufrag;
 pub(crate) const IDENTITY: &str = "identity.age";
 /// The folder of the peers' files.
 pub(crate) const PEERS: &str = "peers";
-/// The folder of files that were in `peers/` and could not be used.
+/// The folder of files from `peers/` that could not be used.
 pub(crate) const SET_ASIDE: &str = "set-aside";
-/// In a shared store: `owners/<ufrag>` has the name of the node that may change the peer's file.
+/// In a shared store: `owners/<ufrag>` is the name of the node that may change the peer's file.
 pub(crate) const OWNERS: &str = "owners";
-/// In a shared store: `nodes/<node>` has what a node that is alive says of itself.
+/// In a shared store: `nodes/<node>` is what a live node says of itself.
 pub(crate) const NODES: &str = "nodes";
-/// In a shared store: `processes/<node>` has a random number, that of the process which is the node
-/// now. An earlier one finds that it is not any more.
+/// In a shared store: `processes/<node>` is the random number of the node's present process. An
+/// earlier one learns by it that it was replaced.
 pub(crate) const PROCESSES: &str = "processes";
 /// In a shared store, while it is put under another key file: no node may start.
 pub(crate) const REKEYING: &str = "rekeying";
-/// Full-state mode's folder of session keys. Without that mode only the auditor knows of it, as of
-/// the following.
+/// Full-state mode's folder of session keys. Without that mode only the auditor uses this name and
+/// the next one.
 pub(crate) const SESSIONS: &str = "sessions";
 /// Full-state mode's file of all sessions' counters.
 pub(crate) const COUNTERS: &str = "counters.age";
@@ -29,20 +29,23 @@ pub(crate) const COUNTERS: &str = "counters.age";
 pub(crate) const LOCK: &str = "lock";
 /// What `mkfs` leaves in the root of a file system: no reason to refuse a first run.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
-/// Where a rekey prepares the new files. The name is that of something temporary, so that a server
+/// Where a rekey prepares the new files. The name is that of a temporary file, so that a server
 /// removes it.
 pub(crate) const REKEY_PREPARED: &str = ".tmp-rekey";
 /// Its name from a rekey's point of no return on.
 pub(crate) const REKEY_COMMITTED: &str = "rekey";
-/// The folder of the old peers' files in it, until it is emptied.
+/// The folder of the old peers' files inside it, until it is emptied.
 pub(crate) const OLD_PEERS: &str = "old-peers";
 /// In a shared store, which node has which channel's publisher.
 pub(crate) const CHANNELS: &str = "channels";
-/// Names of files that are being written begin so. What is left of them after a crash is removed at
-/// the next start.
+/// In a shared store: `pulls/<node>/<ufrag>` asks the node to take this peer over, through which
+/// another node takes a channel from it.
+pub(crate) const PULLS: &str = "pulls";
+/// Prefix of files that are being written. What a crash leaves of them is removed at the next
+/// start.
 pub(crate) const TEMPORARY: &str = ".tmp-";
 
-/// Whether a name is that of a file that is being written.
+/// Whether a file of this name is being written.
 pub(crate) fn is_temporary(name: impl AsRef<OsStr>) -> bool {
     name.as_ref().as_bytes().starts_with(TEMPORARY.as_bytes())
 }
@@ -52,13 +55,13 @@ pub(crate) fn file_name(ufrag: &Ufrag) -> String {
     format!("{ufrag}.age")
 }
 
-/// The peer whose file has this name, if it is one's.
+/// The peer whose file has this name, if it is a peer's.
 pub(crate) fn ufrag_of(name: impl AsRef<OsStr>) -> Option<Ufrag> {
     let stem = name.as_ref().to_str()?.strip_suffix(".age")?;
     Ufrag::new(stem).ok()
 }
 
-/// The name that a peer's MAC covers.
+/// The name that the MAC of a peer's file covers.
 pub(crate) fn path_in_vault(file: &str) -> String {
     format!("{PEERS}/{file}")
 }

@@ -1,8 +1,8 @@
 //! The vault: the folder of age files that holds what is persisted, and nothing else.
 //!
 //! [`KeyFile`] is the operator's key; [`Vault`] writes; [`Reader`] reads what earlier boots left.
-//! [`SharedStore`] is what several hosts have in place of a folder. Functions that touch the disk
-//! or the store block.
+//! [`SharedStore`] replaces the folder where several hosts share a vault. Functions that use the
+//! disk or the store block.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 // What tests and fuzz targets share is `pub` in modules that only they see.

@@ -1,4 +1,4 @@
-//! The lock of a vault: one process writes.
+//! The lock of a vault: only one process writes.
 
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use crate::error::VaultError;
 use crate::files::Folder;
 use crate::layout::LOCK;
 
-/// A process that was just killed may hold the lock until the kernel has cleaned up after it.
+/// A process that was just killed may hold the lock until the kernel has cleaned up.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
-/// When to say that it is waited for.
+/// When to log that the lock is waited for.
 const LOCK_NEWS: Duration = Duration::from_millis(200);
-/// How often to look meanwhile.
+/// Interval between attempts.
 const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What a process holds while it uses a vault.
 pub(crate) struct Lock {
-    /// The folder itself: this lock cannot be removed.
+    /// The folder itself: nobody can remove this lock.
     _folder: File,
-    /// The file in it, by which an auditor sees that the vault is in use.
+    /// The file in it, which shows an auditor that the vault is in use.
     _file: File,
 }
 
@@ -34,8 +34,8 @@ pub(crate) fn take_lock(root: &Folder) -> Result<Lock, VaultError> {
             .open_lock(LOCK)
             .map_err(|e| root.error("open the lock", e))?;
         match folder.try_lock().and_then(|()| file.try_lock()) {
-            // Somebody may have removed the file between the two: then the lock is on a file nobody
-            // else will find.
+            // The file may have been removed between the two steps: then the lock is on a file that
+            // nobody else will find.
             Ok(())
                 if root
                     .is_same(LOCK, &file)

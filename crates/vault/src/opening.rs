@@ -1,4 +1,4 @@
-//! What is looked at before a vault is used: the folder, and whose it is.
+//! Checks before a vault is used: the folder, and its owner.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +14,7 @@ use crate::record::Header;
 use crate::seal::{OpeningKey, unseal};
 use crate::storage::{Storage, Unread, read_identity};
 
-/// The vault's folder, checked; `None` if there is nothing of that name.
+/// The vault's folder, checked; `None` if it does not exist.
 pub(crate) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
     match Folder::open(dir) {
         Ok(root) => root.refuse_if_shared().map(|()| Some(root)),
@@ -30,8 +30,8 @@ pub(crate) fn open_root(dir: &Path) -> Result<Option<Folder>, VaultError> {
     }
 }
 
-/// Reads `identity.age`: the identities, and the header with the boot it was written in. `None` if
-/// neither it nor any peer is there.
+/// Reads `identity.age`: the identities, and the header with the boot in which it was written.
+/// `None` if neither it nor any peer exists.
 pub(crate) fn load_identity(
     root: &Folder,
     keys: &[OpeningKey],
@@ -53,7 +53,7 @@ pub(crate) fn load_identity(
     }
 }
 
-/// The same from any place, with the revision of the file.
+/// The same from any storage, with the revision of the file.
 pub(crate) fn stored_identity(
     storage: &dyn Storage,
     keys: &[OpeningKey],
@@ -72,7 +72,7 @@ pub(crate) fn stored_identity(
     }
 }
 
-/// The boot that `identity.age` says now.
+/// The boot in `identity.age` now.
 pub(crate) fn boot_of_identity(
     storage: &dyn Storage,
     keys: &[OpeningKey],
@@ -85,7 +85,7 @@ pub(crate) fn boot_of_identity(
     Ok(header.boot)
 }
 
-/// Decrypts, verifies and decodes an `identity.age` of the vault `place`.
+/// Decrypts, verifies and decodes the `identity.age` of the vault at `place`.
 pub(crate) fn open_identity(
     place: &Path,
     keys: &[OpeningKey],
@@ -106,7 +106,7 @@ pub(crate) fn open_identity(
     Ok((identities, header))
 }
 
-/// How many files there are that only a vault with an identity can hold.
+/// How many files there are that only a vault with an identity can contain.
 fn count_others(root: &Folder) -> Result<usize, VaultError> {
     let mut files = 0;
     for name in [PEERS, SET_ASIDE] {
@@ -119,7 +119,7 @@ fn count_others(root: &Folder) -> Result<usize, VaultError> {
     Ok(files)
 }
 
-/// A vault is not made among somebody's other files.
+/// A vault is not made among other files.
 pub(crate) fn refuse_if_not_empty(root: &Folder) -> Result<(), VaultError> {
     let known = [LOCK, PEERS, SET_ASIDE, LOST_AND_FOUND, REKEY_COMMITTED];
     let ours = |name: &OsStr| known.iter().any(|known| name == *known) || is_temporary(name);
@@ -133,7 +133,7 @@ pub(crate) fn refuse_if_not_empty(root: &Folder) -> Result<(), VaultError> {
     }
 }
 
-/// The folder of a rekey that went past its point of no return, while the identity is still in it.
+/// The folder of a rekey that has passed its point of no return, while the identity is still in it.
 pub(crate) fn identity_folder(root: &Folder) -> Result<Option<Folder>, VaultError> {
     match root.sub(REKEY_COMMITTED) {
         Ok(folder) => {

@@ -1,4 +1,4 @@
-//! Reads the peers of earlier boots, each when it is asked for.
+//! Reads the peers of earlier boots on demand.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,21 +17,21 @@ use crate::record::{Header, PeerRecord};
 use crate::seal::{OpeningKey, unseal};
 use crate::storage::{Storage, Unread};
 
-/// Opens the peers' files of earlier boots. Holds the key file's identities; dropping it wipes
+/// Reads the peers' files of earlier boots. Holds the key file's identities; dropping it wipes
 /// them, so drop it when all peers are read or the resume window has ended. Several threads may
 /// read at once, each another peer.
 pub struct Reader {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) keys: KeyFile,
     names: Mutex<HashSet<Ufrag>>,
-    /// The boot that `identity.age` said when it was last read.
+    /// The boot in `identity.age` when it was last read.
     pub(crate) last_boot: AtomicU64,
     /// This boot.
     boot: u64,
 }
 
 impl Reader {
-    /// Lists the peers' files; reads none.
+    /// Lists the peers' files without reading any.
     pub(crate) fn open(
         storage: Arc<dyn Storage>,
         keys: KeyFile,
@@ -54,7 +54,7 @@ impl Reader {
     }
 
     fn left(&self) -> MutexGuard<'_, HashSet<Ufrag>> {
-        // Nothing panics while it is held.
+        // No code that holds it can panic.
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -74,18 +74,18 @@ impl Reader {
     }
 
     /// Reads a peer's record, once. `None` if there is none, or if its file cannot be used: then
-    /// the file is moved to `set-aside/` and the log says why. The name of the file is in the log
-    /// at debug level only, since it leads to a peer; the warning has the first 32 bits of its
+    /// the file is moved to `set-aside/` and the log says why. The name of the file is logged at
+    /// debug level only, since it identifies a peer; the warning has the first 32 bits of its
     /// SHA-256.
     ///
-    /// A record of a boot that `identity.age` had not seen when this process started cannot be: a
-    /// boot's number is durable before any record of it. So `identity.age` is an old copy, and
-    /// perhaps an old certificate that somebody wants back in use.
+    /// A boot's number is durable before any record of it. So a record of a later boot than the one
+    /// in `identity.age` at the start of this process means that `identity.age` is an old copy, and
+    /// that somebody may want an old certificate back in use.
     ///
     /// # Errors
-    /// [`VaultError::Io`] when the system would not read the file; it can be tried again, and no
-    /// server should stop for it. [`VaultError::RolledBack`] for a record that is ahead of the
-    /// identity: no server should go on. It stays where it is.
+    /// [`VaultError::Io`] when the system cannot read the file; it can be tried again, and no
+    /// server should stop for it. [`VaultError::RolledBack`] for a record that is newer than the
+    /// identity: no server should continue. The record stays where it is.
     pub fn read(&self, ufrag: &Ufrag) -> Result<Option<PeerRecord>, VaultError> {
         if !self.left().contains(ufrag) {
             return Ok(None);
@@ -118,8 +118,8 @@ impl Reader {
         self.last_boot.load(Ordering::Relaxed)
     }
 
-    /// A record that is ahead is judged once more by what `identity.age` says now, where other
-    /// processes write it too.
+    /// A newer record is judged once more by the present `identity.age`, where other processes
+    /// write it too.
     fn open_file(
         &self,
         ufrag: &Ufrag,
@@ -135,7 +135,7 @@ impl Reader {
         Ok(open_peer(keys, ufrag, bytes, self.last_boot()))
     }
 
-    /// Out of the way, but not out of the world: somebody may want to know what happened.
+    /// It is kept, since an operator may want to know what happened.
     fn set_aside(&self, ufrag: &Ufrag, fault: FileFault) {
         let file = file_name(ufrag);
         let digest = digest::digest(&digest::SHA256, file.as_bytes());
@@ -164,13 +164,13 @@ impl fmt::Debug for Reader {
     }
 }
 
-/// A peer's file, opened.
+/// A peer's opened file.
 #[derive(Debug)]
 pub(crate) struct PeerFile {
-    /// When it was written, and in which boot.
+    /// In which boot it was written, and when.
     pub header: Header,
     pub record: PeerRecord,
-    /// Which of the keys opened it.
+    /// The index of the key that opened it.
     pub key: usize,
 }
 

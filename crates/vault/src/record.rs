@@ -1,9 +1,9 @@
 //! The schema: the one place that says what is persisted.
 //!
-//! The plaintext of every age file in the vault is a [`Header`], then the body its kind calls for
-//! (an [`IdentityRecord`] or a [`PeerRecord`]), then a MAC of [`MAC_LEN`] bytes. Whatever is not
-//! named in this file is not on disk; the auditor takes these types apart without `..`, so a new
-//! field does not compile before it has a class.
+//! The plaintext of every age file in the vault is a [`Header`], then the body for its kind (an
+//! [`IdentityRecord`] or a [`PeerRecord`]), then a MAC of [`MAC_LEN`] bytes. Nothing that is not
+//! named in this file is on disk. The auditor destructures these types without `..`, so a new field
+//! does not compile before it has a class.
 
 use std::fmt;
 
@@ -28,8 +28,7 @@ pub struct PeerRecord {
     pub joined_at: u64,
 }
 
-/// Prints what kind of peer it is, and nothing that would lead to a person: no address, SDP, ufrag
-/// or password.
+/// Prints the role, and nothing that identifies a person: no address, SDP, ufrag or password.
 impl fmt::Debug for PeerRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerRecord")
@@ -42,7 +41,7 @@ impl fmt::Debug for PeerRecord {
     }
 }
 
-/// A peer's record is not what this server could have made.
+/// Why a peer's record cannot be one that this server made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnfitRecord {
@@ -61,10 +60,10 @@ pub enum UnfitRecord {
 }
 
 impl PeerRecord {
-    /// Checks the sizes and alphabets of the fields, on the way in and on the way out.
+    /// Checks the sizes and alphabets of the fields, before writing and after reading.
     ///
     /// # Errors
-    /// [`UnfitRecord`] names the first field that does not fit.
+    /// [`UnfitRecord`] for the first field that does not fit.
     pub fn check(&self) -> Result<(), UnfitRecord> {
         let channel = &self.channel;
         if channel.is_empty()
@@ -103,7 +102,7 @@ pub(crate) mod limits {
     pub(crate) const SESSION_FILE: usize = 4 * 1024;
     /// The age file of all sessions' counters, of full-state mode.
     pub(crate) const COUNTERS_FILE: usize = 64 * 1024 * 1024;
-    /// Earlier certificates in the identity, in number.
+    /// Most earlier certificates in the identity.
     pub(crate) const EARLIER: usize = 15;
 }
 
@@ -117,12 +116,12 @@ pub(crate) const MAC_LEN: usize = 32;
 /// by name.
 pub(crate) const FULL_STATE_BIT: u8 = 0x80;
 
-/// The bytes that stand for full-state mode's kinds of files. A build without that mode has no code
-/// for what is in them; its auditor knows them by name.
+/// The bytes of full-state mode's kinds of files. A build without that mode has no code for their
+/// content; its auditor knows their names.
 pub(crate) mod full_state {
     use super::FULL_STATE_BIT;
 
-    /// An identity as any other, of a vault that session keys are kept in.
+    /// An identity like any other, of a vault in which session keys are kept.
     pub(crate) const IDENTITY: u8 = 1 | FULL_STATE_BIT;
     /// A peer's session keys.
     pub(crate) const SESSION: u8 = 3 | FULL_STATE_BIT;
@@ -130,7 +129,7 @@ pub(crate) mod full_state {
     pub(crate) const COUNTERS: u8 = 4 | FULL_STATE_BIT;
 }
 
-/// What a file holds. Those of full-state mode are made in [`crate::full_state`].
+/// The kind of a file's content. Those of full-state mode are defined in [`crate::full_state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     byte: u8,
@@ -143,18 +142,18 @@ impl Kind {
     /// A peer's record.
     pub(crate) const PEER: Self = Self::new(2, limits::PEER_FILE);
 
-    /// The byte that stands for it in the header, and the largest age file of this kind in bytes.
+    /// The kind's byte in the header, and the largest age file of this kind in bytes.
     pub(crate) const fn new(byte: u8, file_limit: usize) -> Self {
         Self { byte, file_limit }
     }
 
-    /// The byte that stands for it in the header.
+    /// The kind's byte in the header.
     pub(crate) const fn byte(self) -> u8 {
         self.byte
     }
 
-    /// Whether a file with this byte in its header may be read as one of this kind. An identity is
-    /// one in either mode, in a build that has both.
+    /// Whether a file with this byte in its header may be read as this kind. In a build with both
+    /// modes, an identity of either is accepted.
     pub(crate) fn is(self, byte: u8) -> bool {
         byte == self.byte
             || self == Self::IDENTITY
@@ -168,7 +167,7 @@ impl Kind {
     }
 }
 
-/// What comes before the body in every plaintext.
+/// The first part of every plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     /// [`MAGIC`].
@@ -196,14 +195,14 @@ impl Header {
     }
 }
 
-/// The body of `identity.age`: what makes this server the same server in every boot. Borrows, so
+/// The body of `identity.age`: what makes this server the same one in every boot. It borrows, so
 /// that no copy is made.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct IdentityRecord<'a> {
-    /// What new peers are shown.
+    /// The certificate for new peers.
     #[serde(borrow)]
     pub current: CertificateRecord<'a>,
-    /// What peers were shown that joined before it was made, the latest first, at most
+    /// The certificates of peers that joined before it was made, the latest first, at most
     /// [`limits::EARLIER`].
     #[serde(borrow)]
     pub earlier: Vec<CertificateRecord<'a>>,

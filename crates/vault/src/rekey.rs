@@ -1,10 +1,10 @@
-//! Another key file for a vault: `rekindle rekey`. One in use is in `rotate`.
+//! Another key file for a vault: `rekindle rekey`. For a vault in use, see `rotate`.
 //!
-//! A vault at rest is re-encrypted beside the old files, in the folder `.tmp-rekey/`. One rename to
-//! `rekey/` is the point of no return: before it the old key file opens the vault, after it the new
-//! one, and at no moment both or none. What follows is moving the new files to their places, which
-//! whoever comes next under the lock (this program run again, or a server) takes up where it was
-//! cut off. So a kill loses no peer, whichever way it falls.
+//! The files of a vault at rest are encrypted again beside the old ones, in the folder
+//! `.tmp-rekey/`. One rename to `rekey/` is the point of no return: before it the old key file
+//! opens the vault, after it the new one, and at no moment both or none. Then the new files are
+//! moved to their places. If this is interrupted, the next process under the lock (this program run
+//! again, or a server) completes it. So a kill at any moment loses no peer.
 
 use std::io;
 
@@ -23,32 +23,32 @@ use crate::reader::open_peer;
 use crate::record::Kind;
 use crate::seal::{OpeningKey, SealingKey, seal_identity, seal_peer};
 
-/// What was done.
+/// The result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// Peers' files that are now under the first identity of the new key file.
     pub peers: usize,
-    /// Peers' files that could not be used; they were moved to `set-aside/`, or left where they are
-    /// in a vault in use.
+    /// Peers' files that could not be used; they were moved to `set-aside/`, or left in place in a
+    /// vault in use.
     pub unusable: usize,
-    /// Files in `set-aside/`, which stay under the keys they are under.
+    /// Files in `set-aside/`, which keep their keys.
     pub set_aside: usize,
 }
 
-/// Re-encrypts a vault that nobody uses: afterwards `new` opens it. Safe to kill at any moment.
+/// Re-encrypts a vault that is not in use: afterwards `new` opens it. Safe to kill at any moment.
 ///
-/// Both key files may hold several identities; all files go under the first of `new`. Boot numbers
-/// and times in the files stay as they are.
+/// Both key files may hold several identities; all files are encrypted for the first of `new`. Boot
+/// numbers and times in the files do not change.
 ///
 /// # Errors
 /// [`VaultError::InUse`] while a server runs, [`VaultError::WrongKey`] if neither key file opens
-/// the vault, and all that reading and writing can give. Then the vault is as it was.
+/// the vault, and the errors of reading and writing. The vault is unchanged then.
 pub fn rekey(dir: &std::path::Path, old: KeyFile, new: KeyFile) -> Result<Outcome, VaultError> {
     rekey_in_steps(dir, old, new, &mut || {})
 }
 
-/// [`rekey`]; calls `step` after everything that a kill could come after.
+/// [`rekey`]; calls `step` after every step that a kill could follow.
 pub(crate) fn rekey_in_steps(
     dir: &std::path::Path,
     old: KeyFile,
@@ -58,7 +58,7 @@ pub(crate) fn rekey_in_steps(
     let root = open_root(dir)?.ok_or_else(|| VaultError::NotAFolder(dir.into()))?;
     let sealing = new.keys[0].sealing();
     let keys: Vec<OpeningKey> = new.keys.into_iter().chain(old.keys).collect();
-    // Before anything is touched, and again once nobody else writes.
+    // Before anything is changed, and again once no other process writes.
     let missing = || VaultError::IdentityMissing {
         path: dir.into(),
         files: 0,
@@ -103,7 +103,7 @@ pub(crate) fn rekey_in_steps(
     })
 }
 
-/// Writes the peers' files anew into the prepared folder.
+/// Writes the peers' new files into the prepared folder.
 fn prepare(
     root: &Folder,
     prepared: &Folder,
@@ -147,8 +147,8 @@ fn prepare(
     Ok(outcome)
 }
 
-/// Opens a peer's file and encrypts it to another key, with its boot number and time as they are.
-/// Also gives which key opened it.
+/// Opens a peer's file and encrypts it for another key, keeping its boot number and time. Also
+/// returns which key opened it.
 pub(crate) fn reseal(
     file: &[u8],
     ufrag: &Ufrag,
@@ -162,14 +162,14 @@ pub(crate) fn reseal(
     Ok((sealed, peer.key))
 }
 
-/// Brings a rekey that was cut off to its end, or removes one that had not come to its point of no
-/// return. Call it under the lock only, and only when the key file has proved to open the vault.
+/// Completes an interrupted rekey, or removes one that had not reached its point of no return. To
+/// be called only under the lock, and only when the key file has proved to open the vault.
 pub(crate) fn finish(root: &Folder, step: &mut dyn FnMut()) -> Result<(), VaultError> {
     discard(root).map_err(|e| root.error("remove what is left of a rekey", e))?;
     move_into_place(root, step).map_err(|e| root.error("finish a rekey that was cut off", e))
 }
 
-/// Removes what was prepared and never committed.
+/// Removes what was prepared but not committed.
 fn discard(root: &Folder) -> io::Result<()> {
     match root.sub(REKEY_PREPARED) {
         Ok(prepared) => prepared
@@ -187,7 +187,7 @@ fn discard(root: &Folder) -> io::Result<()> {
     }
 }
 
-/// Moves the new files into their places. Each step is one that can be found done or not done.
+/// Moves the new files to their places. Each step can be recognised as done or not done.
 fn move_into_place(root: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
     if !root.has(REKEY_COMMITTED)? {
         return Ok(());
@@ -219,8 +219,8 @@ fn move_into_place(root: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
     root.remove_folder(REKEY_COMMITTED)
 }
 
-/// Files that have a new version go; those that could not be opened are set aside; what was never
-/// ours goes back.
+/// Old files with a new version are removed; those that could not be opened are set aside; foreign
+/// ones are moved back.
 fn empty_old_peers(root: &Folder, old: &Folder, step: &mut dyn FnMut()) -> io::Result<()> {
     let peers = root.sub(PEERS)?;
     for name in old.names()? {

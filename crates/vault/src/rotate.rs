@@ -9,16 +9,16 @@ use crate::storage::Unread;
 use crate::store::Vault;
 
 impl Vault {
-    /// Takes a key file that was changed while the vault is in use, and puts every file under its
+    /// Takes a key file that was changed while the vault is in use, and encrypts every file for its
     /// first identity. It must still hold the identities that open the files now, so that a kill at
     /// any moment loses nothing: the operator removes them afterwards. Blocks for the disk; peers
-    /// can be saved meanwhile. Wait until the [`Reader`](super::Reader) has read all peers of
-    /// earlier boots: it has no keys but those it was made with.
+    /// can be saved meanwhile. To be called only after the [`Reader`](super::Reader) has read all
+    /// peers of earlier boots: it has no keys but those it was made with.
     ///
     /// # Errors
     /// [`VaultError::WrongKey`] if the key file does not open the vault: then nothing was changed.
-    /// What reading and writing can give: then some files are under the new identity already; it
-    /// can be tried again.
+    /// The errors of reading and writing: then some files are encrypted for the new identity
+    /// already; it can be tried again.
     pub fn rotate(&self, keys: KeyFile) -> Result<Outcome, VaultError> {
         let keys = keys.keys;
         let last_boot = self.take_key(&keys)?;
@@ -33,11 +33,11 @@ impl Vault {
                 Err(Unread::Failed(error)) => return Err(error),
             };
             match resealed {
-                // Under the first identity already.
+                // Already encrypted for the first identity.
                 Ok((_, 0)) => outcome.peers += 1,
                 Ok((sealed, _)) => match self.storage.write_peer(&ufrag, &sealed) {
                     Ok(()) => outcome.peers += 1,
-                    // It is for its new node to do.
+                    // Its new node does that.
                     Err(VaultError::NotOwner) => {}
                     Err(error) => return Err(error),
                 },
@@ -52,8 +52,8 @@ impl Vault {
         Ok(outcome)
     }
 
-    /// Puts `identity.age` under the first key, and from now on all that is written. Gives the boot
-    /// that no record can be ahead of.
+    /// Encrypts `identity.age` for the first key, and from now on all that is written. Returns the
+    /// boot that no record can be newer than.
     fn take_key(&self, keys: &[OpeningKey]) -> Result<u64, VaultError> {
         let sealing = keys[0].sealing();
         if self.shared.is_some() {

@@ -1,8 +1,8 @@
 //! One file: age around a header, a body and a MAC.
 //!
-//! age authenticates the content but not its sender: whoever knows the recipient can make a valid
-//! age file. So the plaintext ends with an HMAC-SHA-256 (RFC 2104) under a key derived (HKDF, RFC
-//! 5869) from the secret half of the recipient, over the file's name and all that comes before.
+//! age authenticates the content but not its sender: anybody who knows the recipient can make a
+//! valid age file. So the plaintext ends with an HMAC-SHA-256 (RFC 2104) over the file's name and
+//! all preceding bytes, with a key derived (HKDF, RFC 5869) from the secret half of the recipient.
 //! Nothing of the body is decoded before it is verified.
 
 use std::io::{Read, Write};
@@ -21,12 +21,12 @@ use crate::record::{
 
 /// HKDF salt of all keys that are derived for the vault.
 const SALT: &[u8] = b"rekindle vault v1";
-/// HKDF info of the MAC key. Its input is the identity as the key file has it
+/// HKDF info of the MAC key. The input is the identity as written in the key file
 /// (`AGE-SECRET-KEY-1...`, upper case).
 const MAC_INFO: &[u8] = b"record mac";
 /// HKDF info of the key of the auditor's short hashes, with the same input.
 const REDACTION_INFO: &[u8] = b"audit redaction";
-/// First bytes of what the MAC covers.
+/// Prefix of what the MAC covers.
 const MAC_PREFIX: &[u8] = b"rekindle file v1\0";
 /// Room for the header, the lengths in the body and the MAC: more than they can take.
 const OVERHEAD: usize = 128;
@@ -45,7 +45,7 @@ impl MacKey {
         Self(key)
     }
 
-    /// Derives a key from a secret; `info` says what for.
+    /// Derives a key from a secret; `info` names its purpose.
     pub(crate) fn derive(secret: &[u8], info: &[u8]) -> Self {
         let mut key = Box::new(Zeroizing::new([0; 32]));
         hkdf::Salt::new(hkdf::HKDF_SHA256, SALT)
@@ -77,7 +77,7 @@ impl MacKey {
     }
 }
 
-/// What encrypts: it cannot open a file.
+/// Encrypts, and cannot open a file.
 pub(crate) struct SealingKey {
     recipient: x25519::Recipient,
     mac: MacKey,
@@ -85,7 +85,7 @@ pub(crate) struct SealingKey {
 
 #[cfg(test)]
 impl SealingKey {
-    /// What somebody has who knows the recipient and guesses the MAC key.
+    /// The keys of an attacker who knows the recipient and guesses the MAC key.
     pub fn forger(recipient: &str) -> Self {
         let recipient = recipient.parse().expect("a recipient");
         Self {
@@ -99,14 +99,14 @@ impl SealingKey {
         encrypt(&self.recipient, plaintext)
     }
 
-    /// Encrypts any header and body with a right MAC.
+    /// Encrypts any header and body with a valid MAC.
     pub fn seal_with_mac(&self, name: &str, content: &[u8]) -> Vec<u8> {
         let tag = self.mac.file_tag(name, content);
         encrypt(&self.recipient, &[content, &tag].concat())
     }
 }
 
-/// What opens: an age identity and the MAC key derived from it.
+/// Opens files: an age identity and the MAC key derived from it.
 pub(crate) struct OpeningKey {
     identity: x25519::Identity,
     mac: MacKey,
@@ -146,10 +146,10 @@ impl OpeningKey {
     }
 }
 
-/// A decrypted file whose MAC was right.
+/// A decrypted file with a valid MAC.
 pub(crate) struct Unsealed {
     plaintext: Zeroizing<Vec<u8>>,
-    /// Which of the keys opened it.
+    /// The index of the key that opened it.
     pub key: usize,
 }
 
@@ -244,7 +244,7 @@ pub(crate) fn unseal(keys: &[OpeningKey], name: &str, file: &[u8]) -> Result<Uns
     Ok(unsealed)
 }
 
-/// Tries the identities one by one: during a rotation, files of the vault are encrypted to
+/// Tries the identities one by one: during a rotation, files of the vault are encrypted for
 /// different ones.
 pub(crate) fn decrypt(
     keys: &[OpeningKey],
@@ -269,7 +269,7 @@ pub(crate) fn decrypt(
 }
 
 impl Unsealed {
-    /// Magic, version, mode, MAC, in this order, so that each fault is called by its name.
+    /// Magic, version, mode, MAC, in this order, so that each fault is reported as what it is.
     fn verify(&self, key: &OpeningKey, name: &str) -> Result<(), FileFault> {
         let content = self.content();
         match content.split_first_chunk() {
@@ -309,9 +309,9 @@ impl Unsealed {
     }
 }
 
-/// Decodes strictly: within bounds, all bytes used, and in the one encoding that this program would
-/// write (bincode also reads integers that are longer than they need to be, which would leave room
-/// for bytes that mean nothing).
+/// Decodes strictly: within limits, all bytes used, and only the encoding that this program would
+/// write (bincode also reads integers that are longer than necessary, which would leave room for
+/// meaningless bytes).
 pub(crate) fn decode<'a, T>(kind: Kind, content: &'a [u8]) -> Result<(Header, T), FileFault>
 where
     T: Serialize + Deserialize<'a>,
@@ -319,7 +319,7 @@ where
     decode_within::<T, { limits::PEER_FILE }>(kind, content)
 }
 
-/// The same within other bounds, in bytes.
+/// The same with another limit, in bytes.
 pub(crate) fn decode_within<'a, T, const LIMIT: usize>(
     kind: Kind,
     content: &'a [u8],
@@ -335,7 +335,7 @@ where
     }
 }
 
-/// The same for the auditor, who has looked at the kind himself.
+/// The same for the auditor, which has checked the kind itself.
 pub(crate) fn decode_of_any_kind<'a, T, const LIMIT: usize>(
     content: &'a [u8],
 ) -> Result<(Header, T), FileFault>

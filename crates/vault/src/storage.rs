@@ -1,5 +1,5 @@
-//! What the vault needs of the place where its files are. The folder is one; [`crate::shared`] is
-//! a store that several processes use.
+//! What the vault needs of the place where its files are. A folder is one implementation;
+//! [`crate::shared`] uses a store that several processes share.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::layout::{IDENTITY, PEERS, SET_ASIDE, file_name, is_temporary, ufrag_o
 use crate::opening::identity_folder;
 use crate::record::Kind;
 
-/// A place for `identity.age` and the peers' files. What is written is durable when a call returns
-/// `Ok`, and unchanged or not there when it does not, unless the place cannot tell
+/// A place for `identity.age` and the peers' files. Data is durable when a call that writes it
+/// returns `Ok`, and otherwise unchanged or absent, unless the place cannot tell
 /// ([`VaultError::Unavailable`]). All calls block.
 pub(crate) trait Storage: Send + Sync {
     /// Its path or address, for messages.
@@ -23,14 +23,14 @@ pub(crate) trait Storage: Send + Sync {
         None
     }
 
-    /// Reads `identity.age`; also gives its revision, 0 where nobody else writes.
+    /// Reads `identity.age`; also returns its revision, 0 where no other process writes.
     fn read_identity(&self) -> Result<(Vec<u8>, u64), Unread>;
 
     /// Replaces `identity.age`, unless another process has since it had this revision (0: since it
-    /// was not there): then gives `false`, and nothing was written.
+    /// did not exist): then returns `false`, and nothing was written.
     fn write_identity(&self, sealed: &[u8], revision: u64) -> Result<bool, VaultError>;
 
-    /// The peers whose files are this process's to read and write, in no order.
+    /// The peers whose files this process may read and write, in no order.
     fn peers(&self) -> Result<Vec<Ufrag>, VaultError>;
 
     /// Reads a peer's file.
@@ -39,13 +39,13 @@ pub(crate) trait Storage: Send + Sync {
     /// Writes a peer's file, new or not.
     fn write_peer(&self, ufrag: &Ufrag, sealed: &[u8]) -> Result<(), VaultError>;
 
-    /// Removes a peer's file; whether it was there.
+    /// Removes a peer's file; returns whether it existed.
     fn remove_peer(&self, ufrag: &Ufrag) -> Result<bool, VaultError>;
 
     /// Moves a peer's file to `set-aside/`, under another name.
     fn set_aside(&self, ufrag: &Ufrag, name: &str) -> Result<(), VaultError>;
 
-    /// How many files are in `set-aside/`, as far as that can be told.
+    /// The number of files in `set-aside/`, if it is known.
     fn set_aside_count(&self) -> usize;
 }
 
@@ -54,7 +54,7 @@ pub(crate) trait Storage: Send + Sync {
 pub(crate) enum Unread {
     /// There is no such file, or it is another process's.
     Missing,
-    /// It is there, but not to be read.
+    /// It exists, but must not be read.
     Fault(FileFault),
     /// Trying again later may help.
     Failed(VaultError),
@@ -81,7 +81,7 @@ impl FolderStorage {
         Self { root, peers }
     }
 
-    /// The same folders, opened once more.
+    /// The same folders, opened again.
     pub(crate) fn reopen(&self) -> Result<Self, VaultError> {
         let root = self
             .root
@@ -111,7 +111,7 @@ impl Storage for FolderStorage {
         self.root
             .replace(IDENTITY, sealed)
             .map_err(|e| self.root.write_error(IDENTITY, e))?;
-        // Nobody else writes: the folder is locked.
+        // No other process writes: the folder is locked.
         Ok(true)
     }
 
@@ -165,8 +165,8 @@ impl Storage for FolderStorage {
     }
 }
 
-/// Reads `identity.age`. Where a rekey was cut off after its point of no return, it may still be in
-/// that rekey's folder.
+/// Reads `identity.age`. If a rekey was interrupted after its point of no return, it may still be
+/// in that rekey's folder.
 pub(crate) fn read_identity(root: &Folder) -> Result<Vec<u8>, Unread> {
     let folder = identity_folder(root).map_err(Unread::Failed)?;
     folder

@@ -1,8 +1,8 @@
 //! The vault: `identity.age` and `peers/<ufrag>.age`, in a folder with a lock. A store that several
 //! processes use is opened in [`crate::shared`].
 //!
-//! Every change in a folder is made on a temporary file that is synced, renamed and followed by a sync of the
-//! folder, so a kill at any moment leaves either the old file or the new one.
+//! Every change in a folder is made on a temporary file that is synced and renamed, followed by a
+//! sync of the folder, so that a kill at any moment leaves either the old file or the new one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,65 +27,65 @@ use crate::seal::{SealingKey, seal_identity, seal_peer};
 use crate::shared::Shared;
 use crate::storage::{FolderStorage, Storage};
 
-/// Writes to one peer's file take turns; peers share this many turns.
+/// Writes to one peer's file take turns; peers share this many locks.
 const STRIPES: usize = 32;
 
-/// What is persisted. Encrypts and writes; it holds no key that opens a file.
+/// The persisted state. Encrypts and writes; it holds no key that opens a file.
 pub struct Vault {
     pub(crate) storage: Arc<dyn Storage>,
-    /// The same, where other processes write there too.
+    /// Exists where other processes write to the same store.
     pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) boot: u64,
     pub(crate) sealing: RwLock<SealingKey>,
     own: Mutex<Own>,
     stripes: [Mutex<()>; STRIPES],
-    /// Says outside the folder how far it has come.
+    /// Records the vault's progress outside the folder.
     pub(crate) anchor: Mutex<Option<Anchor>>,
     /// Unlocks a folder when dropped.
     _lock: Option<Lock>,
 }
 
-/// What `identity.age` is to say in this boot.
+/// The content of `identity.age` in this boot.
 pub(crate) struct Own {
     pub identities: Identities,
     pub header: Header,
-    /// It does not say so yet.
+    /// Whether it still has to be written.
     pub unwritten: bool,
 }
 
-/// What became of [`Opened::rotate_identity`].
+/// The result of [`Opened::rotate_identity`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotated {
     /// There is a new certificate; peers of earlier boots keep theirs.
     Yes,
     /// The vault is new, and so is its certificate.
     FirstRun,
-    /// As many earlier certificates as there may be are still in use.
+    /// The limit of earlier certificates is reached, and all are still in use.
     TooMany,
 }
 
-/// What [`Vault::open`] gives.
+/// The result of [`Vault::open`].
 #[derive(Debug)]
 pub struct Opened {
-    /// To write with, from any thread.
+    /// For writing, from any thread.
     pub vault: Vault,
     /// The server's certificate and key, for new peers.
     pub identity: Arc<Identity>,
-    /// Those that peers of earlier boots may go by, the latest first.
+    /// Those that peers of earlier boots may use, the latest first.
     pub earlier: Vec<Arc<Identity>>,
-    /// This life of the process: 1 on the first run, then one more than the last that was made
+    /// The number of this boot: 1 on the first run, then one more than the last that was made
     /// durable.
     pub boot: u64,
-    /// The vault was just made.
+    /// Whether the vault was just made.
     pub first_run: bool,
-    /// To read the peers of earlier boots with, until the resume window ends.
+    /// For reading the peers of earlier boots, until the resume window ends.
     pub reader: Reader,
 }
 
 impl Vault {
     /// Opens the vault, or makes one in a folder that is empty or does not exist yet.
     ///
-    /// Until the key file has proved to open `identity.age`, nothing on disk is touched. Waits up
+    /// Nothing on disk is changed before the key file has proved to open `identity.age`. Waits up
     /// to 3 s for the lock.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Vault {
         Self::open_as(dir, keys, now, Kind::IDENTITY)
     }
 
-    /// `kind` is what `identity.age` will be from now on.
+    /// `kind` is that of `identity.age` from now on.
     pub(crate) fn open_as(
         dir: &Path,
         keys: KeyFile,
@@ -119,7 +119,7 @@ impl Vault {
             })?,
         };
         let lock = take_lock(&root)?;
-        // Again, now that nobody else writes: a server that was just stopping may have.
+        // Again, now that no other process writes: a server that was just stopping may have.
         let stored = load_identity(&root, &keys.keys)?;
         rekey::finish(&root, &mut || {})?;
         crate::full_state::prepare(&root, kind)?;
@@ -153,15 +153,15 @@ impl Vault {
         };
         let storage = FolderStorage::new(root, peers);
         let last_boot = if first_run { boot } else { boot - 1 };
-        // Of its own, so that it works on wherever the vault goes.
+        // Opened separately, so that it works wherever the vault is moved.
         let reader = Reader::open(Arc::new(storage.reopen()?), keys, last_boot, boot)?;
         let vault = Vault {
             _lock: Some(lock),
             ..Vault::new(Arc::new(storage), None, boot, sealing, own)
         };
         if first_run {
-            // Before anything is promised to anybody: without it, the fingerprint in an answer
-            // would be a lie later.
+            // Before any answer names the certificate: without it, the fingerprint in an answer
+            // would become wrong.
             vault.commit_boot()?;
         }
         Ok(Opened {
@@ -195,9 +195,9 @@ impl Vault {
 
     /// Makes this boot's number durable, once; later calls do nothing.
     ///
-    /// `identity.age` is written anew, encrypted to the first identity of the key file; at every
-    /// moment the old or the new one is there. Blocks for the disk. Until then a process that is
-    /// killed leaves its number to the next.
+    /// `identity.age` is written again, encrypted for the first identity of the key file; at every
+    /// moment the old or the new one exists. Blocks for the disk. A process that is killed before
+    /// this leaves its number to the next.
     ///
     /// # Errors
     /// [`VaultError::Full`] or [`VaultError::Io`]; it can be tried again.
@@ -213,7 +213,7 @@ impl Vault {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes `identity.age` anew, where nobody else does.
+    /// Writes `identity.age`, where no other process does.
     fn write_identity(&self, own: &mut Own) -> Result<(), VaultError> {
         own.unwritten = true;
         let sealed = {
@@ -229,21 +229,20 @@ impl Vault {
         Ok(())
     }
 
-    /// Puts `identity.age` under another key, and from now on all that is written.
+    /// Encrypts `identity.age` for another key, and from now on all that is written.
     pub(crate) fn change_key(&self, sealing: SealingKey) -> Result<(), VaultError> {
         let mut own = self.own();
         *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = sealing;
         self.write_identity(&mut own)
     }
 
-    /// Takes earlier certificates (by their SHA-256) out of `identity.age`, since no peer goes by
-    /// them any more. The current one stays, whatever is asked. Blocks for the disk.
+    /// Removes earlier certificates (by their SHA-256) from `identity.age`, since no peer uses them
+    /// any more. The current one always stays. Blocks for the disk.
     ///
-    /// In a shared store nothing is taken out: no node knows the peers of the others.
+    /// In a shared store nothing is removed: no node knows the peers of the others.
     ///
     /// # Errors
-    /// [`VaultError::Full`] or [`VaultError::Io`]; the next write of `identity.age` leaves them
-    /// out.
+    /// [`VaultError::Full`] or [`VaultError::Io`]; the next write of `identity.age` omits them.
     pub fn forget_identities(&self, certificates: &[[u8; 32]]) -> Result<(), VaultError> {
         if self.shared.is_some() {
             return Ok(());
@@ -260,9 +259,9 @@ impl Vault {
         Ok(())
     }
 
-    /// Writes a peer's record. It is durable when this returns `Ok`, and unchanged when it does
-    /// not. Blocks for the disk. No record is written before its boot's number is durable, so no
-    /// record is ever ahead of `identity.age`.
+    /// Writes a peer's record. It is durable when this returns `Ok`, and otherwise unchanged.
+    /// Blocks for the disk. No record is written before its boot's number is durable, so no record
+    /// is ever newer than `identity.age`.
     ///
     /// # Errors
     /// [`VaultError::Full`] when there is no room, [`VaultError::Unfit`] for a record that would
@@ -331,12 +330,12 @@ fn stripe(ufrag: &Ufrag) -> usize {
 }
 
 impl Opened {
-    /// Compares the vault with an anchor, a file elsewhere that says how far it had come, and keeps
-    /// that up to date from now on.
+    /// Compares the vault with an anchor, a file elsewhere that records its progress, and updates
+    /// that from now on.
     ///
     /// # Errors
-    /// [`AnchorError`] where the vault is behind the anchor or is another one, or the anchor is not
-    /// there or cannot be used.
+    /// [`AnchorError`] where the vault is behind the anchor or is another one, or the anchor is
+    /// missing or unusable.
     pub fn hold_to(&mut self, anchor: &Path) -> Result<(), AnchorError> {
         let own = self.vault.own();
         let last = if self.first_run {
@@ -353,7 +352,7 @@ impl Opened {
         drop(own);
         let mut anchor = Anchor::open(anchor, last, &certificates)?;
         if written {
-            // So it is on a first run, and in a shared store.
+            // This is the case on a first run, and in a shared store.
             anchor.advance(self.boot, &certificates[0])?;
         }
         *self
@@ -365,12 +364,12 @@ impl Opened {
     }
 
     /// Makes a new certificate for new peers. Peers of earlier boots keep the one that they were
-    /// shown; it goes once none of them is left ([`Vault::forget_identities`]). It is durable
+    /// told; it is removed once none of them is left ([`Vault::forget_identities`]). It is durable
     /// before the first record that names it.
     ///
     /// # Errors
-    /// [`VaultError::Certificate`]; then all is as it was. In a shared store also what writing
-    /// `identity.age` can give, since it is durable when this returns.
+    /// [`VaultError::Certificate`]; then nothing has changed. In a shared store also the errors of
+    /// writing `identity.age`, since it is durable when this returns.
     pub fn rotate_identity(&mut self, now: SystemTime) -> Result<Rotated, VaultError> {
         if self.first_run {
             return Ok(Rotated::FirstRun);

@@ -1,4 +1,4 @@
-//! Tokens, of which each is text or a file, in the environment, on the command line or in the
+//! Tokens. Each is a text or a file, given in the environment, on the command line or in the
 //! configuration file.
 
 use std::fs;
@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::error::CliError;
 use crate::server::Token;
 
-/// Where an option's value came from; the greater one goes first.
+/// Where an option's value came from; the greater one has precedence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cli) enum Source {
     File,
@@ -49,7 +49,8 @@ impl TokenSources {
     }
 }
 
-/// What the foremost source names, as text or as a file; both in one source contradict each other.
+/// What the source with the highest precedence names, as text or as a file; both in one source
+/// contradict each other.
 fn foremost(
     given: TokenSources,
     file: TokenSources,

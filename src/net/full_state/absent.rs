@@ -1,4 +1,4 @@
-//! What stands in the place of full-state mode in a build without it.
+//! Takes the place of full-state mode in a build without it.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -14,7 +14,7 @@ use crate::peer::Transmit;
 use crate::vault::{Reader, Vault};
 
 impl Handle {
-    /// There are no session keys to be written anew.
+    /// No session keys are to be written again.
     ///
     /// # Errors
     /// None.
@@ -30,13 +30,13 @@ impl Writer {
     pub(in crate::net) const NONE: Self = Self;
 }
 
-/// What a process has left besides records: nothing.
+/// What a process left in addition to records: nothing.
 pub(in crate::net) struct Counters;
 
 /// Session keys of an earlier process: there are none.
 pub(in crate::net) enum Session {}
 
-/// The sessions of the last process: there are none.
+/// The sessions of the last process: none.
 pub(in crate::net) struct Sessions;
 
 impl Sessions {

@@ -1,6 +1,6 @@
-//! What the threads of the media path do besides in full-state mode: one more writes sessions and
-//! counters while the loop goes on, and the one that reads records reads those too. A build without
-//! the feature has [`absent`] in their place, which does nothing.
+//! What the threads of the media path do in addition in full-state mode: a thread writes sessions
+//! and counters while the loop continues, and the threads that read records read those too. A build
+//! without the feature has `absent` instead, which does nothing.
 
 #[cfg(not(feature = "full-state"))]
 mod absent;

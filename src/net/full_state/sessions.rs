@@ -1,4 +1,4 @@
-//! What the thread that reads records reads besides in full-state mode.
+//! What the threads that read records read in addition in full-state mode.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, mpsc};
@@ -30,7 +30,7 @@ struct Left {
 }
 
 impl Sessions {
-    /// Reads the counters, makes durable what this process needs at once, and tells the loop.
+    /// Reads the counters, makes a first reservation for this process durable, and tells the loop.
     pub(in crate::net) fn open(
         reader: &Reader,
         vault: Option<Arc<Vault>>,
@@ -45,12 +45,12 @@ impl Sessions {
         Self(left)
     }
 
-    /// The session of a peer whose record was read. One that is of no use is removed.
+    /// The session of a peer whose record was read. An unusable one is removed.
     pub(in crate::net) fn take(&mut self, reader: &Reader, ufrag: &Ufrag) -> Option<Session> {
         self.0.as_mut()?.take(reader, ufrag).map(Box::new)
     }
 
-    /// All records were read: keys of peers that have none go.
+    /// All records were read: keys of peers without a record are removed.
     pub(in crate::net) fn finish(self) {
         let Some(left) = self.0 else { return };
         for ufrag in &left.orphans {
@@ -111,17 +111,17 @@ impl Left {
 }
 
 impl MediaLoop {
-    /// Before all records: the counters of the last process.
+    /// Takes the counters of the last process, before all records.
     pub(in crate::net) fn take_counters(&mut self, counters: Counters) {
         self.core.take_counters(counters);
     }
 
-    /// The session of the peer whose record comes next.
+    /// Takes the session of the peer whose record comes next.
     pub(in crate::net) fn bring(&mut self, session: Session) {
         self.core.bring_session(session);
     }
 
-    /// What is sent to a peer whose session was taken over leaves from where it left before.
+    /// Sends to peers whose sessions were taken over from the local addresses used before.
     pub(in crate::net) fn take_sources(&mut self) {
         while let Some((peer, local)) = self.core.poll_source() {
             self.socket.set_source(peer, local);

@@ -1,4 +1,4 @@
-//! Full-state mode's thread that writes sessions and counters while the media loop goes on.
+//! Full-state mode's thread, which writes sessions and counters while the media loop continues.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,12 +16,12 @@ use crate::net::{Handle, Stopped};
 use crate::peer::Transmit;
 use crate::vault::Vault;
 
-/// How often to look whether all is written.
+/// How often to check whether everything is written.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Handle {
-    /// Has all session keys and counters written anew, if they are kept, and waits until they are
-    /// on the disk: the vault is under another key.
+    /// Has all session keys and counters written again, if sessions are kept, and waits until they
+    /// are on the disk: the vault has another key.
     ///
     /// # Errors
     /// [`Stopped`] where the loop has ended.
@@ -43,7 +43,7 @@ impl Writer {
 
 struct Thread {
     work: mpsc::Sender<Work>,
-    /// Whether counters became durable.
+    /// Whether the counters became durable.
     done: mpsc::Receiver<bool>,
 }
 
@@ -60,7 +60,7 @@ impl Thread {
 }
 
 impl MediaLoop {
-    /// Sessions are kept in this vault, if there is one.
+    /// Keeps sessions in this vault, if there is one.
     pub(in crate::net) fn keep_sessions(
         &mut self,
         vault: Option<Arc<Vault>>,
@@ -73,7 +73,7 @@ impl MediaLoop {
         Ok(())
     }
 
-    /// Hands out work, and tells the core what became of it.
+    /// Passes work to the thread, and its results to the core.
     pub(in crate::net) fn write_sessions(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         let Some(thread) = &self.writer.0 else {
             return;
@@ -85,7 +85,7 @@ impl MediaLoop {
         }
         let socket = &self.socket;
         while let Some(work) = self.core.poll_work(now, |peer| socket.source_of(peer)) {
-            // Without a writer nothing more becomes durable, and sooner or later nothing is sent.
+            // Without a writer nothing more becomes durable, and before long nothing is sent.
             let _ = thread.work.send(work);
             #[cfg(rekindle_kill_points)]
             kill_points::step("work given");
@@ -94,13 +94,12 @@ impl MediaLoop {
 }
 
 impl Socket {
-    /// The address of this machine that a peer sends to, as far as that is known and not the only
-    /// one.
+    /// The local address that a peer sends to, if it is known and not the only one.
     fn source_of(&self, peer: SocketAddr) -> Option<IpAddr> {
         self.sources.as_ref()?.get(&peer).copied()
     }
 
-    /// What is sent to this peer leaves from there.
+    /// Sends to this peer from this local address from now on.
     pub(super) fn set_source(&mut self, peer: SocketAddr, local: IpAddr) {
         if let Some(sources) = &mut self.sources {
             set_source(sources, peer, local);
@@ -131,7 +130,7 @@ fn write(vault: &Vault, work: &mpsc::Receiver<Work>, done: &mpsc::Sender<bool>, 
                 if let Err(error) = &saved {
                     tracing::error!(%error, "counters could not be saved; what is left of them is \
                                              used up soon");
-                    // A full disk must not be tried without end.
+                    // A full disk must not be tried without a pause.
                     std::thread::sleep(Duration::from_millis(200));
                 }
                 if done.send(saved.is_ok()).is_err() {

@@ -1,4 +1,4 @@
-//! Channels and peers: what there are, and their end.
+//! Channels and peers: listing them and ending them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use super::super::status::no_store;
 use super::super::{names, sessions};
 use crate::ids::{Role, Ufrag};
 
-/// Peers a second that are sent to other nodes where nothing else is asked for: each costs the
-/// other node a handshake and some questions to the store.
+/// Default number of peers a second that are sent to other nodes: each costs the other node a
+/// handshake and some queries of the store.
 const DRAIN_RATE: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 /// How long a request waits until all records of the last boot have been read.
 const RECORDS_TIME: Duration = Duration::from_secs(10);
@@ -32,28 +32,28 @@ const RECORDS_TIME: Duration = Duration::from_secs(10);
 /// One JSON value a line.
 const LINES: &str = "application/x-ndjson";
 
-/// A channel, as the interface shows it.
+/// A channel in the interface.
 #[derive(Serialize)]
 struct ChannelBody {
     name: String,
     /// Whether media of a publisher flows.
     live: bool,
-    /// Since when, in seconds since 1970.
+    /// When it became live, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     live_since: Option<u64>,
     /// Connected viewers.
     viewers: usize,
 }
 
-/// A peer, as the interface shows it: nothing of it opens the session.
+/// A peer in the interface: nothing in it gives access to the session.
 #[derive(Serialize)]
 struct PeerBody {
     peer: String,
-    /// What the log calls it.
+    /// Its name in the log.
     log_peer: u64,
     role: &'static str,
     connected: bool,
-    /// From an earlier boot.
+    /// Whether it is from an earlier boot.
     resumed: bool,
     /// When this process took it in, in seconds since 1970.
     since: u64,
@@ -97,7 +97,7 @@ async fn all(app: &App) -> Result<Vec<ChannelBody>, Problem> {
     Ok(snapshot.channels.into_iter().map(body).collect())
 }
 
-/// What is not here after this does not exist.
+/// Waits for all records: after it, what is not here does not exist.
 async fn loaded(app: &App) -> Result<(), Problem> {
     let loaded = tokio::time::timeout(RECORDS_TIME, app.sessions.loaded()).await;
     loaded.map_err(|_| Problem::stopping())
@@ -140,7 +140,7 @@ pub(super) async fn close(
         "a channel is closed by an operator"
     );
     let ended = members.len();
-    // A client that hangs up in the middle must not leave half of a channel behind.
+    // A client that disconnects must not leave a channel half closed.
     let closed = tokio::spawn(end_all(app, members)).await;
     closed.map_err(|_| Problem::stopping())??;
     Ok(no_store(Json(json!({ "name": name, "ended": ended }))))
@@ -178,8 +178,8 @@ pub(super) async fn kick(
 }
 
 /// `POST /api/drain?rate=N`: sends all peers to other nodes of the cluster, and then ends the
-/// server. The answer comes when it has begun; to who accepts lines of JSON, it lasts until all is
-/// done, and each line says how far it is.
+/// server. The answer is sent when this has begun. For clients that accept lines of JSON, it lasts
+/// until all is done, and each line reports the progress.
 pub(super) async fn drain(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,

@@ -1,8 +1,8 @@
-//! The admin listener: what operators and their programs ask and do, apart from what is for
-//! everybody. `openapi.json` describes it.
+//! The admin listener: what operators and their programs may ask and do, apart from the public
+//! interface. `openapi.json` describes it.
 //!
-//! No page uses it, so no request with an `Origin` is served: a page that a browser of this machine
-//! shows must not end anybody's session.
+//! No page uses it, so no request with an `Origin` is served: a page in a browser on this machine
+//! must not end anybody's session.
 
 mod api;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use super::{auth, metrics, middleware, status};
 /// The description of this interface (OpenAPI 3.1).
 const DESCRIPTION: &str = include_str!("openapi.json");
 
-/// Which handler serves what.
+/// The routes of this interface.
 pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/api/openapi.json", get(description))
@@ -53,7 +53,7 @@ async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Whether the request may be served. With a token, who shows it; without one, who is on this
+/// Whether the request may be served. With a token, to those who show it; without one, to this
 /// machine, since the listener is then at a loopback address.
 fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     if headers.contains_key(header::ORIGIN) {

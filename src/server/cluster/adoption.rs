@@ -82,7 +82,7 @@ impl Adoption {
             tokio::spawn(async move {
                 tokio::time::sleep(RECLAIM + Duration::from_millis(spread)).await;
                 if let Err(error) = this.reclaim(&ufrag).await {
-                    tracing::warn!(%error, "it cannot be told now whose a peer's record is");
+                    tracing::warn!(%error, "the owner of a peer's record cannot be determined now");
                 }
             });
         }
@@ -113,7 +113,10 @@ impl Adoption {
     /// A channel is where its publisher is.
     async fn follow_publisher(&self, record: &PeerRecord) {
         if record.role == Role::Publisher
-            && let Err(error) = self.channels.place(&record.channel, None).await
+            && let Err(error) = self
+                .channels
+                .place(&record.channel, &record.ice.ufrag, None)
+                .await
         {
             tracing::warn!(%error, "the other nodes do not know that a channel is here now");
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::ids::Ufrag;
 use crate::vault::{ChannelPlace, Vault, VaultError};
 
 use super::super::certificates::Certificates;
@@ -21,18 +22,28 @@ pub(in crate::server) struct Channels {
     me: Arc<str>,
     /// Other nodes that are alive and that browsers can be sent to, by name.
     alive: Arc<Mutex<HashMap<String, Node>>>,
-    /// Channels that the others have been told to be here.
-    said: Arc<Mutex<HashSet<String>>>,
+    /// Channels that the others have been told to be here, and whose publishers.
+    said: Arc<Mutex<HashMap<String, Ufrag>>>,
 }
 
 /// Where a channel is, as far as this node is concerned.
 #[derive(Debug)]
 pub(in crate::server) enum Elsewhere {
     /// With another node that is alive.
-    There(Node),
+    There(There),
     /// With none, or with one that is gone. Its publisher may come here, unless another node is
     /// quicker.
     Nowhere(ChannelPlace),
+}
+
+/// Another node, and what it has of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::server) struct There {
+    /// The node's name.
+    pub name: String,
+    pub node: Node,
+    /// The channel's publisher, if that node says who it is.
+    pub publisher: Option<Ufrag>,
 }
 
 impl Channels {
@@ -62,9 +73,34 @@ impl Channels {
     pub(in crate::server) async fn find(&self, channel: &str) -> Result<Elsewhere, VaultError> {
         let tag = self.certificates.channel_tag(channel);
         let place = self.ask(move |vault| vault.channel_place(&tag)).await?;
-        let name = place.node.as_deref().filter(|name| *name != &*self.me);
-        let there = name.and_then(|name| self.alive().get(name).cloned());
+        let there = self.there(&place);
         Ok(there.map_or(Elsewhere::Nowhere(place), Elsewhere::There))
+    }
+
+    fn there(&self, place: &ChannelPlace) -> Option<There> {
+        let name = place.node.as_deref().filter(|name| *name != &*self.me)?;
+        let node = self.alive().get(name).cloned()?;
+        Some(There {
+            name: name.to_owned(),
+            node,
+            publisher: place.publisher.clone(),
+        })
+    }
+
+    /// The other nodes that are alive and have these channels; `None` for those that none has.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`].
+    pub(super) async fn find_all(
+        &self,
+        channels: &[String],
+    ) -> Result<Vec<Option<There>>, VaultError> {
+        let tags = channels
+            .iter()
+            .map(|name| self.certificates.channel_tag(name));
+        let tags: Vec<String> = tags.collect();
+        let places = self.ask(move |vault| vault.channel_places(&tags)).await?;
+        Ok(places.iter().map(|place| self.there(place)).collect())
     }
 
     /// Another node that is alive, if there is one.
@@ -84,18 +120,20 @@ impl Channels {
     pub(in crate::server) async fn place(
         &self,
         channel: &str,
+        publisher: &Ufrag,
         seen: Option<ChannelPlace>,
     ) -> Result<bool, VaultError> {
         let tag = self.certificates.channel_tag(channel);
-        let placed = self.ask(move |vault| vault.place_channel(&tag, seen.as_ref()));
+        let who = publisher.clone();
+        let placed = self.ask(move |vault| vault.place_channel(&tag, &who, seen.as_ref()));
         let placed = placed.await?;
         if placed {
-            self.said().insert(channel.to_owned());
+            self.said().insert(channel.to_owned(), publisher.clone());
         }
         Ok(placed)
     }
 
-    fn said(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn said(&self) -> MutexGuard<'_, HashMap<String, Ufrag>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -124,21 +162,28 @@ impl Channels {
     /// yet.
     async fn tell(
         &self,
-        here: &HashSet<String>,
+        here: &HashMap<String, Ufrag>,
         missing: &mut HashSet<String>,
     ) -> Result<(), VaultError> {
         let said = self.said().clone();
-        for channel in here.difference(&said) {
-            let tag = self.certificates.channel_tag(channel);
+        let news = |(channel, who): &(&String, &Ufrag)| said.get(*channel) != Some(*who);
+        for (channel, who) in here.iter().filter(news) {
+            let (tag, publisher) = (self.certificates.channel_tag(channel), who.clone());
+            let me = self.me.clone();
             self.ask(move |vault| {
                 let place = vault.channel_place(&tag)?;
                 // Where another node has it by now, its publisher has gone there.
-                Ok(place.node.is_none() && vault.place_channel(&tag, Some(&place))?)
+                let is_free = match place.node.as_deref() {
+                    Some(node) => node == &*me && place.publisher.as_ref() != Some(&publisher),
+                    None => true,
+                };
+                Ok(is_free && vault.place_channel(&tag, &publisher, Some(&place))?)
             })
             .await?;
-            self.said().insert(channel.clone());
+            self.said().insert(channel.clone(), who.clone());
         }
-        let now_missing: HashSet<String> = said.difference(here).cloned().collect();
+        let gone = said.keys().filter(|channel| !here.contains_key(*channel));
+        let now_missing: HashSet<String> = gone.cloned().collect();
         for channel in now_missing.intersection(missing) {
             let tag = self.certificates.channel_tag(channel);
             self.ask(move |vault| vault.leave_channel(&tag)).await?;

@@ -49,7 +49,7 @@ impl Identities {
             let learnt = self.parts.net.learn_identity(identity.clone()).await;
             learnt.map_err(|_| AdoptionError::Stopping)?;
             self.parts.certificates.learn(&identity);
-            tracing::info!("another node has made a certificate, which is known here now");
+            tracing::info!("a certificate of another node was learnt");
         }
         Ok(())
     }

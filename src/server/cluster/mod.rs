@@ -5,17 +5,22 @@ mod channels;
 mod drain;
 mod identities;
 mod presence;
+mod pulls;
 mod shared_vault;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::net::Handle;
+use crate::net::pull::{News, Puller};
 use crate::vault::{KeyFile, Vault, VaultError};
 
 use self::adoption::{Adoption, AdoptionError};
 use self::channels::Channels;
 use self::identities::Identities;
+use self::pulls::{Given, Pulls};
 use super::certificates::Certificates;
 use super::nodes::Nodes;
 use super::sessions::Sessions;
@@ -30,8 +35,12 @@ pub use self::shared_vault::{SharedVault, SharedVaultError};
 pub(super) struct Cluster {
     pub adoption: Arc<Adoption>,
     pub channels: Channels,
-    pub identities: Identities,
+    pub identities: Arc<Identities>,
     pub drain: Drain,
+    /// Where this node takes channels from others.
+    pub pulls: Option<Arc<Pulls>>,
+    /// What it gives to others that take channels from it.
+    given: Given,
     parts: Parts,
     /// This node's name.
     me: String,
@@ -71,13 +80,22 @@ impl Parts {
 }
 
 impl Cluster {
-    pub(super) fn new(store: &Store, parts: Parts) -> Arc<Self> {
+    pub(super) fn new(store: &Store, parts: Parts, puller: Option<Puller>) -> Arc<Self> {
         let me = store.store.node().to_owned();
         let channels = Channels::new(parts.vault.clone(), parts.certificates.clone(), &me);
+        let identities = Arc::new(Identities::new(parts.clone()));
+        let adoption = Arc::new(Adoption::new(parts.clone(), channels.clone()));
+        let given = Given::new(parts.clone(), adoption.clone(), identities.clone());
+        let pulls = puller.map(|puller| {
+            let peers = given.peers();
+            Arc::new(Pulls::new(parts.clone(), channels.clone(), puller, peers))
+        });
         Arc::new(Self {
-            identities: Identities::new(parts.clone()),
-            adoption: Arc::new(Adoption::new(parts.clone(), channels.clone())),
+            identities,
+            adoption,
             drain: Drain::new(),
+            pulls,
+            given,
             parts,
             channels,
             me,
@@ -85,14 +103,26 @@ impl Cluster {
     }
 
     /// Keeps what is said of this node's channels in step with its sessions, tells the other nodes
-    /// of this one, and keeps `nodes` and what is known of channels in step with who is alive. Never
-    /// ends.
-    pub(super) async fn follow(self: Arc<Self>, nodes: Arc<Nodes>, told: Vec<u8>) {
+    /// of this one, and keeps `nodes` and what is known of channels in step with who is alive. Takes
+    /// channels from other nodes, about which `news` comes, and gives them its own. Never ends.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        nodes: Arc<Nodes>,
+        told: Vec<u8>,
+        news: Option<mpsc::UnboundedReceiver<News>>,
+    ) {
         let (vault, sessions) = (self.parts.vault.clone(), &self.parts.sessions);
         let know = |alive| self.channels.know(alive);
+        let pulls = async {
+            if let (Some(pulls), Some(news)) = (&self.pulls, news) {
+                pulls.follow(news).await;
+            }
+        };
         tokio::join!(
             self.adoption.follow(),
             self.channels.follow(sessions),
+            self.given.follow(),
+            pulls,
             presence::follow(vault, nodes, &self.me, told, know),
         );
     }

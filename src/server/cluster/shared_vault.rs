@@ -18,6 +18,8 @@ pub struct SharedVault {
     pub node: Option<String>,
     /// Where browsers reach this node, for those that lose another one.
     pub url: Option<Node>,
+    /// How many channels this node takes from others at once, so that viewers may ask either.
+    pub pull: usize,
     /// The certificates (PEM) of those who vouch for the store's.
     pub ca: Option<PathBuf>,
     /// This node's certificate and its key (PEM), for a store that asks for one.

@@ -1,4 +1,4 @@
-//! What is told: the kinds of events, and each as it is sent.
+//! The kinds of events, and each event in the form in which it is sent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,28 +21,30 @@ pub(in crate::server) enum Kind {
     Hello,
     /// Fresh keys are in use.
     Connected,
-    /// A ClientHello has come, and a handshake has begun.
+    /// A ClientHello has arrived, and a handshake has begun.
     Handshake,
-    /// The channel's source came or went.
+    /// The channel's source started or ended.
     Source,
     /// The session has ended.
     Gone,
-    /// No ICE check of this new peer's has come in time, or one has come after all.
+    /// No ICE check of this new peer has arrived in time, or one has arrived later.
     Unheard,
     /// Other servers may have the session from now on.
     Nodes,
-    /// The channel's source came (the WHEP drafts' name).
+    /// After a restart, pages are to come back this far apart.
+    Spread,
+    /// The channel's source started (the WHEP drafts' name).
     Active,
-    /// The channel's source went (the WHEP drafts' name).
+    /// The channel's source ended (the WHEP drafts' name).
     Inactive,
-    /// Keys are not in use any more. Said in a stream that other sessions share; a stream of the
-    /// session's own ends.
+    /// Keys are no longer in use. Sent only on a stream that several sessions share; a stream of
+    /// one session ends instead.
     Disconnected,
 }
 
 impl Kind {
     /// All, by name.
-    pub(super) const ALL: [(Kind, &str); 10] = [
+    pub(super) const ALL: [(Kind, &str); 11] = [
         (Kind::Hello, "hello"),
         (Kind::Connected, "connected"),
         (Kind::Handshake, "handshake"),
@@ -50,6 +52,7 @@ impl Kind {
         (Kind::Gone, "gone"),
         (Kind::Unheard, "unheard"),
         (Kind::Nodes, "nodes"),
+        (Kind::Spread, "spread"),
         (Kind::Active, "active"),
         (Kind::Inactive, "inactive"),
         (Kind::Disconnected, "disconnected"),
@@ -65,17 +68,17 @@ impl Kind {
 pub(in crate::server) struct Kinds(u16);
 
 impl Kinds {
-    /// What a stream carries unless asked otherwise: this server's own events.
-    pub(in crate::server) const OWN: Kinds = Kinds(0b00_0111_1111);
+    /// The default kinds of a stream: this server's own events.
+    pub(in crate::server) const OWN: Kinds = Kinds(0b000_1111_1111);
 
     /// What a stream of several sessions carries.
-    pub(in crate::server) const SHARED: Kinds = Kinds(0b10_0111_1111);
+    pub(in crate::server) const SHARED: Kinds = Kinds(0b100_1111_1111);
 
     /// Names as in a `Link` header: what can be subscribed to.
-    pub(in crate::server) const NAMES: &str =
-        "hello,connected,handshake,source,gone,unheard,nodes,active,inactive,disconnected";
+    pub(in crate::server) const NAMES: &str = "hello,connected,handshake,source,gone,unheard,\
+                                               nodes,spread,active,inactive,disconnected";
 
-    /// The kinds of these names; names that are not known are left out.
+    /// The kinds with these names; unknown names are ignored.
     pub(in crate::server) fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let known = names
             .into_iter()
@@ -83,7 +86,7 @@ impl Kinds {
         Self(known.fold(0, |set, (kind, _)| set | kind.bit()))
     }
 
-    /// The names of this set, in one text.
+    /// The names of this set, as one text.
     pub(in crate::server) fn names(self) -> String {
         let names: Vec<&str> = Kind::ALL
             .iter()
@@ -102,18 +105,18 @@ impl Kinds {
     }
 }
 
-/// An event as it is sent. Cheap to clone: one text for all streams.
+/// An event in the form in which it is sent. Cheap to clone: one text for all streams.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct Frame {
     pub(in crate::server) kind: Kind,
     pub(super) text: Bytes,
 }
 
-/// What the first event of a stream says.
+/// The content of the first event of a stream.
 pub(in crate::server) struct Hello<'a> {
     pub boot: u64,
-    /// Another in every process, also where two have the same boot number because the first was
-    /// killed before its own was durable.
+    /// A random name of the process. It differs even where two processes have the same boot number
+    /// because the first was killed before its own was durable.
     pub process: &'a str,
     pub mode: Mode,
     pub role: Role,
@@ -121,13 +124,15 @@ pub(in crate::server) struct Hello<'a> {
     pub connected: bool,
     /// How the keys in use were agreed on, unless they were taken over.
     pub agreed: Option<Agreed>,
-    /// A handshake has begun since the last one was completed.
+    /// Whether a handshake has begun since the last one completed.
     pub handshaking: bool,
-    /// It is new, and no ICE check has come in time.
+    /// Whether it is new and no ICE check has arrived in time.
     pub unheard: bool,
-    /// What the handshakes of all who have no keys take the server together: for so long one may be
-    /// late.
+    /// The time that the handshakes of all peers without keys take the server together: a handshake
+    /// may be late by this.
     pub patience: Duration,
+    /// Over how much time the page is to spread its attempts to come back when the stream is lost.
+    pub spread: Duration,
     pub source: bool,
     pub streams: &'a [sdp::Stream],
     /// Where this server receives media.
@@ -150,7 +155,7 @@ fn nodes_json(nodes: &[Node]) -> serde_json::Value {
     nodes.iter().map(Node::to_json).collect()
 }
 
-/// How keys were agreed on, in words for people.
+/// How keys were agreed on, for display.
 fn keys_json(agreed: Option<Agreed>) -> serde_json::Value {
     let keys = |agreed: Agreed| {
         json!({
@@ -184,6 +189,7 @@ impl Frame {
             "handshaking": hello.handshaking,
             "unheard": hello.unheard,
             "patience_ms": u64::try_from(hello.patience.as_millis()).unwrap_or(u64::MAX),
+            "spread_ms": u64::try_from(hello.spread.as_millis()).unwrap_or(u64::MAX),
             "source": hello.source,
             "streams": streams_json(hello.streams),
             "media": hello.media,
@@ -215,7 +221,7 @@ impl Frame {
         )
     }
 
-    /// The channel's source: in this server's words, and in those of the WHEP drafts.
+    /// The channel's source, as this server's own event and as that of the WHEP drafts.
     pub(in crate::server) fn source(live: bool, streams: &[sdp::Stream]) -> [Self; 2] {
         let draft = if live { Kind::Active } else { Kind::Inactive };
         [
@@ -227,8 +233,8 @@ impl Frame {
         ]
     }
 
-    /// Whether packets of a new peer's are missed; how long they were waited for before that was
-    /// said.
+    /// Whether packets of a new peer are missing, and how long they were waited for before this was
+    /// sent.
     pub(in crate::server) fn unheard(unheard: bool) -> Self {
         let after_ms = u64::try_from(UNHEARD.as_millis()).unwrap_or(u64::MAX);
         Self::new(
@@ -237,9 +243,15 @@ impl Frame {
         )
     }
 
-    /// Where else the session may be found from now on.
+    /// Other servers that may have the session from now on.
     pub(in crate::server) fn nodes(nodes: &[Node]) -> Self {
         Self::new(Kind::Nodes, &json!({ "nodes": nodes_json(nodes) }))
+    }
+
+    /// Over how much time the page is to spread its attempts to come back from now on.
+    pub(in crate::server) fn spread(spread: Duration) -> Self {
+        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        Self::new(Kind::Spread, &json!({ "spread_ms": spread_ms }))
     }
 
     pub(in crate::server) fn gone(why: Departure) -> Self {
@@ -256,7 +268,7 @@ impl Frame {
     }
 }
 
-/// A departure's name, for pages and for metrics.
+/// The name of a departure, for pages and for metrics.
 pub(in crate::server) const fn reason(why: Departure) -> &'static str {
     match why {
         Departure::Left => "left",

@@ -25,11 +25,11 @@ fn each_kind_stands_at_its_place_in_the_list_of_names() {
     assert_eq!(names.join(","), Kinds::NAMES);
     assert_eq!(
         Kinds::OWN.names(),
-        "hello,connected,handshake,source,gone,unheard,nodes"
+        "hello,connected,handshake,source,gone,unheard,nodes,spread"
     );
     assert_eq!(
         Kinds::SHARED.names(),
-        "hello,connected,handshake,source,gone,unheard,nodes,disconnected"
+        "hello,connected,handshake,source,gone,unheard,nodes,spread,disconnected"
     );
 }
 
@@ -71,6 +71,10 @@ fn an_event_is_a_name_and_one_line_of_json() {
         text(&Frame::unheard(true)),
         "event: unheard\ndata: {\"after_ms\":8000,\"unheard\":true}\n\n"
     );
+    assert_eq!(
+        text(&Frame::spread(took)),
+        "event: spread\ndata: {\"spread_ms\":12}\n\n"
+    );
     let hello = Hello {
         boot: 3,
         process: "0123456789abcdef",
@@ -82,6 +86,7 @@ fn an_event_is_a_name_and_one_line_of_json() {
         handshaking: true,
         unheard: false,
         patience: Duration::from_millis(12),
+        spread: Duration::from_micros(33_300),
         source: true,
         streams: &[],
         media: &["192.0.2.1:8189".parse().expect("an address")],
@@ -116,6 +121,7 @@ fn an_event_is_a_name_and_one_line_of_json() {
     assert_eq!(data["handshaking"], true);
     assert_eq!(data["unheard"], false);
     assert_eq!(data["patience_ms"], 12);
+    assert_eq!(data["spread_ms"], 33);
     assert_eq!(data["media"], json!(["192.0.2.1:8189"]));
     assert_eq!(data["nodes"], others);
 }

@@ -1,5 +1,5 @@
 //! `GET /metrics`: counts for operators, in the format that the client asks for. Names and units
-//! follow <https://prometheus.io/docs/practices/naming/>. No label has more values where there are
+//! follow <https://prometheus.io/docs/practices/naming/>. No label has more values when there are
 //! more viewers.
 
 mod text;
@@ -22,8 +22,8 @@ use super::tls::Tls;
 use super::{auth, middleware};
 use text::{Format, Kind, Text};
 
-/// Channels are named in it, so it is for this machine, and for who may publish. Behind a
-/// proxy everybody comes from this machine, and not every proxy says for whom it asks.
+/// It names channels, so it is only for this machine, and for those who may publish. Behind a proxy
+/// every request comes from this machine, and not every proxy says for whom it asks.
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
@@ -41,7 +41,7 @@ pub(super) async fn metrics(
     everything(State(app), headers).await
 }
 
-/// The same for who has been let in already.
+/// The same, for clients that have been authorised already.
 pub(super) async fn everything(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -127,9 +127,15 @@ fn process(text: &mut Text, app: &App, counts: &Snapshot) {
             ("joining", counts.joining),
         ],
     );
+    text.one(
+        "channels_pulled",
+        Kind::Gauge,
+        "Channels that are taken from other nodes.",
+        counts.pulled,
+    );
 }
 
-/// Who came back from the last boot, when, and who did not; how sessions ended.
+/// Which peers came back from the last boot, when, and which did not; how sessions ended.
 fn comings_and_goings(text: &mut Text, tally: &Tally) {
     if let Some(ready) = tally.ready {
         let help = "Seconds from the start of the process until all records of the last boot were \

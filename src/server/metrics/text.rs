@@ -7,17 +7,17 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::super::times::Times;
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
-    /// Words about the process, as labels of a value that is always 1.
+    /// Facts about the process, as labels of a value that is always 1.
     Info,
 }
 
-/// What a client can read.
+/// The formats that clients can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Prometheus,
@@ -25,7 +25,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The one that the client likes better (RFC 9110 §12.5.1); Prometheus' where it says nothing.
+    /// The one that the client prefers (RFC 9110 §12.5.1); Prometheus' where it has no preference.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let (mut open, mut plain) = (0.0, 0.0);
         let values = headers.get_all(header::ACCEPT).iter();
@@ -64,7 +64,7 @@ impl Format {
     }
 }
 
-/// A text in the making.
+/// A text under construction.
 pub(super) struct Text {
     format: Format,
     text: String,
@@ -78,8 +78,8 @@ impl Text {
         }
     }
 
-    /// What a metric is, before its values. OpenMetrics names the whole family, without the ends
-    /// that its values have.
+    /// Writes the metadata of a metric, before its values. OpenMetrics names the whole family,
+    /// without the suffixes of its values.
     fn head(&mut self, name: &str, kind: Kind, help: &str) {
         let is_open = self.format == Format::OpenMetrics;
         let (family, kind) = match kind {
@@ -107,8 +107,8 @@ impl Text {
         self.value(name, "", value);
     }
 
-    /// A metric with a value for each value of a label. These need no escaping: they are words of
-    /// this program's, or names of channels.
+    /// A metric with one value for each value of a label. The values need no escaping: they are
+    /// words of this program, or names of channels.
     pub(super) fn each<V: Display, L: Display>(
         &mut self,
         (name, kind): (&str, Kind),
@@ -122,7 +122,7 @@ impl Text {
         }
     }
 
-    /// Words about the process; these need no escaping either.
+    /// Facts about the process; these need no escaping either.
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) {
         self.head(name, Kind::Info, help);
         let labels: Vec<String> = labels
@@ -132,7 +132,7 @@ impl Text {
         self.value(name, &format!("{{{}}}", labels.join(",")), 1);
     }
 
-    /// Lengths of time, in seconds.
+    /// A histogram of durations, in seconds.
     pub(super) fn times(&mut self, name: &str, help: &str, times: &Times) {
         let buckets = times
             .cumulative()
@@ -140,7 +140,7 @@ impl Text {
         self.histogram(name, help, buckets, (times.sum.as_secs_f64(), times.count));
     }
 
-    /// A histogram of these buckets, cumulative, with the sum and the number of all.
+    /// A histogram with these buckets, cumulative, and the sum and number of all values.
     pub(super) fn histogram(
         &mut self,
         name: &str,
@@ -151,7 +151,7 @@ impl Text {
         self.head(name, Kind::Histogram, help);
         let bucket = format!("{name}_bucket");
         for (bound, count) in buckets {
-            // OpenMetrics wants a point in each bound.
+            // OpenMetrics requires a decimal point in each bound.
             let label = match self.format {
                 Format::Prometheus => format!("{{le=\"{bound}\"}}"),
                 Format::OpenMetrics => format!("{{le=\"{bound:?}\"}}"),
@@ -163,7 +163,7 @@ impl Text {
         self.value(&format!("{name}_count"), "", all);
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub(super) fn end(mut self) -> String {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");

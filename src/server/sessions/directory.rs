@@ -1,4 +1,4 @@
-//! Who is there, for operators: by handles that say nothing of a session's secrets.
+//! Sessions for operators, under handles that reveal nothing of a session's secrets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +10,9 @@ use super::Sessions;
 use crate::ids::{Role, Ufrag};
 use crate::vault::PeerRecord;
 
-/// What operators call a peer: the same in every boot, and nobody's but the server's, since it
-/// comes from the ICE password, which it does not tell. Neither log nor interface may name a peer's
-/// user name fragment, which begins its session's URL.
+/// The name of a peer for operators: the same in every boot. Only the server can make it, since it
+/// is derived from the ICE password, which it does not reveal. Neither log nor interface may
+/// contain a peer's user name fragment, which is the beginning of its session's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) struct Handle(u64);
 
@@ -23,7 +23,7 @@ impl Handle {
         Self(u64::from_be_bytes(bytes))
     }
 
-    /// Its first half, as a number: what the log calls the peer.
+    /// Its first half, as a number: the peer's name in the log.
     pub(in crate::server) fn number(self) -> u64 {
         self.0 >> 32
     }
@@ -48,7 +48,7 @@ pub(in crate::server) struct PeerEntry {
     pub handle: Handle,
     pub role: Role,
     pub connected: bool,
-    /// Taken over from the last boot.
+    /// Whether it was taken over from the last boot.
     pub resumed: bool,
     /// When this process took it in.
     pub since: SystemTime,
@@ -91,7 +91,7 @@ impl Sessions {
         members
     }
 
-    /// The peer that operators call so.
+    /// The peer with this handle.
     pub(in crate::server) fn by_handle(&self, handle: Handle) -> Option<Ufrag> {
         let inner = self.lock();
         let mut sessions = inner.sessions.iter();

@@ -1,4 +1,4 @@
-//! Sessions that go on at another node, or come back from one.
+//! Sessions that continue at another node, or come back from one.
 
 use tokio::sync::mpsc;
 
@@ -15,12 +15,12 @@ impl Sessions {
         receiver
     }
 
-    /// No session is begun here or taken over any more. Whether that is news.
+    /// No session is started or taken over here any more. Returns whether this is a change.
     pub(in crate::server) fn begin_to_drain(&self) -> bool {
         !std::mem::replace(&mut self.lock().draining, true)
     }
 
-    /// Whether all are to go on elsewhere.
+    /// Whether all are to continue at another node.
     pub(in crate::server) fn is_draining(&self) -> bool {
         self.lock().draining
     }
@@ -35,9 +35,9 @@ impl Sessions {
         of_role.map(|(ufrag, _)| ufrag.clone()).collect()
     }
 
-    /// Says that the session is not here any more, so that its page looks for it elsewhere. Its
-    /// media flows on until the page has found it. Whether there is such a session with a page that
-    /// listens.
+    /// Reports that the session is no longer here, so that its page looks for it at other nodes.
+    /// Its media continues until the page has found it. Returns whether there is such a session
+    /// with a page that listens.
     pub(in crate::server) fn send_away(&self, ufrag: &Ufrag) -> bool {
         let mut inner = self.lock();
         let Some(session) = inner.sessions.get_mut(ufrag) else {

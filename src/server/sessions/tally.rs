@@ -1,5 +1,5 @@
-//! How many sessions there are, and what has become of them since the process started: for health
-//! and `/metrics`.
+//! How many sessions there are, and what happened to them since the process started: for health and
+//! `/metrics`.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use super::super::events::Frame;
 use super::super::times::Times;
 use super::{Session, Sessions};
 
-/// Upper bounds of the times of those who come back: from an instant restart to the end of the
-/// resume window.
+/// Upper bounds for the times of returning peers: from an instant restart to the end of the resume
+/// window.
 const BOUNDS: [Duration; 11] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -42,9 +42,9 @@ pub(in crate::server) const DEPARTURES: [Departure; 6] = [
 pub(in crate::server) struct Tally {
     /// When the process started.
     started: Instant,
-    /// From then until all records of the last boot had been read.
+    /// Time from then until all records of the last boot had been read.
     pub ready: Option<Duration>,
-    /// From then until a peer of the last boot had keys again; of each the first time.
+    /// Time from then until a peer of the last boot had keys again, once for each peer.
     pub resumed: Times,
     /// Peers of the last boot that ended before they had keys again, by [`DEPARTURES`].
     pub lost: [u64; DEPARTURES.len()],
@@ -52,7 +52,7 @@ pub(in crate::server) struct Tally {
     pub unreadable: u64,
     /// All sessions that ended, by [`DEPARTURES`].
     pub ended: [u64; DEPARTURES.len()],
-    /// New peers that no check came from in time.
+    /// New peers without a check in time.
     pub unheard: u64,
     /// How the keys of handshakes were agreed on.
     pub agreed: AgreedCounts,
@@ -62,7 +62,7 @@ pub(in crate::server) struct Tally {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::server) struct AgreedCounts {
     versions: [u64; Version::ALL.len()],
-    /// The last one is for curves that the library does not tell.
+    /// The last one is for curves that the library does not report.
     groups: [u64; Group::ALL.len() + 1],
     profiles: [u64; Profile::ALL.len()],
 }
@@ -87,7 +87,7 @@ impl AgreedCounts {
         names.chain([Agreed::OTHER_GROUP]).zip(self.groups)
     }
 
-    /// By what media is encrypted with.
+    /// By SRTP protection profile.
     pub(in crate::server) fn profiles(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Profile::ALL
             .map(Profile::name)
@@ -123,13 +123,13 @@ impl Tally {
         }
     }
 
-    /// All records have been looked at, and so many could not be read.
+    /// All records have been read, except this many, which could not be.
     pub(super) fn loaded(&mut self, unreadable: usize) {
         self.ready.get_or_insert_with(|| self.started.elapsed());
         self.unreadable += u64::try_from(unreadable).unwrap_or(u64::MAX);
     }
 
-    /// This session has keys. One that was there already is not back.
+    /// This session has keys. One that had keys already is not counted as back.
     pub(super) fn connected(&mut self, session: &mut Session) {
         if session.resumed && !std::mem::replace(&mut session.back, true) {
             self.resumed.add(self.started.elapsed());
@@ -149,12 +149,12 @@ impl Tally {
 }
 
 impl Sessions {
-    /// What has become of sessions so far.
+    /// The counts so far.
     pub(in crate::server) fn tally(&self) -> Tally {
         self.lock().tally.clone()
     }
 
-    /// No check of this new peer's has come in time; or one has come after all. Returns the
+    /// No check of this new peer has arrived in time; or one has arrived later. Returns the
     /// session's number for the log.
     pub(in crate::server) fn unheard(&self, ufrag: &Ufrag, unheard: bool) -> Option<u64> {
         let mut inner = self.lock();

@@ -2,9 +2,12 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use crate::ids::{IceCredentials, IcePassword};
+use crate::server::Mode;
+use crate::server::certificates::Certificates;
 use crate::vault::Identity;
 
 use super::super::events::{BACKLOG, EventStream, Kinds};
+use super::greeting::MAX_STREAMS;
 use super::*;
 use futures_util::FutureExt;
 use futures_util::StreamExt;
@@ -45,7 +48,7 @@ pub(in crate::server) fn record(role: Role, ufrag: &str) -> Arc<PeerRecord> {
     })
 }
 
-pub(in crate::server) fn place(sessions: &Sessions) -> Place {
+pub(in crate::server) fn place(sessions: &Sessions) -> QuotaPermit {
     sessions
         .place(IpAddr::from([192, 0, 2, 1]))
         .expect("no limit")
@@ -207,6 +210,47 @@ async fn a_stopping_server_ends_all_streams_and_opens_none() {
     sessions.close();
     assert!(read(&mut stream).1);
     assert!(open(&sessions, &ufrag).is_none());
+}
+
+/// The spreads in milliseconds that a stream tells of, those in greetings included.
+fn spreads(stream: &mut EventStream) -> Vec<u64> {
+    let mut all = Vec::new();
+    while let Some(Some(text)) = stream.next().now_or_never() {
+        let text = String::from_utf8(text.expect("infallible").to_vec()).expect("text");
+        let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+        let data: serde_json::Value = serde_json::from_str(data.expect("data")).expect("JSON");
+        all.extend(data["spread_ms"].as_u64());
+    }
+    all
+}
+
+#[tokio::test]
+async fn viewers_hear_how_far_apart_they_are_to_come_back_as_their_audience_grows_and_shrinks() {
+    let sessions = sessions(0);
+    let publisher = record(Role::Publisher, "Publisher0000001");
+    sessions.start(publisher.clone(), CERTIFICATE, place(&sessions));
+    let mut publishers = open(&sessions, &publisher.ice.ufrag).expect("a stream");
+    let (first, mut early) = viewer(&sessions);
+    let join = |number: usize| {
+        let record = record(Role::Viewer, &format!("Viewer{number:010}"));
+        sessions.start(record.clone(), CERTIFICATE, place(&sessions));
+        record.ice.ufrag.clone()
+    };
+    (2..49).for_each(|number| drop(join(number)));
+    assert!(spreads(&mut early).is_empty(), "they are few");
+    let later: Vec<_> = (49..400).map(join).collect();
+    assert_eq!(spreads(&mut early), [15, 30, 60, 120]);
+    let mut late = open(&sessions, &later[0]).expect("a stream");
+    assert_eq!(spreads(&mut late), [120]);
+    for ufrag in &later {
+        sessions.remove(ufrag, Departure::Left);
+    }
+    assert_eq!(spreads(&mut early), [60, 30, 15, 0]);
+    let mut again = open(&sessions, &first).expect("a stream");
+    assert_eq!(spreads(&mut again), [0]);
+    let mut at_last = open(&sessions, &publisher.ice.ufrag).expect("a stream");
+    assert_eq!(spreads(&mut publishers), [0], "a publisher never waits");
+    assert_eq!(spreads(&mut at_last), [0]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Records of the last boot that are still being read, sessions that are still to come, and who
-//! waits for them.
+//! Records of the last boot that are still being read, sessions that are expected, and the requests
+//! that wait for them.
 
 use tokio::sync::oneshot;
 
@@ -7,13 +7,13 @@ use super::{Inner, Sessions};
 use crate::ids::Ufrag;
 
 impl Sessions {
-    /// So many records of the last boot are there to be read.
+    /// This many records of the last boot are to be read.
     pub(in crate::server) fn expect(&self, records: usize) {
         self.lock().unread = records;
     }
 
-    /// All records of the last boot have been read, but for so many that could not be: what is not
-    /// here now does not exist.
+    /// All records of the last boot have been read, except this many, which could not be: sessions
+    /// that are not here now do not exist.
     pub(in crate::server) fn set_loaded(&self, unreadable: usize) {
         let mut inner = self.lock();
         inner.changes += 1;
@@ -35,7 +35,7 @@ impl Sessions {
             inner.waiting_for_all.push(sender);
             receiver
         };
-        // An error is what says so.
+        // An error means the same.
         let _ = waiter.await;
     }
 
@@ -50,15 +50,14 @@ impl Sessions {
     }
 
     /// Whether new sessions can be started: all records of the last boot have been read, and the
-    /// server is not stopping, and gives its peers to no other.
+    /// server is neither stopping nor giving its peers to other nodes.
     pub(in crate::server) fn is_ready(&self) -> bool {
         let inner = self.lock();
         inner.loaded && !inner.closed && !inner.draining
     }
 
-    /// The certificate that a session goes by (its SHA-256), if there is such a session; while
-    /// records of the last boot are still being read, waits for this one, and calls `want` so that
-    /// it is read soon.
+    /// The certificate of a session (its SHA-256), if there is such a session. While records of the
+    /// last boot are being read, waits for this one, and calls `want` so that it is read soon.
     pub(in crate::server) async fn find(
         &self,
         ufrag: &Ufrag,
@@ -79,13 +78,13 @@ impl Sessions {
             receiver
         };
         want();
-        // An error says that all has been read.
+        // An error means that all have been read.
         let _ = waiter.await;
         certificate(&self.lock())
     }
 
     /// Completes when this session is taken in, if it is not here yet, or when the server stops.
-    /// What is done before the first poll of it is not missed.
+    /// What happens before its first poll is not missed.
     pub(in crate::server) fn arrival(&self, ufrag: &Ufrag) -> impl Future<Output = ()> + use<> {
         let (sender, receiver) = oneshot::channel();
         let mut inner = self.lock();
@@ -93,7 +92,7 @@ impl Sessions {
             inner.waiting.entry(ufrag.clone()).or_default().push(sender);
         }
         async move {
-            // An error says that it is here, or that nothing comes any more.
+            // An error means that it is here, or that none will come any more.
             let _ = receiver.await;
         }
     }

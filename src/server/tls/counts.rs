@@ -1,28 +1,28 @@
-//! What became of connections to the HTTPS port.
+//! Counts of connections to the HTTPS port.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ProtocolVersion;
 
-/// Why a connection carries no TLS.
+/// Why a connection has no TLS.
 #[derive(Clone, Copy)]
 pub(in crate::server) enum Cause {
-    /// The client and the server did not agree, or the client hung up.
+    /// The client and the server did not agree, or the client disconnected.
     Error,
     /// It took too long.
     Timeout,
-    /// The client spoke HTTP.
+    /// The client sent HTTP.
     PlainHttp,
 }
 
 /// The counts.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Counts {
+pub(in crate::server) struct TlsCounts {
     completed: [AtomicU64; 2],
     failed: [AtomicU64; 3],
 }
 
-impl Counts {
+impl TlsCounts {
     pub(super) fn complete(&self, version: Option<ProtocolVersion>) {
         let is_newer = version == Some(ProtocolVersion::TLSv1_3);
         self.completed[usize::from(is_newer)].fetch_add(1, Ordering::Relaxed);

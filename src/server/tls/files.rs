@@ -24,23 +24,23 @@ pub enum TlsError {
     #[error("cannot read {path}, which {option} names: {source}; check the path, and that the \
              server's user may read it", path = path.display())]
     Unreadable {
-        /// The option that names it.
+        /// The option that names the file.
         option: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// It is a folder, a pipe or a device, or far too long.
     #[error("{path}, which {option} names, is no regular file of at most {MAX_FILE} bytes; name a \
              PEM file", path = path.display())]
     NotAFile {
-        /// The option that names it.
+        /// The option that names the file.
         option: &'static str,
         /// The file.
         path: PathBuf,
     },
-    /// Others on this machine could pose as the server.
+    /// Other users of this machine could impersonate the server.
     #[error("the TLS key {path} can be read by others (mode {mode:04o}); run `chmod 600 {path}`",
             path = path.display())]
     ReadableByOthers {
@@ -55,15 +55,15 @@ pub enum TlsError {
     ForeignOwner {
         /// The file.
         path: PathBuf,
-        /// Its owner's number.
+        /// Its owner's user id.
         owner: u32,
     },
-    /// No certificate is in it.
+    /// It contains no certificate.
     #[error("there is no certificate in {path}; --tls-cert names a PEM file with the server's \
              certificate and, behind it, those between it and the authority's, such as \
              fullchain.pem", path = .0.display())]
     NoCertificate(PathBuf),
-    /// No key is in it.
+    /// It contains no key.
     #[error("there is no private key in {path}; --tls-key names a PEM file with the \
              certificate's key, not encrypted (`openssl pkey` takes a passphrase off)",
             path = .0.display())]
@@ -95,7 +95,7 @@ pub enum TlsError {
         /// What is wrong.
         what: Error,
     },
-    /// The key is another certificate's.
+    /// The key belongs to another certificate.
     #[error("the key in {key} is not that of the first certificate in {certificate}; name two \
              files that belong together, with the server's own certificate \
              first", key = key.display(), certificate = certificate.display())]
@@ -105,7 +105,7 @@ pub enum TlsError {
         /// The key's.
         key: PathBuf,
     },
-    /// The library does not take its own defaults.
+    /// The library refuses its own defaults.
     #[error("TLS cannot be set up ({0}); this is a mistake in the program, please report it")]
     Library(Error),
 }
@@ -120,8 +120,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Reads both. The key's text and its DER form are overwritten; what stays is the library's
-    /// object, which is overwritten when it is freed.
+    /// Reads both. The key's text and its DER form are wiped; what remains is the library's object,
+    /// which is wiped when it is freed.
     pub(super) fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
         let chain = self.chain()?;
         let key = self.private_key()?;
@@ -159,7 +159,7 @@ impl Pair {
         Ok(chain)
     }
 
-    /// A symbolic link is followed, and the checks are made on the opened file, as for the key file
+    /// A symbolic link is followed, and the opened file is checked, as for the key file
     /// ([`crate::vault::KeyFile::load`]).
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         let (file, meta) = open("--tls-key", &self.key)?;
@@ -188,7 +188,7 @@ impl Pair {
 
 /// A regular file that is not too long.
 fn open(option: &'static str, path: &Path) -> Result<(File, Metadata), TlsError> {
-    // Not blocking, for a pipe that nobody writes to.
+    // Does not block on a pipe without a writer.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new()
         .read(true)
@@ -205,7 +205,7 @@ fn open(option: &'static str, path: &Path) -> Result<(File, Metadata), TlsError>
 
 /// A file's content, all of which may be secret.
 fn text(option: &'static str, path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    // All the room at once: a list that grows leaves copies behind.
+    // Allocated at once: a buffer that grows leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
     file.take(MAX_FILE + 1)
         .read_to_end(&mut text)

@@ -1,8 +1,8 @@
 //! TLS (1.3 and 1.2) in front of HTTP, with the operator's certificate.
 //!
-//! No session is ever resumed, and no early data is taken: what could resume one would be a secret
-//! that outlives its connection. A page has one connection, and after a restart nobody could resume
-//! anything anyway.
+//! No session is ever resumed, and no early data is accepted: a resumption would need a secret that
+//! outlives its connection. A page has one connection, and no process could resume a session of an
+//! earlier one anyway.
 
 mod counts;
 mod files;
@@ -23,39 +23,39 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub(super) use counts::{Cause, Counts};
+pub(super) use counts::{Cause, TlsCounts};
 pub use files::{Pair, TlsError};
 
 /// The names of HTTP's versions in the handshake (RFC 7301 §6, RFC 9113 §3.1).
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// The server's side of TLS. The certificate may be taken anew at any time: handshakes that begin
-/// afterwards have the new one, and connections that stand are not touched.
+/// The server's side of TLS. The certificate may be replaced at any time: handshakes that begin
+/// afterwards use the new one, and established connections are not changed.
 #[derive(Debug)]
 pub struct Tls {
     pair: Pair,
     current: Arc<Current>,
     serving: Arc<ServerConfig>,
-    /// For clients that are told in a few bytes of HTTP/1.1 that there is no room.
+    /// For clients that are refused in a few bytes of HTTP/1.1.
     refusing: Arc<ServerConfig>,
     /// One handshake is worked on at a time; see [`Tls::shake`].
     turn: Semaphore,
-    counts: Counts,
+    counts: TlsCounts,
 }
 
-/// What a client got.
+/// An accepted connection.
 pub(super) struct Accepted<S> {
     pub stream: TlsStream<S>,
-    /// Both sides have agreed on HTTP/2.
+    /// Whether both sides agreed on HTTP/2.
     pub is_http2: bool,
 }
 
-/// Why a connection carries no TLS.
+/// Why a connection has no TLS.
 pub(super) enum NotTls {
-    /// The client speaks HTTP without it, and has not been read yet.
+    /// The client sends HTTP without it, and nothing has been read yet.
     PlainHttp(TcpStream),
-    /// The handshake has failed, and the client was told so.
+    /// The handshake failed, and the client was told so.
     Failed(io::Error),
 }
 
@@ -76,11 +76,11 @@ impl Tls {
             serving,
             refusing,
             turn: Semaphore::new(1),
-            counts: Counts::default(),
+            counts: TlsCounts::default(),
         })
     }
 
-    /// Reads both files again. Whether it is another certificate now; after an error the old one
+    /// Reads both files again. Returns whether the certificate changed; after an error the old one
     /// stays.
     ///
     /// # Errors
@@ -102,11 +102,11 @@ impl Tls {
         [&self.pair.certificate, &self.pair.key]
     }
 
-    pub(super) fn counts(&self) -> &Counts {
+    pub(super) fn counts(&self) -> &TlsCounts {
         &self.counts
     }
 
-    /// Takes a client in. How long that may take is the caller's to say.
+    /// Accepts a client. The caller limits the time.
     pub(super) async fn accept(&self, stream: TcpStream) -> Result<Accepted<TcpStream>, NotTls> {
         let mut first = [0];
         // A record begins with its type, which is no letter (RFC 8446 §5.1); a request without TLS
@@ -125,7 +125,7 @@ impl Tls {
         Ok(Accepted { stream, is_http2 })
     }
 
-    /// Takes in a client that will only be told something, by HTTP/1.1.
+    /// Accepts a client that is only told something, by HTTP/1.1.
     pub(super) async fn accept_to_refuse(
         &self,
         stream: TcpStream,
@@ -133,14 +133,14 @@ impl Tls {
         self.shake(stream, &self.refusing).await
     }
 
-    /// The handshake. Its arithmetic is done by whoever has the turn, and between two turns all
-    /// else that is ready runs: after a restart all pages come at once, and neither requests nor
-    /// the watchdog may wait until the last of them is in.
+    /// The handshake. Only the task that has the turn does its arithmetic, and between two turns
+    /// all other tasks run: after a restart all pages connect at once, and neither requests nor the
+    /// watchdog may wait until the last of them is accepted.
     async fn shake<S>(&self, stream: S, config: &Arc<ServerConfig>) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        // What a client has not sent yet keeps nobody's turn.
+        // Waiting for a client's data takes no turn.
         let hello = LazyConfigAcceptor::new(Default::default(), stream).await?;
         let accept = {
             // It is never closed.
@@ -169,13 +169,13 @@ fn config(
     Ok(config)
 }
 
-/// The certificate of handshakes that begin now.
+/// The certificate for handshakes that begin now.
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // One server, one certificate, whatever name it is asked by: the client judges.
+        // One server, one certificate, whatever name is requested: the client judges.
         Some(
             self.0
                 .read()

@@ -42,13 +42,14 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean, unshared?: boolean, unsigned?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
+ * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean, unshared?: boolean, unsigned?: boolean, loopback?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
  *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https. `dark`: they are dark.
  *   `classical`: handshakes of WebRTC have elliptic curves alone, as those of older browsers. `unshared`: Firefox offers X25519MLKEM768, and sends its share of it
  *   only to servers that ask. `unsigned`: a server's certificate need not be signed by anybody.
+ *   `loopback`: Firefox offers loopback candidates, which no Firefox does that nobody has set up for tests.
  */
-export function launch(name, { throttled = false, trusted, dark = false, classical = false, unshared = false, unsigned = false } = {}) {
-  if (name === "firefox") return launchFirefox({ throttled, trusted, dark, unsigned }, { ...(unshared ? FIREFOX_UNSHARED : {}), ...(classical ? FIREFOX_CLASSICAL : {}) });
+export function launch(name, { throttled = false, trusted, dark = false, classical = false, unshared = false, unsigned = false, loopback = true } = {}) {
+  if (name === "firefox") return launchFirefox({ throttled, trusted, dark, unsigned }, { ...(loopback ? {} : FIREFOX_AS_SHIPPED), ...(unshared ? FIREFOX_UNSHARED : {}), ...(classical ? FIREFOX_CLASSICAL : {}) });
   return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark, classical, unsigned);
 }
 
@@ -85,6 +86,8 @@ const FIREFOX_TRUSTED = { "media.devices.insecure.enabled": true, "media.getuser
 
 const FIREFOX_DARK = { "layout.css.prefers-color-scheme.content-override": 0 };
 
+const FIREFOX_AS_SHIPPED = { "media.peerconnection.ice.loopback": false, "media.peerconnection.ice.obfuscate_host_addresses": true };
+
 const FIREFOX_UNSHARED = { "media.webrtc.send_mlkem_keyshare": false };
 const FIREFOX_CLASSICAL = { ...FIREFOX_UNSHARED, "security.tls.enable_kyber": false };
 
@@ -114,6 +117,7 @@ function wrap(page) {
     if (message.type() === "error") problems.push(`console: ${message.text()}`);
   });
   return {
+    page,
     problems,
     goto: (url) => page.goto(url),
     evaluate: (fn, argument) => page.evaluate(fn, argument),

@@ -58,6 +58,8 @@ export class Server {
   args;
   /** `rekindle supervise` holds the ports and starts the server again. */
   supervised = false;
+  /** `rekindle demo`, which has a folder of its own below this one. */
+  demo = false;
   /** HTTPS, with a certificate that nobody has signed. */
   tls = false;
   /** When each process was started. @type {number[]} */
@@ -68,7 +70,7 @@ export class Server {
   exited;
 
   /**
-   * @param {{ args?: string[], udpHost?: string, host?: string, words?: string[], supervised?: boolean, tls?: boolean }} [options] `words`: what runs a command on
+   * @param {{ args?: string[], udpHost?: string, host?: string, words?: string[], supervised?: boolean, demo?: boolean, tls?: boolean }} [options] `words`: what runs a command on
    *   another host; `supervised`: whether `rekindle supervise` holds the ports and starts the server again; `tls`: whether it speaks HTTPS
    */
   static async make(options = {}) {
@@ -83,6 +85,7 @@ export class Server {
     // Options for all servers of a run, such as "--mode full-state".
     const common = (process.env.REKINDLE_SERVE_ARGS ?? "").split(" ").filter(Boolean);
     server.args = [...common, ...(options.args ?? [])];
+    server.demo = options.demo ?? false;
     server.tls = options.tls ?? false;
     if (server.tls) server.args.push("--tls-cert", "tls/cert.pem", "--tls-key", "tls/key.pem");
     if (server.tls) server.#certify();
@@ -117,8 +120,9 @@ export class Server {
     // State folder and key file are made in the working folder on the first start.
     args.push(...this.args);
     const startedAt = clock();
+    if (this.demo) args.splice(0, args.length, "demo", "--http", `${this.host}:${this.port}`);
     const [program, ...words] = [...this.words, BINARY, ...args];
-    this.process = spawn(program, words, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0" } });
+    this.process = spawn(program, words, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0", ...(this.demo && { TMPDIR: this.dir }) } });
     fs.closeSync(log);
     this.process.on("error", (error) => console.error(`cannot start ${BINARY}: ${error.message}`));
     this.exited = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve({ code, signal })));

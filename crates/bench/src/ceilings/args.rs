@@ -41,7 +41,7 @@ pub(crate) struct CeilingsArgs {
 }
 
 impl CeilingsArgs {
-    /// What the run goes by.
+    /// The settings of the run.
     pub(crate) fn settings(self) -> CeilingsSettings {
         CeilingsSettings {
             viewers: self.viewers.into_iter().map(|n| n as usize).collect(),

@@ -1,10 +1,12 @@
-//! `rekindle-bench ceilings`: what a packet costs at the least on this machine, whoever sends it:
-//! AES-GCM in place with a key for each viewer, and the system call that sends it.
+//! `rekindle-bench ceilings`: the least that a packet costs on this machine, whatever program sends
+//! it: AES-GCM in place with a key for each viewer, and the system call that sends it; and the
+//! least that receiving one costs.
 //!
-//! One thread sends bursts to sockets on loopback; its CPU time while it does so is what counts.
-//! Between bursts it takes out of the sockets what has come, which does not count, and counts it.
+//! One thread sends bursts to sockets on loopback, and the CPU time of this is measured. Between
+//! bursts it empties the sockets, which is not measured, and counts the packets.
 
 mod args;
+mod receiving;
 mod report;
 mod sender;
 mod stream;
@@ -30,12 +32,12 @@ use sender::Sender;
 /// Packets of a burst to each viewer: the longest run of segments.
 const BURST: usize = 16;
 
-/// So much of a stream is measured at a time.
+/// A stream is measured in parts of this length.
 const STREAM_PART: Duration = Duration::from_millis(500);
-/// So many times.
+/// The number of parts.
 const STREAM_PARTS: usize = 10;
 
-/// What a run goes by.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub(super) struct CeilingsSettings {
     /// Numbers of sockets that are sent to.
@@ -49,7 +51,7 @@ pub(super) struct CeilingsSettings {
     pub json: Option<PathBuf>,
 }
 
-/// How a system call takes packets.
+/// How many packets a system call takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     /// None: nothing is sent.
@@ -60,10 +62,10 @@ pub(crate) enum Call {
     Many,
 }
 
-/// A way to send.
+/// A way of sending.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way {
-    /// Every packet is encrypted.
+    /// Whether every packet is encrypted.
     pub seals: bool,
     pub call: Call,
     /// Packets to one viewer in a run of segments (UDP_SEGMENT); 1 for none.
@@ -71,7 +73,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// All that are measured.
+    /// All ways that are measured.
     fn all() -> Vec<Self> {
         let mut all = vec![Self {
             seals: true,
@@ -91,7 +93,7 @@ impl Way {
         all
     }
 
-    /// In words.
+    /// Its description.
     pub(crate) fn name(self) -> String {
         let call = match (self.call, self.segments) {
             (Call::None, _) => return "AES-128-GCM in place".to_owned(),
@@ -195,11 +197,13 @@ fn measure(
     });
     let mut rows: Vec<Row> = rows.collect();
     rows.extend(measure_stream(settings.camera, &mut sender)?);
+    drop(sender);
+    rows.extend(receiving::measure(viewers)?);
     Ok(Scenario { viewers, rows })
 }
 
-/// A stream's packets, as they come: most ticks have fewer packets than a burst, of different
-/// lengths.
+/// The packets of a stream as they come: most ticks have fewer packets than a burst, and of
+/// different lengths.
 fn measure_stream(camera: CameraSettings, sender: &mut Sender) -> io::Result<Option<Row>> {
     let (mut all, mut calls) = (0, 0);
     let mut costs = Vec::new();

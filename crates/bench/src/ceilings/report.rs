@@ -1,4 +1,4 @@
-//! What a run of `ceilings` has to say.
+//! The result of a run of `ceilings`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -23,24 +23,24 @@ pub(crate) struct Report {
     pub scenarios: Vec<Scenario>,
 }
 
-/// What one number of viewers gave.
+/// The result for one number of viewers.
 #[derive(Debug, Serialize)]
 pub(crate) struct Scenario {
     pub viewers: usize,
     pub rows: Vec<Row>,
 }
 
-/// What one way of sending takes.
+/// The cost of one way of sending.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub way: String,
-    /// Every packet is encrypted.
+    /// Whether every packet is encrypted.
     pub seals: bool,
     /// Packets in a system call, on average.
     pub segments: f64,
     /// CPU time, the median of the bursts.
     pub cpu_us_per_packet: f64,
-    /// Of the burst that took the least.
+    /// The same of the fastest burst.
     pub least_us_per_packet: f64,
 }
 

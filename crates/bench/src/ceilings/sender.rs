@@ -19,7 +19,7 @@ pub(super) const HEADER: usize = 28;
 pub(super) const LONGEST: usize = 1200;
 /// Of AES-GCM.
 const TAG: usize = 16;
-/// Most bytes that the kernel hands over in one buffer (GRO).
+/// Most bytes that the kernel returns in one buffer (GRO).
 const MAX_RECEIVED: usize = 64 << 10;
 
 struct Viewer {
@@ -33,7 +33,7 @@ struct Viewer {
 pub(crate) struct Sender {
     io: UdpSocket,
     viewers: Vec<Viewer>,
-    /// A packet as it came from the publisher: this many bytes of it, but for streams.
+    /// Length of a packet from the publisher, except in streams.
     bytes: usize,
     plain: Vec<u8>,
     /// Room for a run of segments for each of [`MANY`] viewers.
@@ -46,7 +46,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Sockets for so many viewers, and a packet of so many bytes.
+    /// Sockets for this many viewers, and a packet of this many bytes.
     ///
     /// # Errors
     /// Where the system gives no sockets.
@@ -81,7 +81,7 @@ impl Sender {
     /// Sends [`BURST`] packets to every viewer. Returns how many that are.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub(crate) fn burst(&mut self, way: Way) -> io::Result<usize> {
         for _ in 0..BURST / way.segments {
             for first in (0..self.viewers.len()).step_by(MANY) {
@@ -94,10 +94,10 @@ impl Sender {
     }
 
     /// Sends packets of these lengths to every viewer, encrypted, in as few calls of `sendmsg` as
-    /// there can be. Returns how many packets and how many calls those are.
+    /// possible. Returns the numbers of packets and of calls.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub(crate) fn tick(&mut self, lengths: &[usize]) -> io::Result<(usize, usize)> {
         let run = &mut self.runs[0];
         let total = lengths.iter().map(|length| length + TAG).sum();
@@ -170,7 +170,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Takes what has come to all viewers. Returns how many packets that are.
+    /// Reads what has arrived for all viewers. Returns the number of packets.
     pub(crate) fn drain(&mut self) -> usize {
         let mut packets = 0;
         for viewer in &self.viewers {
@@ -196,7 +196,7 @@ impl Sender {
     }
 }
 
-/// How many packets of these lengths one call takes: all have one length, but for the last, which
+/// How many packets of these lengths one call takes: all have one length, except the last, which
 /// may be shorter.
 fn segments(lengths: &[usize]) -> usize {
     let same = lengths

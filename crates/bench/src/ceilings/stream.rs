@@ -1,4 +1,4 @@
-//! What a server has to send: a camera's packets, in the ticks in which one that gathers sends them.
+//! The packets of a camera, in the ticks in which a server that gathers sends them.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rekindle_sdp::Kind;
 use super::sender::{HEADER, LONGEST};
 use crate::media::{Camera, CameraSettings, Packets};
 
-/// A packet waits no longer than that for others, as at the server (`src/net/gather.rs`).
+/// Longest wait of a packet for others, as in the server (`src/net/gather.rs`).
 pub(super) const TICK: Duration = Duration::from_millis(4);
 /// Time between two packets of a frame, likewise.
 const PACE: Duration = Duration::from_micros(500);

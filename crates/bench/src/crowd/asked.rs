@@ -1,4 +1,4 @@
-//! What a run asks of the clients.
+//! What a run can ask of the clients.
 
 use std::io;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::media::{Life, Media, Watcher};
 #[derive(Debug, Clone)]
 pub(crate) struct Sight {
     pub connected: bool,
-    /// Its page has nothing to do about a restart.
+    /// Whether its page has nothing to do about a restart.
     pub at_rest: bool,
     pub failed: Option<String>,
     pub rejoined: u32,
@@ -48,8 +48,8 @@ impl Crowd {
         Ok(seat)
     }
 
-    /// The server was killed: what is read from now on is from its next life. Whatever it sent
-    /// before has been read.
+    /// The server was killed: from now on, datagrams are from its next life. Everything that it
+    /// sent before has been read.
     pub(crate) fn next_life(&mut self) -> Life {
         for seat in 0..self.seats.len() {
             self.receive(seat);
@@ -58,7 +58,7 @@ impl Crowd {
         self.life
     }
 
-    /// A client as it is now.
+    /// The present state of a client.
     pub(crate) fn sight(&self, seat: usize) -> Sight {
         let place = &self.seats[seat];
         let (connected, failed) = match &place.stage {

@@ -35,21 +35,21 @@ pub(crate) struct JoinRequest {
     pub session: u32,
     pub role: Role,
     pub offer: String,
-    /// The session that is left.
+    /// The session to leave.
     pub leave: Option<String>,
 }
 
-/// What the clients ask of the HTTP side.
+/// Requests of the clients to the HTTP side.
 pub(crate) enum Order {
     Join(JoinRequest),
 }
 
-/// What came of it.
+/// Results and events from the HTTP side.
 #[derive(Debug)]
 pub(crate) struct News {
     pub seat: usize,
     pub session: u32,
-    /// When it has come all the way.
+    /// When it has arrived at the client.
     pub at: Instant,
     pub what: What,
 }
@@ -58,7 +58,7 @@ pub(crate) struct News {
 pub(crate) enum What {
     /// The session exists.
     Joined(Joined),
-    /// It cannot be had.
+    /// The session was refused.
     Failed(String),
     /// First event of a stream: which process answers, whether it has keys, and whether a handshake
     /// is under way.
@@ -71,7 +71,7 @@ pub(crate) enum What {
     Lost,
     /// The stream cannot be opened.
     Unreachable { refused: bool },
-    /// The server knows nothing of the session.
+    /// The server does not know the session.
     Gone,
 }
 
@@ -83,13 +83,13 @@ pub(crate) struct Joined {
     pub has_stream: bool,
 }
 
-/// What the HTTP side goes by.
+/// The settings of the HTTP side.
 #[derive(Clone)]
 pub(crate) struct HttpSettings {
     pub target: Target,
     /// Delay of the way in one direction.
     pub one_way: Duration,
-    /// Pause after an answer that says: not now.
+    /// Pause after a temporary refusal.
     pub retry: Duration,
     pub seed: u64,
 }

@@ -16,15 +16,15 @@ const POST_TIME: Duration = Duration::from_secs(10);
 /// Longest answer that is read, in bytes.
 const MAX_BODY: usize = 256 * 1024;
 
-/// What came of a POST.
+/// The result of a POST.
 pub(crate) enum Posted {
-    /// The session exists; where its events are, if it has some.
+    /// The session exists; with the path of its events, if it has some.
     Joined(Joined, Option<String>),
-    /// It may exist in a while.
+    /// It may be possible later.
     Later,
-    /// Nobody answered in time.
+    /// No answer arrived in time.
     NoAnswer,
-    /// It cannot be had, and why.
+    /// It is refused, with the reason.
     Refused(String),
 }
 

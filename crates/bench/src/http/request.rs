@@ -45,8 +45,8 @@ impl Visitor {
     }
 }
 
-/// One request on a connection of its own. The answer's head has come one way before this returns;
-/// what follows it has not.
+/// One request on a connection of its own. When this returns, the answer's head has travelled one
+/// way; the rest has not.
 pub(crate) async fn request(
     target: &Target,
     one_way: Duration,
@@ -90,7 +90,7 @@ pub(crate) async fn request(
     Ok(Response::from_parts(head, Body::from_stream(kept)))
 }
 
-/// Connects: a round trip, whatever comes of it.
+/// Connects: this takes a round trip, whatever the result.
 async fn connect(address: SocketAddr, one_way: Duration) -> Result<TcpStream, Failure> {
     delay(one_way).await;
     let stream = TcpStream::connect(address).await;

@@ -7,7 +7,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
-/// With fewer cores nobody gets some of his own unless it is asked for.
+/// With fewer cores, server and clients share them unless others are requested.
 const ENOUGH: usize = 4;
 
 /// Numbers of cores; empty where the system places the threads.
@@ -18,7 +18,8 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// As asked for; else a quarter of the cores for the clients, where there are enough.
+    /// The requested cores; otherwise a quarter of the cores for the clients, where there are
+    /// enough.
     pub(crate) fn plan(server: Option<Vec<usize>>, clients: Option<Vec<usize>>) -> Self {
         if server.is_some() || clients.is_some() {
             return Self {
@@ -40,7 +41,7 @@ impl Cores {
         }
     }
 
-    /// How many threads take what the viewers are sent.
+    /// How many threads read the viewers' sockets.
     pub(crate) fn client_threads(&self) -> usize {
         self.clients.len().max(1)
     }
@@ -61,7 +62,7 @@ fn set_of(cores: &[usize]) -> CpuSet {
     set
 }
 
-/// Has this thread run on these cores, if any are named, and those that it starts.
+/// Restricts this thread, and those that it starts, to these cores, if any are named.
 ///
 /// # Errors
 /// Where the system has no such cores.
@@ -72,7 +73,7 @@ pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set_of(cores))?)
 }
 
-/// Does something while this thread, and all that it starts, is on these cores.
+/// Runs `work` while this thread, and all that it starts, is restricted to these cores.
 ///
 /// # Errors
 /// As [`pin`].

@@ -1,4 +1,4 @@
-//! What is measured in turns: servers of our own, and those that run already.
+//! What takes turns: servers of our own, and servers that already run.
 
 use std::path::PathBuf;
 
@@ -8,26 +8,26 @@ use crate::error::BenchError;
 use crate::server::Server;
 use crate::target::Target;
 
-/// What a run is about.
+/// What is measured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subject {
-    /// Programs that are started: a name and a path of each.
+    /// Programs to start: a name and a path of each.
     pub programs: Vec<(String, PathBuf)>,
-    /// Numbers of media threads that each of them is started with; as it has it where empty.
+    /// Numbers of media threads to start each with; its own default where empty.
     pub threads: Vec<usize>,
     /// Options for all of them.
     pub options: Vec<String>,
-    /// Servers that run already.
+    /// Servers that already run.
     pub others: Vec<Other>,
 }
 
-/// A server that runs already.
+/// A server that already runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Other {
     pub name: String,
     pub target: Target,
     pub url: String,
-    /// Its process on this machine, where that is known.
+    /// Its process on this machine, where it is known.
     pub process: Option<u32>,
 }
 
@@ -103,7 +103,7 @@ impl Arm {
     /// One turn.
     ///
     /// # Errors
-    /// Where the server does not start, or takes no clients.
+    /// Where the server does not start, or accepts no clients.
     pub(crate) fn turn(
         &self,
         settings: &LoadSettings,

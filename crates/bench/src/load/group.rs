@@ -1,5 +1,5 @@
-//! Clients in one thread that looks at all their sockets every few milliseconds, and waits for
-//! none: a datagram that comes wakes nobody, so whoever sends it does not pay for that.
+//! Clients on one thread that reads all their sockets every few milliseconds, and waits for none:
+//! an arriving datagram wakes no thread, so that the sender does not pay for that.
 
 use std::io::IoSliceMut;
 use std::net::IpAddr;
@@ -20,17 +20,17 @@ use crate::crowd::bind;
 use crate::error::BenchError;
 use crate::media::{Camera, Publisher};
 
-/// Between two looks at the sockets.
+/// Interval between two reads of the sockets.
 pub(crate) const TICK: Duration = Duration::from_millis(4);
-/// Most bytes that the kernel hands over in one buffer (GRO).
+/// Most bytes that the kernel returns in one buffer (GRO).
 const MAX_RECEIVED: usize = 64 << 10;
 
-/// Media that wants to know when the kernel had a datagram.
+/// Media that needs to know when the kernel received a datagram.
 pub(crate) trait Timed: Media + Send + 'static {
-    /// What is taken next had come at this time since 1970.
+    /// The time at which the next datagram arrived, since 1970.
     fn arrived(&mut self, at: Option<Duration>);
 
-    /// It sends at times of its own, between ticks.
+    /// Whether it sends at times of its own, between ticks.
     const PUNCTUAL: bool = false;
 }
 
@@ -40,12 +40,12 @@ impl Timed for Publisher<Camera> {
     const PUNCTUAL: bool = true;
 }
 
-/// What a client begins with, once its offer was answered.
+/// The state with which a client begins, once its offer was answered.
 pub(crate) struct Newcomer<M> {
     pub session: Session,
     pub server: std::net::SocketAddr,
     pub media: M,
-    /// Where its session is left.
+    /// The URL at which its session is ended.
     pub location: String,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct GroupSettings {
     pub name: String,
     pub cores: Vec<usize>,
     pub manner: Manner,
-    /// Share of datagrams lost on their way to these clients, and from them.
+    /// The share of datagrams lost on their way to these clients, and from them.
     pub loss: (f64, f64),
     pub seed: u64,
 }
@@ -75,9 +75,9 @@ pub(crate) struct Group<M> {
     pub seats: Vec<Seat<M>>,
     random: Random,
     buffers: Vec<Vec<u8>>,
-    /// How much longer than a tick the sockets were not looked at.
+    /// By how much the intervals between reads exceeded a tick.
     pub lateness: Histogram,
-    /// Datagrams that the kernel did not take.
+    /// Datagrams that the kernel did not accept.
     pub unsent: u64,
     /// Why a client got no socket.
     failed: Option<std::io::Error>,
@@ -148,7 +148,7 @@ impl<M: Timed> Handle<M> {
         sent.ok_or_else(|| BenchError::Clients("a thread of the clients has ended".to_owned()))
     }
 
-    /// Whether something holds for all clients that were added.
+    /// Whether `holds` is true for all clients that were added.
     ///
     /// # Errors
     /// Where one of them got no socket.
@@ -198,7 +198,7 @@ impl<M: Timed> Group<M> {
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Task<M>>) {
-        // Without its cores it runs wherever there is room; the plan was tried before.
+        // Without its cores it runs anywhere; the plan was tried before.
         let _ = affinity::pin(&self.settings.cores);
         let mut next = Instant::now();
         let mut looked = next;
@@ -226,7 +226,7 @@ impl<M: Timed> Group<M> {
         }
     }
 
-    /// When a client wants to send, if it cannot wait for the next tick.
+    /// When a client has to send, if it cannot wait for the next tick.
     fn punctual(&self) -> Option<Instant> {
         let clients = self.seats.iter().filter(|_| M::PUNCTUAL);
         clients.filter_map(|seat| seat.client.next_timeout()).min()

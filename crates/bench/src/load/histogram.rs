@@ -1,4 +1,4 @@
-//! Many durations in little room: counts in classes whose width is at most 1/32 of what they hold.
+//! Many durations in little memory: counts in classes whose width is at most 1/32 of their value.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Histogram {
         self.max = self.max.max(time);
     }
 
-    /// Counts all that the other one has.
+    /// Adds all counts of the other one.
     pub(crate) fn merge(&mut self, other: &Self) {
         if self.counts.len() < other.counts.len() {
             self.counts.resize(other.counts.len(), 0);

@@ -19,9 +19,9 @@ use crate::target::Target;
 
 /// Offers under way at once.
 const AT_ONCE: usize = 32;
-/// Pause before an offer that was refused for now is made again.
+/// Pause before an offer is repeated after a temporary refusal.
 const RETRY: Duration = Duration::from_millis(100);
-/// A server that takes no client for so long takes none.
+/// A server that accepts no client for this time accepts none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The HTTP side of all clients.
@@ -46,11 +46,11 @@ impl Door {
         })
     }
 
-    /// Joins so many clients, each of which is given to `seat`. `media`: what a client's media is
-    /// by what was agreed on, and by its SSRCs (audio, video, RTX of video).
+    /// Joins this many clients, each of which is passed to `seat`. `media` makes a client's media
+    /// from what was agreed on, and from its SSRCs (audio, video, RTX of video).
     ///
     /// # Errors
-    /// Where the server takes one of them not, or `seat` fails.
+    /// Where the server refuses one of them, or `seat` fails.
     pub(crate) fn join<M: Timed>(
         &mut self,
         role: Role,
@@ -60,7 +60,7 @@ impl Door {
     ) -> Result<(), BenchError> {
         let deadline = Instant::now() + PATIENCE;
         let (target, random) = (&self.target, &mut self.random);
-        // Made one by one as they are wanted: each has a key pair of its own.
+        // Made one by one when they are needed: each has a key pair of its own.
         let offers = (0..count).map(|_| Offered::new(role, OfferOptions::new(role), random));
         let asked = offers.map(|offered| ask(target, offered, deadline));
         let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);

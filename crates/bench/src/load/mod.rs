@@ -1,12 +1,12 @@
-//! `rekindle-bench load`: what it costs a server to forward media.
+//! `rekindle-bench load`: what forwarding media costs a server.
 //!
 //! A publisher and many viewers join by WHIP and WHEP, with ICE, DTLS and SRTP of their own;
-//! viewers authenticate every packet. What is told: packets delivered and lost, how long they were
-//! on their way, and the server's CPU time for each.
+//! viewers authenticate every packet. The result: packets delivered and lost, how long they took,
+//! and the server's CPU time for each.
 //!
 //! - The clients: `watcher` (a viewer), `group` (a thread of them), `join` (their HTTP).
 //! - What is measured: `turn`, `process` (the server's CPU time and memory), `histogram`.
-//! - Which cores they run on: `affinity`. What is run: `args`, `arm`. What is told: `report`.
+//! - Which cores they run on: `affinity`. What is run: `args`, `arm`. The result: `report`.
 
 mod affinity;
 mod args;
@@ -38,7 +38,7 @@ use arm::{Arm, Subject};
 use report::{Report, Scenario};
 use turn::Turn;
 
-/// What a run goes by.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub(super) struct LoadSettings {
     pub subject: Subject,
@@ -46,7 +46,7 @@ pub(super) struct LoadSettings {
     pub viewers: Vec<usize>,
     pub camera: CameraSettings,
     pub packets: Packets,
-    /// How long is measured in a turn.
+    /// How long a turn is measured.
     pub time: Duration,
     /// Turns of each server.
     pub turns: u32,
@@ -57,7 +57,7 @@ pub(super) struct LoadSettings {
     pub manner: Manner,
     pub cores: Cores,
     pub seed: u64,
-    /// Where the servers' folders are made; the system's place for temporary files otherwise.
+    /// Where the servers' folders are made; otherwise in the system's folder for temporary files.
     pub folder: Option<PathBuf>,
     pub json: Option<PathBuf>,
     pub html: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub(super) struct LoadSettings {
 /// Runs the benchmark, prints its table, and writes what was asked for.
 ///
 /// # Errors
-/// [`BenchError`], with the cause. A packet that is lost is no error but a result.
+/// [`BenchError`], with the cause. A lost packet is a result, not an error.
 pub(super) fn run(settings: &LoadSettings) -> Result<(), BenchError> {
     Stop::listen(false).map_err(BenchError::system("cannot listen to signals"))?;
     let report = measure(settings)?;

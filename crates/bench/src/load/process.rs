@@ -1,4 +1,4 @@
-//! What a process has used, as the kernel tells it (proc(5)).
+//! What a process has used, as reported by the kernel (proc(5)).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +11,11 @@ use serde::Serialize;
 /// CPU time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Cpu {
-    /// Both together, from the scheduler, to the nanosecond.
+    /// User and system time together, from the scheduler, to the nanosecond.
     pub all: Duration,
-    /// What of it was spent outside the kernel. The kernel rounds it to 10 ms, and takes the shares
-    /// from samples.
+    /// The part outside the kernel. The kernel rounds it to 10 ms, and samples the shares.
     pub user: Duration,
-    /// And inside.
+    /// The part inside the kernel.
     pub system: Duration,
 }
 
@@ -51,7 +50,7 @@ impl std::ops::AddAssign for Cpu {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Threads(BTreeMap<u32, (String, Cpu)>);
 
-/// What threads of one name have used.
+/// The use of all threads of one name.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ThreadUse {
     pub name: String,
@@ -59,12 +58,12 @@ pub(crate) struct ThreadUse {
     pub threads: usize,
     /// Cores that they kept busy.
     pub cores: f64,
-    /// Share of it that was spent outside the kernel.
+    /// The share of CPU time outside the kernel.
     pub user_share: f64,
 }
 
 impl Threads {
-    /// Of a process, so far.
+    /// The threads of a process, up to now.
     pub(crate) fn of(process: u32) -> Self {
         let threads = fs::read_dir(format!("/proc/{process}/task"));
         let each = threads.into_iter().flatten().flatten();
@@ -80,7 +79,7 @@ impl Threads {
         self.0.len()
     }
 
-    /// What they used since `before`, all together. Threads that have ended are not in it.
+    /// Their use since `before`, in total. Threads that have ended are not included.
     pub(crate) fn since(&self, before: &Self) -> Cpu {
         let mut sum = Cpu::default();
         for (id, (_, now)) in &self.0 {
@@ -115,7 +114,7 @@ fn thread_use(folder: &Path) -> Option<(String, Cpu)> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let ran = read("schedstat")?;
     let stat = read("stat")?;
-    // The name stands in parentheses, and may have some in it.
+    // The name is in parentheses, and may contain some.
     let (front, rest) = stat.rsplit_once(')')?;
     let name = front.split_once('(')?.1;
     // From the third field on; the fourteenth and fifteenth are wanted.
@@ -136,7 +135,7 @@ fn thread_use(folder: &Path) -> Option<(String, Cpu)> {
     Some((name.to_owned(), cpu))
 }
 
-/// Memory of a process that is resident now, in bytes; 0 where the system does not say.
+/// Resident memory of a process, in bytes; 0 where the system does not report it.
 pub(crate) fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -144,8 +143,7 @@ pub(crate) fn resident(process: u32) -> u64 {
     kib.unwrap_or_default() * 1024
 }
 
-/// Datagrams that came to these UDP ports of this machine and found no room, over all their
-/// sockets.
+/// Datagrams to these UDP ports of this machine that found no room, for all their sockets.
 pub(crate) fn dropped(ports: &[u16]) -> u64 {
     let tables = ["/proc/net/udp", "/proc/net/udp6"].map(fs::read_to_string);
     let tables: String = tables.into_iter().map(Result::unwrap_or_default).collect();

@@ -1,4 +1,4 @@
-//! One turn: a publisher, its viewers, and what the server used while they watched.
+//! One turn: a publisher, its viewers, and what the server used during it.
 
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,15 @@ use crate::error::BenchError;
 use crate::media::{Camera, Publisher};
 use crate::target::Target;
 
-/// Clients that are not there after so long will not come.
+/// Clients that have not joined after this time will not join.
 const JOIN_TIME: Duration = Duration::from_secs(60);
-/// What joining has set in motion comes to rest.
+/// Time for joining to settle.
 const REST: Duration = Duration::from_secs(1);
-/// How long packets may take that come late, or again.
+/// How long late packets and retransmissions may take.
 const SETTLE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What a turn gave.
+/// The result of a turn.
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub viewers: usize,
@@ -36,18 +36,18 @@ pub(crate) struct Turn {
     pub published: u64,
     /// Packets that viewers got of these, each counted once for each viewer.
     pub delivered: u64,
-    /// And that they never got.
+    /// Packets that they never got.
     pub lost: u64,
     pub repeated: u64,
     pub asked_for: u64,
     pub delays: Histogram,
-    /// The server's; `None` where its process is not known.
+    /// The server's use; `None` where its process is not known.
     pub server: Option<ServerUse>,
     /// CPU time of this program.
     pub clients_cpu: Cpu,
-    /// How much longer than a tick the viewers' threads did not look at their sockets.
+    /// By how much the viewers' threads read their sockets late.
     pub lateness: Histogram,
-    /// Datagrams that found no room at the viewers' sockets.
+    /// Datagrams for which the viewers' sockets had no room.
     pub dropped: u64,
     pub unsent: u64,
     pub undecryptable: u64,
@@ -59,7 +59,7 @@ pub(crate) struct ServerUse {
     pub cpu: Cpu,
     pub threads: Vec<ThreadUse>,
     pub thread_count: usize,
-    /// Bytes that were resident before the viewers joined, and at the end.
+    /// Resident bytes before the viewers joined, and at the end.
     pub resident: (u64, u64),
 }
 
@@ -152,7 +152,7 @@ impl Clients {
         Ok(began.elapsed())
     }
 
-    /// The next packets that the publisher will make: of sound, of pictures.
+    /// The numbers of the publisher's next packets: of sound, of pictures.
     fn position(&self) -> Result<(u64, u64), BenchError> {
         self.publisher.ask(|group| {
             let seat = group.seats.first();
@@ -177,7 +177,7 @@ impl Clients {
         Ok(())
     }
 
-    /// What came so far. Packets of this span that have not come are lost.
+    /// What has arrived so far. Packets of this span that have not arrived are lost.
     fn count(&self, span: &Span) -> Result<Count, BenchError> {
         let mut sum = Count::default();
         for group in &self.groups {
@@ -189,7 +189,7 @@ impl Clients {
         Ok(sum)
     }
 
-    /// All sessions are left.
+    /// Ends all sessions.
     fn leave(self) -> Result<(), BenchError> {
         fn locations<M>(group: &mut Group<M>) -> Vec<String> {
             let seats = group.seats.iter_mut();
@@ -249,7 +249,7 @@ fn wait(what: &str, mut holds: impl FnMut() -> Result<bool, BenchError>) -> Resu
     Ok(())
 }
 
-/// Runs a turn against a server that runs. `process`: its process, where that is known.
+/// Runs a turn against a running server. `process`: its process, where it is known.
 pub(crate) fn run(
     settings: &LoadSettings,
     target: Target,

@@ -1,4 +1,4 @@
-//! A viewer of a load: which packets came, and how long each was on its way.
+//! A viewer of a load: which packets arrived, and how long each took.
 
 use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,8 +12,7 @@ use super::group::Timed;
 use super::histogram::Histogram;
 use crate::media::Tally;
 
-/// What the publisher stamps its packets with, and the kernel what comes in: nanoseconds since
-/// 1970.
+/// The clock of the publisher's stamps and of the kernel's arrival times: nanoseconds since 1970.
 pub(crate) fn unix_ns() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     nanoseconds(since.unwrap_or_default())
@@ -59,23 +58,22 @@ impl Watcher {
         }
     }
 
-    /// It has had media.
+    /// Whether it has had media.
     pub(crate) fn has_media(&self) -> bool {
         self.packets > 0
     }
 
-    /// Delays count from now on.
+    /// Starts counting delays.
     pub(crate) fn begin(&mut self) {
         self.delays = Histogram::default();
     }
 
-    /// How long packets were on their way since [`Watcher::begin`], from the publisher to this
-    /// viewer's socket.
+    /// The delays of packets since [`Watcher::begin`], from the publisher to this viewer's socket.
     pub(crate) fn delays(&self) -> &Histogram {
         &self.delays
     }
 
-    /// How many of these packets have not come.
+    /// How many of these packets have not arrived.
     pub(crate) fn missing(&self, span: &Span) -> u64 {
         self.audio.missing(span.audio.clone()) + self.video.missing(span.video.clone())
     }

@@ -1,4 +1,4 @@
-//! A camera that never stops: it goes on while a connection is down, as a real one does.
+//! A camera that never stops: it continues while a connection is down, as a real one does.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use rekindle_sdp::Kind;
 const AUDIO_PACKET: Duration = Duration::from_millis(20);
 const AUDIO_PAYLOAD: usize = 100;
 
-/// What the camera and the microphone yield.
+/// The settings of the camera and the microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct CameraSettings {
     /// Video frames per second.
@@ -19,19 +19,19 @@ pub(crate) struct CameraSettings {
     pub video_bitrate: u32,
 }
 
-/// How what a camera yields becomes packets.
+/// How frames become packets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packets {
-    /// There are pictures besides the sound.
+    /// Whether there are pictures besides the sound.
     pub video: bool,
     /// Longest payload of a video packet, in bytes.
     pub longest: usize,
-    /// A frame is cut into packets of nearly the same length, the longer ones last; else all but
-    /// the last one are as long as they may be.
+    /// Whether a frame is cut into packets of nearly the same length, the longer ones last;
+    /// otherwise all but the last one have the greatest length.
     pub even: bool,
     /// Time between two packets of a frame.
     pub pace: Duration,
-    /// What a packet's payload tells behind its number, as of when it is made.
+    /// What a packet's payload contains after its number, from the time when it is made.
     pub stamp: Option<fn() -> u64>,
 }
 
@@ -58,7 +58,7 @@ impl Packets {
         }
     }
 
-    /// What makes a payload so long.
+    /// The filling that gives a payload this length.
     fn filling(&self, length: usize) -> Filling {
         let Some(stamp) = self.stamp else {
             return Filling::Same(length - HEAD);
@@ -68,7 +68,7 @@ impl Packets {
         Filling::These(Bytes::from(bytes))
     }
 
-    /// How long the next packet of a frame is that has so many bytes left.
+    /// The length of the next packet of a frame with this many bytes left.
     fn length(&self, left: usize) -> usize {
         let next = if self.even {
             left / left.div_ceil(self.longest).max(1)
@@ -79,7 +79,7 @@ impl Packets {
     }
 }
 
-/// A camera with a microphone. It goes on while a connection is down, as a real one does, and
+/// A camera with a microphone. It continues while a connection is down, as a real one does, and
 /// outlives its session.
 #[derive(Debug)]
 pub(crate) struct Camera {
@@ -87,7 +87,7 @@ pub(crate) struct Camera {
     packets: Packets,
     audio: Clock,
     video: Clock,
-    /// Packets of the frame that is being sent, which are still to come: bytes left.
+    /// Bytes of the present frame that have not been sent yet.
     rest_of_frame: usize,
     frame_is_key: bool,
 }

@@ -1,5 +1,5 @@
-//! A sweep on the terminal: a heat map in figures, coloured where there are colours, and the points
-//! that stand out by name.
+//! A sweep on the terminal: a heat map in figures, coloured where colours are supported, and the
+//! points that stand out by name.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::sweep::result::{MEDIAN, Named, Point, Row, RowResult, SweepResult, WO
 const WIDTHS: (usize, usize) = (80, 120);
 /// Columns of one point.
 const CELL: usize = 6;
-/// Points that are named here; JSON has all.
+/// Most points that are named here; JSON has all.
 const NAMED: usize = 12;
 /// Upper ends of the shades, as parts of the limit for the worst. What is beyond it has the last
 /// one.

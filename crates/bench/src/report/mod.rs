@@ -1,4 +1,4 @@
-//! What a run has to say.
+//! The result of a run.
 
 pub(super) mod escape;
 pub(super) mod heat;
@@ -43,7 +43,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Of a run that has measured nothing yet, and ends now.
+    /// For a run that has not measured anything yet, and ends now.
     pub(super) fn new(
         settings: &Settings,
         machine: Machine,
@@ -65,7 +65,7 @@ impl Report {
     }
 }
 
-/// What all measurements of a run have in common.
+/// The conditions of all measurements of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct RunConditions {
     /// How to run it again.
@@ -104,7 +104,7 @@ pub(super) fn since_1970() -> u64 {
     since.unwrap_or_default().as_secs()
 }
 
-/// The command line, without what only concerns this run.
+/// The command line, without options that concern only this run.
 pub(super) fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut text = String::from("rekindle-bench");
     let mut skips = false;
@@ -155,7 +155,7 @@ pub(super) struct Variant {
     pub name: String,
 }
 
-/// What one scenario gave.
+/// The result of one scenario.
 #[derive(Debug, Serialize)]
 pub(super) struct ScenarioResult {
     #[serde(flatten)]
@@ -191,7 +191,7 @@ pub(super) struct Phase {
     pub at: Summary,
 }
 
-/// What one arm of a scenario gave.
+/// The result of one arm of a scenario.
 #[derive(Debug, Serialize)]
 pub(super) struct ArmResult {
     pub arm: Arm,
@@ -204,13 +204,13 @@ pub(super) struct ArmResult {
     pub gaps_ms: Vec<f64>,
     /// From the kill until the last viewer had media again.
     pub all_back_ms: Option<Summary>,
-    /// Viewers that got no media again.
+    /// Viewers that got no more media.
     pub viewers_lost: usize,
     /// New sessions that were made.
     pub sessions_made: u64,
     /// Video packets that a viewer never got.
     pub video_packets_lost: Option<Summary>,
-    /// The same for audio, which is not sent again.
+    /// The same for audio, which is not retransmitted.
     pub audio_packets_lost: Option<Summary>,
     pub packets_repeated: u64,
     pub undecryptable: u64,
@@ -228,7 +228,7 @@ pub(super) struct ServerUse {
     pub restart_cpu_ms: Option<Summary>,
     /// Written from the kill until all had settled.
     pub restart_written: Option<Written>,
-    /// How long the broadcast was watched undisturbed.
+    /// How long the broadcast ran undisturbed.
     #[serde(rename = "steady_ms", serialize_with = "as_ms")]
     pub steady: Duration,
     /// Share of one core meanwhile.
@@ -254,7 +254,7 @@ const STEPS: [(&str, &str); 11] = [
 ];
 
 impl ArmResult {
-    /// What tells it from the others of its scenario.
+    /// Its name among those of its scenario.
     pub(super) fn name(&self) -> String {
         match &self.variant {
             None => self.arm.name().to_owned(),

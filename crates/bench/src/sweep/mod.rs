@@ -1,9 +1,9 @@
-//! `rekindle-bench resume --sweep`: the same clients go through kill after kill, with the server
-//! down for another time at each, so that times at which attempts meet and spoil each other show as
-//! points that stand out from their neighbours.
+//! `rekindle-bench resume --sweep`: the same clients go through kill after kill, with another down
+//! time at each, so that times at which attempts collide show as points that stand out from their
+//! neighbours.
 //!
-//! - What is tried: `grid`. Who goes through it: `native`, `real`.
-//! - What is told: `progress` meanwhile, `result` at the end.
+//! - What is tried: `grid`. The clients: `native`, `real`.
+//! - The result: `progress` during the run, `result` at the end.
 
 mod grid;
 mod native;
@@ -26,13 +26,13 @@ use result::{Reading, Row, SweepResult};
 
 /// Round trips in milliseconds, where none are given.
 const RTTS_MS: [u64; 4] = [0, 20, 50, 100];
-/// A kill takes so long besides the down time, at a guess: in milliseconds.
+/// Estimated duration of a kill in addition to the down time, in milliseconds.
 const NATIVE_MS: u64 = 1000;
 const REAL_MS: u64 = 3000;
-/// So often is a point measured again that is beyond the limit.
+/// How often a point beyond the limit is measured again.
 const AGAIN: usize = 2;
 
-/// A server and clients that watch, each in a row of its own.
+/// A server and its viewers, each in a row of its own.
 trait Broadcast {
     /// The largest gap between media while nothing happens, of each client in milliseconds; `None`
     /// where the run was asked to end.
@@ -46,17 +46,17 @@ trait Broadcast {
     fn version(&self) -> Option<String>;
 }
 
-/// A round trip, and those who go through all down times at the same time.
+/// A round-trip time, and the clients that go through all down times together.
 struct Strip {
     rtt: u64,
     clients: Vec<Browser>,
     arms: Vec<Arm>,
 }
 
-/// What came of it.
+/// The result.
 pub(super) struct Swept {
     pub result: SweepResult,
-    /// Why it ended, where that was an error.
+    /// The error that ended it, if any.
     pub error: Option<BenchError>,
 }
 
@@ -155,7 +155,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Goes through all down times at one round trip; false where it was asked to end.
+    /// Goes through all down times at one round-trip time; false where the run was asked to end.
     fn strip(&mut self, strip: &Strip, grid: &Grid) -> Result<bool, BenchError> {
         let names: Vec<&str> = strip.clients.iter().map(|client| client.name()).collect();
         self.progress.doing(format!(

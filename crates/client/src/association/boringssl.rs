@@ -1,4 +1,4 @@
-//! Handshakes by BoringSSL, which is what Chromium has.
+//! Handshakes by BoringSSL, the library of Chromium.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use rekindle_boring::{Association, Context, Groups, Side, Srtp};
 
 use super::{Certificate, Failed, Library, Options, Yield};
 
-/// Settings under one certificate, which take longer to make than some handshakes.
+/// Settings for each certificate, which take longer to make than some handshakes.
 #[derive(Default)]
 pub(super) struct Contexts(Mutex<Vec<(Groups, Context)>>);
 
@@ -53,7 +53,7 @@ impl Library for BoringSsl {
         datagram: Option<&[u8]>,
         yielded: &mut Yield,
     ) -> Result<(), Failed> {
-        // BoringSSL takes the last 15 ms of a timeout for none.
+        // BoringSSL ignores the last 15 ms of a timeout.
         if datagram.is_none() && now < self.next() {
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl Library for BoringSsl {
         self.0.next_timeout()
     }
 
-    // The server takes the keys of the next handshake, with or without a farewell to these.
+    // The server takes the keys of the next handshake, whether these were closed or not.
     fn close(&mut self, _: Instant, _: &mut Yield) -> Result<(), Failed> {
         Ok(())
     }

@@ -14,10 +14,10 @@ use crate::manner::Offer;
 pub(super) struct Dimpl {
     dtls: Dtls,
     next: Instant,
-    /// While the ClientHello is not answered: when it is repeated next, and how long after the last
-    /// time that is.
+    /// While the ClientHello is not answered: when it is repeated next, and the interval after
+    /// that.
     repeats: Option<(Instant, Duration)>,
-    /// When the library wants to be called next, by its own clock, and how far that clock is ahead.
+    /// When the library is to be called next, by its own clock, and how far that clock is ahead.
     library_next: Instant,
     ahead: Duration,
 }
@@ -108,9 +108,9 @@ impl Dimpl {
 }
 
 impl Library for Dimpl {
-    // The library draws its timeouts, up to a quarter shorter or longer; browsers do not. Until
-    // there is an answer its clock stands, and goes on to the end of its timeout when a repetition
-    // is due. The answer itself comes before the time: by then there is no timeout.
+    // The library randomises its timeouts by up to a quarter; browsers do not. Until there is an
+    // answer its clock stands still, and jumps to the end of its timeout when a repetition is due.
+    // The answer itself is handed in before the real time: by then there is no timeout.
     fn drive(
         &mut self,
         now: Instant,

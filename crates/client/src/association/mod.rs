@@ -1,5 +1,5 @@
-//! The DTLS client of a browser (its server, where another server wants to be the client), and the
-//! SRTP contexts that its handshake gives.
+//! The DTLS client of a browser (or its DTLS server, where another server is the client), and the
+//! SRTP contexts from its handshake.
 
 #[cfg(feature = "boring")]
 mod boringssl;
@@ -13,36 +13,37 @@ use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
+use zeroize::Zeroizing;
 
 use crate::manner::Offer;
 
 /// SRTP contexts of one handshake, both with rollover counters at zero.
 pub struct Keys {
-    /// From the client.
+    /// For sending.
     pub sending: Context,
-    /// From the server.
+    /// For receiving.
     pub receiving: Context,
 }
 
-/// How a client runs its handshakes.
+/// The settings of a client's handshakes.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// What it offers, and by which library.
+    /// What it offers, and with which library.
     pub offer: Offer,
-    /// Longest datagram in bytes: decides into how many a ClientHello is cut.
+    /// Longest datagram in bytes: it determines into how many a ClientHello is split.
     pub mtu: usize,
-    /// First retransmission timeout; it doubles. ClientHellos are repeated exactly then, as
-    /// browsers do it.
+    /// First retransmission timeout; it doubles. ClientHellos are repeated exactly at these times,
+    /// as browsers do.
     pub rto: Duration,
 }
 
-/// The server's certificate is not the one that its answer names.
+/// The server's certificate is not the one in its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongCertificate;
 
-/// A library in the middle of a handshake.
+/// A library during a handshake.
 trait Library: Send {
-    /// Takes a datagram, if there is one, and the time; adds what comes of it.
+    /// Takes a datagram, if there is one, and the time; adds the results.
     fn drive(
         &mut self,
         now: Instant,
@@ -50,17 +51,17 @@ trait Library: Send {
         yielded: &mut Yield,
     ) -> Result<(), Failed>;
 
-    /// When [`Library::drive`] wants to be called.
+    /// When [`Library::drive`] is to be called next.
     fn next(&self) -> Instant;
 
-    /// Adds close_notify; not every library has a use for it.
+    /// Adds close_notify, if the library sends one.
     fn close(&mut self, now: Instant, yielded: &mut Yield) -> Result<(), Failed>;
 }
 
 /// The handshake is over for good.
 struct Failed;
 
-/// What a library has to hand over.
+/// The results of a library.
 #[derive(Default)]
 struct Yield {
     outgoing: Vec<Bytes>,
@@ -72,20 +73,23 @@ struct Yield {
 /// One DTLS association.
 pub struct Association {
     library: Box<dyn Library>,
-    /// When [`Association::drive`] wants to be called.
+    /// When [`Association::drive`] is to be called next.
     pub next: Instant,
     yielded: Yield,
-    /// The exporter's output, as somebody has it who reads this browser's memory.
+    /// The exporter's output, as an attacker has it who reads this browser's memory; where it is
+    /// remembered.
     pub exported: Option<(Vec<u8>, SrtpProfile)>,
-    /// It has failed: nothing more comes of it.
+    /// Whether the exporter's output is remembered.
+    pub remembers: bool,
+    /// Whether it has failed for good.
     pub failed: bool,
     /// It is the DTLS client.
     active: bool,
-    /// The other side has sent something that may belong to this handshake.
+    /// Whether the other side has sent something that may belong to this handshake.
     answered: bool,
 }
 
-/// What identifies a browser.
+/// The identity of a browser.
 pub struct Certificate {
     /// The certificate, in DER.
     pub der: Vec<u8>,
@@ -96,7 +100,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// A new one, signed by itself.
+    /// A new one, self-signed.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let key = rcgen::KeyPair::generate().expect("a key");
@@ -125,8 +129,8 @@ pub fn sha256(data: &[u8]) -> Vec<u8> {
 }
 
 impl Association {
-    /// Starts a handshake; the ClientHello is the first thing to send. With a seed its random
-    /// numbers are the same in every run, but for BoringSSL's.
+    /// Starts a handshake; the ClientHello is the first datagram to send. With a seed its random
+    /// numbers are the same in every run, except BoringSSL's.
     ///
     /// # Panics
     /// Where the library refuses the configuration: never for an MTU of at least 256 bytes.
@@ -167,6 +171,7 @@ impl Association {
             next: now,
             yielded: Yield::default(),
             exported: None,
+            remembers: true,
             failed: false,
             answered: false,
         };
@@ -179,8 +184,8 @@ impl Association {
         if self.failed {
             return;
         }
-        // A record of the association before (close_notify, answered) is not for this one. Browsers
-        // drop it; the libraries would fail.
+        // A record of the previous association (close_notify, answered) does not belong to this
+        // one. Browsers drop it; the libraries would fail.
         if let Some(data) = datagram
             && !self.answered
         {
@@ -193,13 +198,13 @@ impl Association {
             .library
             .drive(now, datagram, &mut self.yielded)
             .is_err();
-        if self.yielded.keys.is_some() {
+        if self.yielded.keys.is_some() && self.remembers {
             self.exported.clone_from(&self.yielded.keys);
         }
         self.next = self.library.next();
     }
 
-    /// close_notify, as browsers send it on an association that they leave.
+    /// Sends close_notify, as browsers do on an association that they leave.
     pub fn close(&mut self, now: Instant) {
         if !self.failed {
             self.failed = self.library.close(now, &mut self.yielded).is_err();
@@ -211,7 +216,7 @@ impl Association {
         std::mem::take(&mut self.yielded.outgoing)
     }
 
-    /// The keys, once. `fingerprint` is the SHA-256 that the server's certificate must have.
+    /// The keys, once. `fingerprint` is the expected SHA-256 of the server's certificate.
     pub fn keys(&mut self, fingerprint: &[u8]) -> Option<Result<Keys, WrongCertificate>> {
         let (material, profile) = self.yielded.keys.take()?;
         let shown = self.yielded.server_certificate.as_deref();
@@ -224,6 +229,7 @@ impl Association {
             SrtpProfile::AEAD_AES_128_GCM => (ProtectionProfile::AeadAes128Gcm, 16, 12),
             _ => (ProtectionProfile::Aes128CmHmacSha1_80, 16, 14),
         };
+        let material = Zeroizing::new(material);
         // RFC 5764 §4.2: client key, server key, client salt, server salt.
         let salts = 2 * key;
         let context = |n: usize| {

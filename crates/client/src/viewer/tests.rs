@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn a_gap_in_the_numbers_is_asked_for_at_once_and_again_a_round_trip_later() {
     let t = Instant::now();
-    let mut stream = Stream {
+    let mut stream = ReceivedStream {
         kind: Kind::Video,
         ssrc: 1,
         nack: true,

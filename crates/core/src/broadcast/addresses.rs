@@ -1,4 +1,4 @@
-//! Which address is whose.
+//! Which peer each address belongs to.
 //!
 //! A STUN check shows that its sender knows a peer's credentials. It does not show that the sender
 //! is where the datagram says: anybody with a session of their own can send a check in the name of
@@ -8,8 +8,9 @@
 //! - that ran a DTLS handshake from there, or sent SRTP from there that its keys authenticate, or
 //! - whose record names it, until one of these happens.
 //!
-//! What comes from an address is tried for its owner first and then for those who claim it. Nobody
-//! loses an address by what another peer claims; each keeps a few, and gives up its own oldest.
+//! A datagram is tried first for the owner of its address and then for the peers that claim it. A
+//! peer loses no address through the claims of another peer. Each peer keeps a few addresses and
+//! drops its own oldest one.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,30 +24,31 @@ use crate::peer::Done;
 
 /// Addresses of one peer.
 const MAX_ADDRESSES: usize = 4;
-/// Peers that claim one address. One more, and the oldest claim goes.
+/// Most peers that claim one address. The oldest claim makes room for a new one.
 const MAX_CLAIMS: usize = 16;
-/// How long a claim lasts: a ClientHello is taken for so long after a check. Browsers check every
-/// 2.5 s at the least while media flows; 30 s is the consent of RFC 7675 §5.1.
+/// How long a claim lasts, that is, how long after a check a ClientHello is accepted. Browsers
+/// check at least every 2.5 s while media flows; 30 s is the consent time of RFC 7675 §5.1.
 const PROOF: Duration = Duration::from_secs(30);
 
-/// An address from which some peer sends, or says that it does.
-pub(super) struct Place {
+/// An address that some peer sends from or claims.
+pub(super) struct KnownAddress {
     pub address: SocketAddr,
-    /// Whose it is.
+    /// The peer that the address belongs to.
     pub owner: Option<usize>,
-    /// Who checked from there, the latest last; the owner too.
+    /// Peers that checked from there, the latest last; the owner is among them.
     claims: Vec<(usize, Instant)>,
     /// The DTLS handshakes that are under way there.
     pub handshakes: Custody,
-    /// When their timer goes off.
+    /// When the timer of its handshakes expires.
     pub armed: Option<Instant>,
-    /// A handshake that is complete and nobody's: after a start, the record of whose it is may not
-    /// have been read yet.
+    /// A completed handshake that belongs to no known peer: after a start, its peer's record may
+    /// not have been read yet.
     pub orphan: Option<Done>,
 }
 
-impl Place {
-    /// Whose what comes from here may be: the owner, then who claimed it, the latest first.
+impl KnownAddress {
+    /// The peers that a datagram from here may belong to: the owner, then those that claimed it,
+    /// the latest first.
     pub(super) fn candidates(&self) -> impl Iterator<Item = usize> {
         let others = self.claims.iter().rev().map(|(id, _)| *id);
         self.owner
@@ -54,7 +56,7 @@ impl Place {
             .chain(others.filter(|id| Some(*id) != self.owner))
     }
 
-    /// Whether a ClientHello is taken from here.
+    /// Whether a ClientHello is accepted from here.
     pub(super) fn is_proven(&self, now: Instant) -> bool {
         self.claims
             .iter()
@@ -74,33 +76,33 @@ impl Place {
     }
 }
 
-/// All of them.
+/// All known addresses.
 #[derive(Default)]
 pub(super) struct Addresses {
     by_address: HashMap<SocketAddr, usize>,
-    places: Slab<Place>,
+    places: Slab<KnownAddress>,
 }
 
 impl Addresses {
-    /// The key of an address that some peer is at, or says so.
+    /// The key of an address that some peer owns or claims.
     pub(super) fn find(&self, address: SocketAddr) -> Option<usize> {
         self.by_address.get(&address).copied()
     }
 
-    pub(super) fn get(&self, key: usize) -> Option<&Place> {
+    pub(super) fn get(&self, key: usize) -> Option<&KnownAddress> {
         self.places.get(key)
     }
 
-    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Place> {
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut KnownAddress> {
         self.places.get_mut(key)
     }
 
-    /// Whose an address is.
+    /// The owner of an address.
     pub(super) fn owner(&self, address: SocketAddr) -> Option<usize> {
         self.places.get(self.find(address)?)?.owner
     }
 
-    /// A peer says that it is at this address.
+    /// Records a claim: the peer checked from this address.
     pub(super) fn claim(
         &mut self,
         now: Instant,
@@ -112,7 +114,7 @@ impl Addresses {
         self.places[key].claim(now, id);
     }
 
-    /// A peer has shown that it is at this address, by what only it can send.
+    /// Makes the peer the owner: it sent something from this address that only it can send.
     pub(super) fn own(
         &mut self,
         now: Instant,
@@ -126,8 +128,8 @@ impl Addresses {
         place.claim(now, id);
     }
 
-    /// A peer's record names this address. Where two do, it is the first one's, and the other
-    /// claims it.
+    /// Notes the address that a peer's record names. Where two records name one address, the first
+    /// peer owns it and the second claims it.
     pub(super) fn record(
         &mut self,
         now: Instant,
@@ -141,8 +143,8 @@ impl Addresses {
         place.claim(now, id);
     }
 
-    /// Puts an address among a peer's own, as the latest; where they are too many, another one
-    /// goes: first what it only claims.
+    /// Adds an address to a peer's own, as the latest. Beyond the limit another one is dropped,
+    /// those that it only claims first.
     fn enter(&mut self, id: usize, address: SocketAddr, members: &mut Members) -> usize {
         if let Some(member) = members.get_mut(id)
             && member.addresses.last() != Some(&address)
@@ -154,7 +156,7 @@ impl Addresses {
             }
         }
         *self.by_address.entry(address).or_insert_with(|| {
-            self.places.insert(Place {
+            self.places.insert(KnownAddress {
                 address,
                 owner: None,
                 claims: Vec::new(),
@@ -178,7 +180,7 @@ impl Addresses {
         self.leave(id, address);
     }
 
-    /// A peer is not at this address any more, or has left.
+    /// The peer has left this address.
     pub(super) fn leave(&mut self, id: usize, address: SocketAddr) {
         let Some(key) = self.find(address) else {
             return;

@@ -1,8 +1,8 @@
-//! A token bucket: how much of something one peer may have others do for it.
+//! A token bucket: how much work one peer may cause.
 
 use std::time::{Duration, Instant};
 
-/// Tokens that are left, and since when they have been filled up.
+/// The tokens left, and when they were last refilled.
 #[derive(Debug)]
 pub(super) struct Budget {
     tokens: u64,
@@ -18,13 +18,14 @@ impl Budget {
         }
     }
 
-    /// Takes tokens, if so many are there; `rate` of them come back each second, up to `burst`.
+    /// Takes `amount` tokens, if there are as many; `rate` tokens return each second, up to
+    /// `burst`.
     pub(super) fn take(&mut self, now: Instant, amount: u64, rate: u64, burst: u64) -> bool {
         let elapsed = now.saturating_duration_since(self.refilled).as_micros();
         let refill = elapsed * u128::from(rate) / 1_000_000;
         if let Ok(refill @ 1..) = u64::try_from(refill) {
             self.tokens = self.tokens.saturating_add(refill).min(burst);
-            // Time that is not worth a whole token counts on.
+            // The remainder that is not worth a whole token is kept for the next call.
             self.refilled += Duration::from_micros(refill.saturating_mul(1_000_000) / rate);
         }
         match self.tokens.checked_sub(amount) {

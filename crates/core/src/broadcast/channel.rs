@@ -1,4 +1,4 @@
-//! A channel: who is on it, and the streams of its publisher.
+//! A channel: its members and its publisher's streams.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,22 +7,23 @@ use std::time::{Duration, Instant};
 use rekindle_ids::Ufrag;
 use rekindle_sdp::{Kind, Media, Ssrc, Stream};
 
-use super::egress::Mapping;
 use super::history::Index;
 use super::ingress::Ingress;
-use super::member::Members;
+use super::mapping::Mapping;
+use super::member::{Members, Side};
+use super::pull::Upstream;
 use super::rate::Rate;
 use super::track::Track;
 
 /// Most streams of one publisher at a time.
 const MAX_TRACKS: usize = 8;
-/// So many ended streams are remembered while viewers from before their end are there; beyond that,
-/// new streams are refused.
+/// Most ended streams that are remembered while viewers from before their end are present. Beyond
+/// it, new streams are refused.
 const MAX_ENDED: usize = 1024;
-/// Without media for so long, a channel's source counts as gone.
+/// A channel's source counts as gone after this time without media.
 pub(super) const SOURCE_SILENCE: Duration = Duration::from_secs(2);
 
-/// Viewers whose packets look the same.
+/// Viewers that receive the same packet bytes.
 pub(super) struct Group {
     pub mapping: Arc<Mapping>,
     pub viewers: Vec<usize>,
@@ -38,11 +39,13 @@ struct Ended {
 /// A channel.
 pub(super) struct Channel {
     pub name: String,
-    /// Key of the publisher, there or awaited.
+    /// Key of the publisher, present or awaited.
     pub publisher: Option<usize>,
-    /// Who is about to become the publisher, and until when the place is held.
+    /// Its source at another server, in the place of a publisher.
+    pub upstream: Option<Box<Upstream>>,
+    /// The peer that is about to become the publisher, and until when its place is held.
     pub reservation: Option<(Ufrag, Instant)>,
-    /// Media flows.
+    /// Whether media flows.
     pub live: bool,
     pub armed: Option<Instant>,
     pub groups: Vec<Group>,
@@ -53,9 +56,9 @@ pub(super) struct Channel {
     pub spread: Vec<usize>,
     ended: HashMap<u32, Ended>,
     pub last_media: Option<Instant>,
-    /// A viewer waits for a keyframe of a stream that has not come yet.
+    /// Whether a viewer waits for a keyframe of a stream that has not started yet.
     pub keyframe_owed: bool,
-    /// A stream has begun since the source was last told of.
+    /// Whether a stream has begun since the source was last reported.
     pub changed: bool,
     pub rate: Rate,
 }
@@ -65,6 +68,7 @@ impl Channel {
         Self {
             name,
             publisher: None,
+            upstream: None,
             reservation: None,
             live: false,
             armed: None,
@@ -80,9 +84,25 @@ impl Channel {
         }
     }
 
-    /// Nobody is here or about to come.
+    /// Whether the channel has no member and expects none.
     pub(super) fn is_empty(&self) -> bool {
-        self.publisher.is_none() && self.reservation.is_none() && self.groups.is_empty()
+        !self.has_source() && self.reservation.is_none() && self.groups.is_empty()
+    }
+
+    /// Whether it has a publisher, present or awaited, or is pulled from another server.
+    pub(super) fn has_source(&self) -> bool {
+        self.publisher.is_some() || self.upstream.is_some()
+    }
+
+    /// What the channel's source has agreed on and sends.
+    pub(super) fn ingress<'a>(&'a self, members: &'a Members) -> Option<&'a Ingress> {
+        if let Some(upstream) = &self.upstream {
+            return Some(&upstream.ingress);
+        }
+        match &members.get(self.publisher?)?.side {
+            Side::Publisher(ingress) => Some(ingress),
+            Side::Viewer(_) => None,
+        }
     }
 
     /// Keys of all viewers.
@@ -90,7 +110,7 @@ impl Channel {
         self.groups.iter().flat_map(|group| &group.viewers).copied()
     }
 
-    /// Adds a viewer that is with this forwarder. Its mapping may be one that others share.
+    /// Adds a viewer of this forwarder. Viewers with equal mappings share one.
     pub(super) fn add_viewer(
         &mut self,
         id: usize,
@@ -117,13 +137,13 @@ impl Channel {
         mapping
     }
 
-    /// The forwarders that viewers are with.
+    /// The forwarders that have viewers of this channel.
     pub(super) fn forwarders(&self) -> impl Iterator<Item = usize> {
         let spread = self.spread.iter().enumerate();
         spread.filter_map(|(at, viewers)| (*viewers > 0).then_some(at))
     }
 
-    /// Takes a viewer out.
+    /// Removes a viewer.
     pub(super) fn remove_viewer(&mut self, id: usize, forwarder: usize) {
         self.spread[forwarder] -= 1;
         for group in &mut self.groups {
@@ -135,10 +155,9 @@ impl Channel {
         }
     }
 
-    /// Takes the publisher out. Its streams are remembered as ended while viewers are there, since
+    /// Ends the source's streams. They are remembered as ended while viewers are present, since
     /// their SRTP indices must not be used twice.
-    pub(super) fn remove_publisher(&mut self, now: Instant, members: &Members) {
-        self.publisher = None;
+    pub(super) fn end_streams(&mut self, now: Instant, members: &Members) {
         self.keyframe_owed = false;
         for track in self.tracks.drain(..) {
             if let Some(highest) = track.history.highest() {
@@ -179,8 +198,8 @@ impl Channel {
             && self.ended.values().all(|ended| ended.rtx_ssrc != ssrc)
     }
 
-    /// The publisher's stream with this SSRC, made if need be; `None` where there are too many, or
-    /// the SSRC serves retransmissions.
+    /// The publisher's stream with this SSRC, created where necessary; `None` where there are too
+    /// many, or the SSRC is used for retransmissions.
     pub(super) fn track_or_new(
         &mut self,
         now: Instant,
@@ -210,7 +229,7 @@ impl Channel {
         Some(self.tracks.len() - 1)
     }
 
-    /// The announced RTX stream where that is free, else one derived from the media stream, so that
+    /// The announced RTX SSRC where it is free, otherwise one derived from the media SSRC, so that
     /// it is the same after a restart.
     fn rtx_ssrc(&self, ssrc: u32, ingress: &Ingress) -> u32 {
         if let Some(announced) = ingress
@@ -228,7 +247,7 @@ impl Channel {
         }
     }
 
-    /// The publisher's streams as viewers get them.
+    /// The publisher's streams as viewers receive them.
     pub(super) fn streams(&self, ingress: &Ingress) -> Vec<Stream> {
         let stream = |(kind, media)| {
             let track = self.tracks.iter().find(|track| track.ssrc == media);
@@ -242,12 +261,12 @@ impl Channel {
         ingress.media().map(stream).collect()
     }
 
-    /// Whether the source has gone: no media for a while.
+    /// Whether the source is gone: no media for [`SOURCE_SILENCE`].
     pub(super) fn source_gone(&mut self, now: Instant) -> bool {
         let silent = self
             .last_media
             .is_none_or(|last| now.saturating_duration_since(last) >= SOURCE_SILENCE);
-        let gone = self.live && (silent || self.publisher.is_none());
+        let gone = self.live && (silent || !self.has_source());
         self.live &= !gone;
         gone
     }

@@ -1,5 +1,5 @@
-//! From a channel's streams to its viewers: what is forwarded, answers to NACKs, catching up after
-//! a restart. Forwarders do it.
+//! From a channel's streams to its viewers: which packets are forwarded, how NACKs are answered,
+//! and how viewers catch up after a restart. Forwarders carry it out.
 
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,15 @@ use super::rtp::Packet;
 use super::track::Track;
 use crate::peer::Failures;
 
-/// After a restart, a viewer that is back sooner than this after its publisher gets all that it
-/// missed; later, a keyframe.
+/// After a restart, a viewer that returns within this time of its publisher gets all packets that
+/// it missed. A later one gets a keyframe.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// Most bytes of a stream that such a viewer gets at once.
+/// Most bytes of a stream that a returning viewer gets at once.
 const MAX_CATCH_UP: usize = 512 * 1024;
 
-/// Counts of the core; forwarders have theirs.
+/// Counters of the core; each forwarder has its own.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct MediaCounts {
     pub packets_in: u64,
     pub bytes_in: u64,
     pub asked: Asked,
@@ -35,7 +35,7 @@ pub(super) struct Counts {
     pub failures: Failures,
 }
 
-/// What viewers have asked for and reported.
+/// What viewers have requested and reported.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub packets: u64,
@@ -43,7 +43,7 @@ pub(super) struct Asked {
     pub loss: Loss,
 }
 
-/// What reaching viewers needs besides the channel.
+/// What is needed to reach viewers, besides the channel.
 pub(super) struct Egress<'a> {
     pub members: &'a mut Members,
     pub forwarding: &'a mut Forwarding,
@@ -57,7 +57,7 @@ impl Egress<'_> {
         }
     }
 
-    /// Has a viewer sent what it misses.
+    /// Orders that packets are sent to a viewer again.
     fn send_again(&mut self, again: Again) {
         if let Some(forwarder) = self.viewer(again.viewer).map(|viewer| viewer.forwarder) {
             self.forwarding.order(forwarder, Order::Again(again));
@@ -66,8 +66,8 @@ impl Egress<'_> {
 }
 
 impl Channel {
-    /// Forwards a packet that a stream has just taken to all viewers. Whether the source has come,
-    /// or become another, by it.
+    /// Forwards a packet that a stream has just accepted to all viewers. Returns whether this
+    /// packet started or changed the source.
     pub(super) fn forward(
         &mut self,
         now: Instant,
@@ -79,6 +79,7 @@ impl Channel {
         self.rate.add(now, packet.len());
         self.last_media = Some(now);
         for forwarder in self.forwarders() {
+            // One for each forwarder, not for each viewer: the packet itself is shared.
             let forwarded = Forwarded {
                 at: now,
                 channel,
@@ -92,7 +93,7 @@ impl Channel {
         !std::mem::replace(&mut self.live, true) | std::mem::take(&mut self.changed)
     }
 
-    /// Answers a viewer's NACK out of the history, or asks the publisher.
+    /// Answers a viewer's NACK from the history, or asks the publisher for the packets.
     pub(super) fn answer_nack(
         &mut self,
         now: Instant,
@@ -105,6 +106,7 @@ impl Channel {
         let Some(viewer) = egress.viewer(id) else {
             return;
         };
+        // Before anything is searched: a NACK may name thousands of packets.
         if !viewer.resends.may_look(now) {
             return;
         }
@@ -122,6 +124,7 @@ impl Channel {
             Found::Kept(index, packet) => (index, packet.clone()),
             Found::Missing => return track.viewer_misses(now, sequence),
             Found::Before => return track.viewer_is_behind(now),
+            // It cannot miss what has not been sent.
             Found::Ahead => return,
         };
         let Some(viewer) = egress.viewer(id) else {
@@ -167,7 +170,7 @@ impl Channel {
         }
     }
 
-    /// A viewer has fresh keys. One that was here before a restart gets all that came since; a new
+    /// Handles a viewer with fresh keys. One from before a restart gets all packets since; a new
     /// one needs a keyframe.
     pub(super) fn viewer_connected(
         &mut self,
@@ -177,6 +180,7 @@ impl Channel {
         renewed: bool,
         egress: &mut Egress<'_>,
     ) {
+        // Its page renewed keys while media flowed: nothing was missed.
         if renewed {
             return;
         }
@@ -202,8 +206,8 @@ impl Channel {
     }
 }
 
-/// Sends a viewer all that is remembered of a stream, the oldest first; where that is too much, the
-/// newest of it.
+/// Sends a viewer the whole history of a stream, the oldest packet first; where that is too much,
+/// the newest part of it.
 pub(super) fn catch_up(id: usize, track: &Track, egress: &mut Egress<'_>) {
     let mut excess = track
         .history

@@ -1,5 +1,5 @@
-//! DTLS at an address: which datagrams are worth a handshake's time, and whose a completed
-//! handshake is.
+//! DTLS at an address: which datagrams are worth a handshake's time, and which peer a completed
+//! handshake belongs to.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -16,15 +16,16 @@ use super::payload::{ForHandshake, Payload, Screened};
 use super::timers::Timer;
 use crate::peer::{Done, Transmit};
 
-/// A browser in whose name somebody sends ClientHellos, and that goes to another port (as Firefox
-/// does with each renewal), is asked for a cookie there for so long: whoever knew the one port may
-/// soon know the other.
+/// How long a browser is asked for a cookie at its new port, where somebody sends ClientHellos in
+/// its name and it has moved to another port, as Firefox does with each renewal: an attacker who
+/// knew the earlier port may soon know the new one.
 const PRESSED: Duration = Duration::from_secs(5);
-/// For so long a completed handshake waits for the peer whose it is.
+/// How long a completed handshake waits for its peer to be known.
 const ORPHANED: Duration = Duration::from_secs(5);
 
 impl Broadcast {
-    /// Looks at a DTLS datagram. A ClientHello that needs a cookie is asked for one, in `out`.
+    /// Screens a DTLS datagram. A ClientHello that needs a cookie is answered in `out` by a request
+    /// for one.
     pub(super) fn screen(
         &mut self,
         now: Instant,
@@ -38,6 +39,8 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return Screened::UnknownAddress;
         };
+        // Without a check nobody has shown credentials for this address, and an answer could go to
+        // a stranger.
         if !place.is_proven(now) {
             tracing::trace!("DTLS is dropped: no check has come from its address lately");
             return Screened::Dropped;
@@ -64,13 +67,15 @@ impl Broadcast {
             tracing::trace!("DTLS is dropped: as much as may waits for a job at its address");
             return Screened::Dropped;
         };
+        // Only now: `press` has an effect only where no attempt is under way yet.
         if candidates.iter().any(was_pressed) {
             handshakes.press(now);
         }
+        // A request for a cookie is written to `out` by the screening itself.
         let before = out.len();
         let ours = handshakes.active.takes(now, payload.data());
         let theirs = handshakes.screen(now, from, payload.data(), &self.cookies, is_expected, out);
-        // What is borrowed is the whole datagram.
+        // Borrowed data is the whole datagram.
         let theirs: Vec<Option<Vec<u8>>> = theirs
             .into_iter()
             .map(|part| match part {
@@ -109,7 +114,7 @@ impl Broadcast {
         }
     }
 
-    /// A publisher's, where one of these is one: all its viewers wait for it.
+    /// Publisher, where one of these is a publisher: all its viewers wait for it.
     pub(super) fn role_at(&self, candidates: &[usize]) -> Role {
         let publishes = |id: &usize| {
             self.members
@@ -122,8 +127,9 @@ impl Broadcast {
         }
     }
 
-    /// A peer that wants to be the DTLS server has nominated this address: the server says its
-    /// ClientHello. Not where others are too: what answers there could be anybody's.
+    /// Begins a handshake as the DTLS client with a peer that wants to be the DTLS server and has
+    /// nominated this address. Not where other peers claim the address: the answer could be any of
+    /// theirs.
     pub(super) fn begin_active(
         &mut self,
         now: Instant,
@@ -144,6 +150,7 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return;
         };
+        // An answer from here could be of any of them, and would be taken for this peer's.
         if place.candidates().any(|other| other != id) {
             return;
         }
@@ -168,13 +175,15 @@ impl Broadcast {
         self.after_handshakes(now, key, None, out);
     }
 
-    /// Those who wait for keys hear that a ClientHello has come; where nobody does, it is the owner
-    /// who begins anew.
+    /// Reports that a ClientHello has come, to the peers that wait for keys; where none does, to
+    /// the owner, which renews its keys.
     pub(super) fn tell_begun(&mut self, candidates: &[usize]) {
         let keyless = candidates
             .iter()
             .copied()
             .filter(|id| !self.members[*id].peer.is_connected());
+        // Peers with keys hear of it only if nobody waits: a stranger's ClientHello must not worry
+        // their pages.
         let mut who: Vec<usize> = keyless.collect();
         if who.is_empty() {
             who.extend(candidates.first());
@@ -205,6 +214,7 @@ impl Broadcast {
             return;
         };
         let done = handshakes.handle_timeout(now, place.address, out);
+        // The timer of an orphan expires when its peer may have become known.
         let done = done.or_else(|| place.orphan.take());
         stack::wipe();
         let next = handshakes
@@ -215,8 +225,8 @@ impl Broadcast {
         self.after_handshakes(now, key, done, out);
     }
 
-    /// Gives a completed handshake's keys to the peer whose certificate it showed, and sets the
-    /// timer.
+    /// Gives the keys of a completed handshake to the peer whose certificate was shown, and sets
+    /// the timer.
     pub(super) fn after_handshakes(
         &mut self,
         now: Instant,
@@ -243,6 +253,8 @@ impl Broadcast {
         match whose {
             Some(id) => self.give_keys(now, id, done, out),
             None if now.saturating_duration_since(done.at) < ORPHANED => {
+                // The browser has done its part, so its keys wait for the record instead of being
+                // dropped.
                 let until = done.at + ORPHANED;
                 place.orphan = Some(done);
                 self.timers
@@ -261,8 +273,8 @@ impl Broadcast {
         }
     }
 
-    /// A peer has come to this address, or says so: a handshake that was completed there may be its
-    /// own.
+    /// A peer has come to this address or claims it: a handshake that was completed there may be
+    /// its own.
     pub(super) fn look_for_keys(&mut self, now: Instant, address: SocketAddr) {
         let key = self.addresses.find(address);
         let place = key.and_then(|key| self.addresses.get_mut(key));
@@ -275,8 +287,8 @@ impl Broadcast {
     fn give_keys(&mut self, now: Instant, id: usize, done: Done, out: &mut Vec<Transmit>) {
         let member = &mut self.members[id];
         member.heard.get_or_insert(now);
-        // At an address that the browser has left, an attempt may come to its end after a later one
-        // has elsewhere.
+        // At an address that the browser has left, an attempt may end after a later one has
+        // completed elsewhere.
         let began = done.at.checked_sub(done.took);
         if member.peer.is_connected() && began < member.keyed {
             tracing::debug!(

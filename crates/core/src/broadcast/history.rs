@@ -1,5 +1,5 @@
-//! The packets of one stream that were forwarded lately, shared by all viewers: what NACKs are
-//! answered from, and what tells a packet that was seen before from a new one.
+//! The recently forwarded packets of one stream, shared by all viewers: NACKs are answered from it,
+//! and it distinguishes new packets from those seen before.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -7,41 +7,41 @@ use std::ops::Range;
 use super::rtp::Packet;
 
 /// A sequence number extended beyond 16 bits (RFC 3550 §A.1). It starts above zero, so that packets
-/// from before the first one have one too.
+/// from before the first one have an index too.
 pub(super) type Index = u64;
 
-/// How far before the first packet ever seen a late one may lie. After a restart the packets that
-/// were lost come back behind the first.
+/// How far before the first packet a late one may lie. After a restart, packets that were lost are
+/// sent again after the first.
 pub(super) const BACK: u64 = 512;
 
 /// What became of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Insert {
-    /// It is new and kept; the packets in `missing`, just before it, have not come.
+    /// It is new and kept; the packets in `missing`, just before it, have not arrived.
     New { index: Index, missing: Range<Index> },
     /// It fills a gap and is kept.
     Late { index: Index },
-    /// Its place is taken: a duplicate.
+    /// A packet with this index was seen: a duplicate.
     Duplicate,
-    /// It lies before all that is remembered, so nobody knows whether it is a duplicate.
+    /// It lies before the window, so it may be a duplicate.
     TooOld,
 }
 
 /// What is known of a sequence number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
-    /// Here it is.
+    /// It is kept.
     Kept(Index, &'a Packet),
-    /// It has not come, and may still.
+    /// It has not arrived, and still may.
     Missing,
-    /// It lies before all that is remembered.
+    /// It lies before the window.
     Before,
-    /// It lies after all that has come.
+    /// It lies after the newest packet.
     Ahead,
 }
 
-/// A window over one stream. Each place in it is filled at most once, and never again after it fell
-/// out.
+/// A window over one stream. Each index in it is filled at most once, and never again after it left
+/// the window.
 #[derive(Debug)]
 pub(super) struct History {
     base: Index,
@@ -63,14 +63,14 @@ impl History {
         }
     }
 
-    /// A history that goes on after `highest`, of which nothing before is remembered.
+    /// A history that continues after `highest` and remembers nothing before it.
     pub(super) fn after(highest: Index, max_packets: usize, max_bytes: usize) -> Self {
         let mut history = Self::new(max_packets, max_bytes);
         history.base = highest + 1;
         history
     }
 
-    /// The highest index seen, if any packet was.
+    /// The highest index seen so far.
     pub(super) fn highest(&self) -> Option<Index> {
         (self.base > 0).then(|| self.base + self.slots.len() as u64 - 1)
     }
@@ -103,14 +103,14 @@ impl History {
         }
     }
 
-    /// All that is remembered, in order.
+    /// All kept packets, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Index, &Packet)> {
         (self.base..)
             .zip(&self.slots)
             .filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
     }
 
-    /// Takes a packet in, unless it was there before.
+    /// Inserts a packet, unless it was seen before.
     pub(super) fn insert(&mut self, packet: Packet) -> Insert {
         let index = self.index(packet.header.sequence);
         let Some(highest) = self.highest() else {

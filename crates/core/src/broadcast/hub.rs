@@ -1,62 +1,49 @@
-//! The core: routes datagrams to peers, and what peers say to channels.
+//! The core: passes datagrams to peers, and what peers send to channels.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rekindle_ids::{Role, Ufrag};
+use rekindle_ids::Ufrag;
 use slab::Slab;
 
 use super::addresses::Addresses;
 use super::admission::state::Admission;
 use super::channel::Channel;
-use super::delivery::{Counts, Egress};
+use super::delivery::{Egress, MediaCounts};
 use super::forwarding::{Forwarder, Forwarding, Order, Orders};
 use super::key_derivation::KeyDerivation;
 use super::member::{Members, Side};
-use super::payload::Payload;
 use super::timers::{Timer, Timers};
 use super::turned_away::TurnedAway;
-use super::{Config, Departure, Event, Routed, timers};
-use crate::Protocol;
-use crate::peer::{Agreed, Cookies, DtlsError, Identities, Peer, PeerEvent, Received, Transmit};
+use super::{Config, Event, timers};
+use crate::peer::{Agreed, Cookies, DtlsError, Identities, PeerEvent, Transmit};
 
-/// A timer that is overdue after its work was done goes off again no sooner than this.
+/// A timer that is still due after its work was done expires again no sooner than this.
 pub(super) const MIN_TICK: Duration = Duration::from_millis(1);
 
 /// The sans-IO core: all peers and channels.
 pub struct Broadcast {
     pub(super) config: Config,
     pub(super) identities: Identities,
-    /// SSRC of the server as a sender of RTCP; one a boot.
+    /// SSRC of the server as a sender of RTCP; a new one in each boot.
     pub(super) sender: u32,
     pub(super) members: Members,
     pub(super) by_ufrag: HashMap<Ufrag, usize>,
     pub(super) addresses: Addresses,
     pub(super) admission: Admission,
     pub(super) cookies: Cookies,
-    /// How many jobs there were.
+    /// How many jobs there have been.
     pub(super) jobs: u64,
     pub(super) turned_away: TurnedAway,
     pub(super) channels: Slab<Channel>,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) events: VecDeque<Event>,
-    pub(super) counts: Counts,
+    pub(super) counts: MediaCounts,
     pub(super) forwarding: Forwarding,
     pub(super) timers: Timers,
     liveness: Option<Instant>,
     pub(super) full_state: super::full_state::State,
-}
-
-/// What a check was for that a refusal answers, or nothing. The refusal has to leave from the
-/// address that the check came to: clients with several paths take no other.
-fn refused(answered: bool) -> Routed {
-    if answered {
-        Routed::Checked
-    } else {
-        Routed::Done
-    }
 }
 
 impl Broadcast {
@@ -90,7 +77,7 @@ impl Broadcast {
             channels: Slab::new(),
             by_name: HashMap::new(),
             events: VecDeque::new(),
-            counts: Counts::default(),
+            counts: MediaCounts::default(),
             timers: Timers::default(),
             liveness: None,
             full_state: Default::default(),
@@ -103,7 +90,7 @@ impl Broadcast {
         this
     }
 
-    /// Peers that come with a record may go by this certificate too (DER, and its private key in
+    /// Accepts peers from records that use this certificate too (DER, and its private key in
     /// PKCS#8).
     ///
     /// # Errors
@@ -116,18 +103,18 @@ impl Broadcast {
         self.identities.learn(certificate, private_key)
     }
 
-    /// An earlier certificate (by its SHA-256) is not needed for any peer to come. Peers that go by
-    /// it keep it.
+    /// Forgets an earlier certificate (by its SHA-256): no peer that uses it will be taken in any
+    /// more. Present peers keep it.
     pub fn forget_identity(&mut self, certificate: &[u8; 32]) {
         self.identities.forget(certificate);
     }
 
-    /// A page of this peer's follows its events: it will renew its keys when it has to.
+    /// A page of this peer follows its events: it will renew its keys when necessary.
     pub fn has_page(&mut self, ufrag: &Ufrag) {
         if let Some(id) = self.by_ufrag.get(ufrag) {
             let member = &mut self.members[*id];
             member.renews = true;
-            // It hears of other streams, and goes by what it hears.
+            // It hears of replaced streams, and follows them without translation.
             if let Side::Viewer(viewer) = &mut member.side
                 && viewer.translation().is_some_and(|known| known.is_idle())
             {
@@ -138,165 +125,17 @@ impl Broadcast {
         }
     }
 
-    /// Takes a datagram: a STUN Binding request goes to the peer whose user name fragment it names,
-    /// all else to those who are at the address it comes from. Only what a peer has authenticated
-    /// changes anything. DTLS that is worth a handshake's time waits for its turn: see
-    /// [`Broadcast::handle_timeout`].
-    pub fn handle(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        data: &[u8],
-        out: &mut Vec<Transmit>,
-    ) -> Routed {
-        let routed = match Protocol::of(data) {
-            Some(Protocol::Stun) => self.handle_stun(now, from, data, out),
-            Some(Protocol::Dtls) => self.admit(now, from, Payload::Received(data), out),
-            Some(Protocol::Rtp | Protocol::Rtcp) => self.handle_srtp(now, from, data, out),
-            None => Routed::Done,
-        };
-        self.forwarding.run(out);
-        routed
-    }
-
-    /// Gives the forwarders out, as many as are asked for, and at least one: from now on what is
-    /// for viewers comes out as [orders](Broadcast::poll_orders) for them, and not as datagrams.
-    /// Before any peer joins.
+    /// Gives out `count` forwarders, at least one: from now on what is for viewers is returned as
+    /// [orders](Broadcast::poll_orders) for them, and not as datagrams. To be called before any
+    /// peer joins.
     pub fn forwarders(&mut self, count: usize) -> Vec<Forwarder> {
         self.forwarding.give_out(count)
     }
 
-    /// Takes what this forwarder is to do, in place of orders that it has followed: see
+    /// Takes the orders for this forwarder, in exchange for orders that it has carried out: see
     /// [`Forwarder::follow`].
     pub fn poll_orders(&mut self, forwarder: usize, orders: &mut Orders) {
         self.forwarding.poll(forwarder, orders);
-    }
-
-    pub(super) fn handle_stun(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        data: &[u8],
-        out: &mut Vec<Transmit>,
-    ) -> Routed {
-        let Some(text) = Peer::stun_ufrag(data) else {
-            tracing::trace!("STUN is dropped: it is no check of a peer of this server");
-            return Routed::Done;
-        };
-        let Some(id) = self.by_ufrag.get(text).copied() else {
-            let before = out.len();
-            if self.turned_away.refuse(text, from, data, out) {
-                return refused(out.len() > before);
-            }
-            let Ok(ufrag) = Ufrag::new(text) else {
-                tracing::trace!(
-                    "a STUN check is dropped: it names nobody whom this server could have named"
-                );
-                return Routed::Done;
-            };
-            self.keep_check(ufrag, from, data);
-            return Routed::UnknownUfrag;
-        };
-        let Some(member) = self.members.get_mut(id) else {
-            return Routed::Done;
-        };
-        let before = out.len();
-        let Received::Answered { claims, nominates } =
-            member.peer.handle_stun(now, from, data, out)
-        else {
-            tracing::trace!("a STUN check is dropped: its integrity is not its peer's");
-            return Routed::Done;
-        };
-        if member.is_plain(now) {
-            // Not yes and later no: it checks seldom.
-            out.truncate(before);
-            self.remove(now, id, Departure::NoRehandshake);
-            self.turned_away.refuse(text, from, data, out);
-            return refused(out.len() > before);
-        }
-        if member.heard.is_none() && member.peer.last_heard().is_some() {
-            member.heard = Some(now);
-            if std::mem::take(&mut member.unheard) {
-                let ufrag = member.ufrag.clone();
-                self.events.push_back(Event::Unheard {
-                    ufrag,
-                    unheard: false,
-                });
-            }
-        }
-        if claims {
-            self.addresses.claim(now, id, from, &mut self.members);
-            self.look_for_keys(now, from);
-        }
-        if nominates {
-            self.begin_active(now, id, from, out);
-        }
-        if claims {
-            self.release(now, from, out);
-        }
-        self.settle(now, id, out);
-        match self.addresses.owner(from) {
-            Some(owner) if owner != id => Routed::Done,
-            _ => Routed::Checked,
-        }
-    }
-
-    /// SRTP is its owner's whose keys authenticate it: the address's owner, or else somebody who
-    /// claims the address and owns it from then on.
-    pub(super) fn handle_srtp(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        data: &[u8],
-        out: &mut Vec<Transmit>,
-    ) -> Routed {
-        let Some(place) = self
-            .addresses
-            .find(from)
-            .and_then(|key| self.addresses.get(key))
-        else {
-            self.keep_media(from, data);
-            return Routed::UnknownAddress;
-        };
-        let owner = place.owner;
-        let members = &mut self.members;
-        let opened = place.candidates().find_map(|id| {
-            let peer = &mut members
-                .get_mut(id)
-                .filter(|member| member.peer.is_connected())?
-                .peer;
-            match peer.handle_srtp(now, from, data) {
-                Received::Nothing => None,
-                received => Some((id, received)),
-            }
-        });
-        let Some((id, received)) = opened else {
-            tracing::trace!("SRTP is dropped: no key of its address's peers opens it");
-            // A plain client goes on sending, and may send no check. Anybody can forge this, but it
-            // takes nothing that such a client has.
-            if let Some(member) = owner
-                .and_then(|id| self.members.get_mut(id))
-                .filter(|m| m.is_awaited() && !m.renews)
-            {
-                member.heard.get_or_insert(now);
-            }
-            return Routed::Done;
-        };
-        if owner != Some(id) {
-            self.addresses.own(now, id, from, &mut self.members);
-        }
-        let Some(member) = self.members.get_mut(id) else {
-            return Routed::Done;
-        };
-        member.heard.get_or_insert(now);
-        match (received, member.role()) {
-            (Received::Rtp(packet), Role::Publisher) => self.publisher_rtp(now, id, packet, out),
-            (Received::Rtcp(packet), Role::Publisher) => self.publisher_rtcp(now, id, &packet),
-            (Received::Rtcp(packet), Role::Viewer) => self.viewer_rtcp(now, id, &packet, out),
-            _ => {}
-        }
-        self.settle(now, id, out);
-        Routed::Authentic
     }
 
     /// Passes on a peer's events and sets the timers that may have changed.
@@ -335,7 +174,7 @@ impl Broadcast {
         self.arm_channel(channel);
     }
 
-    fn arm_channel(&mut self, key: usize) {
+    pub(super) fn arm_channel(&mut self, key: usize) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
@@ -377,7 +216,7 @@ impl Broadcast {
         self.send_feedback(now, key, out);
     }
 
-    /// A channel, and all that reaching its viewers needs.
+    /// A channel, and what is needed to reach its viewers.
     pub(super) fn egress(&mut self, key: usize) -> (&mut Channel, Egress<'_>) {
         let egress = Egress {
             members: &mut self.members,
@@ -387,12 +226,19 @@ impl Broadcast {
     }
 
     pub(super) fn send_feedback(&mut self, now: Instant, key: usize, out: &mut Vec<Transmit>) {
-        if let Some(channel) = self.channels.get_mut(key) {
-            channel.send_feedback(now, self.sender, &mut self.members, &mut self.counts, out);
+        let Some(channel) = self.channels.get_mut(key) else {
+            return;
+        };
+        match channel.upstream {
+            Some(_) => self.send_upstream(now, key),
+            None => {
+                let (members, counts) = (&mut self.members, &mut self.counts);
+                channel.send_feedback(now, self.sender, members, counts, out);
+            }
         }
     }
 
-    /// Does what is due, and works on one handshake: it costs as much as a thousand packets, so
+    /// Does what is due, and works on one handshake: that costs as much as a thousand packets, so
     /// that the caller may want to look at its clock and its socket before the next one.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         for (at, timer) in self.timers.due(now) {
@@ -445,8 +291,8 @@ impl Broadcast {
         self.settle(now, id, out);
     }
 
-    /// When [`Broadcast::handle_timeout`] wants to be called next: a time that has passed while
-    /// handshakes wait for their turn.
+    /// When [`Broadcast::handle_timeout`] is to be called next: a time in the past while handshakes
+    /// wait for their turn.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers
             .next()

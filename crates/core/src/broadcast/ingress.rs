@@ -1,4 +1,4 @@
-//! A publisher's side: which of its packets are taken, and what it is told about them.
+//! A publisher's side: which of its packets are accepted, and what feedback it gets for them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use rekindle_sdp::{Codec, Kind, Media, Negotiated};
 use super::rtp::Header;
 use super::twcc::Twcc;
 
-/// Receiver reports go out so often.
+/// Interval between receiver reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// What REMB starts with, in bit/s, grows by a quarter a second to, and never exceeds.
+/// First bitrate allowed by REMB, in bit/s, and the highest one; it grows by a quarter each second.
 const REMB_START: u64 = 2_500_000;
 const REMB_CEILING: u64 = 20_000_000;
 /// Most SSRCs of one publisher.
@@ -30,10 +30,10 @@ pub(super) enum Arrival {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Stream {
+struct PublishedSsrc {
     ssrc: u32,
     section: usize,
-    /// Of an RTX stream: the media stream it mends.
+    /// Of an RTX stream: the SSRC of its media stream.
     mends: Option<u32>,
 }
 
@@ -41,7 +41,7 @@ struct Stream {
 #[derive(Debug)]
 pub(super) struct Ingress {
     sections: Vec<Arc<Media>>,
-    streams: Vec<Stream>,
+    streams: Vec<PublishedSsrc>,
     twcc: Option<(u8, Twcc)>,
     remb: Option<u64>,
     next_report: Option<Instant>,
@@ -50,7 +50,7 @@ pub(super) struct Ingress {
 impl Ingress {
     pub(super) fn new(negotiated: &Negotiated, now: Instant) -> Self {
         let sections: Vec<Arc<Media>> = negotiated.media.iter().cloned().map(Arc::new).collect();
-        let mut streams: Vec<Stream> = Vec::new();
+        let mut streams: Vec<PublishedSsrc> = Vec::new();
         for (section, media) in sections.iter().enumerate() {
             for announced in &media.ssrcs {
                 let both = [
@@ -58,14 +58,14 @@ impl Ingress {
                     (announced.rtx, Some(announced.media)),
                 ];
                 for (ssrc, mends) in both {
-                    // An SSRC means one thing only; the first section that names it has it.
+                    // An SSRC has one meaning only: the first section that names it has it.
                     let Some(ssrc) =
                         ssrc.filter(|ssrc| streams.iter().all(|stream| stream.ssrc != *ssrc))
                     else {
                         continue;
                     };
                     if streams.len() < MAX_STREAMS {
-                        streams.push(Stream {
+                        streams.push(PublishedSsrc {
                             ssrc,
                             section,
                             mends,
@@ -100,13 +100,13 @@ impl Ingress {
         codecs
     }
 
-    /// The media streams that are known, with their kinds.
+    /// The known media streams with their kinds.
     pub(super) fn media(&self) -> impl Iterator<Item = (Kind, u32)> {
         let media = self.streams.iter().filter(|stream| stream.mends.is_none());
         media.map(|stream| (self.sections[stream.section].kind, stream.ssrc))
     }
 
-    /// The RTX stream of a media stream, as far as it is known.
+    /// The RTX SSRC of a media stream, where it is known.
     pub(super) fn rtx_of(&self, ssrc: u32) -> Option<u32> {
         self.streams
             .iter()
@@ -114,12 +114,12 @@ impl Ingress {
             .map(|stream| stream.ssrc)
     }
 
-    /// Whether this SSRC is one of the publisher's, of whatever use.
+    /// Whether this SSRC is one of the publisher's, for any use.
     pub(super) fn uses(&self, ssrc: u32) -> bool {
         self.streams.iter().any(|stream| stream.ssrc == ssrc)
     }
 
-    /// Notes a packet for congestion feedback; to be called with every authentic packet, known or
+    /// Records a packet for congestion feedback. To be called with every authentic packet, known or
     /// not.
     pub(super) fn arrived(&mut self, now: Instant, header: &Header, packet: &[u8]) {
         self.next_report.get_or_insert(now + REPORT_INTERVAL);
@@ -131,8 +131,8 @@ impl Ingress {
         }
     }
 
-    /// What a packet is; `None` for one that was neither announced nor can be told by its payload
-    /// type.
+    /// What a packet is; `None` for one that was neither announced nor can be recognised by its
+    /// payload type.
     pub(super) fn classify(&mut self, header: &Header) -> Option<Arrival> {
         let pt = header.payload_type;
         let found = self
@@ -171,8 +171,8 @@ impl Ingress {
         }
     }
 
-    /// Takes an SSRC that the offer does not announce, if its section lacks one of that use.
-    fn latch(&mut self, ssrc: u32, section: usize, is_rtx: bool) -> Option<Stream> {
+    /// Assigns an SSRC that the offer does not announce, if its section has none for that use.
+    fn latch(&mut self, ssrc: u32, section: usize, is_rtx: bool) -> Option<PublishedSsrc> {
         let of_section = |mends: bool| {
             self.streams
                 .iter()
@@ -190,7 +190,7 @@ impl Ingress {
             }
             None
         };
-        let stream = Stream {
+        let stream = PublishedSsrc {
             ssrc,
             section,
             mends,
@@ -199,7 +199,7 @@ impl Ingress {
         Some(stream)
     }
 
-    /// Transport-wide feedback that is due.
+    /// The transport-wide feedback that is due.
     pub(super) fn feedback(&mut self) -> Option<&mut Twcc> {
         self.twcc.as_mut().map(|(_, twcc)| twcc)
     }
@@ -213,11 +213,11 @@ impl Ingress {
         true
     }
 
-    /// The bitrate to allow by REMB, in bit/s, where only that was agreed; `worst` is the largest
+    /// The bitrate to allow by REMB, in bit/s, where only REMB was agreed; `worst` is the largest
     /// fraction lost of a stream (RFC 3550 §6.4.1).
     pub(super) fn remb(&mut self, worst: u8) -> Option<u64> {
         let bitrate = self.remb?;
-        // More than a tenth lost: a step down; less than a fiftieth: a step up.
+        // A loss of more than a tenth decreases it; a loss of less than a fiftieth increases it.
         let next = match worst {
             0..=5 => bitrate * 5 / 4,
             6..=25 => bitrate,
@@ -237,7 +237,7 @@ impl Ingress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broadcast::egress::tests::{audio, video};
+    use crate::broadcast::mapping::tests::{audio, video};
     use crate::broadcast::rtp::{NewElements, packet};
     use rekindle_sdp::{Extensions, Ssrc};
 

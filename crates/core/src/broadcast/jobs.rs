@@ -2,12 +2,12 @@
 //!
 //! A turn of a handshake (key exchange, signature) costs as much as a thousand packets of media,
 //! and after a restart all browsers want theirs at once. So the handshakes at an address can be
-//! taken out of the core together with the datagrams whose turn it is: [`Broadcast::poll_job`]
-//! gives a [`Job`], [`Job::run`] does it and needs nothing that is not in it, and
-//! [`Broadcast::job_done`] takes back what came of it. Several may be out at once and come back in
-//! any order. While a job has the handshakes of an address, DTLS from there waits in its place and
-//! is screened when they are back. Whose turn it is, who is asked for a cookie, and whose the keys
-//! are is decided in the core alone.
+//! taken out of the core together with the datagrams whose turn it is. [`Broadcast::poll_job`]
+//! returns a [`Job`], [`Job::run`] does the work and needs nothing from outside, and
+//! [`Broadcast::job_done`] takes back the result. Several jobs may be out at once and come back in
+//! any order. While a job has the handshakes of an address, DTLS from there waits with the address,
+//! and is screened when they are back. The core alone decides which handshake is next, who is asked
+//! for a cookie, and which peer gets the keys.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,39 +22,39 @@ use super::hub::Broadcast;
 use super::payload::{ForHandshake, Payload};
 use crate::peer::{Begin, Done, Dtls, Failures, Handshakes, Transmit};
 
-/// Datagrams that wait at an address while a job has its handshakes; a flight has fewer.
+/// Most datagrams that wait at an address while a job has its handshakes; a flight has fewer.
 const MAX_WAITING: usize = 8;
-/// A job that has not come back after so long is given up: its address begins with no handshakes.
-/// One takes less than a millisecond, and browsers repeat what nobody has answered.
+/// A job that has not come back within this time is given up: its address starts again without
+/// handshakes. A job takes less than a millisecond, and browsers repeat what was not answered.
 const LOST: Duration = Duration::from_secs(2);
 const LEFT: &str = "what came of a handshake's job is dropped: its address was left meanwhile";
 
-/// A turn of the handshakes at one address, with all that it needs. Nothing is printed or copied of
-/// it, and what it holds wipes itself when it is dropped.
+/// A turn of the handshakes at one address, with all that it needs. It can be neither printed nor
+/// copied, and wipes its secrets when it is dropped.
 pub struct Job(Box<Work>);
 
-/// A [`Job`] that was done. It may hold session keys, which are of use to nobody before the core
-/// has compared the certificate: see [`Broadcast::job_done`].
+/// A [`Job`] that was done. It may hold session keys, which are used only after the core has
+/// compared the certificate: see [`Broadcast::job_done`].
 pub struct Finished(Box<Work>);
 
-/// In a box, so that passing it on leaves no copies.
+/// Boxed, so that moving it leaves no copies.
 struct Work {
     place: usize,
     number: u64,
     now: Instant,
     from: SocketAddr,
     role: Role,
-    /// What the server shows in a handshake that begins.
+    /// The identity that the server shows in a handshake that begins.
     dtls: Arc<Dtls>,
     handshakes: Box<Handshakes>,
-    /// What is handed in, with what it has shown.
+    /// The datagrams to hand in, each with what it has shown.
     parts: Vec<(ForHandshake, Begin)>,
-    /// Those concerned know that one begins.
+    /// Whether the peers concerned have been told that a handshake begins.
     is_told: bool,
     begun: bool,
-    /// One has begun with who has shown no cookie.
+    /// Whether one has begun with a client that has shown no cookie.
     trusts: bool,
-    /// Handshakes for which there was no place.
+    /// How many handshakes found no place.
     busy: u64,
     failures: Failures,
     done: Vec<Done>,
@@ -62,12 +62,12 @@ struct Work {
 }
 
 impl Job {
-    /// Whose turn it is: a publisher's job is to be done before viewers'.
+    /// Whose turn it is: publishers' jobs are to be done before viewers'.
     pub fn role(&self) -> Role {
         self.0.role
     }
 
-    /// Does it, in the time that [`Broadcast::poll_job`] was told.
+    /// Does the work, at the time that [`Broadcast::poll_job`] was given.
     #[must_use]
     pub fn run(mut self) -> Finished {
         self.0.run();
@@ -117,7 +117,7 @@ pub(super) struct Errand {
     number: u64,
     since: Instant,
     waiting: Vec<Bytes>,
-    /// The server is to say its ClientHello to this peer.
+    /// The peer for which the server is to begin a handshake as the client.
     greets: Option<usize>,
 }
 
@@ -136,7 +136,7 @@ impl Custody {
         }
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(super) fn here_mut(&mut self) -> Option<&mut Handshakes> {
         match self {
             Self::Here(handshakes) => Some(handshakes),
@@ -144,7 +144,7 @@ impl Custody {
         }
     }
 
-    /// Gives up a job that does not come back.
+    /// Gives up a job that has not come back in time.
     pub(super) fn give_up_lost(&mut self, now: Instant) {
         if let Self::Out(errand) = self
             && now.saturating_duration_since(errand.since) >= LOST
@@ -154,7 +154,7 @@ impl Custody {
         }
     }
 
-    /// A datagram waits until the job that is out comes back. Whether there is room.
+    /// Keeps a datagram until the job comes back. Returns whether there was room.
     pub(super) fn wait(&mut self, payload: &mut Payload<'_>) -> bool {
         let Self::Out(errand) = self else {
             return false;
@@ -166,7 +166,7 @@ impl Custody {
         has_room
     }
 
-    /// The server is to say its ClientHello when the job is back.
+    /// Begins a handshake as the client when the job is back.
     pub(super) fn greet_later(&mut self, id: usize) {
         if let Self::Out(errand) = self {
             errand.greets = Some(id);
@@ -189,7 +189,7 @@ impl Custody {
         }
     }
 
-    /// What waited, if this is the job that is out.
+    /// The waiting datagrams, if this is the job that is out.
     fn give_back(&mut self, number: u64, handshakes: Box<Handshakes>) -> Option<Errand> {
         match std::mem::replace(self, Self::Here(handshakes)) {
             Self::Out(errand) if errand.number == number => Some(errand),
@@ -202,13 +202,13 @@ impl Custody {
 }
 
 impl Broadcast {
-    /// At how many addresses handshakes wait for their turn.
+    /// The number of addresses whose handshakes wait for their turn.
     pub fn waiting_handshakes(&self) -> usize {
         self.admission.waiting()
     }
 
-    /// The handshakes whose turn it is, as a job; `None` where nobody waits. Publishers come first.
-    /// Who has no threads for jobs leaves them to [`Broadcast::handle_timeout`].
+    /// The handshakes whose turn it is, as a job; `None` where none waits. Publishers come first.
+    /// Callers without threads for jobs leave them to [`Broadcast::handle_timeout`].
     pub fn poll_job(&mut self, now: Instant) -> Option<Job> {
         loop {
             let (from, parts) = self.admission.next_turn()?;
@@ -233,8 +233,8 @@ impl Broadcast {
         let place = self.addresses.get(key)?;
         let candidates: Vec<usize> = place.candidates().collect();
         let role = self.role_at(&candidates);
-        // The certificate that this server shows is the owner's, or of who waits for keys, or of
-        // who came last. New peers all have the same; others are there after it was changed.
+        // The certificate to show is that of the owner, or of a peer that waits for keys, or of the
+        // latest claimant. New peers all have the same one; there are others after it was changed.
         let awaited = |id: &usize| self.members[*id].is_awaited();
         let shows = place
             .owner
@@ -262,7 +262,7 @@ impl Broadcast {
         let begins = |(part, shown): &(ForHandshake, Begin)| {
             part.setup == Setup::Passive && handshakes.begins(&part.data, *shown)
         };
-        // Now, not when it is done: a page that hears of it begins no other one.
+        // Now, not when the job is done: a page that hears of it begins no other attempt.
         let is_told = parts.iter().any(begins);
         if is_told {
             self.tell_begun(&candidates);
@@ -286,9 +286,9 @@ impl Broadcast {
         })))
     }
 
-    /// Takes back what came of a job, in whatever order. What it has to send is appended to `out`;
-    /// keys are put to use if the certificate is one that an offer names. Where the address has
-    /// been left meanwhile, all of it is dropped.
+    /// Takes back the result of a job, in any order. Datagrams to send are appended to `out`. Keys
+    /// are used if the certificate is one that an offer names. If all peers have left the address
+    /// meanwhile, everything is dropped.
     pub fn job_done(&mut self, now: Instant, finished: Finished, out: &mut Vec<Transmit>) {
         let work = *finished.0;
         self.counts.failures += work.failures;
@@ -297,6 +297,7 @@ impl Broadcast {
         let Some(place) = self.addresses.get_mut(key) else {
             return tracing::trace!("{}", LEFT);
         };
+        // Before they are given back: what arrives from here on is newer than this job.
         let awaited = work.handshakes.awaited();
         let Some(errand) = place.handshakes.give_back(work.number, work.handshakes) else {
             return tracing::trace!("{}", LEFT);
@@ -305,19 +306,22 @@ impl Broadcast {
             let candidates: Vec<usize> = place.candidates().collect();
             self.tell_begun(&candidates);
         }
+        // What follows from the result goes out after the answer itself.
         let mut then = Vec::new();
         self.after_handshakes(now, key, None, &mut then);
         for done in work.done {
             self.after_handshakes(now, key, Some(done), &mut then);
         }
         self.look_for_keys(now, from);
+        // After the keys: a ClientHello among these must find the state that the job has left.
         for data in errand.waiting {
             self.admit(now, from, Payload::Kept(data), &mut then);
         }
         let place = self.addresses.get(key);
         let handshakes = place.and_then(|place| place.handshakes.here());
-        // The browser may have gone on to that one: it would take this answer for the other one's,
-        // and fail. Who has shown a cookie is a browser, and the other one may be anybody's.
+        // The browser may have continued with the other attempt: it would take this answer for one
+        // to that attempt, and fail. A client that has shown a cookie is a browser, and the other
+        // attempt may be anybody's.
         let is_overtaken = handshakes.is_some_and(|handshakes| {
             handshakes.has_newer(&awaited) || work.trusts && handshakes.is_challenged()
         });
@@ -333,7 +337,7 @@ impl Broadcast {
         self.forwarding.run(out);
     }
 
-    /// Works on the handshake whose turn it is, here and now.
+    /// Does the next handshake's work here and now.
     pub(super) fn take_turn(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         if let Some(job) = self.poll_job(now) {
             self.job_done(now, job.run(), out);

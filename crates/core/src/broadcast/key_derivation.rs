@@ -1,9 +1,8 @@
-//! Numbers that must be unpredictable or distinct, derived from the one seed that the core is
-//! given.
+//! Numbers that must be unpredictable or distinct, derived from the seed that the core is given.
 
 use aws_lc_rs::hmac;
 
-/// The source of such numbers. Equal questions have equal answers.
+/// The source of such numbers. Equal inputs give equal numbers.
 pub(super) struct KeyDerivation(hmac::Key);
 
 impl KeyDerivation {
@@ -11,7 +10,7 @@ impl KeyDerivation {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &seed))
     }
 
-    /// A number for a purpose and what it is about.
+    /// A number for a purpose and what it is for.
     pub(super) fn number(&self, purpose: &str, about: &[&[u8]]) -> u32 {
         let bytes = self.tag(purpose, about).as_ref().first_chunk().copied();
         u32::from_be_bytes(bytes.unwrap_or_default())

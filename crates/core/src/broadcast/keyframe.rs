@@ -1,5 +1,5 @@
-//! Whether an RTP payload starts a keyframe. A wrong guess costs one PLI too many or too few, never
-//! more.
+//! Whether an RTP payload starts a keyframe. A wrong guess costs one PLI too many or too few,
+//! nothing more.
 
 use rekindle_sdp::Codec;
 
@@ -88,8 +88,8 @@ fn h265(payload: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether one of these NAL units, each behind its length in two bytes, is of this kind by its
-/// first byte.
+/// Whether one of these NAL units, each after its length in two bytes, is of this kind by its first
+/// byte.
 fn any_unit(mut units: &[u8], key: impl Fn(u8) -> bool) -> Option<bool> {
     loop {
         let (size, after) = units.split_first_chunk::<2>()?;

@@ -1,5 +1,5 @@
-//! Who is still there: consent, the resume window, sources that fall silent. A look at all once a
-//! second.
+//! Which peers are still present: consent, the resume window, sources that fall silent. All peers
+//! are checked once a second.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use super::member::{Member, PLAIN};
 use super::{Config, Departure, Event};
 use crate::peer::{ALERT, Fault, Transmit};
 
-/// A new peer that has no keys after so long is gone.
+/// A new peer that has no keys after this time is gone.
 const FIRST_HANDSHAKE: Duration = Duration::from_secs(30);
 
-/// A new peer that has sent no STUN check for so long cannot reach the media port, or is gone:
+/// A new peer that has sent no STUN check for this time cannot reach the media port, or is gone:
 /// browsers begin with one every 50 ms (RFC 8445 §14.2), as soon as they have the answer.
 pub const UNHEARD: Duration = Duration::from_secs(8);
 
-/// Why a peer is to be let go, if it is.
+/// Why a peer is to be removed, if it is.
 fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> {
     let since = |then: Instant| now.saturating_duration_since(then);
     if member.peer.is_connected() {
@@ -46,7 +46,7 @@ fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> 
 }
 
 impl Broadcast {
-    /// Lets go who is gone, and tells of sources that came to an end.
+    /// Removes peers that are gone, and reports sources that ended.
     pub(super) fn look_after(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         self.look_after_sessions(now);
         let verdicts = self
@@ -84,8 +84,8 @@ impl Broadcast {
         }
     }
 
-    /// Says once of each new peer that no check of its has come. One from an earlier boot may be
-    /// away, and is awaited for longer.
+    /// Reports once for each new peer that no check of its has arrived. A peer from an earlier boot
+    /// may be away, and is awaited for longer.
     fn miss_the_unheard(&mut self, now: Instant) {
         for (_, member) in self.members.iter_mut() {
             let late = now.saturating_duration_since(member.joined) >= UNHEARD;
@@ -103,8 +103,8 @@ impl Broadcast {
         }
     }
 
-    /// New peers whose handshakes cannot be completed. One from an earlier boot has completed one
-    /// before, and gets its time.
+    /// New peers whose handshakes cannot be completed. A peer from an earlier boot has completed
+    /// one before, and is given its time.
     fn faults(&self, now: Instant) -> Vec<(usize, SocketAddr, Fault)> {
         let new = self
             .members
@@ -119,7 +119,7 @@ impl Broadcast {
         new.filter_map(fault_of).collect()
     }
 
-    /// Tells if a channel's source has gone, and drops a channel that nobody is on.
+    /// Reports a channel's source that is gone, and drops a channel without members.
     pub(super) fn look_after_channel(&mut self, now: Instant, key: usize) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;

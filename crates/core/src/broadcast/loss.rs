@@ -1,7 +1,7 @@
-//! What viewers report of lost packets, as a histogram: one entry for each report block.
+//! The packet loss that viewers report, as a histogram: one entry for each report block.
 
-/// Upper bounds of the buckets, and the greatest fraction below each in 1/256, which is what a
-/// report counts in (RFC 3550 §6.4.1).
+/// Upper bounds of the buckets, and the greatest fraction below each in 1/256, the unit of a report
+/// block (RFC 3550 §6.4.1).
 const BOUNDS: [(f64, u8); 7] = [
     (0.0, 0),
     (0.01, 2),
@@ -12,10 +12,10 @@ const BOUNDS: [(f64, u8); 7] = [
     (0.5, 128),
 ];
 
-/// Fractions of packets that did not come, as reported.
+/// Reported fractions of lost packets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loss {
-    /// How many fell into each bucket and into none before it.
+    /// How many reports fell into each bucket and into none before it.
     buckets: [u64; BOUNDS.len()],
     /// All reports.
     pub count: u64,
@@ -24,7 +24,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// A report of this fraction, in 1/256.
+    /// Adds a report of this fraction, in 1/256.
     pub(super) fn add(&mut self, fraction: u8) {
         if let Some(bucket) = BOUNDS.iter().position(|(_, most)| fraction <= *most) {
             self.buckets[bucket] += 1;
@@ -33,7 +33,7 @@ impl Loss {
         self.sum += u64::from(fraction);
     }
 
-    /// For each bound, as a fraction of 1, how many were not greater.
+    /// For each bound, as a fraction of 1, how many reports were not greater.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let sums = self.buckets.iter().scan(0, |sum, count| {
             *sum += count;

@@ -1,4 +1,4 @@
-//! What peers send once they have keys: a publisher's media and reports, a viewer's requests.
+//! Media and RTCP of peers that have keys: a publisher's media and reports, a viewer's requests.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,16 +8,66 @@ use bytes::BytesMut;
 use crate::peer::Transmit;
 
 use super::Event;
+use super::channel::Channel;
+use super::delivery::MediaCounts;
 use super::forwarding::Order;
 use super::hub::Broadcast;
-use super::ingress::Arrival;
+use super::ingress::{Arrival, Ingress};
 use super::member::Side;
 use super::rtcp::{self, Item};
 use super::rtp::Packet;
 use super::track::{Taken, Track};
 
-/// Most sequence numbers of one NACK that are looked at.
+/// Most sequence numbers of one NACK that are processed.
 const MAX_NACKED: usize = 1024;
+
+/// A packet of a source that belongs to one of its streams.
+pub(super) struct Came {
+    /// The stream's place in the channel.
+    at: usize,
+    packet: Packet,
+    /// It came by RTX.
+    mended: bool,
+}
+
+impl Channel {
+    /// Takes an RTP packet of the channel's source, and says what it is; `None` for one that is of
+    /// no use.
+    pub(super) fn arrive(
+        &mut self,
+        now: Instant,
+        ingress: &mut Ingress,
+        resumed: bool,
+        data: BytesMut,
+        counts: &mut MediaCounts,
+    ) -> Option<Came> {
+        let data = data.freeze();
+        let packet = Packet::parse(data.clone())?;
+        counts.packets_in += 1;
+        counts.bytes_in += data.len() as u64;
+        ingress.arrived(now, &packet.header, &data);
+        let (section, packet, mended) = match ingress.classify(&packet.header) {
+            Some(Arrival::Media { section }) => (section, packet, false),
+            Some(Arrival::Rtx {
+                section,
+                ssrc,
+                payload_type,
+                // Browsers probe the path with empty RTX packets, which carry nothing.
+            }) => (section, packet.unwrap_rtx(ssrc, payload_type)?, true),
+            None => {
+                counts.unknown += 1;
+                return None;
+            }
+        };
+        let at = self.track_or_new(now, packet.header.ssrc, &section, ingress, resumed);
+        counts.unknown += u64::from(at.is_none());
+        Some(Came {
+            at: at?,
+            packet,
+            mended,
+        })
+    }
+}
 
 impl Broadcast {
     /// An RTP packet of a publisher.
@@ -34,58 +84,36 @@ impl Broadcast {
         let Side::Publisher(ingress) = &mut member.side else {
             return;
         };
-        let data = data.freeze();
-        let Some(packet) = Packet::parse(data.clone()) else {
-            return;
-        };
-        self.counts.packets_in += 1;
-        self.counts.bytes_in += data.len() as u64;
-        ingress.arrived(now, &packet.header, &data);
-        let (section, packet, mended) = match ingress.classify(&packet.header) {
-            Some(Arrival::Media { section }) => (section, packet, false),
-            Some(Arrival::Rtx {
-                section,
-                ssrc,
-                payload_type,
-            }) => {
-                // Browsers probe the path with empty RTX packets; they mean nothing.
-                let Some(original) = packet.unwrap_rtx(ssrc, payload_type) else {
-                    return;
-                };
-                (section, original, true)
-            }
-            None => {
-                self.counts.unknown += 1;
-                return;
-            }
-        };
-        let key = member.channel;
+        let (key, resumed) = (member.channel, member.resumed);
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
-        let Some(at) =
-            channel.track_or_new(now, packet.header.ssrc, &section, ingress, member.resumed)
-        else {
-            self.counts.unknown += 1;
-            return;
-        };
+        let came = channel.arrive(now, ingress, resumed, data, &mut self.counts);
+        if came.is_some_and(|came| self.forward(now, key, came)) {
+            self.send_feedback(now, key, out);
+        }
+    }
+
+    /// Has a stream take a packet, and forwards it unless it was here before. Whether it was not.
+    pub(super) fn forward(&mut self, now: Instant, key: usize, came: Came) -> bool {
+        let Came { at, packet, mended } = came;
+        let channel = &mut self.channels[key];
         let packet = self
             .full_state
             .shifted(&mut self.members, channel, at, packet);
         let Taken::Forward(index) = channel.tracks[at].take(now, &packet, mended) else {
             self.counts.duplicates += 1;
-            return;
+            return false;
         };
         if channel.forward(now, (key, at), index, &packet, &mut self.forwarding) {
             self.source_came(key);
         }
-        self.send_feedback(now, key, out);
+        true
     }
 
     fn source_came(&mut self, key: usize) {
         let channel = &self.channels[key];
-        let publisher = channel.publisher.and_then(|id| self.members.get(id));
-        let Some(Side::Publisher(ingress)) = publisher.map(|member| &member.side) else {
+        let Some(ingress) = channel.ingress(&self.members) else {
             return;
         };
         self.events.push_back(Event::Source {
@@ -95,12 +123,9 @@ impl Broadcast {
         });
     }
 
-    /// A compound RTCP packet of a publisher: its sender reports go on to the viewers, for lip
-    /// sync. A BYE does not: the publisher may come back, and the viewers stay.
-    pub(super) fn publisher_rtcp(&mut self, now: Instant, id: usize, data: &[u8]) {
-        let Some(key) = self.members.get(id).map(|member| member.channel) else {
-            return;
-        };
+    /// A compound RTCP packet of a publisher: its sender reports are passed on to the viewers, for
+    /// lip sync. A BYE is not: the publisher may come back, and the viewers stay.
+    pub(super) fn sender_reports(&mut self, now: Instant, key: usize, data: &[u8]) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
@@ -162,7 +187,7 @@ impl Broadcast {
         }
     }
 
-    /// A compound RTCP packet of a viewer: its requests are met from the history or passed on,
+    /// A compound RTCP packet of a viewer: its requests are answered from the history or passed on,
     /// within its budgets.
     pub(super) fn viewer_rtcp(
         &mut self,

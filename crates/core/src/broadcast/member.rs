@@ -8,18 +8,18 @@ use rekindle_ids::{Role, Ufrag};
 use slab::Slab;
 
 use super::budget::Budget;
-use super::egress::Mapping;
 use super::ingress::Ingress;
+use super::mapping::Mapping;
 use super::resend::Resends;
 use super::translation::{Shared, Translation};
 use crate::peer::{Dtls, Peer};
 
-/// A plain client that was heard after a restart is let go after so long: it does not know that it
-/// should run DTLS again. A page has opened its event stream by then, or has begun.
+/// After this time a plain client that was heard after a restart is removed: it does not know that
+/// it should run DTLS again. A page has opened its event stream by then, or has begun.
 pub(super) const PLAIN: Duration = Duration::from_millis(900);
 
 /// All peers. A key is used again after its peer has left, so nothing may keep the key of a peer
-/// that is no more.
+/// that has left.
 pub(super) type Members = Slab<Member>;
 
 /// A peer and its place.
@@ -29,26 +29,27 @@ pub(super) struct Member {
     /// Key of its channel.
     pub channel: usize,
     pub resumed: bool,
-    /// It can renew its keys, as far as is known.
+    /// Whether it can renew its keys, as far as is known.
     pub renews: bool,
     pub joined: Instant,
     /// When it was first heard in this boot.
     pub heard: Option<Instant>,
-    /// When the handshake began that gave it its keys.
+    /// When the handshake began that its keys are from.
     pub keyed: Option<Instant>,
-    /// The layers above were told that it was not, in time.
+    /// Whether the layers above were told that no check of its arrived in time.
     pub unheard: bool,
-    /// The server's certificate that it goes by.
+    /// The server's certificate that it was told.
     pub dtls: Arc<Dtls>,
-    /// Addresses that it has or claims, the latest last.
+    /// The addresses that it owns or claims, the latest last.
     pub addresses: Vec<SocketAddr>,
-    /// When more ClientHellos last came from one of its addresses than are answered at once.
+    /// When more ClientHellos last came from one of its addresses than are answered without a
+    /// cookie.
     pub pressed: Option<Instant>,
-    /// Where it has moved, if the layers above do not know it yet, and when they were last told of
-    /// a move.
+    /// Its new address, if the layers above do not know it yet, and when they were last told of a
+    /// move.
     pub moved: Option<SocketAddr>,
     pub told: Option<Instant>,
-    /// When its timer goes off.
+    /// When its timer expires.
     pub armed: Option<Instant>,
     pub side: Side,
 }
@@ -60,7 +61,7 @@ pub(super) enum Side {
 }
 
 impl Member {
-    /// Whether a peer from an earlier boot is known by now to be a plain client.
+    /// Whether a peer from an earlier boot has turned out to be a plain client.
     pub(super) fn is_plain(&self, now: Instant) -> bool {
         self.is_awaited() && !self.renews && now.saturating_duration_since(self.joined) >= PLAIN
     }
@@ -72,12 +73,12 @@ impl Member {
         }
     }
 
-    /// When its move may be told.
+    /// When its move may be reported.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.moved.and(self.told).map(|told| told + MOVES_APART)
     }
 
-    /// Where it has moved, if it is time to say so: each move that is told is a write to the disk.
+    /// Its new address, if it is time to report it: each report is a write to the disk.
     pub(super) fn take_move(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.told.is_some_and(|told| now < told + MOVES_APART) {
             return None;
@@ -87,24 +88,23 @@ impl Member {
         Some(moved)
     }
 
-    /// From an earlier boot, and without keys of this one.
+    /// Whether it is from an earlier boot and has no keys of this one.
     pub(super) fn is_awaited(&self) -> bool {
         self.resumed && !self.peer.is_connected()
     }
 }
 
-/// A browser that moves to and fro is told of so often.
+/// Least time between two reported moves of one browser.
 const MOVES_APART: Duration = Duration::from_secs(1);
 
-/// A viewer's keyframe requests, in thousandths: five at once and one every 3 s, since each costs
-/// all viewers picture quality.
+/// A viewer's keyframe requests, in thousandths: five at once and one every 3 s, since each lowers
+/// the picture quality for all viewers.
 const KEYFRAME_BURST: u64 = 5000;
 const KEYFRAME_RATE: u64 = 333;
 
-/// What the core keeps of a viewer. The rest, with the keys that protect what it is sent, is with
-/// its forwarder.
+/// What the core keeps of a viewer. The rest, with the keys for sending, is with its forwarder.
 pub(super) struct Viewer {
-    /// Which forwarder it is with.
+    /// The forwarder that has it.
     pub forwarder: usize,
     pub mapping: Arc<Mapping>,
     pub resends: Resends,
@@ -130,7 +130,7 @@ impl Viewer {
         }
     }
 
-    /// Whether one more of its keyframe requests is heeded.
+    /// Whether one more of its keyframe requests is accepted.
     pub(super) fn may_request_keyframe(&mut self, now: Instant) -> bool {
         self.keyframes
             .take(now, 1000, KEYFRAME_RATE, KEYFRAME_BURST)

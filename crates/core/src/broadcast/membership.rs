@@ -1,4 +1,4 @@
-//! Who may join a channel, and how peers come and go.
+//! Which peers may join a channel, and how peers join and leave.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use rekindle_ids::{Role, Ufrag};
 use rekindle_sdp::Source;
 
 use super::channel::{Channel, SOURCE_SILENCE};
-use super::egress::Mapping;
 use super::forwarding::{NewViewer, Order};
 use super::hub::Broadcast;
 use super::ingress::Ingress;
+use super::mapping::Mapping;
 use super::member::{Member, Side, Viewer};
 use super::translation::{Shared, Translation};
 use super::{Departure, Event, Join, Newcomer, Refusal};
@@ -22,7 +22,7 @@ const PLAIN_GRACE: Duration = Duration::from_secs(1);
 
 impl Broadcast {
     /// Whether a peer could join now; for viewers, what the channel's publisher sends. A
-    /// publisher's place is held for a few seconds for `ufrag`.
+    /// publisher's place is held for `ufrag` for a few seconds.
     ///
     /// # Errors
     /// A [`Refusal`] with the cause.
@@ -50,28 +50,25 @@ impl Broadcast {
         Ok(Source::default())
     }
 
-    /// What a channel's publisher sends, there or awaited.
+    /// What a channel's source, present or awaited, sends.
     fn source(&self, key: usize) -> Option<Source> {
         let channel = self.channels.get(key)?;
-        let member = self.members.get(channel.publisher?)?;
-        let Side::Publisher(ingress) = &member.side else {
-            return None;
-        };
+        let ingress = channel.ingress(&self.members)?;
         Some(Source {
             codecs: ingress.codecs(),
             streams: channel.streams(ingress),
         })
     }
 
-    /// Whether this publisher may take the channel's place: nobody has it, or somebody who has
-    /// fallen silent or sends no media any more. One who is awaited after a restart keeps it for
-    /// longer, unless it is a plain client, but not against another from an earlier boot: only one
-    /// of the two can be the present one.
+    /// Whether this publisher may take the channel's place: it is free, or its holder has fallen
+    /// silent or sends no media any more. A holder that is awaited after a restart keeps it for
+    /// longer, unless it is a plain client. It does not keep it against another publisher from an
+    /// earlier boot: only one of the two can be the present one.
     fn is_vacant(&self, now: Instant, key: usize, ufrag: &Ufrag, resumed: bool) -> bool {
         let Some(channel) = self.channels.get(key) else {
             return true;
         };
-        // A publisher of an earlier boot was there before anybody could reserve the place.
+        // A publisher of an earlier boot was present before the place could be reserved.
         if let Some((holder, until)) = &channel.reservation
             && !resumed
             && holder != ufrag
@@ -83,11 +80,12 @@ impl Broadcast {
             return true;
         };
         let since = |then| now.saturating_duration_since(then);
-        // A plain client does not come back, but anew; a page has opened its event stream by then.
+        // A plain client does not come back but joins again; a page has opened its event stream by
+        // then.
         if member.is_awaited() && !member.renews && since(member.joined) >= PLAIN_GRACE {
             return true;
         }
-        // Its viewers have been told already that nothing comes.
+        // Its viewers have already been told that the source is gone.
         if member.peer.is_connected()
             && channel
                 .last_media
@@ -104,8 +102,8 @@ impl Broadcast {
         since(member.peer.last_heard().unwrap_or(member.joined)) >= self.config.publisher_silence
     }
 
-    /// The key of a channel, made if need be.
-    fn channel(&mut self, name: &str) -> usize {
+    /// The key of a channel, created where necessary.
+    pub(super) fn channel(&mut self, name: &str) -> usize {
         if let Some(key) = self.by_name.get(name) {
             return *key;
         }
@@ -114,8 +112,8 @@ impl Broadcast {
         key
     }
 
-    /// Takes a peer in (after [`Broadcast::reserve`], or from a record). A peer that is in already
-    /// stays as it is.
+    /// Takes a peer in, after [`Broadcast::reserve`] or from a record. A peer that is already in
+    /// stays unchanged.
     ///
     /// # Errors
     /// A [`Refusal`] with the cause.
@@ -146,8 +144,14 @@ impl Broadcast {
                 if let Some(before) = known.and_then(|key| self.channels[key].publisher) {
                     self.remove(now, before, Departure::Replaced);
                 }
+                // It is here from now on.
+                if let Some(channel) = known.and_then(|key| self.channels.get_mut(key))
+                    && channel.upstream.take().is_some()
+                {
+                    channel.end_streams(now, &self.members);
+                }
             }
-            // A viewer from an earlier boot waits for its publisher, whatever became of that.
+            // A viewer from an earlier boot waits for its publisher, even if that one is gone.
             Role::Viewer if !resumed => {
                 known
                     .and_then(|key| self.source(key))
@@ -163,7 +167,7 @@ impl Broadcast {
             setup: negotiated.setup,
             address,
         };
-        // A plain viewer from an earlier boot is let go soon.
+        // A plain viewer from an earlier boot is removed soon.
         let translates = !renews && !resumed && !self.keeps_sessions();
         let entry = self.members.vacant_entry();
         let id = entry.key();
@@ -210,7 +214,7 @@ impl Broadcast {
         });
         self.by_ufrag.insert(ufrag, id);
         self.keep_sessions_of(id);
-        // The browser's next packet may be DTLS, from the address that the record knows.
+        // The browser's next packet may be DTLS, from the address that the record names.
         if let Some(address) = address {
             self.addresses.record(now, id, address, &mut self.members);
             self.look_for_keys(now, address);
@@ -218,7 +222,7 @@ impl Broadcast {
         Ok(())
     }
 
-    /// Takes a peer out. Whether it was there.
+    /// Removes a peer. Returns whether it was there.
     pub fn leave(&mut self, now: Instant, ufrag: &Ufrag) -> bool {
         let Some(id) = self.by_ufrag.get(ufrag).copied() else {
             return false;
@@ -227,7 +231,7 @@ impl Broadcast {
         true
     }
 
-    /// Takes a peer out and says why.
+    /// Removes a peer and reports why.
     pub(super) fn remove(&mut self, now: Instant, id: usize, why: Departure) {
         let Some(member) = self.members.try_remove(id) else {
             return;
@@ -241,7 +245,10 @@ impl Broadcast {
         }
         if let Some(channel) = self.channels.get_mut(member.channel) {
             match member.side {
-                Side::Publisher(_) => channel.remove_publisher(now, &self.members),
+                Side::Publisher(_) => {
+                    channel.publisher = None;
+                    channel.end_streams(now, &self.members);
+                }
                 Side::Viewer(viewer) => {
                     channel.remove_viewer(id, viewer.forwarder);
                     self.forwarding.release(viewer.forwarder, id);

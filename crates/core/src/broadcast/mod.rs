@@ -1,30 +1,29 @@
-//! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. Told the
-//! time, never asks.
+//! Channels: one publisher, many viewers. Forwarding, packet history, NACK/RTX, PLI, RTCP. The
+//! caller supplies the time.
 //!
-//! - Who is here: `hub` (datagrams to peers, timers), `addresses` (which address is whose),
-//!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload` (a
-//!   datagram of it), `admission` (after a start: what waits for its record, and whose handshake is
-//!   next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
-//! - From the publisher: `media`, `ingress` (which packets are taken), `track` (one stream) with
-//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they have
-//!   to say.
-//! - To the viewers: `delivery` (who is to get what), `resend` (answers to NACKs), `budget` (what one
-//!   viewer may ask for); `forwarding`, which has the keys that protect what viewers are sent, and
-//!   can be with other threads, with `egress` (rewriting), `sent_streams` and `translation` (plain
-//!   viewers of another publisher).
+//! - Members: `hub` (all of them, timers), `routing` (datagrams to peers), `addresses` (which peer each address belongs to),
+//!   `handshaking` (DTLS at an address), `jobs` (its expensive part, for any thread) and `payload`
+//!   (a datagram of it), `admission` (after a start: what waits for its record, and which handshake
+//!   is next), `membership` (join and leave), `liveness` (who is gone), `member`, `channel`.
+//! - From the publisher: `media`, `ingress` (which packets are accepted), `track` (one stream) with
+//!   `history`, `nack`, `pli`, `keyframe`, `reception` and `twcc`; `feedback` sends what they
+//!   request and report; `pull` takes the place of a publisher that is with another server.
+//! - To the viewers: `delivery` (which viewer gets what), `resend` (answers to NACKs), `budget`
+//!   (how much work a viewer may cause); `forwarding`, which has the keys for sending to viewers
+//!   and can be with other threads, with `mapping` (rewriting), `sent_streams` and `translation`
+//!   (plain viewers of another publisher).
 //! - On the wire: `rtp`, `rtcp`.
 //!
-//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so a restart loses no
-//! state that viewers depend on; but for plain viewers once their publisher was replaced, which no
-//! restart keeps anyway. What a viewer gets under one SSRC and sequence number is always the same
-//! bytes, since its SRTP keys must not protect two packets under one index.
+//! Packets keep the publisher's SSRCs, sequence numbers and time stamps, so that a restart loses no
+//! state that viewers depend on. The exception are plain viewers whose publisher was replaced,
+//! which do not survive a restart anyway. What a viewer gets under one SSRC and sequence number is
+//! always the same bytes, since its SRTP keys must not protect two packets under one index.
 
 mod addresses;
 mod admission;
 mod budget;
 mod channel;
 mod delivery;
-mod egress;
 mod feedback;
 mod forwarding;
 pub mod full_state;
@@ -39,15 +38,18 @@ mod key_derivation;
 mod keyframe;
 mod liveness;
 mod loss;
+mod mapping;
 mod media;
 mod member;
 mod membership;
 mod nack;
 mod payload;
 mod pli;
+mod pull;
 mod rate;
 mod reception;
 mod resend;
+mod routing;
 mod rtcp;
 mod rtp;
 mod sent_streams;
@@ -62,12 +64,15 @@ mod twcc;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use admission::ReadingOrder;
 pub use forwarding::{Burst, Forwarder, Orders, Outlet};
 pub use hub::Broadcast;
 pub use jobs::{Finished, Job};
 pub use liveness::UNHEARD;
 pub use loss::Loss;
+pub use pull::{Pulled, source};
 pub use snapshot::Snapshot;
 
 use crate::peer::Agreed;
@@ -102,17 +107,17 @@ pub struct Join {
     pub ice: IceCredentials,
     /// What offer and answer agreed on.
     pub negotiated: Negotiated,
-    /// It comes from a record of an earlier boot and has to re-handshake.
+    /// It is from a record of an earlier boot and needs a new handshake.
     pub resumed: bool,
-    /// It is known to be a page that can: see [`rekindle_sdp::renews`]. Of others, see
-    /// [`Broadcast::has_page`].
+    /// It is known to be a page that can renew its keys: see [`rekindle_sdp::renews`]. For others,
+    /// see [`Broadcast::has_page`].
     pub renews: bool,
 }
 
 /// Why a peer cannot join now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The channel has a publisher that is there.
+    /// The channel's publisher is present.
     #[error("this channel already has a publisher")]
     PublisherPresent,
     /// Nobody publishes on the channel yet.
@@ -121,22 +126,22 @@ pub enum Refusal {
     /// The server has as many peers as it takes.
     #[error("the server is full")]
     Full,
-    /// The answer names a certificate that the server does not have any more.
+    /// The answer names a certificate that the server no longer has.
     #[error("its answer names a certificate that this server no longer has")]
     UnknownCertificate,
 }
 
-/// Why a peer is no more.
+/// Why a peer was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
-    /// It said so (DELETE).
+    /// It left (DELETE).
     Left,
     /// No STUN check for 30 s (RFC 7675), or the resume window ended.
     Silent,
-    /// It was heard after a restart but ran no new DTLS handshake in time; a plain client (no page
-    /// of ours) cannot, and is let go soon.
+    /// It was heard after a restart but ran no new DTLS handshake in time. A plain client (no page
+    /// of ours) cannot, and is removed soon.
     NoRehandshake,
-    /// A newcomer took the place of a publisher that had fallen silent.
+    /// A new publisher took the place of one that had fallen silent.
     Replaced,
     /// Its DTLS handshake cannot be completed: the log says why (RFC 5763 §6.3 has the session torn
     /// down).
@@ -145,73 +150,80 @@ pub enum Departure {
     NotPostQuantum,
 }
 
-/// What the layers above should know.
+/// What the layers above are told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A new DTLS handshake has begun.
     Handshake {
-        /// Who.
+        /// Its user name fragment.
         ufrag: Ufrag,
     },
     /// Fresh keys are in use.
     Connected {
-        /// Who.
+        /// Its user name fragment.
         ufrag: Ufrag,
         /// Publisher or viewer.
         role: Role,
-        /// From a record of an earlier boot, and this is its first handshake in this one.
+        /// It is from a record of an earlier boot, and this is its first handshake in this one.
         resumed: bool,
-        /// From the ClientHello; zero where keys of an earlier process were taken over (full-state
-        /// mode).
+        /// Time since the ClientHello; zero where keys of an earlier process were taken over
+        /// (full-state mode).
         took: Duration,
         /// How the keys were agreed on; `None` where they were taken over.
         agreed: Option<Agreed>,
     },
-    /// Keys that were in use are not any more: the browser has to run a handshake.
+    /// Its keys are no longer in use: the browser has to run a handshake.
     Disconnected {
-        /// Who.
+        /// Its user name fragment.
         ufrag: Ufrag,
     },
-    /// The peer's address changed: its record should have it.
+    /// The peer's address changed: its record is to be updated.
     Address {
-        /// Who.
+        /// Its user name fragment.
         ufrag: Ufrag,
-        /// Where it is now.
+        /// Its new address.
         address: SocketAddr,
     },
-    /// The peer is no more: its record should go.
+    /// The peer was removed: its record is to be removed too.
     Gone {
-        /// Who.
+        /// Its user name fragment.
         ufrag: Ufrag,
-        /// Why.
+        /// The cause.
         why: Departure,
     },
-    /// No STUN check of a new peer's has come for [`UNHEARD`] since it joined (true), or one has
-    /// come after all (false).
+    /// No STUN check of a new peer has arrived for [`UNHEARD`] since it joined (true), or one has
+    /// arrived later (false).
     Unheard {
-        /// Who.
+        /// Its user name fragment.
         ufrag: Ufrag,
-        /// Whether it still is so.
+        /// Whether it is still unheard.
         unheard: bool,
     },
-    /// The channel's source came (true) or went (false), or it is another one.
+    /// RTCP for the server that a channel is [pulled](Broadcast::pull) from.
+    Upstream {
+        /// The channel.
+        channel: String,
+        /// Compound RTCP packets, in clear.
+        packets: Vec<Bytes>,
+    },
+    /// The channel's source started (true), ended (false), or was replaced by another one.
     Source {
         /// The channel.
         channel: String,
-        /// Media of a publisher flows.
+        /// Whether a publisher's media flows.
         live: bool,
-        /// The publisher's streams, as far as they are known; empty where there is none.
+        /// The publisher's streams, as far as they are known; empty without one.
         streams: Vec<Stream>,
     },
 }
 
-/// What becomes of a newcomer that wants to publish on a channel whose publisher is live.
+/// What happens to a new publisher of a channel whose publisher is live.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Newcomer {
     /// It is refused.
     #[default]
     Refused,
-    /// It takes the place, and the other one's session ends.
+    /// It takes the place, and the session of the earlier one ends.
     Replaces,
 }
 
@@ -222,18 +234,18 @@ pub struct Config {
     pub max_peers: usize,
     /// Most DTLS handshakes under way at once. Publishers have as many places again of their own.
     pub max_handshakes: usize,
-    /// How long after a boot a silent peer's record is kept.
+    /// How long after a boot the record of a silent peer is kept.
     pub resume_window: Duration,
     /// How long a peer that is heard after a restart may take until its new handshake is complete.
     pub rehandshake_limit: Duration,
-    /// What becomes of a publisher that is live when a newcomer wants its channel.
+    /// What happens when a new publisher wants the channel of a live one.
     pub publisher: Newcomer,
-    /// How long without any packet until a publisher may be replaced by a newcomer.
+    /// How long a publisher must have been silent before a new one may replace it.
     pub publisher_silence: Duration,
-    /// How long after a boot a publisher that is awaited cannot be replaced by a newcomer: many
-    /// times what a page takes to come back.
+    /// How long after a boot an awaited publisher cannot be replaced: many times what a page needs
+    /// to come back.
     pub publisher_grace: Duration,
-    /// Consent (RFC 7675): a peer without a valid STUN check for so long is gone.
+    /// Consent (RFC 7675): a peer without a valid STUN check for this time is gone.
     pub consent: Duration,
 }
 
@@ -252,24 +264,23 @@ impl Default for Config {
     }
 }
 
-/// What a datagram was for.
+/// What a datagram was.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Routed {
-    /// Handled (or dropped).
+    /// Handled or dropped.
     Done,
-    /// A STUN check that was answered, and came from who is at its address, as far as that is
-    /// known: answers reach him the way that it came.
+    /// A STUN check that was answered, from the peer that owns its address, as far as is known:
+    /// answers reach it on the path of the check.
     Checked,
-    /// Media that its peer's keys have authenticated.
+    /// Media that its peer's keys authenticated.
     Authentic,
-    /// DTLS that is answered, now or when its turn comes. It may be forged.
+    /// DTLS that is answered now or when its turn comes. It may be forged.
     Answered,
-    /// A STUN Binding request for a user name fragment that no peer here has. While records of
-    /// earlier boots are being read it waits, and the record is demanded: see
-    /// [`Broadcast::poll_demand`].
+    /// A STUN Binding request for an unknown user name fragment. While records of earlier boots are
+    /// being read it waits, and its record is demanded: see [`Broadcast::poll_demand`].
     UnknownUfrag,
-    /// A datagram that is not STUN from an address that belongs to no peer. While records of
-    /// earlier boots are being read it waits, if its peer's record can make it of use.
+    /// A datagram other than STUN from an address of no known peer. While records of earlier boots
+    /// are being read it waits, if its peer's record can make it useful.
     UnknownAddress,
 }
 

@@ -1,35 +1,35 @@
-//! What the server asks the publisher to send again (RFC 4585 §6.2.1): the gaps it sees itself and
-//! what viewers miss, merged.
+//! What the publisher is asked to send again (RFC 4585 §6.2.1): the gaps that the server sees and
+//! the packets that viewers miss, merged.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Most packets asked for at a time. A longer gap is better mended by a keyframe.
+/// Most packets requested at a time. A keyframe is the better repair for a longer gap.
 pub(super) const MAX_OPEN: usize = 1024;
-/// A packet is asked for so often at most.
+/// Most requests for one packet.
 const MAX_TRIES: u8 = 10;
-/// A guess is asked for so often at most: the publisher may well never have sent it, or the viewers
-/// may have it.
+/// Most requests for a packet that is only assumed to be lost: the publisher may never have sent
+/// it, or the viewers may have it.
 const MAX_GUESSES: u8 = 2;
-/// A packet that has not come after so long is given up.
+/// A packet that has not arrived after this time is given up.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A packet that was given up is not asked for again for so long.
+/// How long a packet that was given up is not requested again.
 const MEMORY: Duration = Duration::from_secs(4);
 /// Requests for one packet are at least this far apart.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
-/// The round trip to a publisher until one was measured.
+/// The round-trip time to a publisher until one was measured.
 const DEFAULT_RTT: Duration = Duration::from_millis(50);
-/// A longer one is taken for the loss of an answer.
+/// A longer round-trip time is taken for the loss of an answer.
 const MAX_RTT: Duration = Duration::from_millis(500);
 
-/// Why a packet is asked for.
+/// Why a packet is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Why {
     /// It may have been lost while the server was away.
     Guess,
-    /// A later packet came first.
+    /// A later packet arrived first.
     Gap,
-    /// A viewer asked for it.
+    /// A viewer requested it.
     Viewer,
 }
 
@@ -37,11 +37,11 @@ pub(super) enum Why {
 struct Ask {
     why: Why,
     since: Instant,
-    /// When it was asked for first, and when next.
+    /// When it was first requested, and when it is requested next.
     first: Option<Instant>,
     next: Instant,
     tries: u8,
-    /// No keyframe has come since that would do instead.
+    /// No keyframe has arrived since that would replace it.
     needed: bool,
     given_up: bool,
 }
@@ -51,7 +51,7 @@ struct Ask {
 pub(super) struct Due {
     /// Sequence numbers to ask for now.
     pub ask: Vec<u16>,
-    /// A packet that somebody needs has been given up: only a keyframe helps.
+    /// A packet that is needed was given up: only a keyframe helps.
     pub gave_up: bool,
 }
 
@@ -72,7 +72,7 @@ impl Asks {
         }
     }
 
-    /// The round trip to the publisher, as far as it is known.
+    /// The round-trip time to the publisher, as far as it is known.
     pub(super) fn rtt(&self) -> Duration {
         self.rtt.unwrap_or(DEFAULT_RTT)
     }
@@ -81,10 +81,11 @@ impl Asks {
         self.rtt().max(MIN_INTERVAL)
     }
 
-    /// Asks for a packet, unless that is under way or was given up. Whether it is asked for from
-    /// now on.
+    /// Requests a packet, unless it was requested or given up already. Returns whether it is
+    /// requested from now on.
     pub(super) fn want(&mut self, now: Instant, sequence: u16, why: Why) -> bool {
         if let Some(ask) = self.open.get_mut(&sequence) {
+            // A viewer that needs it turns a guess into a request.
             ask.why = ask.why.max(why);
             return false;
         }
@@ -107,29 +108,30 @@ impl Asks {
         true
     }
 
-    /// A packet has come, by whatever way.
+    /// A packet has arrived, in whatever way.
     pub(super) fn got(&mut self, now: Instant, sequence: u16) {
         let Some(ask) = self.open.remove(&sequence) else {
             return;
         };
-        // The answers to a burst of guesses come at the publisher's pace and measure that.
+        // The answers to a burst of guesses arrive at the publisher's pace and would measure that.
         let Some(first) = ask.first.filter(|_| ask.why != Why::Guess) else {
             return;
         };
-        // Which request was answered is not known. Counting from the first errs on the long side,
-        // so a round trip that has grown is noticed.
+        // Which request was answered is not known. Counting from the first overestimates, so that a
+        // round-trip time that has grown is noticed.
         let sample = now.saturating_duration_since(first).min(MAX_RTT);
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
     }
 
-    /// A keyframe starts at this packet: what lies before it is welcome, but no longer needed.
+    /// A keyframe starts at this packet: earlier packets are welcome but no longer needed.
     pub(super) fn keyframe(&mut self, sequence: u16) {
         for (missing, ask) in &mut self.open {
             ask.needed &= sequence.wrapping_sub(*missing) as i16 <= 0;
         }
     }
 
-    /// Whether a viewer has been waiting for something for so long, and it was not given up yet.
+    /// Whether a viewer has been waiting for a packet for `long`, and the packet was not given up
+    /// yet.
     pub(super) fn viewer_waits(&self, now: Instant, long: Duration) -> bool {
         let waits =
             |ask: &Ask| ask.why == Why::Viewer && now.saturating_duration_since(ask.since) >= long;
@@ -138,12 +140,12 @@ impl Asks {
             .any(|ask| waits(ask) && ask.needed && !ask.given_up)
     }
 
-    /// When [`Asks::due`] wants to be called.
+    /// When [`Asks::due`] is to be called next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
 
-    /// What to ask for now.
+    /// What is to be requested now.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         let mut due = Due::default();
         if self.next.is_none_or(|next| next > now) {
@@ -153,6 +155,7 @@ impl Asks {
         let mut next: Option<Instant> = None;
         self.open.retain(|&sequence, ask| {
             let age = now.saturating_duration_since(ask.since);
+            // Remembered for a while, so that viewers who ask again do not start it anew.
             if ask.given_up {
                 return age < MEMORY;
             }
@@ -170,7 +173,8 @@ impl Asks {
                 due.ask.push(sequence);
                 ask.tries += 1;
                 ask.first.get_or_insert(now);
-                // Each wait is longer than the one before by half, in case the round trip is.
+                // Each interval is longer than the one before by half, in case the round-trip time
+                // is.
                 ask.next = now + interval * (u32::from(ask.tries) + 1) / 2;
             }
             next = Some(next.map_or(ask.next, |next| next.min(ask.next)));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rekindle_ids::Role;
 use rekindle_sdp::Setup;
 
-/// A datagram that is copied when it has to be kept, and only then.
+/// A datagram that is copied only when it has to be kept.
 pub(super) enum Payload<'a> {
     /// In the socket's buffer.
     Received(&'a [u8]),
@@ -20,7 +20,7 @@ impl Payload<'_> {
         }
     }
 
-    /// The copy, made now if there is none.
+    /// The copy, made now if there is none yet.
     pub(super) fn keep(&mut self) -> Bytes {
         let copy = match self {
             Self::Received(data) => Bytes::copy_from_slice(data),
@@ -31,19 +31,18 @@ impl Payload<'_> {
     }
 }
 
-/// What became of a DTLS datagram before anything was spent on it.
+/// The result of screening a DTLS datagram, before anything was spent on it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Screened {
     /// It is worth nothing.
     Dropped,
-    /// A job has the handshakes that it may belong to: it is looked at when they are back.
+    /// A job has the handshakes that it may belong to: it is screened when they are back.
     Waits,
-    /// Its sender was asked to show that he is where it says.
+    /// Its sender was asked for a cookie.
     Asked,
-    /// It is, or sets free, what should be handed to the handshakes, in this order, now or
-    /// when its turn comes.
+    /// The datagrams to hand to the handshakes, in this order, now or when its turn comes.
     Handshake {
-        /// A publisher's, or one of somebody who may be one.
+        /// Publisher if it is or may be a publisher's.
         role: Role,
         /// What is to be handed in.
         datagrams: Vec<ForHandshake>,

@@ -1,13 +1,13 @@
-//! When to ask the publisher for a keyframe (PLI, RFC 4585 §6.3.1): requests merged, repeated until
-//! one came.
+//! When the publisher is asked for a keyframe (PLI, RFC 4585 §6.3.1): requests are merged, and
+//! repeated until a keyframe came.
 
 use std::time::{Duration, Instant};
 
 /// PLIs are at least this far apart.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
-/// A PLI that no keyframe followed is repeated after so long.
+/// A PLI that no keyframe followed is repeated after this time.
 const RETRY: Duration = Duration::from_secs(1);
-/// So often at most; a further request starts anew.
+/// Most repetitions; a further request starts again.
 const MAX_TRIES: u8 = 5;
 
 /// Keyframe requests for one stream.
@@ -20,7 +20,7 @@ pub(super) struct Keyframes {
 }
 
 impl Keyframes {
-    /// Somebody needs a keyframe that starts from now on.
+    /// Requests a keyframe that starts from now on.
     pub(super) fn request(&mut self, now: Instant) {
         let soonest = self.last.map_or(now, |last| (last + MIN_INTERVAL).max(now));
         self.wanted = true;
@@ -34,7 +34,7 @@ impl Keyframes {
         self.next = None;
     }
 
-    /// When [`Keyframes::due`] wants to be called.
+    /// When [`Keyframes::due`] is to be called next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }

@@ -1,4 +1,4 @@
-//! How much media comes.
+//! The rate of incoming media.
 
 use std::time::Instant;
 
@@ -7,12 +7,12 @@ use std::time::Instant;
 pub(super) struct Rate {
     since: Option<Instant>,
     bytes: u64,
-    /// As of the last full second.
+    /// The rate in the last full second.
     rate: u64,
 }
 
 impl Rate {
-    /// As of the last full second.
+    /// The rate in the last full second.
     pub(super) fn get(&self) -> u64 {
         self.rate
     }

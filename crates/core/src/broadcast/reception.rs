@@ -6,7 +6,7 @@ use rtc_rtcp::reception_report::ReceptionReport;
 
 use super::history::Index;
 
-/// Reception statistics of one stream. Packets that came by RTX do not count as received.
+/// Reception statistics of one stream. Packets that arrived as RTX do not count as received.
 #[derive(Debug)]
 pub(super) struct Reception {
     ssrc: u32,
@@ -16,11 +16,11 @@ pub(super) struct Reception {
     received: u64,
     expected_prior: u64,
     received_prior: u64,
-    /// Time of arrival of the latest packet, and its time stamp.
+    /// Arrival time of the latest packet, and its time stamp.
     last: Option<(Instant, u32)>,
     /// Interarrival jitter in time stamp units, times 16.
     jitter: u64,
-    /// Middle 32 bits of the last sender report's NTP time, and when it came.
+    /// Middle 32 bits of the last sender report's NTP time, and its arrival time.
     sender_report: Option<(u32, Instant)>,
 }
 
@@ -40,7 +40,7 @@ impl Reception {
         }
     }
 
-    /// A packet came on the stream itself.
+    /// Counts a packet that arrived on the stream itself.
     pub(super) fn packet(&mut self, now: Instant, index: Index, timestamp: u32) {
         let base = *self.base.get_or_insert(index);
         if index < base {
@@ -56,7 +56,7 @@ impl Reception {
             let units = i64::try_from(elapsed * u128::from(self.clock_rate) / 1_000_000)
                 .unwrap_or(i64::MAX);
             let sent = i64::from(timestamp.wrapping_sub(before) as i32);
-            // A jump of the time stamp is no jitter.
+            // A jump of the time stamp is not jitter.
             let d = units.abs_diff(sent).min(u64::from(self.clock_rate));
             self.jitter = (self.jitter + d).saturating_sub((self.jitter + 8) >> 4);
         }
@@ -68,7 +68,7 @@ impl Reception {
         self.sender_report = Some(((ntp_time >> 16) as u32, now));
     }
 
-    /// The report block, once a packet came since the last but one report; starts the next
+    /// The report block, if a packet arrived since the report before the last; starts the next
     /// interval.
     pub(super) fn report(&mut self, now: Instant) -> Option<ReceptionReport> {
         let expected = self.highest - self.base? + 1;

@@ -1,32 +1,34 @@
 //! How a viewer's NACKs are answered: by RTX or on the original SSRC, and within what bounds.
 //!
-//! Some receivers cannot use RTX whose SSRC no SDP announced (Firefox). They ask again, and the
-//! second answer goes out on the original SSRC, byte for byte as it was sent first.
+//! Some receivers cannot use RTX whose SSRC no SDP announced (Firefox). They repeat the request,
+//! and the second answer is sent on the original SSRC, with exactly the bytes of the first
+//! transmission.
 
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::history::Index;
 
-/// Answers that are remembered, to tell a repeated request from a first one.
+/// Most answers that are remembered, to distinguish repeated requests from first ones.
 const REMEMBERED: usize = 256;
-/// A request for the same packet sooner than this is a duplicate of the last one.
+/// A request for the same packet within this time is a duplicate of the last one.
 const MIN_REPEAT: Duration = Duration::from_millis(10);
-/// A request for the same packet later than this counts as a first one.
+/// A request for the same packet after this time counts as a first one.
 const FORGET: Duration = Duration::from_secs(2);
-/// One packet is sent again so often at most, until it is forgotten.
+/// How often one packet is sent again at most, until it is forgotten.
 const MAX_ANSWERS: u8 = 8;
-/// After so many RTX packets that did not help, a viewer gets plain retransmissions.
+/// After this many RTX packets without effect, a viewer gets retransmissions on the original SSRC.
 const DOUBTS: u8 = 3;
 const MAX_DOUBTS: u8 = 6;
-/// A viewer may always have so many bytes sent again at once: two large keyframes.
+/// The burst of retransmitted bytes that a viewer may always have: two large keyframes.
 const MIN_BURST: u64 = 256 * 1024;
-/// A viewer may always have so many bytes a second sent again.
+/// The rate of retransmitted bytes a second that a viewer may always have.
 const MIN_RATE: u64 = 64 * 1024;
-/// Most sequence numbers of NACKs that are looked at, a second.
+/// Most sequence numbers of NACKs that are processed a second.
 const MAX_LOOKED_AT: u64 = 4096;
-/// So long after it came back from an earlier boot a viewer gets plain answers: whether RTX helps
-/// it is not known any more, and finding out costs a round trip just when it matters.
+/// For this time after a viewer came back from an earlier boot it gets answers on the original
+/// SSRC: whether RTX works for it is no longer known, and finding out would cost a round trip at
+/// the worst moment.
 const PLAIN_AFTER_RESUME: Duration = Duration::from_secs(3);
 
 /// The answer to a NACK.
@@ -43,15 +45,15 @@ pub(super) enum Answer {
 #[derive(Debug, Clone, Copy, Default)]
 struct Sent {
     ssrc: u32,
-    /// Low bits of the index; 0 answers: an empty place.
+    /// Low bits of the index; an entry with 0 answers is empty.
     index: u32,
     at: u32,
     answers: u8,
-    /// The last answer went by RTX.
+    /// Whether the last answer was an RTX packet.
     rtx: bool,
 }
 
-/// What was sent again to one viewer lately.
+/// The latest retransmissions to one viewer.
 #[derive(Debug)]
 pub(super) struct Resends {
     epoch: Instant,
@@ -66,7 +68,7 @@ pub(super) struct Resends {
 
 impl Resends {
     pub(super) fn new(now: Instant) -> Self {
-        // No memory is taken before the first NACK: most viewers lose nothing.
+        // Memory is allocated with the first NACK: most viewers lose nothing.
         Self {
             epoch: now,
             sent: Vec::new(),
@@ -82,7 +84,7 @@ impl Resends {
         self.plain_until = Some(now + PLAIN_AFTER_RESUME);
     }
 
-    /// Whether one more sequence number may be looked at.
+    /// Whether one more sequence number may be processed.
     pub(super) fn may_look(&mut self, now: Instant) -> bool {
         self.looks.take(now, 1, MAX_LOOKED_AT, MAX_LOOKED_AT)
     }
@@ -121,7 +123,7 @@ impl Resends {
             return Answer::Nothing;
         }
         if before.answers == 1 && before.rtx {
-            // Either the RTX packet did not help, or it was the last word on its packet.
+            // Either the RTX packet did not help, or it answered the last request for its packet.
             self.doubts = if repeated {
                 (self.doubts + 1).min(MAX_DOUBTS)
             } else {

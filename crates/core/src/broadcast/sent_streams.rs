@@ -1,36 +1,36 @@
-//! What one viewer was sent under which SSRC and index.
+//! Which SSRCs and indices one viewer was sent.
 
 use super::history::Index;
 
-/// Longest step between two packets sent on one SSRC: half the sequence space, less the history's
-/// length, since the step is taken from a packet that was sent again.
+/// Longest step between two packets sent on one SSRC: half the sequence space, less the length of
+/// the history, since the step is counted from a packet that was sent again.
 const MAX_STEP: u64 = 0x8000 - 0x1000;
 
-/// Streams that went to one viewer; those of the present publisher are the last ones.
+/// The streams that one viewer was sent; those of the present publisher are the last ones.
 #[derive(Debug, Default)]
-pub(super) struct Streams(Vec<Stream>);
+pub(super) struct SentStreams(Vec<SentStream>);
 
 #[derive(Debug)]
-struct Stream {
+struct SentStream {
     ssrc: u32,
     /// The highest index sent under the present keys.
     top: Option<Index>,
     rtx_sequence: u16,
 }
 
-impl Streams {
-    /// Fresh keys: SRTP indices start anew on both sides.
+impl SentStreams {
+    /// Takes fresh keys: SRTP indices start again on both sides.
     pub(super) fn rekeyed(&mut self) {
         for stream in &mut self.0 {
             stream.top = None;
         }
     }
 
-    fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut Stream {
+    fn stream(&mut self, ssrc: u32, first_rtx: impl FnOnce() -> u16) -> &mut SentStream {
         let at = match self.0.iter().rposition(|stream| stream.ssrc == ssrc) {
             Some(at) => at,
             None => {
-                self.0.push(Stream {
+                self.0.push(SentStream {
                     ssrc,
                     top: None,
                     rtx_sequence: first_rtx(),
@@ -41,9 +41,9 @@ impl Streams {
         &mut self.0[at]
     }
 
-    /// Whether a packet may go out on its own SSRC. After a gap near half the sequence space
+    /// Whether a packet may be sent on its own SSRC. After a gap near half the sequence space
     /// neither side's SRTP would extend the sequence number as the publisher meant it, and an index
-    /// could come up twice (RFC 3711 §3.3.1); such a stream ends for this viewer.
+    /// could be used twice (RFC 3711 §3.3.1). Such a stream ends for this viewer.
     pub(super) fn may_send(
         &mut self,
         ssrc: u32,
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_stream_ends_at_a_gap_that_srtp_cannot_follow_until_there_are_new_keys() {
-        let mut streams = Streams::default();
+        let mut streams = SentStreams::default();
         assert!(streams.may_send(1, 0x1_0000, || 0));
         assert!(streams.may_send(1, 0x1_6FFF, || 0));
         assert!(!streams.may_send(1, 0x1_DFFF, || 0));
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn rtx_numbers_go_on_across_keys_and_wrap() {
-        let mut streams = Streams::default();
+        let mut streams = SentStreams::default();
         assert_eq!(streams.next_rtx(1, || 65_535), 65_535);
         streams.rekeyed();
         assert_eq!(streams.next_rtx(1, || 7), 0);

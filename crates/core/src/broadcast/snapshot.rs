@@ -1,4 +1,4 @@
-//! What the core tells of itself: counts for health, metrics and the page.
+//! Counts of the core for health, metrics and the page.
 
 use std::time::Instant;
 
@@ -18,43 +18,45 @@ pub struct Snapshot {
     pub joining: usize,
     /// Channels: name, whether media flows, connected viewers.
     pub channels: Vec<(String, bool, usize)>,
+    /// How many of them are [pulled](Broadcast::pull) from another server.
+    pub pulled: usize,
     /// RTP packets taken from publishers.
     pub packets_in: u64,
-    /// Bytes of these: header and payload, without what SRTP adds.
+    /// Bytes of these packets: header and payload, without SRTP's additions.
     pub bytes_in: u64,
     /// RTP packets sent to viewers, RTX included.
     pub packets_out: u64,
     /// Bytes of these, counted alike.
     pub bytes_out: u64,
-    /// Packets that viewers asked for again (NACK).
+    /// Packets that viewers requested again (NACK).
     pub nacked: u64,
     /// Packets that publishers were asked for again.
     pub nacks: u64,
-    /// Keyframes that viewers asked for (PLI, FIR).
+    /// Keyframes that viewers requested (PLI, FIR).
     pub keyframe_requests: u64,
-    /// What viewers report of lost packets.
+    /// The packet loss that viewers report.
     pub loss: Loss,
     /// Packets sent again on a viewer's NACK.
     pub retransmitted: u64,
     /// PLIs sent to publishers.
     pub plis: u64,
-    /// Packets of publishers that had come before.
+    /// Duplicate packets of publishers.
     pub duplicates: u64,
     /// Packets of publishers with an SSRC or payload type that was not agreed on.
     pub unknown: u64,
     /// Packets not sent to a viewer, since it did not agree on their codec.
     pub unmapped: u64,
-    /// Packets left out for a viewer, since sending fell behind.
+    /// Packets dropped for a viewer, since sending fell behind.
     pub overrun: u64,
     /// DTLS handshakes that gave a peer fresh keys.
     pub handshakes: u64,
-    /// DTLS handshakes that gave nobody keys.
+    /// DTLS handshakes that ended without keys for a peer.
     pub failures: Failures,
 }
 
 impl Broadcast {
-    /// Whether media of a channel's publisher flows, and how many viewers are connected; of a channel
-    /// that nobody is on, nothing and nobody.
+    /// Whether media of a channel's publisher flows, and how many viewers are connected; `(false,
+    /// 0)` for a channel without members.
     pub fn channel_standing(&self, name: &str) -> (bool, usize) {
         let channel = self
             .by_name
@@ -78,6 +80,11 @@ impl Broadcast {
         });
         let mut channels: Vec<_> = channels.collect();
         channels.sort_unstable();
+        let pulled = self
+            .channels
+            .iter()
+            .filter(|(_, one)| one.upstream.is_some());
+        let pulled = pulled.count();
         let (mut connected, mut awaited) = (0, 0);
         for (_, member) in &self.members {
             connected += usize::from(member.peer.is_connected());
@@ -89,6 +96,7 @@ impl Broadcast {
             awaited,
             joining: self.members.len() - connected - awaited,
             channels,
+            pulled,
             packets_in: self.counts.packets_in,
             bytes_in: self.counts.bytes_in,
             packets_out: totals.sent,

@@ -1,19 +1,19 @@
-//! What is due when. Entries are never taken back: one that came too early is recognised by its
-//! owner, so that a packet costs a look at one time, not a search.
+//! Timers. Entries are never removed: the owner recognises one that came too early, so that a
+//! packet costs one comparison of times and no search.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-/// So often all peers are looked at.
+/// Interval between checks of all peers.
 pub(super) const LIVENESS: Duration = Duration::from_secs(1);
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// The look at who is still there.
+    /// The check of all peers.
     Liveness,
-    /// A peer's move is told.
+    /// The report of a peer's move.
     Move(usize),
     /// The DTLS handshakes at an address.
     Handshakes(usize),
@@ -26,7 +26,7 @@ pub(super) enum Timer {
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, Timer)>>);
 
 impl Timers {
-    /// Sets a timer, unless its owner's armed time is as early already.
+    /// Sets a timer, unless its owner's timer expires as early already.
     pub(super) fn arm(&mut self, timer: Timer, at: Option<Instant>, armed: &mut Option<Instant>) {
         let Some(at) = at.filter(|at| armed.is_none_or(|armed| *at < armed)) else {
             return;
@@ -40,7 +40,7 @@ impl Timers {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes out what is due.
+    /// Takes the timers that are due.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(Instant, Timer)> {
         let mut due = Vec::new();
         while let Some(Reverse(entry)) = self.0.peek() {

@@ -1,4 +1,5 @@
-//! One media stream of a publisher, by its SSRC: what came, what is missing, what its viewers need.
+//! One media stream of a publisher, by its SSRC: which packets came, which are missing, and what
+//! its viewers need.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,27 +16,27 @@ use super::rtcp::SenderInfo;
 use super::rtp::Packet;
 use super::track_info::{Report, TrackInfo};
 
-/// Most packets and bytes of a video stream that are remembered: 3 s at 20 Mbit/s.
+/// Most packets and bytes of a video stream in the history: 3 s at 20 Mbit/s.
 const VIDEO_HISTORY: (usize, usize) = (4096, 8 << 20);
 /// The same of an audio stream.
 const AUDIO_HISTORY: (usize, usize) = (1024, 1 << 20);
-/// So many packets before the first one after a restart are asked for at once: as many as four
+/// How many packets before the first one after a restart are requested at once: as many as four
 /// entries of a NACK name. They were lost while the server was away, and asking before the viewers
 /// do saves a round trip.
 const ASK_BACK: u16 = 68;
-/// A longer gap is left to a keyframe.
+/// A keyframe is the repair for a longer gap.
 pub(super) const MAX_GAP: u64 = 512;
-/// Where viewers wait so long after a resume for something that the publisher does not send again,
-/// a keyframe is asked for.
+/// If viewers have waited this long after a resume for packets that the publisher does not send
+/// again, a keyframe is requested.
 const CHECK_BACK: Duration = Duration::from_millis(500);
 const WAITED: Duration = Duration::from_millis(250);
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It is new: forward it.
+    /// It is new: it is to be forwarded.
     Forward(Index),
-    /// It was here before, or may have been.
+    /// It is a duplicate, or may be one.
     Duplicate,
 }
 
@@ -53,15 +54,15 @@ pub(super) struct Track {
     asks: Asks,
     keyframes: Keyframes,
     resumed: bool,
-    /// How many packets before the first one are asked for, where the publisher comes from an
-    /// earlier boot; and whether they are known to be missing.
+    /// How many packets before the first one are requested, where the publisher is from an earlier
+    /// boot; and whether they are known to be missing.
     pub ask_back: (u16, Why),
     check_back: Option<Instant>,
     /// What full-state mode has added to the publisher's sequence numbers.
     pub shift: u16,
 }
 
-/// What to tell the publisher now.
+/// What to request from the publisher now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Requests {
     /// Sequence numbers to NACK.
@@ -79,8 +80,8 @@ impl Deref for Track {
 }
 
 impl Track {
-    /// A stream of which nothing has come yet. `resumed`: its publisher comes from an earlier boot.
-    /// `after`: a stream with this SSRC ended there before, and its indices must not be used twice.
+    /// A stream that has not started. `resumed`: its publisher is from an earlier boot. `after`: a
+    /// stream with this SSRC ended at that index before, and its indices must not be used twice.
     pub(super) fn new(
         ssrc: u32,
         rtx_ssrc: u32,
@@ -92,7 +93,7 @@ impl Track {
             Kind::Audio => AUDIO_HISTORY,
             Kind::Video => VIDEO_HISTORY,
         };
-        // A publisher has one codec in a section.
+        // A publisher sends one codec in each section.
         let clock_rate = section
             .payloads
             .first()
@@ -121,7 +122,7 @@ impl Track {
         }
     }
 
-    /// The publisher told its canonical name.
+    /// The publisher announced its canonical name.
     pub(super) fn set_cname(&mut self, name: &[u8]) {
         if self.cname.as_deref() != Some(name) {
             self.cname = Some(name.into());
@@ -145,16 +146,19 @@ impl Track {
         self.section.kind == Kind::Video && self.section.payloads.iter().any(|payload| payload.pli)
     }
 
-    /// Takes a packet; `mended` if it came by RTX.
+    /// Takes a packet; `mended` if it arrived as RTX.
     pub(super) fn take(&mut self, now: Instant, packet: &Packet, mended: bool) -> Taken {
         let header = &packet.header;
         let (index, missing) = match self.history.insert(packet.clone()) {
             Insert::New { index, missing } => (index, missing),
+            // It fills a gap that has been requested already: nothing new is missing.
             Insert::Late { index } => (index, index..index),
             Insert::Duplicate | Insert::TooOld => return Taken::Duplicate,
         };
+        // Statistics are of the stream itself: a retransmission says nothing of its loss or jitter
+        // (RFC 4588 §6.3).
         if !mended {
-            // The publisher is told in its own numbers.
+            // Requests to the publisher use its own numbers.
             let index = match self.shift {
                 0 => index,
                 shift => index + 0x1_0000 - u64::from(shift),
@@ -164,6 +168,8 @@ impl Track {
         self.asks.got(now, header.sequence);
         if self.started.is_none() {
             self.started = Some(now);
+            // Viewers of the last boot have the packets before; those lost during the restart are
+            // in between.
             if self.resumed && self.has_nack() {
                 let (packets, why) = self.ask_back;
                 for back in 1..=packets {
@@ -173,6 +179,7 @@ impl Track {
             }
         }
         if !missing.is_empty() {
+            // Beyond it, repairing packet by packet takes longer than a new keyframe.
             if self.has_nack() && missing.end - missing.start <= MAX_GAP {
                 for index in missing {
                     self.asks.want(now, index as u16, Why::Gap);
@@ -181,7 +188,7 @@ impl Track {
                 self.request_keyframe(now);
             }
         }
-        if super::egress::codec(&self.section, header.payload_type)
+        if super::mapping::codec(&self.section, header.payload_type)
             .is_some_and(|codec| keyframe::starts(codec, packet.payload()))
         {
             self.keyframes.came();
@@ -197,10 +204,10 @@ impl Track {
         }
     }
 
-    /// A viewer misses a packet from before all that the publisher is asked for. If that is since a
-    /// restart, only a keyframe helps.
+    /// A viewer misses a packet older than all that the publisher is asked for. If it has missed it
+    /// since a restart, only a keyframe helps.
     pub(super) fn viewer_is_behind(&mut self, now: Instant) {
-        // With the first check after a resume still to come, this stands in for it.
+        // This replaces the first check after a resume, if that is still to come.
         if self.check_back.take().is_some() {
             self.request_keyframe(now);
         }
@@ -213,7 +220,7 @@ impl Track {
         }
     }
 
-    /// When [`Track::due`] wants to be called.
+    /// When [`Track::due`] is to be called next.
     pub(super) fn next(&self) -> Option<Instant> {
         [self.asks.next(), self.keyframes.next(), self.check_back]
             .into_iter()
@@ -221,7 +228,7 @@ impl Track {
             .min()
     }
 
-    /// What the publisher is to be told now.
+    /// What to request from the publisher now.
     pub(super) fn due(&mut self, now: Instant) -> Requests {
         let due = self.asks.due(now);
         let check = self.check_back.is_some_and(|at| at <= now);
@@ -241,7 +248,7 @@ impl Track {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broadcast::egress::tests::video;
+    use crate::broadcast::mapping::tests::video;
     use crate::broadcast::rtp::packet;
     use rekindle_sdp::Extensions;
 

@@ -1,4 +1,4 @@
-//! What viewers need to know of a stream, whichever thread they are with.
+//! What viewers' forwarders need to know of a stream.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use rekindle_sdp::{Media, Ssrc};
 
 use super::rtcp::{self, SenderInfo};
 
-/// What stays the same while a stream lasts.
+/// What does not change while a stream lasts.
 #[derive(Debug)]
 pub(super) struct TrackInfo {
     pub ssrc: u32,
-    /// Where retransmissions to viewers go.
+    /// The SSRC of retransmissions to viewers.
     pub rtx_ssrc: u32,
     /// The publisher's section that it belongs to.
     pub section: Arc<Media>,
@@ -36,12 +36,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// For viewers that know the stream as it is.
+    /// For viewers with the publisher's numbers.
     pub(super) fn packet(&self) -> Option<BytesMut> {
         self.packet_as(self.ssrc, self.info.rtp_time)
     }
 
-    /// The same report of a stream under another SSRC, at another RTP time stamp.
+    /// The same report for a stream with another SSRC, at another RTP time stamp.
     pub(super) fn packet_as(&self, ssrc: u32, rtp_time: u32) -> Option<BytesMut> {
         let info = SenderInfo {
             rtp_time,

@@ -1,10 +1,10 @@
-//! How a plain viewer's streams go on when another publisher takes the channel over.
+//! How a plain viewer's streams continue when another publisher takes over the channel.
 //!
-//! The answer told the viewer of the first publisher's SSRCs. A page of ours hears of others by its
-//! event stream; a plain client never does, and most of them show nothing of a stream that they
-//! were not told of. So each of its streams keeps the SSRC, and sequence numbers and time stamps go
-//! on, as a translator does it (RFC 3550 §7.1). All of it dies with the process, as such viewers'
-//! sessions do.
+//! The answer told the viewer the SSRCs of the first publisher. A page of ours learns of others by
+//! its event stream. A plain client never does, and most of them show nothing of a stream that was
+//! not announced. So each of its streams keeps its SSRC, and sequence numbers and time stamps
+//! continue, as RFC 3550 §7.1 describes for a translator. This state ends with the process, as the
+//! sessions of such viewers do.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,37 +13,37 @@ use rekindle_sdp::{Kind, Ssrc, Stream};
 
 use bytes::BytesMut;
 
-use super::egress;
 use super::history::Index;
+use super::mapping;
 use super::rtp::Packet;
 use super::track_info::{Report, TrackInfo};
 
-/// A stream of a viewer's, and the publisher's stream that it carries now.
+/// A stream of a viewer, and the publisher's stream that it carries now.
 #[derive(Debug, Clone)]
 struct Translated {
     kind: Kind,
     /// The publisher's SSRC.
     source: u32,
-    /// The SSRCs that the viewer knows it by.
+    /// The SSRCs that the viewer knows.
     ssrc: Ssrc,
     /// What is added to the publisher's numbers and time stamps.
     index: i64,
     timestamp: u32,
-    /// The publisher's index that it began with. What lies before could take the place of a packet
-    /// of the publisher before.
+    /// The first index of the publisher that it carries. An earlier one could take the index of a
+    /// packet of the previous publisher.
     first: Index,
-    /// The latest packet as the viewer got it: its index, its time stamp, and when it went out.
+    /// The latest packet as the viewer got it: index, time stamp, and time of sending.
     latest: (Index, u32, Instant),
 }
 
-/// What a viewer is to get of a packet.
+/// What a viewer gets of a packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Passage {
-    /// The packet as it is.
+    /// The packet unchanged.
     AsItIs,
-    /// The packet as [`Translation::of`] has it.
+    /// The packet as [`Translation::of`] translates it.
     Translated,
-    /// Nothing: its SSRC is that of another stream of this viewer's, whose SRTP indices must not be
+    /// Nothing: its SSRC is that of another stream of this viewer, whose SRTP indices must not be
     /// used twice.
     Nothing,
 }
@@ -51,13 +51,13 @@ pub(super) enum Passage {
 /// See the module. One for each plain viewer.
 #[derive(Debug, Default)]
 pub(super) struct Translation {
-    /// What the answer announced.
+    /// The streams that the answer announced.
     announced: Vec<Stream>,
     streams: Vec<Translated>,
 }
 
-/// A translation that the core, which asks it what a viewer's request is about, and the viewer's
-/// forwarder both have.
+/// A translation that two parts share: the core, which interprets the viewer's requests with it,
+/// and the viewer's forwarder.
 #[derive(Debug, Clone)]
 pub(super) struct Shared(Arc<Mutex<Translation>>);
 
@@ -80,13 +80,13 @@ impl Translation {
         }
     }
 
-    /// Whether every stream so far has passed as it is.
+    /// Whether every stream so far has passed unchanged.
     pub(super) fn is_idle(&self) -> bool {
         self.streams.iter().all(Translated::is_identity)
     }
 
-    /// Takes note of a packet that is about to be forwarded. `is_there` knows the publisher's
-    /// streams that have not ended.
+    /// Notes a packet that is about to be forwarded. `is_there` returns whether a publisher's
+    /// stream has not ended.
     pub(super) fn pass(
         &mut self,
         now: Instant,
@@ -105,8 +105,8 @@ impl Translation {
             None => {
                 let before = self.streams.iter().position(|stream| stream.kind == kind);
                 match before {
-                    // A second stream of the same publisher, as of simulcast: there is none that it
-                    // could go on.
+                    // A second stream of the same publisher, as in simulcast: no stream of the
+                    // viewer's is free to carry it.
                     Some(at) if is_there(self.streams[at].source) => {
                         return if self.is_taken(track) {
                             Passage::Nothing
@@ -162,7 +162,7 @@ impl Translation {
         packet: &Packet,
     ) -> Option<(Index, Packet, Option<u32>)> {
         let Some(stream) = self.find(track.ssrc) else {
-            // What is kept from the viewer is not sent on its request either.
+            // A packet that was kept from the viewer is not sent on its request either.
             let passes = self
                 .streams
                 .iter()
@@ -181,7 +181,7 @@ impl Translation {
         Some((sent, packet, stream.ssrc.rtx))
     }
 
-    /// Whether one of a stream's SSRCs is used otherwise, or kept for that.
+    /// Whether one of a stream's SSRCs is used or reserved for another stream.
     fn is_taken(&self, track: &TrackInfo) -> bool {
         let known = self.announced.iter().map(|stream| stream.ssrc);
         let mut known = known.chain(self.streams.iter().map(|stream| stream.ssrc));
@@ -206,7 +206,7 @@ impl Translation {
     }
 
     /// The publisher's SSRC and sequence number of a packet that the viewer names; `None` for one
-    /// of a publisher before.
+    /// of an earlier publisher.
     pub(super) fn packet(&self, ssrc: u32, sequence: u16) -> Option<(u32, u16)> {
         let Some(stream) = self.streams.iter().find(|stream| stream.ssrc.media == ssrc) else {
             return Some((ssrc, sequence));
@@ -218,8 +218,8 @@ impl Translation {
         (source >= stream.first).then_some((stream.source, source as u16))
     }
 
-    /// A stream's sender report with SSRC and RTP time stamp as the viewer knows them (RFC 3550
-    /// §6.4.1); `None` where this one is not translated.
+    /// A stream's sender report with the viewer's SSRC and RTP time stamp (RFC 3550 §6.4.1); `None`
+    /// where the stream is not translated.
     pub(super) fn sender_report(&self, track: &TrackInfo, report: &Report) -> Option<BytesMut> {
         let stream = self.find(track.ssrc)?;
         let rtp_time = report.info.rtp_time.wrapping_add(stream.timestamp);
@@ -236,11 +236,11 @@ impl Translated {
         index.saturating_add_signed(self.index)
     }
 
-    /// The same stream of the viewer's, with another publisher's behind it: the next number, and a
-    /// time stamp as late as it is.
+    /// Continues the viewer's stream with a new publisher's stream: the next index, and a time
+    /// stamp for the time that has passed.
     fn goes_on(&self, now: Instant, track: &TrackInfo, index: Index, packet: &Packet) -> Self {
         let (latest, timestamp, at) = self.latest;
-        let rate = egress::codec(&track.section, packet.header.payload_type)
+        let rate = mapping::codec(&track.section, packet.header.payload_type)
             .map_or(90_000, |codec| codec.clock_rate());
         let passed = now
             .saturating_duration_since(at)

@@ -1,5 +1,5 @@
-//! Peers that are no more and may not know it: their checks are answered with an error for a while,
-//! so that they begin anew at once. Left without an answer, browsers wait for half a minute (RFC
+//! Peers that were removed and may not know it: for a while their checks are answered with an
+//! error, so that they join again at once. Without an answer, browsers wait for half a minute (RFC
 //! 7675 §5.1).
 
 use std::collections::HashMap;
@@ -10,9 +10,9 @@ use rekindle_ids::{IceCredentials, Ufrag};
 
 use crate::peer::{self, Transmit};
 
-/// For so long.
+/// How long a removed peer is answered.
 const TOLD: Duration = Duration::from_secs(30);
-/// As many at once.
+/// Most removed peers that are remembered.
 const MOST: usize = 10_000;
 
 /// See the module.
@@ -26,7 +26,8 @@ impl TurnedAway {
         }
     }
 
-    /// Answers a check that names such a peer, if its password is right. Whether it names one.
+    /// Answers a check that names such a peer, if its password is right. Returns whether it names
+    /// one.
     pub(super) fn refuse(
         &self,
         ufrag: &str,

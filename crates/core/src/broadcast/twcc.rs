@@ -1,6 +1,6 @@
 //! Transport-wide congestion feedback to the publisher
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01): which of its packets came, and when. The
-//! browser's encoder finds its bitrate by it.
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01): which of its packets arrived, and when.
+//! The browser chooses its encoder's bitrate by it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
     SymbolSizeTypeTcc, SymbolTypeTcc, TransportLayerCc,
 };
 
-/// Feedback goes out so often.
+/// Interval between feedback messages.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// The same while many packets come.
+/// The same while many packets arrive.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
-/// So many packets in one feedback are many.
+/// From this number of packets in one feedback on, [`BUSY_INTERVAL`] applies.
 const BUSY: usize = 20;
-/// A packet that comes late is reported again together with its neighbours, as far back as this.
+/// A late packet is reported together with its neighbours, as far back as this.
 const REMEMBER: Duration = Duration::from_millis(500);
 /// Most packets that are remembered.
 const MAX_ARRIVALS: usize = 8192;
-/// Most received packets that one feedback message tells about, so that it fits a datagram: each
-/// takes at most 2 bytes and two chunks.
+/// Most received packets in one feedback message, so that it fits a datagram: each takes at most 2
+/// bytes and two chunks.
 const MAX_RECEIVED: usize = 180;
-/// After so many packets, received or missing, a new message starts: the count has 16 bits.
+/// After this many packets, received or missing, a new message starts: the count has 16 bits.
 const MAX_STATUSES: usize = 10_000;
-/// A longer run of missing packets is not told; a new message starts behind it.
+/// A longer run of missing packets is not reported; a new message starts after it.
 const MAX_GAP: u64 = 1000;
 /// One tick of a receive delta, in µs.
 const TICK: u128 = 250;
@@ -38,7 +38,7 @@ pub(super) struct Twcc {
     epoch: Instant,
     /// Time of arrival in ticks since the epoch, by extended sequence number.
     arrivals: BTreeMap<u64, i64>,
-    /// The first packet of this boot: what came before it was the last boot's to report.
+    /// The first packet of this boot: earlier ones were for the last boot to report.
     first: u64,
     highest: Option<u64>,
     /// The next feedback starts here.
@@ -64,7 +64,7 @@ impl Twcc {
         }
     }
 
-    /// A packet with this transport-wide sequence number came.
+    /// Notes a packet with this transport-wide sequence number.
     pub(super) fn packet(&mut self, now: Instant, sequence: u16) {
         let index = match self.highest {
             None => {
@@ -88,7 +88,7 @@ impl Twcc {
         self.next.get_or_insert(now + interval);
     }
 
-    /// When [`Twcc::due`] wants to be called.
+    /// When [`Twcc::due`] is to be called next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
@@ -154,7 +154,7 @@ impl Twcc {
     }
 }
 
-/// One feedback message in the making.
+/// A feedback message under construction.
 struct Message {
     base: u64,
     end: u64,
@@ -174,7 +174,7 @@ impl Message {
         }
     }
 
-    /// Adds a packet; false, and nothing is added, if it needs a new message.
+    /// Adds a packet. Returns false, and adds nothing, if the packet needs a new message.
     fn push(&mut self, index: u64, ticks: i64) -> bool {
         let Ok(delta) = i16::try_from(ticks - self.last) else {
             return false;

@@ -1,9 +1,9 @@
 //! The handshake that the server begins itself, as the DTLS client of a peer whose offer says
 //! `a=setup:passive` (RFC 8842 §5.3).
 //!
-//! Such a peer cannot begin anew after a restart, so this is the start of its session only. All
-//! that it answers before its Finished is plaintext, and whoever can send with its address can
-//! spoil an attempt; its next check begins another one.
+//! Such a peer cannot begin a new handshake after a restart, so this is done at the start of its
+//! session only. Everything before its Finished is plaintext, so that anybody who can send with its
+//! address can spoil an attempt; the peer's next check begins another one.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,19 +17,19 @@ use super::handshake::{Begun, Done, HANDSHAKE_TIMEOUT, Handshake, LINGER};
 use super::load::Admitted;
 use super::records::{Record, client_hello, records};
 
-/// A ClientHello that nothing has answered is repeated so often: its address may be that of
-/// somebody who knows nothing of it.
+/// Repetitions of a ClientHello that nothing has answered: its address may be that of somebody who
+/// is not concerned.
 const UNHEARD_REPEATS: u32 = 2;
-/// It is given up after so long; the next check begins another one.
+/// After this time without an answer it is given up; the next check begins another one.
 const UNHEARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Attempt {
     started: Instant,
     /// Set once complete.
     drop_at: Option<Instant>,
-    /// Something has come back.
+    /// Whether something has been received.
     heard: bool,
-    /// How often the ClientHello was repeated before that.
+    /// How often the ClientHello has been repeated before that.
     repeated: u32,
     admitted: Option<Admitted>,
     handshake: Box<dyn Handshake>,
@@ -41,7 +41,7 @@ pub(crate) struct Active {
     attempt: Option<Attempt>,
     /// Since when attempts fail.
     failed: Option<Instant>,
-    /// Those that failed, until they are given away.
+    /// Failed attempts that have not been reported yet.
     failures: Failures,
 }
 
@@ -53,7 +53,7 @@ impl Active {
             .is_some_and(|attempt| attempt.drop_at.is_none())
     }
 
-    /// Begins one.
+    /// Begins a handshake.
     pub(crate) fn begin(
         &mut self,
         now: Instant,
@@ -69,12 +69,12 @@ impl Active {
             admitted: Some(admitted),
             handshake,
         });
-        // The library says its ClientHello when it is told the time.
+        // The library sends its ClientHello when it is told the time.
         self.drive(now, from, None, out);
     }
 
-    /// Whether a datagram may be an answer to it. Alerts in plaintext are anybody's, and are not
-    /// taken (RFC 6347 §4.1.2.7).
+    /// Whether a datagram may be an answer to it. Plaintext alerts may be anybody's, and are not
+    /// accepted (RFC 6347 §4.1.2.7).
     pub(crate) fn takes(&mut self, now: Instant, datagram: &[u8]) -> bool {
         if self.attempt.is_none() || client_hello(datagram).is_some() {
             return false;
@@ -93,7 +93,7 @@ impl Active {
         any
     }
 
-    /// Hands a datagram in, or the time.
+    /// Hands in a datagram, or only the time.
     pub(crate) fn drive(
         &mut self,
         now: Instant,
@@ -145,12 +145,12 @@ impl Active {
         }
     }
 
-    /// Gives away how many failed.
+    /// Returns how many failed since the last call.
     pub(crate) fn take_failures(&mut self) -> Failures {
         std::mem::take(&mut self.failures)
     }
 
-    /// When to call [`Active::drive`] with the time.
+    /// When [`Active::drive`] is to be called with the time.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let attempt = self.attempt.as_ref()?;
         let may_repeat = attempt.heard || attempt.repeated < UNHEARD_REPEATS;
@@ -158,7 +158,7 @@ impl Active {
         Some(next.map_or(attempt.ends(), |next| next.min(attempt.ends())))
     }
 
-    /// Why none can be completed here, if that is certain by now.
+    /// Why no attempt can be completed here, if that is certain by now.
     pub(crate) fn fault(&self, now: Instant) -> Option<Fault> {
         let since = self.failed?;
         (now.saturating_duration_since(since) >= PATIENCE).then_some(Fault::Passive)
@@ -166,7 +166,7 @@ impl Active {
 }
 
 impl Attempt {
-    /// When it goes, whatever happens.
+    /// When it is given up or dropped in any case.
     fn ends(&self) -> Instant {
         match self.drop_at {
             Some(at) => at,

@@ -1,5 +1,5 @@
-//! How a handshake's keys were agreed on: what the log, the metrics and the page say of them. There
-//! is no secret and nothing of a person in it.
+//! How a handshake's keys were agreed on, for the log, the metrics and the page. It contains no
+//! secret and no personal data.
 
 use super::srtp::Profile;
 
@@ -30,9 +30,9 @@ pub enum Group {
 pub struct Agreed {
     /// The version.
     pub version: Version,
-    /// The key exchange; `None` where the library does not tell which elliptic curve it was.
+    /// The key exchange; `None` where the library does not report which elliptic curve it was.
     pub group: Option<Group>,
-    /// What media is encrypted with.
+    /// The SRTP protection profile.
     pub profile: Profile,
 }
 
@@ -65,7 +65,7 @@ impl Group {
 }
 
 impl Agreed {
-    /// What stands for a group that the library does not tell.
+    /// Name of a group that the library does not report.
     pub const OTHER_GROUP: &str = "elliptic curve";
 
     /// The key exchange's name.
@@ -76,7 +76,7 @@ impl Agreed {
         }
     }
 
-    /// Whether a quantum computer of the future cannot undo the key exchange.
+    /// Whether the key exchange is safe against a quantum computer.
     pub fn is_post_quantum(&self) -> bool {
         self.group == Some(Group::X25519MlKem768)
     }

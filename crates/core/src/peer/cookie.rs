@@ -1,9 +1,9 @@
-//! The cookie of RFC 6347 §4.2.1, without state: who shows it receives what is sent to the address
-//! that it was made for.
+//! The cookie of RFC 6347 §4.2.1, without state: a client that shows it receives what is sent to
+//! the address that it was made for.
 //!
 //! It is made from the address alone, not from the ClientHello: where somebody sends ClientHellos
 //! in a browser's name, the browser may get the answer to one of those first, and must be able to
-//! go on from it.
+//! continue with it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use bytes::Bytes;
 use super::handshake::Begin;
 use super::records::client_hello;
 
-/// A cookie is good for this long, at the least; for twice as long at the most.
+/// A cookie is valid for at least this long, and at most twice as long.
 const LIFE: Duration = Duration::from_secs(30);
-/// Length in bytes: what the DTLS library takes.
+/// Length in bytes, as the DTLS library expects it.
 pub(super) const COOKIE_LEN: usize = 32;
 
-/// Makes and knows this boot's cookies.
+/// Makes and checks this boot's cookies.
 pub(crate) struct Cookies {
     key: hmac::Key,
     since: Instant,
@@ -36,9 +36,9 @@ impl Cookies {
         }
     }
 
-    /// None is given: a cookie is of DTLS 1.2, which has no post-quantum key exchange, and that is
-    /// required. Where somebody sends ClientHellos in a browser's name, each is answered then, as
-    /// often as those with a cookie would be.
+    /// Gives no cookies: a cookie belongs to DTLS 1.2, which has no post-quantum key exchange, and
+    /// that is required. Where somebody sends ClientHellos in a browser's name, each is then
+    /// answered, as often as those with a cookie would be.
     pub(crate) fn withheld(self) -> Self {
         Self {
             are_given: false,
@@ -46,7 +46,7 @@ impl Cookies {
         }
     }
 
-    /// Whether who sends a ClientHello may be asked for one.
+    /// Whether a client may be asked for one.
     pub(super) fn are_given(&self) -> bool {
         self.are_given
     }
@@ -66,7 +66,7 @@ impl Cookies {
         context.sign()
     }
 
-    /// Whether somebody at this address has been given this cookie lately.
+    /// Whether this cookie was recently given to this address.
     pub(crate) fn is_good(&self, now: Instant, address: SocketAddr, cookie: &[u8]) -> bool {
         let period = self.period(now);
         cookie.len() == COOKIE_LEN
@@ -96,13 +96,13 @@ impl Cookies {
     pub(crate) fn request(&self, now: Instant, address: SocketAddr) -> Bytes {
         const HELLO_VERIFY_REQUEST: u8 = 3;
         let tag = self.tag(address, self.period(now));
-        // server_version (DTLS 1.0, whatever will be negotiated), cookie.
+        // server_version (DTLS 1.0, whatever version will be negotiated), cookie.
         let mut body = vec![0xfe, 0xff, COOKIE_LEN as u8];
         body.extend(tag.as_ref());
         let length = [0, 0, body.len() as u8];
         let mut datagram = vec![22, 0xfe, 0xfd];
         // Epoch and sequence number 0: the library's first record after a cookie has number 1, and
-        // a client takes a number once.
+        // a client accepts a number once.
         datagram.extend([0; 8]);
         datagram.extend([0, 12 + body.len() as u8, HELLO_VERIFY_REQUEST]);
         datagram.extend(length);

@@ -1,8 +1,8 @@
-//! DTLS (RFC 9147, RFC 6347) of DTLS-SRTP (RFC 5764): a transient handshake that ends in session
-//! keys. The server is the DTLS server, but for peers that want to be that themselves.
+//! DTLS (RFC 9147, RFC 6347) for DTLS-SRTP (RFC 5764): a transient handshake that ends in session
+//! keys. The server is the DTLS server, except for peers that want to be the server themselves.
 //!
-//! The library stands behind [`Handshake`](super::handshake::Handshake): `dimpl`, or BoringSSL in
-//! builds with the feature `boring`. docs/dtls.md says which one is for whom.
+//! The library is behind [`Handshake`](super::handshake::Handshake): `dimpl`, or BoringSSL in
+//! builds with the feature `boring`. docs/dtls.md says which one suits whom.
 
 #[cfg(feature = "boring")]
 mod boring;
@@ -34,7 +34,7 @@ const FLIGHT_RTO: Duration = Duration::from_millis(200);
 /// The server's DTLS identity and settings, shared by all peers.
 pub struct Dtls {
     library: Library,
-    /// For clients that have shown a cookie, whichever the library.
+    /// For clients that have shown a cookie, with either library.
     verified: Arc<dimpl::Verified>,
     load: Arc<Load>,
     /// SHA-256 of the certificate.
@@ -59,7 +59,7 @@ impl Dtls {
         })
     }
 
-    /// The same, with peers alone whose key exchange a quantum computer of the future cannot undo
+    /// The same, only for peers with a key exchange that is safe against a quantum computer
     /// (X25519MLKEM768).
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Dtls {
         Ok(Self { library, ..self })
     }
 
-    /// Another identity of the same server: handshakes of both count together.
+    /// Another identity of the same server: handshakes of both count towards one limit.
     ///
     /// # Errors
     /// [`DtlsError::Config`] where the library refuses it.
@@ -89,11 +89,10 @@ impl Dtls {
         self.sha256
     }
 
-    /// A handshake for a peer of this role, and its place among those under way; `None` where as
-    /// many are under way as there may be.
-    ///
-    /// Who has shown a cookie gets DTLS 1.2, which has no post-quantum key exchange: where that is
-    /// required, nobody gets such a handshake.
+    /// A handshake for a peer of this role, and its place among those under way; `None` where the
+    /// limit is reached.
+    /// || Clients that have shown a cookie get DTLS 1.2, which has no post-quantum key exchange:
+    /// where that is required, no client gets such a handshake.
     pub(crate) fn begin(&self, role: Role, begin: Begin, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
         let handshake = match begin {
@@ -111,8 +110,8 @@ impl Dtls {
     }
 
     /// The same with a peer that is the DTLS server itself. Unless a post-quantum key exchange is
-    /// required, it gets DTLS 1.2: whoever cannot be the client has nothing newer either, and a
-    /// ClientHello of DTLS 1.2 is the smaller one, should it go to a stranger.
+    /// required, it gets DTLS 1.2: clients that cannot be the DTLS client have no newer version
+    /// either, and a ClientHello of DTLS 1.2 is smaller, in case it goes to a stranger.
     pub(crate) fn begin_active(&self, role: Role, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;
         let handshake = self.library.active(|| self.certificate(), now)?;
@@ -152,8 +151,7 @@ pub(super) fn has_usable_key(certificate: &[u8]) -> bool {
         .any(|kind| certificate.windows(kind.len()).any(|part| part == *kind))
 }
 
-/// The server's identities: the one that new peers get, and those that peers of earlier boots go
-/// by.
+/// The server's identities: the one that new peers get, and those that peers of earlier boots use.
 #[derive(Clone)]
 pub struct Identities {
     current: Arc<Dtls>,
@@ -167,12 +165,12 @@ impl From<Arc<Dtls>> for Identities {
 }
 
 impl Identities {
-    /// One for new peers, and earlier ones, which were made with [`Dtls::beside`].
+    /// The identity for new peers, and earlier ones, which were made with [`Dtls::beside`].
     pub fn new(current: Arc<Dtls>, earlier: Vec<Arc<Dtls>>) -> Self {
         Self { current, earlier }
     }
 
-    /// Handshakes of all peers together that may be under way at once.
+    /// Limits the handshakes of all peers together that may be under way at once.
     pub(crate) fn limit_handshakes(&self, most: usize) {
         self.current.load.limit(most);
     }
@@ -182,14 +180,14 @@ impl Identities {
         self.current.library.requires_post_quantum()
     }
 
-    /// The one with this certificate, by its SHA-256.
+    /// The identity with this certificate, by its SHA-256.
     pub(crate) fn get(&self, certificate: &[u8; 32]) -> Option<&Arc<Dtls>> {
         std::iter::once(&self.current)
             .chain(&self.earlier)
             .find(|dtls| dtls.sha256 == *certificate)
     }
 
-    /// One more that peers may go by; new ones do not.
+    /// Adds an identity that peers from records may use; new peers do not.
     ///
     /// # Errors
     /// [`DtlsError::Config`] where the library refuses it.
@@ -205,7 +203,7 @@ impl Identities {
         Ok(())
     }
 
-    /// Drops an earlier one. The current one stays.
+    /// Drops an earlier identity. The current one stays.
     pub(crate) fn forget(&mut self, certificate: &[u8; 32]) {
         self.earlier.retain(|dtls| dtls.sha256 != *certificate);
     }

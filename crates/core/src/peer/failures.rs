@@ -1,22 +1,22 @@
-//! Handshakes that fail, as they are counted.
+//! Counts of failed handshakes.
 
 use super::flight::Fault;
 
-/// DTLS handshakes that gave nobody keys, by cause. One beside which another was completed at the
-/// same address does not count: a page that renews its keys begins several.
+/// DTLS handshakes that gave no peer keys, by cause. A failed one is not counted if another one was
+/// completed at the same address: a page that renews its keys begins several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failures {
-    /// The client showed no certificate, one that its offer does not name, or one of no use.
+    /// The client showed no certificate, one that its offer does not name, or an unusable one.
     pub certificate: u64,
     /// The client ended it with an alert.
     pub alert: u64,
     /// A message was wrong.
     pub error: u64,
-    /// The client did not go on with it.
+    /// The client did not continue it.
     pub timeout: u64,
     /// The client has no post-quantum key exchange, and the server requires one.
     pub post_quantum: u64,
-    /// It was not begun, since as many were under way as there may be.
+    /// It was not begun, since the limit of handshakes under way was reached.
     pub busy: u64,
 }
 
@@ -40,7 +40,7 @@ impl std::ops::AddAssign for Failures {
 }
 
 impl Failures {
-    /// So many more failed for this cause.
+    /// Counts `more` failures for this cause.
     pub(super) fn count(&mut self, fault: Fault, more: u64) {
         match fault {
             Fault::NoCertificate | Fault::Foreign | Fault::Unsupported => self.certificate += more,

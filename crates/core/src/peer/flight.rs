@@ -1,11 +1,11 @@
-//! What of a client's second flight is handed to a handshake.
+//! Which parts of a client's second flight are handed to a handshake.
 //!
-//! In DTLS 1.2 the client's Certificate and what follows it come in plaintext, so that anybody who
-//! can send with the browser's address can slip in messages of his own, and the library takes the
-//! first that comes. But the offer names the browser's certificate, and who only knows an address
-//! does not know that certificate: nothing of this flight is taken before it is here. Alerts in
-//! plaintext are never taken (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). In DTLS 1.3 no plaintext follows
-//! a ClientHello, and none is taken.
+//! In DTLS 1.2 the client's Certificate and what follows it are plaintext, so that anybody who can
+//! send with the browser's address can insert messages, and the library accepts the first one. But
+//! the offer names the browser's certificate, and an attacker who only knows an address does not
+//! know that certificate: nothing of this flight is accepted before it has arrived. Plaintext
+//! alerts are never accepted (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2). In DTLS 1.3 no plaintext follows
+//! a ClientHello, and none is accepted.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -15,17 +15,17 @@ use bytes::Bytes;
 use super::dtls::has_usable_key;
 use super::records::{Fragment, Record, leaf, records};
 
-/// Longest Certificate message in bytes: certificates of browsers have 300, with RSA and a chain
-/// some thousand.
+/// Longest Certificate message in bytes: those of browsers have 300, with RSA and a chain some
+/// thousand.
 const MAX_MESSAGE: usize = 16 << 10;
-/// Datagrams that wait for the rest of a certificate.
+/// Most datagrams that wait for the rest of a certificate.
 const MAX_HELD: usize = 16;
 
-/// A fault counts when for so long nothing came that mends it: what shows it is plaintext, which
-/// anybody may have sent.
+/// A fault is certain after this time without anything that disproves it: what shows it is
+/// plaintext, which anybody may have sent.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why no handshake of a client's can be completed.
+/// Why no handshake of a client can be completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     /// Its Certificate message is empty: by RFC 5246 §7.4.6 it has none of the kind that the server
@@ -41,7 +41,7 @@ pub(crate) enum Fault {
          certificate that it uses"
     )]
     Foreign,
-    /// Its own, and of no use.
+    /// Its own one, which is unusable.
     #[error(
         "its certificate has a key of a kind that the DTLS library cannot check; give it one with \
          a P-256 key"
@@ -54,21 +54,20 @@ pub(crate) enum Fault {
          --require-post-quantum"
     )]
     NotPostQuantum,
-    /// It has ended the handshake itself, and begins no other one.
+    /// It has ended the handshake itself, and begins no other.
     #[error(
         "it has ended its DTLS handshake with an alert, as browsers do whose certificate has a key \
          of a kind that the DTLS library cannot check (RSA in builds with dimpl); give it one with \
          a P-256 key"
     )]
     Alert,
-    /// A message that it has encrypted was not what it should be (DTLS 1.3, where the certificate
-    /// is among them).
+    /// An encrypted message was wrong (DTLS 1.3, where the certificate is among them).
     #[error(
         "its DTLS handshake went wrong, as with a certificate whose key is of a kind that the DTLS \
          library cannot check; give it one with a P-256 key"
     )]
     Failed,
-    /// It is the DTLS server (`a=setup:passive`), and its answers are alerts or are of no use.
+    /// It is the DTLS server (`a=setup:passive`), and its answers are alerts or unusable.
     #[error(
         "by its offer it is the DTLS server, and the handshake with it goes wrong, as with a \
          certificate whose key is of a kind that the DTLS library cannot check; give it one with a \
@@ -81,19 +80,19 @@ pub(crate) enum Fault {
 #[derive(Default)]
 pub(super) struct Flight {
     open: bool,
-    /// What is wrong with the certificate that came, since when.
+    /// What is wrong with the certificate that arrived, and since when.
     fault: Option<(Fault, Instant)>,
-    /// A certificate that comes in parts: its length, and how much of it is there.
+    /// A certificate that arrives in parts: its length, and how much of it has arrived.
     parts: Vec<u8>,
     there: usize,
-    /// What has come before the certificate was whole, in order.
+    /// What arrived before the certificate was complete, in order.
     held: Vec<Bytes>,
 }
 
 impl Flight {
-    /// A new handshake begins: its certificate is awaited anew.
+    /// A new handshake begins: its certificate is awaited again.
     pub(super) fn begin(&mut self) {
-        // A client says a ClientHello that is refused again and again, and each begins anew.
+        // A client repeats a ClientHello that is refused, and each begins again.
         let fault = self
             .fault
             .filter(|(fault, _)| *fault == Fault::NotPostQuantum);
@@ -103,13 +102,13 @@ impl Flight {
         };
     }
 
-    /// Whether the certificate that the offer names has come.
+    /// Whether the certificate that the offer names has arrived.
     pub(super) fn is_open(&self) -> bool {
         self.open
     }
 
-    /// What of this datagram may be handed in now, and what has waited for it. `is_expected` knows
-    /// the certificate (DER) that the offer names.
+    /// The parts of this datagram that may be handed in now, and those that have waited for it.
+    /// `is_expected` returns whether the offer names this certificate (DER).
     pub(super) fn admit<'a>(
         &mut self,
         now: Instant,
@@ -154,14 +153,14 @@ impl Flight {
         admitted
     }
 
-    /// What is wrong, if that is certain by now.
+    /// The fault, if it is certain by now.
     pub(super) fn fault(&self, now: Instant) -> Option<Fault> {
         let (fault, since) = self.fault?;
         (now.saturating_duration_since(since) >= PATIENCE).then_some(fault)
     }
 
-    /// A handshake was completed with another certificate than the offer names: that is certain at
-    /// once.
+    /// A handshake was completed with a certificate that the offer does not name: this is certain
+    /// at once.
     pub(super) fn is_foreign(&mut self, now: Instant) {
         self.fault = now
             .checked_sub(PATIENCE)
@@ -175,7 +174,7 @@ impl Flight {
         }
     }
 
-    /// A ClientHello was refused for want of a post-quantum key exchange.
+    /// A ClientHello was refused for lack of a post-quantum key exchange.
     pub(super) fn is_not_post_quantum(&mut self, now: Instant) {
         self.fault.get_or_insert((Fault::NotPostQuantum, now));
     }
@@ -212,8 +211,8 @@ impl Flight {
         }
     }
 
-    /// Puts a part where it belongs; the message, once it is whole. Parts come in order but for
-    /// loss, and then the flight comes again.
+    /// Adds a part at its place. Returns the message once it is complete. Parts arrive in order
+    /// except after loss, and then the flight is repeated.
     fn collect(&mut self, fragment: Fragment<'_>) -> Option<&[u8]> {
         let Fragment {
             total,

@@ -1,4 +1,4 @@
-//! One DTLS handshake, whichever library does it.
+//! One DTLS handshake, with either library.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ pub const LIBRARY: &str = if cfg!(feature = "boring") {
 } else {
     "dimpl"
 };
-/// A handshake that takes longer is given up; the browser's page starts another one much sooner.
+/// A handshake that takes longer is given up; the browser's page starts another one much earlier.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a completed handshake stays to repeat its last flight, should that have been lost.
+/// How long a completed handshake stays to repeat its last flight, in case that was lost.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// Why the DTLS side cannot be set up.
@@ -29,7 +29,7 @@ pub enum DtlsError {
     /// The library refuses its configuration.
     #[error("the DTLS library refuses its configuration: {0}")]
     Config(Box<dyn std::error::Error + Send + Sync>),
-    /// A handshake failed for good; it says nothing about the peer's live keys.
+    /// A handshake failed for good; this says nothing about the peer's live keys.
     #[error("the DTLS handshake failed: {0}")]
     Handshake(Box<dyn std::error::Error + Send + Sync>),
     /// A post-quantum key exchange is required, and the peer offers none.
@@ -41,14 +41,14 @@ pub enum DtlsError {
          has none: use a build with `--features boring`, or leave --require-post-quantum out"
     )]
     NoPostQuantum,
-    /// The handshake ended without SRTP keys that fit.
+    /// The handshake ended without usable SRTP keys.
     #[error("the DTLS handshake gave no usable SRTP keys")]
     NoKeys,
 }
 
 /// What a completed handshake yields.
 pub(crate) struct Completed {
-    /// The peer's leaf certificate, DER. Nothing has been compared with a fingerprint yet.
+    /// The peer's leaf certificate, DER. It has not been compared with any fingerprint yet.
     pub certificate: Vec<u8>,
     /// Fresh keys.
     pub keys: SessionKeys,
@@ -58,8 +58,8 @@ pub(crate) struct Completed {
 
 /// One DTLS handshake without I/O.
 pub(crate) trait Handshake: Send {
-    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Yields
-    /// the keys once. After an error the handshake is dead and must be dropped.
+    /// Takes a datagram, if there is one, and the time; appends datagrams to send to `out`. Returns
+    /// the keys once. After an error the handshake is over and must be dropped.
     fn drive(
         &mut self,
         now: Instant,
@@ -67,18 +67,18 @@ pub(crate) trait Handshake: Send {
         out: &mut Vec<Bytes>,
     ) -> Result<Option<Completed>, DtlsError>;
 
-    /// When to call `drive` without a datagram.
+    /// When `drive` is to be called without a datagram.
     fn next_timeout(&self) -> Instant;
 }
 
 /// A handshake that has just completed.
 pub(crate) struct Done {
     pub(super) completed: Completed,
-    /// Where it came from.
+    /// The address of the other side.
     pub from: SocketAddr,
-    /// When.
+    /// When it completed.
     pub at: Instant,
-    /// From its first ClientHello.
+    /// Time since its first ClientHello.
     pub took: Duration,
 }
 
@@ -92,7 +92,7 @@ impl Done {
 /// What a ClientHello has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// Nothing: whoever sent it need not be at its address.
+    /// Nothing: its sender may not be at its address.
     Direct,
     /// A good cookie.
     Verified([u8; COOKIE_LEN]),

@@ -1,17 +1,19 @@
-//! The handshakes that are under way at one address, beside whatever keys are live there.
+//! The handshakes that are under way at one address, while other keys may be in use there.
 //!
-//! A handshake belongs to an address; whose it is, its certificate says once it is complete. A page
-//! that renews its keys starts again and again until one completes, and anybody who can send with
-//! the browser's address may send ClientHellos too: so several may be under way at once, and none
-//! touches live keys before it has completed. What a stranger can do to them:
+//! A handshake belongs to an address. Its certificate tells which peer it is for, once it is
+//! complete. A page that renews its keys starts again until one completes, and anybody who can send
+//! with the browser's address can send ClientHellos too. So several may be under way at once, and
+//! none changes keys in use before it is complete. What a stranger can do to them, and what is done
+//! about it:
 //!
 //! - A browser takes the first ServerHello that reaches it, and fails where that answers somebody
-//!   else's ClientHello. Two ClientHellos are answered at once ([`Direct`]); while more come, each
-//!   is asked for a cookie first, which only who receives at the address can show.
-//! - Plaintext after the ClientHello is taken only with the certificate that the offer names
+//!   else's ClientHello. Two ClientHellos are answered at once ([`Direct`]); while more arrive,
+//!   each is first asked for a cookie, which only a client that receives at the address can show.
+//! - Plaintext after the ClientHello is accepted only with the certificate that the offer names
 //!   ([`Flight`]).
 
 mod screening;
+mod under_way;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -22,55 +24,21 @@ use super::Transmit;
 use super::active::Active;
 use super::failures::Failures;
 use super::flight::{Fault, Flight};
-use super::handshake::{Begin, Begun, Done, DtlsError, HANDSHAKE_TIMEOUT, Handshake, LINGER};
-use super::load::Admitted;
+use super::handshake::{Begin, Begun, Done, DtlsError, LINGER};
 use super::pressure::{Budget, Direct};
 use super::records::{client_hello, follows, hello_number, is_client_hello_rest, is_protected};
+use under_way::UnderWay;
 
-/// Handshakes under way at one address, but for those in which the browser has gone on from its
+/// Most handshakes under way at one address, without those in which the browser has gone beyond its
 /// ClientHello.
 const MAX_UNDER_WAY: usize = 2;
-/// The same, with those.
+/// The same, including those.
 const MAX_ADVANCED: usize = 4;
-/// Until the browser has answered, the first flight is repeated so often by itself. A browser that
-/// did not get it says its ClientHello again, and is answered again; a stranger whose address
-/// somebody used is left alone.
-const UNASKED_REPEATS: u32 = 2;
-/// For so long a ClientHello is known again whose handshake a newer one was completed before:
-/// browsers repeat one for some seconds.
+/// How long a ClientHello is recognised as outdated after a newer handshake completed: browsers
+/// repeat one for some seconds.
 const STALE: Duration = Duration::from_secs(20);
-/// As many are remembered.
+/// Most outdated ClientHellos that are remembered.
 const MAX_STALE: usize = 16;
-/// A handshake that a newer one has overtaken is given up after this: a true one needs a few round
-/// trips.
-const OVERTAKEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for every handshake while all places are taken: one that stands still must not keep
-/// others out.
-const CONTESTED_TIMEOUT: Duration = Duration::from_secs(2);
-
-struct UnderWay {
-    random: [u8; 32],
-    started: Instant,
-    /// Whoever began it receives what is sent to its address.
-    verified: bool,
-    /// Set once complete.
-    drop_at: Option<Instant>,
-    /// How often its ClientHello was repeated.
-    heard: u32,
-    /// The server has answered.
-    spoke: bool,
-    /// It has asked for another ClientHello (a HelloRetryRequest, RFC 9147 §5.2), and the first
-    /// fragment of that one has come.
-    retried: bool,
-    /// The browser has gone on: its certificate came in plaintext (DTLS 1.2). In DTLS 1.3 this
-    /// shows only when all is complete.
-    answered: bool,
-    /// How often a flight was repeated before that.
-    repeated: u32,
-    /// Its place among those under way; free again once it is complete.
-    admitted: Option<Admitted>,
-    handshake: Box<dyn Handshake>,
-}
 
 /// See the module.
 #[derive(Default)]
@@ -80,23 +48,23 @@ pub(crate) struct Handshakes {
     /// ClientHellos that may begin a handshake, and have not been handed in yet.
     waiting: Vec<[u8; 32]>,
     /// ClientHellos from before the last completed handshake, and until when they are remembered.
-    /// One that comes again must not begin anew: its keys would take the place of newer ones, which
+    /// If one is repeated it must not begin a handshake: its keys would replace newer ones, which
     /// the browser uses.
     stale: Vec<([u8; 32], Instant)>,
     direct: Direct,
-    /// For those that have shown a cookie.
+    /// For clients that have shown a cookie.
     verified: Budget,
     flight: Flight,
-    /// Those that failed since one was last completed or [`Handshakes::take_failures`] gave them
-    /// away.
+    /// Failures since a handshake last completed or [`Handshakes::take_failures`] last returned
+    /// them.
     failures: Failures,
-    /// ClientHellos without a cookie that were followed by another one, the latest last: see
-    /// [`Handshakes::screen_hello`]. With how often each came again.
+    /// ClientHellos without a cookie that were followed by another one, the latest last, and how
+    /// often each was repeated: see [`Handshakes::screen_hello`].
     overtaken: Vec<([u8; 32], u32)>,
-    /// Since the newest handshake began, another ClientHello was asked for a cookie: its browser
-    /// may have gone on to that.
+    /// Whether another ClientHello was asked for a cookie since the newest handshake began: its
+    /// browser may have continued with that one.
     is_challenged: bool,
-    /// Which attempt the browser goes on with is not known.
+    /// Whether it is unknown which attempt the browser continues.
     doubtful: bool,
     /// A later fragment of a ClientHello that overtook the first one.
     early: Option<Bytes>,
@@ -105,19 +73,19 @@ pub(crate) struct Handshakes {
 }
 
 impl Handshakes {
-    /// One was completed with a certificate that nobody's offer names.
+    /// A handshake was completed with a certificate that no offer names.
     pub(crate) fn is_foreign(&mut self, now: Instant) {
         self.flight.is_foreign(now);
         self.failures.certificate += 1;
     }
 
-    /// No handshake can be completed here, for this cause: those under way are over. How they
-    /// count.
+    /// No handshake can be completed here, for this cause: those under way are dropped. Returns how
+    /// they are counted.
     pub(crate) fn give_up(&mut self, fault: Fault) -> Failures {
         let before = self.list.len();
         self.list.retain(|h| h.drop_at.is_some());
         let over = (before - self.list.len()) as u64;
-        // Attempts with a passive peer follow each other, and are one failure.
+        // Attempts with a passive peer follow each other, and count as one failure.
         self.active.take_failures();
         let over = over.max(u64::from(fault == Fault::Passive));
         let mut failures = std::mem::take(&mut self.failures);
@@ -125,8 +93,10 @@ impl Handshakes {
         failures
     }
 
-    /// Those that have failed; none while others are under way, one of which may be completed.
+    /// The failures so far; none while others are under way, one of which may still complete.
     pub(crate) fn take_failures(&mut self) -> Failures {
+        // A page that renews its keys begins several attempts, and one that completes makes up for
+        // the others.
         if self.active.is_under_way() || self.list.iter().any(|h| h.drop_at.is_none()) {
             return Failures::default();
         }
@@ -140,13 +110,16 @@ impl Handshakes {
         self.flight.fault(now).or_else(|| self.active.fault(now))
     }
 
-    /// Whether more ClientHellos come here than are answered at once.
+    /// Whether more ClientHellos arrive here than are answered without a cookie.
     pub(crate) fn is_pressed(&self) -> bool {
         self.direct.is_pressed()
     }
 
-    /// They do elsewhere, for a browser that is here now: it is asked for a cookie from the start.
+    /// Asks for a cookie from the start: more ClientHellos than that arrive elsewhere, for a
+    /// browser that is here now.
     pub(crate) fn press(&mut self, now: Instant) {
+        // Where an attempt is under way, its browser is here already and has been screened by what
+        // came from here.
         if self.list.is_empty() && self.waiting.is_empty() {
             self.direct.press(now);
         }
@@ -164,8 +137,8 @@ impl Handshakes {
             .any(|h| h.random == random && h.verified == verified)
     }
 
-    /// Takes what [`Handshakes::screen`] has let pass, and what it [has shown][`Cookies::shown`].
-    /// `start` makes a new handshake.
+    /// Takes a datagram that passed [`Handshakes::screen`], and what it [has
+    /// shown][`Cookies::shown`]. `start` makes a new handshake.
     ///
     /// [`Cookies::shown`]: super::cookie::Cookies::shown
     pub(crate) fn handle(
@@ -179,31 +152,37 @@ impl Handshakes {
     ) -> Option<Done> {
         let Some(hello) = client_hello(datagram) else {
             if is_client_hello_rest(datagram) {
+                // Message 1 answers a HelloRetryRequest: it belongs to a handshake that has spoken
+                // already.
                 let again = hello_number(datagram).is_some_and(|number| number > 0);
                 let waits = |h: &UnderWay| !h.spoke || again && h.retried && h.drop_at.is_none();
                 if !self.list.iter().any(waits) {
-                    // Where the ClientHello was answered, this is a part of its repetition, and the
+                    // The ClientHello was answered, so this is a part of its repetition, and the
                     // first part is enough.
                     tracing::trace!(
                         "a later fragment of a ClientHello is dropped, unless the first one comes \
                          next"
                     );
+                    // Under pressure the first fragment has to show a cookie, and a kept one could
+                    // be a stranger's.
                     if !self.direct.is_pressed() {
                         self.early = Some(datagram.clone());
                     }
                 }
                 return self.drive(now, from, out, Some(datagram), waits);
             }
+            // Read before the handshakes are driven: the certificate was found in this datagram or
+            // an earlier one.
             let answered = self.flight.is_open();
             self.list.iter_mut().for_each(|h| h.answered |= answered);
-            // A record does not tell its handshake; the wrong one fails on it and falls away, the
-            // right one goes on.
+            // A record does not name its handshake. The wrong one fails on it and is dropped, the
+            // right one continues.
             if is_protected(datagram) {
                 return self.drive(now, from, out, Some(datagram), |_| true);
             }
-            // One that is complete takes any plaintext for a repetition, and says its last flight
-            // again, which spoils a newer attempt that the plaintext is for. So it comes last:
-            // where no other one goes on from it.
+            // A completed handshake takes any plaintext for a repetition and repeats its last
+            // flight, which spoils a newer attempt that the plaintext is for. So it comes last:
+            // only if no other handshake makes progress by it.
             let done = self.drive(now, from, out, Some(datagram), |h| h.drop_at.is_none());
             if done.is_some() || self.list.iter().any(|h| h.drop_at.is_none()) {
                 return done;
@@ -215,10 +194,12 @@ impl Handshakes {
         let verified = shown != Begin::Direct;
         if !self.knows(random, shown) {
             if verified {
-                // The client has gone on to its second ClientHello.
+                // The client has continued with its second ClientHello.
                 self.list
                     .retain(|h| h.random != random || h.drop_at.is_some());
             }
+            // Before the new one is counted, so that a flood of ClientHellos replaces its own
+            // attempts.
             self.make_room();
             let Some((handshake, admitted)) = start(shown) else {
                 tracing::debug!(
@@ -240,6 +221,7 @@ impl Handshakes {
                 admitted: Some(admitted),
                 handshake,
             };
+            // The list is in order of age: `newest` and `make_room` rely on it.
             self.list.insert(0, started);
             self.is_challenged = false;
         }
@@ -249,7 +231,7 @@ impl Handshakes {
             this.into_iter().for_each(|h| h.retried = true);
         }
         let done = self.drive(now, from, out, Some(datagram), is_this);
-        // One of another attempt, or of the repetition before, would make a ClientHello of two.
+        // A fragment of another attempt, or of an earlier repetition, would mix two ClientHellos.
         match self.early.take() {
             Some(fragment) if done.is_none() && follows(&fragment, datagram) => {
                 self.drive(now, from, out, Some(&fragment), is_this)
@@ -258,8 +240,8 @@ impl Handshakes {
         }
     }
 
-    /// Makes room for one more. One in which the browser has answered is not pushed out by one that
-    /// has not, and one that has shown a cookie stays longer than one that has not.
+    /// Makes room for one more. A handshake in which the browser has answered is kept before one in
+    /// which it has not, and one with a cookie before one without.
     fn make_room(&mut self) {
         let under_way = |h: &UnderWay| h.drop_at.is_none();
         let place = |list: &[UnderWay], which: fn(&UnderWay) -> bool| list.iter().rposition(which);
@@ -295,6 +277,7 @@ impl Handshakes {
         let mut packets = Vec::new();
         let newest = self.newest();
         let failures = &mut self.failures;
+        // One pass: expired attempts go, the chosen ones are driven, and those that fail go too.
         self.list.retain_mut(|h| {
             if h.ends(newest) <= now {
                 failures.timeout += u64::from(h.drop_at.is_none());
@@ -311,6 +294,7 @@ impl Handshakes {
                 Ok(None) => true,
                 Ok(Some(completed)) => {
                     h.drop_at = Some(now + LINGER);
+                    // It costs nothing any more, so another one may begin.
                     h.admitted = None;
                     let took = now.saturating_duration_since(h.started);
                     done = Some(Done {
@@ -330,6 +314,8 @@ impl Handshakes {
                     } else {
                         failures.error += u64::from(h.drop_at.is_none());
                     }
+                    // Only an encrypted record can be the browser's fault; plaintext may be
+                    // anybody's.
                     failed |= datagram.is_some_and(is_protected);
                     false
                 }
@@ -346,6 +332,7 @@ impl Handshakes {
             .iter()
             .position(|h| Some((h.random, h.started)) == finished);
         if let Some(place) = place {
+            // The failures were earlier attempts of the browser that has completed this one.
             self.failures = Failures::default();
             self.forget_older(now, place + 1);
             self.direct.reset();
@@ -354,21 +341,22 @@ impl Handshakes {
         done
     }
 
-    /// The browser has gone on from the attempts that began before: those from this place on. One
-    /// that began later is what it goes on to.
+    /// Drops the attempts from this place on, which began earlier: the browser has continued with
+    /// another one. An attempt that began later is what it will continue with.
     fn forget_older(&mut self, now: Instant, place: usize) {
         let older = self.list.split_off(place);
         for attempt in older {
+            // A completed one may still have to repeat its last flight.
             if attempt.drop_at.is_some() {
                 self.list.push(attempt);
             } else {
                 self.is_stale(now, attempt.random);
             }
         }
-        // A ClientHello of this one that comes now was on its way for long; its client has gone on.
+        // If a ClientHello of this one arrives now it was delayed; its client has continued.
         let completed = self.list[place - 1].random;
         self.is_stale(now, completed);
-        // Some of those that came before never had their turn.
+        // Some of the earlier ones never had their turn.
         let known = self
             .overtaken
             .iter()
@@ -384,12 +372,13 @@ impl Handshakes {
     }
 
     fn is_stale(&mut self, now: Instant, random: [u8; 32]) {
+        // A full list keeps what it has: an attacker must not push out the browser's own.
         if self.stale.len() < MAX_STALE && self.stale.iter().all(|(known, _)| *known != random) {
             self.stale.push((random, now + STALE));
         }
     }
 
-    /// Retransmits what is due and drops what has lingered long enough.
+    /// Retransmits what is due and drops completed handshakes whose time is over.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
@@ -406,7 +395,7 @@ impl Handshakes {
             .or(ours)
     }
 
-    /// When to call [`Handshakes::handle_timeout`].
+    /// When [`Handshakes::handle_timeout`] is to be called.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let newest = self.newest();
         let pressed = self.direct.is_pressed();
@@ -415,8 +404,8 @@ impl Handshakes {
     }
 
     /// The random of the newest handshake under way; `None` where a newer one waits for its turn or
-    /// for its cookie. The client of this one says its ClientHello again where it still waits for
-    /// the answer.
+    /// for its cookie. The client of this one repeats its ClientHello if it still waits for the
+    /// answer.
     fn newest(&self) -> Option<[u8; 32]> {
         let newest = self.list.iter().find(|h| h.drop_at.is_none())?;
         let is_overtaken = match newest.verified {
@@ -430,37 +419,9 @@ impl Handshakes {
     }
 }
 
-/// What tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2,
+/// Tells a client that its handshake has failed: a fatal alert in plaintext (RFC 5246 §7.2.2,
 /// `unsupported_certificate`), with a record number that no flight has used.
 pub(crate) const ALERT: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 2, 43];
-
-impl UnderWay {
-    /// When it has something to do. Only the newest handshake repeats its flights by itself: a
-    /// browser that has begun another one would take an older one's ServerHello for its own, and
-    /// fail. Where somebody sends ClientHellos in the browser's name (`pressed`), one that has
-    /// shown no cookie is answered only when its client asks again.
-    fn next(&self, newest: Option<[u8; 32]>, pressed: bool) -> Instant {
-        let end = self.ends(newest);
-        let may_repeat =
-            (self.verified || !pressed) && (self.answered || self.repeated < UNASKED_REPEATS);
-        if self.drop_at.is_some() || Some(self.random) == newest && may_repeat {
-            end.min(self.handshake.next_timeout())
-        } else {
-            end
-        }
-    }
-
-    /// When it goes, whatever happens.
-    fn ends(&self, newest: Option<[u8; 32]>) -> Instant {
-        let contested = self.admitted.as_ref().is_some_and(Admitted::is_contested);
-        match self.drop_at {
-            Some(at) => at,
-            None if contested => self.started + CONTESTED_TIMEOUT,
-            None if Some(self.random) != newest => self.started + OVERTAKEN_TIMEOUT,
-            None => self.started + HANDSHAKE_TIMEOUT,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

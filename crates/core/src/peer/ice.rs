@@ -1,4 +1,4 @@
-//! ICE-lite (RFC 8445 §2.5): answers connectivity checks, and believes nothing before
+//! ICE-lite (RFC 8445 §2.5): answers connectivity checks, and trusts nothing before
 //! MESSAGE-INTEGRITY has been checked.
 
 use std::net::SocketAddr;
@@ -34,7 +34,8 @@ pub(super) struct Checked {
     pub response: Vec<u8>,
     /// The request named this pair (USE-CANDIDATE, RFC 8445 §7.3.1.5).
     pub nominated: bool,
-    /// The response is an error, so the check proves the address but nothing follows from it.
+    /// Whether the response is an error: then the check proves the address, but has no other
+    /// effect.
     pub refused: bool,
 }
 
@@ -57,7 +58,7 @@ pub(super) fn request_ufrag(datagram: &[u8]) -> Option<&str> {
                 let username = std::str::from_utf8(value).ok()?;
                 return username.split_once(':').map(|(server, _)| server);
             }
-            // What follows MESSAGE-INTEGRITY is not authenticated by it (RFC 8489 §14.5).
+            // What follows MESSAGE-INTEGRITY is not covered by it (RFC 8489 §14.5).
             ATTR_MESSAGE_INTEGRITY => return None,
             _ => rest = tail.get(length.next_multiple_of(4)..)?,
         }
@@ -65,9 +66,9 @@ pub(super) fn request_ufrag(datagram: &[u8]) -> Option<&str> {
     None
 }
 
-/// Checks a Binding request and makes its response; `None` for anything that is not a valid,
-/// authentic request, which gets no answer at all: an answer would tell a stranger something, or
-/// make this server a reflector.
+/// Checks a Binding request and makes its response. `None` for anything that is not a valid,
+/// authentic request. Such a datagram gets no answer at all: an answer would tell a stranger
+/// something, or make this server a reflector.
 pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Checked> {
     let request = authenticate(datagram, ice)?;
     let mut nominated = false;
@@ -124,8 +125,8 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
     })
 }
 
-/// The response to an authentic request of a peer that is no more: 403, Forbidden (RFC 8489 §14.8).
-/// RFC 7675 §5.2 has consent end where the other side says so.
+/// The response to an authentic request of a peer that was removed: 403, Forbidden (RFC 8489
+/// §14.8). RFC 7675 §5.2 ends consent where the other side says so.
 pub(super) fn refuse(datagram: &[u8], ice: &IceCredentials) -> Option<Vec<u8>> {
     let request = authenticate(datagram, ice)?;
     let body = ErrorBody {

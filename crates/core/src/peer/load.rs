@@ -1,18 +1,18 @@
-//! How many handshakes there may be at once.
+//! The limit of handshakes under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rekindle_ids::Role;
 
-/// How many handshakes are under way, of all peers together. Each takes memory (13 KB of Rust's
-/// heap) until it is over, and time of a processor.
+/// Counts the handshakes under way, of all peers together. Each takes memory (13 KB of Rust's heap)
+/// until it is over, and processor time.
 pub(super) struct Load {
     under_way: AtomicUsize,
     most: AtomicUsize,
 }
 
-/// Without a limit, until told otherwise.
+/// Without a limit, until one is set.
 impl Default for Load {
     fn default() -> Self {
         Self {
@@ -23,19 +23,19 @@ impl Default for Load {
 }
 
 impl Load {
-    /// A place that nobody else wants.
+    /// A place without contention.
     #[cfg(test)]
     pub fn for_tests() -> Admitted {
         Arc::new(Self::default()).admit(Role::Viewer).expect("room")
     }
 
-    /// So many viewers' handshakes may be under way.
+    /// Sets how many viewers' handshakes may be under way.
     pub(super) fn limit(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
     }
 
-    /// Lets one more begin, if there is room. Publishers have room of their own, as much again: all
-    /// their viewers wait for them.
+    /// Admits one more handshake, if there is room. Publishers have as much room again of their
+    /// own: all their viewers wait for them.
     pub(super) fn admit(self: &Arc<Self>, role: Role) -> Option<Admitted> {
         let most = self.most.load(Ordering::Relaxed);
         let room = match role {
@@ -52,11 +52,11 @@ impl Load {
     }
 }
 
-/// A place among the handshakes that are under way, free again when dropped.
+/// A place among the handshakes under way, free again when dropped.
 pub(crate) struct Admitted(Arc<Load>);
 
 impl Admitted {
-    /// Whether others are turned away for want of places.
+    /// Whether handshakes are refused because the limit is reached.
     pub(crate) fn is_contested(&self) -> bool {
         self.0.under_way.load(Ordering::Relaxed) >= self.0.most.load(Ordering::Relaxed)
     }

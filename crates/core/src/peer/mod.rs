@@ -1,4 +1,4 @@
-//! One browser: ICE-lite, DTLS, SRTP, glued without I/O. Told the time, never asks.
+//! One browser: ICE-lite, DTLS and SRTP together, without I/O. The caller supplies the time.
 
 mod active;
 mod agreed;
@@ -47,9 +47,9 @@ use rekindle_secrets::stack;
 
 use crate::Protocol;
 
-/// Checks that are known again, the latest first.
+/// Most checks that are remembered, the latest first.
 const MAX_CHECKS: usize = 16;
-/// Addresses that the browser has nominated and that no media came from yet.
+/// Most addresses that the browser has nominated and that no media came from yet.
 const MAX_NOMINATED: usize = 8;
 
 /// What a peer is made from: its record.
@@ -57,18 +57,18 @@ const MAX_NOMINATED: usize = 8;
 pub struct PeerSetup {
     /// The server's ICE credentials for this peer.
     pub ice: IceCredentials,
-    /// What the browser's certificate must match.
+    /// The fingerprints of the browser's certificate.
     pub fingerprints: Vec<Fingerprint>,
-    /// The server's part in its DTLS handshake.
+    /// The server's role in its DTLS handshake.
     pub setup: Setup,
-    /// Where its media went in an earlier boot.
+    /// Where its media was sent in an earlier boot.
     pub address: Option<SocketAddr>,
 }
 
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to.
+    /// The destination.
     pub to: SocketAddr,
     /// The datagram.
     pub data: Bytes,
@@ -77,12 +77,12 @@ pub struct Transmit {
 /// What a datagram turned out to be, once checked.
 #[derive(Debug)]
 pub enum Received {
-    /// Nothing for the layer above: answered, swallowed or dropped.
+    /// Nothing for the layer above: answered, absorbed or dropped.
     Nothing,
-    /// A STUN check was answered. Its source may be forged: whose the address is, only DTLS or SRTP
-    /// from there tells.
+    /// A STUN check was answered. Its source may be forged: only DTLS or SRTP from there proves
+    /// whose address it is.
     Answered {
-        /// It passed, and did not come before from another address: the peer may be there.
+        /// It passed, and is no copy of a check from another address: the peer may be there.
         claims: bool,
         /// The peer nominates this pair (RFC 8445 §8.1.1).
         nominates: bool,
@@ -93,16 +93,16 @@ pub enum Received {
     Rtcp(BytesMut),
 }
 
-/// What became of a peer.
+/// What happened to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
     /// A DTLS handshake completed and fresh SRTP keys are in use, in both directions.
     Connected {
-        /// The peer had keys of this boot already: a false alarm of the page, or a second restart
+        /// Whether the peer had keys of this boot already: a false alarm of the page, or a restart
         /// of its own.
         renewed: bool,
-        /// From the first ClientHello of this handshake.
+        /// Time since the first ClientHello of this handshake.
         took: Duration,
         /// How they were agreed on; `None` where keys of an earlier process were taken over.
         agreed: Option<Agreed>,
@@ -111,13 +111,13 @@ pub enum PeerEvent {
     Address(SocketAddr),
 }
 
-/// One browser. Its handshakes are elsewhere: they belong to an address until they are complete.
+/// One browser. Its handshakes are not here: they belong to an address until they are complete.
 pub struct Peer {
     setup: PeerSetup,
-    /// Transactions of the last checks, and where each came from first.
+    /// Transactions of the latest checks, and the address that each first came from.
     checks: VecDeque<([u8; 12], SocketAddr)>,
-    /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from such a
-    /// one, the latest last.
+    /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from a
+    /// nominated one, the latest last.
     nominated: Vec<SocketAddr>,
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
@@ -129,7 +129,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer as its record has it; no keys yet.
+    /// A peer from its record, without keys.
     pub fn new(setup: PeerSetup) -> Self {
         Self {
             setup,
@@ -144,7 +144,7 @@ impl Peer {
         }
     }
 
-    /// Takes a STUN datagram. The answer is appended to `out`.
+    /// Takes a STUN datagram. The response is appended to `out`.
     pub fn handle_stun(
         &mut self,
         now: Instant,
@@ -189,8 +189,8 @@ impl Peer {
         }
     }
 
-    /// Whether a check is not a copy of another one, sent in the name of another address: STUN has
-    /// no protection against replays (RFC 8489 §16.2.2).
+    /// Whether a check is not a copy of another one, sent with another source address: STUN has no
+    /// replay protection (RFC 8489 §16.2.2).
     fn is_first(&mut self, transaction: [u8; 12], from: SocketAddr) -> bool {
         if let Some((_, first)) = self.checks.iter().find(|(known, _)| *known == transaction) {
             return *first == from;
@@ -200,18 +200,18 @@ impl Peer {
         true
     }
 
-    /// Whether its DTLS handshake is the server's to begin, and has not been completed.
+    /// Whether the server is to begin its DTLS handshake, and none has been completed.
     pub(crate) fn awaits_hello(&self) -> bool {
         self.setup.setup == Setup::Active && self.srtp.is_none()
     }
 
-    /// Whether this certificate (DER) is the browser's, by the offer.
+    /// Whether the offer names this certificate (DER).
     pub(crate) fn is_of(&self, certificate: &[u8]) -> bool {
         matches(certificate, &self.setup.fingerprints)
     }
 
-    /// Puts a completed handshake's keys to use. The caller has seen that the certificate [is the
-    /// browser's](Peer::is_of).
+    /// Uses the keys of a completed handshake from now on. The caller has checked that the offer
+    /// [names its certificate](Peer::is_of).
     pub(crate) fn take_keys(&mut self, done: Done) {
         let Done {
             completed,
@@ -225,7 +225,7 @@ impl Peer {
         };
         let srtp = full_state::kept(srtp, self.keeps.as_ref());
         let renewed = self.srtp.replace(srtp).is_some();
-        // A check may have come while the handshake was worked on.
+        // A check may have arrived while the handshake was worked on.
         self.last_heard = self.last_heard.max(Some(at));
         self.nominated.clear();
         self.move_to(from);
@@ -239,7 +239,8 @@ impl Peer {
     /// Takes an SRTP or SRTCP packet.
     ///
     /// Live media moves to a nominated address only once an authentic packet comes from there: a
-    /// check alone can be replayed from anywhere, and has no replay protection (RFC 8489 §16.2.2).
+    /// check alone can be replayed from anywhere, since STUN has no replay protection (RFC 8489
+    /// §16.2.2).
     pub fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Received {
         let Some(srtp) = &mut self.srtp else {
             return Received::Nothing;
@@ -255,7 +256,7 @@ impl Peer {
         };
         self.last_heard = Some(now);
         if let Some(place) = self.nominated.iter().position(|address| *address == from) {
-            // What was nominated before is left.
+            // Earlier nominations are dropped.
             self.nominated.drain(..=place);
             self.move_to(from);
         }
@@ -273,13 +274,13 @@ impl Peer {
         }
     }
 
-    /// The next event, if any. Poll after everything that this peer was told.
+    /// The next event, if any. To be polled after every call that changes the peer.
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
         self.moved.take().or_else(|| self.connected.take())
     }
 
-    /// Hands out the half of its keys that protects what is sent, once for each handshake: from then
-    /// on [`Peer::protect_rtcp`] sends nothing.
+    /// Gives away the half of its keys for sending, once for each handshake: from then on
+    /// [`Peer::protect_rtcp`] sends nothing.
     pub(crate) fn take_sending(&mut self) -> Option<Box<Sending>> {
         self.srtp.as_mut()?.sending.take()
     }
@@ -294,7 +295,7 @@ impl Peer {
         })
     }
 
-    /// What its checks are made with.
+    /// The credentials of its checks.
     pub(crate) fn credentials(&self) -> IceCredentials {
         self.setup.ice.clone()
     }
@@ -309,12 +310,12 @@ impl Peer {
         self.srtp.as_ref().map(Srtp::profile)
     }
 
-    /// Where media goes.
+    /// Where media is sent.
     pub fn address(&self) -> Option<SocketAddr> {
         self.setup.address
     }
 
-    /// When an authentic packet (STUN, DTLS or SRTP) last came; `None` if none came in this boot.
+    /// When an authentic packet (STUN, DTLS or SRTP) last arrived; `None` if none did in this boot.
     pub fn last_heard(&self) -> Option<Instant> {
         self.last_heard
     }
@@ -324,14 +325,14 @@ impl Peer {
         self.last_check
     }
 
-    /// The user name fragment of the server in a STUN Binding request, if the datagram is one;
-    /// nothing is authenticated yet.
+    /// The server's user name fragment in a STUN Binding request, if the datagram is one; nothing
+    /// is authenticated yet.
     pub fn stun_ufrag(data: &[u8]) -> Option<&str> {
         ice::request_ufrag(data)
     }
 }
 
-/// The answer to a check of a peer that is no more: an error, where its password is right.
+/// The answer to a check of a peer that was removed: an error, if its password is right.
 pub(crate) fn refuse(check: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Transmit> {
     let data = ice::refuse(check, ice)?.into();
     Some(Transmit { to: from, data })
@@ -344,8 +345,8 @@ impl Drop for Peer {
     }
 }
 
-/// Whether a certificate is one that these fingerprints name (RFC 8122 §5): of each hash that there
-/// is, one must be its own. False for an empty list.
+/// Whether these fingerprints name a certificate (RFC 8122 §5): for each hash function in the list,
+/// one fingerprint must match. False for an empty list.
 fn matches(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
     use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
     let is_own = |f: &Fingerprint| {

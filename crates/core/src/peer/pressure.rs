@@ -1,30 +1,30 @@
-//! How many ClientHellos of one address are answered, and which of them at once.
+//! How many ClientHellos of one address are answered, and which of them without a cookie.
 
 use std::time::{Duration, Instant};
 
-/// ClientHellos answered at once: a page's attempt, and the next one.
+/// ClientHellos answered without a cookie: a page's attempt, and the next one.
 const AT_ONCE: u8 = 2;
-/// One more after so long, if all is quiet.
+/// One more after this time, unless it is pressed.
 const ANOTHER: Duration = Duration::from_secs(1);
-/// It is quiet when for so long no ClientHello came beyond those.
+/// It is pressed until no further ClientHello has arrived for this time.
 const QUIET: Duration = Duration::from_secs(2);
-/// New handshakes in a row, and per second after that. A page starts at most two a second.
+/// Most new handshakes in a row, and per second after that. A page starts at most two a second.
 const BURST: u32 = 8;
 const REFILL: Duration = Duration::from_millis(250);
 
-/// ClientHellos that are answered at once, without a cookie.
+/// ClientHellos that are answered without a cookie.
 #[derive(Default)]
 pub(super) struct Direct {
     spent: u8,
-    /// When one was spent, or given back.
+    /// When one was last spent or returned.
     changed: Option<Instant>,
-    /// When the last one came that was not answered at once.
+    /// When the last one arrived that was not answered without a cookie.
     refused: Option<Instant>,
 }
 
 impl Direct {
-    /// Whether one that has no cookie is answered at once; never while a client that has shown one
-    /// is at it.
+    /// Whether a ClientHello without a cookie is answered; never while a handshake of a client with
+    /// a cookie is under way.
     pub(super) fn take(&mut self, now: Instant, verified: bool) -> bool {
         let since = |then: Option<Instant>| {
             then.map_or(Duration::MAX, |then| now.saturating_duration_since(then))
@@ -42,12 +42,13 @@ impl Direct {
         may
     }
 
-    /// More come than are answered at once, elsewhere.
+    /// More arrive elsewhere than are answered without a cookie.
     pub(super) fn press(&mut self, now: Instant) {
         self.refused = Some(now);
     }
 
-    /// Whether more came than are answered at once, since a handshake was last completed.
+    /// Whether more arrived than are answered without a cookie, since a handshake was last
+    /// completed.
     pub(super) fn is_pressed(&self) -> bool {
         self.refused.is_some()
     }
@@ -61,7 +62,7 @@ impl Direct {
 /// A token bucket.
 #[derive(Default)]
 pub(super) struct Budget {
-    /// How many were taken beyond what has been refilled, and since when that is counted.
+    /// How many were taken beyond what has been refilled, and since when this is counted.
     spent: u32,
     counted_at: Option<Instant>,
 }

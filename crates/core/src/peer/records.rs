@@ -1,8 +1,8 @@
-//! What a DTLS datagram shows before anything of it is authenticated: its records (RFC 6347 §4.1,
+//! What a DTLS datagram shows before anything in it is authenticated: its records (RFC 6347 §4.1,
 //! RFC 9147 §4), and the ClientHello.
 //!
-//! Whoever can send with a browser's address writes such datagrams too, so they decide only what is
-//! worth a handshake's time.
+//! Anybody who can send with a browser's address can write such datagrams too, so they decide only
+//! what is worth a handshake's time.
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ const HANDSHAKE_HEADER: usize = 12;
 /// The first fragment of a ClientHello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hello<'a> {
-    /// Tells one attempt from another: a repetition has the same.
+    /// Distinguishes attempts: a repetition has the same random.
     pub random: [u8; 32],
     /// What a HelloVerifyRequest gave to the client (RFC 6347 §4.2.1); empty in its first
     /// ClientHello.
@@ -68,7 +68,7 @@ pub(super) fn hello_sequence(datagram: &[u8]) -> Option<u16> {
     (client_hello_offset(datagram)? == 0).then(|| hello_number(datagram))?
 }
 
-/// The message number of the ClientHello of which this is a fragment, whichever.
+/// The message number of the ClientHello that this datagram has a fragment of, first or later.
 pub(super) fn hello_number(datagram: &[u8]) -> Option<u16> {
     client_hello_offset(datagram)?;
     let number = datagram.get(RECORD_HEADER + 4..RECORD_HEADER + 6)?;
@@ -80,7 +80,7 @@ pub(crate) fn is_client_hello(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some()
 }
 
-/// Whether this is what answers a ClientHello: a ServerHello, a HelloRetryRequest, which has the
+/// Whether this is an answer to a ClientHello: a ServerHello, a HelloRetryRequest, which has the
 /// same type, or a HelloVerifyRequest; or a fragment of one.
 #[cfg(feature = "boring")]
 pub(super) fn is_server_hello(datagram: &[u8]) -> bool {
@@ -94,9 +94,9 @@ pub(super) fn is_client_hello_rest(datagram: &[u8]) -> bool {
     client_hello_offset(datagram).is_some_and(|offset| offset > 0)
 }
 
-/// Whether one datagram was sent next after another: whether the first record of `later` follows that
-/// of `earlier`, where both are plaintext (RFC 6347 §4.1). Attempts number theirs from 0, and a
-/// repetition goes on from the numbers before it.
+/// Whether `later` was sent directly after `earlier`: its first record follows that of the other
+/// one, where both are plaintext (RFC 6347 §4.1). Attempts number their records from 0, and a
+/// repetition continues the numbers before it.
 pub(super) fn follows(later: &[u8], earlier: &[u8]) -> bool {
     let sequence = |datagram: &[u8]| {
         let bytes = datagram.get(5..11)?;
@@ -123,13 +123,12 @@ pub(super) fn is_protected(datagram: &[u8]) -> bool {
     matches!(records(datagram).next(), Some((_, Record::Protected)))
 }
 
-/// What a record is good for, before it is authenticated.
+/// What a record can be used for, before it is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record<'a> {
-    /// Encrypted, or at least it claims to be.
+    /// Encrypted, or claims to be.
     Protected,
-    /// Plaintext that says nothing which anybody could believe, acknowledgements and alerts that
-    /// are only warnings.
+    /// Plaintext that nobody could rely on: acknowledgements, and alerts that are only warnings.
     Worthless,
     /// A fatal alert in plaintext. It ends nothing (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2).
     FatalAlert,
@@ -144,20 +143,20 @@ pub(super) enum Record<'a> {
 pub(super) struct Fragment<'a> {
     /// Length of the whole message's body, in bytes.
     pub total: usize,
-    /// Where this part of it begins.
+    /// Where this part begins.
     pub offset: usize,
     /// The part.
     pub data: &'a [u8],
 }
 
-/// The records of a datagram, with the places where they are. Ends at the first one that is none.
+/// The records of a datagram, with their ranges. Ends at the first one that is malformed.
 pub(super) fn records(datagram: &[u8]) -> impl Iterator<Item = (Range<usize>, Record<'_>)> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = datagram.get(at..)?;
         let first = *rest.first()?;
-        // The unified header of DTLS 1.3: its records may leave out their length, and all of them
-        // are protected.
+        // The unified header of DTLS 1.3: its records may omit their length, and all of them are
+        // protected.
         if first & 0b1110_0000 == 0b0010_0000 {
             let range = at..datagram.len();
             at = datagram.len();
@@ -230,7 +229,7 @@ mod tests {
         let hello = client_hello(&datagram).unwrap();
         assert_eq!((hello.random, hello.cookie), ([7; 32], &[1, 2, 3, 4][..]));
         for end in 0..datagram.len() {
-            // Cut off, it has no cookie or is no ClientHello; nothing panics.
+            // Cut short, it has no cookie or is no ClientHello; nothing panics.
             assert!(client_hello(&datagram[..end]).is_none_or(|hello| hello.cookie.is_empty()));
         }
     }

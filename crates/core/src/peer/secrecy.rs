@@ -1,4 +1,4 @@
-//! What session keys can not be. This compiles only as long as it is true.
+//! Traits that session keys must not have. This compiles only as long as they do not have them.
 
 use std::fmt::{Debug, Display};
 
@@ -10,8 +10,8 @@ use super::sending::Sending;
 use super::srtp::{SessionKeys, Srtp};
 use super::transform::Transform;
 
-/// Does not compile if the type has one of the traits: which of two implementations is meant would
-/// not be clear then.
+/// Does not compile if the type has one of the traits: it would be ambiguous which of two
+/// implementations is meant.
 macro_rules! has_not {
     ($type:ty: $($trait:path),+) => {
         $({

@@ -1,5 +1,5 @@
-//! The sending half of a peer's SRTP keys (RFC 3711): which index a packet is protected under. It can
-//! be with another thread than the half that opens what the peer sends.
+//! The sending half of a peer's SRTP keys (RFC 3711): which index a packet is protected under.
+//! Another thread may have it than the half for receiving.
 
 use std::sync::{Arc, Mutex};
 
@@ -30,8 +30,8 @@ enum Way {
 }
 
 impl Sending {
-    /// Indices start at the first packets, rollover counters at zero, as on the browser's side; or
-    /// as full-state mode has it, which has the same keys in `kept`.
+    /// Indices start at the first packets, rollover counters at zero, as on the browser's side. In
+    /// full-state mode `kept`, which has the same keys, decides on them.
     pub(super) fn new(keys: &SessionKeys, kept: Option<Arc<Mutex<Kept>>>) -> Option<Self> {
         if let Some(kept) = kept {
             return Some(Self(Way::Kept(kept)));
@@ -44,10 +44,9 @@ impl Sending {
         }))
     }
 
-    /// Encrypts the RTP packet that lies in `out` from `start` on, where it lies, and appends the
-    /// tag. `None` for one that lies before the sequence number's wrap while the first packet under
-    /// these keys lies after it: its rollover counter would be -1. What lies there is of no use
-    /// then.
+    /// Encrypts in place the RTP packet in `out` from `start` on, and appends the tag. `None` for
+    /// one from before the sequence number's wrap while the first packet under these keys is from
+    /// after it: its rollover counter would be -1. The bytes are useless then.
     pub(crate) fn protect_rtp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
         let (transform, sent) = match &mut self.0 {
             Way::Kept(kept) => return lock(kept).protect_rtp(out, start),
@@ -73,7 +72,7 @@ impl Sending {
         transform.protect_rtp(out, start, index)
     }
 
-    /// Encrypts a compound RTCP packet; `None` where these keys may protect no more of them.
+    /// Encrypts a compound RTCP packet; `None` where these keys must not protect any more of them.
     pub(crate) fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         match &mut self.0 {
             Way::Kept(kept) => lock(kept).protect_rtcp(packet),
@@ -87,7 +86,7 @@ impl Sending {
         }
     }
 
-    /// The sequence number at which the server's numbering of a stream goes on, if an earlier
+    /// The sequence number at which the server's numbering of a stream continues, if an earlier
     /// process has numbered it.
     pub(crate) fn start_of(&self, ssrc: u32) -> Option<u16> {
         match &self.0 {
@@ -97,7 +96,7 @@ impl Sending {
     }
 }
 
-/// Its keys wipe themselves; what handling them has left on the stack is overwritten here.
+/// Its keys wipe themselves; what their use has left on the stack is overwritten here.
 impl Drop for Sending {
     fn drop(&mut self) {
         stack::wipe();

@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 use super::full_state::Kept;
 use super::sending::Sending;
 
-/// Replay window in packets (RFC 3711 §3.3.2 asks for at least 64): a retransmission comes up to
+/// Replay window in packets (RFC 3711 §3.3.2 asks for at least 64): a retransmission may arrive
 /// seconds late.
 const REPLAY_WINDOW: usize = 2048;
 /// Most SSRCs that one peer may use under one set of keys.
 pub(super) const MAX_SSRCS: usize = 32;
-/// After so many packets of unknown SSRCs that fail authentication, the scratch context is made
-/// anew. It bounds the memory that unauthenticated packets can claim, since `rtc-srtp` allocates
-/// state for an SSRC before it has authenticated it.
+/// After this many packets of unknown SSRCs that fail authentication, the scratch context is
+/// replaced. This limits the memory that unauthenticated packets can allocate, since `rtc-srtp`
+/// allocates state for an SSRC before it has authenticated the packet.
 const MAX_FAILURES: u32 = 64;
 
 /// The SRTP protection profiles of DTLS-SRTP (RFC 5764 §4.1.2, RFC 7714 §14.2) that rekindle
@@ -43,7 +43,7 @@ impl Profile {
         Self::Aes128CmSha1_80,
     ];
 
-    /// Its cipher, for people.
+    /// Its cipher, for display.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AeadAes256Gcm => "AES-256-GCM",
@@ -90,13 +90,13 @@ pub struct SessionKeys {
     material: Zeroizing<Vec<u8>>,
 }
 
-/// What [`SessionKeys`] hold.
+/// The content of [`SessionKeys`].
 #[cfg(feature = "full-state")]
 pub(super) struct Exposed<'a> {
     pub profile: Profile,
-    /// In the order in which it is exported.
+    /// In the order of the exporter's output.
     pub material: &'a [u8],
-    /// (key, salt) of what the server sends, and of what the peer sends.
+    /// (key, salt) for sending, and for receiving.
     pub sending: (&'a [u8], &'a [u8]),
     pub receiving: (&'a [u8], &'a [u8]),
 }
@@ -113,7 +113,7 @@ impl SessionKeys {
         })
     }
 
-    /// Takes exported keying material of a handshake in which the server had this part; `None`
+    /// Takes exported keying material of a handshake in which the server had this role; `None`
     /// where its length does not fit the profile.
     pub(super) fn exported(profile: Profile, exported: &[u8], setup: Setup) -> Option<Self> {
         let mut keys = Self::new(profile, exported)?;
@@ -126,18 +126,18 @@ impl SessionKeys {
         Some(keys)
     }
 
-    /// What they are for.
+    /// The profile that they are for.
     pub(super) fn profile(&self) -> Profile {
         self.profile
     }
 
-    /// (key, salt) of what the peer sends.
+    /// (key, salt) for receiving.
     fn remote(&self) -> (&[u8], &[u8]) {
         let (k, s) = (self.profile.key_len(), self.profile.salt_len());
         (&self.material[..k], &self.material[2 * k..2 * k + s])
     }
 
-    /// (key, salt) of what the server sends.
+    /// (key, salt) for sending.
     pub(super) fn local(&self) -> (&[u8], &[u8]) {
         let (k, s) = (self.profile.key_len(), self.profile.salt_len());
         (
@@ -146,7 +146,7 @@ impl SessionKeys {
         )
     }
 
-    /// The keys themselves: only full-state mode takes them out of here.
+    /// The keys themselves: only full-state mode reads them.
     #[cfg(feature = "full-state")]
     pub(super) fn expose(&self) -> Exposed<'_> {
         Exposed {
@@ -179,7 +179,7 @@ impl SessionKeys {
     }
 }
 
-/// What both halves of a peer's keys share in full-state mode.
+/// The state that both halves of a peer's keys share in full-state mode.
 pub(super) fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -189,9 +189,9 @@ pub(super) struct Srtp {
     /// Kept for [`Incoming`]'s scratch context.
     pub(super) keys: SessionKeys,
     incoming: Incoming,
-    /// `None` where it is with who sends.
+    /// `None` where a forwarder has it.
     pub(super) sending: Option<Box<Sending>>,
-    /// In full-state mode, what is used in place of all but the keys.
+    /// In full-state mode, replaces everything except the keys.
     pub(super) kept: Option<Arc<Mutex<Kept>>>,
 }
 

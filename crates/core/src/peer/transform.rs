@@ -1,9 +1,9 @@
-//! SRTP and SRTCP as a sender (RFC 3711, RFC 7714), with the packet index given from outside.
+//! SRTP and SRTCP as a sender (RFC 3711, RFC 7714), with the packet index given by the caller.
 //!
-//! `rtc-srtp`, which opens what peers send, allocates and copies each packet that it protects,
-//! parses its header once more, and keeps its indices to itself. A server that sends each packet to
-//! a thousand viewers can afford none of it. Here nothing is kept but the derived keys: who calls
-//! decides on the index, and that no index is used for two packets.
+//! `rtc-srtp`, which decrypts what peers send, allocates and copies each packet that it protects,
+//! parses its header once more, and manages its indices itself. A server that sends each packet to
+//! a thousand viewers can afford none of this. Here only the derived keys are kept: the caller
+//! decides on the index, and ensures that no index is used for two packets.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
@@ -17,7 +17,7 @@ use crate::peer::Profile;
 /// Length of a GCM tag (RFC 7714 §13) and of an HMAC-SHA1 tag cut to 80 bits, in bytes.
 pub(super) const GCM_TAG: usize = 16;
 pub(super) const HMAC_TAG: usize = 10;
-/// The E flag and the index behind an SRTCP packet (RFC 3711 §3.4).
+/// The E flag and the index that follow an SRTCP packet (RFC 3711 §3.4).
 pub(super) const INDEX: usize = 4;
 pub(super) const E: u32 = 1 << 31;
 /// RTCP's common header and its sender's SSRC, which SRTCP leaves readable.
@@ -32,7 +32,7 @@ pub(super) struct Transform {
     pub(super) rtcp: Half,
 }
 
-/// SRTP's or SRTCP's part.
+/// The part for SRTP or for SRTCP.
 pub(super) enum Half {
     Gcm {
         key: Box<LessSafeKey>,
@@ -54,9 +54,9 @@ impl Transform {
         })
     }
 
-    /// Encrypts the RTP packet that lies in `out` from `start` on, where it lies, and appends the
-    /// tag. `index` is its 48-bit index, whose low half is the packet's sequence number. After
-    /// `None` what lies there is of no use.
+    /// Encrypts in place the RTP packet in `out` from `start` on, and appends the tag. `index` is
+    /// its 48-bit index, whose low half is the packet's sequence number. After `None` the bytes are
+    /// useless.
     pub(super) fn protect_rtp(&self, out: &mut Vec<u8>, start: usize, index: u64) -> Option<()> {
         let packet = out.get_mut(start..)?;
         let header = rtp_header(packet)?;
@@ -156,7 +156,7 @@ impl Half {
 }
 
 /// The key derivation of RFC 3711 §4.3 with a derivation rate of zero: AES in counter mode over
-/// zeros. A salt of 96 bits is filled up with zeros (RFC 7714 §11).
+/// zeros. A salt of 96 bits is padded with zeros (RFC 7714 §11).
 pub(super) fn derive(key: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Option<()> {
     let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
     let mut iv = [0; 16];
@@ -236,7 +236,7 @@ fn room(packet: &[u8], more: usize) -> BytesMut {
     out
 }
 
-/// The SSRC at this offset. The packet is at least a header of RTCP long, then.
+/// The SSRC at this offset. `Some` proves that the packet is at least as long as an RTCP header.
 pub(super) fn ssrc(packet: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*packet.get(at..)?.first_chunk()?))
 }

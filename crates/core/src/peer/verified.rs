@@ -1,11 +1,11 @@
-//! Handshakes that begin with a client's second ClientHello, the one with the cookie (RFC 6347
+//! Handshakes that begin with a client's second ClientHello, which has the cookie (RFC 6347
 //! §4.2.1).
 //!
-//! The first one was answered without state, by [`super::cookie`]. The DTLS library wants to see
-//! both, and it makes a cookie of its own from the ClientHello; so it is shown a first one, whose
-//! answer nobody gets, and where it asks what the cookie should have been, it is told the one that
+//! The first one was answered without state, by [`super::cookie`]. The DTLS library needs both, and
+//! makes a cookie of its own from the ClientHello. So it is given a substitute for the first one,
+//! whose answer is discarded. Where it computes what the cookie should be, it gets the cookie that
 //! the client has shown and that has been checked. In DTLS 1.2 the library computes no other HMAC
-//! by this interface.
+//! through this interface.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -20,7 +20,7 @@ thread_local! {
     static CHECKED: Cell<Option<[u8; COOKIE_LEN]>> = const { Cell::new(None) };
 }
 
-/// The library's HMAC, but for the question what a cookie should be.
+/// The library's HMAC, except for the computation of a cookie.
 #[derive(Debug)]
 struct Checked;
 
@@ -63,7 +63,7 @@ pub(super) fn with_cookie<T>(cookie: Option<[u8; COOKIE_LEN]>, work: impl FnOnce
     done
 }
 
-/// A first ClientHello. A record of epoch 0 with number 0; message 0, in one piece; DTLS 1.2, a
+/// A first ClientHello: a record of epoch 0 with number 0, message 0, in one piece; DTLS 1.2, a
 /// random, no session, no cookie, `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`, no compression, no
 /// extensions.
 #[rustfmt::skip]
@@ -76,7 +76,8 @@ const FIRST_HELLO: [u8; 67] = [
     0, 0, 0, 2, 0xc0, 0x2b, 1, 0,
 ];
 
-/// Brings a new server, whose settings ask for cookies, to where it expects a ClientHello with one.
+/// Brings a new server, whose settings ask for cookies, to the state in which it expects a
+/// ClientHello with one.
 pub(super) fn expect_second_hello(dtls: &mut Dtls, now: Instant) -> Result<(), dimpl::Error> {
     dtls.handle_timeout(now)?;
     dtls.handle_packet(&FIRST_HELLO)?;

@@ -85,6 +85,7 @@ pub fn run() {
         let outcome = match line.split_once(' ').expect("two words") {
             ("save", peer) => vault.save(&moved(peer, "192.0.2.1"), now()),
             ("remove", peer) => vault.remove(&ufrag(peer)).map(|_| ()),
+            ("want", peer) => vault.ask_pull("a", &ufrag(peer)),
             ("say", what) => vault.presence(what.as_bytes()),
             other => panic!("{other:?}"),
         };

@@ -1,5 +1,5 @@
-//! The two DER structures in `identity.age`, byte for byte: there is one way to write each of them,
-//! apart from the fields that are listed here.
+//! The two DER structures in `identity.age`, byte for byte: there is exactly one encoding of each
+//! of them, except for the fields that are listed here.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
@@ -118,7 +118,7 @@ const PRIVATE_KEY: Shape = Holds(
     ],
 );
 
-/// A run of bytes: a named field, or structure between fields.
+/// A run of bytes: a named field, or the structure between fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     pub length: usize,
@@ -126,11 +126,11 @@ pub(super) struct Part {
     pub class: Class,
 }
 
-/// Why an identity is not one that this program makes.
+/// Why an identity was not made by this program.
 pub(super) type Wrong = &'static str;
 
-/// Takes the certificate and the private key apart, and checks that nothing in them is free: the
-/// names are hashes of the key, the signature verifies, and the private key is the certificate's.
+/// Parses the certificate and the private key, and checks that nothing in them is free: the names
+/// are hashes of the key, the signature verifies, and the private key belongs to the certificate.
 pub(super) fn identity(
     certificate: &[u8],
     private_key: &[u8],
@@ -176,7 +176,7 @@ pub(super) fn identity(
     Ok((certificate_parts, private_parts))
 }
 
-/// The parts of a structure of this shape, end to end; `None` if it has another one.
+/// The parts of a structure of this shape, one after the other; `None` if it has another shape.
 fn walk(shape: &Shape, bytes: &[u8]) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let rest = step(shape, bytes, &mut parts)?;
@@ -210,7 +210,7 @@ fn step<'a>(shape: &Shape, bytes: &'a [u8], parts: &mut Vec<Part>) -> Option<&'a
     }
 }
 
-/// Tags, lengths and constants: what is always the same.
+/// Tags, lengths and constants, which are always the same.
 fn structure(parts: &mut Vec<Part>, length: usize) {
     match parts.last_mut() {
         Some(part) if part.name == "structure" => part.length += length,
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_byte_of_an_identity_has_a_part() {
-        // Lengths of the signature vary by a byte or two.
+        // The length of the signature varies by a byte or two.
         for _ in 0..20 {
             let (certificate, key) = make();
             let (certificate_parts, key_parts) = identity(&certificate, &key).expect("accepted");

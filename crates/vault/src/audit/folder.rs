@@ -25,7 +25,7 @@ mod session_state;
 
 use entry::shown;
 
-/// Where none of these is, there is no vault.
+/// If none of these exists, there is no vault.
 const OF_A_VAULT: [&str; 7] = [
     IDENTITY,
     PEERS,
@@ -36,7 +36,7 @@ const OF_A_VAULT: [&str; 7] = [
     REKEY_PREPARED,
 ];
 
-/// Looks at a vault.
+/// Audits a vault.
 pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Report, CouldNotLook> {
     let cannot = |cause| CouldNotLook::Unreadable {
         path: dir.into(),
@@ -56,7 +56,7 @@ pub(super) fn audit(dir: &Path, look: &Look, mut report: Report) -> Result<Repor
         patience: None,
     };
     walk.entry(&root, ".", ".", Place::Folder)?;
-    // First: the peers' boots are compared with its boot.
+    // First, because the peers' boots are compared with its boot.
     let mut names = root.names().map_err(cannot)?;
     names.sort_by_key(|n| (n != IDENTITY, n.clone()));
     if !names
@@ -121,22 +121,22 @@ struct Walk<'a> {
     look: &'a Look,
     report: &'a mut Report,
     lock: Lock,
-    /// Of the vault's folder: all else must belong to the same user.
+    /// Owner of the vault's folder: everything else must belong to the same user.
     owner: Option<u32>,
-    /// Of the identity.
+    /// Boot of the identity.
     boot: Option<u64>,
-    /// Of the identity, the current one first.
+    /// Certificates of the identity, the current one first.
     certificates: Vec<String>,
     peers: usize,
-    /// A rekey is running, or was cut off.
+    /// Whether a rekey is running or was interrupted.
     rekeying: bool,
-    /// Until when files that a server is writing may stay; from the first one on.
+    /// Until when files that a server is writing are tolerated, counted from the first one.
     patience: Option<Instant>,
 }
 
 impl Walk<'_> {
-    /// An age file: its entry, its header, its content. Gives the content back if it could be
-    /// opened.
+    /// An age file: its entry, its header, its content. Returns the content if it could be
+    /// decrypted.
     fn sealed(
         &mut self,
         folder: &Folder,
@@ -179,7 +179,7 @@ impl Walk<'_> {
         };
         let (age, content) = self.look.at_file(self.report, path, name, &bytes);
         let entry = self.report.files.last_mut().expect("entered above");
-        // What was read, should it have changed since it was looked at.
+        // The size of what was read, in case it changed since it was listed.
         entry.size = bytes.len() as u64;
         entry.age = age;
         entry.content = content.as_ref().ok().cloned().flatten();
@@ -206,7 +206,7 @@ impl Walk<'_> {
                 Ok(())
             }
             Err(FileFault::NotAge) => Ok(()),
-            // In the middle of a rekey, the other key file opens it, and this one the rest.
+            // During a rekey, the other key file opens it, and this one the rest.
             Err(FileFault::ForeignRecipient) if !self.rekeying => {
                 Err(CouldNotLook::WrongKey(root.path().into()))
             }
@@ -254,7 +254,7 @@ impl Walk<'_> {
         }
     }
 
-    /// No file is ahead of the identity, by more boots than that.
+    /// No file may be newer than the identity by more boots than this.
     fn judge_boot(&mut self, path: &str, content: Option<&Content>, ahead: u64) {
         if let (Some(written), Some(last)) = (content.and_then(|c| c.boot), self.boot)
             && written > last.saturating_add(ahead)
@@ -301,7 +301,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A folder of the vault and what is in it.
+    /// A folder of the vault and its entries.
     fn folder(
         &mut self,
         root: &Folder,
@@ -332,7 +332,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Earlier certificates are there for the peers that go by them.
+    /// Earlier certificates are kept for the peers that use them.
     fn unused_certificates(&mut self) {
         let peers = self
             .report

@@ -10,15 +10,15 @@ const NONCE: usize = 16;
 const TAG: usize = 16;
 const CHUNK: usize = 64 * 1024;
 
-/// Where the file stops being age, and why.
+/// Where the file deviates from the age format, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotAge {
-    /// Of the line or part, from the start of the file.
+    /// The start of the line or part, from the start of the file.
     pub offset: usize,
     pub why: &'static str,
 }
 
-/// Parses the header and measures the payload. Accepts only the one way to write each thing.
+/// Parses the header and measures the payload. Accepts only the canonical encoding.
 pub(super) fn parse(file: &[u8]) -> Result<AgeFacts, NotAge> {
     let mut lines = Lines { file, at: 0 };
     if !file.starts_with(VERSION_LINE) {
@@ -133,8 +133,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// How many bytes this base64 stands for (RFC 4648 §4, without padding). `None` if it is none, or
-/// if the bits after the last byte are not zero, so that two texts would stand for the same bytes.
+/// How many bytes this base64 encodes (RFC 4648 §4, without padding). `None` if it is invalid, or
+/// if the bits after the last byte are not zero, so that two texts would encode the same bytes.
 fn decoded_length(text: &[u8]) -> Option<usize> {
     let digit = |b: &u8| match b {
         b'A'..=b'Z' => Some(b - b'A'),

@@ -1,4 +1,4 @@
-//! Takes a plaintext apart into items that lie end to end, each with its class.
+//! Splits a plaintext into consecutive items, each with its class.
 
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use bincode::config;
@@ -17,7 +17,7 @@ use crate::record::{
 };
 use crate::seal::{MacKey, decode, decode_of_any_kind};
 
-/// Shows values, or short hashes of them under a key, so that equal values can be told but not
+/// Shows values, or short keyed hashes of them, so that equal values can be recognised but not
 /// guessed.
 pub(crate) struct Redactor {
     pub key: MacKey,
@@ -30,7 +30,7 @@ impl Redactor {
             return format!("#{}", hex(&self.key.tag(&[bytes])[..4]));
         }
         match std::str::from_utf8(bytes) {
-            // Escaped: what is in a file is not to be trusted on a terminal.
+            // Escaped: a file's content must not control a terminal.
             Ok(text)
                 if !text
                     .chars()
@@ -43,24 +43,24 @@ impl Redactor {
     }
 }
 
-/// A plaintext, taken apart.
+/// A plaintext, split into items.
 pub(crate) struct Inventory {
     pub items: Vec<Item>,
-    /// If it has one that is ours.
+    /// `None` if it has no header of ours.
     pub header: Option<Header>,
-    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what
-    /// nobody knows.
+    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for unknown
+    /// content.
     pub kind: Option<&'static str>,
     /// The file name that the content belongs to.
     pub name: Option<String>,
-    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the one that a
-    /// peer's answer names.
+    /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, or the one
+    /// that a peer's answer names.
     pub certificates: Vec<String>,
     /// A peer's, in seconds since the Unix epoch.
     pub joined_at: Option<u64>,
-    /// What is wrong: code and text.
+    /// Faults: code and text.
     pub findings: Vec<(&'static str, String)>,
-    /// What to know: code and text.
+    /// Remarks: code and text.
     pub notes: Vec<(&'static str, String)>,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) inventory: Inventory,
 }
 
-/// Takes a plaintext apart. Every byte of it is in exactly one item, whatever it is.
+/// Splits a plaintext. Every byte of it is in exactly one item, whatever its content.
 pub(crate) fn take_apart(plaintext: &[u8], redactor: &Redactor) -> Inventory {
     let inventory = Inventory {
         items: Vec::new(),
@@ -151,7 +151,7 @@ impl Builder<'_> {
     }
 
     fn header(&mut self, header: &Header) {
-        // Without `..`: a field that is added has to be given a class here before this compiles.
+        // Without `..`: a field that is added does not compile before it has a class here.
         let Header {
             magic,
             schema,
@@ -163,8 +163,7 @@ impl Builder<'_> {
         self.number("schema", Class::Public, schema);
         self.number("kind", Class::Public, kind);
         self.number("boot", Class::Public, boot);
-        // When a peer joined, moved or had media says something about a person; when the server
-        // started does not.
+        // When a peer joined, moved or had media is personal data; when the server started is not.
         let class = if is_identity(*kind) {
             Class::Public
         } else {
@@ -178,8 +177,8 @@ impl Builder<'_> {
         }
     }
 
-    /// What full-state mode writes besides: all of it is there for the sake of keys that must not
-    /// be on disk. What each byte is only a build that has that mode can say.
+    /// What full-state mode writes in addition: all of it exists for keys that must not be on disk.
+    /// Only a build with that mode can name each byte.
     fn session_state(&mut self, kind: u8, content: &[u8]) {
         let text = match kind {
             full_state::SESSION => {
@@ -253,7 +252,7 @@ impl Builder<'_> {
                 Class::Public,
                 &bytes.len(),
             );
-            // Without parts it is one piece, of the gravest class that could be in it.
+            // An unparsed structure is one item, of the gravest class that it could contain.
             let whole = vec![der::Part {
                 length: bytes.len(),
                 name: "whole",
@@ -284,7 +283,7 @@ impl Builder<'_> {
         self.put("role", Class::PersonalData, &encoded(role));
         self.inventory.certificates.extend(sdp::certificate(answer));
         self.text("channel", Class::PersonalData, channel);
-        // On the wire in clear, in every STUN request.
+        // In clear in every STUN request.
         self.text("ice.ufrag", Class::Public, ufrag.as_str());
         self.text("ice.pwd", Class::Credential, pwd.expose());
         self.sdp("offer", Side::Offer, offer);
@@ -344,8 +343,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A number in bincode's encoding. Those of class public are shown as they are, and the time of
-    /// writing too, since the report says it anyway.
+    /// A number in bincode's encoding. Those of class public are shown, and the time of writing
+    /// too, since the report contains it anyway.
     pub(crate) fn number(
         &mut self,
         field: &str,
@@ -393,7 +392,7 @@ fn is_identity(kind: u8) -> bool {
     kind == Kind::IDENTITY.byte() || kind == full_state::IDENTITY
 }
 
-/// As it is in a file.
+/// Its encoding in a file.
 pub(crate) fn encoded(value: &impl Serialize) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, config::standard()).expect("numbers and names encode")
 }

@@ -1,8 +1,7 @@
-//! `rekindle audit`: says of every byte that is persisted what it is, and whether it should be
-//! there.
+//! `rekindle audit`: reports for every persisted byte what it is, and whether it may be there.
 //!
 //! It shares the cryptography and the schema with the server, and nothing else: the age header, the
-//! DER structures and the session descriptions are parsed here by code of its own. An independent
+//! DER structures and the session descriptions have parsers of their own here. An independent
 //! decoder in Python (`tests/persisted_format/decode.py`) must agree with it.
 
 mod der;
@@ -35,21 +34,21 @@ use super::seal::MacKey;
 use inventory::Redactor;
 use sealed::{Look, Named};
 
-/// What is looked at, and how.
+/// What is audited, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// A vault, one of its files, or `-` for a plaintext on the standard input, made by `age -d`.
+    /// A vault, one of its files, or `-` for a plaintext on standard input, made by `age -d`.
     pub target: PathBuf,
-    /// Without one, only what the files show from outside.
+    /// Without one, only what the files show from outside is audited.
     pub key_file: Option<PathBuf>,
     /// The path inside the vault that a file or plaintext had (such as `peers/<ufrag>.age`), where
-    /// it cannot be told.
+    /// it is not known otherwise.
     pub name: Option<String>,
     /// Show values instead of short hashes.
     pub reveal: bool,
 }
 
-/// The audit could not be made.
+/// The audit was not possible.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CouldNotLook {
@@ -60,16 +59,16 @@ pub enum CouldNotLook {
     #[error("the key file does not open {path}: name the key file it was made \
              with", path = .0.display())]
     WrongKey(PathBuf),
-    /// Nothing in the folder is a vault's.
+    /// Nothing in the folder belongs to a vault.
     #[error("there is no vault in {path}: name the state folder, which has identity.age in \
              it", path = .0.display())]
     NoVault(PathBuf),
-    /// The system said no.
+    /// A system error.
     #[error("cannot read {path}: {cause}", path = path.display())]
     Unreadable {
-        /// What was to be read.
+        /// The path.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -77,8 +76,8 @@ pub enum CouldNotLook {
 /// Audits a vault, a file or a plaintext; `input` is read when the target is `-`. Changes nothing.
 ///
 /// # Errors
-/// [`CouldNotLook`] when there is nothing to judge. All that is wrong with what was looked at is in
-/// the report.
+/// [`CouldNotLook`] when there is nothing to judge. All faults of what was audited are in the
+/// report.
 pub fn audit(
     options: &Options,
     input: &mut dyn Read,
@@ -117,7 +116,7 @@ pub fn audit(
     Ok(report.conclude())
 }
 
-/// A plaintext from elsewhere.
+/// A plaintext that was decrypted elsewhere.
 fn audit_plaintext(
     options: &Options,
     look: &Look,
@@ -181,7 +180,7 @@ fn audit_file(options: &Options, look: &Look, mut report: Report) -> Result<Repo
         Err(ReadError::Io(cause)) => return Err(cannot(cause)),
     };
     let stat = folder.stat(file_name).map_err(cannot)?;
-    // As it would lie in a vault, if its name is one of those; else the content says it.
+    // With the name that it has in a vault, if it is one; otherwise the content decides.
     let name = match options.name.as_deref() {
         Some(name) => Named::As(name),
         None if file == IDENTITY || file == COUNTERS => Named::As(&file),

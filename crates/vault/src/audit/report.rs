@@ -1,21 +1,21 @@
-//! What an audit found, as it goes into `--json`. The fields are described in
+//! The result of an audit, in the form of `--json`. The fields are described in
 //! `threat-model/persisted-format.md`.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// What a byte is, and so what its theft allows.
+/// What a byte is, and so what its theft would allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// Good for as long as the vault: the DTLS private key.
+    /// Valid as long as the vault: the DTLS private key.
     LongLivedSecret,
-    /// Good for one peer's session: ICE passwords.
+    /// Valid for one peer's session: ICE passwords.
     Credential,
-    /// About a person: addresses, times, what was watched, what the browser is.
+    /// About a person: addresses, times, what was watched, the browser.
     PersonalData,
-    /// On the wire in clear, or part of the format.
+    /// Sent in clear, or part of the format.
     Public,
     /// Must not be on disk: session keys and the like.
     Forbidden,
@@ -34,7 +34,7 @@ impl Class {
         Class::Forbidden,
     ];
 
-    /// As in the JSON report.
+    /// Its name in the JSON report.
     pub fn as_str(self) -> &'static str {
         match self {
             Class::LongLivedSecret => "long-lived-secret",
@@ -47,7 +47,7 @@ impl Class {
     }
 }
 
-/// Some bytes of a plaintext. The items of a file lie end to end from offset 0 to its last byte.
+/// Some bytes of a plaintext. The items of a file cover it from offset 0 to its last byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Item {
     /// From the first byte of the plaintext.
@@ -71,9 +71,9 @@ pub struct Stanza {
     pub kind: String,
     /// Words after the first.
     pub arguments: usize,
-    /// Of its body, decoded.
+    /// Length of its body, decoded.
     pub body_bytes: usize,
-    /// Of the whole stanza in the file.
+    /// Length of the whole stanza in the file.
     pub bytes: usize,
 }
 
@@ -85,13 +85,13 @@ pub struct AgeFacts {
     pub version: &'static str,
     /// In their order.
     pub stanzas: Vec<Stanza>,
-    /// Version line, stanzas and header MAC.
+    /// Length of version line, stanzas and header MAC.
     pub header_bytes: usize,
-    /// Before the payload.
+    /// Length of the nonce before the payload.
     pub nonce_bytes: usize,
-    /// Of the payload, decrypted.
+    /// Length of the decrypted payload.
     pub plaintext_bytes: usize,
-    /// Poly1305 tags, 16 for each chunk of 64 KiB.
+    /// Length of the Poly1305 tags, 16 for each chunk of 64 KiB.
     pub tag_bytes: usize,
 }
 
@@ -100,23 +100,23 @@ pub struct AgeFacts {
 pub struct OpenedBy {
     /// `age1...`
     pub recipient: String,
-    /// In the key file, from 0. Others than 0 are old keys.
+    /// Its position in the key file, from 0. All but the first are old keys.
     pub position: usize,
 }
 
-/// Whether the MAC at the end of a plaintext is right.
+/// Whether the MAC at the end of a plaintext is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MacVerdict {
     /// Made with the key file, for this file name.
     Right,
-    /// Not so.
+    /// Invalid.
     Wrong,
-    /// No key file was given, or the content does not say the name.
+    /// No key file was given, or the name is not known.
     Unchecked,
 }
 
-/// What is in a plaintext.
+/// The content of a plaintext.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Content {
     /// `None` for a plaintext that was decrypted elsewhere.
@@ -125,23 +125,23 @@ pub struct Content {
     pub name: Option<String>,
     /// Version of the schema.
     pub schema: Option<u8>,
-    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for what
-    /// nobody knows.
+    /// `identity` or `peer`; of full-state mode `session`, `counters`, or `full-state` for unknown
+    /// content.
     pub kind: Option<&'static str>,
     /// The boot it was written in.
     pub boot: Option<u64>,
     /// Seconds since the Unix epoch.
     pub written_at: Option<u64>,
     /// SHA-256 of certificates, in hexadecimal digits: those that an identity holds, the current
-    /// one first; the one that a peer's answer names.
+    /// one first; or the one that a peer's answer names.
     pub certificates: Vec<String>,
-    /// Of the MAC.
+    /// Whether the MAC is valid.
     pub mac: MacVerdict,
     /// Every byte.
     pub items: Vec<Item>,
 }
 
-/// What an entry of the vault is, by its name and place.
+/// What an entry of the vault is, by its name and folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
@@ -172,9 +172,9 @@ pub enum Place {
 /// One file or folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileReport {
-    /// From the vault's folder.
+    /// Path within the vault's folder.
     pub path: String,
-    /// What it is there for.
+    /// Its purpose.
     pub place: Place,
     /// In bytes.
     pub size: u64,
@@ -190,14 +190,14 @@ pub struct FileReport {
     pub content: Option<Content>,
 }
 
-/// Something that should not be so, or that a reviewer wants to know.
+/// A fault, or a remark for the reviewer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Stable, for scripts.
+    /// Stable name, for scripts.
     pub code: &'static str,
     /// The file, or empty for the vault as a whole.
     pub file: String,
-    /// For people.
+    /// Text for people.
     pub text: String,
 }
 
@@ -207,13 +207,13 @@ pub struct Finding {
 pub enum Lock {
     /// A process has it.
     Held,
-    /// Nobody has it.
+    /// No process has it.
     Free,
-    /// There is no lock file, or we may not open it.
+    /// There is no lock file, or it may not be opened.
     Unknown,
 }
 
-/// A recipient of the key file, and what is under it.
+/// A recipient of the key file, and the files for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecipientFacts {
     /// `age1...`
@@ -227,15 +227,15 @@ pub struct RecipientFacts {
 pub struct VaultFacts {
     /// Who has the lock.
     pub lock: Lock,
-    /// The boot that `identity.age` says.
+    /// The boot in `identity.age`.
     pub boot: Option<u64>,
     /// Files in `peers/`.
     pub peers: usize,
-    /// Of the key file, in its order: all but the first are old keys.
+    /// The recipients of the key file, in its order: all but the first are old keys.
     pub recipients: Vec<RecipientFacts>,
 }
 
-/// Clean or not.
+/// The verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -250,9 +250,9 @@ pub enum Verdict {
 pub struct Report {
     /// `rekindle-audit`
     pub report: &'static str,
-    /// Of this layout: 1.
+    /// Version of this layout: 1.
     pub version: u32,
-    /// Of the program.
+    /// Version of the program.
     pub program: &'static str,
     /// The folder or file; `-` for the standard input.
     pub target: String,
@@ -260,17 +260,17 @@ pub struct Report {
     pub with_key: bool,
     /// Whether values are shown.
     pub revealed: bool,
-    /// For a folder.
+    /// Present for a folder.
     pub vault: Option<VaultFacts>,
-    /// In order of their paths.
+    /// Ordered by path.
     pub files: Vec<FileReport>,
     /// Bytes of plaintext by class.
     pub totals: BTreeMap<&'static str, u64>,
-    /// Each of them fails the audit.
+    /// Faults; each of them fails the audit.
     pub findings: Vec<Finding>,
-    /// None of them does.
+    /// Remarks; none of them does.
     pub notes: Vec<Finding>,
-    /// Of all.
+    /// The overall verdict.
     pub verdict: Verdict,
 }
 
@@ -293,7 +293,7 @@ impl Report {
         }
     }
 
-    /// Adds up, sorts, judges.
+    /// Sums, sorts, judges.
     pub(super) fn conclude(mut self) -> Self {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         self.totals = Class::ALL.iter().map(|c| (c.as_str(), 0)).collect();
@@ -313,7 +313,7 @@ impl Report {
         self
     }
 
-    /// Something that fails the audit.
+    /// Adds a fault, which fails the audit.
     pub(super) fn finding(&mut self, code: &'static str, file: &str, text: impl Into<String>) {
         self.findings.push(Finding {
             code,
@@ -322,7 +322,7 @@ impl Report {
         });
     }
 
-    /// Something to know.
+    /// Adds a remark.
     pub(super) fn note(&mut self, code: &'static str, file: &str, text: impl Into<String>) {
         self.notes.push(Finding {
             code,

@@ -5,19 +5,19 @@ use super::report::Class;
 /// Whose session description it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// The browser's: nearly all of it says something about a person or a device.
+    /// The browser's: nearly all of it is about a person or a device.
     Offer,
-    /// Ours: an address of the server is public, it is what browsers connect to.
+    /// Ours: an address of the server is public, since browsers connect to it.
     Answer,
 }
 
-/// What a line is.
+/// The class of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// Such as `a=ice-pwd` or `m=`, without anything that could be a value.
     pub label: String,
     pub class: Class,
-    /// Whether the auditor knows what the line is for.
+    /// Whether the auditor knows this kind of line.
     pub known: bool,
 }
 
@@ -82,7 +82,8 @@ const KNOWN: &[&str] = &[
     "x-google-flag",
 ];
 
-/// Judges a line, with or without its end. `None`: it is no line of a session description.
+/// Judges a line, with or without its line break. `None`: it is not a line of a session
+/// description.
 pub(super) fn judge(side: Side, line: &str) -> Option<Line> {
     let line = line.trim_end_matches(['\r', '\n']);
     let (kind, value) = line.split_once('=')?;

@@ -18,14 +18,14 @@ pub(super) struct Look {
     pub now: u64,
 }
 
-/// The name that a MAC must be for.
+/// The name that a MAC must cover.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Named<'a> {
     /// This one.
     As(&'a str),
     /// That of a file of this name, in the folder where its content belongs.
     InItsFolder(&'a str),
-    /// The content says it, or nobody does.
+    /// The content determines it, or it is unknown.
     ByItself,
 }
 
@@ -154,8 +154,8 @@ impl Look {
         }
     }
 
-    /// The MAC is under the key of the identity that opened the file; for a plaintext, of any of
-    /// them.
+    /// The MAC must be made with the key of the identity that opened the file; for a plaintext,
+    /// with any of them.
     fn judge_mac(
         &self,
         plaintext: &[u8],
@@ -178,8 +178,8 @@ impl Look {
         }
     }
 
-    /// One X25519 recipient and perhaps one stanza of filler, and nothing else: whoever is another
-    /// recipient reads the file, and what is in other stanzas nobody can tell.
+    /// One X25519 recipient and possibly one stanza of filler, and nothing else: another recipient
+    /// could read the file, and the content of other stanzas is unknowable.
     fn judge_stanzas(&self, report: &mut Report, path: &str, age: &AgeFacts) {
         let (mut recipients, mut filler) = (0, 0);
         for stanza in &age.stanzas {

@@ -1,4 +1,4 @@
-//! What stands in the place of full-state mode in a build without it: nothing is done.
+//! Takes the place of full-state mode in a build without it: nothing is done.
 
 use rekindle_ids::Ufrag;
 
@@ -8,12 +8,12 @@ use crate::error::VaultError;
 use crate::files::Folder;
 use crate::record::Kind;
 
-/// No kind of that mode's can be read.
+/// No file of that mode can be read.
 pub(crate) fn has_code_for(_: u8) -> bool {
     false
 }
 
-/// Nothing to clear away: a folder that holds an identity of that mode is refused before.
+/// Nothing to remove: a folder that holds an identity of that mode was refused before.
 pub(crate) fn prepare(_: &Folder, _: Kind) -> Result<(), VaultError> {
     Ok(())
 }
@@ -23,7 +23,7 @@ pub(crate) fn wipe(_: &Folder) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// The content stays in one piece.
+/// The content stays one item.
 pub(crate) fn fields(_: &mut Builder<'_>, _: u8, _: &[u8]) {}
 
 impl Vault {

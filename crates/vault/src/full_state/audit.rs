@@ -1,7 +1,7 @@
 //! The fields of full-state mode's files, for the auditor.
 //!
-//! All are of class forbidden, also those that are no secret in themselves: they are there for the
-//! keys' sake.
+//! All are of class forbidden, including those that are no secrets themselves: they exist only for
+//! the keys.
 
 use rekindle_full_state::record::{
     Counters, ReceivedCounter, SentCounter, SessionCounters, SessionRecord,
@@ -14,15 +14,16 @@ use crate::layout::{file_name, session_path};
 use crate::record::limits;
 use crate::seal::decode_of_any_kind;
 
-/// Larger files stay in one piece: a report of a hundred thousand fields helps nobody. In bytes.
+/// Larger files stay one item: a report of a hundred thousand fields helps nobody. In bytes.
 const MOST: usize = limits::PEER_FILE;
 
-/// Names the fields of a session or of the counters, if they decode; else nothing.
+/// Names the fields of a session or of the counters, if they can be decoded; otherwise does
+/// nothing.
 pub(crate) fn fields(builder: &mut Builder<'_>, kind: u8, content: &[u8]) {
     if content.len() > MOST {
         return;
     }
-    // What a list may take in memory is more than it takes in a file.
+    // A list may take more in memory than in a file.
     if kind == SESSION.byte() {
         match decode_of_any_kind::<_, { limits::SESSION_FILE }>(content) {
             Ok((_, session)) => builder.session(&session),
@@ -38,7 +39,8 @@ pub(crate) fn fields(builder: &mut Builder<'_>, kind: u8, content: &[u8]) {
 
 impl Builder<'_> {
     fn session(&mut self, record: &SessionRecord) {
-        // Without `..`, here and below: a field that is added has to be named before this compiles.
+        // Without `..`, here and below: a field that is added does not compile before it has a
+        // name.
         let SessionRecord {
             ufrag,
             profile,

@@ -1,6 +1,6 @@
 //! The files of full-state mode, which keeps session keys: `sessions/<ufrag>.age` and
-//! `counters.age`. A build without the feature has [`absent`] in their place, and no code for what
-//! is in them.
+//! `counters.age`. A build without the feature has `absent` instead, and no code for their
+//! content.
 
 #[cfg(not(feature = "full-state"))]
 mod absent;

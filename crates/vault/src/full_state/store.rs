@@ -15,14 +15,14 @@ use crate::record::{Header, Kind, full_state, limits as files};
 use crate::seal::{decode_within, seal, unseal};
 use crate::{KeyFile, Opened, Reader, Vault};
 
-/// An identity as any other, of a vault that session keys are kept in.
+/// An identity like any other, of a vault in which session keys are kept.
 const IDENTITY: Kind = Kind::new(full_state::IDENTITY, files::IDENTITY_FILE);
 /// A peer's session keys.
 pub(crate) const SESSION: Kind = Kind::new(full_state::SESSION, files::SESSION_FILE);
 /// The counters of all sessions.
 pub(crate) const COUNTERS: Kind = Kind::new(full_state::COUNTERS, files::COUNTERS_FILE);
 
-/// Whether this build has the code for what has this byte in its header.
+/// Whether this build has code for the kind with this byte in its header.
 pub(crate) fn has_code_for(byte: u8) -> bool {
     [IDENTITY, SESSION, COUNTERS]
         .iter()
@@ -45,7 +45,7 @@ impl Vault {
 
     /// Writes a peer's session keys, durably, if the peer still has a record.
     pub fn save_session(&self, session: &SessionRecord, now: SystemTime) -> Result<(), VaultError> {
-        // Only then does identity.age say what is here.
+        // Only then does `identity.age` say what the folder may contain.
         self.commit_boot()?;
         let file = file_name(&session.ufrag);
         let header = Header::new(SESSION, self.boot, unix_seconds(now));
@@ -91,13 +91,13 @@ impl Vault {
             .map_err(|e| root.write_error(layout::COUNTERS, e))
     }
 
-    /// Removes a peer's session keys, durably. Whether there were any.
+    /// Removes a peer's session keys, durably. Returns whether there were any.
     pub fn remove_session(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
         let _turn = self.turn(ufrag);
         self.remove_session_in_turn(ufrag)
     }
 
-    /// The same, for who has the turn.
+    /// The same, for a caller that has the peer's turn.
     pub(crate) fn remove_session_in_turn(&self, ufrag: &Ufrag) -> Result<bool, VaultError> {
         let Some(root) = self.storage.folder() else {
             return Ok(false);
@@ -117,15 +117,15 @@ impl Vault {
             .map_err(|e| root.error("open or create the folder sessions/", e))
     }
 
-    /// Where session keys may be kept.
+    /// The folder in which session keys may be kept.
     fn root(&self) -> Result<&Folder, VaultError> {
         self.storage.folder().ok_or(VaultError::FolderOnly)
     }
 }
 
-/// Under the lock, once the key file has proved to open the vault: full-state mode clears away what
-/// a killed process was writing; the default mode clears away all session keys before it starts,
-/// and then says in `identity.age` that there are none.
+/// To be called under the lock, once the key file has proved to open the vault. Full-state mode
+/// removes what a killed process was writing. The default mode removes all session keys before it
+/// starts, and then writes in `identity.age` that there are none.
 pub(crate) fn prepare(root: &Folder, identity: Kind) -> Result<(), VaultError> {
     if identity == Kind::IDENTITY {
         return wipe(root);
@@ -204,7 +204,7 @@ impl Reader {
                 decode_within::<Counters, { files::COUNTERS_FILE }>(COUNTERS, unsealed.content())
             })
             .and_then(|(header, counters)| match header.boot {
-                // They are written at a start before the boot's number is.
+                // A start writes them before the boot's number.
                 boot if boot > self.last_boot().saturating_add(1) => {
                     Err(FileFault::FutureBoot(boot))
                 }

@@ -19,19 +19,19 @@ const ATTEMPTS: usize = 8;
 const AT_ONCE: usize = 64;
 
 impl Vault {
-    /// Takes over a peer whose record any node has, and gives the record. From then on this node
-    /// alone can change it: one transaction makes it the owner, if neither owner nor record has
-    /// changed since they were read. A peer of this node's own is just given. The keys are used for
+    /// Takes over a peer whose record any node has, and returns the record. From then on only this
+    /// node can change it: one transaction makes it the owner, if neither owner nor record has
+    /// changed since they were read. A peer of this node is simply returned. The keys are used for
     /// this call only.
     ///
-    /// `None` if there is no such record, if it cannot be used, or if it goes by a certificate that
+    /// `None` if there is no such record, if it cannot be used, or if it uses a certificate that
     /// this process does not know ([`identities_now`](Vault::identities_now)); the log says why,
     /// and the record stays with its owner. In a folder always `None`.
     ///
     /// # Errors
-    /// [`VaultError::NotOwner`] if another process is this node by now,
-    /// [`VaultError::RolledBack`] for a record that is ahead of `identity.age`;
-    /// [`VaultError::Unavailable`], [`VaultError::Full`].
+    /// [`VaultError::NotOwner`] if another process is this node now, [`VaultError::RolledBack`] for
+    /// a record that is newer than `identity.age`; [`VaultError::Unavailable`],
+    /// [`VaultError::Full`].
     pub fn adopt(&self, ufrag: &Ufrag, keys: &KeyFile) -> Result<Option<PeerRecord>, VaultError> {
         let Some(shared) = &self.shared else {
             return Ok(None);
@@ -103,7 +103,7 @@ impl Vault {
     }
 
     /// The record in a file, if this process can serve its peer.
-    fn usable(
+    pub(super) fn usable(
         &self,
         shared: &Shared,
         ufrag: &Ufrag,
@@ -141,7 +141,7 @@ impl Vault {
         let known = self.own().header.boot;
         let mut opened = open_peer(keys, ufrag, file, known);
         if matches!(opened, Err(FileFault::FutureBoot(_))) {
-            // Another node was started since.
+            // Another node may have started since.
             let now = boot_of_identity(shared, keys)?;
             opened = open_peer(keys, ufrag, file, now);
             if let Err(FileFault::FutureBoot(record)) = opened {
@@ -157,7 +157,7 @@ impl Vault {
         Ok(opened.map(|peer| peer.record))
     }
 
-    /// Whether the answer names a certificate of this process's, as far as it names any by its
+    /// Whether this process has the certificate in the answer, if the answer names one by its
     /// SHA-256 (RFC 8122 §5).
     fn knows_certificate(&self, record: &PeerRecord) -> bool {
         let own = self.own();

@@ -1,4 +1,4 @@
-//! A vault in a shared store as a folder, for whoever wants to look at it.
+//! A vault in a shared store as a folder, for inspection.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::layout::{IDENTITY, PEERS, SET_ASIDE, is_temporary};
 
 use super::{Shared, SharedStore};
 
-/// What was written.
+/// The result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
@@ -17,17 +17,17 @@ pub struct Exported {
     pub peers: usize,
     /// Files in `set-aside/`.
     pub set_aside: usize,
-    /// Keys that no file of a vault can have; they were left out.
+    /// Keys that no vault uses; they were left out.
     pub strange: usize,
 }
 
-/// Writes the files of a vault into a folder that must not be there yet, byte for byte as the store
-/// has them. Needs no key, opens nothing and changes nothing in the store. Nodes may go on
-/// meanwhile: no record is ahead of the identity, which is read last.
+/// Writes the files of a vault into a folder that must not exist yet, byte for byte as the store
+/// has them. Needs no key, opens nothing and changes nothing in the store. Nodes may continue
+/// meanwhile: no record is newer than the identity, which is read last.
 ///
 /// # Errors
-/// [`VaultError::Io`], also where the folder is there already; [`VaultError::IdentityMissing`]
-/// where the store has no vault; [`VaultError::Unavailable`].
+/// [`VaultError::Io`], also where the folder exists already; [`VaultError::IdentityMissing`] where
+/// the store has no vault; [`VaultError::Unavailable`].
 pub fn export(store: &dyn SharedStore, dir: &Path) -> Result<Exported, VaultError> {
     let what = "read the vault's files";
     let failed = |e| Shared::error_of(store, what, e);
@@ -63,7 +63,7 @@ pub fn export(store: &dyn SharedStore, dir: &Path) -> Result<Exported, VaultErro
                 continue;
             }
             let found = store.read(&[&format!("{name}/{file}")]).map_err(failed)?;
-            // One that is gone has left meanwhile.
+            // A missing one was removed meanwhile.
             for entry in found.into_iter().flatten() {
                 write(&folder, &file, &entry.value)?;
                 *count += 1;
@@ -85,7 +85,7 @@ fn write(folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
         .map_err(|e: io::Error| folder.write_error("an exported file", e))
 }
 
-/// Whoever can write to the store names its keys: none of them may lead out of the folder.
+/// Anybody who can write to the store chooses its keys: none of them may lead out of the folder.
 fn is_file_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-+".contains(&b);
     name.bytes().all(fits)

@@ -1,4 +1,4 @@
-//! `identity.age` in a shared store: every node may change it, each from what the last has written.
+//! `identity.age` in a shared store: every node may change it, starting from the last version.
 
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
@@ -15,8 +15,8 @@ use crate::store::{Opened, Rotated, Vault};
 
 use super::Shared;
 
-/// Whenever a change comes too late, another node's was made: with as many nodes as may start at
-/// once, so many attempts are enough.
+/// A change fails only if another node's was made first: with as many nodes as may start at once,
+/// this many attempts are enough.
 pub(super) const ATTEMPTS: usize = 128;
 
 impl Shared {
@@ -35,8 +35,8 @@ impl Shared {
         })
     }
 
-    /// Writes `identity.age` as `edit` changes it, from what it says now. `None` if `edit` wants no
-    /// change.
+    /// Writes `identity.age` as `edit` changes it, starting from its present version. `None` if
+    /// `edit` wants no change.
     fn edit_identity(
         &self,
         keys: &[OpeningKey],
@@ -48,7 +48,7 @@ impl Shared {
             if !edit(&mut identities) {
                 return Ok(None);
             }
-            // The boot stays the one that was started last, whichever node's it was.
+            // The boot stays the one that was started last, on any node.
             let sealed = seal_identity(sealing, IDENTITY, &header, &identities.record());
             if self.write_identity(&sealed, revision)? {
                 return Ok(Some((identities, header)));
@@ -60,12 +60,12 @@ impl Shared {
 }
 
 impl Vault {
-    /// The identities as they are now, which another node may have changed: the current one, and
-    /// those that earlier peers may go by, the latest first. From then on
-    /// [`adopt`](Vault::adopt) takes over their peers. For a folder: as they are in this process.
+    /// The present identities, which another node may have changed: the current one, and those that
+    /// earlier peers may use, the latest first. From then on [`adopt`](Vault::adopt) takes over
+    /// their peers. For a folder: as they are in this process.
     ///
     /// # Errors
-    /// What reading `identity.age` can give.
+    /// The errors of reading `identity.age`.
     pub fn identities_now(
         &self,
         keys: &KeyFile,
@@ -84,8 +84,8 @@ impl Vault {
         Ok((current, earlier))
     }
 
-    /// Puts `identity.age` under another key, and from now on all that this process writes. Gives
-    /// the boot that it says.
+    /// Encrypts `identity.age` for another key, and from now on all that this process writes.
+    /// Returns its boot.
     pub(crate) fn change_shared_key(
         &self,
         keys: &[OpeningKey],

@@ -1,13 +1,15 @@
-//! A vault in a store that several processes use: the same files, byte for byte, as values, and
-//! beside them, in clear, which node may change which of them.
+//! A vault in a store that several processes use: the same files, byte for byte, as values. In
+//! addition, in clear, which node may change which of them.
 //!
 //! | key | value |
 //! |---|---|
 //! | `identity.age`, `peers/<ufrag>.age`, `set-aside/...` | as in a folder |
 //! | `owners/<ufrag>` | the name of the node that may change the peer's file |
-//! | `processes/<node>` | the random number of the process that is the node now |
-//! | `nodes/<node>` | what the node says of itself, and a MAC, as long as it is alive |
+//! | `processes/<node>` | the random number of the process that is the node at present |
+//! | `nodes/<node>` | what the node says of itself, with a MAC, as long as it is alive |
 //! | `channels/<tag>` | the name of the node that has the channel's publisher |
+//! | `channels/<tag>/publisher` | the user name fragment of that publisher |
+//! | `pulls/<node>/<ufrag>` | the name of a node that asks `<node>` to take over this peer, and a MAC |
 //! | `rekeying` | there while a rekey runs |
 //!
 //! Every change of a peer's file is one transaction with a fence: it is done only if this node
@@ -19,6 +21,7 @@ mod export;
 mod identity;
 mod nodes;
 mod opening;
+mod pulls;
 mod rekey;
 mod storage;
 mod store;
@@ -38,15 +41,15 @@ pub use export::{Exported, export};
 pub use rekey::rekey;
 pub use store::{Change, Condition, Entry, Listing, SharedStore, StoreError, Transaction};
 
-/// A store, and who this process is in it.
+/// A store, and this process's role in it.
 pub(crate) struct Shared {
     store: Arc<dyn SharedStore>,
     place: PathBuf,
-    /// The key that says which process this node is.
+    /// The key that names the process of this node.
     claim: String,
-    /// What that key says when it is this process.
+    /// The value of that key while it is this process.
     process: String,
-    /// The peers whose files this process has made or taken over.
+    /// The peers whose files this process has created or taken over.
     owned: Mutex<HashSet<Ufrag>>,
 }
 
@@ -64,11 +67,11 @@ impl Shared {
     }
 
     fn owned(&self) -> MutexGuard<'_, HashSet<Ufrag>> {
-        // Nothing panics while it is held.
+        // No code that holds it can panic.
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This process still is the node.
+    /// The condition that this process still is the node.
     fn is_this_process(&self) -> Condition<'_> {
         Condition::Is(&self.claim, self.process.as_bytes())
     }
@@ -78,7 +81,7 @@ impl Shared {
         format!("{NODES}/{}", self.store.node())
     }
 
-    /// An error of the store, in the vault's words.
+    /// Converts an error of the store.
     fn error(&self, what: &'static str, error: StoreError) -> VaultError {
         Self::error_of(&*self.store, what, error)
     }
@@ -96,7 +99,8 @@ impl Shared {
         }
     }
 
-    /// Makes all changes if every condition holds, and none otherwise; whether they were made.
+    /// Makes all changes if every condition holds, and none otherwise; returns whether they were
+    /// made.
     fn commit(
         &self,
         what: &'static str,

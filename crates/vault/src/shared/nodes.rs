@@ -12,27 +12,27 @@ use crate::store::Vault;
 
 use super::{Change, Shared};
 
-/// What the key of these MACs is derived for.
+/// The purpose of the key for these MACs.
 const INFO: &[u8] = b"node presence";
-/// First bytes of what the MAC covers.
+/// Prefix of what the MAC covers.
 const PREFIX: &[u8] = b"rekindle node v1\0";
-/// Behind what a node says: the end of a line and a MAC in hexadecimal digits.
+/// What follows a node's text: a line break and a MAC in hexadecimal digits.
 const MAC: usize = 1 + 64;
 
-/// Browsers go where a node says that it is. So that nobody who can write to the store sends them
-/// elsewhere, what it says ends with a MAC (HMAC-SHA-256) over its name and the rest. The key is
-/// derived from the first identity that the vault has had, which all nodes have.
+/// Browsers go where a node says it is. So that nobody who can write to the store can send them
+/// elsewhere, its text ends with a MAC (HMAC-SHA-256) over its name and the text. The key is
+/// derived from the vault's first identity, which all nodes have.
 fn presence_key(identities: &Identities) -> MacKey {
     identities.oldest().mac_key(INFO)
 }
 
-fn mac(key: &MacKey, node: &str, value: &[u8]) -> String {
+pub(super) fn mac(key: &MacKey, node: &str, value: &[u8]) -> String {
     let length = u64::try_from(node.len()).unwrap_or(u64::MAX).to_be_bytes();
     hex(&key.tag(&[PREFIX, &length, node.as_bytes(), value]))
 }
 
-/// What a node says, if it was a node of this vault that has said it.
-fn authentic(key: &MacKey, node: &str, mut value: Vec<u8>) -> Option<Vec<u8>> {
+/// What a node says of itself, if a node of this vault wrote it.
+pub(super) fn authentic(key: &MacKey, node: &str, mut value: Vec<u8>) -> Option<Vec<u8>> {
     let end = value.split_off(value.len().checked_sub(MAC)?);
     let (line_end, tag) = end.split_first()?;
     let right = mac(key, node, &value);
@@ -41,7 +41,7 @@ fn authentic(key: &MacKey, node: &str, mut value: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 impl Shared {
-    /// What an earlier process of this node has said, if it still counts as alive; else nothing.
+    /// What an earlier process of this node said, if that still counts as alive; otherwise nothing.
     pub(super) fn said(&self, identities: &Identities) -> Result<Vec<u8>, VaultError> {
         let [said] = self.read("look for an earlier process", [&self.presence()])?;
         let key = presence_key(identities);
@@ -49,7 +49,7 @@ impl Shared {
         Ok(said.unwrap_or_default())
     }
 
-    /// Says that this node is alive, for as long as this process lives.
+    /// Announces that this node is alive, for as long as this process lives.
     pub(super) fn keep_presence(
         &self,
         value: &[u8],
@@ -70,12 +70,12 @@ impl Shared {
 
 impl Vault {
     /// Tells the other nodes what this one says of itself, for as long as this process lives: some
-    /// seconds after its end it is gone. A second call replaces the first. In a folder nothing is
-    /// done.
+    /// seconds after its end it is removed. A second call replaces the first. In a folder nothing
+    /// is done.
     ///
     /// # Errors
-    /// [`VaultError::NotOwner`] if another process is this node by now;
-    /// [`VaultError::Unavailable`], [`VaultError::Full`].
+    /// [`VaultError::NotOwner`] if another process is this node now; [`VaultError::Unavailable`],
+    /// [`VaultError::Full`].
     pub fn presence(&self, value: &[u8]) -> Result<(), VaultError> {
         match &self.shared {
             Some(shared) => {
@@ -86,10 +86,9 @@ impl Vault {
         }
     }
 
-    /// The nodes that are alive, this one too, with what they say of themselves: before their first
-    /// call of [`presence`](Self::presence) what an earlier process said that was killed a moment
-    /// ago, or nothing. Only what a node of this vault has said
-    /// counts, now or earlier. In a folder there are none.
+    /// The live nodes, including this one, with what they say of themselves. Before a node's first
+    /// call of [`presence`](Self::presence), that is what an earlier process said that was just
+    /// killed, or nothing. Only what a node of this vault wrote counts. In a folder there are none.
     ///
     /// # Errors
     /// [`VaultError::Unavailable`].
@@ -97,9 +96,9 @@ impl Vault {
         Ok(self.nodes_since()?.1)
     }
 
-    /// Waits until another set of nodes is alive than as of `revision` or one says something else
-    /// of itself, but no longer than `limit`. Gives them, with the revision to go on from. 0 gives
-    /// the nodes of now at once. It may return early with no news.
+    /// Waits until the live nodes or their texts differ from those at `revision`, at most for
+    /// `limit`. Returns them with the revision to continue from. 0 returns the present nodes at
+    /// once. It may return early without a change.
     ///
     /// # Errors
     /// [`VaultError::Unavailable`].
@@ -142,18 +141,19 @@ impl Vault {
         Ok((listing.revision, nodes))
     }
 
-    /// At a clean end: tells the other nodes at once that this one is gone. What its peers have
-    /// stays, for the next process of this node or for others. Nothing can be changed afterwards.
+    /// At a clean end: tells the other nodes at once that this one is gone. The records of its
+    /// peers stay, for the next process of this node or for other nodes. Nothing can be changed
+    /// afterwards.
     ///
     /// # Errors
-    /// [`VaultError::Unavailable`]: then they learn it some seconds after the process has ended.
+    /// [`VaultError::Unavailable`]: then they learn of it some seconds after the process has ended.
     pub fn withdraw(&self) -> Result<(), VaultError> {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
         let what = "tell the other nodes that this one ends";
         shared.store.let_go().map_err(|e| shared.error(what, e))?;
-        // Not if another process is the node by now: then this is not its business.
+        // Not if another process is the node now: then its presence must stay.
         shared.commit(
             what,
             &[shared.is_this_process()],

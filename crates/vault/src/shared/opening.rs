@@ -7,7 +7,9 @@ use crate::clock::unix_seconds;
 use crate::error::VaultError;
 use crate::identity::{Identities, Identity};
 use crate::key::KeyFile;
-use crate::layout::{CHANNELS, IDENTITY, NODES, OWNERS, PEERS, PROCESSES, REKEYING, SET_ASIDE};
+use crate::layout::{
+    CHANNELS, IDENTITY, NODES, OWNERS, PEERS, PROCESSES, PULLS, REKEYING, SET_ASIDE,
+};
 use crate::opening::stored_identity;
 use crate::reader::Reader;
 use crate::record::{Header, Kind};
@@ -25,8 +27,8 @@ impl Vault {
     /// All nodes have one identity, which the first of them makes, and one count of boots: each
     /// start of any of them adds one, durably before this returns. From then on this process is the
     /// store's [`node`](SharedStore::node), and an earlier one that still runs under that name can
-    /// change nothing any more. Until the key file has proved to open `identity.age`, nothing is
-    /// changed.
+    /// change nothing any more. Nothing is changed before the key file has proved to open
+    /// `identity.age`.
     ///
     /// # Errors
     /// [`VaultError`]; each says what to do.
@@ -41,7 +43,7 @@ impl Vault {
             header,
             first_run,
         } = shared.take_part(&keys, now)?;
-        // The others do not notice that an earlier process of this node was killed.
+        // So the others do not notice that an earlier process of this node was killed.
         let said = shared.said(&identities)?;
         shared.keep_presence(&said, &identities)?;
         let boot = header.boot;
@@ -66,7 +68,7 @@ impl Vault {
     }
 }
 
-/// What a process begins with.
+/// The state with which a process begins.
 struct Start {
     identities: Identities,
     header: Header,
@@ -74,8 +76,8 @@ struct Start {
 }
 
 impl Shared {
-    /// Adds one to the count of boots and becomes the node, in one transaction. Whoever is slower
-    /// than another node begins again with what that one has written.
+    /// Adds one to the count of boots and becomes the node, in one transaction. If another node was
+    /// faster, it starts again from what that one has written.
     fn take_part(&self, keys: &KeyFile, now: SystemTime) -> Result<Start, VaultError> {
         let keys = &keys.keys;
         for _ in 0..ATTEMPTS {
@@ -118,7 +120,7 @@ impl Shared {
         Err(self.too_many())
     }
 
-    /// A vault is made neither among somebody's other keys nor where its identity was lost.
+    /// A vault is made neither among foreign keys nor where its identity was lost.
     fn refuse_if_not_empty(&self) -> Result<(), VaultError> {
         let names = self
             .store
@@ -132,14 +134,14 @@ impl Shared {
             .iter()
             .filter(|name| below(name, &[PEERS, SET_ASIDE]))
             .count();
-        // What another node has put there a moment ago is no reason.
+        // Files that another node has just written are no reason to refuse.
         if files > 0 && !names.iter().any(|name| name == IDENTITY) {
             return Err(VaultError::IdentityMissing {
                 path: self.place.clone(),
                 files,
             });
         }
-        let ours = [PEERS, SET_ASIDE, OWNERS, NODES, PROCESSES, CHANNELS];
+        let ours = [PEERS, SET_ASIDE, OWNERS, NODES, PROCESSES, CHANNELS, PULLS];
         match names
             .into_iter()
             .find(|name| name != IDENTITY && name != REKEYING && !below(name, &ours))

@@ -1,9 +1,9 @@
 //! Another key file for a vault in a shared store that no node uses.
 //!
-//! A folder is changed as a whole by one rename; here every file is changed by itself, which a
-//! crash can cut off. So a key says in clear, from before the first change to the last one, that a
-//! rekey runs: until it is gone no node starts, and the same command run again, with the same key
-//! files, comes to the end. The last transaction changes the identity and removes that key.
+//! A folder is changed as a whole by one rename; here every file is changed by itself, and a crash
+//! can interrupt that. So a key in clear says, from before the first change until the last one,
+//! that a rekey runs. While it exists no node starts, and the same command, run again with the same
+//! key files, completes the rekey. The last transaction changes the identity and removes that key.
 
 use std::sync::Arc;
 
@@ -23,19 +23,19 @@ use crate::storage::Storage;
 use super::{Change, Condition, Shared, SharedStore, owner_key};
 
 const WHAT: &str = "put the vault under another key file";
-/// Keys that are removed in one transaction; etcd takes 128.
+/// Most keys that are removed in one transaction; etcd allows 128.
 const AT_ONCE: usize = 100;
 
-/// Re-encrypts a vault in a shared store: afterwards `new` opens it. What is cut off is brought to
-/// its end by the same call again.
+/// Re-encrypts a vault in a shared store: afterwards `new` opens it. The same call again completes
+/// an interrupted one.
 ///
-/// Both key files may hold several identities; all files go under the first of `new`. Boot numbers
-/// and times in the files stay as they are.
+/// Both key files may hold several identities; all files are encrypted for the first of `new`. Boot
+/// numbers and times in the files do not change.
 ///
 /// # Errors
 /// [`VaultError::InUse`] while a node is there, [`VaultError::WrongKey`] if neither key file opens
-/// the vault: then it is as it was. [`VaultError::Unavailable`] and [`VaultError::Full`]: some
-/// files may be under the new key already.
+/// the vault: then it is unchanged. [`VaultError::Unavailable`] and [`VaultError::Full`]: some
+/// files may be encrypted for the new key already.
 pub fn rekey(
     store: Arc<dyn SharedStore>,
     old: KeyFile,
@@ -72,7 +72,7 @@ impl Shared {
         Condition::Is(REKEYING, self.process.as_bytes())
     }
 
-    /// What was not done because a condition did not hold: somebody else is at work.
+    /// Fails if a condition did not hold: another process is at work.
     fn must(&self, done: bool) -> Result<(), VaultError> {
         match done {
             true => Ok(()),
@@ -80,7 +80,8 @@ impl Shared {
         }
     }
 
-    /// From now on no node starts, and none that was paused or is just starting changes anything.
+    /// From now on no node starts, and none that was paused or is just starting can change
+    /// anything.
     fn stop_nodes(&self, identity: u64) -> Result<(), VaultError> {
         let list = |folder| {
             let names = self.store.names(folder);
@@ -124,8 +125,8 @@ impl Shared {
         Ok(outcome)
     }
 
-    /// Puts a peer's file under the first key; one that cannot be opened is set aside. Whether it
-    /// could be.
+    /// Encrypts a peer's file for the first key; one that cannot be opened is set aside. Returns
+    /// whether it could be opened.
     fn reseal_one(
         &self,
         ufrag: &Ufrag,
@@ -146,7 +147,7 @@ impl Shared {
             Condition::Unchanged(&key, file.revision),
         ];
         let done = match &resealed {
-            // Under the first key already.
+            // Already encrypted for the first key.
             Ok((_, 0)) => true,
             Ok((sealed, _)) => self.commit(WHAT, &conditions, &[Change::Put(&key, sealed)])?,
             Err(fault) => {

@@ -64,7 +64,7 @@ impl Storage for Shared {
         let known = self.owned().contains(ufrag);
         let written = match known {
             true => self.write_own_peer(ufrag, sealed)?,
-            // It is there if an earlier call was carried out without an answer.
+            // It exists if an earlier call was carried out without an answer.
             false => self.write_new_peer(ufrag, sealed)? || self.write_own_peer(ufrag, sealed)?,
         };
         match written {
@@ -190,7 +190,7 @@ impl Shared {
         self.commit(WRITE_PEER, &conditions, &changes)
     }
 
-    /// Writes the file of a peer of this node, unless it is none.
+    /// Writes the file of a peer of this node. Returns false if it is another node's.
     fn write_own_peer(&self, ufrag: &Ufrag, sealed: &[u8]) -> Result<bool, VaultError> {
         let (owner, record) = (owner_key(ufrag), path_in_vault(&file_name(ufrag)));
         let me = self.store.node().as_bytes();

@@ -1,29 +1,29 @@
-//! What a store that several processes use has to be able to do.
+//! The interface of a store that several processes use.
 
 use std::io;
 use std::time::Duration;
 
-/// A store of keys and values that several processes use at once, such as etcd. It sees nothing
-/// but age files, names, and what nodes say of themselves.
+/// A store of keys and values that several processes use at once, such as etcd. It sees only age
+/// files, names, and what nodes say of themselves.
 ///
-/// Keys are relative to a prefix that is the vault's alone. All calls block and end within seconds;
-/// what was written is durable when they return. A call that gave [`StoreError::Unavailable`] may
-/// have been carried out or not.
+/// Keys are relative to a prefix that belongs to the vault alone. All calls block and end within
+/// seconds; data is durable when a call that writes it returns. A call that returned
+/// [`StoreError::Unavailable`] may have been carried out or not.
 pub trait SharedStore: Send + Sync {
-    /// Where it is, for messages. Without secrets.
+    /// Its address, for messages. Without secrets.
     fn address(&self) -> &str;
 
-    /// The name of this process's node: one that no other process has at the same time.
+    /// The name of this process's node. No other process has it at the same time.
     fn node(&self) -> &str;
 
-    /// From now on the store may have threads of its own, which keep what [`keep`](Self::keep) has
-    /// put there. Before, it has none, so that a process can still be shut in.
+    /// From now on the store may have threads of its own, which maintain what [`keep`](Self::keep)
+    /// has put. Before this call it has none, so that the process can still be confined.
     ///
     /// # Errors
-    /// What the system says where it has no threads left.
+    /// The system's error where it has no threads left.
     fn start(&self) -> io::Result<()>;
 
-    /// Reads keys, all as of one moment: not older than the call.
+    /// Reads keys, all at one moment, not earlier than the call.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -41,35 +41,43 @@ pub trait SharedStore: Send + Sync {
     /// [`StoreError`].
     fn names(&self, folder: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Makes all changes if every condition holds, and none otherwise. Whether they were made.
+    /// Makes all changes if every condition holds, and none otherwise. Returns whether they were
+    /// made.
     ///
     /// # Errors
     /// [`StoreError`].
     fn commit(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError>;
 
-    /// Puts a value that is there only as long as this process lives: some seconds after its end
-    /// the store removes it. Put again, should the store have lost it, for as long as the condition
-    /// holds. A second call replaces the first. Whether the condition held.
+    /// Puts a value that exists only as long as this process lives: some seconds after its end the
+    /// store removes it. If the store loses it, it is put again while the condition holds. A second
+    /// call for the same key replaces the first. Returns whether the condition held; if not,
+    /// nothing is kept any more.
     ///
     /// # Errors
     /// [`StoreError`].
     fn keep(&self, key: &str, value: &[u8], fence: Condition<'_>) -> Result<bool, StoreError>;
 
-    /// Removes what [`keep`](Self::keep) has put, at once, unless another process has replaced it.
+    /// Removes one of the keys that [`keep`](Self::keep) has put, and keeps the others.
     ///
     /// # Errors
     /// [`StoreError`]: then it goes some seconds after the process has ended.
+    fn release(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Removes all that [`keep`](Self::keep) has put, at once, unless another process has replaced it.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then it is removed some seconds after the process has ended.
     fn let_go(&self) -> Result<(), StoreError>;
 
-    /// Waits until something below `folder` has changed since `revision`, or until `limit` is
-    /// over. It may return early.
+    /// Waits until something below `folder` has changed since `revision`, at most for `limit`. It
+    /// may return early.
     ///
     /// # Errors
     /// [`StoreError`].
     fn wait(&self, folder: &str, revision: u64, limit: Duration) -> Result<(), StoreError>;
 }
 
-/// What a key has.
+/// The content of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its value.
@@ -78,10 +86,10 @@ pub struct Entry {
     pub revision: u64,
 }
 
-/// What is below a folder.
+/// The content of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// As of which revision of the store.
+    /// The revision of the store at which this was read.
     pub revision: u64,
     /// Names without the folder, and values.
     pub entries: Vec<(String, Vec<u8>)>,
@@ -114,13 +122,13 @@ pub struct Transaction<'a> {
     pub changes: &'a [Change<'a>],
 }
 
-/// Why a store did not do what it was asked.
+/// Why a store did not carry out a request.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It has no room.
     #[error("{0}")]
     Full(String),
-    /// It gives no answer, or refuses this client.
+    /// It does not answer, or refuses this client.
     #[error("{0}")]
     Unavailable(String),
 }

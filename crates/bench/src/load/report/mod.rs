@@ -1,4 +1,4 @@
-//! What a run of `load` has to say.
+//! The result of a run of `load`.
 
 pub(super) mod page;
 pub(super) mod table;
@@ -30,7 +30,7 @@ pub(crate) struct Report {
     pub notes: Vec<String>,
 }
 
-/// What all measurements of a run have in common.
+/// The conditions of all measurements of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Conditions {
     /// How to run it again.
@@ -41,25 +41,25 @@ pub(crate) struct Conditions {
     pub video: bool,
     #[serde(rename = "pace_ms", serialize_with = "as_ms")]
     pub pace: Duration,
-    /// Frames are cut into packets of nearly the same length.
+    /// Whether frames are cut into packets of nearly the same length.
     pub even: bool,
     #[serde(rename = "measured_ms", serialize_with = "as_ms")]
     pub time: Duration,
     pub loss_percent: f64,
     pub publisher_loss_percent: f64,
     pub cores: Cores,
-    /// Servers that ran already.
+    /// Servers that already ran.
     pub against: Vec<String>,
 }
 
-/// What one number of viewers gave.
+/// The result for one number of viewers.
 #[derive(Debug, Serialize)]
 pub(crate) struct Scenario {
     pub viewers: usize,
     pub servers: Vec<ArmResult>,
 }
 
-/// What one server gave.
+/// The result of one server.
 #[derive(Debug, Serialize)]
 pub(crate) struct ArmResult {
     pub name: String,
@@ -71,29 +71,29 @@ pub(crate) struct ArmResult {
     pub thread_count: usize,
 }
 
-/// What is told of a turn.
+/// The figures of a turn.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figures {
-    /// By the publisher, in a second.
+    /// Packets of the publisher in a second.
     pub published_per_second: f64,
     /// Delivered to all viewers together, in a second.
     pub packets_per_second: f64,
     pub loss_percent: f64,
     pub packets_repeated: f64,
     pub packets_asked_for: f64,
-    /// From the publisher's to a viewer's socket.
+    /// Delay from the publisher's to a viewer's socket.
     pub delay_p50_us: f64,
     pub delay_p99_us: f64,
     pub delay_max_us: f64,
-    /// The server's; `None` where its process is not known.
+    /// The server's use; `None` where its process is not known.
     pub server: Option<ServerFigures>,
     pub joins_per_second: f64,
     /// Cores that the clients kept busy.
     pub clients_cores: f64,
-    /// How much longer than a tick the viewers' threads did not look at their sockets.
+    /// By how much the viewers' threads read their sockets late.
     pub clients_late_p99_us: f64,
     pub clients_late_max_us: f64,
-    /// Datagrams that found no room at the clients.
+    /// Datagrams for which the clients had no room.
     pub dropped_by_clients: f64,
     pub unsent_by_clients: f64,
     pub undecryptable: f64,
@@ -109,7 +109,7 @@ pub(crate) struct ServerFigures {
     /// Cores that it kept busy.
     pub cores: f64,
     pub resident_mib: f64,
-    /// Memory that the viewers took, for each of them.
+    /// Memory of each viewer.
     pub kib_per_viewer: f64,
 }
 
@@ -223,7 +223,7 @@ impl Scenario {
         }
     }
 
-    /// CPU time for a packet, as a share of that of the first server.
+    /// CPU time for a packet, relative to the first server.
     pub(crate) fn ratio(&self, arm: &ArmResult) -> Option<f64> {
         let cost = |arm: &ArmResult| Some(arm.median.server.as_ref()?.cpu_us_per_packet);
         Some(cost(arm)? / cost(self.servers.first()?)?)

@@ -1,18 +1,18 @@
-//! What a browser has sent to begin a handshake, while it waits: the datagrams of its latest
+//! The datagrams with which a browser begins a handshake, while they wait: those of its latest
 //! attempt only.
 //!
-//! A page that gives an attempt up begins another one with a new random (RFC 8446 §4.1.2). An
-//! answer to the attempt before would reach the browser in the new one, which takes it for its own
-//! and fails.
+//! A page that abandons an attempt begins another one with a new random (RFC 8446 §4.1.2). If the
+//! earlier attempt were answered, the browser would take that answer for one to its new attempt,
+//! and fail.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 
 use crate::peer::client_random;
 
-/// Datagrams of one attempt; a flight has fewer.
+/// Most datagrams of one attempt; a flight has fewer.
 pub(super) const MAX_DATAGRAMS: usize = 8;
-/// As many ClientHellos of earlier attempts are known again.
+/// Most ClientHellos of earlier attempts that are remembered.
 const MAX_OVER: usize = 16;
 /// Type, version and epoch of a record (RFC 6347 §4.1); its sequence number follows, then its
 /// length.
@@ -33,16 +33,16 @@ pub(super) enum NotKept {
 
 /// See the module.
 pub(super) struct Attempt<T> {
-    /// Of its ClientHello, where that is among the datagrams.
+    /// The random of its ClientHello, where that is among the datagrams.
     random: Option<[u8; 32]>,
     datagrams: Vec<Kept<T>>,
-    /// Digests and randoms of the ClientHellos of the attempts before, the latest last.
+    /// Digests and randoms of the ClientHellos of earlier attempts, the latest last.
     over: Vec<(u64, [u8; 32])>,
 }
 
 struct Kept<T> {
     digest: u64,
-    /// Of a ClientHello, where its first fragment is in it.
+    /// The random of the ClientHello whose first fragment this datagram has.
     random: Option<[u8; 32]>,
     datagram: T,
 }
@@ -58,8 +58,8 @@ impl<T> Default for Attempt<T> {
 }
 
 impl<T> Attempt<T> {
-    /// Adds a datagram, which `keep` makes. The ClientHello of a new attempt takes the place of the
-    /// attempt before. `may_grow`: there is room for one more.
+    /// Adds a datagram, which `keep` makes. The ClientHello of a new attempt replaces the earlier
+    /// attempt. `may_grow`: there is room for one more datagram.
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
@@ -106,7 +106,7 @@ impl<T> Attempt<T> {
         self.over.drain(..surplus);
     }
 
-    /// The randoms of the attempts before, the latest last.
+    /// The randoms of earlier attempts, the latest last.
     pub(super) fn over(&self) -> impl Iterator<Item = [u8; 32]> {
         self.over.iter().map(|(_, random)| *random)
     }
@@ -115,14 +115,14 @@ impl<T> Attempt<T> {
         self.datagrams.len()
     }
 
-    /// All that waits, in order of arrival.
+    /// All waiting datagrams, in order of arrival.
     pub(super) fn into_datagrams(self) -> impl Iterator<Item = T> {
         self.datagrams.into_iter().map(|kept| kept.datagram)
     }
 }
 
-/// Tells datagrams apart, but not one from its repetition: a repeated record has another sequence
-/// number (RFC 6347 §4.2.4).
+/// Distinguishes datagrams, repetitions included: a repeated record has another sequence number
+/// (RFC 6347 §4.2.4).
 fn digest(datagram: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     let mut rest = datagram;

@@ -1,10 +1,10 @@
-//! Admission after a start: which peers of earlier boots are known, and whose handshake is next.
+//! Admission after a start: which peers of earlier boots are known, and which handshake is next.
 //!
-//! Browsers send at once what the new process cannot place yet. A datagram whose peer is not known
-//! waits in the [`WaitingRoom`] until the peer's record has been read; a STUN check names its
-//! record, which is demanded then. What begins or continues a handshake waits in the [`Queue`] for
-//! its turn, and [`Broadcast::handle_timeout`] works on one handshake each time: the caller looks
-//! at its clock between two of them, and goes back to its socket when it likes.
+//! After a start, browsers send datagrams at once that the new process cannot yet assign to a peer.
+//! Such a datagram waits in the [`WaitingRoom`] until its peer's record has been read; a STUN check
+//! names its record, and that record is then read next. Datagrams that begin or continue a
+//! handshake wait in the [`Queue`]. [`Broadcast::handle_timeout`] works on one handshake each time,
+//! so that the caller can look at its clock and its socket in between.
 
 mod attempt;
 mod queue;
@@ -30,20 +30,19 @@ use rekindle_ids::Ufrag;
 use rekindle_sdp as sdp;
 
 impl Broadcast {
-    /// Records of earlier boots are being read from now on, until [`Broadcast::all_records_read`]:
-    /// datagrams of peers that are not known wait for them.
+    /// From now on until [`Broadcast::all_records_read`], records of earlier boots are being read,
+    /// and datagrams of unknown peers wait for them.
     pub fn await_records(&mut self) {
         self.admission.room = Some(WaitingRoom::default());
     }
 
-    /// A record that should be read next, since a peer that is not known was heard. Each is named
-    /// once.
+    /// A record that should be read next, since its peer was heard. Each is returned once.
     pub fn poll_demand(&mut self) -> Option<Ufrag> {
         self.admission.demand.pop_front()
     }
 
-    /// Takes in a peer of an earlier boot, and what has waited for its record. A record of which
-    /// nothing can be made ends with [`Event::Gone`].
+    /// Takes in a peer of an earlier boot and the datagrams that waited for its record. A record
+    /// that cannot be used ends with [`Event::Gone`].
     pub fn take_record(&mut self, now: Instant, record: Recorded<'_>, out: &mut Vec<Transmit>) {
         let ufrag = &record.ice.ufrag;
         let negotiated = match sdp::negotiated(record.role, record.offer, record.answer) {
@@ -65,6 +64,7 @@ impl Broadcast {
         };
         if let Err(refusal) = self.join(now, join) {
             tracing::warn!(%refusal, "a peer of the last boot cannot be taken over");
+            // A record whose place another peer has taken belongs to a publisher that was replaced.
             let why = match refusal {
                 Refusal::UnknownCertificate => Departure::NoRehandshake,
                 _ => Departure::Replaced,
@@ -72,7 +72,7 @@ impl Broadcast {
             return self.give_up(ufrag, why);
         }
         self.take_over(now, ufrag, out);
-        // Its checks come first: they prove the addresses that the rest came from.
+        // Its checks come first: they prove the addresses that the other datagrams came from.
         let checks = self
             .admission
             .room
@@ -87,15 +87,16 @@ impl Broadcast {
         self.forwarding.run(out);
     }
 
-    /// The record of this peer cannot be read now: what waits for it waits in vain. A later boot
-    /// may read it.
+    /// The record of this peer cannot be read now: its waiting datagrams are dropped. A later boot
+    /// may be able to read it.
     pub fn skip_record(&mut self, ufrag: &Ufrag) {
         self.drop_checks(ufrag, "its peer's record cannot be read");
     }
 
-    /// All records of earlier boots have been read: who is not known now is nobody.
+    /// All records of earlier boots have been read: peers that are still unknown do not exist.
     pub fn all_records_read(&mut self) {
         self.all_taken_over();
+        // From now on unknown datagrams are dropped at once, and take no memory.
         let waiting = self.admission.room.take().map_or(0, |room| room.len());
         self.admission.demand = VecDeque::new();
         if waiting > 0 {
@@ -106,7 +107,7 @@ impl Broadcast {
         }
     }
 
-    /// A record that leads nowhere: the peer is gone, and its record goes too.
+    /// Drops a record that cannot be used: the peer is gone, and its record is to be removed.
     fn give_up(&mut self, ufrag: &Ufrag, why: Departure) {
         self.drop_checks(ufrag, "its peer's record is of no use");
         let ufrag = ufrag.clone();
@@ -125,7 +126,7 @@ impl Broadcast {
         }
     }
 
-    /// Keeps a STUN check of a peer that is not known, and demands its record.
+    /// Keeps a STUN check of an unknown peer and demands that peer's record.
     pub(super) fn keep_check(&mut self, ufrag: Ufrag, from: SocketAddr, data: &[u8]) {
         let Some(room) = &mut self.admission.room else {
             tracing::trace!("a STUN check is dropped: it names no peer");
@@ -140,10 +141,10 @@ impl Broadcast {
         }
     }
 
-    /// Keeps a datagram of media from an address at which nobody is known to be.
+    /// Keeps SRTP from an address at which no peer is known.
     pub(super) fn keep_media(&mut self, from: SocketAddr, data: &[u8]) {
-        // In full-state mode media of the last boot has keys; else it would only take the place of
-        // others.
+        // In full-state mode the keys of the last boot can open it; otherwise it would only take
+        // room from other datagrams.
         let takes_media = self.keeps_sessions();
         let Some(room) = self.admission.room.as_mut().filter(|_| takes_media) else {
             tracing::trace!("SRTP is dropped: no peer is at its address");
@@ -154,7 +155,7 @@ impl Broadcast {
         }
     }
 
-    /// A DTLS datagram: it waits for its turn, if it is worth that.
+    /// Puts a DTLS datagram into the queue, if it is worth a handshake's time.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -185,8 +186,8 @@ impl Broadcast {
             tracing::trace!("DTLS is dropped: no peer is at its address");
             return;
         };
-        // Where nobody is known to be no handshake can be under way that anything else could belong
-        // to.
+        // No peer is known at this address, so no handshake is under way that other datagrams could
+        // belong to.
         if !is_client_hello(data) {
             tracing::trace!("DTLS is dropped: no handshake is under way at its address");
         } else if let Err(reason) = room.keep_hello(from, data) {
@@ -194,7 +195,7 @@ impl Broadcast {
         }
     }
 
-    /// Hands in what has waited from an address, if a peer is known to be there now.
+    /// Takes the datagrams that waited from an address, if a peer is known there now.
     pub(super) fn release(&mut self, now: Instant, from: SocketAddr, out: &mut Vec<Transmit>) {
         let Some(room) = &mut self.admission.room else {
             return;
@@ -206,9 +207,9 @@ impl Broadcast {
             return;
         };
         if let Some(place) = self.addresses.get_mut(key) {
-            // No job can have them: nobody was known to be here until now.
+            // No job can have these handshakes: no peer was known here until now.
             if let Some(handshakes) = place.handshakes.here_mut() {
-                // Late copies of theirs may come yet.
+                // Late copies of earlier ClientHellos may still arrive.
                 handshakes.overtake(waiting.hello.over());
                 if waiting.is_doubtful {
                     handshakes.doubt();

@@ -1,7 +1,7 @@
-//! Whose handshake is next. A handshake costs as much as a thousand packets of media, and after a
-//! restart all come at once: media and STUN are taken as they come, publishers' handshakes before
-//! viewers' (all their viewers wait for them), and of two attempts of one browser only the later
-//! one.
+//! The order of handshakes. A handshake costs as much as a thousand packets of media, and after a
+//! restart all browsers begin one at once. So media and STUN are handled as they arrive,
+//! publishers' handshakes come before viewers' (all viewers of a channel wait for its publisher),
+//! and of two attempts of one browser only the later one is kept.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -13,8 +13,8 @@ use rekindle_ids::Role;
 use super::attempt::{Attempt, NotKept};
 use crate::broadcast::payload::ForHandshake;
 
-/// Addresses that have datagrams waiting. What comes beyond is lost, as on any busy path, and
-/// browsers repeat it.
+/// Most addresses with waiting datagrams. Datagrams of further addresses are dropped, as on any
+/// congested path; browsers repeat them.
 pub(super) const MAX_ADDRESSES: usize = 16_384;
 
 /// See the module.
@@ -23,12 +23,12 @@ pub(super) struct Queue {
     publishers: VecDeque<SocketAddr>,
     viewers: VecDeque<SocketAddr>,
     waiting: HashMap<SocketAddr, Attempt<ForHandshake>>,
-    /// Since when it is not empty.
+    /// Since when it has not been empty.
     since: Option<Instant>,
 }
 
 impl Queue {
-    /// Lets a datagram wait for the turn of its address.
+    /// Adds a datagram to those that wait for the turn of its address.
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
@@ -56,7 +56,7 @@ impl Queue {
         attempt.put(&data, true, || part)
     }
 
-    /// Takes the next address with all that it has sent.
+    /// Takes the next address with all its waiting datagrams.
     pub(super) fn next(
         &mut self,
     ) -> Option<(SocketAddr, impl Iterator<Item = ForHandshake> + use<>)> {
@@ -76,7 +76,7 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Since when somebody waits.
+    /// Since when an address has been waiting.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }

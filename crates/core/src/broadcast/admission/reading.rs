@@ -1,10 +1,10 @@
-//! In which order the records of earlier boots are read.
+//! The order in which the records of earlier boots are read.
 
 use std::collections::{HashSet, VecDeque};
 
 use rekindle_ids::Ufrag;
 
-/// Those of peers that are heard or asked for come first, then publishers', then the rest.
+/// Records of peers that were heard or asked for come first, then publishers', then the others.
 pub struct ReadingOrder {
     demanded: VecDeque<Ufrag>,
     names: std::vec::IntoIter<Ufrag>,
@@ -12,7 +12,7 @@ pub struct ReadingOrder {
 }
 
 impl ReadingOrder {
-    /// Of the records with these names.
+    /// The order for the records with these names.
     pub fn new(names: impl IntoIterator<Item = Ufrag>) -> Self {
         let mut names: Vec<Ufrag> = names.into_iter().collect();
         // A publisher's user name fragment sorts before a viewer's: the server makes them so.
@@ -24,20 +24,20 @@ impl ReadingOrder {
         }
     }
 
-    /// This record is wanted soon, if there is one that has not been read yet.
+    /// Moves this record forward, if it has not been read yet.
     pub fn demand(&mut self, ufrag: Ufrag) {
         if self.left.contains(&ufrag) {
             self.demanded.push_back(ufrag);
         }
     }
 
-    /// Records that have not been read yet.
+    /// How many records have not been read yet.
     pub fn left(&self) -> usize {
         self.left.len()
     }
 }
 
-/// Each record once.
+/// Yields each record once.
 impl Iterator for ReadingOrder {
     type Item = Ufrag;
 

@@ -1,4 +1,4 @@
-//! What admission remembers.
+//! The state of admission.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use super::queue::Queue;
 use super::waiting_room::WaitingRoom;
 use crate::broadcast::payload::ForHandshake;
 
-/// What waits, and what is wanted.
+/// Waiting datagrams and demanded records.
 #[derive(Default)]
 pub(crate) struct Admission {
-    /// There only while records of earlier boots are being read.
+    /// Exists only while records of earlier boots are being read.
     pub(super) room: Option<WaitingRoom>,
     /// Records that should be read next.
     pub(super) demand: VecDeque<Ufrag>,
@@ -21,7 +21,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Since when a handshake waits for its turn.
+    /// Since when a handshake has been waiting for its turn.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.queue.since()
     }
@@ -31,7 +31,7 @@ impl Admission {
         self.queue.len()
     }
 
-    /// Takes the address whose turn it is, with all that it has sent.
+    /// Takes the next address with all its waiting datagrams.
     pub(crate) fn next_turn(&mut self) -> Option<(SocketAddr, Vec<ForHandshake>)> {
         let (from, parts) = self.queue.next()?;
         Some((from, parts.collect()))

@@ -8,37 +8,37 @@ use rekindle_ids::Ufrag;
 
 use super::attempt::{Attempt, NotKept};
 
-/// All datagrams that wait: some MB at most, for as long as reading takes.
+/// Most waiting datagrams: a few MB, for as long as reading takes.
 pub(super) const MAX_WAITING: usize = 4096;
-/// STUN checks that name one peer, and datagrams of media from one address.
+/// Most STUN checks that name one peer, and most SRTP datagrams from one address.
 pub(super) const MAX_OF_ONE: usize = 8;
 
-/// See the module. The limit of what waits also limits how many records are demanded: each datagram
-/// demands one at most.
+/// See the module. The limit on waiting datagrams also limits how many records are demanded: each
+/// datagram demands at most one.
 #[derive(Default)]
 pub(super) struct WaitingRoom {
-    /// STUN checks, by the peer that they name.
+    /// STUN checks by the peer that they name.
     checks: HashMap<Ufrag, VecDeque<(SocketAddr, Bytes)>>,
-    /// All else, by where it came from.
+    /// All other datagrams by their source address.
     addresses: HashMap<SocketAddr, Waiting>,
-    /// How many they are together.
+    /// How many datagrams these are together.
     waiting: usize,
 }
 
 /// What waits from one address.
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// What begins a handshake.
+    /// The datagrams that begin a handshake.
     pub hello: Attempt<Bytes>,
-    /// The ClientHello of an attempt came again after that of another one: which of the two the
-    /// browser goes on with is not known.
+    /// The ClientHello of one attempt arrived again after that of another one: which of the two the
+    /// browser continues is not known.
     pub is_doubtful: bool,
-    /// SRTP and SRTCP. Only keys of an earlier process open it.
+    /// SRTP and SRTCP. Only keys of an earlier process can open it.
     pub media: Vec<Bytes>,
 }
 
 impl WaitingRoom {
-    /// Keeps a STUN check. Whether it is the first one that names this peer.
+    /// Keeps a STUN check. Returns whether it is the first one that names this peer.
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
@@ -56,7 +56,7 @@ impl WaitingRoom {
             {
                 return Err(NotKept::Repeated);
             }
-            // Browsers wait for the answer to the latest.
+            // Browsers wait for the response to the latest check.
             if checks.len() >= MAX_OF_ONE {
                 checks.pop_front();
                 self.waiting -= 1;
@@ -77,7 +77,7 @@ impl WaitingRoom {
         Ok(true)
     }
 
-    /// Keeps a ClientHello or a part of one: a browser may send it before its next STUN check.
+    /// Keeps a ClientHello or a fragment of one: a browser may send it before its next STUN check.
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
@@ -96,7 +96,7 @@ impl WaitingRoom {
         kept
     }
 
-    /// Keeps a datagram of media.
+    /// Keeps an SRTP or SRTCP datagram.
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
@@ -113,14 +113,14 @@ impl WaitingRoom {
         Ok(())
     }
 
-    /// Takes out the checks that name this peer.
+    /// Takes the checks that name this peer.
     pub(super) fn take_checks(&mut self, ufrag: &Ufrag) -> VecDeque<(SocketAddr, Bytes)> {
         let checks = self.checks.remove(ufrag).unwrap_or_default();
         self.waiting -= checks.len();
         checks
     }
 
-    /// Takes out what came from this address.
+    /// Takes what came from this address.
     pub(super) fn take(&mut self, from: SocketAddr) -> Option<Waiting> {
         let waiting = self.addresses.remove(&from)?;
         self.waiting -= waiting.hello.len() + waiting.media.len();
@@ -146,7 +146,7 @@ mod tests {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
 
-    /// How many wait, counted one by one.
+    /// Counts the waiting datagrams one by one.
     fn counted(room: &WaitingRoom) -> usize {
         let checks = room.checks.values().map(VecDeque::len);
         let others = room

@@ -1,15 +1,15 @@
-//! The viewers of one channel that are with one forwarder.
+//! The viewers of one channel that one forwarder has.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::dispatch::Counts;
+use super::dispatch::SentCounts;
 use super::outgoing::Outgoing;
 use super::{Forwarded, NewViewer, Outlet, Tools};
-use crate::broadcast::egress::{Buffers, Mapping};
+use crate::broadcast::mapping::{Buffers, Mapping};
 
-/// Most packets of a channel that wait. A thread that falls further behind leaves the older half
-/// out, so that its viewers get what is new; they ask again for what they need of the rest.
+/// Most waiting packets of a channel. A thread that falls further behind drops the older half, so
+/// that its viewers get the newest packets; they request again what they need of the others.
 pub(in crate::broadcast) const MAX_PENDING: usize = 1024;
 
 /// See the module.
@@ -20,19 +20,19 @@ pub(super) struct Branch {
     pending: Vec<Forwarded>,
 }
 
-/// Viewers whose packets look the same.
+/// Viewers that receive the same packet bytes.
 struct Group {
     mapping: Arc<Mapping>,
     viewers: Vec<Outgoing>,
-    /// The packets that wait, as these viewers get them, one behind the other; and where each is,
-    /// if they agreed on its codec.
+    /// The waiting packets as these viewers get them, one after the other, and the range of each;
+    /// `None` where they did not agree on its codec.
     rewritten: Vec<u8>,
     places: Vec<Option<Range<usize>>>,
 }
 
-/// Where a viewer is.
+/// Where a viewer is in its branch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct ViewerSlot {
     pub channel: usize,
     group: usize,
     at: usize,
@@ -48,8 +48,13 @@ impl Branch {
         self.pending.len()
     }
 
-    /// One more packet waits.
-    pub(super) fn take(&mut self, forwarded: Forwarded, buffers: &mut Buffers, counts: &Counts) {
+    /// Adds a packet to those that wait.
+    pub(super) fn take(
+        &mut self,
+        forwarded: Forwarded,
+        buffers: &mut Buffers,
+        counts: &SentCounts,
+    ) {
         if self.pending.len() >= MAX_PENDING {
             self.leave_out(MAX_PENDING / 2, counts);
         }
@@ -58,6 +63,7 @@ impl Branch {
             let mapped = group
                 .mapping
                 .rewrite(section, &forwarded.packet, None, buffers);
+            // All packets of a group lie in one buffer, so that a tick needs no allocation.
             let start = group.rewritten.len();
             group.places.push(mapped.then(|| {
                 group.rewritten.extend_from_slice(&buffers.packet);
@@ -67,8 +73,8 @@ impl Branch {
         self.pending.push(forwarded);
     }
 
-    /// Leaves out the oldest packets that wait.
-    fn leave_out(&mut self, packets: usize, counts: &Counts) {
+    /// Drops the oldest waiting packets.
+    fn leave_out(&mut self, packets: usize, counts: &SentCounts) {
         tracing::debug!(
             packets,
             "sending to viewers is behind: what waits longest is left out"
@@ -91,7 +97,7 @@ impl Branch {
         }
     }
 
-    /// Sends what waits, viewer by viewer.
+    /// Sends the waiting packets, viewer by viewer.
     pub(super) fn flush(&mut self, tools: &mut Tools, outlet: &mut impl Outlet) {
         for group in &mut self.groups {
             let Group {
@@ -116,12 +122,12 @@ impl Branch {
         self.groups.iter_mut().flat_map(|group| &mut group.viewers)
     }
 
-    pub(super) fn viewer(&mut self, place: Place) -> Option<(&Mapping, &mut Outgoing)> {
+    pub(super) fn viewer(&mut self, place: ViewerSlot) -> Option<(&Mapping, &mut Outgoing)> {
         let group = self.groups.get_mut(place.group)?;
         Some((&group.mapping, group.viewers.get_mut(place.at)?))
     }
 
-    pub(super) fn join(&mut self, channel: usize, newcomer: NewViewer) -> Place {
+    pub(super) fn join(&mut self, channel: usize, newcomer: NewViewer) -> ViewerSlot {
         let known = self
             .groups
             .iter()
@@ -131,25 +137,26 @@ impl Branch {
                 mapping: newcomer.mapping.clone(),
                 viewers: Vec::new(),
                 rewritten: Vec::new(),
-                // What waits came before.
+                // The packets that wait are older than this group.
                 places: vec![None; self.pending.len()],
             });
             self.groups.len() - 1
         });
         let viewers = &mut self.groups[group].viewers;
         viewers.push(Outgoing::new(newcomer));
-        Place {
+        ViewerSlot {
             channel,
             group,
             at: viewers.len() - 1,
         }
     }
 
-    /// Takes a viewer out. Where others are from now on.
-    pub(super) fn leave(&mut self, place: Place) -> Vec<(usize, Place)> {
+    /// Removes a viewer. Returns the new places of those that moved.
+    pub(super) fn leave(&mut self, place: ViewerSlot) -> Vec<(usize, ViewerSlot)> {
         let group = &mut self.groups[place.group];
+        // In constant time: the last viewer takes the place, and is told of it.
         group.viewers.swap_remove(place.at);
-        let mut moved: Vec<(usize, Place)> = group
+        let mut moved: Vec<(usize, ViewerSlot)> = group
             .viewers
             .get(place.at)
             .map(|viewer| (viewer.id, place))
@@ -160,7 +167,7 @@ impl Branch {
             if let Some(group) = self.groups.get(place.group) {
                 let viewers = group.viewers.iter().enumerate();
                 moved = viewers
-                    .map(|(at, viewer)| (viewer.id, Place { at, ..place }))
+                    .map(|(at, viewer)| (viewer.id, ViewerSlot { at, ..place }))
                     .collect();
             }
         }

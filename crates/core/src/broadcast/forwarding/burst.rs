@@ -1,4 +1,4 @@
-//! What one viewer is sent at a time.
+//! The datagrams that one viewer is sent at a time.
 
 use std::net::SocketAddr;
 
@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use crate::peer::Transmit;
 
-/// Beyond so many bytes a burst is handed over before more is put into it: about what the kernel
-/// takes at once.
+/// A burst of more bytes than this is sent before more is added: about what the kernel accepts at
+/// once.
 const FULL: usize = 56 << 10;
 
-/// Datagrams for one address, one behind the other in one buffer, in the order in which they are to
+/// Datagrams for one address, one after the other in one buffer, in the order in which they are to
 /// be sent.
 #[derive(Debug, Default)]
 pub struct Burst {
@@ -43,12 +43,12 @@ impl Burst {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// What was put behind the last datagram is one more.
+    /// Ends the datagram that was appended to the bytes.
     pub(super) fn end(&mut self) {
         self.ends.push(self.bytes.len());
     }
 
-    /// What was put behind the last datagram is of no use.
+    /// Drops what was appended after the last datagram.
     pub(super) fn take_back(&mut self) {
         self.bytes.truncate(self.start());
     }
@@ -67,13 +67,13 @@ impl Burst {
     }
 }
 
-/// What sends.
+/// Sends datagrams.
 pub trait Outlet {
     /// Sends all datagrams of a burst to an address, or loses them as a network may.
     fn send(&mut self, to: SocketAddr, burst: &Burst);
 }
 
-/// Datagram by datagram, for who has a network of its own.
+/// One [`Transmit`] for each datagram, for callers with a network of their own.
 impl Outlet for Vec<Transmit> {
     fn send(&mut self, to: SocketAddr, burst: &Burst) {
         self.extend(burst.datagrams().map(|data| Transmit {

@@ -1,4 +1,4 @@
-//! The core's side: which forwarder a viewer is with, and what each is told.
+//! The core's side of forwarding: which forwarder has a viewer, and the orders to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,9 +7,9 @@ use super::{Forwarder, Order, Orders};
 use crate::broadcast::key_derivation::KeyDerivation;
 use crate::peer::Transmit;
 
-/// What one forwarder has done. Only it counts; anybody may read.
+/// Counters of one forwarder. Only the forwarder writes them; others may read.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct SentCounts {
     sent: AtomicU64,
     bytes: AtomicU64,
     resent: AtomicU64,
@@ -17,30 +17,30 @@ pub(super) struct Counts {
     overrun: AtomicU64,
 }
 
-impl Counts {
-    /// A packet of so many bytes went out.
+impl SentCounts {
+    /// Counts a sent packet of this size.
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// A packet that has just been counted as sent was asked for.
+    /// Counts that the packet just sent had been requested.
     pub(super) fn resent(&self) {
         self.resent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many packets were left out for viewers, since sending fell behind.
+    /// Counts packets that were dropped for viewers, since sending fell behind.
     pub(super) fn overrun(&self, packets: u64) {
         self.overrun.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// A viewer did not get a packet, since it may not.
+    /// Counts a packet that a viewer could not be sent.
     pub(super) fn unmapped(&self) {
         self.unmapped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Counts of all forwarders.
+/// The counters of all forwarders together.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::broadcast) struct Totals {
     pub sent: u64,
@@ -53,16 +53,16 @@ pub(in crate::broadcast) struct Totals {
 /// See the module.
 pub(in crate::broadcast) struct Forwarding {
     queues: Vec<Queue>,
-    /// The only forwarder, until others have it.
+    /// The only forwarder, until forwarders are given out.
     own: Option<Box<Forwarder>>,
     derivation: Arc<KeyDerivation>,
 }
 
 struct Queue {
     orders: Orders,
-    /// Viewers that are with this forwarder.
+    /// How many viewers this forwarder has.
     viewers: usize,
-    counts: Arc<Counts>,
+    counts: Arc<SentCounts>,
 }
 
 impl Queue {
@@ -76,7 +76,7 @@ impl Queue {
 }
 
 impl Forwarding {
-    /// With one forwarder, which [`Forwarding::run`] drives.
+    /// Starts with one forwarder, which [`Forwarding::run`] drives.
     pub(in crate::broadcast) fn new(derivation: Arc<KeyDerivation>) -> Self {
         let queue = Queue::new();
         let own = Forwarder::new(derivation.clone(), queue.counts.clone());
@@ -87,7 +87,7 @@ impl Forwarding {
         }
     }
 
-    /// Gives forwarders out: from now on each is driven by who has it.
+    /// Gives forwarders out: from now on their owners drive them.
     pub(in crate::broadcast) fn give_out(&mut self, count: usize) -> Vec<Forwarder> {
         assert!(
             self.queues.iter().all(|queue| queue.viewers == 0),
@@ -101,14 +101,14 @@ impl Forwarding {
             .collect()
     }
 
-    /// Takes what a forwarder is to do; `orders` is what it has done, and empty.
+    /// Takes the orders for a forwarder; `orders` is the emptied list of the last ones, for reuse.
     pub(in crate::broadcast) fn poll(&mut self, forwarder: usize, orders: &mut Orders) {
         if let Some(queue) = self.queues.get_mut(forwarder) {
             std::mem::swap(&mut queue.orders, orders);
         }
     }
 
-    /// Does what there is to do, where the forwarder was not given out.
+    /// Carries out waiting orders, where the forwarder was not given out.
     pub(in crate::broadcast) fn run(&mut self, out: &mut Vec<Transmit>) {
         if let Some(own) = &mut self.own {
             own.follow(&mut self.queues[0].orders, out);
@@ -116,7 +116,7 @@ impl Forwarding {
         }
     }
 
-    /// The forwarder for one more viewer: the one with the fewest.
+    /// Chooses the forwarder for one more viewer: the one with the fewest.
     pub(in crate::broadcast) fn assign(&mut self) -> usize {
         let fewest = (0..self.queues.len()).min_by_key(|at| self.queues[*at].viewers);
         let forwarder = fewest.unwrap_or(0);
@@ -130,7 +130,7 @@ impl Forwarding {
         self.order(forwarder, Order::Leave { viewer });
     }
 
-    /// Tells a forwarder something.
+    /// Appends an order for a forwarder.
     pub(in crate::broadcast) fn order(&mut self, forwarder: usize, order: Order) {
         self.queues[forwarder].orders.0.push(order);
     }

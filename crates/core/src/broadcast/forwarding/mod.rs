@@ -1,11 +1,11 @@
 //! The part of the core that encrypts for viewers and sends. There is one forwarder for each
 //! processor that takes part, and each viewer is with one of them. The core tells forwarders what
-//! happens by [`Orders`], which may go to another thread; what a forwarder holds is its own, so that
-//! no packet waits for a lock.
+//! to do by [`Orders`], which may go to another thread. A forwarder shares nothing that it changes,
+//! so that no packet waits for a lock.
 //!
-//! Packets wait for [`Forwarder::flush`], which sends viewer by viewer: what one viewer gets lies in
-//! one buffer then, is encrypted there under keys that are at hand, and can go out in one system
-//! call.
+//! Packets wait for [`Forwarder::flush`], which sends viewer by viewer: the packets of one viewer
+//! lie in one buffer, are encrypted there with keys that are in the cache, and can be sent in one
+//! system call.
 
 mod branch;
 mod burst;
@@ -21,21 +21,21 @@ pub(super) use dispatch::Forwarding;
 pub use order::Orders;
 pub(super) use order::{Again, Forwarded, NewViewer, Order, Resend};
 
-use super::egress::Buffers;
 use super::key_derivation::KeyDerivation;
+use super::mapping::Buffers;
 use super::rtp::Packet;
 use super::track_info::{Report, TrackInfo};
-use branch::{Branch, Place};
-use dispatch::Counts;
+use branch::{Branch, ViewerSlot};
+use dispatch::SentCounts;
 use outgoing::Outgoing;
 
-/// See the module. Sans-IO: told what to do, it says what to send.
+/// See the module. Sans-IO: it is told what to do and returns what to send.
 pub struct Forwarder {
     tools: Tools,
     /// By the core's keys of channels.
     channels: Vec<Option<Branch>>,
     /// Where each viewer is, by the core's keys of peers.
-    places: HashMap<usize, Place>,
+    places: HashMap<usize, ViewerSlot>,
     /// Channels with packets that wait.
     waiting: Vec<usize>,
 }
@@ -43,13 +43,13 @@ pub struct Forwarder {
 /// What sending to any viewer needs.
 struct Tools {
     derivation: Arc<KeyDerivation>,
-    counts: Arc<Counts>,
+    counts: Arc<SentCounts>,
     buffers: Buffers,
     burst: Burst,
 }
 
 impl Forwarder {
-    fn new(derivation: Arc<KeyDerivation>, counts: Arc<Counts>) -> Self {
+    fn new(derivation: Arc<KeyDerivation>, counts: Arc<SentCounts>) -> Self {
         Self {
             tools: Tools {
                 derivation,
@@ -63,8 +63,8 @@ impl Forwarder {
         }
     }
 
-    /// Follows orders of the core, in their order. Packets for all viewers of a channel wait for
-    /// [`Forwarder::flush`]; the rest is sent at once. Leaves `orders` empty.
+    /// Carries out orders of the core, in their order. Packets for all viewers of a channel wait
+    /// for [`Forwarder::flush`]; the rest is sent at once. Leaves `orders` empty.
     pub fn follow(&mut self, orders: &mut Orders, outlet: &mut impl Outlet) {
         for order in orders.0.drain(..) {
             match order {
@@ -133,11 +133,11 @@ impl Forwarder {
         branch.take(forwarded, &mut self.tools.buffers, &self.tools.counts);
     }
 
-    /// A viewer, with what its group agreed on.
+    /// A viewer and what its group agreed on.
     fn viewer(
         &mut self,
         id: usize,
-    ) -> Option<(&super::egress::Mapping, &mut Outgoing, &mut Tools)> {
+    ) -> Option<(&super::mapping::Mapping, &mut Outgoing, &mut Tools)> {
         let place = *self.places.get(&id)?;
         let branch = self.channels.get_mut(place.channel)?.as_mut()?;
         let (mapping, viewer) = branch.viewer(place)?;

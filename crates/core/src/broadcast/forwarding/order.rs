@@ -1,4 +1,4 @@
-//! What the core tells a forwarder.
+//! The orders that the core gives a forwarder.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 use rekindle_ids::Ufrag;
 
-use crate::broadcast::egress::Mapping;
 use crate::broadcast::history::Index;
+use crate::broadcast::mapping::Mapping;
 use crate::broadcast::rtp::Packet;
 use crate::broadcast::track_info::{Report, TrackInfo};
 use crate::broadcast::translation::Shared;
@@ -25,7 +25,7 @@ impl Orders {
     }
 }
 
-/// One of them. Viewers and channels have the core's keys.
+/// One order. Viewers and channels are named by the core's keys.
 pub(in crate::broadcast) enum Order {
     /// A packet for all viewers of a channel.
     Forward(Forwarded),
@@ -46,8 +46,7 @@ pub(in crate::broadcast) enum Order {
     Leave {
         viewer: usize,
     },
-    /// Fresh keys: what is sent from now on is protected by them. `None`: the ones it had are not in
-    /// use any more.
+    /// Fresh keys for all packets from now on. `None`: the earlier keys are no longer in use.
     Connect {
         viewer: usize,
         sending: Option<Box<Sending>>,
@@ -58,13 +57,13 @@ pub(in crate::broadcast) enum Order {
         viewer: usize,
         to: SocketAddr,
     },
-    /// It gets its publisher's streams as they are.
+    /// The viewer gets its publisher's streams untranslated.
     Untranslated {
         viewer: usize,
     },
 }
 
-/// A packet that a stream has just taken.
+/// A packet that a stream has just accepted.
 #[derive(Clone)]
 pub(in crate::broadcast) struct Forwarded {
     pub at: Instant,
@@ -82,7 +81,7 @@ pub(in crate::broadcast) struct Again {
     pub track: Arc<TrackInfo>,
     pub packets: Vec<(Index, Packet)>,
     pub resend: Resend,
-    /// The viewer has asked for them.
+    /// Whether the viewer requested them.
     pub on_request: bool,
 }
 
@@ -91,13 +90,13 @@ pub(in crate::broadcast) struct Again {
 pub(in crate::broadcast) enum Resend {
     /// As an RTX packet.
     Rtx,
-    /// On its own SSRC. Where the keys may not protect it under its own index, RTX has one of its
-    /// own.
+    /// On its own SSRC. Where the keys cannot protect it under its own index, as an RTX packet,
+    /// which has another index.
     Plain,
 }
 
 impl Resend {
-    /// What is tried, in this order: whether as RTX.
+    /// The ways to try, in this order: whether as RTX.
     pub(super) fn ways(self) -> &'static [bool] {
         match self {
             Self::Rtx => &[true],
@@ -112,6 +111,7 @@ pub(in crate::broadcast) struct NewViewer {
     pub channel: usize,
     pub ufrag: Ufrag,
     pub mapping: Arc<Mapping>,
-    /// Of a plain viewer. The core asks it what a NACK is about; else only the forwarder does.
+    /// Of a plain viewer. The core uses it to interpret a NACK; otherwise only the forwarder uses
+    /// it.
     pub translation: Option<Shared>,
 }

@@ -6,10 +6,10 @@ use bytes::BytesMut;
 use rekindle_ids::Ufrag;
 
 use super::{Burst, Indexed, NewViewer, Outlet, Tools};
-use crate::broadcast::egress::{Mapping, Rtx};
 use crate::broadcast::history::Index;
 use crate::broadcast::key_derivation::KeyDerivation;
-use crate::broadcast::sent_streams::Streams;
+use crate::broadcast::mapping::{Mapping, Rtx};
+use crate::broadcast::sent_streams::SentStreams;
 use crate::broadcast::track_info::{Report, TrackInfo};
 use crate::broadcast::translation::{Passage, Shared};
 use crate::peer::Sending;
@@ -24,11 +24,11 @@ pub(super) struct Outgoing {
     sending: Option<Box<Sending>>,
     to: Option<SocketAddr>,
     pub translation: Option<Shared>,
-    streams: Streams,
-    /// So many of the packets that wait came before its keys: it got them otherwise, or needs none
+    streams: SentStreams,
+    /// How many of the waiting packets came before its keys: it got them otherwise, or needs none
     /// of them.
     skips: usize,
-    /// Media under the present keys is still to come.
+    /// No media has been sent under the present keys yet.
     is_fresh: bool,
 }
 
@@ -36,9 +36,9 @@ pub(super) struct Outgoing {
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     Yes,
-    /// It may not be sent under its index: see [`Streams::may_send`].
+    /// It must not be sent under its index: see [`SentStreams::may_send`].
     Never,
-    /// The viewer's keys do not protect it under its index.
+    /// The viewer's keys cannot protect it under its index.
     Refused,
 }
 
@@ -50,13 +50,13 @@ impl Outgoing {
             sending: None,
             to: None,
             translation: newcomer.translation,
-            streams: Streams::default(),
+            streams: SentStreams::default(),
             skips: 0,
             is_fresh: false,
         }
     }
 
-    /// Fresh keys: SRTP indices start anew on both sides.
+    /// Takes fresh keys: SRTP indices start again on both sides.
     pub(super) fn connect(
         &mut self,
         sending: Option<Box<Sending>>,
@@ -70,7 +70,7 @@ impl Outgoing {
         self.is_fresh = true;
     }
 
-    /// The oldest packets that wait are left out.
+    /// The oldest waiting packets were dropped.
     pub(super) fn miss(&mut self, packets: usize) {
         self.skips = self.skips.saturating_sub(packets);
     }
@@ -79,7 +79,7 @@ impl Outgoing {
         self.to = Some(to);
     }
 
-    /// Gives what has come together for this viewer to who sends it.
+    /// Passes the viewer's burst to the outlet.
     pub(super) fn hand_over(&mut self, burst: &mut Burst, outlet: &mut impl Outlet) {
         if let Some(to) = self.to.filter(|_| !burst.is_empty()) {
             outlet.send(to, burst);
@@ -87,8 +87,8 @@ impl Outgoing {
         burst.clear();
     }
 
-    /// Puts the packets that wait into the burst. `rewritten` has their bytes as this viewer's group
-    /// gets them, `None` for one whose codec it did not agree on.
+    /// Appends the waiting packets to the burst. `rewritten` has their bytes for this viewer's
+    /// group, `None` for a packet whose codec it did not agree on.
     pub(super) fn send<'a>(
         &mut self,
         mapping: &Mapping,
@@ -96,6 +96,7 @@ impl Outgoing {
         tools: &mut Tools,
         outlet: &mut impl Outlet,
     ) {
+        // They concern this flush only, also where the viewer has no keys.
         let skips = std::mem::take(&mut self.skips);
         if self.sending.is_none() {
             return;
@@ -137,16 +138,16 @@ impl Outgoing {
         ) {
             Sent::Yes => {}
             Sent::Never => tools.counts.unmapped(),
-            // From before the sequence number's wrap, with keys from after it: RTX has numbers of
-            // its own.
+            // The packet is from before the sequence number's wrap, and the keys are from after it:
+            // RTX has sequence numbers of its own.
             Sent::Refused => {
                 self.rewrite(mapping, &one.track, packet, true, tools);
             }
         }
     }
 
-    /// Rewrites a packet of a stream for this viewer and puts it into the burst, on its own SSRC or
-    /// as a retransmission. Whether it could be sent.
+    /// Rewrites a packet of a stream for this viewer and appends it to the burst, on its own SSRC
+    /// or as a retransmission. Returns whether it could be sent.
     pub(super) fn rewrite(
         &mut self,
         mapping: &Mapping,
@@ -170,6 +171,7 @@ impl Outgoing {
                 }
             },
         };
+        // The core may ask it while this packet is encrypted.
         drop(translation);
         let ssrc = packet.header.ssrc;
         let first = || first_rtx(&tools.derivation, &self.ufrag, sending, track);
@@ -187,8 +189,8 @@ impl Outgoing {
         sent == Sent::Yes
     }
 
-    /// Encrypts a packet into the burst: under the SSRC and index that it has at the viewer, or as a
-    /// retransmission, which has an index of its own.
+    /// Encrypts a packet into the burst, under the SSRC and index that it has at the viewer, or as
+    /// a retransmission with an index of its own.
     fn put(
         &mut self,
         track: &TrackInfo,
@@ -201,6 +203,7 @@ impl Outgoing {
         };
         if let Some((ssrc, index)) = own {
             let first = || first_rtx(&tools.derivation, &self.ufrag, sending, track);
+            // Checked before encryption: an index must not be used for a second packet.
             if !self.streams.may_send(ssrc, index, first) {
                 return Sent::Never;
             }
@@ -229,7 +232,7 @@ impl Outgoing {
         }
     }
 
-    /// A stream's sender report as this viewer knows the stream; `None` where that is as it is.
+    /// A stream's sender report with the viewer's numbers; `None` where these are the publisher's.
     pub(super) fn translated_report(&self, track: &TrackInfo, report: &Report) -> Option<BytesMut> {
         self.translation
             .as_ref()?

@@ -1,4 +1,4 @@
-//! What stands in the place of full-state mode in a build without it: nothing is kept.
+//! Takes the place of full-state mode in a build without it: nothing is kept.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use crate::broadcast::member::Members;
 use crate::broadcast::rtp::Packet;
 use crate::peer::Transmit;
 
-/// There is nothing to remember.
+/// No state.
 #[derive(Default)]
 pub(crate) struct State;
 
 impl State {
-    /// Packets keep the publisher's numbers.
+    /// Packets keep the publisher's sequence numbers.
     pub(crate) fn shifted(
         &self,
         _: &mut Members,

@@ -1,5 +1,5 @@
-//! What the core does besides in full-state mode: has sessions and counters written, and takes
-//! sessions over. A build without the feature has [`absent`] in its place, which does nothing.
+//! What the core does in addition in full-state mode: sessions and counters are written, and
+//! sessions are taken over. A build without the feature has `absent` instead, which does nothing.
 
 #[cfg(not(feature = "full-state"))]
 mod absent;

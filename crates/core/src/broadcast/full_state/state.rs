@@ -1,5 +1,5 @@
-//! What the core does besides in full-state mode: has sessions and counters written, and takes
-//! sessions over.
+//! What the core does in addition in full-state mode: sessions and counters are written, and
+//! sessions are taken over.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -23,31 +23,32 @@ use crate::broadcast::track::{MAX_GAP, Track};
 use crate::peer::full_state::Wanted;
 use crate::peer::{Peer, Transmit};
 
-/// Keys of an earlier process that no packet of the browser's has proved after so long are dropped
-/// where the browser has sent something that they do not authenticate, or nothing at all: it has
-/// others, or is gone. Viewers send receiver reports about once a second.
+/// How long keys of an earlier process are kept without a packet of the browser's that they
+/// authenticate. After it they are dropped if the browser has sent something that they do not
+/// authenticate, or nothing at all: it has other keys, or is gone. Viewers send receiver reports
+/// about once a second.
 const PROOF: Duration = Duration::from_secs(5);
-/// A sequence number that lies so far ahead of a stream's ceiling needs no shift.
+/// A sequence number this far ahead of a stream's ceiling needs no shift.
 const AHEAD: u16 = 0x4000;
 
-/// What the vault's writer is to do, in this order.
+/// Work for the vault's writer, to be done in this order.
 #[derive(Debug)]
 pub enum Work {
     /// Write a session's keys.
     Session(SessionRecord),
-    /// Write the counters, and say how that went: see [`Broadcast::reserved`].
+    /// Write the counters, and report the result: see [`Broadcast::reserved`].
     Counters(Counters),
     /// Remove a session's keys.
     Forget(Ufrag),
 }
 
-/// What has become of the wish to have all written anew: see [`Broadcast::rewrite_sessions`].
+/// Progress of writing everything again: see [`Broadcast::rewrite_sessions`].
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Anew {
     #[default]
     Done,
     Wanted,
-    /// The writer has it, and counters last.
+    /// The writer has it all, the counters as the last.
     Given,
 }
 
@@ -56,27 +57,27 @@ enum Anew {
 pub(crate) struct State {
     on: bool,
     wanted: Wanted,
-    /// The counters that the last process left have been looked at.
+    /// Whether the counters of the last process have been read.
     ready: bool,
     /// Counters are being written.
     writing: bool,
     anew: Anew,
-    /// Sessions to be written, and to be removed.
+    /// Sessions to be written, and sessions to be removed.
     fresh: VecDeque<Ufrag>,
     dropped: VecDeque<Ufrag>,
-    /// Counters of sessions that have not been taken over yet: they are written on as they are.
+    /// Counters of sessions that have not been taken over yet: they are written again unchanged.
     awaited: HashMap<Ufrag, SessionCounters>,
     /// The session of the peer whose record is taken in next.
     brought: Option<Box<Resumed>>,
-    /// Which addresses of this machine peers send to whose sessions were taken over.
+    /// The local addresses that peers send to whose sessions were taken over.
     sources: Vec<(SocketAddr, IpAddr)>,
-    /// Where streams go on: low halves of the ceilings that the last process left.
+    /// Where streams continue: low halves of the ceilings that the last process left.
     starts: HashMap<u32, u16>,
-    /// Where streams of publishers were when their counters were last written: low halves.
+    /// The publishers' sequence numbers when their counters were last written: low halves.
     heard: HashMap<u32, u16>,
 }
 
-/// A viewer will get this stream, and its retransmissions.
+/// Registers a stream, and its retransmissions, that a viewer will get.
 fn announce(peer: &mut Peer, track: &Track) {
     peer.announce(track.ssrc, if may_shift(track) { AUDIO_AHEAD } else { 0 });
     if track.section.kind == Kind::Video {
@@ -84,14 +85,14 @@ fn announce(peer: &mut Peer, track: &Track) {
     }
 }
 
-/// Where packets are asked for again they must keep their numbers, and can go as RTX.
+/// Packets that may be requested again must keep their numbers, and can be sent as RTX.
 fn may_shift(track: &Track) -> bool {
     track.section.kind == Kind::Audio && !track.has_nack()
 }
 
 impl State {
-    /// A packet of a publisher's, with its sequence number as viewers get it. What is to be added
-    /// is decided by a stream's first packet, and its viewers' counters are wanted then.
+    /// A publisher's packet with the sequence number that viewers get. A stream's first packet
+    /// decides what is added, and the counters of its viewers are needed at that time.
     pub(crate) fn shifted(
         &self,
         members: &mut Members,
@@ -105,8 +106,8 @@ impl State {
         let track = &mut channel.tracks[at];
         if track.started.is_none() {
             track.shift = self.shift(track, packet.header.sequence);
-            // What was lost while the server was away is known better here than in the default
-            // mode. A viewer that gets RTX alone does not notice that it misses something.
+            // The gap is known here better than in the default mode. A viewer that gets only RTX
+            // does not notice that it misses a packet.
             let gap = self
                 .heard
                 .get(&track.ssrc)
@@ -131,7 +132,7 @@ impl State {
     fn shift(&self, track: &Track, sequence: u16) -> u16 {
         let audio = track.section.kind == Kind::Audio;
         match self.starts.get(&track.ssrc) {
-            // Where packets are asked for again they must keep their numbers, and can go as RTX.
+            // Packets that may be requested again must keep their numbers, and can be sent as RTX.
             Some(start) if audio && !track.has_nack() && sequence.wrapping_sub(*start) >= AHEAD => {
                 start.wrapping_sub(sequence)
             }
@@ -141,8 +142,7 @@ impl State {
 }
 
 impl Broadcast {
-    /// Keeps sessions from now on. Counters are written once [`Broadcast::take_counters`] was
-    /// called.
+    /// Keeps sessions from now on. Counters are written only after [`Broadcast::take_counters`].
     pub fn keep_sessions(&mut self) {
         self.full_state.on = true;
     }
@@ -152,8 +152,8 @@ impl Broadcast {
         self.full_state.on
     }
 
-    /// The counters of the last process, after what this one needs at once was reserved, durably.
-    /// Before any peer is taken in.
+    /// Takes the counters of the last process, after a first reservation for this one was made
+    /// durable. To be called before any peer is taken in.
     pub fn take_counters(&mut self, counters: Counters) {
         let state = &mut self.full_state;
         state.ready = true;
@@ -168,7 +168,7 @@ impl Broadcast {
                 .filter_map(|got| Some((got.ssrc, got.rtp? as u16)));
             state.heard.extend(heard);
             for sent in session.sent.iter().filter(|sent| sent.last.is_some()) {
-                // Before what was reserved for this process.
+                // The ceiling before the reservation for this process.
                 let left = (sent.ceiling - u64::from(sent.ahead)) as u16;
                 let start = state.starts.entry(sent.ssrc).or_insert(left);
                 if left.wrapping_sub(*start) < 0x8000 {
@@ -183,7 +183,7 @@ impl Broadcast {
     }
 
     /// All records of earlier boots have been read: counters of sessions that were not taken over
-    /// mean nothing any more.
+    /// are of no use any more.
     pub(crate) fn all_taken_over(&mut self) {
         self.full_state.awaited.clear();
         self.full_state.brought = None;
@@ -194,7 +194,7 @@ impl Broadcast {
         self.full_state.brought = Some(session);
     }
 
-    /// Takes over the session of a peer that has just joined from its record, if one was brought.
+    /// Takes over the session of a peer that has just joined from its record, if there is one.
     pub(crate) fn take_over(&mut self, now: Instant, ufrag: &Ufrag, out: &mut Vec<Transmit>) {
         let brought = self.full_state.brought.take();
         if let Some(session) = brought.filter(|session| session.session.ufrag == *ufrag) {
@@ -203,12 +203,12 @@ impl Broadcast {
         }
     }
 
-    /// A peer whose session was taken over, and the address of this machine that it sends to.
+    /// A peer whose session was taken over, and the local address that it sends to.
     pub fn poll_source(&mut self) -> Option<(SocketAddr, IpAddr)> {
         self.full_state.sources.pop()
     }
 
-    /// A new peer's sessions are kept.
+    /// Registers the session of a new peer.
     pub(crate) fn keep_sessions_of(&mut self, id: usize) {
         if self.full_state.on {
             self.members[id]
@@ -217,8 +217,8 @@ impl Broadcast {
         }
     }
 
-    /// Takes over the session of a peer that has joined from its record. Where its media goes;
-    /// `None` if it could not be taken over.
+    /// Takes over the session of a peer that has joined from its record. Returns where its media
+    /// goes; `None` if it could not be taken over.
     pub(crate) fn resume(
         &mut self,
         now: Instant,
@@ -233,7 +233,7 @@ impl Broadcast {
         self.members.get(id)?.peer.address().filter(|_| taken)
     }
 
-    /// A peer has keys: of a handshake, or taken over.
+    /// The peer has keys, from a handshake or taken over.
     pub(crate) fn has_keys(&mut self, id: usize) {
         if !self.full_state.on {
             return;
@@ -252,8 +252,8 @@ impl Broadcast {
         }
     }
 
-    /// What the vault's writer is to do next.
-    /// `local` tells the address of this machine that a peer sends to.
+    /// The next work for the vault's writer. `local` returns the local address that a peer sends
+    /// to.
     pub fn poll_work(
         &mut self,
         now: Instant,
@@ -291,15 +291,15 @@ impl Broadcast {
         }))
     }
 
-    /// The counters that [`Broadcast::poll_work`] gave last are durable, or may not be.
+    /// Reports whether the counters that [`Broadcast::poll_work`] returned last are durable.
     pub fn reserved(&mut self, durable: bool, out: &mut Vec<Transmit>) {
         self.full_state.writing = false;
         if self.full_state.anew == Anew::Given {
-            // What comes before counters was written before them.
+            // What was given before the counters has been written before them.
             self.full_state.anew = if durable { Anew::Done } else { Anew::Wanted };
         }
         if !durable {
-            // They are wanted as before; the next packet asks again, and so does this.
+            // They are still needed; the next packet asks again, and so does this.
             self.full_state.wanted.store(true, Ordering::Relaxed);
         }
         let ids: Vec<usize> = self.members.iter().map(|(id, _)| id).collect();
@@ -322,7 +322,7 @@ impl Broadcast {
         self.forwarding.run(out);
     }
 
-    /// Writes every session anew, and the counters: the vault is under another key.
+    /// Writes every session and the counters again: the vault has another key.
     pub fn rewrite_sessions(&mut self) {
         let state = &mut self.full_state;
         if !state.on {
@@ -337,7 +337,7 @@ impl Broadcast {
         state.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether what [`Broadcast::rewrite_sessions`] asked for is on the disk.
+    /// Whether everything that [`Broadcast::rewrite_sessions`] asked for is durable.
     pub fn are_rewritten(&self) -> bool {
         self.full_state.anew == Anew::Done
     }

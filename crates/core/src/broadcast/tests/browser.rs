@@ -17,7 +17,7 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 
 use super::world::{CHANNEL, VIDEO, VIDEO_RTX};
 use crate::broadcast::Join;
-use crate::broadcast::egress::tests::{audio, video};
+use crate::broadcast::mapping::tests::{audio, video};
 use crate::broadcast::rtp::Packet;
 use crate::peer::tests::certificate;
 

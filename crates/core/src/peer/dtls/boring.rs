@@ -55,7 +55,8 @@ impl Library {
     }
 
     /// A handshake that a peer begins: DTLS 1.3 where it can, for publishers and viewers alike. The
-    /// server's order decides the SRTP profile in both versions, and X25519MLKEM768 needs 1.3.
+    /// server's order of preference decides the SRTP profile in both versions, and X25519MLKEM768
+    /// needs 1.3.
     pub(super) fn direct(
         &self,
         _: impl FnOnce() -> DtlsCertificate,
@@ -104,18 +105,18 @@ impl Library {
 
 struct Boring {
     association: Association,
-    /// The message number of the ClientHello that it is at (1 after a HelloRetryRequest), and when
-    /// its first fragment came.
+    /// The message number of the latest ClientHello (1 after a HelloRetryRequest), and when its
+    /// first fragment arrived.
     hello: Option<u16>,
     begun: Instant,
     spoke: bool,
-    /// It began as a client of DTLS 1.2.
+    /// Whether it began as a client of DTLS 1.2.
     only_12: bool,
 }
 
 impl Boring {
-    /// BoringSSL answers a ClientHello that comes again when its own timer ends. The client waits
-    /// for the flight, and gets it at once.
+    /// BoringSSL answers a repeated ClientHello only when its own timer expires. The client waits
+    /// for the flight, so it is sent at once.
     fn repeat_for(&mut self, now: Instant, datagram: &[u8]) {
         let Some(sequence) = hello_sequence(datagram) else {
             return;
@@ -132,10 +133,10 @@ impl Boring {
 }
 
 impl Boring {
-    /// What may be handed in: in DTLS 1.3 no plaintext but ClientHellos, or where this side is the
-    /// client their answers (RFC 9147 §5.7). BoringSSL ends a handshake over any other, and that may
-    /// be the last flight of an attempt before, in DTLS 1.2, or a stranger's. Nor has it a use for
-    /// such plaintext before the version is agreed on.
+    /// What may be handed in: in DTLS 1.3 no plaintext except ClientHellos, or, where this side is
+    /// the client, the answers to one (RFC 9147 §5.7). BoringSSL ends a handshake over any other
+    /// plaintext, and that may be the last flight of an earlier attempt with DTLS 1.2, or a
+    /// stranger's. Nor does it need such plaintext before the version is agreed on.
     fn admit<'a>(&self, datagram: &'a [u8]) -> Cow<'a, [u8]> {
         let (is_hello, takes_plaintext): (fn(&[u8]) -> bool, _) = match self.association.side() {
             Side::Server => (is_client_hello, self.spoke && self.association.speaks_12()),

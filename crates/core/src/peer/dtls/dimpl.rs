@@ -1,5 +1,5 @@
-//! Handshakes by `dimpl`. In builds with another library as well it has those of clients that have
-//! shown a cookie, which needs no state before the cookie is there: see [`verified`].
+//! Handshakes by `dimpl`. In builds with another library it does those of clients that have shown a
+//! cookie, which needs no state before the cookie is there: see [`verified`].
 
 #[cfg(not(feature = "boring"))]
 mod library;
@@ -20,11 +20,11 @@ use crate::peer::cookie::COOKIE_LEN;
 #[cfg(not(feature = "boring"))]
 pub(super) use self::library::Library;
 
-/// Retransmissions of one flight. A ClientHello that comes again counts too, and Firefox sends it
-/// seven times in 3 s.
+/// Retransmissions of one flight. A repeated ClientHello counts too, and Firefox sends it seven
+/// times in 3 s.
 const FLIGHT_RETRIES: usize = 8;
 
-/// What is the same for all handshakes.
+/// The settings of all handshakes.
 fn settings() -> dimpl::ConfigBuilder {
     dimpl::Config::builder()
         .require_client_certificate(true)
@@ -55,9 +55,8 @@ impl Verified {
     }
 
     /// A handshake of a client that has shown this cookie.
-    ///
-    /// It gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so that answers to forged
-    /// ones would spoil the browser's own.
+    /// || It gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so that answers to
+    /// forged ones would spoil the browser's own.
     pub(super) fn begin(
         &self,
         certificate: DtlsCertificate,
@@ -78,7 +77,7 @@ impl Verified {
 struct Dimpl {
     dtls: dimpl::Dtls,
     setup: Setup,
-    /// What the client has shown, where it was asked for it.
+    /// What the client has shown, where it was asked for a cookie.
     cookie: Option<[u8; COOKIE_LEN]>,
     certificate: Option<Vec<u8>>,
     next: Instant,
@@ -148,7 +147,7 @@ impl Handshake for Dimpl {
         };
         let agreed = Agreed {
             version,
-            // The library does not tell which one.
+            // The library does not report it.
             group: None,
             profile: keys.profile(),
         };

@@ -1,4 +1,4 @@
-//! What stands in the place of full-state mode in a build without it.
+//! Takes the place of full-state mode in a build without it.
 
 use std::convert::Infallible;
 
@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::super::srtp::Srtp;
 
-/// Nobody wants counters to be written.
+/// No counters are ever to be written.
 pub(crate) type Wanted = Infallible;
 
 /// Keys that are kept: there are none.

@@ -35,23 +35,23 @@ pub(crate) struct Kept {
     rtcp_limit: u32,
     rtcp_pending: Option<u32>,
     received: Vec<(u32, Received)>,
-    /// These keys are in the vault, or on their way there.
+    /// These keys are in the vault, or are being written to it.
     reserved: bool,
-    /// Since when these keys, which are an earlier process's, wait for a packet that proves that
+    /// Since when these keys, which are from an earlier process, wait for a packet that proves that
     /// the browser has them too.
     unproven: Option<Unproven>,
-    /// A stream cannot go on under these keys.
+    /// Whether a stream cannot continue under these keys.
     lost: bool,
     /// Streams whose first packets found nothing reserved.
     missed: Vec<u32>,
     wanted: Wanted,
 }
 
-/// Keys of an earlier process that no authentic packet has come under yet.
+/// Keys of an earlier process that have not authenticated any packet yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unproven {
     pub since: Instant,
-    /// A packet came that these keys did not authenticate.
+    /// A packet arrived that these keys did not authenticate.
     pub doubted: bool,
 }
 
@@ -111,8 +111,8 @@ fn number(profile: Profile) -> u16 {
 }
 
 impl Srtp {
-    /// Accounts for every index from now on. Right after a handshake, before anything was
-    /// protected.
+    /// Accounts for every index from now on. To be called right after a handshake, before anything
+    /// is protected.
     pub(in crate::peer) fn keep(&mut self, wanted: &Wanted) {
         if let Some(kept) = Kept::new(&self.keys, wanted.clone()) {
             self.use_kept(kept);
@@ -140,7 +140,7 @@ impl Srtp {
     }
 
     /// What is persisted of the keys in use; `None` for keys that are not kept, or that the vault
-    /// has already.
+    /// already has.
     pub(in crate::peer) fn session(&self, ufrag: &Ufrag) -> Option<SessionRecord> {
         self.kept.as_ref().map(|_| self.keys.record(ufrag))
     }
@@ -155,7 +155,7 @@ impl Kept {
             sending: direction(exposed.sending)?,
             receiving: direction(exposed.receiving)?,
             sent: Vec::new(),
-            // The first index is 1 with the crate that browsers were tested with.
+            // The first index is 1 in the implementation that browsers were tested with.
             rtcp: 1,
             rtcp_limit: RTCP_LAST,
             rtcp_pending: None,
@@ -215,8 +215,8 @@ impl Kept {
         self.sent.last_mut().map(|(_, sent)| sent)
     }
 
-    /// A stream that will be sent, so that its counter is written with the next ones; `ahead`: see
-    /// [`SentCounter::ahead`].
+    /// Registers a stream that will be sent, so that its counter is written with the next ones;
+    /// `ahead`: see [`SentCounter::ahead`].
     pub(crate) fn announce(&mut self, ssrc: u32, ahead: u16) {
         let known = self.sent.iter().any(|(known, _)| *known == ssrc);
         if !known && self.sent(ssrc, ahead).is_some() {
@@ -228,7 +228,7 @@ impl Kept {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// The sequence number at which the server's numbering of a stream goes on, if an earlier
+    /// The sequence number at which the server's numbering of a stream continues, if an earlier
     /// process has numbered it.
     pub(crate) fn start(&self, ssrc: u32) -> Option<u16> {
         self.sent
@@ -315,7 +315,7 @@ impl Kept {
             self.doubt();
             return None;
         };
-        // Only now: what is not authentic leaves no trace.
+        // Only now: packets that are not authentic change nothing.
         let window = &mut self.received(ssrc)?.rtp;
         match window {
             Some(window) => window.take(index),
@@ -341,8 +341,8 @@ impl Kept {
         Some(plain)
     }
 
-    /// The counters to write now. What they reserve may be used once [`Kept::reserved`] says that
-    /// they are durable.
+    /// The counters to write now. What they reserve may be used once [`Kept::reserved`] reports
+    /// that they are durable.
     pub(crate) fn reserve(
         &mut self,
         now: Instant,
@@ -380,7 +380,7 @@ impl Kept {
         }
     }
 
-    /// The counters of the last [`Kept::reserve`] are durable, or may not be. Gives the streams
+    /// Reports whether the counters of the last [`Kept::reserve`] are durable. Returns the streams
     /// whose first packets could not be sent before, and now can.
     pub(crate) fn reserved(&mut self, durable: bool) -> Vec<u32> {
         if let Some(ceiling) = self.rtcp_pending.take().filter(|_| durable) {
@@ -406,12 +406,12 @@ impl Kept {
         }
     }
 
-    /// What is not known of keys that were taken over: whether the browser has them too.
+    /// The keys that were taken over and that the browser has not been seen to have.
     pub(crate) fn unproven(&self) -> Option<Unproven> {
         self.unproven
     }
 
-    /// Whether some stream cannot go on under these keys.
+    /// Whether a stream cannot continue under these keys.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost
     }

@@ -1,5 +1,5 @@
-//! Keys that outlive the process, for full-state mode: used within the bounds of what is durable.
-//! A build without the feature has [`absent`] in their place, and no code that could write a key.
+//! Keys that outlive the process, for full-state mode, used only within the limits of what is
+//! durable. A build without the feature has `absent` instead, and no code that could write a key.
 
 #[cfg(not(feature = "full-state"))]
 mod absent;

@@ -1,5 +1,5 @@
-//! SRTP and SRTCP as a receiver (RFC 3711, RFC 7714), with the packet index given from outside. The
-//! default mode leaves this to `rtc-srtp`, a context of which cannot be set to where another
+//! SRTP and SRTCP as a receiver (RFC 3711, RFC 7714), with the packet index given by the caller.
+//! The default mode uses `rtc-srtp`, whose context cannot be set to the state of another process.
 //! process left off.
 
 use aws_lc_rs::aead::Aad;
@@ -41,7 +41,7 @@ impl Transform {
         }
     }
 
-    /// Authenticates and decrypts an SRTCP packet. Also gives its index.
+    /// Authenticates and decrypts an SRTCP packet. Returns its index too.
     pub(super) fn unprotect_rtcp(&self, packet: &[u8]) -> Option<(u32, BytesMut)> {
         let ssrc = ssrc(packet, 4)?;
         let (end, right_tag) = match &self.rtcp {
@@ -51,7 +51,7 @@ impl Transform {
         let (body, given) = packet.split_at(end);
         let (encrypted, word) = body.split_last_chunk::<INDEX>()?;
         let index = u32::from_be_bytes(*word);
-        // What is not encrypted, though it was agreed to be, is nobody's here.
+        // A packet that is not encrypted, though encryption was agreed on, is refused.
         if index & E == 0 || encrypted.len() < RTCP_HEADER {
             return None;
         }

@@ -13,7 +13,7 @@ thread_local! {
     static SEEN: RefCell<HashMap<Place, Vec<u8>>> = RefCell::default();
 }
 
-/// A packet is protected. Fails the test if another one was before, under the same key and index.
+/// Notes a protected packet. Fails the test if another one had the same key and index.
 pub(crate) fn note(id: SessionId, ssrc: Option<u32>, index: u64, packet: &[u8]) {
     SEEN.with_borrow_mut(|seen| {
         let before = seen
@@ -26,7 +26,7 @@ pub(crate) fn note(id: SessionId, ssrc: Option<u32>, index: u64, packet: &[u8]) 
     });
 }
 
-/// How many places were used so far by this test.
+/// How many packets this test has noted so far.
 pub(crate) fn places() -> usize {
     SEEN.with_borrow(HashMap::len)
 }

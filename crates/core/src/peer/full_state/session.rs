@@ -1,4 +1,4 @@
-//! What a peer does besides in full-state mode.
+//! What a peer does in addition in full-state mode.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::MutexGuard;
@@ -11,7 +11,7 @@ use super::kept::{Kept, Unproven, Wanted};
 use crate::peer::srtp::{Srtp, lock};
 use crate::peer::{Peer, PeerEvent};
 
-/// Keys of a handshake that has just completed, kept if they are to be.
+/// Keys of a handshake that has just completed, kept if sessions are to be kept.
 pub(in super::super) fn kept(mut srtp: Srtp, wanted: Option<&Wanted>) -> Srtp {
     if let Some(wanted) = wanted {
         srtp.keep(wanted);
@@ -20,20 +20,20 @@ pub(in super::super) fn kept(mut srtp: Srtp, wanted: Option<&Wanted>) -> Srtp {
 }
 
 impl Peer {
-    /// The keys of this peer's handshakes are kept; `wanted` is set when its counters should be
-    /// written.
+    /// Keeps the keys of this peer's handshakes from now on; `wanted` is set when its counters
+    /// should be written.
     pub(crate) fn keep_sessions(&mut self, wanted: Wanted) {
         self.keeps = Some(wanted);
     }
 
-    /// Takes over the session of an earlier process, if keys and counters belong together. Whether
-    /// they did.
+    /// Takes over the session of an earlier process. Returns whether keys and counters belonged
+    /// together.
     pub(crate) fn resume(&mut self, now: Instant, resumed: &Resumed) -> bool {
         let Some(wanted) = &self.keeps else {
             return false;
         };
         if self.srtp.is_some() {
-            // The browser was quicker, and has run a handshake.
+            // The browser was faster, and has run a handshake.
             return false;
         }
         self.srtp = Srtp::resumed(resumed, now, wanted);

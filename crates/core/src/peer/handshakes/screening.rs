@@ -1,5 +1,5 @@
-//! Which datagrams are worth a handshake's time, and which ClientHellos have to show a cookie
-//! first.
+//! Which datagrams are worth a handshake's time, and which ClientHellos are first asked for a
+//! cookie.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use crate::peer::Transmit;
 use crate::peer::cookie::Cookies;
 use crate::peer::records::{Hello, client_hello, is_client_hello_rest};
 
-/// ClientHellos that wait for their turn.
+/// Most ClientHellos that wait for their turn.
 const MAX_WAITING: usize = 4;
-/// A ClientHello that has shown no cookie is answered again so often when it comes again. A browser
-/// whose answers were lost so often may as well show one.
+/// How often a ClientHello without a cookie is answered when it is repeated. A browser that lost
+/// this many answers may as well be asked for a cookie.
 const MAX_HEARD: u32 = 3;
-/// As many ClientHellos that others came after are known again.
+/// Most ClientHellos that were followed by others and are remembered.
 const MAX_OVERTAKEN: usize = 8;
 
 /// What is to be done about a ClientHello.
@@ -26,10 +26,10 @@ enum Screened {
 }
 
 impl Handshakes {
-    /// Looks at a DTLS datagram from `from` before anything is spent on it: what of it should be
-    /// handed to [`Handshakes::handle`], now or when its turn comes. A ClientHello that should show
-    /// a cookie first is asked for one, in `out`. `is_expected` knows the certificates that may
-    /// come from this address.
+    /// Screens a DTLS datagram from `from` before anything is spent on it. Returns what is to be
+    /// handed to [`Handshakes::handle`], now or when its turn comes. A ClientHello that needs a
+    /// cookie is asked for one, in `out`. `is_expected` returns whether a certificate may come from
+    /// this address.
     pub(crate) fn screen<'a>(
         &mut self,
         now: Instant,
@@ -88,10 +88,10 @@ impl Handshakes {
         admitted
     }
 
-    /// Which of two attempts came anew is seen by the first ClientHello of each alone. One that
-    /// comes again after that of another attempt may be a late copy, and an answer would spoil the
+    /// Only the first ClientHello of each of two attempts tells which attempt is newer. One that is
+    /// repeated after that of another attempt may be a late copy, and an answer would spoil the
     /// other attempt; or the other one is a stranger's, and the browser waits for the answer. A
-    /// cookie suits both: the browser goes on from it with the attempt that it is in.
+    /// request for a cookie suits both: the browser answers it within its current attempt.
     fn screen_hello(
         &mut self,
         now: Instant,
@@ -105,8 +105,8 @@ impl Handshakes {
             return Screened::Drop("a handshake was completed since");
         }
         if cookies.is_good(now, from, cookie) {
-            // The same random has begun a handshake without a cookie, if it was answered at once
-            // and somebody was asked for a cookie meanwhile: the client goes on with this one.
+            // The same random began a handshake without a cookie, if it was answered at once and
+            // another ClientHello was asked for a cookie since: the client continues with this one.
             let known = self.list.iter().any(|h| h.random == random && h.verified);
             if !known && !self.waiting.contains(&random) && !self.verified.take(now) {
                 return Screened::Drop("too many handshakes were begun at this address");
@@ -162,7 +162,7 @@ impl Handshakes {
         self.is_challenged
     }
 
-    /// Whether another attempt waits for its turn than these and those under way.
+    /// Whether an attempt waits for its turn that is neither among these nor under way.
     pub(crate) fn has_newer(&self, awaited: &[[u8; 32]]) -> bool {
         self.waiting.iter().any(|random| {
             !awaited.contains(random) && self.list.iter().all(|h| h.random != *random)
@@ -176,7 +176,7 @@ impl Handshakes {
         }
     }
 
-    /// ClientHellos with these randoms were followed by another one.
+    /// Notes that ClientHellos with these randoms were followed by another one.
     pub(crate) fn overtake(&mut self, randoms: impl IntoIterator<Item = [u8; 32]>) {
         for random in randoms {
             if self.overtaken.iter().all(|(known, _)| *known != random) {
@@ -187,8 +187,8 @@ impl Handshakes {
         self.overtaken.drain(..surplus);
     }
 
-    /// ClientHellos of several attempts have come before this address was known, in an order that
-    /// does not tell the latest: the next one shows a cookie.
+    /// ClientHellos of several attempts arrived before a peer was known at this address, in an
+    /// order that does not show the latest: the next one is asked for a cookie.
     pub(crate) fn doubt(&mut self) {
         self.doubtful = true;
     }

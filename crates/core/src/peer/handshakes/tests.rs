@@ -1,7 +1,8 @@
 use super::super::cookie::{COOKIE_LEN, Cookies};
-use super::super::handshake::Completed;
+use super::super::handshake::{Completed, HANDSHAKE_TIMEOUT, Handshake};
 use super::super::load::Load;
 use super::super::srtp::{Profile, SessionKeys};
+use super::under_way::OVERTAKEN_TIMEOUT;
 use super::*;
 use crate::peer::{Agreed, Version};
 

@@ -1,4 +1,4 @@
-//! What the file system says of an entry, whatever it holds.
+//! What the file system says of an entry, whatever its content.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -12,8 +12,8 @@ use super::super::report::FileReport;
 use super::{CouldNotLook, FileFault, Folder, LOST_AND_FOUND, Place, Walk};
 use crate::files::links;
 
-/// Extended attributes that security modules of the kernel put on every file. Any other may hide
-/// bytes.
+/// Extended attributes that the kernel's security modules set on every file. Any other may hide
+/// data.
 const OF_THE_SYSTEM: [&str; 7] = [
     "security.SMACK64",
     "security.SMACK64EXEC",
@@ -25,7 +25,7 @@ const OF_THE_SYSTEM: [&str; 7] = [
 ];
 
 impl Walk<'_> {
-    /// Owner, mode, links and extended attributes. `None` if the entry went away meanwhile.
+    /// Owner, mode, links and extended attributes. `None` if the entry was removed meanwhile.
     pub(super) fn entry(
         &mut self,
         folder: &Folder,
@@ -78,7 +78,7 @@ impl Walk<'_> {
         }
         let attributes = match folder.attributes(name) {
             Ok(attributes) => attributes,
-            // It has gone, or the file system has no such thing.
+            // It was removed, or the file system does not support this.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {
                 Vec::new()
             }
@@ -115,7 +115,7 @@ impl Walk<'_> {
             let text = format!("mode {mode:04o}: others can look into it");
             self.report.finding("readable-by-others", path, text);
         }
-        // A folder takes set-group-ID over from the one it is made in.
+        // A folder inherits set-group-ID from its parent.
         let inherited = if kind == FileType::Directory {
             0o2000
         } else {
@@ -130,7 +130,7 @@ impl Walk<'_> {
     }
 }
 
-/// A name as text; bytes that are no UTF-8 as `\xff`.
+/// A name as text; bytes that are not UTF-8 as `\xff`.
 pub(super) fn shown(name: &OsStr) -> Cow<'_, str> {
     if let Some(text) = name.to_str() {
         return text.into();

@@ -1,4 +1,4 @@
-//! What is in the folder of a rekey that runs, or was cut off.
+//! The content of the folder of a running or interrupted rekey.
 
 use super::{
     CouldNotLook, FileFault, Folder, IDENTITY, Named, PEERS, Place, Walk, limits, path_in_vault,
@@ -44,7 +44,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Under the new key or the old one, so that one key file need not open all of them.
+    /// With the new key or the old one, so that one key file need not open all of them.
     fn copy(
         &mut self,
         folder: &Folder,

@@ -4,8 +4,7 @@ use std::fs::TryLockError;
 
 use super::{CouldNotLook, Folder, LOCK, Lock, Place, Walk};
 
-/// Asks for the lock and gives it back at once. A server that starts in this very moment waits for
-/// it.
+/// Takes the lock and releases it at once. A server that starts at this moment waits for it.
 pub(super) fn who_has_it(root: &Folder) -> Lock {
     let Ok(file) = root.open_to_look(LOCK) else {
         return Lock::Unknown;

@@ -1,5 +1,5 @@
-//! What lies in a vault and is none of its files: strays, files in the middle of being written, the
-//! file system's own.
+//! Entries that are none of the vault's files: strays, files that are being written, the file
+//! system's own.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -10,12 +10,12 @@ use rustix::fs::{FileType, Stat};
 
 use super::{CouldNotLook, Folder, LOST_AND_FOUND, Lock, Place, Walk, is_temporary, shown};
 
-/// A server that runs needs milliseconds for a file. All of an audit.
+/// A running server needs milliseconds for a file. This is the limit for the whole audit.
 const WRITING_PATIENCE: Duration = Duration::from_secs(2);
 const WRITING_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Walk<'_> {
-    /// What has no name of ours.
+    /// An entry with a name that the vault does not use.
     pub(super) fn misnamed(
         &mut self,
         folder: &Folder,
@@ -58,7 +58,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether what is being written gets its name while we wait.
+    /// Whether a file that is being written gets its name while we wait.
     fn goes_away(&mut self, folder: &Folder, name: &str, before: &Stat) -> bool {
         let end = *self
             .patience
@@ -76,8 +76,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Where a file system puts what its check finds. On some it is root's, and nobody else can
-    /// look into it.
+    /// Where a file system puts what its check finds. On some it is root's, and no other user can
+    /// read it.
     pub(super) fn lost_and_found(&mut self, root: &Folder) -> Result<(), CouldNotLook> {
         let Some(stat) = self.entry(root, LOST_AND_FOUND, LOST_AND_FOUND, Place::Folder)? else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What full-state mode leaves in a vault: `sessions/` and `counters.age`. They are known by their
-//! places also to who has no key file.
+//! The files of full-state mode: `sessions/` and `counters.age`. Their names identify them even
+//! without a key file.
 
 use super::{
     COUNTERS, Content, CouldNotLook, FileFault, Folder, Named, Place, SESSIONS, Walk, limits,
@@ -33,7 +33,7 @@ impl Walk<'_> {
             limit,
             Named::As(COUNTERS),
         )?;
-        // At a start they are written before the boot's number is.
+        // A start writes them before the boot's number.
         self.judge_session_state(COUNTERS, content, "counters", 1);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `dimpl` as the library of a build: for all handshakes.
+//! `dimpl` as the library of a build, for all handshakes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +14,8 @@ pub(in super::super) struct Library(Arc<dimpl::Config>);
 
 impl Library {
     pub(in super::super) fn new(_: &[u8], _: &[u8]) -> Result<Self, DtlsError> {
-        // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost a round
-        // trip more.
+        // ICE with MESSAGE-INTEGRITY has proved the address already; a cookie would cost another
+        // round trip.
         build(settings().use_server_cookie(false)).map(Self)
     }
 
@@ -24,7 +24,7 @@ impl Library {
         Err(DtlsError::NoPostQuantum)
     }
 
-    /// For another certificate: it is named when a handshake begins.
+    /// The certificate is chosen only when a handshake begins.
     pub(in super::super) fn beside(&self, _: &[u8], _: &[u8]) -> Result<Self, DtlsError> {
         Ok(Self(self.0.clone()))
     }
@@ -35,10 +35,10 @@ impl Library {
 
     /// A handshake that a peer of this role begins.
     ///
-    /// Viewers get DTLS 1.2, where the server's order decides the SRTP profile: AES-256-GCM, which
-    /// matters for what is encrypted once per viewer. It costs them nothing at a restart, since the
-    /// server may send one round trip after the ClientHello in both versions. Publishers get DTLS
-    /// 1.3 (1.2 where they cannot): they may send a round trip earlier.
+    /// Viewers get DTLS 1.2, where the server's order of preference decides the SRTP profile:
+    /// AES-256-GCM, which matters for what is encrypted once per viewer. It costs them nothing at a
+    /// restart, since the server may send one round trip after the ClientHello in both versions.
+    /// Publishers get DTLS 1.3 (1.2 where they cannot): they may send a round trip earlier.
     pub(in super::super) fn direct(
         &self,
         certificate: impl FnOnce() -> DtlsCertificate,

@@ -1,7 +1,7 @@
-//! How a publisher's packets look to a viewer: payload types, header extension ids and MID as the
-//! viewer's own SDP has them.
+//! How a publisher's packets look to a viewer: with the payload types, header extension ids and MID
+//! of the viewer's own SDP.
 //!
-//! The same packet always gives the same bytes for the same viewer: a retransmission on the
+//! The same packet always results in the same bytes for the same viewer: a retransmission on the
 //! original SSRC is protected under an SRTP index that was used before, and two different
 //! plaintexts under one index would break AES-GCM.
 
@@ -9,7 +9,7 @@ use rekindle_sdp::{Codec, Media, Negotiated, Payload};
 
 use super::rtp::{Head, NewElements, Packet};
 
-/// What one or more viewers agreed on. Viewers with equal mappings share the work of rewriting.
+/// What one or more viewers agreed on. Viewers with equal mappings share the rewriting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mapping {
     sections: Vec<Media>,
@@ -23,14 +23,14 @@ pub(super) struct Buffers {
     pub packet: Vec<u8>,
 }
 
-/// Where a retransmission goes (RFC 4588).
+/// The RTX stream of a retransmission (RFC 4588).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rtx {
     pub ssrc: u32,
     pub sequence: u16,
 }
 
-/// The codec that a publisher's payload type stands for.
+/// The codec of a publisher's payload type.
 pub(super) fn codec(source: &Media, payload_type: u8) -> Option<&Codec> {
     source
         .payloads
@@ -69,8 +69,8 @@ impl Mapping {
             .is_some_and(|(_, payload)| payload.rtx.is_some())
     }
 
-    /// Rewrites a packet, or wraps it for retransmission; false where the viewer did not agree on
-    /// its codec, or on RTX for it.
+    /// Rewrites a packet, or wraps it for retransmission. Returns false where the viewer did not
+    /// agree on its codec, or on RTX for it.
     pub(super) fn rewrite(
         &self,
         source: &Media,
@@ -100,7 +100,7 @@ impl Mapping {
                 elements.put(to, value);
             }
         }
-        // It was agreed on with those only who take elements of both forms.
+        // It was agreed on only with viewers that accept both forms.
         let descriptor = theirs
             .dependency_descriptor
             .and_then(|id| packet.extension(id));

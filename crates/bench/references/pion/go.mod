@@ -1,0 +1,3 @@
+module rekindle.invalid/reference-pion
+
+go 1.19

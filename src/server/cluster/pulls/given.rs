@@ -1,0 +1,117 @@
+//! What a node gives to others that take channels from it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::ids::Ufrag;
+
+use super::super::Parts;
+use super::super::adoption::{Adoption, AdoptionError};
+use super::super::identities::Identities;
+use super::Peers;
+
+/// A question for news takes so long, at most.
+const NEWS: Duration = Duration::from_secs(10);
+/// When to try again where the store gives no answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(in crate::server::cluster) struct Given {
+    parts: Parts,
+    adoption: Arc<Adoption>,
+    identities: Arc<Identities>,
+    peers: Peers,
+}
+
+impl Given {
+    pub(in crate::server::cluster) fn new(
+        parts: Parts,
+        adoption: Arc<Adoption>,
+        identities: Arc<Identities>,
+    ) -> Self {
+        Self {
+            parts,
+            adoption,
+            identities,
+            peers: Peers::default(),
+        }
+    }
+
+    /// The peers of other nodes that take channels from this one.
+    pub(in crate::server::cluster) fn peers(&self) -> Peers {
+        self.peers.clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<Ufrag>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over the peers through which other nodes take channels, and lets go of those that they
+    /// want no more. Never ends.
+    pub(in crate::server::cluster) async fn follow(&self) {
+        self.parts.sessions.loaded().await;
+        let mut revision = 0;
+        loop {
+            let asked = self
+                .parts
+                .ask(move |vault| Ok(vault.wait_pulls(revision, NEWS)?));
+            match asked.await {
+                Ok((now, asked)) => {
+                    revision = now;
+                    self.serve(asked.into_iter().collect()).await;
+                }
+                Err(AdoptionError::Stopping) => std::future::pending().await,
+                Err(error) => {
+                    tracing::debug!(%error, "no news of channels that other nodes want");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, asked: HashSet<Ufrag>) {
+        let known = self.known().clone();
+        for ufrag in asked.difference(&known) {
+            self.known().insert(ufrag.clone());
+            let (adoption, identities) = (self.adoption.clone(), self.identities.clone());
+            let (ufrag, peers) = (ufrag.clone(), self.peers.clone());
+            tokio::spawn(async move {
+                if let Err(error) = adopt(&adoption, &identities, &ufrag).await {
+                    tracing::warn!(%error, "a channel cannot be given to another node now");
+                    // With the next news it is tried again.
+                    let mut peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
+                    peers.remove(&ufrag);
+                }
+            });
+        }
+        for ufrag in known.difference(&asked) {
+            let wanted = ufrag.clone();
+            let owned = self.parts.ask(move |vault| Ok(vault.owns(&wanted)?));
+            // One whose record is still this node's has lost its hold in the store, and goes on;
+            // or it has died, and its checks end.
+            match owned.await {
+                Ok(true) if self.parts.sessions.record(ufrag).is_some() => {}
+                Ok(_) => {
+                    // An error says that the server is stopping.
+                    let _ = self.parts.net.leave(ufrag).await;
+                    self.known().remove(ufrag);
+                }
+                Err(error) => tracing::debug!(%error, "it cannot be told whose a peer is"),
+            }
+        }
+    }
+}
+
+/// Takes a peer over, also where it goes by a certificate that its own node has just made.
+async fn adopt(
+    adoption: &Adoption,
+    identities: &Identities,
+    ufrag: &Ufrag,
+) -> Result<(), AdoptionError> {
+    if !adoption.adopt(ufrag).await? {
+        identities.learn().await?;
+        adoption.adopt(ufrag).await?;
+    }
+    Ok(())
+}
