@@ -158,6 +158,11 @@ export class Nodes {
     this.#left = null;
   }
 
+  /** Whether the server is there, also where it does not have the session any more. */
+  get answered() {
+    return this.since === null || this.#noes(this.here) > 0;
+  }
+
   /** Whether the session moves to another place that has it; with the publisher or without. @param {boolean} live */
   wants(live) {
     return this.since !== null || live;

@@ -98,7 +98,7 @@ export function search(join, signalling, follower) {
         const live = data.source ?? data.live;
         if (event === "hello") {
           if (data.role === "viewer") isViewer = true;
-          const [from, alive] = [nodes.here, nodes.since === null];
+          const [from, alive] = [nodes.here, nodes.answered];
           if (from !== place && !nodes.wants(live === true)) {
             nodes.lacks(place, now());
             return assess();

@@ -280,7 +280,7 @@ test("a host that falls silent is left as soon as another place has shown that t
     feed.stop();
   }
   // An attempt that is not cut short takes a second.
-  assert.ok(Math.min(...took) >= 395 && Math.min(...took) < 1000, `${took}`);
+  assert.ok(Math.min(...took) >= 345 && Math.min(...took) < 1000, `${took}`);
 });
 
 test("where no other place answers either, the server is waited for; one that answers is not held against any", async () => {
@@ -326,6 +326,16 @@ test("a server from which media comes again is not left, although its answer is 
   states[A] = hello("A still", B);
   await tells(told, 3);
   assert.deepEqual([told.at(-1), asks.includes(B)], ["hello A still", false]);
+  feed.stop();
+});
+
+test("a server that gives its sessions away is there still when they are at another place", async () => {
+  const { told, feed, says, states } = world({ [A]: hello("A", B), [B]: hello("B") });
+  await tells(told, 1);
+  states[A] = 404;
+  says(A, "gone", { reason: "unknown-session" });
+  await tells(told, 4);
+  assert.deepEqual(told, ["hello A", "lost", `moved ${B}session/S-1 ${A} ${B} alive`, "hello B"]);
   feed.stop();
 });
 
