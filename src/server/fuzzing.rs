@@ -108,6 +108,7 @@ impl World {
             started: Instant::now(),
             addresses: vec![address],
             nodes: Arc::new(Nodes::new(Vec::new())),
+            demo: None,
             publish: None,
             watch: None,
             has_admin: false,

@@ -1,9 +1,11 @@
 // `rekindle demo`: the button of its page kills the server, the same connection goes on, and the page says what was seen of it. In browsers as
 // people have them: Firefox offers no loopback candidate.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { Broadcast } from "./lib/broadcast.js";
 import { Browsers, Tab, until } from "./lib/pages.js";
 import { record } from "./lib/report.js";
@@ -88,4 +90,20 @@ test("where nobody publishes the button says so, and an ordinary server has none
     await demo.close();
     await ordinary.close();
   }
+});
+
+const NETWORK = "ip link set lo up && ip addr add 192.0.2.1/32 dev lo && ip addr add 192.0.2.2/32 dev lo";
+const own = (command) => spawnSync("unshare", ["--map-root-user", "--net", "sh", "-c", `${NETWORK} && ${command}`], { encoding: "utf8" });
+const none = own("true").status === 0 ? false : "it needs iproute2, and the right to have a network of its own";
+
+test("media that is not of this machine is dropped by the kernel", { timeout: 60_000, skip: none }, () => {
+  const { stdout, stderr } = own(`"${process.execPath}" "${fileURLToPath(new URL("lib/datagrams.js", import.meta.url))}"`);
+  const said = stdout.split("\n").find((line) => line.startsWith("["));
+  assert.deepEqual(JSON.parse(said ?? "null"), [
+    ["127.0.0.1", "127.0.0.1", true],
+    ["192.0.2.1", "192.0.2.1", true],
+    ["192.0.2.1", "127.0.0.1", true],
+    ["192.0.2.1", "192.0.2.2", false],
+    ["192.0.2.2", "192.0.2.1", false],
+  ], stderr);
 });

@@ -11,7 +11,7 @@ import { sleep } from "./lib/server.js";
 
 const OUTPUT = process.argv[2] ?? fileURLToPath(new URL("../../docs/demo.webp", import.meta.url));
 const MOST_BYTES = 1_000_000;
-const SIZE = /** @type {const} */ ([960, 700]);
+const SIZE = /** @type {const} */ ([960, 510]);
 /** Before the first press, and after the last words. */
 const BEFORE_MS = 1200;
 const AFTER_MS = 2500;
