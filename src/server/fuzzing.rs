@@ -108,7 +108,6 @@ impl World {
             started: Instant::now(),
             addresses: vec![address],
             nodes: Arc::new(Nodes::new(Vec::new())),
-            demo: None,
             publish: None,
             watch: None,
             has_admin: false,
