@@ -1,8 +1,8 @@
 //! The button of `rekindle demo`: a page of this machine has the server killed.
 //!
-//! The process cannot kill itself, since the sandbox allows no such signal, and need not: it asks its
-//! supervisor, which accepts messages of its own child only. The route exists where the supervisor
-//! has said so, and only while nobody but this machine can reach the server.
+//! The process cannot kill itself, since the sandbox allows no such signal. It asks its supervisor,
+//! which accepts messages of its own child only. The route exists only if the supervisor has asked
+//! for it, and only while nobody but this machine can reach the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use super::Config;
 use super::app::App;
 use super::problem::Problem;
 
-/// The value of `Server-Timing` (W3C) by which the page knows that it has the button: the one header
-/// of its own answer that a page can read, without another request.
+/// The value of `Server-Timing` (W3C) by which the page knows that it has the button: the only
+/// header of its own response that a page can read without another request.
 pub(super) const MARK: HeaderValue = HeaderValue::from_static("rekindle-demo");
 
-/// The answer has left by then: a browser sends a request again whose connection ends without one,
-/// and would kill the next server too.
+/// The response has been sent by then: a browser repeats a request whose connection ends without a
+/// response, and would kill the next server too.
 const ANSWERED: Duration = Duration::from_millis(30);
 
-/// Who kills this process.
+/// The supervisor that kills this process.
 pub(super) struct Demo(Arc<Notifier>);
 
 impl Demo {
-    /// Where all of it is so: the supervisor has asked for it and listens, HTTP is on loopback, and
-    /// only pages of this machine are answered.
+    /// Exists if all of this holds: the supervisor has asked for it and listens, HTTP is on
+    /// loopback, and only pages of this machine are answered.
     pub(super) fn of(config: &Config, http: SocketAddr, notifier: &Arc<Notifier>) -> Option<Self> {
         let near = http.ip().to_canonical().is_loopback() && !config.behind_proxy;
         let private = config.publish.is_none() && !config.open;
@@ -38,8 +38,8 @@ impl Demo {
     }
 }
 
-/// `POST /demo/kill`: this process ends as by `kill -9`. For the server's own page alone: pages of
-/// other programs on this machine, which may use the other endpoints, are refused.
+/// `POST /demo/kill`: this process ends as by `kill -9`. Only the server's own page may ask: pages
+/// of other programs on this machine, which may use the other endpoints, are refused.
 pub(super) async fn kill(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -68,7 +68,7 @@ pub(super) async fn other_method() -> Problem {
     Problem::method("POST, OPTIONS", "The server is killed by POST.")
 }
 
-/// Whether the page that asks was served under the name that it asks (RFC 6454 §7). Browsers name the
+/// Whether the asking page was served under the name that it asks (RFC 6454 §7). Browsers name the
 /// origin in every POST.
 fn is_own_page(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());

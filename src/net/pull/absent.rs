@@ -1,5 +1,4 @@
-//! What stands in the place of the thread in a build without etcd: nothing, since there are no other
-//! nodes.
+//! Takes the place of the thread in a build without etcd: there are no other nodes.
 
 use std::convert::Infallible;
 use std::io;

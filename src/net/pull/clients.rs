@@ -1,4 +1,4 @@
-//! The clients, each at its port.
+//! The native clients, each with a port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,37 +19,37 @@ use crate::broadcast::Pulled;
 use crate::ids::Ufrag;
 use crate::net::Handle;
 
-/// Longest datagram that is taken, as at the media port.
+/// Longest datagram that is accepted, as at the media port.
 const MAX_DATAGRAM: usize = 2048;
 
-/// One channel that is taken from another node.
+/// A channel that is pulled from another node.
 struct Client {
     ufrag: Ufrag,
     channel: Arc<str>,
     connection: Connection,
     ssrcs: Ssrcs,
-    /// Where that node receives media, and which of these is tried.
+    /// The addresses where that node receives media, and the index of the present one.
     servers: Vec<SocketAddr>,
     at: usize,
-    /// How many checks had been answered and refused when it began anew.
+    /// How many checks had been answered and refused when it last began again.
     answered: u64,
     refused: u64,
     upkeep: Upkeep,
 }
 
-/// A port, and who has it.
+/// A port, and the client that uses it.
 struct Place {
     port: UdpSocket,
     client: Option<Client>,
 }
 
-/// All of them.
+/// All ports.
 pub(super) struct Clients {
     places: Vec<Place>,
     free: Arc<AtomicUsize>,
     media: Handle,
     news: async_mpsc::UnboundedSender<News>,
-    /// For the media loop.
+    /// What is to be passed to the media loop.
     came: Vec<(Arc<str>, Pulled)>,
 }
 
@@ -76,7 +76,7 @@ impl Clients {
             .filter_map(|place| place.client.as_mut())
     }
 
-    /// Does as it is told.
+    /// Carries out an order.
     pub(super) fn follow(&mut self, now: Instant, order: Order) {
         match order {
             Order::Begin(begin) => {
@@ -114,7 +114,7 @@ impl Clients {
         }
     }
 
-    /// Takes all that has come at a port.
+    /// Reads all datagrams of a port.
     pub(super) fn receive(&mut self, at: usize) {
         let Some(place) = self.places.get_mut(at) else {
             return;
@@ -185,14 +185,14 @@ impl Clients {
         }
     }
 
-    /// Sends what the clients have to say, and gives the media loop what has come.
+    /// Sends the clients' datagrams, and passes what was received to the media loop.
     pub(super) fn send(&mut self) {
         for place in &mut self.places {
             let Some(client) = &mut place.client else {
                 continue;
             };
             for datagram in client.connection.outgoing() {
-                // Like any that the network loses.
+                // A datagram that is not sent is lost like any other.
                 let _ = place.port.send_to(&datagram, client.connection.server);
             }
         }

@@ -1,11 +1,11 @@
-//! The thread that takes channels from other nodes, as a viewer of theirs: it has a native client
-//! for each, whose packets it gives to the media loop and which it gives what the loop wants to
-//! tell upstream.
+//! The thread that pulls channels from other nodes, as a viewer of theirs. It has a native client
+//! for each channel; its packets go to the media loop, and the loop's requests go upstream through
+//! it.
 //!
-//! Each client has a port of its own, since a DTLS association is known by its addresses alone.
-//! After the sandbox is up no port can be bound, so that all of them are bound before, and as many
-//! channels can be taken at once. A build without the feature `etcd` has [`absent`] in the place of
-//! the thread: no node shares its vault there.
+//! Each client has a port of its own, since a DTLS association is identified by its addresses. No
+//! port can be bound after the sandbox is set up, so all of them are bound before, and their number
+//! limits the channels that can be pulled at once. A build without the feature `etcd` has `absent`
+//! instead of the thread: no node shares its vault there.
 
 #[cfg(not(feature = "etcd"))]
 mod absent;
@@ -35,7 +35,7 @@ const KERNEL_BUFFER: usize = 1 << 20;
 /// media is received.
 ///
 /// # Errors
-/// What the system said.
+/// The system's error.
 pub fn bind(address: IpAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
     let bind = |_| {
         let socket = UdpSocket::bind(SocketAddr::new(address, 0))?;
@@ -47,25 +47,25 @@ pub fn bind(address: IpAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
     (0..count).map(bind).collect()
 }
 
-/// What becomes of a channel that is taken from another node.
+/// Reports about a channel that is pulled from another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// That node does not know the peer, or gives no answer for some seconds.
+    /// That node does not know the peer, or has not answered for some seconds.
     Stuck(Ufrag),
-    /// Nothing has come for a moment.
+    /// Nothing has arrived for a moment.
     Silent(Ufrag),
 }
 
-/// A channel cannot be taken from another node.
+/// Why a channel cannot be pulled from another node.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// As many are taken as there may be.
+    /// The limit of pulled channels is reached.
     #[error("this node takes as many channels from others as --pull lets it")]
     Full,
-    /// None of its addresses can be reached from the media port's.
+    /// None of its addresses can be reached from the media port's address.
     #[error("the other node receives media at no address that this one's media port reaches")]
     Unreachable,
-    /// Offer and answer do not fit.
+    /// Offer and answer do not match.
     #[error("what the other node is asked for cannot be used: {0}")]
     Answer(String),
 }

@@ -29,29 +29,29 @@ const WAKE: Token = Token(usize::MAX);
 const UFRAG: usize = 8;
 const PASSWORD: usize = 24;
 
-/// What the thread is to do.
+/// An order to the thread.
 pub(super) enum Order {
-    /// A channel is to be taken.
+    /// Begin to pull a channel.
     Begin(Box<Begin>),
-    /// It is with a node at these addresses now.
+    /// Its viewer is with a node at these addresses now.
     Lead(Ufrag, Vec<SocketAddr>),
     /// It is not needed any more.
     End(Ufrag),
-    /// Tell the node of this channel.
+    /// Send these RTCP packets to the node of this channel.
     Tell(String, Vec<Bytes>),
 }
 
-/// A channel that is to be taken.
+/// A channel to be pulled.
 pub(super) struct Begin {
     pub ufrag: Ufrag,
     pub channel: Arc<str>,
     pub connection: Connection,
-    /// What the other node has announced.
+    /// The SSRCs that the other node has announced.
     pub ssrcs: Vec<u32>,
     pub servers: Vec<SocketAddr>,
 }
 
-/// Where the thread is given orders.
+/// The sending end of the orders.
 #[derive(Clone)]
 struct Orders {
     orders: mpsc::Sender<Order>,
@@ -66,17 +66,17 @@ impl Orders {
     }
 }
 
-/// Where the media loop says what other nodes are to be told.
+/// Through this, the media loop sends RTCP to other nodes.
 pub struct Upstream(Orders);
 
 impl Upstream {
-    /// The node that this channel comes from is to be told this.
+    /// Sends RTCP packets to the node that this channel is pulled from.
     pub fn tell(&self, channel: String, packets: Vec<Bytes>) {
         self.0.give(Order::Tell(channel, packets));
     }
 }
 
-/// An offer of a client that is to take a channel.
+/// The offer of a client that is to pull a channel.
 pub struct Offer(Offered);
 
 impl Offer {
@@ -90,11 +90,11 @@ impl Offer {
 #[derive(Clone)]
 pub struct Puller {
     orders: Orders,
-    /// Ports that no client has.
+    /// How many ports no client uses.
     free: Arc<AtomicUsize>,
-    /// Ports.
+    /// How many ports there are.
     most: usize,
-    /// The ports are in IPv6, and reach both.
+    /// Whether the ports are IPv6 and reach both families.
     both: bool,
 }
 
@@ -107,10 +107,10 @@ pub struct Starting {
 }
 
 impl Starting {
-    /// A thread that has these ports; `None` without any.
+    /// A thread with these ports; `None` without any.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn new(ports: Vec<UdpSocket>) -> io::Result<Option<Self>> {
         let Some(first) = ports.first() else {
             return Ok(None);
@@ -146,7 +146,7 @@ impl Starting {
         Upstream(self.puller.orders.clone())
     }
 
-    /// Starts the thread; what comes goes to the media loop.
+    /// Starts the thread; what it receives goes to the media loop.
     ///
     /// # Errors
     /// Where the system has no threads left.
@@ -163,12 +163,12 @@ impl Starting {
 }
 
 impl Puller {
-    /// How many channels can be taken at once.
+    /// How many channels can be pulled at once.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// An offer to receive what a publisher sends, by the server's answer to it.
+    /// An offer to receive what a publisher sends, made from the server's answer to that publisher.
     pub fn offer(&self, publishers_answer: &str, session_id: u64) -> Offer {
         let mut random = Random::from_source(unpredictable);
         let (ufrag, pwd) = (random.text(UFRAG), random.text(PASSWORD));
@@ -191,8 +191,8 @@ impl Puller {
         })
     }
 
-    /// Takes a channel from the node that receives media at one of `servers`, where the viewer of
-    /// this offer and answer is known, or is about to be.
+    /// Pulls a channel from the node that receives media at one of `servers`, and that knows the
+    /// viewer of this offer and answer, or is about to.
     ///
     /// # Errors
     /// [`PullError`].
@@ -215,7 +215,7 @@ impl Puller {
         self.free
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
             .map_err(|_| PullError::Full)?;
-        // What its port is to others it does not know.
+        // It does not know how others see its port.
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         let connection = Connection::new(
             manner(),
@@ -248,7 +248,7 @@ impl Puller {
         self.orders.give(Order::End(ufrag.clone()));
     }
 
-    /// Addresses as the ports reach them.
+    /// Addresses in the form that the ports can send to.
     fn reachable(&self, servers: &[SocketAddr]) -> Vec<SocketAddr> {
         let reach = |server: &SocketAddr| match (server, self.both) {
             (SocketAddr::V4(four), true) => {
@@ -262,7 +262,7 @@ impl Puller {
     }
 }
 
-/// A number that nobody can foretell, for ICE credentials and the like.
+/// An unpredictable number, for ICE credentials and the like.
 fn unpredictable() -> u64 {
     let mut bytes = [0; 8];
     // It fails only where the process could not have started.
@@ -270,7 +270,7 @@ fn unpredictable() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// It checks as Chromium does; its handshakes offer what nodes of this build take.
+/// It checks as Chromium does; its handshakes offer what nodes of this build accept.
 fn manner() -> Manner {
     Manner {
         #[cfg(feature = "boring")]
@@ -286,7 +286,7 @@ fn run(mut poll: Poll, inbox: &mpsc::Receiver<Order>, mut clients: Clients) {
     loop {
         let due = clients.next_timeout();
         let wait = due.map(|at| at.saturating_duration_since(Instant::now()));
-        // Rounded up to what the system can wait.
+        // Rounded up to what the system can wait for.
         let wait = wait.map(|wait| wait + Duration::from_micros(1));
         if let Err(error) = poll.poll(&mut events, wait)
             && error.kind() != io::ErrorKind::Interrupted

@@ -1,7 +1,7 @@
-//! Which streams are looked at.
+//! Which SSRCs are accepted.
 //!
-//! `rtc-srtp` keeps something for every SSRC before it has authenticated a packet of it, so that
-//! whoever can send in the other node's name could claim memory: only so many are let through.
+//! `rtc-srtp` allocates state for every SSRC before it has authenticated a packet of it, so that
+//! anybody who can send in the other node's name could claim memory. So their number is limited.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ pub(super) struct Ssrcs {
 }
 
 impl Ssrcs {
-    /// Those that the other node has announced are always let through.
+    /// Announced SSRCs are always accepted.
     pub(super) fn new(announced: Vec<u32>) -> Self {
         Self {
             announced,
@@ -25,12 +25,12 @@ impl Ssrcs {
         }
     }
 
-    /// There are other keys.
+    /// New keys: earlier SSRCs are forgotten.
     pub(super) fn begin_anew(&mut self) {
         self.seen.clear();
     }
 
-    /// Whether a datagram is looked at. What is not SRTP always is (RFC 7983).
+    /// Whether a datagram is accepted. Datagrams that are not SRTP always are (RFC 7983).
     pub(super) fn let_in(&mut self, datagram: &[u8]) -> bool {
         let (Some(128..=191), Some(second)) = (datagram.first(), datagram.get(1)) else {
             return true;

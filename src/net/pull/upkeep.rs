@@ -1,58 +1,58 @@
-//! When a client begins anew: the other node was started again, or is another one.
+//! When a client begins a new handshake: the other node was restarted, or is another one.
 
 use std::time::{Duration, Instant};
 
-/// So long without a packet, and the other node may have lost the keys. Sound comes every 20 ms;
-/// where packets are fewer, so many times what is usual between two of them.
+/// After this silence the other node may have lost the keys. Sound arrives every 20 ms; where
+/// packets are fewer, a multiple of the usual interval counts.
 const SILENCE: Duration = Duration::from_millis(300);
 const UNUSUAL: u32 = 4;
-/// If nothing comes after that either, its publisher is silent: then only so often.
+/// If nothing arrives after that either, its publisher is silent: then the interval is this.
 const AGAIN: Duration = Duration::from_secs(5);
-/// An address where no check is answered for so long is not the right one, where there are others.
+/// An address where no check is answered for this time is not the right one, if there are others.
 const ADDRESS: Duration = Duration::from_millis(250);
-/// A handshake takes less, also at a node that has a crowd to take back.
+/// A handshake takes less than this, even at a node to which a crowd returns.
 const HANDSHAKE: Duration = Duration::from_secs(3);
-/// Without keys for so long, whoever has ordered it is told.
+/// After this time without keys, it is reported.
 const STUCK: Duration = Duration::from_secs(8);
 
-/// What is known of a client's way to the other node.
+/// The state of a client's connection to the other node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
-    /// It has keys.
+    /// Whether it has keys.
     pub connected: bool,
-    /// Checks have been answered since it began.
+    /// Whether checks have been answered since it began.
     pub answered: bool,
-    /// Its handshake has failed.
+    /// Whether its handshake has failed.
     pub failed: bool,
-    /// The other node does not know it.
+    /// Whether the other node does not know it.
     pub refused: bool,
     /// How many addresses that node has.
     pub addresses: usize,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
-    /// A check and a handshake, at the same address.
+    /// Begin again with a check and a handshake, at the same address.
     Anew,
     /// The same at the next address.
     Next,
-    /// Say that nothing comes of it.
+    /// Report that no connection is possible.
     Stuck,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Upkeep {
-    /// When the last packet came, or else when the keys did.
+    /// When the last packet arrived, or otherwise when the keys did.
     heard: Instant,
-    /// What was lately the longest time between two packets: halved every second.
+    /// The longest recent interval between two packets, halved every second.
     usual: Duration,
     /// When it began anew last.
     began: Instant,
-    /// When nothing has helped yet: a silence that has lasted before it began anew.
+    /// Whether a silence has lasted through a new beginning.
     silent: bool,
-    /// Since when there are no keys, or when somebody was last told so.
+    /// Since when there are no keys, or when that was last reported.
     keyless: Instant,
 }
 

@@ -15,34 +15,34 @@ use super::Cluster;
 use crate::broadcast::Departure;
 use crate::ids::{Role, Ufrag};
 
-/// How often it is looked who has gone.
+/// Interval between checks which peers have gone.
 const LOOK: Duration = Duration::from_millis(200);
-/// So long those that were told within a second have, before the next are told: other nodes that
-/// need longer for them are not given more at once. Viewers wait so long for publishers too.
+/// How long peers that were told within one second may take before the next are told, so that
+/// slower nodes are not given more at once. Viewers wait as long for publishers.
 const WAVE: Duration = Duration::from_secs(3);
-/// Pages that have not gone so long after the last was told do not go: they reach no other node.
-/// They are awaited by the next start, as after any end of the server.
+/// Pages that have not gone this long after the last was told will not go: they reach no other
+/// node. The next start awaits them, as after any end of the server.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Who asks how far it is hears so at least this often.
+/// Interval at which progress is reported at least.
 const NEWS: Duration = Duration::from_secs(1);
 
-/// How far it is.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(in crate::server) struct Progress {
     /// Peers that were here when it began.
     pub peers: usize,
     /// Those whose pages are still here.
     pub left: usize,
-    /// Peers without a page that listens, such as clients of others: they go nowhere, and are let
-    /// go with the server's end.
+    /// Peers without a page that listens, such as plain clients: they go nowhere, and are removed
+    /// when the server ends.
     pub without_page: usize,
-    /// No other node is alive, so that nobody is sent away now.
+    /// Whether no other node is alive, so that nobody is sent away now.
     pub waiting: bool,
-    /// All is done, and the server ends.
+    /// Whether all is done, and the server ends.
     pub done: bool,
 }
 
-/// What whoever asks for a drain learns.
+/// Reports progress to those that asked for the drain.
 pub(in crate::server) struct Drain(watch::Sender<Progress>);
 
 impl Drain {
@@ -50,7 +50,7 @@ impl Drain {
         Self(watch::Sender::default())
     }
 
-    /// It begins, with so many peers.
+    /// Begins, with this many peers.
     pub(in crate::server) fn begin(&self, peers: usize) {
         self.0.send_replace(Progress {
             peers,
@@ -59,13 +59,13 @@ impl Drain {
         });
     }
 
-    /// From how it is now to its end.
+    /// The progress from now until the end.
     pub(in crate::server) fn follow(&self) -> impl Stream<Item = Progress> + use<> {
         let mut news = self.0.subscribe();
         news.mark_changed();
         stream::unfold(Some(news), |news| async {
             let mut news = news?;
-            // Nobody who could say more is left, or nothing is new: the same is said again.
+            // The sender is gone, or nothing has changed: the same is reported again.
             let _ = timeout(NEWS, news.changed()).await;
             let progress = *news.borrow_and_update();
             Some((progress, (!progress.done).then_some(news)))
@@ -73,9 +73,9 @@ impl Drain {
     }
 }
 
-/// Tells all pages, so many a second and no faster than they go, to go on at another node, and waits
-/// until they do: first those of publishers, since a viewer stays nowhere where its publisher is
-/// not.
+/// Tells all pages to continue at another node, at most this many a second and no faster than they
+/// go, and waits until they do. Publishers come first, since viewers do not stay at a node without
+/// their publisher.
 pub(in crate::server) async fn drain(app: &Arc<App>, cluster: &Cluster, a_second: NonZeroU32) {
     tracing::info!("the peers of this node are sent to other nodes");
     let mut drain = Draining {
@@ -110,8 +110,8 @@ struct Draining<'a> {
 }
 
 impl Draining<'_> {
-    /// Gives those of one role away. Once all have been told it waits for those with a page, at most
-    /// so long. Gives those that have not gone.
+    /// Gives away the peers of one role. Once all have been told, waits for those with a page, at
+    /// most for `limit`. Returns those that have not gone.
     async fn give_away(&mut self, role: Role, limit: Duration) -> Vec<Ufrag> {
         let all = self.app.sessions.of_role(role);
         let pause = Duration::from_secs(1) / self.a_second.get();
@@ -133,7 +133,7 @@ impl Draining<'_> {
             slow.extend(self.wait(told, WAVE).await);
         }
         if unheard {
-            // A page whose stream was cut a moment ago learns of it when it asks again.
+            // A page whose stream has just been cut learns of it when it asks again.
             let alone = self.without_page.clone();
             self.without_page = self.wait(alone, WAVE).await;
         }
@@ -148,7 +148,7 @@ impl Draining<'_> {
         }
     }
 
-    /// Waits until these have gone, at most so long. Gives those that have not.
+    /// Waits until these have gone, at most for `limit`. Returns those that have not.
     async fn wait(&self, mut all: Vec<Ufrag>, limit: Duration) -> Vec<Ufrag> {
         let end = Instant::now() + limit;
         loop {
@@ -161,7 +161,7 @@ impl Draining<'_> {
         }
     }
 
-    /// Forgets those that another node has taken over by now. Gives the rest.
+    /// Removes those that another node has taken over. Returns the others.
     async fn still_here(&self, all: Vec<Ufrag>) -> Vec<Ufrag> {
         if all.is_empty() {
             return all;

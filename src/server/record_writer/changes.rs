@@ -1,4 +1,4 @@
-//! What is still to be done in the vault, and its doing.
+//! Changes that are still to be made in the vault, and the writing of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::vault::{PeerRecord, Vault, VaultError};
 use super::super::sessions::Sessions;
 use super::Records;
 
-/// Changes written in one go; then newer news is looked at.
+/// Most changes written in one batch, before newer events are read.
 const BATCH: usize = 64;
-/// Most changes that are kept while the vault's store gives no answer. What is more than that stays
-/// as it is in the vault until the next boot.
+/// Most changes that are kept while the vault's store does not answer. Further ones are dropped;
+/// the vault keeps its old content for these until the next boot.
 const KEPT: usize = 100_000;
 
-/// What is to be done in the vault for a peer. Only the newest counts: an address that changes
-/// twice is written once, and a peer that is gone is never written again.
+/// A change to a peer's record. Only the newest counts: an address that changes twice is written
+/// once, and a removed peer is never written again.
 pub(super) enum Change {
     Save(Arc<PeerRecord>),
     Remove(Vec<oneshot::Sender<()>>),
@@ -30,7 +30,7 @@ pub(super) enum Change {
 #[derive(Default)]
 pub(super) struct Changes(HashMap<Ufrag, Change>);
 
-/// Those that could not be made, since the vault's store gives no answer.
+/// Those that could not be made, since the vault's store did not answer.
 pub(super) type Left = Vec<(Ufrag, Change)>;
 
 impl Changes {
@@ -50,8 +50,8 @@ impl Changes {
         }
     }
 
-    /// To be tried again, unless there is something newer: a peer whose record was to go may be
-    /// back, since the record was still there.
+    /// Keeps these for another attempt, unless there is a newer change: a peer whose record was to
+    /// be removed may be back, since the record was still there.
     pub(super) fn again(&mut self, left: Left, sessions: &Sessions) {
         for (ufrag, change) in left {
             let is_back = matches!(change, Change::Remove(_)) && sessions.record(&ufrag).is_some();
@@ -79,8 +79,8 @@ impl Changes {
     }
 }
 
-/// Writes in a thread that may wait. Who waits for a removal waits no longer than for one attempt,
-/// whatever comes of it: the session has ended.
+/// Writes on a thread that may wait. A request that waits for a removal waits for one attempt only,
+/// whatever its result: the session has ended.
 pub(super) fn write(records: Records, batch: Vec<(Ufrag, Change)>) -> JoinHandle<Left> {
     tokio::task::spawn_blocking(move || {
         let (mut removals, mut saves) = (Vec::new(), Vec::new());
@@ -92,7 +92,7 @@ pub(super) fn write(records: Records, batch: Vec<(Ufrag, Change)>) -> JoinHandle
         }
         let mut left = remove(&records, removals);
         for (ufrag, record) in saves {
-            // A store that has given no answer is not asked once for each.
+            // A store that has not answered is not asked again for each change.
             if !left.is_empty() || !save(&records, &record) {
                 left.push((ufrag, Change::Save(record)));
             }
@@ -101,14 +101,14 @@ pub(super) fn write(records: Records, batch: Vec<(Ufrag, Change)>) -> JoinHandle
     })
 }
 
-/// Removes all of these at once. Those that are to be tried again.
+/// Removes all of these at once. Returns those that are to be tried again.
 fn remove(records: &Records, removals: Vec<(Ufrag, Vec<oneshot::Sender<()>>)>) -> Left {
     let (ufrags, waiting): (Vec<_>, Vec<_>) = removals.into_iter().unzip();
     let removed = records
         .writes
         .count_each(|| records.vault.remove_each(&ufrags));
     for done in waiting.into_iter().flatten() {
-        // The client may have gone away.
+        // The client may be gone.
         let _ = done.send(());
     }
     let mut left = Vec::new();
@@ -119,7 +119,7 @@ fn remove(records: &Records, removals: Vec<(Ufrag, Vec<oneshot::Sender<()>>)>) -
             Some(Err(error @ VaultError::NotOwner)) => {
                 tracing::debug!(%error, "the record of a peer that is gone stays");
             }
-            // None is of a peer that the store was not asked for any more.
+            // `None` is a peer for which the store was not asked any more.
             None | Some(Err(VaultError::Unavailable { .. })) => {
                 tracing::debug!("the record of a peer that is gone is still to be removed");
                 left.push((ufrag, Change::Remove(Vec::new())));
@@ -133,7 +133,7 @@ fn remove(records: &Records, removals: Vec<(Ufrag, Vec<oneshot::Sender<()>>)>) -
     left
 }
 
-/// Whether it need not be tried again.
+/// Returns whether it need not be tried again.
 fn save(records: &Records, record: &PeerRecord) -> bool {
     let vault: &Vault = &records.vault;
     match records

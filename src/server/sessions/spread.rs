@@ -1,6 +1,6 @@
-//! How far apart the pages of a large audience come back after a restart. All of them lose their
-//! streams at once, and whoever is answered last waits for all others: the publisher's page must not
-//! be the one, since nobody sees anything before its handshake.
+//! How pages of a large audience are spread when they come back after a restart. All of them lose
+//! their streams at once, and the page that is answered last waits for all others. That must not be
+//! the publisher's page, since nobody sees anything before its handshake.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::ids::Role;
 
 use super::super::events::Frame;
 
-/// Viewers of a channel with fewer sessions come back as soon as they can.
+/// Viewers of a channel with fewer sessions than this come back at once.
 const FEW: usize = 50;
 /// What each session of the server adds to the time over which viewers are spread: about what the
 /// server's HTTP side takes to greet one.
@@ -17,7 +17,7 @@ const EACH: Duration = Duration::from_micros(300);
 /// Never over more than this.
 const MOST: Duration = Duration::from_millis(300);
 
-/// Over how much time a page of this role spreads its attempts to come back.
+/// The time over which a page of this role spreads its attempts to come back.
 fn spread(role: Role, on_server: usize, of_channel: usize) -> Duration {
     if role == Role::Publisher || of_channel < FEW {
         return Duration::ZERO;
@@ -32,9 +32,9 @@ pub(super) fn of_page(role: Role, on_server: usize, channel: &Channel) -> Durati
 }
 
 impl Inner {
-    /// Somebody has come to a channel or left it. Its viewers that are there hear of another spread
-    /// when it has doubled or halved: a hundred times in the growth of an audience would be too
-    /// often, and never would leave the first ones with what was right for few.
+    /// A peer has joined or left the channel. Its present viewers are told when the spread has
+    /// doubled or halved: telling them with each step would be too often, and never telling them
+    /// would leave the first ones with the value for few.
     pub(super) fn tell_spread(&mut self, channel: &str) {
         let on_server = self.sessions.len() + self.unread;
         let Some(channel) = self.channels.get_mut(channel) else {

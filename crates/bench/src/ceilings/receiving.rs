@@ -1,6 +1,6 @@
-//! What a datagram costs those who receive it: one socket that one thread reads, one that hands half
-//! of what it reads to another thread, or two sockets on one port (SO_REUSEPORT), between which the
-//! kernel parts what comes by its addresses.
+//! The cost of receiving a datagram: with one socket that one thread reads, with one thread that
+//! hands half of what it reads to another, and with two sockets on one port (SO_REUSEPORT), between
+//! which the kernel distributes datagrams by their addresses.
 //!
 //! The kernel's way to the socket is the sender's here, on loopback, in all three.
 
@@ -23,13 +23,13 @@ use crate::stats::Summary;
 
 /// Length of what viewers send: a receiver report, or an ICE check.
 const BYTES: usize = 100;
-/// Room for a batch; viewers' datagrams do not come in trains.
+/// Size of a receive buffer; viewers' datagrams do not arrive in trains.
 const ROOM: usize = 2048;
 const KERNEL_BUFFER: usize = 4 << 20;
-/// A receiver that hears nothing for so long looks whether there is more to come.
+/// A receiver checks after this silence whether more is to come.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Who receives.
+/// The ways of receiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Receivers {
     One,
@@ -49,16 +49,16 @@ impl Receivers {
     }
 }
 
-/// How datagrams come.
+/// How datagrams arrive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Traffic {
-    /// All in all.
+    /// The number of all datagrams.
     pub datagrams: usize,
     /// Pause between any two of them.
     pub pause: Duration,
 }
 
-/// Viewers' datagrams, of which the pace is that of ICE checks and reports, and a flood of them.
+/// Viewers' datagrams at the rate of ICE checks and reports, and a flood of them.
 const TRAFFIC: [(&str, Traffic); 2] = [
     (
         "1,000 a second",
@@ -75,13 +75,13 @@ const TRAFFIC: [(&str, Traffic); 2] = [
         },
     ),
 ];
-/// All ways take turns so many times.
+/// How often all ways take turns.
 const TURNS: usize = 5;
 
-/// What a datagram costs those who receive it, by who they are and how it comes.
+/// The cost of receiving a datagram, for each way and each kind of traffic.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub(super) fn measure(viewers: usize) -> io::Result<Vec<Row>> {
     let local = Ipv4Addr::LOCALHOST;
     let viewers = (0..viewers).map(|_| UdpSocket::bind((local, 0)));
@@ -114,11 +114,11 @@ pub(super) fn measure(viewers: usize) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What threads have received, and their CPU time for it.
+/// What the threads have received, and their CPU time for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Came {
     pub datagrams: usize,
-    /// Those of the thread that received the fewest.
+    /// How many the thread received that received the fewest.
     pub fewest: usize,
     pub cpu: Duration,
 }
@@ -193,8 +193,8 @@ fn send(traffic: Traffic, viewers: &[UdpSocket], to: SocketAddr) -> io::Result<(
     Ok(())
 }
 
-/// Reads as the media loop does, until nothing comes any more. Returns how many datagrams this
-/// thread has kept, and its CPU time.
+/// Reads as the media loop does, until nothing more arrives. Returns how many datagrams this thread
+/// has kept, and its CPU time.
 fn read(
     io: UdpSocket,
     hand: Option<mpsc::Sender<Vec<u8>>>,

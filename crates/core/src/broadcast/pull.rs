@@ -1,9 +1,9 @@
-//! A channel whose publisher is with another server: what that one sends comes in as a publisher's
-//! does, and what the publisher would be told is handed out for that server.
+//! A channel whose publisher is with another server: packets from that server are treated like a
+//! publisher's, and feedback to the publisher is returned for that server.
 //!
-//! The transport between the two is somebody else's: packets come and go in clear. Packets that have
-//! come before are dropped as a publisher's are, so media cannot circulate even where two servers
-//! took a channel from each other.
+//! The transport between the two servers is elsewhere: packets come and go decrypted. Duplicates
+//! are dropped like a publisher's, so media cannot circulate even if two servers pulled a channel
+//! from each other.
 
 use std::time::Instant;
 
@@ -20,18 +20,18 @@ use crate::peer::Transmit;
 /// The source of a channel that comes from another server.
 pub(super) struct Upstream {
     pub ingress: Ingress,
-    /// What is wanted of it can be told it.
+    /// Whether feedback can be sent to it.
     pub has_keys: bool,
-    /// There were viewers before: they may miss something.
+    /// Whether there were viewers before: they may have missed packets.
     pub resumed: bool,
 }
 
-/// What comes of a channel that another server has.
+/// What arrives of a channel that another server has.
 #[derive(Debug)]
 pub enum Pulled {
     /// Fresh keys are in use with that server.
     Keys,
-    /// There are none any more: what it should be told waits.
+    /// There are no keys any more: feedback waits.
     NoKeys,
     /// An authenticated RTP packet, decrypted.
     Rtp(BytesMut),
@@ -39,7 +39,7 @@ pub enum Pulled {
     Rtcp(BytesMut),
 }
 
-/// What a publisher sends by what was agreed on with it: what its viewers are told of it.
+/// What viewers are told of a publisher's streams, from what was agreed on with the publisher.
 pub fn source(negotiated: &Negotiated, now: Instant) -> Source {
     let ingress = Ingress::new(negotiated, now);
     Source {
@@ -49,9 +49,9 @@ pub fn source(negotiated: &Negotiated, now: Instant) -> Source {
 }
 
 impl Broadcast {
-    /// From now on a channel's media is what comes by [`Broadcast::pulled`], as this was agreed on
-    /// with the other server. Viewers that are there go on; where the streams are those that were
-    /// there before, they see no break.
+    /// Takes a channel's media from [`Broadcast::pulled`] from now on, with what was agreed on with
+    /// the other server. Present viewers continue; if the streams are the same as before, they see
+    /// no break.
     ///
     /// # Errors
     /// [`Refusal::PublisherPresent`] where the channel's publisher is here.
@@ -77,7 +77,7 @@ impl Broadcast {
         Ok(())
     }
 
-    /// Takes what has come of a channel that is pulled; of any other, nothing.
+    /// Takes what has arrived of a channel that is pulled; ignores other channels.
     pub fn pulled(&mut self, now: Instant, channel: &str, pulled: Pulled, out: &mut Vec<Transmit>) {
         let Some(key) = self.by_name.get(channel).copied() else {
             return;
@@ -98,7 +98,7 @@ impl Broadcast {
                     packet,
                     &mut self.counts,
                 );
-                // The source's streams are asked for on the way.
+                // The source's streams are needed on the way.
                 channel.upstream = Some(upstream);
                 if let Some(came) = came {
                     self.forward(now, key, came);
@@ -116,7 +116,7 @@ impl Broadcast {
         self.forwarding.run(out);
     }
 
-    /// A channel is not pulled any more. Its viewers stay.
+    /// Ends the pull of a channel. Its viewers stay.
     pub fn end_pull(&mut self, now: Instant, channel: &str) {
         let Some(key) = self.by_name.get(channel).copied() else {
             return;
@@ -128,7 +128,7 @@ impl Broadcast {
         self.look_after_channel(now, key);
     }
 
-    /// Hands out what the other server is to be told of a channel.
+    /// Returns the feedback for the other server as an event.
     pub(super) fn send_upstream(&mut self, now: Instant, key: usize) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;

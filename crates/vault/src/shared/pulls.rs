@@ -1,8 +1,9 @@
-//! Channels that one node takes from another: the node that wants one makes a viewer's record as
-//! that of any browser, and asks the node that has the publisher to take it over.
+//! Requests to pull channels: a node that wants a channel makes the record of a viewer, like that
+//! of any browser, and asks the node that has the publisher to take it over.
 //!
-//! Whoever can write to the store must not have nodes take over records: what asks for it ends with
-//! a MAC, as what nodes say of themselves does. It is there as long as the process that asks.
+//! Somebody who can write to the store must not be able to make nodes take over records: so a
+//! request ends with a MAC, like what nodes say of themselves. It exists as long as the process
+//! that made it.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::store::Vault;
 
 use super::nodes::{authentic, mac};
 
-/// What the key of these MACs is derived for.
+/// The purpose of the key for these MACs.
 const INFO: &[u8] = b"pull";
 
-/// What the MAC covers besides the name of the node that asks.
+/// What the MAC covers in addition to the name of the asking node.
 fn name(from: &str, ufrag: &Ufrag) -> String {
     format!("{from}/{ufrag}")
 }
@@ -29,12 +30,12 @@ fn key(from: &str, ufrag: &Ufrag) -> String {
 }
 
 impl Vault {
-    /// Asks another node, `from`, to take over a viewer's record of this node's, which wants to take
-    /// the viewer's channel from it: for as long as this process lives, or until
+    /// Asks another node, `from`, to take over the record of a viewer of this node, which wants to
+    /// pull the viewer's channel from it. The request lasts as long as this process, or until
     /// [`end_pull`](Self::end_pull). In a folder nothing is done.
     ///
     /// # Errors
-    /// [`VaultError::NotOwner`] if another process is this node by now;
+    /// [`VaultError::NotOwner`] if another process is this node now;
     /// [`VaultError::Unavailable`], [`VaultError::Full`].
     pub fn ask_pull(&self, from: &str, ufrag: &Ufrag) -> Result<(), VaultError> {
         let Some(shared) = &self.shared else {
@@ -58,7 +59,7 @@ impl Vault {
         }
     }
 
-    /// Takes back what [`ask_pull`](Self::ask_pull) has asked.
+    /// Withdraws a request of [`ask_pull`](Self::ask_pull).
     ///
     /// # Errors
     /// [`VaultError::Unavailable`].
@@ -72,9 +73,10 @@ impl Vault {
             .map_err(|e| shared.error("tell another node that a channel is not needed", e))
     }
 
-    /// The peers that this node is asked to take over, since other nodes take channels from it.
-    /// Waits until there is news since `revision`, but no longer than `limit`, and gives the
-    /// revision to go on from; 0 gives them at once. It may return early. In a folder none, at once.
+    /// The peers that this node is asked to take over, since other nodes pull channels from it.
+    /// Waits until there is a change since `revision`, at most for `limit`, and returns the
+    /// revision to continue from; 0 returns them at once. It may return early. In a folder none, at
+    /// once.
     ///
     /// # Errors
     /// [`VaultError::Unavailable`].
@@ -113,8 +115,8 @@ impl Vault {
         Ok((listing.revision, asked.collect()))
     }
 
-    /// A peer's record, whichever node has it, and nothing changes. The keys are used for this call
-    /// only. `None` as for [`adopt`](Self::adopt).
+    /// A peer's record, whichever node has it, without changing anything. The keys are used for
+    /// this call only. `None` as for [`adopt`](Self::adopt).
     ///
     /// # Errors
     /// [`VaultError::RolledBack`], [`VaultError::Unavailable`].

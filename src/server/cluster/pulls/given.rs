@@ -1,4 +1,4 @@
-//! What a node gives to others that take channels from it.
+//! What a node gives to others that pull channels from it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ use super::super::adoption::{Adoption, AdoptionError};
 use super::super::identities::Identities;
 use super::Peers;
 
-/// A question for news takes so long, at most.
+/// Longest wait for changes in one query.
 const NEWS: Duration = Duration::from_secs(10);
-/// When to try again where the store gives no answer.
+/// Pause before the next attempt where the store does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -38,7 +38,7 @@ impl Given {
         }
     }
 
-    /// The peers of other nodes that take channels from this one.
+    /// The peers of other nodes that pull channels from this one.
     pub(in crate::server::cluster) fn peers(&self) -> Peers {
         self.peers.clone()
     }
@@ -47,8 +47,8 @@ impl Given {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over the peers through which other nodes take channels, and lets go of those that they
-    /// want no more. Never ends.
+    /// Takes over the peers through which other nodes pull channels, and removes those that they
+    /// need no more. Never ends.
     pub(in crate::server::cluster) async fn follow(&self) {
         self.parts.sessions.loaded().await;
         let mut revision = 0;
@@ -79,7 +79,7 @@ impl Given {
             tokio::spawn(async move {
                 if let Err(error) = adopt(&adoption, &identities, &ufrag).await {
                     tracing::warn!(%error, "a channel cannot be given to another node now");
-                    // With the next news it is tried again.
+                    // With the next change it is tried again.
                     let mut peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
                     peers.remove(&ufrag);
                 }
@@ -88,8 +88,8 @@ impl Given {
         for ufrag in known.difference(&asked) {
             let wanted = ufrag.clone();
             let owned = self.parts.ask(move |vault| Ok(vault.owns(&wanted)?));
-            // One whose record is still this node's has lost its hold in the store, and goes on;
-            // or it has died, and its checks end.
+            // If its record is still this node's, its key in the store was lost, and it continues;
+            // or its node has died, and its checks will end.
             match owned.await {
                 Ok(true) if self.parts.sessions.record(ufrag).is_some() => {}
                 Ok(_) => {
@@ -103,7 +103,7 @@ impl Given {
     }
 }
 
-/// Takes a peer over, also where it goes by a certificate that its own node has just made.
+/// Takes a peer over, also if it uses a certificate that its own node has just made.
 async fn adopt(
     adoption: &Adoption,
     identities: &Identities,
