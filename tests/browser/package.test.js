@@ -10,7 +10,7 @@ const PACKAGE = new URL("../../packaging/npm/", import.meta.url);
 const DIST = new URL("dist/", PACKAGE);
 const EXAMPLES = new URL("../../examples/", import.meta.url);
 /** With gzip. The aim was 8000; what would have to go for that, the package's README says. */
-const MOST_BYTES = 14_200;
+const MOST_BYTES = 14_700;
 
 test("Node may import it, and is told what it lacks only when something is asked of it", async () => {
   for (const base of [DIST, new URL("../../static/", import.meta.url)]) {

@@ -64,6 +64,14 @@ impl Cluster {
         owners.map(owner).collect()
     }
 
+    /// The node that may change all of them.
+    pub fn owner_of_all(&self) -> Option<Vec<u8>> {
+        let owners = self.owners();
+        let first = owners.first()?;
+        let one = owners.iter().all(|owner| owner == first);
+        one.then(|| first.clone().into_bytes())
+    }
+
     pub fn records(&self) -> usize {
         self.etcd.keys("vault/peers/").len()
     }
