@@ -77,5 +77,6 @@ export class Demo {
 
 function isDemo() {
   const [page] = performance.getEntriesByType("navigation");
-  return page instanceof PerformanceNavigationTiming && page.serverTiming.some(({ name }) => name === MARK);
+  // Firefox has no such member where the page came over plain HTTP from another machine.
+  return page instanceof PerformanceNavigationTiming && page.serverTiming?.some(({ name }) => name === MARK) === true;
 }
