@@ -40,4 +40,4 @@ wall rekindle-boring $io rekindle rekindle-sdp rekindle-ids rekindle-client age 
 wall rekindle-client $io rekindle age rekindle-core
 # What is shipped has none of what measures or tests it, no full-state mode, and a client of etcd, with one of other nodes, in builds with the
 # feature `etcd` only.
-wall rekindle etcd-client tonic rekindle-full-state rekindle-bench rekindle-client rekindle-testing indicatif tempfile
+wall rekindle etcd-client tonic rekindle-full-state rekindle-bench rekindle-client rekindle-testing indicatif

@@ -95,8 +95,8 @@ fn what_is_lost_on_the_way_is_told_of_a_server_that_runs_already() {
 fn every_way_of_sending_has_its_cost() {
     let (result, table) = bench("ceilings", &["--viewers=5", "--bursts=2"]);
     let rows = result["scenarios"][0]["rows"].as_array().expect("rows");
-    // The last one is a stream's.
-    assert_eq!(rows.len(), 18);
+    // Sending, then a stream, then three ways of receiving at two paces.
+    assert_eq!(rows.len(), 24);
     for row in rows {
         assert!(figure(&row["cpu_us_per_packet"]) > 0.0, "{row}");
     }
@@ -104,4 +104,5 @@ fn every_way_of_sending_has_its_cost() {
         table.contains("AES-128-GCM + sendmmsg, GSO of 16"),
         "{table}"
     );
+    assert!(table.contains("two, SO_REUSEPORT"), "{table}");
 }
