@@ -125,11 +125,13 @@ impl Clients {
                 Ok((length, from)) => {
                     let now = Instant::now();
                     let Some(client) = &mut place.client else {
-                        tracing::trace!("a datagram is dropped: its port takes no channel now");
+                        tracing::trace!("a datagram is dropped: its port pulls no channel now");
                         continue;
                     };
                     if from != client.connection.server {
-                        tracing::trace!("a datagram is dropped: it is not of the node asked");
+                        tracing::trace!(
+                            "a datagram is dropped: it is not from the node that is pulled from"
+                        );
                         continue;
                     }
                     if !client.ssrcs.let_in(&buffer[..length]) {

@@ -31,7 +31,7 @@ use crate::ids::Ufrag;
 /// Kernel buffers, in bytes: some frames of a channel.
 const KERNEL_BUFFER: usize = 1 << 20;
 
-/// Binds as many ports as channels may be taken from other nodes at once, at the address where
+/// Binds as many ports as channels can be pulled from other nodes at once, at the address where
 /// media is received.
 ///
 /// # Errors
@@ -60,12 +60,12 @@ pub enum News {
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// The limit of pulled channels is reached.
-    #[error("this node takes as many channels from others as --pull lets it")]
+    #[error("this node pulls as many channels as --pull allows")]
     Full,
     /// None of its addresses can be reached from the media port's address.
     #[error("the other node receives media at no address that this one's media port reaches")]
     Unreachable,
     /// Offer and answer do not match.
-    #[error("what the other node is asked for cannot be used: {0}")]
+    #[error("the offer to the other node and its answer do not match: {0}")]
     Answer(String),
 }

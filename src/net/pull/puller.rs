@@ -291,7 +291,7 @@ fn run(mut poll: Poll, inbox: &mpsc::Receiver<Order>, mut clients: Clients) {
         if let Err(error) = poll.poll(&mut events, wait)
             && error.kind() != io::ErrorKind::Interrupted
         {
-            tracing::error!(%error, "no channel is taken from other nodes any more");
+            tracing::error!(%error, "the thread that pulls channels from other nodes ends");
             return;
         }
         let now = Instant::now();

@@ -20,7 +20,7 @@ use crate::vault::{KeyFile, Vault, VaultError};
 use self::adoption::{Adoption, AdoptionError};
 use self::channels::Channels;
 use self::identities::Identities;
-use self::pulls::{Given, Pulls};
+use self::pulls::{Origin, Pulls};
 use super::certificates::Certificates;
 use super::nodes::Nodes;
 use super::sessions::Sessions;
@@ -40,7 +40,7 @@ pub(super) struct Cluster {
     /// Where this node takes channels from others.
     pub pulls: Option<Arc<Pulls>>,
     /// What it gives to others that take channels from it.
-    given: Given,
+    origin: Origin,
     parts: Parts,
     /// This node's name.
     me: String,
@@ -85,9 +85,9 @@ impl Cluster {
         let channels = Channels::new(parts.vault.clone(), parts.certificates.clone(), &me);
         let identities = Arc::new(Identities::new(parts.clone()));
         let adoption = Arc::new(Adoption::new(parts.clone(), channels.clone()));
-        let given = Given::new(parts.clone(), adoption.clone(), identities.clone());
+        let origin = Origin::new(parts.clone(), adoption.clone(), identities.clone());
         let pulls = puller.map(|puller| {
-            let peers = given.peers();
+            let peers = origin.peers();
             Arc::new(Pulls::new(parts.clone(), channels.clone(), puller, peers))
         });
         Arc::new(Self {
@@ -95,7 +95,7 @@ impl Cluster {
             adoption,
             drain: Drain::new(),
             pulls,
-            given,
+            origin,
             parts,
             channels,
             me,
@@ -121,7 +121,7 @@ impl Cluster {
         tokio::join!(
             self.adoption.follow(),
             self.channels.follow(sessions),
-            self.given.follow(),
+            self.origin.follow(),
             pulls,
             presence::follow(vault, nodes, &self.me, told, know),
         );

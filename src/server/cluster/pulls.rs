@@ -1,16 +1,17 @@
-//! Channels that one node takes from another, so that viewers may be with any of them.
+//! Channels that one node pulls from another, so that viewers can be with any node.
 //!
-//! [`Pulls`] is the side that takes: for a channel with viewers here whose publisher is with another
-//! node, it makes a record of one more viewer, with an offer and an answer as any browser's has, and
-//! asks that node to take the record over. [`Given`] is the other side: it does so, as for a
-//! browser that has lost its host, and lets go of peers whose node wants them no more. From there on
-//! the two speak as browser and server do.
+//! [`Pulls`] is the pulling side. For a channel with viewers here and its publisher with another
+//! node, it makes the record of one more viewer, with an offer and an answer as a browser has, and
+//! asks that node to take the record over. [`Origin`] is the other side: it takes the record over,
+//! as for a browser that has lost its host, and removes peers whose node needs them no more. From
+//! then on the two nodes speak as browser and server do.
 //!
-//! A node is named as a channel's only while it has the real publisher, and a node takes a channel
-//! for viewers of its own alone, so no node takes one from itself, by whatever way.
+//! A node is named as a channel's origin only while it has the real publisher, and a node pulls a
+//! channel for its own viewers alone. So no node pulls a channel from itself, not through others
+//! either.
 
 mod described;
-mod given;
+mod origin;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,43 +29,43 @@ use super::adoption::AdoptionError;
 use super::channels::{Channels, Elsewhere, There};
 use described::Described;
 
-pub(super) use given::Given;
+pub(super) use origin::Origin;
 
-/// How often it is looked which channels have viewers.
+/// Interval at which the channels with viewers are compared with those pulled.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often it is looked where their publishers are.
+/// Interval at which the store is asked where their publishers are.
 const PLACES: Duration = Duration::from_millis(500);
-/// A channel that nobody watches here any more is let go after so long.
+/// A channel without viewers here is pulled for this time still.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// The peers of other nodes that take channels from this one.
-pub(super) type Peers = Arc<Mutex<HashSet<Ufrag>>>;
+/// The peers through which other nodes pull channels from this one.
+pub(super) type PullingPeers = Arc<Mutex<HashSet<Ufrag>>>;
 
 /// See the module.
 pub(in crate::server) struct Pulls {
     parts: Parts,
     channels: Channels,
     puller: Puller,
-    /// They make this node take no channel.
-    given: Peers,
-    /// Held while a channel is taken or let go.
-    running: tokio::sync::Mutex<HashMap<String, Running>>,
-    /// Viewers that are to go, with the nodes that have them.
+    /// They are no viewers for whom this node would pull a channel.
+    pulling_peers: PullingPeers,
+    /// By channel. Locked while a pull begins or ends.
+    pulled: tokio::sync::Mutex<HashMap<String, PulledChannel>>,
+    /// Viewers to be removed, with the nodes that have them.
     parting: tokio::sync::Mutex<Vec<(Ufrag, String)>>,
 }
 
-/// A channel that is taken.
-struct Running {
-    /// Of the viewer that the other node knows this one as.
+/// A channel that this node pulls.
+struct PulledChannel {
+    /// Of the viewer as which the other node knows this one.
     ufrag: Ufrag,
     there: There,
-    /// Since when nobody watches here.
+    /// Since when it has no viewers here.
     unwatched: Option<Instant>,
 }
 
-/// Why a channel cannot be taken now.
+/// Why a channel cannot be pulled now.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::server) enum TakeError {
+pub(in crate::server) enum StartError {
     #[error(transparent)]
     Vault(#[from] AdoptionError),
     #[error(transparent)]
@@ -76,58 +77,67 @@ pub(in crate::server) enum TakeError {
 }
 
 impl Pulls {
-    pub(super) fn new(parts: Parts, channels: Channels, puller: Puller, given: Peers) -> Self {
+    pub(super) fn new(
+        parts: Parts,
+        channels: Channels,
+        puller: Puller,
+        pulling_peers: PullingPeers,
+    ) -> Self {
         Self {
             parts,
             channels,
             puller,
-            given,
-            running: tokio::sync::Mutex::default(),
+            pulling_peers,
+            pulled: tokio::sync::Mutex::default(),
             parting: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Takes a channel from the node that has its publisher, unless it is taken already. Whether it
-    /// is now; not where no other node has it.
+    /// Pulls a channel from the node that has its publisher, unless it is pulled already. Gives
+    /// whether the channel is pulled now: no, where no other node has it.
     ///
     /// # Errors
-    /// [`TakeError`]; it can be tried again.
-    pub(in crate::server) async fn ensure(&self, channel: &str) -> Result<bool, TakeError> {
-        if self.running.lock().await.contains_key(channel) {
+    /// [`StartError`]; the caller can try again.
+    pub(in crate::server) async fn ensure(&self, channel: &str) -> Result<bool, StartError> {
+        if self.pulled.lock().await.contains_key(channel) {
             return Ok(true);
         }
         let found = self.channels.find(channel).await;
         let Elsewhere::There(there) = found.map_err(AdoptionError::from)? else {
             return Ok(false);
         };
-        let mut running = self.running.lock().await;
-        self.begin(&mut running, channel, there).await
+        let mut pulled = self.pulled.lock().await;
+        self.begin(&mut pulled, channel, there).await
     }
 
-    /// The same, where `there` has it.
+    /// The same for a channel whose publisher is known to be `there`.
     async fn begin(
         &self,
-        running: &mut HashMap<String, Running>,
+        pulled: &mut HashMap<String, PulledChannel>,
         channel: &str,
         there: There,
-    ) -> Result<bool, TakeError> {
-        if running.contains_key(channel) {
+    ) -> Result<bool, StartError> {
+        if pulled.contains_key(channel) {
             return Ok(true);
         }
-        if running.len() >= self.puller.most() {
-            tracing::debug!("a channel is not taken: there are as many as --pull lets there be");
+        if pulled.len() >= self.puller.most() {
+            tracing::debug!("a channel is not pulled: the number that --pull allows is reached");
             return Ok(false);
         }
-        let taken = self.take(channel, there).await?;
-        let is_taken = taken.is_some();
-        running.extend(taken.map(|taken| (channel.to_owned(), taken)));
-        Ok(is_taken)
+        let started = self.start(channel, there).await?;
+        let is_pulled = started.is_some();
+        pulled.extend(started.map(|started| (channel.to_owned(), started)));
+        Ok(is_pulled)
     }
 
-    /// Begins to take a channel; `None` where its publisher is not to be found, or is here by now.
-    async fn take(&self, channel: &str, there: There) -> Result<Option<Running>, TakeError> {
+    /// Begins to pull a channel. Gives `None` where its publisher is not found, or is here by now.
+    async fn start(
+        &self,
+        channel: &str,
+        there: There,
+    ) -> Result<Option<PulledChannel>, StartError> {
         let Some(publisher) = self.publisher(channel, &there).await? else {
-            tracing::debug!("the publisher's record of another node's channel is not there");
+            tracing::debug!("a channel is not pulled: its publisher's record is not in the store");
             return Ok(None);
         };
         let described = Described::new(&self.parts, &self.puller, &publisher, &there)?;
@@ -136,14 +146,14 @@ impl Pulls {
             record,
             negotiated,
         } = described;
-        let pulled = self.parts.net.pull(channel, negotiated).await;
-        if let Err(refusal) = pulled.map_err(|_| AdoptionError::Stopping)? {
-            // A publisher has just come here.
-            tracing::debug!(%refusal, "a channel is not taken");
+        let begun = self.parts.net.pull(channel, negotiated).await;
+        if let Err(refusal) = begun.map_err(|_| AdoptionError::Stopping)? {
+            // A publisher has just joined here.
+            tracing::debug!(%refusal, "a channel is not pulled");
             return Ok(None);
         }
         let (ufrag, answer) = (record.ice.ufrag.clone(), record.answer.clone());
-        let running = Running {
+        let started = PulledChannel {
             ufrag: ufrag.clone(),
             there: there.clone(),
             unwatched: None,
@@ -157,87 +167,87 @@ impl Pulls {
             Ok(()) => {
                 let servers = there.node.media();
                 let begun = self.puller.begin(&ufrag, channel, offer, &answer, servers);
-                begun.map_err(TakeError::from)
+                begun.map_err(StartError::from)
             }
             Err(error) => Err(error.into()),
         };
         if let Err(error) = begun {
-            self.let_go(channel, &running).await;
+            self.stop(channel, &started).await;
             return Err(error);
         }
         tracing::info!(
             channel,
             from = there.name,
-            "a channel is taken from another node"
+            "a channel is pulled from another node"
         );
-        Ok(Some(running))
+        Ok(Some(started))
     }
 
-    /// The record of a channel's publisher, if it is that.
+    /// The record of a channel's publisher, if the named record is one.
     async fn publisher(
         &self,
         channel: &str,
         there: &There,
-    ) -> Result<Option<PeerRecord>, TakeError> {
+    ) -> Result<Option<PeerRecord>, StartError> {
         let Some(ufrag) = there.publisher.clone() else {
             return Ok(None);
         };
         let look = self
             .parts
             .ask_with_keys(move |vault, keys| vault.look(&ufrag, keys));
-        // Whoever can write to the store may name another one.
+        // Whoever can write to the store can name any record.
         let fits =
             |record: &PeerRecord| record.role == Role::Publisher && record.channel == channel;
         Ok(look.await?.filter(fits))
     }
 
-    /// Ends the taking of a channel.
-    async fn let_go(&self, channel: &str, running: &Running) {
+    /// Ends the pull of a channel.
+    async fn stop(&self, channel: &str, pulled: &PulledChannel) {
         self.end_pull(channel).await;
-        self.part(running).await;
-        tracing::info!(channel, "a channel is not taken from another node any more");
+        self.part(pulled).await;
+        tracing::info!(channel, "a channel is no longer pulled from another node");
     }
 
-    /// Nothing comes of a channel any more. Its viewers stay.
+    /// Tells the media loop that the channel is no longer pulled. Its viewers stay.
     async fn end_pull(&self, channel: &str) {
         // An error says that the server is stopping.
         let _ = self.parts.net.end_pull(channel).await;
     }
 
-    /// The other node is told that it has a viewer less, and the record goes.
-    async fn part(&self, running: &Running) {
-        self.puller.end(&running.ufrag);
-        let parting = (running.ufrag.clone(), running.there.name.clone());
+    /// Removes the record, and tells the other node that this viewer has left.
+    async fn part(&self, pulled: &PulledChannel) {
+        self.puller.end(&pulled.ufrag);
+        let parting = (pulled.ufrag.clone(), pulled.there.name.clone());
         self.parting.lock().await.push(parting);
         self.finish_parting().await;
     }
 
-    /// Tells other nodes what they could not be told yet.
+    /// Removes what could not be removed before.
     async fn finish_parting(&self) {
         let mut parting = self.parting.lock().await;
         for (ufrag, from) in std::mem::take(&mut *parting) {
             let (who, node) = (ufrag.clone(), from.clone());
             let gone = self.parts.ask_with_keys(move |vault, keys| {
-                // First it is this node's again, so that the other one knows that it is not its own.
+                // The record becomes this node's first. So the other node sees that it has lost it.
                 if vault.adopt(&who, keys)?.is_some() {
                     vault.remove(&who)?;
                 }
                 vault.end_pull(&node, &who)
             });
             if let Err(error) = gone.await {
-                tracing::debug!(%error, "another node learns later that a channel is not needed");
+                tracing::debug!(%error, "another node is told later that a channel is not needed");
                 parting.push((ufrag, from));
             }
         }
     }
 
-    /// Keeps what is taken in step with who watches here and where publishers are. Never ends.
+    /// Pulls the channels that have viewers here, from where their publishers are. Never ends.
     pub(super) async fn follow(&self, mut news: mpsc::UnboundedReceiver<News>) {
         let (mut looked, mut changes) = (Instant::now(), None);
         loop {
             let told = tokio::time::timeout(LOOK, news.recv()).await;
             if let Ok(None) = told {
-                // The thread has ended, and has said why.
+                // The thread has ended, and has logged why.
                 return std::future::pending().await;
             }
             if !self.parts.sessions.is_loaded() {
@@ -248,22 +258,22 @@ impl Pulls {
             if told.is_err() && changes == Some(now) && !is_time {
                 continue;
             }
-            // What etcd is asked often is asked before anybody is kept waiting.
+            // The store is asked before the lock is taken, on which newcomers wait.
             let looks = is_time || told.is_ok();
             let mut places = Vec::new();
             if looks {
                 looked = Instant::now();
                 self.finish_parting().await;
-                let taken = self.running.lock().await.keys().cloned().collect();
-                places = self.find_all(taken).await;
+                let pulled = self.pulled.lock().await.keys().cloned().collect();
+                places = self.find_all(pulled).await;
             }
-            let mut running = self.running.lock().await;
+            let mut pulled = self.pulled.lock().await;
             if let Ok(Some(News::Stuck(ufrag))) = &told {
-                self.take_anew(&mut running, ufrag).await;
+                self.restart(&mut pulled, ufrag).await;
             }
-            self.follow_publishers(&mut running, places).await;
-            let unserved = self.follow_viewers(&mut running).await;
-            drop(running);
+            self.follow_publishers(&mut pulled, places).await;
+            let unserved = self.follow_viewers(&mut pulled).await;
+            drop(pulled);
             if looks || changes != Some(now) {
                 self.serve(unserved).await;
             }
@@ -271,8 +281,8 @@ impl Pulls {
         }
     }
 
-    /// Which of these channels other nodes have that are alive. Without etcd none, and media goes
-    /// on.
+    /// Those of these channels whose publisher is with another living node. None while etcd is
+    /// away, and media goes on.
     async fn find_all(&self, channels: Vec<String>) -> Vec<(String, There)> {
         let places = self.channels.find_all(&channels).await;
         let found = channels.into_iter().zip(places.unwrap_or_default());
@@ -281,25 +291,26 @@ impl Pulls {
             .collect()
     }
 
-    /// Takes those of these channels that other nodes have.
+    /// Pulls those of these channels that other nodes have.
     async fn serve(&self, unserved: Vec<String>) {
         for (channel, there) in self.find_all(unserved).await {
-            let mut running = self.running.lock().await;
-            if let Err(error) = self.begin(&mut running, &channel, there).await {
-                tracing::debug!(%error, "a channel cannot be taken from its node now");
+            let mut pulled = self.pulled.lock().await;
+            if let Err(error) = self.begin(&mut pulled, &channel, there).await {
+                tracing::debug!(%error, "a channel cannot be pulled from its node now");
             }
         }
     }
 
-    /// Lets go of channels that are here or that nobody watches. Gives those that are watched and
-    /// come from nowhere.
-    async fn follow_viewers(&self, running: &mut HashMap<String, Running>) -> Vec<String> {
+    /// Ends the pulls of channels that are published here or have no viewers. Gives the channels
+    /// that have viewers and no source.
+    async fn follow_viewers(&self, pulled: &mut HashMap<String, PulledChannel>) -> Vec<String> {
         let watched = {
-            let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-            self.parts.sessions.watched(&given)
+            let peers = self.pulling_peers.lock();
+            let peers = peers.unwrap_or_else(PoisonError::into_inner);
+            self.parts.sessions.watched(&peers)
         };
         let mut ended = Vec::new();
-        for (channel, one) in running.iter_mut() {
+        for (channel, one) in pulled.iter_mut() {
             one.unwatched = match watched.get(channel) {
                 Some(false) => None,
                 Some(true) => {
@@ -313,24 +324,24 @@ impl Pulls {
             }
         }
         for channel in ended {
-            if let Some(one) = running.remove(&channel) {
-                self.let_go(&channel, &one).await;
+            if let Some(one) = pulled.remove(&channel) {
+                self.stop(&channel, &one).await;
             }
         }
         let unserved = watched
             .into_iter()
-            .filter(|(channel, published)| !published && !running.contains_key(channel));
+            .filter(|(channel, published)| !published && !pulled.contains_key(channel));
         unserved.map(|(channel, _)| channel).collect()
     }
 
-    /// Takes channels from where they are now.
+    /// Pulls channels from where their publishers are now.
     async fn follow_publishers(
         &self,
-        running: &mut HashMap<String, Running>,
+        pulled: &mut HashMap<String, PulledChannel>,
         places: Vec<(String, There)>,
     ) {
         for (channel, there) in &places {
-            let Some(one) = running.get_mut(channel) else {
+            let Some(one) = pulled.get_mut(channel) else {
                 continue;
             };
             if *there == one.there {
@@ -338,10 +349,10 @@ impl Pulls {
             }
             let there = there.clone();
             if there.publisher != one.there.publisher {
-                // It may send something else.
-                let before = running.remove(channel);
+                // A new publisher can send other streams.
+                let before = pulled.remove(channel);
                 if let Some(before) = before {
-                    self.replace(running, channel, before, there).await;
+                    self.replace(pulled, channel, before, there).await;
                 }
                 continue;
             }
@@ -367,35 +378,35 @@ impl Pulls {
         }
     }
 
-    /// The other node does not know this one's viewer, or gives no answer: with another record it
-    /// may.
-    async fn take_anew(&self, running: &mut HashMap<String, Running>, ufrag: &Ufrag) {
-        let of =
-            |(channel, one): (&String, &Running)| (one.ufrag == *ufrag).then(|| channel.clone());
-        let Some(channel) = running.iter().find_map(of) else {
+    /// Pulls with a new record where the other node does not know the old one, or does not answer.
+    async fn restart(&self, pulled: &mut HashMap<String, PulledChannel>, ufrag: &Ufrag) {
+        let of = |(channel, one): (&String, &PulledChannel)| {
+            (one.ufrag == *ufrag).then(|| channel.clone())
+        };
+        let Some(channel) = pulled.iter().find_map(of) else {
             return;
         };
         let Ok(Elsewhere::There(there)) = self.channels.find(&channel).await else {
             return;
         };
-        if let Some(before) = running.remove(&channel) {
-            self.replace(running, &channel, before, there).await;
+        if let Some(before) = pulled.remove(&channel) {
+            self.replace(pulled, &channel, before, there).await;
         }
     }
 
-    /// Takes a channel anew; its viewers here stay.
+    /// Pulls a channel with a new record. Its viewers here stay.
     async fn replace(
         &self,
-        running: &mut HashMap<String, Running>,
+        pulled: &mut HashMap<String, PulledChannel>,
         channel: &str,
-        before: Running,
+        before: PulledChannel,
         there: There,
     ) {
         self.part(&before).await;
-        match self.take(channel, there).await {
-            Ok(Some(taken)) => drop(running.insert(channel.to_owned(), taken)),
+        match self.start(channel, there).await {
+            Ok(Some(started)) => drop(pulled.insert(channel.to_owned(), started)),
             Ok(None) => self.end_pull(channel).await,
-            Err(error) => tracing::warn!(%error, "a channel cannot be taken from its node now"),
+            Err(error) => tracing::warn!(%error, "a channel cannot be pulled from its node now"),
         }
     }
 }

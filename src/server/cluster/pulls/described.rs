@@ -1,4 +1,5 @@
-//! What a node agrees on with the node that it takes a channel from: it says both sides' words.
+//! The offer and the answer between a node and the node that it pulls a channel from. The pulling
+//! node makes both.
 
 use std::time::{Instant, SystemTime};
 
@@ -10,7 +11,7 @@ use crate::vault::PeerRecord;
 
 use super::super::super::session_id;
 use super::super::channels::There;
-use super::{Parts, TakeError};
+use super::{Parts, StartError};
 
 /// A viewer as the other node will know it.
 pub(super) struct Described {
@@ -26,10 +27,10 @@ impl Described {
         puller: &Puller,
         publisher: &PeerRecord,
         there: &There,
-    ) -> Result<Self, TakeError> {
+    ) -> Result<Self, StartError> {
         let sent = sdp::negotiated(Role::Publisher, &publisher.offer, &publisher.answer)?;
         let source = broadcast::source(&sent, Instant::now());
-        let random = |_| TakeError::Random;
+        let random = |_| StartError::Random;
         let session_id = || session_id::sdp_session_id().map_err(random);
         let offer = puller.offer(&publisher.answer, session_id()?);
         let ice = session_id::credentials(Role::Viewer).map_err(random)?;

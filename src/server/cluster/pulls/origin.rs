@@ -1,4 +1,4 @@
-//! What a node gives to others that pull channels from it.
+//! The node that has a channel's publisher, towards nodes that pull the channel from it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use crate::ids::Ufrag;
 use super::super::Parts;
 use super::super::adoption::{Adoption, AdoptionError};
 use super::super::identities::Identities;
-use super::Peers;
+use super::PullingPeers;
 
 /// Longest wait for changes in one query.
 const NEWS: Duration = Duration::from_secs(10);
@@ -17,14 +17,14 @@ const NEWS: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(in crate::server::cluster) struct Given {
+pub(in crate::server::cluster) struct Origin {
     parts: Parts,
     adoption: Arc<Adoption>,
     identities: Arc<Identities>,
-    peers: Peers,
+    peers: PullingPeers,
 }
 
-impl Given {
+impl Origin {
     pub(in crate::server::cluster) fn new(
         parts: Parts,
         adoption: Arc<Adoption>,
@@ -34,12 +34,12 @@ impl Given {
             parts,
             adoption,
             identities,
-            peers: Peers::default(),
+            peers: PullingPeers::default(),
         }
     }
 
     /// The peers of other nodes that pull channels from this one.
-    pub(in crate::server::cluster) fn peers(&self) -> Peers {
+    pub(in crate::server::cluster) fn peers(&self) -> PullingPeers {
         self.peers.clone()
     }
 
@@ -63,7 +63,7 @@ impl Given {
                 }
                 Err(AdoptionError::Stopping) => std::future::pending().await,
                 Err(error) => {
-                    tracing::debug!(%error, "no news of channels that other nodes want");
+                    tracing::debug!(%error, "the store does not say which channels other nodes pull");
                     tokio::time::sleep(AGAIN).await;
                 }
             }
@@ -78,8 +78,8 @@ impl Given {
             let (ufrag, peers) = (ufrag.clone(), self.peers.clone());
             tokio::spawn(async move {
                 if let Err(error) = adopt(&adoption, &identities, &ufrag).await {
-                    tracing::warn!(%error, "a channel cannot be given to another node now");
-                    // With the next change it is tried again.
+                    tracing::warn!(%error, "a peer that pulls a channel cannot be taken over now");
+                    // The next change in the store leads to another attempt.
                     let mut peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
                     peers.remove(&ufrag);
                 }
@@ -97,7 +97,9 @@ impl Given {
                     let _ = self.parts.net.leave(ufrag).await;
                     self.known().remove(ufrag);
                 }
-                Err(error) => tracing::debug!(%error, "it cannot be told whose a peer is"),
+                Err(error) => {
+                    tracing::debug!(%error, "the store does not say which node owns a peer")
+                }
             }
         }
     }
