@@ -1,8 +1,8 @@
-//! Peers of other nodes: whoever asks here for the events of a session that another node had brings
-//! its peer here.
+//! Takes over peers of other nodes. A page that asks here for the events of its session brings its
+//! peer here.
 //!
-//! No node needs to know whether another one is alive: keys exist where the browser ran its
-//! handshake, so the browser decides where its peer is, and this node takes over the record.
+//! No node needs to know whether another one is alive. Keys exist only where the browser ran its
+//! handshake, so the browser decides where its peer is, and that node takes over the record.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,13 +15,14 @@ use crate::vault::{KeyError, KeyFile, PeerRecord, Vault, VaultError};
 use super::Parts;
 use super::channels::Channels;
 
-/// Records taken over at once: each is some questions to the store.
+/// Records taken over at once. Each takes some requests to the store.
 const AT_ONCE: usize = 16;
-/// The media loop takes a record in at once; it may have much to do.
+/// Longest wait for the media loop, which restores a record at once unless it is busy.
 const ARRIVAL: Duration = Duration::from_secs(5);
 
-/// So long after a handshake it is looked whose the record is, and within how many milliseconds
-/// more. A browser that goes elsewhere in this time may have its record taken back wrongly.
+/// Time from a handshake to the check whose the record is, and the random part added to it, in
+/// milliseconds. If a browser goes elsewhere within this time, this node can take its record back
+/// wrongly.
 const RECLAIM: Duration = Duration::from_millis(500);
 const RECLAIM_SPREAD: u64 = 2_000;
 
@@ -52,10 +53,10 @@ impl Adoption {
         }
     }
 
-    /// Brings a peer here, if any node has its record. Whether there is one.
+    /// Takes a peer over, if any node has its record. Gives whether one has.
     ///
     /// # Errors
-    /// [`AdoptionError`]; it can be tried again.
+    /// [`AdoptionError`]; the caller can try again.
     pub(in crate::server) async fn adopt(&self, ufrag: &Ufrag) -> Result<bool, AdoptionError> {
         let turn = self.turns.acquire().await;
         let _turn = turn.map_err(|_| AdoptionError::Stopping)?;
@@ -66,14 +67,14 @@ impl Adoption {
         self.follow_publisher(&record).await;
         self.parts.net.adopt(Arc::new(record));
         tracing::info!("a peer of another node comes here");
-        // The caller looks whether it is there.
+        // The caller checks whether it is there.
         let _ = tokio::time::timeout(ARRIVAL, arrival).await;
         Ok(true)
     }
 
-    /// Whenever a browser runs another handshake here, this is where its peer is: its record may be
-    /// another node's, where the page has been meanwhile, and then comes back. Not while a crowd is
-    /// about to come back, and not for all at once. Never ends.
+    /// Takes back the record of a browser that runs another handshake here, where the page was with
+    /// another node meanwhile. Waits while a crowd returns, and checks one peer after another. Never
+    /// ends.
     pub(super) async fn follow(self: &Arc<Self>) {
         let mut renewed = self.parts.sessions.renewed();
         while let Some(ufrag) = renewed.recv().await {
@@ -102,7 +103,7 @@ impl Adoption {
         };
         self.follow_publisher(&record).await;
         if self.take_over(ufrag).await?.is_none() {
-            // The other node has let the peer go by now.
+            // The other node has removed the peer meanwhile.
             let save = move |vault: &Vault| Ok(vault.save(&record, SystemTime::now())?);
             self.parts.ask(save).await?;
         }
@@ -110,7 +111,7 @@ impl Adoption {
         Ok(())
     }
 
-    /// A channel is where its publisher is.
+    /// Names this node as the channel's, if the peer is its publisher.
     async fn follow_publisher(&self, record: &PeerRecord) {
         if record.role == Role::Publisher
             && let Err(error) = self

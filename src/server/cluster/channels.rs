@@ -1,4 +1,5 @@
-//! Where channels are: who asks here for one whose publisher is with another node is sent there.
+//! Where channels are. A request for a channel whose publisher is with another node is redirected
+//! to that node.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use super::super::certificates::Certificates;
 use super::super::nodes::Node;
 use super::super::sessions::Sessions;
 
-/// How often it is looked which channels have publishers.
+/// Interval at which the store is told which channels have publishers here.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// See the module. Cheap to clone.
@@ -20,19 +21,19 @@ pub(in crate::server) struct Channels {
     vault: Arc<Vault>,
     certificates: Arc<Certificates>,
     me: Arc<str>,
-    /// Other nodes that are alive and that browsers can be sent to, by name.
+    /// The other living nodes that browsers can be sent to, by name.
     alive: Arc<Mutex<HashMap<String, Node>>>,
-    /// Channels that the others have been told to be here, and whose publishers.
-    said: Arc<Mutex<HashMap<String, Ufrag>>>,
+    /// Channels that the store names as this node's, with their publishers.
+    announced: Arc<Mutex<HashMap<String, Ufrag>>>,
 }
 
-/// Where a channel is, as far as this node is concerned.
+/// Where a channel is, as seen from this node.
 #[derive(Debug)]
 pub(in crate::server) enum Elsewhere {
-    /// With another node that is alive.
+    /// With another living node.
     There(There),
-    /// With none, or with one that is gone. Its publisher may come here, unless another node is
-    /// quicker.
+    /// With no node, or with one that is gone. Its publisher may join here, unless another node
+    /// claims it first.
     Nowhere(ChannelPlace),
 }
 
@@ -42,7 +43,7 @@ pub(in crate::server) struct There {
     /// The node's name.
     pub name: String,
     pub node: Node,
-    /// The channel's publisher, if that node says who it is.
+    /// The channel's publisher, if that node names it.
     pub publisher: Option<Ufrag>,
 }
 
@@ -53,7 +54,7 @@ impl Channels {
             certificates,
             me: me.into(),
             alive: Arc::default(),
-            said: Arc::default(),
+            announced: Arc::default(),
         }
     }
 
@@ -61,7 +62,7 @@ impl Channels {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Other nodes are alive than until now.
+    /// Replaces the list of living nodes.
     pub(super) fn know(&self, alive: Vec<(String, Node)>) {
         *self.alive() = alive.into_iter().collect();
     }
@@ -87,7 +88,7 @@ impl Channels {
         })
     }
 
-    /// The other nodes that are alive and have these channels; `None` for those that none has.
+    /// The other living nodes that have these channels; `None` for channels that none has.
     ///
     /// # Errors
     /// [`VaultError::Unavailable`].
@@ -103,7 +104,7 @@ impl Channels {
         Ok(places.iter().map(|place| self.there(place)).collect())
     }
 
-    /// Another node that is alive, if there is one.
+    /// Another living node, if there is one.
     pub(in crate::server) fn another(&self) -> Option<Node> {
         let alive = self.alive();
         alive
@@ -112,8 +113,8 @@ impl Channels {
             .cloned()
     }
 
-    /// This node has the channel's publisher, if no other was quicker since `seen`; in any case
-    /// where that is `None`. Whether it has.
+    /// Names this node as the channel's, unless another node was named after `seen`. Without `seen`
+    /// it is named in any case. Gives whether it is.
     ///
     /// # Errors
     /// [`VaultError`].
@@ -128,23 +129,26 @@ impl Channels {
         let placed = self.ask(move |vault| vault.place_channel(&tag, &who, seen.as_ref()));
         let placed = placed.await?;
         if placed {
-            self.said().insert(channel.to_owned(), publisher.clone());
+            self.announced()
+                .insert(channel.to_owned(), publisher.clone());
         }
         Ok(placed)
     }
 
-    fn said(&self) -> MutexGuard<'_, HashMap<String, Ufrag>> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn announced(&self) -> MutexGuard<'_, HashMap<String, Ufrag>> {
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what is said of this node's channels in step with the publishers that it has: those of
-    /// earlier boots are said to be here, and those that have left not to be. Never ends.
+    /// Keeps the store's entries of this node's channels in step with its publishers, also those of
+    /// earlier boots. Never ends.
     pub(super) async fn follow(&self, sessions: &Sessions) {
         let (mut changes, mut missing) = (None, HashSet::new());
         loop {
             tokio::time::sleep(PERIOD).await;
             let now = sessions.changes();
-            // A record that is still to be read is no publisher that has left.
+            // A publisher whose record is not read yet has not left.
             if (changes == Some(now) && missing.is_empty()) || !sessions.is_loaded() {
                 continue;
             }
@@ -157,22 +161,21 @@ impl Channels {
         }
     }
 
-    /// Says of channels that are here that they are, and of those that were missing the last time
-    /// too that they are not: a publisher that has just been let in may not be among the sessions
-    /// yet.
+    /// Writes entries of channels that are here, and removes those of channels that were missing
+    /// twice in a row, since a publisher that has just joined may not be among the sessions yet.
     async fn tell(
         &self,
         here: &HashMap<String, Ufrag>,
         missing: &mut HashSet<String>,
     ) -> Result<(), VaultError> {
-        let said = self.said().clone();
+        let said = self.announced().clone();
         let news = |(channel, who): &(&String, &Ufrag)| said.get(*channel) != Some(*who);
         for (channel, who) in here.iter().filter(news) {
             let (tag, publisher) = (self.certificates.channel_tag(channel), who.clone());
             let me = self.me.clone();
             self.ask(move |vault| {
                 let place = vault.channel_place(&tag)?;
-                // Where another node has it by now, its publisher has gone there.
+                // If another node is named meanwhile, the publisher has moved there.
                 let is_free = match place.node.as_deref() {
                     Some(node) => node == &*me && place.publisher.as_ref() != Some(&publisher),
                     None => true,
@@ -180,14 +183,14 @@ impl Channels {
                 Ok(is_free && vault.place_channel(&tag, &publisher, Some(&place))?)
             })
             .await?;
-            self.said().insert(channel.clone(), who.clone());
+            self.announced().insert(channel.clone(), who.clone());
         }
         let gone = said.keys().filter(|channel| !here.contains_key(*channel));
         let now_missing: HashSet<String> = gone.cloned().collect();
         for channel in now_missing.intersection(missing) {
             let tag = self.certificates.channel_tag(channel);
             self.ask(move |vault| vault.leave_channel(&tag)).await?;
-            self.said().remove(channel);
+            self.announced().remove(channel);
         }
         *missing = now_missing.difference(missing).cloned().collect();
         Ok(())

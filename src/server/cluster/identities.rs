@@ -1,4 +1,4 @@
-//! Certificates that other nodes have made since this one was started.
+//! Reads certificates that other nodes have made since this one started.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::vault::Vault;
 use super::Parts;
 use super::adoption::AdoptionError;
 
-/// `identity.age` is read again at most this often: whoever makes up session ids causes it.
+/// Shortest interval between two reads of `identity.age`, since requests with invented session ids
+/// cause them.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// See the module.
@@ -27,13 +28,13 @@ impl Identities {
         }
     }
 
-    /// Somebody goes by a certificate that this node does not know: looks whether another node has
-    /// made one. New peers of this node go on getting the one that it was started with.
+    /// Reads certificates that other nodes have made, for a peer whose certificate this node does not
+    /// know. New peers of this node still get the certificate that it was started with.
     ///
     /// # Errors
-    /// [`AdoptionError`]; it can be tried again.
+    /// [`AdoptionError`]; the caller can try again.
     pub(in crate::server) async fn learn(&self) -> Result<(), AdoptionError> {
-        // Whoever waits here is served by the answer that comes meanwhile.
+        // Those who wait for the lock use the result of the one before them.
         let mut last = self.last.lock().await;
         if last.is_some_and(|at| at.elapsed() < PAUSE) {
             return Ok(());
@@ -45,7 +46,7 @@ impl Identities {
             if self.parts.certificates.knows(&identity) {
                 continue;
             }
-            // The media loop first: a record must not come before the certificate that it names.
+            // The media loop first, since it needs the certificate before a record that names it.
             let learnt = self.parts.net.learn_identity(identity.clone()).await;
             learnt.map_err(|_| AdoptionError::Stopping)?;
             self.parts.certificates.learn(&identity);

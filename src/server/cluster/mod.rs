@@ -1,4 +1,4 @@
-//! Several servers with one vault: what a node does besides.
+//! Several servers with one vault: what a node does beyond a single server.
 
 mod adoption;
 mod channels;
@@ -31,22 +31,22 @@ pub(super) use self::presence::told;
 pub(crate) use self::shared_vault::Store;
 pub use self::shared_vault::{SharedVault, SharedVaultError};
 
-/// What a node has that a server with a vault of its own has not.
+/// The parts that only a node of a shared vault has.
 pub(super) struct Cluster {
     pub adoption: Arc<Adoption>,
     pub channels: Channels,
     pub identities: Arc<Identities>,
     pub drain: Drain,
-    /// Where this node takes channels from others.
+    /// The channels that this node pulls from others.
     pub pulls: Option<Arc<Pulls>>,
-    /// What it gives to others that take channels from it.
+    /// The other nodes that pull channels from this one.
     origin: Origin,
     parts: Parts,
     /// This node's name.
     me: String,
 }
 
-/// What a node's parts work with.
+/// What all parts of a node use.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub vault: Arc<Vault>,
@@ -57,7 +57,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Asks the vault in a thread that may wait.
+    /// Calls the vault in a thread that may block.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Vault) -> Result<T, AdoptionError> + Send + 'static,
@@ -67,8 +67,8 @@ impl Parts {
         asked.map_err(|_| AdoptionError::Stopping)?
     }
 
-    /// The same with the key file, which is read again each time, so that the process holds no key
-    /// that opens files.
+    /// The same with the keys. The key file is read each time, so that the process keeps no key that
+    /// decrypts records.
     async fn ask_with_keys<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Vault, &KeyFile) -> Result<T, VaultError> + Send + 'static,
@@ -102,9 +102,8 @@ impl Cluster {
         })
     }
 
-    /// Keeps what is said of this node's channels in step with its sessions, tells the other nodes
-    /// of this one, and keeps `nodes` and what is known of channels in step with who is alive. Takes
-    /// channels from other nodes, about which `news` comes, and gives them its own. Never ends.
+    /// Publishes this node and its channels, keeps the list of other nodes current, pulls channels
+    /// from them (`news` reports about those), and serves their pulls. Never ends.
     pub(super) async fn follow(
         self: Arc<Self>,
         nodes: Arc<Nodes>,

@@ -1,5 +1,5 @@
-//! What the nodes of a shared vault tell each other of themselves, so that pages learn where else
-//! their sessions may be.
+//! What each node of a shared vault publishes about itself. Pages learn from it where else their
+//! sessions can be.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use crate::vault::{Vault, VaultError};
 
 use super::super::nodes::{Node, Nodes};
 
-/// Most other nodes that pages are told of.
+/// Most other nodes that are named to pages.
 const MAX_NODES: usize = 32;
-/// A question for news of the nodes takes so long, at most.
+/// Longest wait for changes in one query.
 const NEWS: Duration = Duration::from_secs(10);
-/// When to try again where the store gives no answer.
+/// Pause before the next attempt where the store does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// As it is in the store.
+/// The form in the store.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
     url: String,
     media: Vec<SocketAddr>,
 }
 
-/// This node as the others are told of it; nothing where it has no URL that browsers reach it by.
+/// What this node publishes; nothing where it has no URL for browsers.
 pub(in crate::server) fn told(node: Option<&Node>, media: &[SocketAddr]) -> Vec<u8> {
     let told = node.map(|node| Told {
         url: node.url().to_owned(),
@@ -37,8 +37,8 @@ pub(in crate::server) fn told(node: Option<&Node>, media: &[SocketAddr]) -> Vec<
     })
 }
 
-/// The other nodes, of all that are alive. What one says of itself that cannot be read, as of
-/// another version, is left out.
+/// The other living nodes. A node whose entry cannot be read, such as one of another version, is
+/// left out.
 fn others(me: &str, alive: Vec<(String, Vec<u8>)>) -> Vec<(String, Node)> {
     let mut others: Vec<(String, Node)> = alive
         .into_iter()
@@ -49,13 +49,13 @@ fn others(me: &str, alive: Vec<(String, Vec<u8>)>) -> Vec<(String, Node)> {
         })
         .take(MAX_NODES)
         .collect();
-    // In one order, whichever the store gives, so that pages move to the same one.
+    // Sorted, so that all pages move to the same one.
     others.sort_by(|(_, a), (_, b)| a.url().cmp(b.url()));
     others
 }
 
-/// Tells the others of this node, and keeps the list of the others up to date, behind those that
-/// were named; `know` is told of them too. Never ends.
+/// Publishes this node's entry, and appends the other living nodes to those that the operator named;
+/// `know` gets them too. Never ends.
 pub(super) async fn follow(
     vault: Arc<Vault>,
     nodes: Arc<Nodes>,

@@ -1,4 +1,4 @@
-//! A vault that several servers share: where it is, and what this one is called there.
+//! A vault that several servers share: its address, and this server's name there.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use rekindle_etcd::{Address, ConnectError, Etcd, Options};
 use super::super::nodes::Node;
 use crate::vault::SharedStore;
 
-/// What a node of a cluster goes by.
+/// The settings of a node of a cluster.
 #[derive(Debug, Clone)]
 pub struct SharedVault {
-    /// Where the store is, such as `etcd://10.0.0.1:2379,10.0.0.2:2379/rekindle`.
+    /// The store's address, such as `etcd://10.0.0.1:2379,10.0.0.2:2379/rekindle`.
     pub address: String,
-    /// What this node is called, and no other; the host's name where nothing is said.
+    /// This node's name, which no other node has. The default is the host's name.
     pub node: Option<String>,
-    /// Where browsers reach this node, for those that lose another one.
+    /// The URL at which browsers that lose another node reach this one.
     pub url: Option<Node>,
-    /// How many channels this node takes from others at once, so that viewers may ask either.
+    /// The most channels that this node pulls from others at once.
     pub pull: usize,
-    /// The certificates (PEM) of those who vouch for the store's.
+    /// The certificates (PEM) of the authorities that have signed the store's.
     pub ca: Option<PathBuf>,
     /// This node's certificate and its key (PEM), for a store that asks for one.
     pub certificate: Option<(PathBuf, PathBuf)>,
@@ -31,10 +31,10 @@ pub struct SharedVault {
 /// Why the store cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedVaultError {
-    /// The address, or what was given beside it.
+    /// The address, or a setting beside it.
     #[error("--vault {address}: {cause}")]
     Address {
-        /// As it was given.
+        /// As the operator wrote it.
         address: String,
         /// What is wrong with it.
         cause: String,
@@ -42,10 +42,10 @@ pub enum SharedVaultError {
     /// A file with a certificate, a key or a password.
     #[error("cannot speak to the store of the vault: {0}")]
     Connect(String),
-    /// A name that is not known, which the resolver may know a moment later.
+    /// A name that the resolver does not know, perhaps only for a moment.
     #[error("cannot speak to the store of the vault: {0}")]
     Name(String),
-    /// The library that speaks to it is not in this build.
+    /// This build has no client of etcd.
     #[error(
         "--vault {0} needs a build with etcd: `cargo build --release --features etcd`, which needs \
          protoc (Debian: protobuf-compiler, libprotobuf-dev)"
@@ -53,15 +53,15 @@ pub enum SharedVaultError {
     NotBuilt(String),
 }
 
-/// A store that is ready to be asked.
+/// A store that is ready for requests.
 pub(crate) struct Store {
     pub store: Arc<dyn SharedStore>,
-    /// The ports that it is reached at.
+    /// The store's ports.
     pub ports: Vec<u16>,
 }
 
 impl SharedVault {
-    /// Checks what was given, without asking the store.
+    /// Checks the settings, without a request to the store.
     ///
     /// # Errors
     /// [`SharedVaultError`].
@@ -90,7 +90,7 @@ impl SharedVault {
         })
     }
 
-    /// Makes ready to ask the store.
+    /// Connects to the store.
     pub(crate) fn connect(&self) -> Result<Store, SharedVaultError> {
         let address = self.address()?;
         let store = Etcd::connect(&address).map_err(|error| match error {
@@ -111,7 +111,7 @@ impl SharedVault {
         Err(SharedVaultError::NotBuilt(self.address.clone()))
     }
 
-    /// Makes ready to ask the store.
+    /// Connects to the store.
     pub(crate) fn connect(&self) -> Result<Store, SharedVaultError> {
         match self.address()? {}
     }
