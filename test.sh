@@ -38,13 +38,25 @@ apt() {
   DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# unpacked PROGRAM PACKAGE: the program of a Debian package that would start a service if it were installed.
+# unpacked PROGRAM PACKAGE: the program of a Debian package that would start a service if it were installed, with the libraries that are not there.
 unpacked() {
   command -v "$1" >/dev/null && return 0
   command -v apt-get >/dev/null || return 1
   say "unpacking $2"
   mkdir -p "$tools/bin"
-  (cd "$tools" && apt-get download -qq "$2" && dpkg -x "$2"_*.deb . && ln -sf "../usr/bin/$1" "bin/$1")
+  (
+    cd "$tools"
+    packages=("$2")
+    for library in $(apt-cache depends --recurse --no-{recommends,suggests,conflicts,breaks,replaces,enhances} "$2" | grep '^lib'); do
+      dpkg -s "$library" >/dev/null 2>&1 || packages+=("$library")
+    done
+    apt-get download -qq "${packages[@]}"
+    for package in "${packages[@]}"; do dpkg -x "$package"_*.deb .; done
+    [ -x "usr/bin/$1" ] && program=usr/bin/$1 || program=usr/sbin/$1
+    libraries=$(printf '%s:' "$PWD"/usr/lib/*-linux-gnu*)
+    printf '#!/bin/sh\nLD_LIBRARY_PATH="%s" exec "%s" "$@"\n' "${libraries%:}" "$PWD/$program" >"bin/$1"
+    chmod +x "bin/$1"
+  )
 }
 
 # cargo_tool PROGRAM CRATE: builds a cargo tool into target/tools unless it is there; unoptimised, which takes half the time.
@@ -187,11 +199,13 @@ if [ -n "$browsers" ]; then
   [ "$went" = 0 ] || exit "$went"
   # Short forms: fewer down times, tabs, kills and rounds, and the page in one browser.
   [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=6 REKINDLE_ROUNDS=3 REKINDLE_MOVES=2 REKINDLE_UNSEEN_KILLS=2 REKINDLE_LOSS_SECONDS=10 REKINDLE_DISK_SECONDS=10 REKINDLE_PAGE=chromium
+  proxies=proxies
+  unpacked nginx nginx && unpacked caddy caddy && unpacked haproxy haproxy && apt openssl openssl || { proxies= && skip "the recipes for proxies" "they need nginx, caddy, haproxy and openssl, and this system has no apt-get (or no right to use it)"; }
   # What needs no quiet machine is done beside what has a network of its own.
   (
     export REKINDLE_RESULTS=$PWD/target/beside.json
     rm -f "$REKINDLE_RESULTS"
-    for file in page desk demo player codecs many plain proxy; do browser_test "$file.test.js"; done
+    for file in page desk demo player codecs many plain proxy $proxies; do browser_test "$file.test.js"; done
   ) >target/beside.log 2>&1 &
   beside=$!
   if apt ip iproute2; then
