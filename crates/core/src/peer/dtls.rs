@@ -91,7 +91,8 @@ impl Dtls {
 
     /// A handshake for a peer of this role, and its place among those under way; `None` where the
     /// limit is reached.
-    /// || Clients that have shown a cookie get DTLS 1.2, which has no post-quantum key exchange:
+    ///
+    /// Clients that have shown a cookie get DTLS 1.2, which has no post-quantum key exchange:
     /// where that is required, no client gets such a handshake.
     pub(crate) fn begin(&self, role: Role, begin: Begin, now: Instant) -> Option<Begun> {
         let admitted = self.load.admit(role)?;

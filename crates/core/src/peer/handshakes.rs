@@ -184,12 +184,17 @@ impl Handshakes {
             }
             // A completed handshake takes any plaintext for a repetition and repeats its last
             // flight, which spoils a newer attempt that the plaintext is for. So it comes last:
-            // only if no other handshake makes progress by it.
+            // only if no other handshake makes progress by it, and only the newest, since its
+            // client has left the ones before.
             let done = self.drive(now, from, out, Some(datagram), |h| h.drop_at.is_none());
             if done.is_some() || self.list.iter().any(|h| h.drop_at.is_none()) {
                 return done;
             }
-            return self.drive(now, from, out, Some(datagram), |h| h.drop_at.is_some());
+            let newest = self.list.iter().find(|h| h.is_last_flight);
+            let (random, verified) = newest.map(|h| (h.random, h.verified))?;
+            return self.drive(now, from, out, Some(datagram), |h| {
+                h.is_last_flight && h.random == random && h.verified == verified
+            });
         };
         let random = hello.random;
         self.waiting.retain(|waiting| *waiting != random);
@@ -221,6 +226,7 @@ impl Handshakes {
                 answered: false,
                 repeated: 0,
                 admitted: Some(admitted),
+                is_last_flight: false,
                 handshake,
             };
             // The list is in order of age: `newest` and `make_room` rely on it.
@@ -296,6 +302,7 @@ impl Handshakes {
                 && completed.agreed.version == Version::Dtls12
             {
                 h.handshake = Box::new(LastFlight::new(&packets, now));
+                h.is_last_flight = true;
             }
             out.extend(packets.drain(..).map(|data| Transmit { to: from, data }));
             match result {

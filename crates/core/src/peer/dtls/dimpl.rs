@@ -55,7 +55,8 @@ impl Verified {
     }
 
     /// A handshake of a client that has shown this cookie.
-    /// || It gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so that answers to
+    ///
+    /// It gets DTLS 1.2: a cookie of DTLS 1.3 belongs to one ClientHello, so that answers to
     /// forged ones would spoil the browser's own.
     pub(super) fn begin(
         &self,

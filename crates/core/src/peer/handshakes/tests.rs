@@ -6,7 +6,7 @@ use super::under_way::OVERTAKEN_TIMEOUT;
 use super::*;
 use crate::peer::{Agreed, Version};
 
-/// Completes when it is told to, by its number.
+/// Completes when it is told to, by its number, which its last flight has too.
 struct Puppet(Instant, usize);
 
 impl Handshake for Puppet {
@@ -14,9 +14,12 @@ impl Handshake for Puppet {
         &mut self,
         now: Instant,
         datagram: Option<&[u8]>,
-        _: &mut Vec<Bytes>,
+        out: &mut Vec<Bytes>,
     ) -> Result<Option<Completed>, DtlsError> {
         self.0 = now + Duration::from_secs(1);
+        if datagram == Some(&finished(self.1)) {
+            out.push(last_flight(self.1).into());
+        }
         let keys = || SessionKeys::new(Profile::AeadAes128Gcm, &[0; 56]).expect("keys");
         Ok((datagram == Some(&finished(self.1))).then(|| Completed {
             certificate: Vec::new(),
@@ -60,6 +63,11 @@ fn hello(random: u8, cookie: &[u8]) -> Vec<u8> {
 /// A protected record, which the puppet of this number takes for the end of its handshake.
 fn finished(number: usize) -> [u8; 2] {
     [0x2f, number as u8]
+}
+
+/// A ChangeCipherSpec that shows whose it is.
+fn last_flight(number: usize) -> Vec<u8> {
+    vec![20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 5, 0, 1, number as u8]
 }
 
 impl World {
@@ -124,6 +132,29 @@ fn an_older_attempt_cannot_begin_anew_once_a_newer_one_has_completed() {
     world.now += STALE;
     world.take(&hello(1, &[]));
     assert_eq!(world.begun.len(), 3, "forgotten in the end");
+}
+
+#[test]
+fn only_the_newest_completed_attempt_repeats_its_last_flight() {
+    let mut world = World::new();
+    for number in 1..=3 {
+        world.take(&hello(number as u8, &[]));
+        let (done, out) = world.take(&finished(number));
+        assert!(done);
+        assert_eq!(out[0].data, last_flight(number));
+        world.now += Duration::from_millis(100);
+    }
+    // The record of a ClientKeyExchange.
+    let mut theirs = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 100, 16];
+    theirs.resize(113, 0);
+    let mut out = Vec::new();
+    let (now, start) = (world.now, |_| unreachable!("no ClientHello"));
+    let done = world
+        .handshakes
+        .handle(now, here(), &theirs.into(), Begin::Direct, start, &mut out);
+    assert!(done.is_none());
+    let said: Vec<_> = out.iter().map(|transmit| transmit.data.to_vec()).collect();
+    assert_eq!(said, [last_flight(3)]);
 }
 
 #[test]

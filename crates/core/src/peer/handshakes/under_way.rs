@@ -38,6 +38,8 @@ pub(super) struct UnderWay {
     pub repeated: u32,
     /// Its place among those under way; free again once it is complete.
     pub admitted: Option<Admitted>,
+    /// Whether only its last flight is left of it (DTLS 1.2).
+    pub is_last_flight: bool,
     pub handshake: Box<dyn Handshake>,
 }
 
