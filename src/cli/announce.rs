@@ -52,16 +52,17 @@ fn block(ready: &Ready) -> String {
         "key file",
         format!("{}{}", ready.key_file.display(), made(ready.made_key)),
     );
-    let publish = match (ready.publish_token, ready.open) {
-        (true, _) => "who has the publish token",
-        (false, true) => "ANYBODY who reaches this server (--open)",
-        (false, false) => "anybody on this machine",
+    let publish = match (ready.publish_token, ready.channel_tokens, ready.open) {
+        (_, true, _) => "who has a token for the channel",
+        (true, false, _) => "who has the publish token",
+        (false, false, true) => "ANYBODY who reaches this server (--open)",
+        (false, false, false) => "anybody on this machine",
     };
     row("publish", publish.to_owned());
-    let watch = if ready.watch_token {
-        "who has the watch token"
-    } else {
-        "anybody who reaches this server"
+    let watch = match (ready.watch_token, ready.channel_tokens) {
+        (_, true) => "as the file of channel tokens says",
+        (true, false) => "who has the watch token",
+        (false, false) => "anybody who reaches this server",
     };
     row("watch", watch.to_owned());
     let mut all = format!("rekindle {} is up\n{text}", env!("CARGO_PKG_VERSION"));
@@ -130,6 +131,7 @@ mod tests {
             open: true,
             publish_token: false,
             watch_token: true,
+            channel_tokens: false,
             tls: false,
         }
     }

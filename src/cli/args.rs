@@ -133,6 +133,12 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "REKINDLE_WATCH_TOKEN_FILE")]
     pub watch_token_file: Option<PathBuf>,
 
+    /// File with tokens for single channels, of which `rekindle token` writes lines. With it, nobody
+    /// publishes or watches without a token of its or of the options above, but where a line allows
+    /// it to anybody. It is read again on SIGHUP [default: none]
+    #[arg(long, value_name = "FILE", env = "REKINDLE_CHANNEL_TOKENS")]
+    pub channel_tokens: Option<PathBuf>,
+
     /// Bearer token that an operator must show to --admin; needed where others can reach that. See
     /// --publish-token
     #[arg(long, value_name = "TOKEN", env = "REKINDLE_ADMIN_TOKEN", hide_env_values = true,

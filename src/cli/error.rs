@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::server::{RunError, TlsError, TokenError};
+use crate::server::{ChannelTokensError, RunError, TlsError, TokenError};
 
 use super::address::LookupError;
 use super::drain::DrainError;
@@ -33,10 +33,16 @@ pub(super) enum CliError {
         what: &'static str,
         source: TokenError,
     },
+    #[error("the channel tokens cannot be used: {0}")]
+    ChannelTokens(#[from] ChannelTokensError),
+    #[error("{channel} is no channel: {what}")]
+    TokenChannel { channel: String, what: &'static str },
+    #[error("{path} cannot be written: {source}", path = path.display())]
+    TokensUnwritable { path: PathBuf, source: io::Error },
     #[error(
         "HTTP would listen on {http}, where others can reach it, and nothing would keep them from \
-         publishing; give \
-         --publish-token-file, or --open if that is what you want, or listen on 127.0.0.1"
+         publishing; give --publish-token-file or --channel-tokens, or --open if that is what you \
+         want, or listen on 127.0.0.1"
     )]
     NobodyGuards { http: SocketAddr },
     #[error(

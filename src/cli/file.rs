@@ -54,6 +54,7 @@ pub(super) struct ConfigFile {
     #[serde(default, deserialize_with = "secret")]
     pub watch_token: Option<SecretString>,
     pub watch_token_file: Option<PathBuf>,
+    pub channel_tokens: Option<PathBuf>,
     #[serde(default, deserialize_with = "secret")]
     pub admin_token: Option<SecretString>,
     pub admin_token_file: Option<PathBuf>,
@@ -223,6 +224,7 @@ mod tests {
             publish-token-file = "pf"
             watch-token = "w"
             watch-token-file = "wf"
+            channel-tokens = "ct"
             admin = 9189
             admin-token = "a"
             admin-token-file = "af"

@@ -14,6 +14,7 @@ mod keygen;
 mod log;
 mod settings;
 mod supervise;
+mod token;
 mod vault;
 
 use std::process::ExitCode;
@@ -74,6 +75,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make a new key file; never overwrites one.
     Keygen(keygen::KeygenArgs),
+    /// Make a token for a channel: it is printed, and its hash is put into the file of channel tokens
+    Token(token::TokenArgs),
     /// Say what is persisted, byte by byte, and whether any of it should not be
     Audit(vault::AuditArgs),
     /// Put a state folder under another key file; a server that runs on it need not stop
@@ -124,6 +127,7 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
             return serve(*args, matches, hardened);
         }
         Some(Command::Keygen(args)) => keygen::run(&args),
+        Some(Command::Token(args)) => args.run(),
         Some(Command::Export(args)) => args.run(),
     }?;
     Ok(ExitCode::SUCCESS)

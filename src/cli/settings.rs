@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::broadcast;
-use crate::server::{self, Mode, Pair, RunError, Tls};
+use crate::server::{self, ChannelTokens, Mode, Pair, Rights, RunError, Tls};
 use crate::service::{Notifier, Passed};
 use crate::vault::VaultError;
 
@@ -205,7 +205,16 @@ impl Settings {
             args.tls_key.or(file.tls_key),
         )?;
         let open = args.open.or(file.open).unwrap_or(false);
-        if publish.is_none() && !open && !http.ip().to_canonical().is_loopback() {
+        let channels = args.channel_tokens.or(file.channel_tokens);
+        let channels = channels
+            .map(|path| ChannelTokens::read(&path))
+            .transpose()?;
+        let rights = Rights {
+            publish,
+            watch,
+            channels,
+        };
+        if !rights.guard_publishing() && !open && !http.ip().to_canonical().is_loopback() {
             return Err(CliError::NobodyGuards { http });
         }
         let advertise = advertised(&args.advertise.or(file.advertise).unwrap_or_default(), udp)?;
@@ -248,8 +257,7 @@ impl Settings {
                 admin,
                 admin_token,
                 advertise,
-                publish,
-                watch,
+                rights,
                 tls,
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),

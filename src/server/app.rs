@@ -8,7 +8,7 @@ use crate::net::Handle;
 use crate::vault::Vault;
 
 use super::assets::Assets;
-use super::auth::Token;
+use super::auth::{Rights, Token};
 use super::certificates::Certificates;
 use super::cluster::Cluster;
 use super::demo::Demo;
@@ -50,8 +50,7 @@ pub(super) struct App {
     pub addresses: Vec<SocketAddr>,
     /// Other places where pages may look for their sessions.
     pub nodes: Arc<Nodes>,
-    pub publish: Option<Token>,
-    pub watch: Option<Token>,
+    pub rights: Rights,
     /// Who kills this process when its page asks for that; only in a demonstration.
     pub demo: Option<Demo>,
     /// Whether operators have a listener of their own.

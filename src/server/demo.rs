@@ -33,7 +33,7 @@ impl Demo {
     /// loopback, and only pages of this machine are answered.
     pub(super) fn of(config: &Config, http: SocketAddr, notifier: &Arc<Notifier>) -> Option<Self> {
         let near = http.ip().to_canonical().is_loopback() && !config.behind_proxy;
-        let private = config.publish.is_none() && !config.open;
+        let private = !config.rights.guard_publishing() && !config.open;
         (config.demo && near && private && notifier.is_connected()).then(|| Self(notifier.clone()))
     }
 }

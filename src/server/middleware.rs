@@ -127,8 +127,8 @@ fn is_this_machine(host: &str) -> bool {
 
 fn foreign_request() -> Problem {
     let detail = "This server has no publish token, so it answers only pages of this machine, \
-                  under localhost or an IP address. Give it --publish-token-file, or --open, to \
-                  let other pages and names in.";
+                  under localhost or an IP address. Give it --publish-token-file, \
+                  --channel-tokens or --open to let other pages and names in.";
     Problem::new(
         StatusCode::FORBIDDEN,
         "foreign",

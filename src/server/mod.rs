@@ -49,7 +49,7 @@ use std::path::PathBuf;
 use crate::broadcast;
 use crate::service::{Notifier, Passed};
 
-pub use auth::{Token, TokenError};
+pub use auth::{ChannelTokens, ChannelTokensError, Holder, Rights, Token, TokenError, Uses};
 pub use base_path::{BasePath, BasePathError};
 pub use cluster::{SharedVault, SharedVaultError};
 pub use listen::raise_open_files;
@@ -129,10 +129,8 @@ pub struct Config {
     pub admin_token: Option<Token>,
     /// Addresses for the answers' candidates; determined automatically where empty.
     pub advertise: Vec<IpAddr>,
-    /// The token for publishers.
-    pub publish: Option<Token>,
-    /// The token for viewers.
-    pub watch: Option<Token>,
+    /// Who may publish and watch.
+    pub rights: Rights,
     /// The certificate for HTTPS, if it is configured.
     pub tls: Option<Tls>,
     /// Whether anybody may publish, from any web page.

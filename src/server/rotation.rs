@@ -12,6 +12,7 @@ use crate::service::Notifier;
 use crate::vault::{KeyError, KeyFile, VaultError};
 
 use super::app::App;
+use super::auth::ChannelTokens;
 use super::tls::Tls;
 use super::watchdog;
 
@@ -54,6 +55,7 @@ pub(super) async fn follow(
         let others = app.clone();
         let take_others = move || {
             take_tokens(&others);
+            others.rights.channels.as_ref().map(take_channel_tokens);
             others.tls.as_deref().map(take_certificate);
         };
         let _ = tokio::task::spawn_blocking(take_others).await;
@@ -72,8 +74,8 @@ pub(super) async fn follow(
 /// Reads tokens that have files again.
 fn take_tokens(app: &App) {
     let tokens = [
-        (&app.publish, "publish"),
-        (&app.watch, "watch"),
+        (&app.rights.publish, "publish"),
+        (&app.rights.watch, "watch"),
         (&app.admin_token, "admin"),
     ];
     for (token, what) in tokens {
@@ -92,6 +94,21 @@ fn take_tokens(app: &App) {
                  token files"
             ),
         }
+    }
+}
+
+/// Reads the tokens for single channels again.
+fn take_channel_tokens(tokens: &ChannelTokens) {
+    match tokens.read_again() {
+        Ok(true) => tracing::info!("the channel tokens were taken anew from their file"),
+        Ok(false) => {
+            tracing::info!("the channel tokens were read again from their file and are the same")
+        }
+        Err(error) => tracing::warn!(
+            "the channel tokens were not taken, and the old ones stay: {error}. Put the file right \
+             and send SIGHUP again; another file in its place can be read only in a folder that \
+             holds nothing but the key file and token files"
+        ),
     }
 }
 

@@ -10,11 +10,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::broadcast::Departure;
-use crate::ids::{Role, Ufrag};
+use crate::ids::Ufrag;
 use crate::net::Stopped;
 
 use super::app::App;
-use super::auth;
 use super::body::{read_body, require_type};
 use super::events::{EventStream, Frame, Kinds, Tap};
 use super::problem::Problem;
@@ -106,11 +105,9 @@ pub(super) async fn end(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let ufrag = find(&app, &id).await?;
-    match app.sessions.role(&ufrag) {
-        Some(Role::Publisher) => auth::require(app.publish.as_ref(), &headers, "publish")?,
-        Some(Role::Viewer) => auth::require(app.watch.as_ref(), &headers, "watch")?,
-        None => return Err(Problem::no_session()),
-    }
+    let record = app.sessions.record(&ufrag);
+    let record = record.ok_or_else(Problem::no_session)?;
+    app.rights.require(record.role, &record.channel, &headers)?;
     // In a task of its own: a client that disconnects must not leave a record without a peer.
     match tokio::spawn(end_session(app, ufrag)).await {
         Ok(Ok(())) => Ok(StatusCode::OK),

@@ -249,14 +249,6 @@ impl Sessions {
             .map(|session| session.record.clone())
     }
 
-    /// The role of a session's peer.
-    pub(super) fn role(&self, ufrag: &Ufrag) -> Option<Role> {
-        self.lock()
-            .sessions
-            .get(ufrag)
-            .map(|session| session.record.role)
-    }
-
     /// Whether any session uses this certificate (its SHA-256).
     pub(super) fn is_in_use(&self, certificate: &[u8; 32]) -> bool {
         self.lock().certificates.contains_key(certificate)

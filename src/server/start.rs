@@ -68,6 +68,8 @@ pub struct Ready {
     pub publish_token: bool,
     /// Whether a viewer must show a token.
     pub watch_token: bool,
+    /// Whether there are tokens for single channels.
+    pub channel_tokens: bool,
     /// Whether HTTP is inside TLS.
     pub tls: bool,
 }
@@ -232,10 +234,9 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         started,
         addresses: advertised.clone(),
         nodes: Arc::new(Nodes::new(config.other_nodes)),
-        private: config.publish.is_none() && !config.open,
+        private: !config.rights.guard_publishing() && !config.open,
         demo,
-        publish: config.publish,
-        watch: config.watch,
+        rights: config.rights,
         has_admin: admin.is_some(),
         admin_token: config.admin_token,
         behind_proxy: config.behind_proxy,
@@ -257,8 +258,9 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         first_run,
         took: started.elapsed(),
         open: config.open,
-        publish_token: app.publish.is_some(),
-        watch_token: app.watch.is_some(),
+        publish_token: app.rights.publish.is_some(),
+        watch_token: app.rights.watch.is_some(),
+        channel_tokens: app.rights.channels.is_some(),
         tls: app.tls.is_some(),
     };
     runtime.spawn(ignored);
@@ -351,12 +353,8 @@ fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<usize>, RunE
         tracing::warn!("started with --no-sandbox, which is not for production");
         return Ok(None);
     }
-    let tokens = [&config.publish, &config.watch, &config.admin_token];
-    let tokens: Vec<&Path> = tokens
-        .into_iter()
-        .flatten()
-        .filter_map(Token::file)
-        .collect();
+    let admin = config.admin_token.as_ref().and_then(Token::file);
+    let tokens: Vec<&Path> = config.rights.files().chain(admin).collect();
     let tls = config.tls.as_ref().map(Tls::files);
     let options = hardening::Options {
         state_dir: store.is_none().then_some(&*config.state_dir),

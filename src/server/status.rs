@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::ids::Role;
+
 use super::app::App;
+use super::names;
 use super::problem::Problem;
-use super::{auth, names};
 
 /// The body of `/healthz`.
 #[derive(Serialize)]
@@ -91,7 +93,7 @@ pub(super) async fn channel(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = names::channel(&path)?;
-    auth::require(app.watch.as_ref(), &headers, "watch")?;
+    app.rights.require(Role::Viewer, name, &headers)?;
     let standing = app.net.channel_standing(name).await;
     let (live, viewers) = standing.map_err(|_| Problem::stopping())?;
     Ok(no_store(Json(

@@ -15,7 +15,6 @@ use crate::sdp;
 use crate::vault::{ChannelPlace, PeerRecord};
 
 use super::app::{App, ClientAddress};
-use super::auth;
 use super::body::{SDP, read_body, require_type};
 use super::cluster::Elsewhere;
 use super::events::Kinds;
@@ -88,10 +87,7 @@ async fn start(
     app.limiter
         .take(client, Instant::now())
         .map_err(too_often)?;
-    match role {
-        Role::Publisher => auth::require(app.publish.as_ref(), &headers, "publish")?,
-        Role::Viewer => auth::require(app.watch.as_ref(), &headers, "watch")?,
-    }
+    app.rights.require(role, &channel, &headers)?;
     require_type(&headers, SDP)?;
     let body = read_body(&headers, body, sdp::MAX_SDP).await?;
     let offer =

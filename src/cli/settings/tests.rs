@@ -47,8 +47,8 @@ fn without_options_all_stays_on_this_machine() {
     assert_eq!(s.server.key_file, Path::new(DEFAULT_KEY_FILE));
     assert!(
         s.server.may_make_key
-            && s.server.publish.is_none()
-            && s.server.watch.is_none()
+            && s.server.rights.publish.is_none()
+            && s.server.rights.watch.is_none()
             && !s.server.open
     );
     assert!(s.warnings.is_empty());
@@ -143,7 +143,7 @@ fn a_token_comes_from_the_first_line_of_its_file() {
         &["--publish-token-file", file.path().to_str().expect("text")],
         "",
     );
-    let token = s.server.publish.expect("a token");
+    let token = s.server.rights.publish.expect("a token");
     assert!(token.matches("0123456789abcdef"));
     assert!(s.warnings.is_empty(), "{:?}", s.warnings);
 }
@@ -158,6 +158,7 @@ fn a_token_file_of_the_command_line_goes_before_a_token_in_the_configuration() {
     );
     assert!(
         s.server
+            .rights
             .watch
             .expect("a token")
             .matches("from-the-token-file")

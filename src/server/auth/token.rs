@@ -1,4 +1,4 @@
-//! Bearer tokens (RFC 6750 §2.1).
+//! A bearer token (RFC 6750 §2.1).
 
 use std::fmt;
 use std::fs::{self, File};
@@ -8,10 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::http::{HeaderMap, header};
 use zeroize::Zeroizing;
-
-use super::problem::Problem;
 
 /// Why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -155,92 +152,16 @@ impl fmt::Debug for Token {
     }
 }
 
-fn hash(text: &str) -> [u8; 32] {
+/// What is kept of a token.
+pub(super) fn hash(text: &str) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     out
 }
 
-/// Whether a request shows the token; without a token everybody does.
-pub(super) fn shows(token: Option<&Token>, headers: &HeaderMap) -> bool {
-    token.is_none_or(|token| bearer(headers).is_some_and(|presented| token.matches(presented)))
-}
-
-/// Allows a request only where it shows the token; `realm` names what it is for.
-pub(super) fn require(
-    token: Option<&Token>,
-    headers: &HeaderMap,
-    realm: &'static str,
-) -> Result<(), Problem> {
-    if shows(token, headers) {
-        return Ok(());
-    }
-    // RFC 6750 §3.1: no error code where no token was shown.
-    let challenge = match headers.contains_key(header::AUTHORIZATION) {
-        true => format!("Bearer realm=\"{realm}\", error=\"invalid_token\""),
-        false => format!("Bearer realm=\"{realm}\""),
-    };
-    Err(Problem::unauthorized(realm).with(header::WWW_AUTHENTICATE, challenge))
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderValue, StatusCode};
-
     use super::*;
-
-    fn with(value: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::AUTHORIZATION,
-            HeaderValue::from_str(value).expect("a header"),
-        );
-        headers
-    }
-
-    #[test]
-    fn only_the_token_itself_opens() {
-        let token = Token::new("s3cret-token").expect("a token");
-        assert!(shows(Some(&token), &with("Bearer s3cret-token")));
-        assert!(shows(Some(&token), &with("bearer  s3cret-token")));
-        for wrong in [
-            "Bearer s3cret-toke",
-            "Bearer s3cret-token2",
-            "Bearer ",
-            "Basic s3cret-token",
-            "s3cret-token",
-            "Bearer",
-        ] {
-            assert!(!shows(Some(&token), &with(wrong)), "{wrong}");
-        }
-        assert!(!shows(Some(&token), &HeaderMap::new()));
-        assert!(shows(None, &HeaderMap::new()));
-    }
-
-    #[test]
-    fn a_refusal_challenges_for_a_bearer_token() {
-        let token = Token::new("t").expect("a token");
-        let problem = require(Some(&token), &HeaderMap::new(), "publish").expect_err("refused");
-        assert_eq!(problem.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(
-            problem.header(&header::WWW_AUTHENTICATE),
-            Some("Bearer realm=\"publish\"")
-        );
-        let problem = require(Some(&token), &with("Bearer x"), "watch").expect_err("refused");
-        assert_eq!(
-            problem.header(&header::WWW_AUTHENTICATE),
-            Some("Bearer realm=\"watch\", error=\"invalid_token\"")
-        );
-    }
 
     #[test]
     fn a_token_that_no_client_could_send_is_refused() {

@@ -33,7 +33,7 @@ pub(super) async fn metrics(
         && client.to_canonical().is_loopback()
         && !middleware::is_forwarded(&headers);
     if !near {
-        match &app.publish {
+        match &app.rights.publish {
             Some(token) => auth::require(Some(token), &headers, "read metrics")?,
             None => return Err(Problem::not_found()),
         }
