@@ -198,7 +198,7 @@ if [ -n "$browsers" ]; then
   cat target/away.log
   [ "$went" = 0 ] || exit "$went"
   # Short forms: fewer down times, tabs, kills and rounds, and the page in one browser.
-  [ -z "$CI" ] || export REKINDLE_SWEEP=400:100 REKINDLE_TABS=6 REKINDLE_KILLS=6 REKINDLE_ROUNDS=3 REKINDLE_MOVES=2 REKINDLE_UNSEEN_KILLS=2 REKINDLE_LOSS_SECONDS=10 REKINDLE_DISK_SECONDS=10 REKINDLE_PAGE=chromium
+  [ -z "$CI" ] || export REKINDLE_SWEEP=400:200 REKINDLE_TABS=6 REKINDLE_KILLS=6 REKINDLE_ROUNDS=3 REKINDLE_MOVES=2 REKINDLE_UNSEEN_KILLS=1 REKINDLE_LOSS_SECONDS=10 REKINDLE_DISK_SECONDS=10 REKINDLE_PAGE=chromium
   proxies=proxies
   unpacked nginx nginx && unpacked caddy caddy && unpacked haproxy haproxy && apt openssl openssl || { proxies= && skip "the recipes for proxies" "they need nginx, caddy, haproxy and openssl, and this system has no apt-get (or no right to use it)"; }
   # What needs no quiet machine is done beside what has a network of its own.
