@@ -73,11 +73,7 @@ impl Demo {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
+        running::signal(self.child.id(), name);
     }
 
     fn ends(&mut self) -> Option<i32> {

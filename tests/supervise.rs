@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use load::Load;
-use running::{PATIENCE, PUBLISH, Server, output, rekindle, said};
+use running::{PATIENCE, PUBLISH, Server, output, rekindle, said, signal};
 use rustix::fs::inotify;
 
 const RESTARTS: usize = 20;
@@ -49,14 +49,6 @@ fn server_pid(supervisor: &Server) -> String {
         .expect("a server was up");
     let (_, pid) = line.rsplit_once("pid=").expect("its number");
     pid.trim().to_owned()
-}
-
-fn send(signal: &str, pid: &str) {
-    let sent = Command::new("kill")
-        .args([signal, pid])
-        .status()
-        .expect("kill runs");
-    assert!(sent.success(), "{signal} {pid}");
 }
 
 fn runs(pid: &str) -> bool {
@@ -107,7 +99,7 @@ fn no_connection_is_refused_while_a_server_is_killed_twenty_times() {
     for done in 1..=RESTARTS {
         sleep(Duration::from_millis(50));
         let (server, from) = (server_pid(&supervisor), Instant::now());
-        send("-9", &server);
+        signal(&server, "9");
         soon("it is gone", || !runs(&server));
         kills.push((from, Instant::now()));
         supervisor.wait_for_log(UP, done + 1);
@@ -130,11 +122,11 @@ fn no_connection_is_refused_while_a_server_is_killed_twenty_times() {
 fn a_connection_that_is_made_while_no_server_runs_is_answered_by_the_next() {
     let folder = folder();
     let supervisor = supervise(folder.path(), &[], &[]);
-    send("-STOP", &server_pid(&supervisor));
+    signal(server_pid(&supervisor), "STOP");
     let waiting: Vec<_> = (0..20)
         .map(|_| TcpStream::connect(supervisor.http()).expect("connected"))
         .collect();
-    send("-9", &server_pid(&supervisor));
+    signal(server_pid(&supervisor), "9");
     for stream in waiting {
         assert!(load::ask(&stream, true).is_ok());
     }
@@ -166,7 +158,7 @@ fn a_server_that_hangs_is_ended_and_the_next_one_answers() {
             .count(),
         1
     );
-    send("-STOP", &hung);
+    signal(&hung, "STOP");
     supervisor.wait_for_log(UP, 2);
     assert!(
         supervisor
@@ -215,7 +207,7 @@ fn a_server_that_goes_on_ending_is_started_ever_more_slowly_and_its_port_stays_o
         folder.path().join("away"),
     )
     .expect("moved");
-    send("-9", &server_pid(&supervisor));
+    signal(server_pid(&supervisor), "9");
     supervisor.wait_for_log("it is started again in 200 ms", 1);
     let waiting = TcpStream::connect(supervisor.http()).expect("the port is open");
     fs::rename(
@@ -313,7 +305,7 @@ fn the_supervisor_opens_neither_key_file_nor_token_file_nor_vault() {
     fs::rename(&program, folder.path().join("kept")).expect("moved");
     fs::rename(&other, &program).expect("moved");
     let server = server_pid(&supervisor);
-    send("-9", &server);
+    signal(&server, "9");
     soon("it is gone", || !runs(&server));
     let watched = watch(folder.path());
     supervisor.wait_for_log("it is started again in 400 ms", 1);
@@ -338,7 +330,7 @@ fn datagrams_of_other_processes_do_not_make_a_server_look_alive() {
         );
     let address = address.expect("an address");
     let socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
-    send("-STOP", &server);
+    signal(&server, "STOP");
     let deadline = Instant::now() + PATIENCE;
     while supervisor
         .log()

@@ -9,7 +9,8 @@ use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use crate::server::{ChannelTokens, Holder, Uses};
+use crate::ids::hex;
+use crate::server::{ChannelTokens, Uses};
 
 /// Bytes of a new token: it cannot be guessed.
 const RANDOM: usize = 16;
@@ -17,19 +18,11 @@ const RANDOM: usize = 16;
 const HEAD: &str = "# Tokens for channels: SHA-256 of a token (or \"anybody\"), use, channel (or the start of names, \
                     and *).\n";
 
-/// What a token is for.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Use {
-    Publish,
-    Watch,
-    Both,
-}
-
 #[derive(clap::Args)]
 pub(super) struct TokenArgs {
     /// What who shows it may do
     #[arg(value_name = "USE")]
-    uses: Use,
+    uses: Uses,
 
     /// The channel, such as live/one, or the start of channels' names with a * behind it, such as
     /// 'live/*'
@@ -43,20 +36,10 @@ pub(super) struct TokenArgs {
 impl TokenArgs {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let path = &self.channel_tokens;
-        let mut random = Zeroizing::new([0; RANDOM]);
+        let mut random = Zeroizing::new([0_u8; RANDOM]);
         rand::fill(&mut *random).expect("the system gives random bytes");
-        let mut token = Zeroizing::new(String::with_capacity(2 * RANDOM));
-        for byte in *random {
-            for digit in [byte >> 4, byte & 15] {
-                token.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-            }
-        }
-        let uses = match self.uses {
-            Use::Publish => Uses::Publish,
-            Use::Watch => Uses::Watch,
-            Use::Both => Uses::Both,
-        };
-        let line = ChannelTokens::line(&Holder::of(&token), uses, &self.channel);
+        let token = Zeroizing::new(hex::encode(&*random));
+        let line = ChannelTokens::line(&token, self.uses, &self.channel);
         let line = line.map_err(|what| CliError::TokenChannel {
             channel: self.channel.clone(),
             what,

@@ -113,12 +113,7 @@ impl Socket {
             {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // A peer's port is closed (ICMP); the error does not concern this socket.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
-                    ) => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "receiving on the media port failed");
                     return false;
@@ -208,4 +203,12 @@ pub(super) enum Answered {
     /// It may be forged: it counts only where nothing was known before.
     FirstTime,
     No,
+}
+/// Whether receiving can go on after an error: a peer's port is closed (ICMP), which does not concern
+/// this socket, or a signal has arrived.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
+    )
 }

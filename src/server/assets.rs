@@ -8,6 +8,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::ids::hex;
+
 /// A file that is built in.
 struct Asset {
     name: &'static str,
@@ -133,15 +135,8 @@ impl Assets {
 
 /// A strong entity tag (RFC 9110 §8.8.3): the start of a hash of the content.
 fn entity_tag(content: &[u8]) -> String {
-    use std::fmt::Write as _;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
-    let mut tag = String::from("\"");
-    for byte in &digest.as_ref()[..8] {
-        // Writing to a String cannot fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag.push('"');
-    tag
+    format!("\"{}\"", hex::encode(&digest.as_ref()[..8]))
 }
 
 #[cfg(test)]

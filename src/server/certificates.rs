@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use crate::ids::Ufrag;
+use crate::ids::{Ufrag, hex};
 use crate::sdp;
 use crate::vault::{FingerprintHash, Identity, MacKey};
 
@@ -134,8 +134,7 @@ impl Certificates {
 
     /// The name of a channel in a store that must not learn its real name; the same on all nodes.
     pub(super) fn channel_tag(&self, name: &str) -> String {
-        let tag = self.channels.tag(&[name.as_bytes()]);
-        tag.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.channels.tag(&[name.as_bytes()]))
     }
 
     /// The peer that an id names, if its tag is valid for one of the certificates, and the SHA-256

@@ -49,7 +49,7 @@ use std::path::PathBuf;
 use crate::broadcast;
 use crate::service::{Notifier, Passed};
 
-pub use auth::{ChannelTokens, ChannelTokensError, Holder, Rights, Token, TokenError, Uses};
+pub use auth::{ChannelTokens, ChannelTokensError, Rights, Token, TokenError, Uses};
 pub use base_path::{BasePath, BasePathError};
 pub use cluster::{SharedVault, SharedVaultError};
 pub use listen::raise_open_files;

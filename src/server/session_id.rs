@@ -4,7 +4,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand;
 use zeroize::Zeroize;
 
-use crate::ids::{IceCredentials, IcePassword, Role, Ufrag};
+use crate::ids::{IceCredentials, IcePassword, Role, Ufrag, hex};
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that is safe in a URL and as a file
 /// name.
@@ -63,30 +63,17 @@ pub(super) fn sdp_session_id() -> Result<u64, Unspecified> {
 
 /// Writes an id: the user name fragment, and the tag in hexadecimal digits.
 pub(super) fn format(ufrag: &Ufrag, tag: &[u8; TAG]) -> String {
-    let mut id = format!("{ufrag}-");
-    for byte in tag {
-        for digit in [byte >> 4, byte & 15] {
-            id.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
-    }
-    id
+    format!("{ufrag}-{}", hex::encode(tag))
 }
 
 /// Parses an id. The caller has to check the tag.
 pub(super) fn parse(id: &str) -> Option<(Ufrag, [u8; TAG])> {
-    let (ufrag, hex) = id.split_once('-')?;
-    let ufrag = Ufrag::new(ufrag).ok()?;
-    let digits: &[u8; 32] = hex.as_bytes().try_into().ok()?;
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let mut tag = [0; TAG];
-    for (byte, pair) in tag.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    let (ufrag, digits) = id.split_once('-')?;
+    // A session has one id.
+    if digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
+        return None;
     }
-    Some((ufrag, tag))
+    Some((Ufrag::new(ufrag).ok()?, hex::decode(digits)?))
 }
 
 #[cfg(test)]

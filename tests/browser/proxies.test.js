@@ -112,9 +112,8 @@ async function proxyBefore(name, server) {
 for (const name of Object.keys(PROXIES)) {
   test(`pages behind ${name} keep their connections over kills of the server`, { timeout: 120_000 }, async () => {
     // The certificate is the proxy's: the server itself speaks plain HTTP to it.
-    const server = await Server.make({ tls: true });
-    server.tls = false;
-    server.args = ["--behind-proxy", "--open"];
+    const server = await Server.make({ args: ["--behind-proxy", "--open"] });
+    server.certify();
     /** @type {{ url: string, close: () => Promise<void> } | undefined} */
     let proxy;
     /** @type {Broadcast | undefined} */

@@ -1,6 +1,7 @@
 //! A real server in a folder of its own, on ports that the system chose.
 #![allow(dead_code)] // Not every test file needs all of it.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -52,6 +53,15 @@ pub fn output(command: &mut Command) -> Output {
 /// What the program said on standard error.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Sends a process a signal by its name.
+pub fn signal(process: impl Display, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &process.to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(sent.success(), "{name} to {process}");
 }
 
 /// Runs the program to its end: exit code 2, one line that says all of `parts` (besides what it
@@ -218,11 +228,7 @@ impl Server {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
+        signal(self.child.id(), name);
     }
 
     /// What it has logged so far.

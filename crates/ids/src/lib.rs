@@ -1,6 +1,9 @@
-//! Names and roles of peers, which all layers share. They are persisted as `vault::record` says.
+//! Names and roles of peers, which all layers share, and how bytes are written as text. They are
+//! persisted as `vault::record` says.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
+
+pub mod hex;
 
 use std::fmt;
 

@@ -14,6 +14,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rekindle_ids::hex;
+
 /// How much of the file's end is read, in bytes: some lines.
 const TAIL: u64 = 4096;
 
@@ -114,10 +116,7 @@ impl Anchor {
         if self.last == Some((boot, *certificate)) {
             return Ok(());
         }
-        let digits: String = certificate
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digits = hex::encode(certificate);
         // The leading line break ends a line that a crash may have cut off.
         let line = format!("\nboot {boot} certificate {digits}\n");
         self.file
@@ -162,13 +161,7 @@ fn parse(text: &[u8]) -> Option<Option<(u64, [u8; 32])>> {
 
 fn line(text: &str) -> Option<(u64, [u8; 32])> {
     let (boot, digits) = text.strip_prefix("boot ")?.split_once(" certificate ")?;
-    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut certificate = [0; 32];
-    for (byte, at) in certificate.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
-    }
+    let certificate = hex::decode(digits)?;
     Some((boot.parse().ok()?, certificate))
 }
 

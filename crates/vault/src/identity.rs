@@ -9,6 +9,7 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256,
     SerialNumber, date_time_ymd,
 };
+use rekindle_ids::hex;
 use zeroize::Zeroizing;
 
 use crate::clock::{civil_date, unix_seconds};
@@ -197,16 +198,5 @@ pub(crate) fn names_of_key(public_key: &[u8]) -> ([u8; 16], String) {
     let (serial, subject) = hash.as_ref().split_at(16);
     let mut serial: [u8; 16] = serial.try_into().expect("half of 32 bytes");
     serial[0] = serial[0] & 0x3f | 0x40;
-    (serial, hex(subject))
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    (serial, hex::encode(subject))
 }

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
-use rekindle_ids::Ufrag;
+use rekindle_ids::{Ufrag, hex};
 
 use crate::error::{FileFault, VaultError};
-use crate::identity::hex;
 use crate::key::KeyFile;
 use crate::layout::{file_name, path_in_vault};
 use crate::opening::boot_of_identity;
@@ -139,7 +138,7 @@ impl Reader {
     fn set_aside(&self, ufrag: &Ufrag, fault: FileFault) {
         let file = file_name(ufrag);
         let digest = digest::digest(&digest::SHA256, file.as_bytes());
-        let short = hex(&digest.as_ref()[..4]);
+        let short = hex::encode(&digest.as_ref()[..4]);
         let name = format!("{ufrag}.{}.age", self.boot);
         match self.storage.set_aside(ufrag, &name) {
             Ok(()) => {

@@ -18,6 +18,7 @@ use super::upkeep::{Act, Upkeep, Way};
 use crate::broadcast::Pulled;
 use crate::ids::Ufrag;
 use crate::net::Handle;
+use crate::net::socket::is_passing;
 
 /// Longest datagram that is accepted, as at the media port.
 const MAX_DATAGRAM: usize = 2048;
@@ -142,11 +143,7 @@ impl Clients {
                     client.take(now, received, &mut self.came);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
-                    ) => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "receiving from another node failed");
                     return;

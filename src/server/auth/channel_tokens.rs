@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use clap::ValueEnum;
 
 use super::token;
-use crate::ids::Role;
+use crate::ids::{Role, hex};
 use crate::server::names;
 
 /// Longest file, in bytes: about 10,000 lines.
@@ -51,7 +52,7 @@ pub enum ChannelTokensError {
 }
 
 /// What a line allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Uses {
     /// To publish.
     Publish,
@@ -62,8 +63,6 @@ pub enum Uses {
 }
 
 impl Uses {
-    const ALL: [Self; 3] = [Self::Publish, Self::Watch, Self::Both];
-
     /// The word in the file.
     pub fn name(self) -> &'static str {
         match self {
@@ -83,7 +82,7 @@ impl Uses {
 
 /// To whom a line gives its right.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Holder {
+enum Holder {
     /// To everybody.
     Anybody,
     /// To those who show the token with this SHA-256.
@@ -156,30 +155,14 @@ impl ChannelTokens {
     }
 
     /// The line that gives a right for a channel, or for all whose names start as `channel` does
-    /// before its `*`.
+    /// before its `*`, to those who show this token.
     ///
     /// # Errors
     /// What is wrong with `channel`.
-    pub fn line(holder: &Holder, uses: Uses, channel: &str) -> Result<String, &'static str> {
-        use fmt::Write as _;
+    pub fn line(token: &str, uses: Uses, channel: &str) -> Result<String, &'static str> {
         Line::channel(channel)?;
-        let mut text = String::new();
-        match holder {
-            Holder::Anybody => text.push_str(ANYBODY),
-            Holder::Token(hash) => {
-                for byte in hash {
-                    let _ = write!(text, "{byte:02x}");
-                }
-            }
-        }
-        Ok(format!("{text} {} {channel}", uses.name()))
-    }
-}
-
-impl Holder {
-    /// Those who show this token.
-    pub fn of(token: &str) -> Self {
-        Self::Token(token::hash(token))
+        let hash = hex::encode(&token::hash(token));
+        Ok(format!("{hash} {} {channel}", uses.name()))
     }
 }
 
@@ -196,14 +179,15 @@ impl Line {
         };
         let holder = match holder {
             ANYBODY => Holder::Anybody,
-            hash => Holder::Token(digits(hash).ok_or(
+            hash => Holder::Token(hex::decode(hash).ok_or(
                 "the first word must be the SHA-256 of a token, 64 hexadecimal digits, or \
                  \"anybody\"; `rekindle token` makes a token and its line",
             )?),
         };
         let named = |known: &Uses| known.name() == uses;
-        let uses = Uses::ALL
-            .into_iter()
+        let uses = Uses::value_variants()
+            .iter()
+            .copied()
             .find(named)
             .ok_or("the second word must be \"publish\", \"watch\" or \"both\"")?;
         if holder == Holder::Anybody && uses != Uses::Watch {
@@ -244,18 +228,6 @@ impl Line {
             false => channel == self.channel,
         }
     }
-}
-
-/// 64 hexadecimal digits.
-fn digits(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 fn read(path: &Path) -> Result<Vec<Line>, ChannelTokensError> {
@@ -302,7 +274,7 @@ mod tests {
     }
 
     fn line(token: &str, uses: Uses, channel: &str) -> String {
-        ChannelTokens::line(&Holder::of(token), uses, channel).expect("a line") + "\n"
+        ChannelTokens::line(token, uses, channel).expect("a line") + "\n"
     }
 
     #[test]

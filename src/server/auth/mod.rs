@@ -6,7 +6,7 @@ mod token;
 
 use axum::http::{HeaderMap, header};
 
-pub use channel_tokens::{ChannelTokens, ChannelTokensError, Holder, Uses};
+pub use channel_tokens::{ChannelTokens, ChannelTokensError, Uses};
 pub use rights::Rights;
 pub use token::{Token, TokenError};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use axum::http::HeaderMap;
 
-use super::{ChannelTokens, Token, bearer, unauthorized};
+use super::{ChannelTokens, Token, bearer, require, unauthorized};
 use crate::ids::Role;
 use crate::server::problem::Problem;
 
@@ -26,11 +26,6 @@ impl Rights {
         self.publish.is_some() || self.channels.is_some()
     }
 
-    /// Whether viewers of every channel must show the same token.
-    pub fn guard_watching(&self) -> bool {
-        self.watch.is_some()
-    }
-
     /// Allows a request about a channel only where it shows a token that its role needs there.
     pub(in crate::server) fn require(
         &self,
@@ -42,16 +37,11 @@ impl Rights {
             Role::Publisher => (self.publish.as_ref(), "publish"),
             Role::Viewer => (self.watch.as_ref(), "watch"),
         };
-        let presented = bearer(headers);
-        let shows = |token: &Token| presented.is_some_and(|presented| token.matches(presented));
-        let allowed = match (token, &self.channels) {
-            (None, None) => true,
-            (token, channels) => {
-                let allow = |channels: &ChannelTokens| channels.allow(role, channel, presented);
-                token.is_some_and(shows) || channels.as_ref().is_some_and(allow)
-            }
+        let Some(channels) = &self.channels else {
+            return require(token, headers, realm);
         };
-        match allowed {
+        let general = token.is_some() && require(token, headers, realm).is_ok();
+        match general || channels.allow(role, channel, bearer(headers)) {
             true => Ok(()),
             false => Err(unauthorized(headers, realm)),
         }

@@ -8,6 +8,9 @@ const ATTACKER = fileURLToPath(new URL("../../spoofing/attacker.py", import.meta
 
 const ip = (...args) => execFileSync("ip", args, { stdio: ["ignore", "pipe", "pipe"] });
 
+/** The host on which tests and browsers run. */
+const BROWSERS = "browsers";
+
 /** Whether this machine lets us have them; else why not. */
 export function hostsAreMissing() {
   if (process.getuid() !== 0) return "network namespaces need root";
@@ -84,19 +87,28 @@ export class Hosts {
 }
 
 /**
- * A test file once more, on this host. Resolves with its exit code.
+ * Makes hosts, runs a test file once more on the one with the browsers, and removes the hosts. Resolves with its exit code.
  *
- * @param {Hosts} hosts
- * @param {string} name
+ * @param {string[]} names the hosts beside that one
  * @param {string} file
  * @param {Record<string, string>} [more] what its environment has besides
  */
-export function runOn(hosts, name, file, more = {}) {
+export async function runAmong(names, file, more = {}) {
+  const hosts = Hosts.make([...names, BROWSERS]);
+  try {
+    return await runOn(hosts, file, more);
+  } finally {
+    hosts.remove();
+  }
+}
+
+/** @param {Hosts} hosts @param {string} file @param {Record<string, string>} more */
+function runOn(hosts, file, more) {
   /** @type {NodeJS.ProcessEnv} */
   const env = { ...process.env, ...more, REKINDLE_HOSTS: JSON.stringify(hosts.told()) };
   // Else the test runner there takes itself for a part of this one.
   delete env.NODE_TEST_CONTEXT;
-  const [program, ...args] = [...hosts.on(name), process.execPath, "--test", file];
+  const [program, ...args] = [...hosts.on(BROWSERS), process.execPath, "--test", file];
   const child = spawn(program, args, { env, stdio: ["ignore", "inherit", "inherit"] });
   return new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
 }

@@ -88,12 +88,12 @@ export class Server {
     server.demo = options.demo ?? false;
     server.tls = options.tls ?? false;
     if (server.tls) server.args.push("--tls-cert", "tls/cert.pem", "--tls-key", "tls/key.pem");
-    if (server.tls) server.#certify();
+    if (server.tls) server.certify();
     return server;
   }
 
-  /** Makes a certificate and its key. */
-  #certify() {
+  /** Makes a certificate and its key, in the folder `tls`. */
+  certify() {
     fs.mkdirSync(path.join(this.dir, "tls"));
     const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost"];
     const files = ["-keyout", "tls/key.pem", "-out", "tls/cert.pem"];

@@ -2,14 +2,13 @@
 
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use bincode::config;
-use rekindle_ids::IceCredentials;
+use rekindle_ids::{IceCredentials, hex};
 use serde::Serialize;
 
 use super::der;
 use super::report::{Class, Item};
 use super::sdp::{self, Side};
 use crate::error::FileFault;
-use crate::identity::hex;
 use crate::layout::{COUNTERS, IDENTITY, file_name, path_in_vault};
 use crate::record::{
     CertificateRecord, FULL_STATE_BIT, Header, IdentityRecord, Kind, MAC_LEN, MAGIC, PeerRecord,
@@ -27,7 +26,7 @@ pub(crate) struct Redactor {
 impl Redactor {
     fn show(&self, bytes: &[u8]) -> String {
         if !self.reveal {
-            return format!("#{}", hex(&self.key.tag(&[bytes])[..4]));
+            return format!("#{}", hex::encode(&self.key.tag(&[bytes])[..4]));
         }
         match std::str::from_utf8(bytes) {
             // Escaped: a file's content must not control a terminal.
@@ -38,7 +37,7 @@ impl Redactor {
             {
                 text.escape_debug().to_string()
             }
-            _ => hex(bytes),
+            _ => hex::encode(bytes),
         }
     }
 }
@@ -229,7 +228,7 @@ impl Builder<'_> {
         } = record;
         self.inventory
             .certificates
-            .push(hex(sha256(certificate).as_ref()));
+            .push(hex::encode(sha256(certificate).as_ref()));
         let parts = der::identity(certificate, private_key);
         let (certificate_parts, private_parts) = match parts {
             Ok((certificate, private)) => (Some(certificate), Some(private)),

@@ -30,10 +30,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rekindle_ids::Ufrag;
+use rekindle_ids::{Ufrag, hex};
 
 use crate::error::VaultError;
-use crate::identity::hex;
 use crate::layout::{NODES, OWNERS, PROCESSES};
 
 pub use channels::ChannelPlace;
@@ -60,7 +59,7 @@ impl Shared {
         Self {
             place: store.address().into(),
             claim: format!("{PROCESSES}/{}", store.node()),
-            process: hex(&random),
+            process: hex::encode(&random),
             owned: Mutex::default(),
             store,
         }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use rekindle_ids::hex;
 
 use crate::error::VaultError;
-use crate::identity::{Identities, hex};
+use crate::identity::Identities;
 use crate::layout::NODES;
 use crate::seal::MacKey;
 use crate::store::Vault;
@@ -28,7 +29,7 @@ fn presence_key(identities: &Identities) -> MacKey {
 
 pub(super) fn mac(key: &MacKey, node: &str, value: &[u8]) -> String {
     let length = u64::try_from(node.len()).unwrap_or(u64::MAX).to_be_bytes();
-    hex(&key.tag(&[PREFIX, &length, node.as_bytes(), value]))
+    hex::encode(&key.tag(&[PREFIX, &length, node.as_bytes(), value]))
 }
 
 /// What a node says of itself, if a node of this vault wrote it.

@@ -78,7 +78,7 @@ fn a_clean_vault_has_a_clean_report_that_accounts_for_every_byte() {
 #[test]
 fn values_are_shown_only_when_asked_for() {
     let place = Place::with_peers(&["somebody00"]);
-    let secret = super::super::identity::hex(
+    let secret = rekindle_ids::hex::encode(
         place
             .open()
             .identity

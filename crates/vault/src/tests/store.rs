@@ -383,7 +383,7 @@ fn the_certificate_is_valid_now_and_says_nothing_about_the_server() {
 #[test]
 fn fingerprints_are_hashes_of_the_certificate() {
     let identity = Identity::from_der(b"abc", b"");
-    let hex = |hash| identity::hex(&identity.fingerprint(hash));
+    let hex = |hash| rekindle_ids::hex::encode(&identity.fingerprint(hash));
     assert_eq!(
         hex(FingerprintHash::Sha256),
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
