@@ -109,7 +109,10 @@ fn while_etcd_is_known_to_be_away_nobody_waits_for_long() {
     });
     // Whatever was carried out without an answer.
     let left = world.etcd.keys(&format!("{PREFIX}/peers/"));
-    assert!(left.iter().all(|name| !name.contains("/peer")), "{left:?}");
+    assert!(
+        left.iter().all(|name| !name.contains("/peers/peer")),
+        "{left:?}"
+    );
 }
 
 #[test]
