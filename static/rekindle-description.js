@@ -59,10 +59,12 @@ export function reoffer(answer, { version, fingerprint, bundle, type = "offer" }
 
 /** That of a server's first candidate (RFC 8445 §5.1.2.1); a browser takes up to 2^24 more. */
 const PRIORITY = 0x7effffff;
+/** The same of TCP (RFC 6544 §4.2). */
+const PRIORITY_TCP = 0x5a9fffff;
 
 /**
  * The server's answer with candidates (RFC 8839 §5.1) at these addresses in place of its own. With rank 0 they have the priorities that a server
- * gives its own: see `#restartIce` in rekindle-connection.js.
+ * gives its own: see `#restartIce` in rekindle-connection.js. Where the answer has candidates of TCP (RFC 6544), so has every one of these addresses.
  *
  * @param {string} answer
  * @param {string[]} media addresses with ports, the first preferred
@@ -70,7 +72,11 @@ const PRIORITY = 0x7effffff;
  * @returns {string}
  */
 export function withCandidates(answer, media, rank = 0) {
-  const lines = media.map((each, i) => `a=candidate:${i + 1} 1 udp ${PRIORITY + 0x10000 * rank - 256 * i} ${each.replace(/^\[?(.*?)\]?:(\d+)$/, "$1 $2")} typ host\r\n`);
+  /** @param {number} first @param {string} protocol @param {number} priority @param {string} end */
+  const candidates = (first, protocol, priority, end) =>
+    media.map((each, i) => `a=candidate:${first + i} 1 ${protocol} ${priority + 0x10000 * rank - 256 * i} ${each.replace(/^\[?(.*?)\]?:(\d+)$/, "$1 $2")} typ host${end}\r\n`);
+  const lines = candidates(1, "udp", PRIORITY, "");
+  if (/^a=candidate:\S+ 1 tcp /m.test(answer)) lines.push(...candidates(1 + media.length, "tcp", PRIORITY_TCP, " tcptype passive"));
   return answer
     .split(SECTION)
     .map((section) => {

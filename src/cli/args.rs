@@ -98,6 +98,12 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR", env = "REKINDLE_UDP")]
     pub udp: Option<Listen>,
 
+    /// Receive media over TCP too, at the number of --udp, for browsers in networks without UDP
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_ICE_TCP", num_args = 0..=1,
+          require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub ice_tcp: Option<bool>,
+
     /// Where operators ask: /metrics, which is then not on the other port, health, and the interface
     /// that /api/openapi.json describes, which ends sessions; a port alone is for this machine only
     /// [default: none]

@@ -67,8 +67,9 @@ impl DemoArgs {
         let passed = Passed {
             http: None,
             media: Some(media),
+            ice_tcp: None,
         };
-        let ports = Ports::open(passed, http, ANY)?;
+        let ports = Ports::open(passed, http, ANY, false)?;
         let bound = ports.http.local_addr().unwrap_or(http);
         let media = ports.media.local_addr().unwrap_or(ANY);
         let folder = tempfile::Builder::new()

@@ -57,6 +57,13 @@ pub(super) enum CliError {
          --mode out, or build with `--features full-state`"
     )]
     NoFullState,
+    /// A session that goes on without a handshake goes on at its address, and no TCP connection
+    /// outlives its process.
+    #[error(
+        "full-state mode has media over UDP only; leave --ice-tcp out, or take `--mode \
+         rehandshake`"
+    )]
+    FullStateOverTcp,
     #[error(
         "this build has no post-quantum key exchange, since its DTLS library is {library}: use a \
          build with `--features boring`, or leave --require-post-quantum out",

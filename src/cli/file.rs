@@ -45,6 +45,7 @@ pub(super) struct ConfigFile {
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub udp: Option<Listen>,
+    pub ice_tcp: Option<bool>,
     pub admin: Option<Listen>,
     #[serde(default, deserialize_with = "hosts")]
     pub advertise: Option<Vec<Host>>,

@@ -52,6 +52,7 @@ pub(super) struct Settings {
 pub(super) struct Outside {
     pub http: SocketAddr,
     pub udp: SocketAddr,
+    pub ice_tcp: bool,
     pub log: LogSettings,
     /// To be logged once the log is set up.
     pub warnings: Vec<String>,
@@ -68,6 +69,7 @@ impl Outside {
         Ok(Self {
             http: http(args.http.or(file.http), passed, &mut warnings)?,
             udp: udp(args.udp.or(file.udp), passed, &mut warnings)?,
+            ice_tcp: args.ice_tcp.or(file.ice_tcp).unwrap_or(false),
             log: log_settings(args.log.or(file.log), args.log_format.or(file.log_format)),
             warnings,
         })
@@ -191,6 +193,10 @@ impl Settings {
         if mode == Mode::FullState && !cfg!(feature = "full-state") {
             return Err(CliError::NoFullState);
         }
+        let ice_tcp = args.ice_tcp.or(file.ice_tcp).unwrap_or(false);
+        if mode == Mode::FullState && (ice_tcp || passed.ice_tcp.is_some()) {
+            return Err(CliError::FullStateOverTcp);
+        }
         let require_post_quantum = args
             .require_post_quantum
             .or(file.require_post_quantum)
@@ -254,6 +260,7 @@ impl Settings {
                 demo: false,
                 http,
                 udp,
+                ice_tcp,
                 admin,
                 admin_token,
                 advertise,

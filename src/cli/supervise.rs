@@ -56,7 +56,7 @@ impl SuperviseArgs {
             tracing::warn!("{warning}");
         }
         hardened.log("supervisor");
-        let ports = Ports::open(passed, outside.http, outside.udp)?;
+        let ports = Ports::open(passed, outside.http, outside.udp, outside.ice_tcp)?;
         let options = supervise::Options {
             program: program().map_err(CliError::Program)?,
             arguments: self.server,

@@ -15,9 +15,10 @@ use super::pool::Pool;
 use super::pull::Upstream;
 use super::resume::Loaded;
 use super::socket::{Answered, Socket};
+use super::tcp::Tcp;
 use super::{Notice, Task, recorded};
 use crate::broadcast::{Broadcast, Event, Pulled, Routed};
-use crate::ids::Ufrag;
+use crate::ids::{TransportAddress, Ufrag};
 use crate::peer::Transmit;
 use crate::vault::PeerRecord;
 
@@ -25,6 +26,8 @@ const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 /// Batches that are read in one turn, before answers are sent and timers run.
 const BATCHES: usize = 4;
+/// Datagrams over TCP that are read in one turn.
+const TCP_BATCH: usize = 128;
 /// Time for due work, mostly handshakes, before newly received datagrams are read: enough for some
 /// handshakes.
 const TURN: Duration = Duration::from_millis(2);
@@ -62,6 +65,8 @@ pub(super) struct MediaLoop {
     resumed: Vec<Arc<PeerRecord>>,
     first_sends: FirstSends,
     forwarders: Forwarders,
+    /// Behind those that send by it: its thread ends when nobody can.
+    tcp: Option<Tcp>,
     pub(super) writer: Writer,
     /// Threads that do handshakes too.
     pool: Option<Pool>,
@@ -70,16 +75,19 @@ pub(super) struct MediaLoop {
 impl MediaLoop {
     pub(super) fn new(
         mut socket: Socket,
+        tcp: impl FnOnce(&Arc<Waker>) -> io::Result<Option<Tcp>>,
         mut core: Broadcast,
         inbox: Inbox,
         outbox: Outbox,
         threads: usize,
-    ) -> io::Result<(Self, Waker)> {
+    ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         poll.registry()
             .register(socket.source(), SOCKET, Interest::READABLE)?;
-        let waker = Waker::new(poll.registry(), WAKE)?;
-        let forwarders = Forwarders::start(&mut core, || socket.wire(), threads)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let tcp = tcp(&waker)?;
+        let wire = || socket.wire(tcp.as_ref().map(Tcp::outgoing));
+        let forwarders = Forwarders::start(&mut core, wire, threads)?;
         Ok((
             Self {
                 poll,
@@ -90,6 +98,7 @@ impl MediaLoop {
                 resumed: Vec::new(),
                 first_sends: FirstSends::default(),
                 forwarders,
+                tcp,
                 writer: Writer::NONE,
                 pool: None,
             },
@@ -139,7 +148,7 @@ impl MediaLoop {
             while let Ok((channel, pulled)) = self.inbox.pulled.try_recv() {
                 self.core.pulled(now, &channel, pulled, &mut out);
             }
-            more = self.receive(now, &mut out);
+            more = self.receive(now, &mut out) | self.receive_tcp(now, &mut out);
             while let Some(ufrag) = self.core.poll_demand() {
                 // Without a reader all records have been read.
                 let _ = self.outbox.demand.send(ufrag);
@@ -196,6 +205,25 @@ impl MediaLoop {
         true
     }
 
+    /// Takes some datagrams that came over TCP. Returns whether there may be more.
+    fn receive_tcp(&mut self, now: Instant, out: &mut Vec<Transmit>) -> bool {
+        let Some(tcp) = &self.tcp else {
+            return false;
+        };
+        for _ in 0..TCP_BATCH {
+            let Some((from, data)) = tcp.poll() else {
+                return false;
+            };
+            let routed = self
+                .core
+                .handle(now, TransportAddress::tcp(from), &data, out);
+            if routed == Routed::Checked {
+                tcp.keep(from);
+            }
+        }
+        true
+    }
+
     /// Takes back finished handshake jobs from other threads, and gives them new ones.
     fn exchange_jobs(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         if let Some(pool) = &mut self.pool {
@@ -223,6 +251,9 @@ impl MediaLoop {
 
     fn send(&mut self, out: &mut Vec<Transmit>) {
         self.first_sends.send(out);
+        if let Some(tcp) = &self.tcp {
+            tcp.send(out);
+        }
         self.socket.send(out);
         while let Some((peer, local)) = self.socket.poll_source() {
             self.forwarders.set_source(peer, local);

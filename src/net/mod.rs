@@ -10,10 +10,11 @@ mod pool;
 pub mod pull;
 mod resume;
 mod socket;
+pub mod tcp;
 mod wire;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -44,6 +45,7 @@ pub struct Handle {
     waker: Arc<Waker>,
     stop: Arc<AtomicBool>,
     dropped: Arc<AtomicU64>,
+    tcp: Option<Arc<tcp::Counts>>,
 }
 
 /// The media loop has ended; the process is stopping.
@@ -97,6 +99,8 @@ pub struct Bound {
     threads: NonZeroUsize,
     /// Who speaks to other nodes.
     upstream: Option<pull::Upstream>,
+    /// Where browsers connect that have no UDP.
+    tcp: Option<(TcpListener, tcp::Limits)>,
 }
 
 /// Binds the media port.
@@ -122,6 +126,7 @@ pub fn adopt(socket: UdpSocket) -> Result<Bound, BindError> {
         vault: None,
         threads: NonZeroUsize::MIN,
         upstream: None,
+        tcp: None,
     })
 }
 
@@ -156,6 +161,16 @@ impl Bound {
     /// Sends RTCP for the nodes that channels are pulled from there.
     pub fn tell_upstream(&mut self, upstream: pull::Upstream) {
         self.upstream = Some(upstream);
+    }
+
+    /// Receives media over TCP too, from connections that this listener accepts.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn accept_tcp(&mut self, listener: TcpListener, limits: tcp::Limits) -> io::Result<()> {
+        tcp::prepare(&listener)?;
+        self.tcp = Some((listener, limits));
+        Ok(())
     }
 
     /// Starts the loop, the threads that do handshakes beside it, and the threads that read the
@@ -194,9 +209,21 @@ impl Bound {
         let forwarders = self.vault.as_ref().map_or(self.threads.get(), |_| 1);
         let helpers = self.threads.get() - 1;
         let dropped = self.socket.dropped();
+        let counts = self.tcp.is_some().then(|| {
+            Arc::new(tcp::Counts {
+                dropped: dropped.clone(),
+                ..Default::default()
+            })
+        });
+        let listener = self.tcp.zip(counts.clone());
+        let start_tcp = |waker: &Arc<Waker>| {
+            let start = |((listener, limits), counts)| {
+                tcp::Tcp::start(listener, limits, counts, waker.clone())
+            };
+            listener.map(start).transpose()
+        };
         let (mut media, waker) =
-            media_loop::MediaLoop::new(self.socket, core, inbox, outbox, forwarders)?;
-        let waker = Arc::new(waker);
+            media_loop::MediaLoop::new(self.socket, start_tcp, core, inbox, outbox, forwarders)?;
         media.keep_sessions(self.vault.clone(), &waker)?;
         media.share_handshakes(pool::Pool::start(helpers, &waker)?);
         let source = resume::RecordSource {
@@ -216,6 +243,7 @@ impl Bound {
             waker,
             stop,
             dropped,
+            tcp: counts,
         };
         let thread = std::thread::Builder::new()
             .name("media".into())
@@ -305,6 +333,12 @@ impl Handle {
     /// Datagrams that were not sent, since the kernel had no room for them or refused them.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Open connections of media over TCP; `None` where there is none.
+    pub fn tcp_connections(&self) -> Option<usize> {
+        let counts = self.tcp.as_ref()?;
+        Some(counts.connections.load(Ordering::Relaxed))
     }
 
     /// Ends the loop, and waits until it has ended: from then on no datagram is read. A datagram

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mio::net::UdpSocket;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 
+use super::tcp::Outgoing;
 use super::wire::{Wire, run};
 use crate::peer::Transmit;
 
@@ -74,11 +75,12 @@ impl Socket {
         &mut self.io
     }
 
-    /// Another way to send from this port, for another thread.
+    /// Another way to send from this port, for another thread; `tcp` has the connections, where
+    /// there are some.
     ///
     /// # Errors
     /// Where the system has no descriptors left.
-    pub(super) fn wire(&self) -> io::Result<Wire> {
+    pub(super) fn wire(&self, tcp: Option<Outgoing>) -> io::Result<Wire> {
         let io = self.io.as_fd().try_clone_to_owned()?.into();
         let sources = self.sources.clone();
         Ok(Wire::new(
@@ -86,6 +88,7 @@ impl Socket {
             self.state.clone(),
             sources,
             self.dropped.clone(),
+            tcp,
         ))
     }
 
@@ -142,7 +145,7 @@ impl Socket {
         true
     }
 
-    /// Sends all, viewer by viewer, so that datagrams of equal size to one address go out in one
+    /// Sends all, which are for addresses of UDP, viewer by viewer, so that datagrams of equal size to one address go out in one
     /// system call. Order is kept within an address. Leaves `datagrams` empty.
     pub(super) fn send(&mut self, datagrams: &mut Vec<Transmit>) {
         if datagrams.len() > 1 {
@@ -158,7 +161,7 @@ impl Socket {
             let source = self
                 .sources
                 .as_ref()
-                .and_then(|s| s.get(&first.to).copied());
+                .and_then(|s| s.get(&first.to.socket).copied());
             let contents = if let [one] = run {
                 &one.data[..]
             } else {
@@ -168,7 +171,7 @@ impl Socket {
                 &self.segments[..]
             };
             let transmit = quinn_udp::Transmit {
-                destination: first.to,
+                destination: first.to.socket,
                 ecn: None,
                 contents,
                 segment_size: (run.len() > 1).then_some(size),

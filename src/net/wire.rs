@@ -12,7 +12,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
 use super::socket::{MAX_SEGMENTED, set_source};
+use super::tcp::Outgoing;
 use crate::broadcast::{Burst, Outlet};
+use crate::ids::TransportAddress;
 
 /// Where the kernel has no room, sending waits for it, at most this long between two calls of
 /// [`Wire::begin`]. Further datagrams are lost, as on any congested path, and are requested again.
@@ -25,6 +27,8 @@ pub(super) struct Wire {
     /// Where the port is bound to all addresses: the local address from which each peer is sent to.
     sources: Option<HashMap<SocketAddr, IpAddr>>,
     dropped: Arc<AtomicU64>,
+    /// To peers that are connected over TCP.
+    tcp: Option<Outgoing>,
     patience: Duration,
 }
 
@@ -34,12 +38,14 @@ impl Wire {
         state: Arc<UdpSocketState>,
         sources: Option<HashMap<SocketAddr, IpAddr>>,
         dropped: Arc<AtomicU64>,
+        tcp: Option<Outgoing>,
     ) -> Self {
         Self {
             io,
             state,
             sources,
             dropped,
+            tcp,
             patience: PATIENCE,
         }
     }
@@ -84,7 +90,13 @@ impl Wire {
 }
 
 impl Outlet for Wire {
-    fn send(&mut self, to: SocketAddr, burst: &Burst) {
+    fn send(&mut self, to: TransportAddress, burst: &Burst) {
+        let Some(to) = to.as_udp() else {
+            if let Some(tcp) = &self.tcp {
+                tcp.burst(to, burst);
+            }
+            return;
+        };
         let src_ip = self.sources.as_ref().and_then(|s| s.get(&to).copied());
         let most = self.state.max_gso_segments();
         let mut ends = burst.ends();

@@ -46,6 +46,8 @@ pub(super) struct App {
     pub mode: Mode,
     /// When the process started.
     pub started: Instant,
+    /// Whether media is received over TCP too, at the same addresses and ports.
+    pub ice_tcp: bool,
     /// Where browsers reach the media port.
     pub addresses: Vec<SocketAddr>,
     /// Other places where pages may look for their sessions.

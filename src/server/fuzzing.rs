@@ -106,6 +106,7 @@ impl World {
             process: "0123456789abcdef".to_owned(),
             mode: Default::default(),
             started: Instant::now(),
+            ice_tcp: false,
             addresses: vec![address],
             nodes: Arc::new(Nodes::new(Vec::new())),
             rights: Default::default(),

@@ -123,6 +123,8 @@ pub struct Config {
     /// Where media is received; with port 0 the system chooses, and then a restart is only survived
     /// if the port is configured.
     pub udp: SocketAddr,
+    /// Whether media is received over TCP too, at the same address and port.
+    pub ice_tcp: bool,
     /// The address of the admin listener, if there is one.
     pub admin: Option<SocketAddr>,
     /// The token for it.

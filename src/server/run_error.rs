@@ -37,6 +37,28 @@ pub enum RunError {
     /// The media port cannot be bound.
     #[error(transparent)]
     Media(#[from] net::BindError),
+    /// The port of media over TCP cannot be bound.
+    #[error(
+        "cannot listen for media on TCP {address}: {source}; is another server running, or the \
+         port taken? Media over TCP has the number of --udp; without --ice-tcp there is none"
+    )]
+    IceTcp {
+        /// The requested address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The passed sockets of media have two numbers.
+    #[error(
+        "the passed sockets receive media at port {tcp} of TCP and at port {udp} of UDP; give both \
+         the same number in their socket units"
+    )]
+    IceTcpElsewhere {
+        /// That of TCP.
+        tcp: u16,
+        /// That of UDP.
+        udp: u16,
+    },
     /// The key file cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),

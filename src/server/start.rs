@@ -105,7 +105,8 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     };
     let ignored = rotation::ignore_user_signals().map_err(signals)?;
     // Both ports before the disk is touched: this detects another running server first.
-    let ports = Ports::open(std::mem::take(&mut config.passed), config.http, config.udp)?;
+    let passed = std::mem::take(&mut config.passed);
+    let ports = Ports::open(passed, config.http, config.udp, config.ice_tcp)?;
     let http = |source| RunError::Http {
         address: config.http,
         source,
@@ -143,8 +144,14 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     let max_peers = config.core.max_peers;
     let notifier = Arc::new(std::mem::take(&mut config.notifier));
     let demo = Demo::of(&config, http, &notifier);
+    let ice_tcp = ports.ice_tcp.is_some();
+    let media_connections = if ice_tcp {
+        max_peers + SPARE_CONNECTIONS
+    } else {
+        0
+    };
     let limits = listen::Limits {
-        connections: connections(max_peers),
+        connections: connections(max_peers, media_connections),
         // A proxy's connections are those of all clients.
         per_address: if config.behind_proxy {
             0
@@ -171,9 +178,21 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         bound.keep_sessions(vault.clone());
     }
     bound.use_threads(config.threads);
+    if let Some(listener) = ports.ice_tcp {
+        let limits = net::tcp::Limits {
+            connections: media_connections,
+            per_address: limits.per_address,
+        };
+        bound
+            .accept_tcp(listener, limits)
+            .map_err(|source| RunError::IceTcp {
+                address: media,
+                source,
+            })?;
+    }
     let records = reader.len();
     let pulls = shared.as_ref().map_or(0, |shared| shared.pull);
-    let ports = net::pull::bind(media.ip(), pulls).map_err(|source| RunError::System {
+    let pull_ports = net::pull::bind(media.ip(), pulls).map_err(|source| RunError::System {
         what: "ports to take channels from other nodes",
         source,
     })?;
@@ -186,7 +205,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     if let Some(Store { store, .. }) = &store {
         store.start().map_err(threads)?;
     }
-    let starting = net::pull::Starting::new(ports).map_err(threads)?;
+    let starting = net::pull::Starting::new(pull_ports).map_err(threads)?;
     if let Some(starting) = &starting {
         bound.tell_upstream(starting.upstream());
     }
@@ -232,6 +251,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         process,
         mode: config.mode,
         started,
+        ice_tcp,
         addresses: advertised.clone(),
         nodes: Arc::new(Nodes::new(config.other_nodes)),
         private: !config.rights.guard_publishing() && !config.open,
@@ -322,12 +342,13 @@ fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError
         .map_err(|source| RunError::Admin { address, source })
 }
 
-/// Most connections at once: as many as the system has descriptors for.
-fn connections(max_peers: usize) -> usize {
-    let files = listen::raise_open_files((max_peers + SPARE_CONNECTIONS + SPARE_FILES) as u64);
+/// Most connections of HTTP at once: as many as the system has descriptors for, beside `others`.
+fn connections(max_peers: usize, others: usize) -> usize {
+    let wanted = max_peers + SPARE_CONNECTIONS + SPARE_FILES + others;
+    let files = listen::raise_open_files(wanted as u64);
     let most = usize::try_from(files)
         .unwrap_or(usize::MAX)
-        .saturating_sub(SPARE_FILES);
+        .saturating_sub(SPARE_FILES + others);
     let connections = (max_peers + SPARE_CONNECTIONS).min(most.max(16));
     if connections < max_peers {
         tracing::warn!(

@@ -124,6 +124,7 @@ async fn create(
         ice: &ice,
         fingerprint_sha256: &app.certificates.current().sha256,
         addresses: &app.addresses,
+        tcp: app.ice_tcp,
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };
     let mut seen = None;

@@ -12,9 +12,11 @@ use rustix::net::sockopt;
 pub(crate) const HTTP: &str = "http";
 /// The name of the media socket (`FileDescriptorName=media`).
 pub(crate) const MEDIA: &str = "media";
+/// The name of the socket of media over TCP (`FileDescriptorName=ice-tcp`).
+pub(crate) const ICE_TCP: &str = "ice-tcp";
 /// The first passed descriptor (`SD_LISTEN_FDS_START`).
 pub(crate) const FIRST: i32 = 3;
-/// Most sockets that are accepted; two can be used.
+/// Most sockets that are accepted; three can be used.
 const MOST: usize = 16;
 
 /// Why the passed sockets cannot be used. Nothing has been opened or changed in this case.
@@ -42,7 +44,8 @@ pub enum SocketsError {
     #[error(
         "the passed socket {number} ({name:?}) is {what}; pass one listening TCP socket \
          (FileDescriptorName=http) and one bound UDP \
-         socket (FileDescriptorName=media), such as rekindle.socket and rekindle-media.socket have"
+         socket (FileDescriptorName=media), and one more of TCP for media, if any \
+         (FileDescriptorName=ice-tcp), such as rekindle.socket and rekindle-media.socket have"
     )]
     Wrong {
         /// Its position, from 1.
@@ -78,6 +81,8 @@ pub struct Passed {
     pub http: Option<TcpListener>,
     /// Receives media.
     pub media: Option<UdpSocket>,
+    /// Listens for media over TCP.
+    pub ice_tcp: Option<TcpListener>,
 }
 
 impl Passed {
@@ -140,7 +145,7 @@ pub fn take() -> Result<Passed, SocketsError> {
         let system = |source| SocketsError::System { number, source };
         // Names that systemd makes up, from the unit's name or without one.
         let kind = match name {
-            HTTP | MEDIA => name,
+            HTTP | MEDIA | ICE_TCP => name,
             _ => "",
         };
         if let Ok(Some(socket)) = from.take_tcp_listener(index) {
@@ -153,12 +158,21 @@ pub fn take() -> Result<Passed, SocketsError> {
                 ));
             }
             close_on_exec(&socket).map_err(system)?;
-            if passed.http.replace(socket).is_some() {
-                return Err(SocketsError::Twice("HTTP"));
+            let (place, what) = match kind {
+                ICE_TCP => (&mut passed.ice_tcp, "media over TCP"),
+                _ => (&mut passed.http, "HTTP"),
+            };
+            if place.replace(socket).is_some() {
+                return Err(SocketsError::Twice(what));
             }
         } else if let Ok(Some(socket)) = from.take_udp_socket(index) {
             if kind == HTTP {
                 return Err(wrong("a UDP socket under the HTTP socket's name"));
+            }
+            if kind == ICE_TCP {
+                return Err(wrong(
+                    "a UDP socket under the name of the one for media over TCP",
+                ));
             }
             if socket.local_addr().map_err(system)?.port() == 0 {
                 return Err(wrong("a UDP socket that is not bound"));

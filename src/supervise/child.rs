@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::server::Ports;
 use crate::service::DEMO;
-use crate::service::sockets::{FIRST, HTTP, MEDIA};
+use crate::service::sockets::{FIRST, HTTP, ICE_TCP, MEDIA};
 
 /// The argument that makes `rekindle` the step between fork and server; see [`step`].
 const STEP: &str = "__supervised";
@@ -45,10 +45,15 @@ impl Program {
     /// Starts the server. To be called by the main thread, which lives as long as the supervisor:
     /// the kernel ends the server with it.
     pub(super) fn start(&self, ports: &Ports, notify: &str) -> io::Result<Server> {
-        let [http, media]: [OwnedFd; 2] = [
+        let mut names = vec![HTTP, MEDIA];
+        let mut sockets: Vec<OwnedFd> = vec![
             ports.http.try_clone()?.into(),
             ports.media.try_clone()?.into(),
         ];
+        if let Some(ice_tcp) = &ports.ice_tcp {
+            names.push(ICE_TCP);
+            sockets.push(ice_tcp.try_clone()?.into());
+        }
         let mut command = Command::new(&self.path);
         command
             .args([
@@ -57,8 +62,8 @@ impl Program {
             ])
             .arg(&self.path)
             .args(&self.arguments)
-            .env("LISTEN_FDS", "2")
-            .env("LISTEN_FDNAMES", format!("{HTTP}:{MEDIA}"))
+            .env("LISTEN_FDS", sockets.len().to_string())
+            .env("LISTEN_FDNAMES", names.join(":"))
             .env("NOTIFY_SOCKET", notify)
             .env_remove("LISTEN_PID")
             .env_remove("WATCHDOG_PID")
@@ -78,7 +83,7 @@ impl Program {
             child_fd,
         };
         command
-            .fd_mappings([(http, FIRST), (media, FIRST + 1)].map(mapping).into())
+            .fd_mappings(sockets.into_iter().zip(FIRST..).map(mapping).collect())
             .map_err(io::Error::other)?;
         let started = Instant::now();
         Ok(Server {

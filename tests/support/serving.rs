@@ -288,7 +288,7 @@ impl World {
                 let browser = self
                     .clients
                     .iter()
-                    .position(|client| client.address.ip() == to.ip());
+                    .position(|client| client.address.ip() == to.socket.ip());
                 let first = &data[..data.len().min(14)];
                 self.note(|| {
                     format!(
@@ -301,7 +301,7 @@ impl World {
                 self.now,
                 Datagram {
                     from: self.server_address,
-                    to,
+                    to: to.socket,
                     data,
                 },
             );

@@ -217,6 +217,7 @@ impl World {
             ice: &ice,
             fingerprint_sha256: fingerprint.as_slice().try_into().unwrap(),
             addresses: &[self.server_address],
+            tcp: false,
             session_id: 1,
         };
         let source = (role == Role::Viewer).then_some(&source);

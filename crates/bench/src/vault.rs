@@ -163,6 +163,7 @@ fn fill(server: &Server, peers: usize) -> Result<(), BenchError> {
             ice: &ice,
             fingerprint_sha256: &fingerprint,
             addresses: &[media],
+            tcp: false,
             session_id: n as u64,
         };
         let source = sdp::Source {

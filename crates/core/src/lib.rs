@@ -53,7 +53,7 @@
 //!             server.handle_timeout(*now, &mut out);
 //!         }
 //!         for sent in out.drain(..) {
-//!             let to = peers.iter_mut().find(|browser| browser.address == sent.to);
+//!             let to = peers.iter_mut().find(|peer| sent.to.as_udp() == Some(peer.address));
 //!             let received = to.map(|browser| browser.handle(*now, &sent.data));
 //!             read += u16::from(matches!(received, Some(Received::Rtp(_))));
 //!         }
@@ -78,7 +78,7 @@
 //!     let source = server.reserve(now, role, "news", &ice.ufrag)?;
 //!     let source = (role == Role::Viewer).then_some(&source);
 //! #   let (fingerprint_sha256, addresses) = (&dtls.sha256(), &[here][..]);
-//!     let local = Local { ice: &ice, fingerprint_sha256, addresses, session_id: 1 };
+//!     let local = Local { ice: &ice, fingerprint_sha256, addresses, tcp: false, session_id: 1 };
 //!     let made = answer(role, &offered.sdp, source, &local)?;
 //! #   let (ice, negotiated) = (ice.clone(), made.negotiated);
 //! #   let (resumed, renews, channel) = (false, true, "news".to_owned());

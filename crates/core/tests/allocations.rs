@@ -12,7 +12,7 @@ use rekindle_client::offer::{OfferOptions, Offered};
 use rekindle_client::random::Random;
 use rekindle_core::broadcast::{Broadcast, Burst, Config, Forwarder, Join, Orders, Outlet};
 use rekindle_core::peer::{Dtls, Transmit};
-use rekindle_ids::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle_ids::{IceCredentials, IcePassword, Role, TransportAddress, Ufrag};
 use rekindle_sdp::{Local, answer};
 
 /// A broadcast in memory, with its viewers at one forwarder.
@@ -40,7 +40,7 @@ fn held<T>(held: &mut i64, act: impl FnOnce() -> T) -> T {
 struct Counted(usize);
 
 impl Outlet for Counted {
-    fn send(&mut self, _: SocketAddr, burst: &Burst) {
+    fn send(&mut self, _: TransportAddress, burst: &Burst) {
         self.0 += burst.ends().len();
     }
 }
@@ -70,6 +70,7 @@ impl Stage {
                 ice: &ice,
                 fingerprint_sha256: &dtls.sha256(),
                 addresses: &[here],
+                tcp: false,
                 session_id: 1,
             };
             let source = (role == Role::Viewer).then_some(&source);
@@ -128,7 +129,10 @@ impl Stage {
         self.held -= out.iter().map(|sent| sent.data.len() as i64).sum::<i64>();
         self.held -= (out.capacity() * size_of::<Transmit>()) as i64;
         for sent in out.drain(..) {
-            let to = self.browsers.iter_mut().find(|b| b.address == sent.to);
+            let to = self
+                .browsers
+                .iter_mut()
+                .find(|b| sent.to.as_udp() == Some(b.address));
             let _ = to.map(|browser| browser.handle(self.now, &sent.data));
         }
     }

@@ -4,10 +4,12 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod hex;
+mod transport_address;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+pub use transport_address::{Transport, TransportAddress};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// What a peer does on its channel.

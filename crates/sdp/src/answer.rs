@@ -294,6 +294,14 @@ fn write_streams(out: &mut String, agreed: &Agreed<'_>, streams: &[Stream]) -> f
     Ok(())
 }
 
+/// The type preference of host candidates (RFC 8445 §5.1.2.2).
+const HOST: u32 = 126;
+/// That of host candidates of TCP: below all of UDP (RFC 6544 §4.2), which loses no time over
+/// packets that are lost.
+const HOST_TCP: u32 = 90;
+/// The direction preference of a passive host candidate (RFC 6544 §4.2).
+const PASSIVE: u32 = 4;
+
 /// The transport is in every section, not only in the one that BUNDLE tags: the page moves the tag
 /// to make Firefox run DTLS again.
 fn write_transport(out: &mut String, local: &Local<'_>, setup: Setup) -> fmt::Result {
@@ -312,20 +320,35 @@ fn write_transport(out: &mut String, local: &Local<'_>, setup: Setup) -> fmt::Re
         "a=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n",
         fingerprint::write(local.fingerprint_sha256)
     )?;
-    // RFC 8445 §5.1.2.1: type preference 126 for host, a local preference of its own for each
-    // address, component 1.
-    for (preference, (number, address)) in
-        (0..=u16::MAX).rev().zip(local.addresses.iter().enumerate())
-    {
-        let priority = (126_u32 << 24) | (u32::from(preference) << 8) | 255;
+    write_candidates(out, local)?;
+    out.write_str("a=end-of-candidates\r\n")
+}
+
+/// RFC 8445 §5.1.2.1: a type preference, a local preference of its own for each address, component
+/// 1. Foundations differ, since each address and each protocol has its own (§5.1.1.3).
+fn write_candidates(out: &mut String, local: &Local<'_>) -> fmt::Result {
+    let preferences = || (0..=u16::MAX).rev().zip(local.addresses);
+    let mut foundation = 0;
+    for (preference, address) in preferences() {
+        foundation += 1;
+        let priority = (HOST << 24) | (u32::from(preference) << 8) | 255;
         let (ip, port) = (address.ip().to_canonical(), address.port());
         write!(
             out,
-            "a=candidate:{} 1 udp {priority} {ip} {port} typ host\r\n",
-            number + 1
+            "a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host\r\n"
         )?;
     }
-    out.write_str("a=end-of-candidates\r\n")
+    for (preference, address) in preferences().take(if local.tcp { usize::MAX } else { 0 }) {
+        foundation += 1;
+        let preference = (PASSIVE << 13) | (u32::from(preference) & 0x1fff);
+        let priority = (HOST_TCP << 24) | (preference << 8) | 255;
+        let (ip, port) = (address.ip().to_canonical(), address.port());
+        write!(
+            out,
+            "a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive\r\n"
+        )?;
+    }
+    Ok(())
 }
 
 fn write_codec(out: &mut String, line: &CodecLine<'_>) -> fmt::Result {

@@ -30,6 +30,7 @@ pub fn sdp(data: &[u8]) {
         ice: &ice,
         fingerprint_sha256: &[7; 32],
         addresses: &[SocketAddr::from(([192, 0, 2, 1], 8189))],
+        tcp: false,
         session_id: 1,
     };
     let Ok(Answer {

@@ -242,6 +242,8 @@ pub struct Local<'a> {
     pub fingerprint_sha256: &'a [u8; 32],
     /// Host candidates: where the server's UDP port can be reached.
     pub addresses: &'a [SocketAddr],
+    /// Whether media is received there over TCP too, at the same port numbers (RFC 6544).
+    pub tcp: bool,
     /// `o=` session id (RFC 8866 §5.2).
     pub session_id: u64,
 }

@@ -83,6 +83,7 @@ fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<Strin
         ice: &ice,
         fingerprint_sha256: &[0xab; 32],
         addresses: &addresses,
+        tcp: false,
         session_id: u64::MAX,
     };
     let answer = answer(role, offer, source, &local)?;

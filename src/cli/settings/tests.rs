@@ -219,6 +219,7 @@ fn a_passed_socket_goes_before_an_option_and_one_that_says_otherwise_is_named() 
     let passed = || Passed {
         http: Some(std::net::TcpListener::bind("127.0.0.1:0").expect("bound")),
         media: None,
+        ice_tcp: None,
     };
     let at = |passed: &Passed| passed.http_address().expect("an address");
     let outside = |given: &str, passed: &Passed| {

@@ -77,6 +77,10 @@ fn render(app: &App, snapshot: &Snapshot, format: Format) -> String {
         help,
         app.net.dropped(),
     );
+    if let Some(connections) = app.net.tcp_connections() {
+        let help = "Open connections that carry media over TCP, or may come to.";
+        text.one("media_tcp_connections", Kind::Gauge, help, connections);
+    }
     text.end()
 }
 

@@ -13,9 +13,9 @@
 //! drops its own oldest one.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rekindle_ids::TransportAddress;
 use slab::Slab;
 
 use super::jobs::Custody;
@@ -32,7 +32,7 @@ const PROOF: Duration = Duration::from_secs(30);
 
 /// An address that some peer sends from or claims.
 pub(super) struct KnownAddress {
-    pub address: SocketAddr,
+    pub address: TransportAddress,
     /// The peer that the address belongs to.
     pub owner: Option<usize>,
     /// Peers that checked from there, the latest last; the owner is among them.
@@ -79,13 +79,13 @@ impl KnownAddress {
 /// All known addresses.
 #[derive(Default)]
 pub(super) struct Addresses {
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: HashMap<TransportAddress, usize>,
     places: Slab<KnownAddress>,
 }
 
 impl Addresses {
     /// The key of an address that some peer owns or claims.
-    pub(super) fn find(&self, address: SocketAddr) -> Option<usize> {
+    pub(super) fn find(&self, address: TransportAddress) -> Option<usize> {
         self.by_address.get(&address).copied()
     }
 
@@ -98,7 +98,7 @@ impl Addresses {
     }
 
     /// The owner of an address.
-    pub(super) fn owner(&self, address: SocketAddr) -> Option<usize> {
+    pub(super) fn owner(&self, address: TransportAddress) -> Option<usize> {
         self.places.get(self.find(address)?)?.owner
     }
 
@@ -107,7 +107,7 @@ impl Addresses {
         &mut self,
         now: Instant,
         id: usize,
-        address: SocketAddr,
+        address: TransportAddress,
         members: &mut Members,
     ) {
         let key = self.enter(id, address, members);
@@ -119,7 +119,7 @@ impl Addresses {
         &mut self,
         now: Instant,
         id: usize,
-        address: SocketAddr,
+        address: TransportAddress,
         members: &mut Members,
     ) {
         let key = self.enter(id, address, members);
@@ -134,7 +134,7 @@ impl Addresses {
         &mut self,
         now: Instant,
         id: usize,
-        address: SocketAddr,
+        address: TransportAddress,
         members: &mut Members,
     ) {
         let key = self.enter(id, address, members);
@@ -145,7 +145,7 @@ impl Addresses {
 
     /// Adds an address to a peer's own, as the latest. Beyond the limit another one is dropped,
     /// those that it only claims first.
-    fn enter(&mut self, id: usize, address: SocketAddr, members: &mut Members) -> usize {
+    fn enter(&mut self, id: usize, address: TransportAddress, members: &mut Members) -> usize {
         if let Some(member) = members.get_mut(id)
             && member.addresses.last() != Some(&address)
         {
@@ -167,10 +167,10 @@ impl Addresses {
         })
     }
 
-    fn give_up_one(&mut self, id: usize, newest: SocketAddr, member: &mut Member) {
+    fn give_up_one(&mut self, id: usize, newest: TransportAddress, member: &mut Member) {
         let in_use = member.peer.address();
-        let spare = |known: &SocketAddr| *known != newest && Some(*known) != in_use;
-        let claimed = |known: &SocketAddr| spare(known) && self.owner(*known) != Some(id);
+        let spare = |known: &TransportAddress| *known != newest && Some(*known) != in_use;
+        let claimed = |known: &TransportAddress| spare(known) && self.owner(*known) != Some(id);
         let addresses = &member.addresses;
         let goes = addresses.iter().position(claimed);
         let Some(goes) = goes.or_else(|| addresses.iter().position(spare)) else {
@@ -181,7 +181,7 @@ impl Addresses {
     }
 
     /// The peer has left this address.
-    pub(super) fn leave(&mut self, id: usize, address: SocketAddr) {
+    pub(super) fn leave(&mut self, id: usize, address: TransportAddress) {
         let Some(key) = self.find(address) else {
             return;
         };

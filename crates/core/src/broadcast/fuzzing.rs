@@ -1,9 +1,8 @@
 //! For the fuzz targets: peers that are connected without a handshake.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use rekindle_ids::Ufrag;
+use rekindle_ids::{TransportAddress, Ufrag};
 
 use super::Broadcast;
 use crate::peer::{SessionKeys, Transmit};
@@ -14,7 +13,7 @@ impl Broadcast {
         &mut self,
         now: Instant,
         ufrag: &Ufrag,
-        from: SocketAddr,
+        from: TransportAddress,
         keys: SessionKeys,
         out: &mut Vec<Transmit>,
     ) {

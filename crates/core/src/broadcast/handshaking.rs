@@ -2,11 +2,10 @@
 //! handshake belongs to.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rekindle_ids::Role;
+use rekindle_ids::{Role, TransportAddress};
 use rekindle_sdp::Setup;
 use rekindle_secrets::stack;
 
@@ -29,7 +28,7 @@ impl Broadcast {
     pub(super) fn screen(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         payload: &mut Payload<'_>,
         out: &mut Vec<Transmit>,
     ) -> Screened {
@@ -134,7 +133,7 @@ impl Broadcast {
         &mut self,
         now: Instant,
         id: usize,
-        address: SocketAddr,
+        address: TransportAddress,
         out: &mut Vec<Transmit>,
     ) {
         let Some(member) = self
@@ -275,7 +274,7 @@ impl Broadcast {
 
     /// A peer has come to this address or claims it: a handshake that was completed there may be
     /// its own.
-    pub(super) fn look_for_keys(&mut self, now: Instant, address: SocketAddr) {
+    pub(super) fn look_for_keys(&mut self, now: Instant, address: TransportAddress) {
         let key = self.addresses.find(address);
         let place = key.and_then(|key| self.addresses.get_mut(key));
         if let Some((key, place)) = key.zip(place).filter(|(_, place)| place.orphan.is_some()) {

@@ -153,7 +153,7 @@ impl Broadcast {
                 } => self.connected(now, id, renewed, (took, agreed), out),
                 PeerEvent::Address(to) => {
                     let member = &mut self.members[id];
-                    member.moved = Some(to);
+                    member.moved = to.as_udp();
                     if let Side::Viewer(viewer) = &member.side {
                         let order = Order::Move { viewer: id, to };
                         self.forwarding.order(viewer.forwarder, order);

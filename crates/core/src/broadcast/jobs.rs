@@ -9,12 +9,11 @@
 //! and is screened when they are back. The core alone decides which handshake is next, who is asked
 //! for a cookie, and which peer gets the keys.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rekindle_ids::Role;
+use rekindle_ids::{Role, TransportAddress};
 use rekindle_sdp::Setup;
 use rekindle_secrets::stack;
 
@@ -42,7 +41,7 @@ struct Work {
     place: usize,
     number: u64,
     now: Instant,
-    from: SocketAddr,
+    from: TransportAddress,
     role: Role,
     /// The identity that the server shows in a handshake that begins.
     dtls: Arc<Dtls>,
@@ -221,7 +220,7 @@ impl Broadcast {
     fn make_job(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         parts: Vec<ForHandshake>,
     ) -> Option<Job> {
         let Some(key) = self.addresses.find(from) else {

@@ -1,10 +1,10 @@
 //! Which peers are still present: consent, the resume window, sources that fall silent. All peers
 //! are checked once a second.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rekindle_ids::TransportAddress;
 
 use super::hub::Broadcast;
 use super::member::{Member, PLAIN};
@@ -105,7 +105,7 @@ impl Broadcast {
 
     /// New peers whose handshakes cannot be completed. A peer from an earlier boot has completed
     /// one before, and is given its time.
-    fn faults(&self, now: Instant) -> Vec<(usize, SocketAddr, Fault)> {
+    fn faults(&self, now: Instant) -> Vec<(usize, TransportAddress, Fault)> {
         let new = self
             .members
             .iter()

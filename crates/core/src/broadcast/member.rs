@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use rekindle_ids::{Role, Ufrag};
+use rekindle_ids::{Role, TransportAddress, Ufrag};
 use slab::Slab;
 
 use super::budget::Budget;
@@ -41,7 +41,7 @@ pub(super) struct Member {
     /// The server's certificate that it was told.
     pub dtls: Arc<Dtls>,
     /// The addresses that it owns or claims, the latest last.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<TransportAddress>,
     /// When more ClientHellos last came from one of its addresses than are answered without a
     /// cookie.
     pub pressed: Option<Instant>,

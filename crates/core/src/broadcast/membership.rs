@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rekindle_ids::{Role, Ufrag};
+use rekindle_ids::{Role, TransportAddress, Ufrag};
 use rekindle_sdp::Source;
 
 use super::channel::{Channel, SOURCE_SILENCE};
@@ -160,7 +160,7 @@ impl Broadcast {
             Role::Viewer => {}
         }
         let key = self.channel(&channel);
-        let address = negotiated.address;
+        let address = negotiated.address.map(TransportAddress::udp);
         let setup = PeerSetup {
             ice,
             fingerprints: negotiated.fingerprints.clone(),

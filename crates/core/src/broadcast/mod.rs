@@ -177,7 +177,8 @@ pub enum Event {
         /// Its user name fragment.
         ufrag: Ufrag,
     },
-    /// The peer's address changed: its record is to be updated.
+    /// The peer's address changed: its record is to be updated. Only addresses of UDP are reported:
+    /// a TCP connection does not outlive the process, and the peer's next one has another port.
     Address {
         /// Its user name fragment.
         ufrag: Ufrag,

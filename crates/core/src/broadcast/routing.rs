@@ -1,9 +1,8 @@
 //! Which peer a datagram is for.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use rekindle_ids::{Role, Ufrag};
+use rekindle_ids::{Role, TransportAddress, Ufrag};
 
 use super::hub::Broadcast;
 use super::payload::Payload;
@@ -29,10 +28,11 @@ impl Broadcast {
     pub fn handle(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: impl Into<TransportAddress>,
         data: &[u8],
         out: &mut Vec<Transmit>,
     ) -> Routed {
+        let from = from.into();
         let routed = match Protocol::of(data) {
             Some(Protocol::Stun) => self.handle_stun(now, from, data, out),
             Some(Protocol::Dtls) => self.admit(now, from, Payload::Received(data), out),
@@ -46,7 +46,7 @@ impl Broadcast {
     pub(super) fn handle_stun(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         data: &[u8],
         out: &mut Vec<Transmit>,
     ) -> Routed {
@@ -117,7 +117,7 @@ impl Broadcast {
     pub(super) fn handle_srtp(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         data: &[u8],
         out: &mut Vec<Transmit>,
     ) -> Routed {

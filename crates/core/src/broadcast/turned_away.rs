@@ -3,10 +3,9 @@
 //! 7675 §5.1).
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rekindle_ids::{IceCredentials, Ufrag};
+use rekindle_ids::{IceCredentials, TransportAddress, Ufrag};
 
 use crate::peer::{self, Transmit};
 
@@ -31,7 +30,7 @@ impl TurnedAway {
     pub(super) fn refuse(
         &self,
         ufrag: &str,
-        from: SocketAddr,
+        from: TransportAddress,
         check: &[u8],
         out: &mut Vec<Transmit>,
     ) -> bool {

@@ -84,7 +84,7 @@ pub fn datagrams_new(data: &[u8]) {
         }
         world.from(n.into(), input.chunk());
         for transmit in world.out.drain(..) {
-            let to = usize::from(transmit.to.port() - address(0).port());
+            let to = usize::from(transmit.to.socket.port() - address(0).socket.port());
             assert!(proven[to], "bytes to an address that nobody has proved");
         }
         while world.core.poll_event().is_some() {}

@@ -1,10 +1,9 @@
 //! A broadcast with one publisher and some viewers, connected and in memory.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use rekindle_ids::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle_ids::{IceCredentials, IcePassword, Role, TransportAddress, Ufrag};
 use rekindle_sdp::{Kind, Local, Negotiated, answer};
 
 use crate::Protocol;
@@ -37,7 +36,8 @@ fn agreed(role: Role, offer: &str) -> Negotiated {
     let local = Local {
         ice: &credentials("Vabcdefgh0123456"),
         fingerprint_sha256: &DTLS.sha256(),
-        addresses: &[address(0)],
+        addresses: &[address(0).socket],
+        tcp: false,
         session_id: 1,
     };
     answer(role, offer, None, &local)
@@ -53,8 +53,8 @@ pub(super) fn credentials(ufrag: &str) -> IceCredentials {
     }
 }
 
-pub(super) fn address(n: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], 40_000 + n))
+pub(super) fn address(n: u16) -> TransportAddress {
+    TransportAddress::udp(([192, 0, 2, 1], 40_000 + n))
 }
 
 /// A stream that the publisher announced.
@@ -173,7 +173,7 @@ impl World {
     /// gets anything.
     pub fn deliver(&mut self) {
         for transmit in self.out.drain(..) {
-            let n = transmit.to.port().wrapping_sub(40_000);
+            let n = transmit.to.socket.port().wrapping_sub(40_000);
             let browser = self
                 .browsers
                 .get_mut(usize::from(n))

@@ -5,10 +5,10 @@
 //! session only. Everything before its Finished is plaintext, so that anybody who can send with its
 //! address can spoil an attempt; the peer's next check begins another one.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rekindle_ids::TransportAddress;
 
 use super::Transmit;
 use super::failures::Failures;
@@ -57,7 +57,7 @@ impl Active {
     pub(crate) fn begin(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         (handshake, admitted): Begun,
         out: &mut Vec<Transmit>,
     ) {
@@ -97,7 +97,7 @@ impl Active {
     pub(crate) fn drive(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         datagram: Option<&[u8]>,
         out: &mut Vec<Transmit>,
     ) -> Option<Done> {

@@ -5,11 +5,12 @@
 //! in a browser's name, the browser may get the answer to one of those first, and must be able to
 //! continue with it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
+use rekindle_ids::TransportAddress;
 
 use super::handshake::Begin;
 use super::records::client_hello;
@@ -55,19 +56,20 @@ impl Cookies {
         now.saturating_duration_since(self.since).as_secs() / LIFE.as_secs()
     }
 
-    fn tag(&self, address: SocketAddr, period: u64) -> hmac::Tag {
+    fn tag(&self, address: TransportAddress, period: u64) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.key);
-        match address.ip() {
+        match address.socket.ip() {
             IpAddr::V4(ip) => context.update(&ip.octets()),
             IpAddr::V6(ip) => context.update(&ip.octets()),
         }
-        context.update(&address.port().to_be_bytes());
+        context.update(&address.socket.port().to_be_bytes());
+        context.update(&[u8::from(address.is_tcp())]);
         context.update(&period.to_be_bytes());
         context.sign()
     }
 
     /// Whether this cookie was recently given to this address.
-    pub(crate) fn is_good(&self, now: Instant, address: SocketAddr, cookie: &[u8]) -> bool {
+    pub(crate) fn is_good(&self, now: Instant, address: TransportAddress, cookie: &[u8]) -> bool {
         let period = self.period(now);
         cookie.len() == COOKIE_LEN
             && [Some(period), period.checked_sub(1)]
@@ -83,7 +85,7 @@ impl Cookies {
     }
 
     /// What a datagram from this address has shown, if it is a ClientHello.
-    pub(crate) fn shown(&self, now: Instant, address: SocketAddr, datagram: &[u8]) -> Begin {
+    pub(crate) fn shown(&self, now: Instant, address: TransportAddress, datagram: &[u8]) -> Begin {
         let cookie = client_hello(datagram).map(|hello| hello.cookie);
         match cookie.map(<[u8; COOKIE_LEN]>::try_from) {
             Some(Ok(cookie)) if self.is_good(now, address, &cookie) => Begin::Verified(cookie),
@@ -93,7 +95,7 @@ impl Cookies {
 
     /// A HelloVerifyRequest (RFC 6347 §4.2.1) for this address: 60 bytes, and no ClientHello is
     /// shorter.
-    pub(crate) fn request(&self, now: Instant, address: SocketAddr) -> Bytes {
+    pub(crate) fn request(&self, now: Instant, address: TransportAddress) -> Bytes {
         const HELLO_VERIFY_REQUEST: u8 = 3;
         let tag = self.tag(address, self.period(now));
         // server_version (DTLS 1.0, whatever version will be negotiated), cookie.
@@ -126,7 +128,7 @@ mod tests {
     fn a_cookie_is_good_for_its_address_its_boot_and_a_minute() {
         let now = Instant::now();
         let cookies = Cookies::new(&[1; 32], now);
-        let [here, there] = [1, 2].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let [here, there] = [1, 2].map(|port| TransportAddress::udp(([192, 0, 2, 1], port)));
         let request = cookies.request(now, here);
         assert_eq!(request.len(), 60);
         assert!(cookies.is_good(now, here, cookie(&request)));

@@ -1,10 +1,9 @@
 //! For the fuzz targets: keys without a handshake, and the browser's side of SRTP.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rekindle_ids::IceCredentials;
+use rekindle_ids::{IceCredentials, TransportAddress};
 use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_rtp::Header;
 use rtc_shared::marshal::{MarshalSize, Unmarshal};
@@ -20,7 +19,7 @@ use crate::Protocol;
 
 impl Peer {
     /// As if a check from this address had passed and a handshake had completed.
-    pub(crate) fn connect(&mut self, now: Instant, from: SocketAddr, keys: SessionKeys) {
+    pub(crate) fn connect(&mut self, now: Instant, from: TransportAddress, keys: SessionKeys) {
         self.srtp = Srtp::new(keys);
         self.last_heard = Some(now);
         self.last_check = Some(now);

@@ -1,9 +1,9 @@
 //! One DTLS handshake, with either library.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rekindle_ids::TransportAddress;
 
 use super::agreed::Agreed;
 use super::cookie::COOKIE_LEN;
@@ -75,7 +75,7 @@ pub(crate) trait Handshake: Send {
 pub(crate) struct Done {
     pub(super) completed: Completed,
     /// The address of the other side.
-    pub from: SocketAddr,
+    pub from: TransportAddress,
     /// When it completed.
     pub at: Instant,
     /// Time since its first ClientHello.

@@ -15,10 +15,10 @@
 mod screening;
 mod under_way;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rekindle_ids::TransportAddress;
 
 use super::Transmit;
 use super::active::Active;
@@ -146,7 +146,7 @@ impl Handshakes {
     pub(crate) fn handle(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         datagram: &Bytes,
         shown: Begin,
         start: impl FnOnce(Begin) -> Option<Begun>,
@@ -273,7 +273,7 @@ impl Handshakes {
     fn drive(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         out: &mut Vec<Transmit>,
         datagram: Option<&[u8]>,
         which: impl Fn(&UnderWay) -> bool,
@@ -397,7 +397,7 @@ impl Handshakes {
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         out: &mut Vec<Transmit>,
     ) -> Option<Done> {
         let newest = self.newest();

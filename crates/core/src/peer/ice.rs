@@ -1,9 +1,7 @@
 //! ICE-lite (RFC 8445 §2.5): answers connectivity checks, and trusts nothing before
 //! MESSAGE-INTEGRITY has been checked.
 
-use std::net::SocketAddr;
-
-use rekindle_ids::{IceCredentials, Ufrag};
+use rekindle_ids::{IceCredentials, TransportAddress, Ufrag};
 use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_stun::attributes::{
     ATTR_ICE_CONTROLLED, ATTR_MESSAGE_INTEGRITY, ATTR_PRIORITY, ATTR_UNKNOWN_ATTRIBUTES,
@@ -69,7 +67,11 @@ pub(super) fn request_ufrag(datagram: &[u8]) -> Option<&str> {
 /// Checks a Binding request and makes its response. `None` for anything that is not a valid,
 /// authentic request. Such a datagram gets no answer at all: an answer would tell a stranger
 /// something, or make this server a reflector.
-pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Checked> {
+pub(super) fn check(
+    datagram: &[u8],
+    from: TransportAddress,
+    ice: &IceCredentials,
+) -> Option<Checked> {
     let request = authenticate(datagram, ice)?;
     let mut nominated = false;
     let mut conflict = false;
@@ -112,8 +114,8 @@ pub(super) fn check(datagram: &[u8], from: SocketAddr, ice: &IceCredentials) -> 
             BINDING_SUCCESS,
             ice,
             &XorMappedAddress {
-                ip: from.ip(),
-                port: from.port(),
+                ip: from.socket.ip(),
+                port: from.socket.port(),
             },
         ),
     }?;
@@ -227,8 +229,8 @@ mod tests {
         m.raw
     }
 
-    fn from() -> SocketAddr {
-        "192.0.2.7:4242".parse().unwrap()
+    fn from() -> TransportAddress {
+        TransportAddress::udp(([192, 0, 2, 7], 4242))
     }
 
     #[test]
@@ -245,7 +247,10 @@ mod tests {
         assert_eq!(m.typ, BINDING_SUCCESS);
         let mut mapped = XorMappedAddress::default();
         mapped.get_from(&m).unwrap();
-        assert_eq!((mapped.ip, mapped.port), (from().ip(), from().port()));
+        assert_eq!(
+            (mapped.ip, mapped.port),
+            (from().socket.ip(), from().socket.port())
+        );
         MessageIntegrity::check(&mut m, PWD.as_bytes(), &AwsLcRsCrypto).unwrap();
         FINGERPRINT.check(&m).unwrap();
     }

@@ -24,7 +24,6 @@ mod transform;
 mod verified;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -42,7 +41,7 @@ pub(crate) use sending::Sending;
 use srtp::Srtp;
 pub use srtp::{Profile, SessionKeys};
 
-use rekindle_ids::IceCredentials;
+use rekindle_ids::{IceCredentials, TransportAddress};
 use rekindle_sdp::{Fingerprint, Setup};
 use rekindle_secrets::stack;
 
@@ -63,14 +62,14 @@ pub struct PeerSetup {
     /// The server's role in its DTLS handshake.
     pub setup: Setup,
     /// Where its media was sent in an earlier boot.
-    pub address: Option<SocketAddr>,
+    pub address: Option<TransportAddress>,
 }
 
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
     /// The destination.
-    pub to: SocketAddr,
+    pub to: TransportAddress,
     /// The datagram.
     pub data: Bytes,
 }
@@ -109,17 +108,17 @@ pub enum PeerEvent {
         agreed: Option<Agreed>,
     },
     /// The address that media goes to changed.
-    Address(SocketAddr),
+    Address(TransportAddress),
 }
 
 /// One browser. Its handshakes are not here: they belong to an address until they are complete.
 pub struct Peer {
     setup: PeerSetup,
     /// Transactions of the latest checks, and the address that each first came from.
-    checks: VecDeque<([u8; 12], SocketAddr)>,
+    checks: VecDeque<([u8; 12], TransportAddress)>,
     /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from a
     /// nominated one, the latest last.
-    nominated: Vec<SocketAddr>,
+    nominated: Vec<TransportAddress>,
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
     last_check: Option<Instant>,
@@ -149,7 +148,7 @@ impl Peer {
     pub fn handle_stun(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         data: &[u8],
         out: &mut Vec<Transmit>,
     ) -> Received {
@@ -192,7 +191,7 @@ impl Peer {
 
     /// Whether a check is not a copy of another one, sent with another source address: STUN has no
     /// replay protection (RFC 8489 §16.2.2).
-    fn is_first(&mut self, transaction: [u8; 12], from: SocketAddr) -> bool {
+    fn is_first(&mut self, transaction: [u8; 12], from: TransportAddress) -> bool {
         if let Some((_, first)) = self.checks.iter().find(|(known, _)| *known == transaction) {
             return *first == from;
         }
@@ -242,7 +241,7 @@ impl Peer {
     /// Live media moves to a nominated address only once an authentic packet comes from there: a
     /// check alone can be replayed from anywhere, since STUN has no replay protection (RFC 8489
     /// §16.2.2).
-    pub fn handle_srtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> Received {
+    pub fn handle_srtp(&mut self, now: Instant, from: TransportAddress, data: &[u8]) -> Received {
         let Some(srtp) = &mut self.srtp else {
             return Received::Nothing;
         };
@@ -268,7 +267,7 @@ impl Peer {
         }
     }
 
-    fn move_to(&mut self, address: SocketAddr) {
+    fn move_to(&mut self, address: TransportAddress) {
         if self.setup.address != Some(address) {
             self.setup.address = Some(address);
             self.moved = Some(PeerEvent::Address(address));
@@ -312,7 +311,7 @@ impl Peer {
     }
 
     /// Where media is sent.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn address(&self) -> Option<TransportAddress> {
         self.setup.address
     }
 
@@ -334,7 +333,11 @@ impl Peer {
 }
 
 /// The answer to a check of a peer that was removed: an error, if its password is right.
-pub(crate) fn refuse(check: &[u8], from: SocketAddr, ice: &IceCredentials) -> Option<Transmit> {
+pub(crate) fn refuse(
+    check: &[u8],
+    from: TransportAddress,
+    ice: &IceCredentials,
+) -> Option<Transmit> {
     let data = ice::refuse(check, ice)?.into();
     Some(Transmit { to: from, data })
 }

@@ -29,8 +29,8 @@ pub(crate) fn certificate() -> DtlsCertificate {
     }
 }
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], port))
+fn address(port: u16) -> TransportAddress {
+    TransportAddress::udp(([192, 0, 2, 1], port))
 }
 
 /// A browser's DTLS side.
@@ -101,12 +101,12 @@ struct Pair {
     role: Role,
     dtls: Dtls,
     cookies: Cookies,
-    handshakes: HashMap<SocketAddr, Handshakes>,
+    handshakes: HashMap<TransportAddress, Handshakes>,
     certificate: DtlsCertificate,
 }
 
 impl Pair {
-    fn new(role: Role, known: Option<SocketAddr>) -> Self {
+    fn new(role: Role, known: Option<TransportAddress>) -> Self {
         let (server, browser) = (certificate(), certificate());
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &browser.certificate);
         let setup = PeerSetup {
@@ -137,7 +137,7 @@ impl Pair {
     }
 
     /// What the core does with a datagram, for its only peer.
-    fn handle(&mut self, from: SocketAddr, data: &[u8], out: &mut Vec<Transmit>) -> Received {
+    fn handle(&mut self, from: TransportAddress, data: &[u8], out: &mut Vec<Transmit>) -> Received {
         match Protocol::of(data) {
             Some(Protocol::Stun) => return self.peer.handle_stun(self.now, from, data, out),
             Some(Protocol::Dtls) => {}
@@ -160,7 +160,7 @@ impl Pair {
         Received::Nothing
     }
 
-    fn check(&mut self, from: SocketAddr, nominate: bool) -> Vec<Transmit> {
+    fn check(&mut self, from: TransportAddress, nominate: bool) -> Vec<Transmit> {
         let mut m = Message::new();
         m.new_transaction_id().unwrap();
         m.set_type(BINDING_REQUEST);
@@ -179,7 +179,7 @@ impl Pair {
     }
 
     /// Lets datagrams flow both ways until nothing moves. `lose` drops the server's n-th datagram.
-    fn shake(&mut self, client: &mut Client, from: SocketAddr, lose: Option<usize>) {
+    fn shake(&mut self, client: &mut Client, from: TransportAddress, lose: Option<usize>) {
         let mut sent = 0;
         loop {
             let mut out = Vec::new();
@@ -200,7 +200,7 @@ impl Pair {
     }
 
     /// Passes time on both sides, in steps of 50 ms.
-    fn wait(&mut self, client: &mut Client, from: SocketAddr, time: Duration) {
+    fn wait(&mut self, client: &mut Client, from: TransportAddress, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             self.now += Duration::from_millis(50);
@@ -229,7 +229,7 @@ impl Pair {
     }
 
     /// Whether a packet that the client encrypts arrives, and the other way round.
-    fn media_flows(&mut self, client: &Client, from: SocketAddr, sequence: u16) -> bool {
+    fn media_flows(&mut self, client: &Client, from: TransportAddress, sequence: u16) -> bool {
         let (material, profile) = client.keys.as_ref().unwrap();
         let keys = SessionKeys::new(*profile, material).unwrap();
         let mut packet = vec![0x80, 96];
@@ -260,7 +260,7 @@ fn protect(peer: &mut Peer, packet: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn connect(pair: &mut Pair, from: SocketAddr, auto: bool) -> Client {
+fn connect(pair: &mut Pair, from: TransportAddress, auto: bool) -> Client {
     pair.check(from, true);
     let certificate = DtlsCertificate {
         certificate: pair.certificate.certificate.clone(),

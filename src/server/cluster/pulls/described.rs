@@ -38,6 +38,7 @@ impl Described {
             ice: &ice,
             fingerprint_sha256: &parts.certificates.current().sha256,
             addresses: there.node.media(),
+            tcp: false,
             session_id: session_id()?,
         };
         let sdp::Answer { text, negotiated } =

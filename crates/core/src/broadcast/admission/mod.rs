@@ -16,7 +16,6 @@ mod waiting_room;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 pub use reading::ReadingOrder;
@@ -26,7 +25,7 @@ use super::hub::Broadcast;
 use super::payload::{Payload, Screened};
 use super::{Departure, Event, Join, Recorded, Refusal, Routed};
 use crate::peer::{Transmit, is_client_hello};
-use rekindle_ids::Ufrag;
+use rekindle_ids::{TransportAddress, Ufrag};
 use rekindle_sdp as sdp;
 
 impl Broadcast {
@@ -53,7 +52,7 @@ impl Broadcast {
                 return self.give_up(ufrag, Departure::NoRehandshake);
             }
         };
-        let address = negotiated.address;
+        let address = negotiated.address.map(TransportAddress::udp);
         let join = Join {
             role: record.role,
             channel: record.channel.to_owned(),
@@ -127,7 +126,7 @@ impl Broadcast {
     }
 
     /// Keeps a STUN check of an unknown peer and demands that peer's record.
-    pub(super) fn keep_check(&mut self, ufrag: Ufrag, from: SocketAddr, data: &[u8]) {
+    pub(super) fn keep_check(&mut self, ufrag: Ufrag, from: TransportAddress, data: &[u8]) {
         let Some(room) = &mut self.admission.room else {
             tracing::trace!("a STUN check is dropped: it names no peer");
             return;
@@ -142,7 +141,7 @@ impl Broadcast {
     }
 
     /// Keeps SRTP from an address at which no peer is known.
-    pub(super) fn keep_media(&mut self, from: SocketAddr, data: &[u8]) {
+    pub(super) fn keep_media(&mut self, from: TransportAddress, data: &[u8]) {
         // In full-state mode the keys of the last boot can open it; otherwise it would only take
         // room from other datagrams.
         let takes_media = self.keeps_sessions();
@@ -159,7 +158,7 @@ impl Broadcast {
     pub(super) fn admit(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         mut payload: Payload<'_>,
         out: &mut Vec<Transmit>,
     ) -> Routed {
@@ -181,7 +180,7 @@ impl Broadcast {
         }
     }
 
-    fn keep_hello(&mut self, from: SocketAddr, data: &[u8]) {
+    fn keep_hello(&mut self, from: TransportAddress, data: &[u8]) {
         let Some(room) = &mut self.admission.room else {
             tracing::trace!("DTLS is dropped: no peer is at its address");
             return;
@@ -196,7 +195,12 @@ impl Broadcast {
     }
 
     /// Takes the datagrams that waited from an address, if a peer is known there now.
-    pub(super) fn release(&mut self, now: Instant, from: SocketAddr, out: &mut Vec<Transmit>) {
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        from: TransportAddress,
+        out: &mut Vec<Transmit>,
+    ) {
         let Some(room) = &mut self.admission.room else {
             return;
         };

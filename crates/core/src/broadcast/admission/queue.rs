@@ -5,10 +5,9 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use rekindle_ids::Role;
+use rekindle_ids::{Role, TransportAddress};
 
 use super::attempt::{Attempt, NotKept};
 use crate::broadcast::payload::ForHandshake;
@@ -20,9 +19,9 @@ pub(super) const MAX_ADDRESSES: usize = 16_384;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Queue {
-    publishers: VecDeque<SocketAddr>,
-    viewers: VecDeque<SocketAddr>,
-    waiting: HashMap<SocketAddr, Attempt<ForHandshake>>,
+    publishers: VecDeque<TransportAddress>,
+    viewers: VecDeque<TransportAddress>,
+    waiting: HashMap<TransportAddress, Attempt<ForHandshake>>,
     /// Since when it has not been empty.
     since: Option<Instant>,
 }
@@ -36,7 +35,7 @@ impl Queue {
         &mut self,
         now: Instant,
         role: Role,
-        from: SocketAddr,
+        from: TransportAddress,
         part: ForHandshake,
     ) -> Result<(), NotKept> {
         let full = self.waiting.len() >= MAX_ADDRESSES;
@@ -59,7 +58,7 @@ impl Queue {
     /// Takes the next address with all its waiting datagrams.
     pub(super) fn next(
         &mut self,
-    ) -> Option<(SocketAddr, impl Iterator<Item = ForHandshake> + use<>)> {
+    ) -> Option<(TransportAddress, impl Iterator<Item = ForHandshake> + use<>)> {
         let from = self
             .publishers
             .pop_front()
@@ -98,11 +97,11 @@ mod tests {
         }
     }
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
+    fn address(port: u16) -> TransportAddress {
+        TransportAddress::udp(([192, 0, 2, 1], port))
     }
 
-    fn next(queue: &mut Queue) -> Option<(SocketAddr, Vec<ForHandshake>)> {
+    fn next(queue: &mut Queue) -> Option<(TransportAddress, Vec<ForHandshake>)> {
         queue.next().map(|(from, parts)| (from, parts.collect()))
     }
 
@@ -121,7 +120,7 @@ mod tests {
         }
         assert_eq!(queue.since(), Some(now));
         let order: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
-        let ports: Vec<u16> = order.iter().map(|(from, _)| from.port()).collect();
+        let ports: Vec<u16> = order.iter().map(|(from, _)| from.socket.port()).collect();
         assert_eq!(ports, [3, 1, 2]);
         assert_eq!(order[1].1, [part(b"\x16a"), part(b"\x16d")]);
         assert_eq!(queue.since(), None);

@@ -1,10 +1,9 @@
 //! The state of admission.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use rekindle_ids::Ufrag;
+use rekindle_ids::{TransportAddress, Ufrag};
 
 use super::queue::Queue;
 use super::waiting_room::WaitingRoom;
@@ -32,7 +31,7 @@ impl Admission {
     }
 
     /// Takes the next address with all its waiting datagrams.
-    pub(crate) fn next_turn(&mut self) -> Option<(SocketAddr, Vec<ForHandshake>)> {
+    pub(crate) fn next_turn(&mut self) -> Option<(TransportAddress, Vec<ForHandshake>)> {
         let (from, parts) = self.queue.next()?;
         Some((from, parts.collect()))
     }

@@ -1,11 +1,10 @@
 //! What waits for its record, whose turn it is, and what the log says of what is dropped.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rekindle_ids::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle_ids::{IceCredentials, IcePassword, Role, TransportAddress, Ufrag};
 use rekindle_sdp as sdp;
 
 use super::attempt::tests::{hello, numbered};
@@ -17,8 +16,8 @@ use crate::peer::Transmit;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], port))
+fn address(port: u16) -> TransportAddress {
+    TransportAddress::udp(([192, 0, 2, 1], port))
 }
 
 /// A core that reads records, and the time.
@@ -71,6 +70,7 @@ fn record(role: Role, n: u16, port: Option<u16>) -> Record {
         ice: &ice,
         fingerprint_sha256: &DTLS.sha256(),
         addresses: &[],
+        tcp: false,
         session_id: 1,
     };
     Record {
@@ -81,7 +81,7 @@ fn record(role: Role, n: u16, port: Option<u16>) -> Record {
             .text,
         offer: port.map_or_else(
             || offer.to_owned(),
-            |port| sdp::with_address(offer, address(port)),
+            |port| sdp::with_address(offer, address(port).socket),
         ),
         ice,
     }
@@ -109,7 +109,10 @@ fn take(core: &mut Broadcast, now: Instant, record: &Record) -> Vec<Transmit> {
 fn turns(core: &mut Broadcast) -> Vec<(u16, Vec<Vec<u8>>)> {
     std::iter::from_fn(|| {
         let (from, parts) = core.admission.queue.next()?;
-        Some((from.port(), parts.map(|part| part.data.to_vec()).collect()))
+        Some((
+            from.socket.port(),
+            parts.map(|part| part.data.to_vec()).collect(),
+        ))
     })
     .collect()
 }

@@ -1,10 +1,9 @@
 //! Datagrams of peers whose records have not been read yet.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 
 use bytes::Bytes;
-use rekindle_ids::Ufrag;
+use rekindle_ids::{TransportAddress, Ufrag};
 
 use super::attempt::{Attempt, NotKept};
 
@@ -18,9 +17,9 @@ pub(super) const MAX_OF_ONE: usize = 8;
 #[derive(Default)]
 pub(super) struct WaitingRoom {
     /// STUN checks by the peer that they name.
-    checks: HashMap<Ufrag, VecDeque<(SocketAddr, Bytes)>>,
+    checks: HashMap<Ufrag, VecDeque<(TransportAddress, Bytes)>>,
     /// All other datagrams by their source address.
-    addresses: HashMap<SocketAddr, Waiting>,
+    addresses: HashMap<TransportAddress, Waiting>,
     /// How many datagrams these are together.
     waiting: usize,
 }
@@ -45,7 +44,7 @@ impl WaitingRoom {
     pub(super) fn keep_check(
         &mut self,
         ufrag: Ufrag,
-        from: SocketAddr,
+        from: TransportAddress,
         data: &[u8],
     ) -> Result<bool, NotKept> {
         let checks = self.checks.get_mut(&ufrag);
@@ -81,7 +80,11 @@ impl WaitingRoom {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub(super) fn keep_hello(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), NotKept> {
+    pub(super) fn keep_hello(
+        &mut self,
+        from: TransportAddress,
+        data: &[u8],
+    ) -> Result<(), NotKept> {
         let may_grow = self.waiting < MAX_WAITING;
         if !may_grow && !self.addresses.contains_key(&from) {
             return Err(NotKept::Full);
@@ -100,7 +103,11 @@ impl WaitingRoom {
     ///
     /// # Errors
     /// [`NotKept`] with the reason.
-    pub(super) fn keep_media(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), NotKept> {
+    pub(super) fn keep_media(
+        &mut self,
+        from: TransportAddress,
+        data: &[u8],
+    ) -> Result<(), NotKept> {
         if self.waiting >= MAX_WAITING {
             return Err(NotKept::Full);
         }
@@ -114,14 +121,14 @@ impl WaitingRoom {
     }
 
     /// Takes the checks that name this peer.
-    pub(super) fn take_checks(&mut self, ufrag: &Ufrag) -> VecDeque<(SocketAddr, Bytes)> {
+    pub(super) fn take_checks(&mut self, ufrag: &Ufrag) -> VecDeque<(TransportAddress, Bytes)> {
         let checks = self.checks.remove(ufrag).unwrap_or_default();
         self.waiting -= checks.len();
         checks
     }
 
     /// Takes what came from this address.
-    pub(super) fn take(&mut self, from: SocketAddr) -> Option<Waiting> {
+    pub(super) fn take(&mut self, from: TransportAddress) -> Option<Waiting> {
         let waiting = self.addresses.remove(&from)?;
         self.waiting -= waiting.hello.len() + waiting.media.len();
         Some(waiting)
@@ -142,8 +149,8 @@ mod tests {
         Ufrag::new(format!("Viewer{n:010}")).expect("a fragment")
     }
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
+    fn address(port: u16) -> TransportAddress {
+        TransportAddress::udp(([192, 0, 2, 1], port))
     }
 
     /// Counts the waiting datagrams one by one.

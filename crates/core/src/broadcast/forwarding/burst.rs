@@ -1,8 +1,7 @@
 //! The datagrams that one viewer is sent at a time.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
+use rekindle_ids::TransportAddress;
 
 use crate::peer::Transmit;
 
@@ -70,12 +69,12 @@ impl Burst {
 /// Sends datagrams.
 pub trait Outlet {
     /// Sends all datagrams of a burst to an address, or loses them as a network may.
-    fn send(&mut self, to: SocketAddr, burst: &Burst);
+    fn send(&mut self, to: TransportAddress, burst: &Burst);
 }
 
 /// One [`Transmit`] for each datagram, for callers with a network of their own.
 impl Outlet for Vec<Transmit> {
-    fn send(&mut self, to: SocketAddr, burst: &Burst) {
+    fn send(&mut self, to: TransportAddress, burst: &Burst) {
         self.extend(burst.datagrams().map(|data| Transmit {
             to,
             data: Bytes::copy_from_slice(data),

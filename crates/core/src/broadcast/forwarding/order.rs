@@ -1,11 +1,10 @@
 //! The orders that the core gives a forwarder.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use rekindle_ids::Ufrag;
+use rekindle_ids::{TransportAddress, Ufrag};
 
 use crate::broadcast::history::Index;
 use crate::broadcast::mapping::Mapping;
@@ -50,12 +49,12 @@ pub(in crate::broadcast) enum Order {
     Connect {
         viewer: usize,
         sending: Option<Box<Sending>>,
-        to: Option<SocketAddr>,
+        to: Option<TransportAddress>,
     },
     /// The viewer has another address.
     Move {
         viewer: usize,
-        to: SocketAddr,
+        to: TransportAddress,
     },
     /// The viewer gets its publisher's streams untranslated.
     Untranslated {

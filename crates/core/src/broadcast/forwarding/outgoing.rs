@@ -1,9 +1,7 @@
 //! The sending half of one viewer.
 
-use std::net::SocketAddr;
-
 use bytes::BytesMut;
-use rekindle_ids::Ufrag;
+use rekindle_ids::{TransportAddress, Ufrag};
 
 use super::{Burst, Indexed, NewViewer, Outlet, Tools};
 use crate::broadcast::history::Index;
@@ -22,7 +20,7 @@ pub(super) struct Outgoing {
     ufrag: Ufrag,
     /// Without keys nothing is sent.
     sending: Option<Box<Sending>>,
-    to: Option<SocketAddr>,
+    to: Option<TransportAddress>,
     pub translation: Option<Shared>,
     streams: SentStreams,
     /// How many of the waiting packets came before its keys: it got them otherwise, or needs none
@@ -60,7 +58,7 @@ impl Outgoing {
     pub(super) fn connect(
         &mut self,
         sending: Option<Box<Sending>>,
-        to: Option<SocketAddr>,
+        to: Option<TransportAddress>,
         skips: usize,
     ) {
         self.sending = sending;
@@ -75,7 +73,7 @@ impl Outgoing {
         self.skips = self.skips.saturating_sub(packets);
     }
 
-    pub(super) fn move_to(&mut self, to: SocketAddr) {
+    pub(super) fn move_to(&mut self, to: TransportAddress) {
         self.to = Some(to);
     }
 

@@ -230,7 +230,8 @@ impl Broadcast {
         let id = self.by_ufrag.get(ufrag).copied()?;
         let taken = self.members[id].peer.resume(now, resumed);
         self.settle(now, id, out);
-        self.members.get(id)?.peer.address().filter(|_| taken)
+        let address = self.members.get(id)?.peer.address()?;
+        address.as_udp().filter(|_| taken)
     }
 
     /// The peer has keys, from a handshake or taken over.

@@ -148,7 +148,7 @@ impl Kept {
         let mut without = Vec::new();
         for (id, browser) in self.world.browsers.iter_mut().enumerate() {
             browser.join.resumed = true;
-            browser.join.negotiated.address = Some(browser.address);
+            browser.join.negotiated.address = browser.address.as_udp();
             browser.dtls = None;
             self.world
                 .core

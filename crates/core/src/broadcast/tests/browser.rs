@@ -1,12 +1,11 @@
 //! A browser: one peer's other side, with STUN, DTLS and SRTP of its own.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use dimpl::{DtlsCertificate, Output, SrtpProfile};
-use rekindle_ids::{IceCredentials, IcePassword, Role, Ufrag};
+use rekindle_ids::{IceCredentials, IcePassword, Role, TransportAddress, Ufrag};
 use rekindle_sdp::{Extensions, Fingerprint, Negotiated, Setup, Ssrc};
 use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_srtp::context::Context;
@@ -31,7 +30,7 @@ fn copy(certificate: &DtlsCertificate) -> DtlsCertificate {
 /// A browser: one peer's other side.
 pub struct Browser {
     pub join: Join,
-    pub address: SocketAddr,
+    pub address: TransportAddress,
     certificate: DtlsCertificate,
     pub dtls: Option<dimpl::Dtls>,
     pub sending: Option<Context>,
@@ -100,7 +99,7 @@ impl Browser {
                 resumed: false,
                 renews: true,
             },
-            address: SocketAddr::from(([192, 0, 2, 1], number)),
+            address: TransportAddress::udp(([192, 0, 2, 1], number)),
             certificate,
             dtls: None,
             sending: None,

@@ -1,6 +1,6 @@
 //! Media from the publisher to viewers, and requests the other way.
 
-use rekindle_ids::Role;
+use rekindle_ids::{Role, TransportAddress};
 use rtc_rtcp::sender_report::SenderReport;
 use rtc_shared::marshal::Marshal;
 
@@ -233,7 +233,7 @@ fn datagrams_of_strangers_change_nothing() {
     let mut world = World::new();
     let publisher = world.connected(Role::Publisher);
     let viewer = world.connected(Role::Viewer);
-    let stranger = "203.0.113.9:9".parse().unwrap();
+    let stranger = TransportAddress::udp(([203, 0, 113, 9], 9));
     let mut forged = world.browsers[viewer].stun();
     let last = forged.len() - 1;
     forged[last] ^= 1;
@@ -263,7 +263,7 @@ fn a_browser_that_moves_takes_its_media_along_and_its_old_address_may_be_another
     let viewer = world.connected(Role::Viewer);
     let (old, new) = (
         world.browsers[viewer].address,
-        "192.0.2.77:77".parse().unwrap(),
+        TransportAddress::udp(([192, 0, 2, 77], 77)),
     );
     world.browsers[viewer].address = new;
     world.check(viewer);
@@ -282,7 +282,7 @@ fn a_browser_that_moves_takes_its_media_along_and_its_old_address_may_be_another
     );
     let moved = Event::Address {
         ufrag: world.browsers[viewer].ufrag(),
-        address: new,
+        address: new.socket,
     };
     // It moved a moment ago already, when it joined.
     world.pass(std::time::Duration::from_secs(1));
@@ -310,7 +310,7 @@ fn a_peer_has_four_addresses_and_keeps_those_that_it_has_shown_to_be_its_own() {
     let publisher = world.connected(Role::Publisher);
     let own = world.browsers[publisher].address;
     let addresses: Vec<_> = (1..=6)
-        .map(|port| format!("192.0.2.9:{port}").parse().unwrap())
+        .map(|port| TransportAddress::udp(([192, 0, 2, 9], port)))
         .collect();
     for address in &addresses {
         let stun = world.browsers[publisher].stun();
@@ -363,7 +363,7 @@ fn a_copy_of_a_check_from_elsewhere_claims_nothing() {
     let stun = world.browsers[viewer].stun();
     let own = world.browsers[viewer].address;
     world.send_from(own, &stun);
-    let elsewhere = "203.0.113.9:9".parse().unwrap();
+    let elsewhere = TransportAddress::udp(([203, 0, 113, 9], 9));
     world.send_from(elsewhere, &stun);
     assert_eq!(
         world.send_from(elsewhere, &[0x80; 40]),

@@ -1,12 +1,11 @@
 //! The core, browsers, and the network between them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BufMut;
-use rekindle_ids::Role;
+use rekindle_ids::{Role, TransportAddress};
 use rekindle_sdp::{Kind, Ssrc, Stream};
 
 use super::browser::Browser;
@@ -98,7 +97,7 @@ impl World {
         self.core = Broadcast::new(Config::default(), self.dtls.clone(), [8; 32], self.now);
         for browser in &mut self.browsers {
             browser.join.resumed = true;
-            browser.join.negotiated.address = Some(browser.address);
+            browser.join.negotiated.address = browser.address.as_udp();
             browser.dtls = None;
             self.core.join(self.now, browser.join.clone()).unwrap();
         }
@@ -146,7 +145,7 @@ impl World {
         self.send_from(from, datagram)
     }
 
-    pub fn send_from(&mut self, from: SocketAddr, datagram: &[u8]) -> Routed {
+    pub fn send_from(&mut self, from: TransportAddress, datagram: &[u8]) -> Routed {
         let mut out = Vec::new();
         let routed = self.core.handle(self.now, from, datagram, &mut out);
         self.take_turns(&mut out);

@@ -75,7 +75,8 @@ impl Peer {
         local: impl Fn(SocketAddr) -> Option<IpAddr>,
     ) -> Option<SessionCounters> {
         let ufrag: Ufrag = self.setup.ice.ufrag.clone();
-        let local = self.setup.address.and_then(local);
+        let address = self.setup.address.and_then(|address| address.as_udp());
+        let local = address.and_then(local);
         self.kept().map(|mut kept| kept.reserve(now, &ufrag, local))
     }
 

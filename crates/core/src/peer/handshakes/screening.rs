@@ -2,8 +2,9 @@
 //! cookie.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::time::Instant;
+
+use rekindle_ids::TransportAddress;
 
 use super::Handshakes;
 use crate::peer::Transmit;
@@ -33,7 +34,7 @@ impl Handshakes {
     pub(crate) fn screen<'a>(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         datagram: &'a [u8],
         cookies: &Cookies,
         is_expected: impl Fn(&[u8]) -> bool,
@@ -95,7 +96,7 @@ impl Handshakes {
     fn screen_hello(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: TransportAddress,
         hello: Hello<'_>,
         cookies: &Cookies,
     ) -> Screened {

@@ -44,8 +44,8 @@ struct World {
     begun: Vec<Begin>,
 }
 
-fn here() -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], 1))
+fn here() -> TransportAddress {
+    TransportAddress::udp(([192, 0, 2, 1], 1))
 }
 
 /// The first fragment of a ClientHello, with no session id.
