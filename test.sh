@@ -213,6 +213,7 @@ if [ -n "$browsers" ]; then
     tests/clients/install.sh
     tests/clients/own-network.sh node --test --test-concurrency=1 tests/clients/quick.test.js tests/clients/told.test.js
     browser_test spoofing.test.js
+    if apt nft nftables; then REKINDLE_PUBLISHERS=${CI:+chromium} REKINDLE_KILLS=${CI:+2} browser_test tcp.test.js; else skip "media over TCP without UDP" "nftables is not installed"; fi
   else
     skip "the spoofing test and clients that others wrote" "they need iproute2, and this system has no apt-get (or no right to use it)"
   fi

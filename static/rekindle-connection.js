@@ -225,8 +225,8 @@ export class Connection {
   /** Makes the browser run DTLS again. */
   renew() {
     return this.#alone(async () => {
-      // Once ICE is down, or the server elsewhere, an offer is not enough where the fingerprint is changed.
-      const restart = (this.iceIsDown || this.#moved) && way === "fingerprint";
+      // Once ICE is down, or the server elsewhere, or its connection closed, an offer is not enough where the fingerprint is changed.
+      const restart = way === "fingerprint" && (this.iceIsDown || this.#moved || this.#transports.usesTcp);
       // What was prepared leads to where the server was.
       if (restart || !this.#prepared || this.#moved) await this.#takeBack();
       // DTLS that has not begun begins when ICE gets an answer.

@@ -73,6 +73,14 @@ export class Transports {
     return this.#iceIsIn(ENDED);
   }
 
+  /**
+   * Media goes over TCP (RFC 6544). Chromium opens a connection that has ended once more, and where that is refused, since no server runs yet, never
+   * again; an ICE restart makes new ones.
+   */
+  get usesTcp() {
+    return this.live.some(({ iceTransport }) => iceTransport?.getSelectedCandidatePair?.()?.remote?.protocol === "tcp");
+  }
+
   /** Observes those that are new. */
   observe() {
     for (const transport of this.live) {

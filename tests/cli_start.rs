@@ -148,6 +148,22 @@ fn a_port_that_is_taken_is_noticed_before_the_disk_is_touched() {
 }
 
 #[test]
+fn a_port_of_media_over_tcp_that_is_taken_is_noticed_before_the_disk_is_touched() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address").to_string();
+    let options = ["--http", "127.0.0.1:0", "--udp", &address, "--ice-tcp"];
+    let output = output(rekindle(folder.path()).args(options));
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    assert!(
+        said.contains(&format!("TCP {address}")) && said.contains("--ice-tcp"),
+        "{said}"
+    );
+    assert!(tree(folder.path()).is_empty());
+}
+
+#[test]
 fn ports_alone_and_names_are_taken_from_flag_environment_and_file() {
     let folder = folder();
     fs::write(

@@ -285,7 +285,7 @@ fn random_and_mutated_datagrams_disturb_nobody() {
         data.truncate(random.below(2000) as usize);
         let from = addresses[random.below(3) as usize];
         let (_, out) = world.attack(from, &data);
-        assert!(out.iter().all(|transmit| transmit.to != stranger()));
+        assert!(out.iter().all(|transmit| transmit.to != stranger().into()));
     }
     assert_undisturbed(&mut world, publisher, viewer);
 }

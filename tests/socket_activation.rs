@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use running::{PATIENCE, PUBLISH, Server, output, rekindle, said, tree};
+use running::{PATIENCE, PUBLISH, Server, output, rekindle, said, text, tree};
 
 const ACTIVATE: &str = "systemd-socket-activate";
 
@@ -146,6 +146,48 @@ fn a_media_socket_that_systemd_passes_is_advertised() {
     assert_eq!(server.media().to_string(), media);
     assert_eq!(server.ready["advertised"][0], media);
     server.join("/whip/c", PUBLISH);
+}
+
+#[test]
+fn a_passed_socket_of_media_over_tcp_is_used_where_it_has_the_media_ports_number() {
+    if !have_systemd() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let at = format!("127.0.0.1:{}", free_port());
+    for (udp, works) in [(at.as_str(), true), ("127.0.0.1:0", false)] {
+        let options = ["-l", &at, "--fdname=ice-tcp"];
+        let serve = ["--http", "127.0.0.1:0", "--udp", udp];
+        let mut command = activate(folder.path(), &options, &serve);
+        // A connection starts the server.
+        let to = at.clone();
+        let knocks = std::thread::spawn(move || {
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                match TcpStream::connect(&to) {
+                    Ok(stream) => return stream,
+                    Err(_) => assert!(Instant::now() < deadline, "nobody listens"),
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let started = Server::try_start_as(&mut command);
+        let mut stream = knocks.join().expect("connected");
+        match started {
+            Ok(server) if works => {
+                let answer = text(&mut server.offer("/whip/c", PUBLISH));
+                let line = format!(" tcp 1520435199 127.0.0.1 {} ", server.media().port());
+                assert!(answer.contains(&line), "{answer}");
+                // Who sends what is no frame is let go.
+                stream.write_all(b"\xff\xff").expect("sent");
+                let mut rest = Vec::new();
+                assert!(stream.read_to_end(&mut rest).is_ok_and(|count| count == 0));
+            }
+            Err(said) if !works => assert!(said.contains("both the same number"), "{said}"),
+            Ok(_) => panic!("it started"),
+            Err(said) => panic!("{said}"),
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod running;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rekindle_testing::other_stack;
+use rekindle_testing::other_stack::{self, Network};
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_VP8;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RtpCodecKind};
@@ -20,7 +20,6 @@ use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState,
-    RTCSessionDescription,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 
@@ -72,16 +71,18 @@ struct Client {
     said: mpsc::UnboundedReceiver<Said>,
     /// Its session's path.
     session: String,
+    network: Network,
 }
 
 impl Client {
-    async fn new() -> Self {
+    async fn new(network: Network) -> Self {
         let (sender, said) = mpsc::unbounded_channel();
-        let connection = other_stack::connection(Arc::new(Ear(sender))).await;
+        let connection = other_stack::connection(Arc::new(Ear(sender)), network).await;
         Self {
             connection,
             said,
             session: String::new(),
+            network,
         }
     }
 
@@ -123,11 +124,7 @@ impl Client {
             }
         };
         self.session = header(&answer, "location").to_owned();
-        let answer = RTCSessionDescription::answer(text(&mut answer)).expect("an answer");
-        self.connection
-            .set_remote_description(answer)
-            .await
-            .expect("taken");
+        other_stack::accept(&*self.connection, &text(&mut answer), self.network).await;
         while !matches!(self.next("connected").await, Said::Connected) {}
     }
 }
@@ -138,7 +135,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    async fn start(server: &Server, channel: &str) -> Self {
+    async fn start(server: &Server, channel: &str, network: Network) -> Self {
         const SSRC: u32 = 0x5EED_0001;
         let codec = RTCRtpCodec {
             mime_type: MIME_TYPE_VP8.to_owned(),
@@ -146,7 +143,7 @@ impl Publisher {
             ..Default::default()
         };
         let track = other_stack::track(RtpCodecKind::Video, codec, SSRC);
-        let mut client = Client::new().await;
+        let mut client = Client::new(network).await;
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Sendonly,
             ..Default::default()
@@ -187,8 +184,8 @@ impl Publisher {
 struct Viewer(Client);
 
 impl Viewer {
-    async fn start(server: &Server, channel: &str) -> Self {
-        let mut client = Client::new().await;
+    async fn start(server: &Server, channel: &str, network: Network) -> Self {
+        let mut client = Client::new(network).await;
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Recvonly,
             ..Default::default()
@@ -235,13 +232,22 @@ impl Viewer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_independent_client_publishes_watches_and_comes_back_with_new_sessions_after_a_kill() {
+    publishes_watches_and_comes_back(Network::Udp).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_independent_client_does_the_same_over_tcp() {
+    publishes_watches_and_comes_back(Network::Tcp).await;
+}
+
+async fn publishes_watches_and_comes_back(network: Network) {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let server = Server::start(folder.path(), &[]);
-    let publisher = Publisher::start(&server, "lobby").await;
-    let mut viewer = Viewer::start(&server, "lobby").await;
+    let server = Server::start(folder.path(), &["--ice-tcp"]);
+    let publisher = Publisher::start(&server, "lobby", network).await;
+    let mut viewer = Viewer::start(&server, "lobby", network).await;
     viewer.watch(50).await;
 
-    let server = server.kill_and_start_again_as(&mut rekindle(folder.path()));
+    let server = server.kill_and_start_again_as(rekindle(folder.path()).arg("--ice-tcp"));
     assert_eq!(server.ready["boot"], 2);
     viewer.notices_silence().await;
     // It leaves the old session before it makes a new one, as RFC 9725 has it, unless the server
@@ -251,13 +257,13 @@ async fn an_independent_client_publishes_watches_and_comes_back_with_new_session
     publisher.stop().await;
     let left = server.delete(&old).status().as_u16();
     assert!(matches!(left, 200 | 404), "{left}");
-    let publisher = Publisher::start(&server, "lobby").await;
+    let publisher = Publisher::start(&server, "lobby", network).await;
     assert_ne!(publisher.client.session, old);
 
     // This one just goes away.
     let old = viewer.0.session.clone();
     let _ = viewer.0.connection.close().await;
-    let mut viewer = Viewer::start(&server, "lobby").await;
+    let mut viewer = Viewer::start(&server, "lobby", network).await;
     assert_ne!(viewer.0.session, old);
     viewer.watch(50).await;
     publisher.stop().await;

@@ -244,7 +244,8 @@ fn happened(event: Event, sessions: &Sessions, changes: &mut Changes, media: u16
                     waited = ?UNHEARD,
                     "no ICE check has come from a new peer, so media cannot reach it: let UDP port \
                      {media} through firewall and NAT, and \
-                     give --advertise an address at which browsers reach this machine; a browser \
+                     give --advertise an address at which browsers reach this machine; for those \
+                     whose own network passes no UDP there is --ice-tcp; a browser \
                      that was closed meanwhile looks the same"
                 ),
                 Some(peer) => tracing::info!(

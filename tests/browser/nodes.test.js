@@ -375,5 +375,8 @@ test("the answer names the new place in every section that named the old one", (
   const moved = withCandidates(ANSWER, ["192.0.2.2:8189", "[2001:db8::2]:9"]);
   assert.equal(moved, ANSWER.replace("192.0.2.1", "192.0.2.2").replace("2001:db8::1 8189", "2001:db8::2 9"));
   assert.match(withCandidates(ANSWER, ["192.0.2.2:1"], 1), /2130771967 192\.0\.2\.2 1 typ/, "preferred to one that is alive still");
+  const both = ANSWER.replace("a=end", "a=candidate:3 1 tcp 1520435199 192.0.2.1 8189 typ host tcptype passive\r\na=end");
+  const overTcp = withCandidates(both, ["192.0.2.2:8189"]).split("\r\n").filter((line) => line.startsWith("a=candidate:"));
+  assert.deepEqual(overTcp, ["a=candidate:1 1 udp 2130706431 192.0.2.2 8189 typ host", "a=candidate:2 1 tcp 1520435199 192.0.2.2 8189 typ host tcptype passive"], "over TCP too where it was so");
   assert.equal(withCandidates(withCandidates(ANSWER, ["192.0.2.3:1"]), ["192.0.2.1:8189", "[2001:db8::1]:8189"]), ANSWER, "and back");
 });

@@ -95,6 +95,43 @@ fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<Strin
     Ok(answer.text)
 }
 
+#[test]
+fn candidates_of_tcp_are_passive_and_after_all_of_udp() {
+    let ice = IceCredentials {
+        ufrag: Ufrag::new("serverufrag1").unwrap(),
+        pwd: IcePassword::new("serverpassword0123456789".into()),
+    };
+    let addresses = [
+        "192.0.2.1:3478".parse().unwrap(),
+        "[2001:db8::1]:3478".parse().unwrap(),
+    ];
+    let local = Local {
+        ice: &ice,
+        fingerprint_sha256: &[0xab; 32],
+        addresses: &addresses,
+        tcp: true,
+        session_id: 1,
+    };
+    let answer = answer(Role::Publisher, CHROMIUM_PUBLISH, None, &local).unwrap();
+    let first = answer.text.split("\r\nm=").nth(1).unwrap();
+    let candidates: Vec<_> = first
+        .lines()
+        .filter(|l| l.starts_with("a=candidate"))
+        .collect();
+    assert_eq!(
+        candidates,
+        [
+            "a=candidate:1 1 udp 2130706431 192.0.2.1 3478 typ host",
+            "a=candidate:2 1 udp 2130706175 2001:db8::1 3478 typ host",
+            "a=candidate:3 1 tcp 1520435199 192.0.2.1 3478 typ host tcptype passive",
+            "a=candidate:4 1 tcp 1520434943 2001:db8::1 3478 typ host tcptype passive",
+        ]
+    );
+    // They say nothing of what was agreed on.
+    let read = negotiated(Role::Publisher, CHROMIUM_PUBLISH, &answer.text);
+    assert_eq!(read.as_ref(), Ok(&answer.negotiated));
+}
+
 fn publish(offer: &str) -> (String, Negotiated) {
     let text = try_answer(Role::Publisher, offer, None).unwrap();
     let agreed = negotiated(Role::Publisher, offer, &text).unwrap();

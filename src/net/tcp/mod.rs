@@ -108,9 +108,14 @@ impl Tcp {
         let thread = thread::Connections::new(listener, limits, counts, to_loop)?;
         let waker = Arc::new(thread.waker()?);
         let seen = woken.clone();
+        // A waker that is closed wakes nobody, not even for what it was used for last.
+        let held = waker.clone();
         std::thread::Builder::new()
             .name("media-tcp".into())
-            .spawn(move || thread.run(&ordered, &seen))?;
+            .spawn(move || {
+                thread.run(&ordered, &seen);
+                drop(held);
+            })?;
         Ok(Self {
             inbox,
             outgoing: Outgoing {
@@ -184,3 +189,6 @@ impl Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,13 +129,18 @@ export function probe() {
     return { madeUp: sound.concealedSamples / 48, lost: sound.packetsLost, nacks: sound.nackCount };
   };
 
-  /** The port that this connection sends from; null while it has none. */
-  seen.port = async () => {
+  /** The candidate that this connection sends from; undefined while it has none. */
+  const local = async () => {
     const reports = [...(await seen.live().getStats()).values()];
     const pairs = reports.filter(({ type, state, nominated, selected }) => type === "candidate-pair" && state === "succeeded" && (selected ?? nominated));
-    const local = reports.find(({ id }) => id === pairs.at(-1)?.localCandidateId);
-    return local?.port ?? null;
+    return reports.find(({ id }) => id === pairs.at(-1)?.localCandidateId);
   };
+
+  /** The port that this connection sends from; null while it has none. */
+  seen.port = async () => (await local())?.port ?? null;
+
+  /** "udp" or "tcp"; null while it has neither. */
+  seen.transport = async () => (await local())?.protocol ?? null;
 
   /** What a STUN check of this connection carries. */
   seen.credentials = () => {

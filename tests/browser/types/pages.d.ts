@@ -20,6 +20,7 @@ interface Seen {
   hold?(held: boolean): Promise<void>;
   sound?(): Promise<{ madeUp: number; lost: number; nacks: number }>;
   port?(): Promise<number | null>;
+  transport?(): Promise<string | null>;
   credentials?(): { remoteUfrag: string; remotePwd: string; localUfrag: string };
   nextFrame?(timeout: number): Promise<number | null>;
   gap?(from: number, to?: number): { ms: number; at: number };

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post};
-use rekindle_testing::other_stack;
+use rekindle_testing::other_stack::{self, Network};
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8};
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RtpCodecKind};
 use tokio::sync::{broadcast, mpsc};
@@ -91,7 +91,7 @@ async fn connection(room: &Room) -> (Arc<dyn PeerConnection>, mpsc::UnboundedRec
         gathered,
         packets: room.packets.clone(),
     };
-    let connection = other_stack::connection(Arc::new(ear)).await;
+    let connection = other_stack::connection(Arc::new(ear), Network::Udp).await;
     room.kept
         .lock()
         .expect("not poisoned")

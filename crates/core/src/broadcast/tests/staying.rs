@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rekindle_ids::{Role, Ufrag};
+use rekindle_ids::{Role, TransportAddress, Ufrag};
 use rekindle_sdp::{Codec, Source};
 
 use super::world::*;
@@ -399,4 +399,43 @@ fn joining_twice_changes_nothing() {
         Ok(())
     );
     assert_eq!(world.core.snapshot(world.now).connected, 1);
+}
+
+#[test]
+fn a_peer_over_tcp_comes_back_over_another_connection_and_no_connection_is_recorded() {
+    let mut world = World::new();
+    let publisher = world.connected(Role::Publisher);
+    let viewer = world.browser(Role::Viewer);
+    // By UDP that address and port are the publisher's.
+    let place = world.browsers[publisher].address.socket;
+    world.browsers[viewer].address = TransportAddress::tcp(place);
+    let join = world.browsers[viewer].join.clone();
+    let now = world.now;
+    let ufrag = world.browsers[viewer].ufrag();
+    world
+        .core
+        .reserve(now, Role::Viewer, CHANNEL, &ufrag)
+        .unwrap();
+    world.core.join(now, join).unwrap();
+    world.check(viewer);
+    world.handshake(viewer);
+    world.video(publisher, 1, KEY);
+    assert_eq!(world.browsers[viewer].sequences(VIDEO), [1]);
+    world.pass(2 * SECOND);
+    let events = world.take_events();
+    let recorded = events.iter().filter(|event| {
+        matches!(event, Event::Address { ufrag, .. } if *ufrag == world.browsers[viewer].ufrag())
+    });
+    assert_eq!(recorded.count(), 0);
+
+    world.restart();
+    world.check(publisher);
+    world.handshake(publisher);
+    // What the browser sends before its check is nobody's.
+    world.browsers[viewer].address = TransportAddress::tcp(([192, 0, 2, 7], 50_000));
+    assert_eq!(world.send(viewer, &[0x80; 40]), Routed::UnknownAddress);
+    world.check(viewer);
+    world.handshake(viewer);
+    world.video(publisher, 2, KEY);
+    assert_eq!(world.browsers[viewer].sequences(VIDEO), [1, 2]);
 }
