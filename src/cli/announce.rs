@@ -52,15 +52,15 @@ fn block(ready: &Ready) -> String {
         "key file",
         format!("{}{}", ready.key_file.display(), made(ready.made_key)),
     );
-    let publish = match (ready.publish_token, ready.channel_tokens, ready.open) {
-        (_, true, _) => "who has a token for the channel",
+    let publish = match (ready.publish_token, ready.by_channel, ready.open) {
+        (_, true, _) => "who has a right to the channel (docs/tokens.md)",
         (true, false, _) => "who has the publish token",
         (false, false, true) => "ANYBODY who reaches this server (--open)",
         (false, false, false) => "anybody on this machine",
     };
     row("publish", publish.to_owned());
-    let watch = match (ready.watch_token, ready.channel_tokens) {
-        (_, true) => "as the file of channel tokens says",
+    let watch = match (ready.watch_token, ready.by_channel) {
+        (_, true) => "who has a right to the channel, too",
         (true, false) => "who has the watch token",
         (false, false) => "anybody who reaches this server",
     };
@@ -131,7 +131,7 @@ mod tests {
             open: true,
             publish_token: false,
             watch_token: true,
-            channel_tokens: false,
+            by_channel: false,
             tls: false,
         }
     }

@@ -14,6 +14,7 @@ use crate::server::{BasePath, Mode, Node};
 
 use super::address::{Host, Listen};
 use super::cluster::ClusterArgs;
+use super::hooks::HookArgs;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -144,6 +145,9 @@ pub(super) struct ServeArgs {
     /// it to anybody. It is read again on SIGHUP [default: none]
     #[arg(long, value_name = "FILE", env = "REKINDLE_CHANNEL_TOKENS")]
     pub channel_tokens: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub hooks: HookArgs,
 
     /// Bearer token that an operator must show to --admin; needed where others can reach that. See
     /// --publish-token

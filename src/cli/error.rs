@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::server::{ChannelTokensError, RunError, TlsError, TokenError};
+use crate::server::{ChannelTokensError, JwtError, RunError, TlsError, TokenError, TrustError};
 
 use super::address::LookupError;
 use super::drain::DrainError;
@@ -35,14 +35,30 @@ pub(super) enum CliError {
     },
     #[error("the channel tokens cannot be used: {0}")]
     ChannelTokens(#[from] ChannelTokensError),
+    #[error("the JWT keys cannot be used: {0}")]
+    Jwt(#[from] JwtError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error("{given} are of no use without {missing}; give both, or neither")]
+    Needless {
+        given: &'static str,
+        missing: &'static str,
+    },
+    #[error("--auth-timeout is 0, in which nothing can answer; give 1s or more")]
+    NoTime,
     #[error("{channel} is no channel: {what}")]
     TokenChannel { channel: String, what: &'static str },
+    #[error(
+        "it is not said which kind of token to make; give --channel-tokens FILE for one of which \
+         the server has a hash, or --jwt-keys FILE for a JWT"
+    )]
+    NoTokenFile,
     #[error("{path} cannot be written: {source}", path = path.display())]
     TokensUnwritable { path: PathBuf, source: io::Error },
     #[error(
         "HTTP would listen on {http}, where others can reach it, and nothing would keep them from \
-         publishing; give --publish-token-file or --channel-tokens, or --open if that is what you \
-         want, or listen on 127.0.0.1"
+         publishing; give --publish-token-file, --channel-tokens, --jwt-keys or --auth-url, or \
+         --open if that is what you want, or listen on 127.0.0.1"
     )]
     NobodyGuards { http: SocketAddr },
     #[error(

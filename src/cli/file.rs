@@ -11,13 +11,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::server::{BasePath, Mode, Node};
+use crate::server::{BasePath, KeysPlace, Mode, Node, OutboundUrl};
 
 use super::address::{Host, Listen};
 use super::args::{self, Announce, LogFormat, Publisher};
 use super::cluster::ClusterArgs;
 use super::error::CliError;
 use super::etcd::EtcdArgs;
+use super::hooks::{CheckArgs, HookArgs};
 
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -31,7 +32,7 @@ pub(super) struct ConfigFile {
     pub state_dir: Option<PathBuf>,
     pub vault: Option<String>,
     pub node: Option<String>,
-    #[serde(default, deserialize_with = "node")]
+    #[serde(default, deserialize_with = "parsed")]
     pub node_url: Option<Node>,
     pub pull: Option<u16>,
     pub etcd_ca: Option<PathBuf>,
@@ -56,6 +57,18 @@ pub(super) struct ConfigFile {
     pub watch_token: Option<SecretString>,
     pub watch_token_file: Option<PathBuf>,
     pub channel_tokens: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed")]
+    pub jwt_keys: Option<KeysPlace>,
+    pub jwt_audience: Option<String>,
+    pub jwt_issuer: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    pub auth_url: Option<OutboundUrl>,
+    #[serde(default, deserialize_with = "duration")]
+    pub auth_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "parsed")]
+    pub events_url: Option<OutboundUrl>,
+    pub events_secret_file: Option<PathBuf>,
+    pub hook_ca: Option<PathBuf>,
     #[serde(default, deserialize_with = "secret")]
     pub admin_token: Option<SecretString>,
     pub admin_token_file: Option<PathBuf>,
@@ -133,6 +146,22 @@ impl ConfigFile {
         }
     }
 
+    /// The options for those who decide elsewhere.
+    pub(super) fn hooks(&mut self) -> HookArgs {
+        HookArgs {
+            jwt_keys: self.jwt_keys.take(),
+            checks: CheckArgs {
+                jwt_audience: self.jwt_audience.take(),
+                jwt_issuer: self.jwt_issuer.take(),
+            },
+            auth_url: self.auth_url.take(),
+            auth_timeout: self.auth_timeout.take(),
+            events_url: self.events_url.take(),
+            events_secret_file: self.events_secret_file.take(),
+            hook_ca: self.hook_ca.take(),
+        }
+    }
+
     /// Whether a token is written in the file itself.
     pub(super) fn holds_token(&self) -> bool {
         self.publish_token.is_some() || self.watch_token.is_some() || self.admin_token.is_some()
@@ -175,7 +204,11 @@ fn other_nodes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Node>>, 
     )
 }
 
-fn node<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Node>, D::Error> {
+fn parsed<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(de::Error::custom)
 }

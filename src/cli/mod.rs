@@ -10,6 +10,7 @@ mod drain;
 mod error;
 mod etcd;
 mod file;
+mod hooks;
 mod keygen;
 mod log;
 mod settings;

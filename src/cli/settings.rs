@@ -145,6 +145,7 @@ impl Settings {
             None => ConfigFile::default(),
         };
         let cluster = file.cluster();
+        let hooks = args.hooks.or(file.hooks()).hooks(&mut warnings)?;
         let mut token = |id: &str, text, path, file: TokenSources, what| {
             let given = TokenSources {
                 text,
@@ -219,6 +220,8 @@ impl Settings {
             publish,
             watch,
             channels,
+            jwt: hooks.jwt,
+            hook: hooks.auth,
         };
         if !rights.guard_publishing() && !open && !http.ip().to_canonical().is_loopback() {
             return Err(CliError::NobodyGuards { http });
@@ -265,6 +268,7 @@ impl Settings {
                 admin_token,
                 advertise,
                 rights,
+                events: hooks.events,
                 tls,
                 open,
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),

@@ -81,11 +81,11 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => {
             report.held(match options.connects {
-                [] => "no files but the vault's, no TCP connections (Landlock)",
-                _ => {
-                    "no files but the server's own, TCP connections to the store's ports only \
-                     (Landlock)"
-                }
+                [] => "no files but the vault's, no TCP connections (Landlock)".to_owned(),
+                ports => format!(
+                    "no files but the server's own, TCP connections to no port but {} (Landlock)",
+                    listed(ports)
+                ),
             });
         }
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
@@ -93,10 +93,11 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
             // takes calls that the filter forbids.
             report.held("no files but the vault's (Landlock, an older one)");
             if effective_abi < ABI::V4 && !options.connects.is_empty() {
-                report.lacking(
-                    "the limit of TCP connections to the store's ports: Landlock before Linux 6.7 \
+                report.lacking(format!(
+                    "the limit of TCP connections to no port but {}: Landlock before Linux 6.7 \
                      knows none",
-                );
+                    listed(options.connects)
+                ));
             }
             if effective_abi < ABI::V2 {
                 report.lacking(
@@ -117,6 +118,11 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
         ),
     }
     Ok(())
+}
+
+fn listed(ports: &[u16]) -> String {
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    ports.join(", ")
 }
 
 /// The folder of a secret's file, if it holds only such files, copies of them by their names

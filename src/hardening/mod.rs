@@ -70,7 +70,8 @@ pub struct Options<'a> {
     /// Files of tokens that are to be read again too, in the same way. A path that is no regular
     /// file cannot be read again, and is left out.
     pub token_files: &'a [&'a Path],
-    /// The ports that TCP connections may be made to; without any, no socket can be made.
+    /// The ports that TCP connections may be made to, of whatever host: Landlock knows no hosts.
+    /// Without any, no socket can be made.
     pub connects: &'a [u16],
     /// Certificate and key of TLS, which are to be read again as well. Tools that renew them
     /// replace the files, so the folder of each real file (links followed) stays readable where it

@@ -308,19 +308,21 @@ impl World {
         key_file: Option<&str>,
         test: impl FnOnce(Self) -> T + Send + 'static,
     ) -> Option<T> {
-        Self::confined_with_all(key_file, None, test)
+        Self::confined_with_all(key_file, None, &[], test)
     }
 
-    /// The same with a TLS key.
+    /// The same with a TLS key, and ports that may be connected to.
     fn confined_with_all<T: Send + 'static>(
         key_file: Option<&str>,
         tls: Option<&str>,
+        connects: &[u16],
         test: impl FnOnce(Self) -> T + Send + 'static,
     ) -> Option<T> {
         let folder = TempDir::new().expect("a folder");
         let world = Self::new(folder.path());
         let key_file = key_file.map(|path| folder.path().join(path));
         let tls = tls.map(|path| folder.path().join(path));
+        let connects = connects.to_vec();
         alone(move || {
             let mut report = Report::default();
             let tls: Vec<&Path> = tls.iter().map(PathBuf::as_path).collect();
@@ -329,7 +331,7 @@ impl World {
                 static_dir: Some(&world.page),
                 key_file: key_file.as_deref(),
                 token_files: &[],
-                connects: &[],
+                connects: &connects,
                 tls_files: &tls,
             };
             files::confine(&options, &mut report).expect("rules");
@@ -474,7 +476,7 @@ fn a_renewed_tls_key_behind_a_link_can_be_read_and_nothing_beside_its_folder() {
             done.send(()).expect("somebody waits");
         }
     });
-    World::confined_with_all(None, Some("live/privkey.pem"), move |world| {
+    World::confined_with_all(None, Some("live/privkey.pem"), &[], move |world| {
         let key = world.root.join("live/privkey.pem");
         assert_eq!(fs::read_to_string(&key).expect("read"), "first");
         go.send(world.root.clone()).expect("the tool is there");
@@ -499,7 +501,7 @@ fn a_tls_key_that_kubernetes_mounts_can_be_read_when_it_has_put_another_folder_i
             done.send(()).expect("somebody waits");
         }
     });
-    World::confined_with_all(None, Some("mount/tls.key"), move |world| {
+    World::confined_with_all(None, Some("mount/tls.key"), &[], move |world| {
         let key = world.root.join("mount/tls.key");
         assert_eq!(fs::read_to_string(&key).expect("read"), "first");
         go.send(world.root.join("mount"))
@@ -544,6 +546,18 @@ fn no_program_can_be_started_and_no_tcp_connection_made() {
     World::confined(move |_| {
         assert!(denied(Command::new("/bin/true").status()));
         assert!(denied(TcpStream::connect(address)));
+        assert!(denied(TcpListener::bind("127.0.0.1:0")));
+    });
+}
+
+#[test]
+fn with_services_that_are_asked_only_their_ports_can_be_connected_to() {
+    let listen = || TcpListener::bind("127.0.0.1:0").expect("bind");
+    let (asked, other) = (listen(), listen());
+    let [asked_at, other_at] = [&asked, &other].map(|one| one.local_addr().expect("address"));
+    World::confined_with_all(None, None, &[asked_at.port()], move |_| {
+        TcpStream::connect(asked_at).expect("it may");
+        assert!(denied(TcpStream::connect(other_at)));
         assert!(denied(TcpListener::bind("127.0.0.1:0")));
     });
 }

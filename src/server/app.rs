@@ -12,6 +12,7 @@ use super::auth::{Rights, Token};
 use super::certificates::Certificates;
 use super::cluster::Cluster;
 use super::demo::Demo;
+use super::event_hook::{Announcer, EventSecret};
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
@@ -53,6 +54,8 @@ pub(super) struct App {
     /// Other places where pages may look for their sessions.
     pub nodes: Arc<Nodes>,
     pub rights: Rights,
+    /// Who is told what happens.
+    pub events: Option<Events>,
     /// Who kills this process when its page asks for that; only in a demonstration.
     pub demo: Option<Demo>,
     /// Whether operators have a listener of their own.
@@ -66,6 +69,12 @@ pub(super) struct App {
     /// The prefix of all paths that are given out.
     pub base_path: BasePath,
     pub tls: Option<Arc<Tls>>,
+}
+
+/// The service that is told what happens.
+pub(super) struct Events {
+    pub announcer: Arc<Announcer>,
+    pub secret: Option<Arc<EventSecret>>,
 }
 
 /// Where a request comes from, for limits.

@@ -110,6 +110,7 @@ impl World {
             addresses: vec![address],
             nodes: Arc::new(Nodes::new(Vec::new())),
             rights: Default::default(),
+            events: None,
             has_admin: false,
             demo: None,
             admin_token: None,

@@ -9,9 +9,11 @@ mod base_path;
 mod body;
 mod certificates;
 mod cluster;
+mod confining;
 mod converse;
 mod demo;
 mod drain;
+mod event_hook;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -23,6 +25,7 @@ mod middleware;
 mod names;
 mod nodes;
 mod opening;
+mod outbound;
 mod ports;
 mod problem;
 mod record_writer;
@@ -49,11 +52,16 @@ use std::path::PathBuf;
 use crate::broadcast;
 use crate::service::{Notifier, Passed};
 
-pub use auth::{ChannelTokens, ChannelTokensError, Rights, Token, TokenError, Uses};
+pub use auth::{
+    ChannelPattern, ChannelTokens, ChannelTokensError, Hook, Jwt, JwtChecks, JwtError, KeySetError,
+    KeysPlace, NewJwt, Rights, Token, TokenError, Uses, make_key_file,
+};
 pub use base_path::{BasePath, BasePathError};
 pub use cluster::{SharedVault, SharedVaultError};
+pub use event_hook::{EventHook, EventSecret};
 pub use listen::raise_open_files;
 pub use nodes::{Node, NodeError, Nodes};
+pub use outbound::{Endpoint, OutboundUrl, OutboundUrlError, Trust, TrustError};
 pub use ports::Ports;
 pub use run_error::RunError;
 
@@ -133,6 +141,8 @@ pub struct Config {
     pub advertise: Vec<IpAddr>,
     /// Who may publish and watch.
     pub rights: Rights,
+    /// Who is told what happens.
+    pub events: Option<EventHook>,
     /// The certificate for HTTPS, if it is configured.
     pub tls: Option<Tls>,
     /// Whether anybody may publish, from any web page.

@@ -70,6 +70,18 @@ impl Problem {
         )
     }
 
+    /// Whoever decides cannot be asked now.
+    pub(super) fn undecided() -> Self {
+        let detail = "Whether this is allowed cannot be determined now. Try again in a moment.";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "undecided",
+            "The server cannot decide this now",
+            detail,
+        )
+        .retry_after(2)
+    }
+
     pub(super) fn channel_name() -> Self {
         let detail = "A channel's name has 1 to 64 characters out of A-Z, a-z, 0-9, - _ and ., in \
                       parts between slashes, none of which begins with a dot.";

@@ -12,7 +12,8 @@ use crate::service::Notifier;
 use crate::vault::{KeyError, KeyFile, VaultError};
 
 use super::app::App;
-use super::auth::ChannelTokens;
+use super::auth::{ChannelTokens, Jwt};
+use super::event_hook::EventSecret;
 use super::tls::Tls;
 use super::watchdog;
 
@@ -56,6 +57,9 @@ pub(super) async fn follow(
         let take_others = move || {
             take_tokens(&others);
             others.rights.channels.as_ref().map(take_channel_tokens);
+            others.rights.jwt.as_ref().map(take_jwt_keys);
+            let events = others.events.as_ref();
+            events.and_then(|events| events.secret.as_deref().map(take_event_secret));
             others.tls.as_deref().map(take_certificate);
         };
         let _ = tokio::task::spawn_blocking(take_others).await;
@@ -108,6 +112,39 @@ fn take_channel_tokens(tokens: &ChannelTokens) {
             "the channel tokens were not taken, and the old ones stay: {error}. Put the file right \
              and send SIGHUP again; another file in its place can be read only in a folder that \
              holds nothing but the key file and token files"
+        ),
+    }
+}
+
+/// Reads the keys of JWTs again, or has them fetched.
+fn take_jwt_keys(jwt: &Jwt) {
+    if jwt.file().is_none() {
+        return jwt.fetch_again();
+    }
+    match jwt.read_again() {
+        Ok(true) => tracing::info!("the JWT keys were taken anew from their file"),
+        Ok(false) => {
+            tracing::info!("the JWT keys were read again from their file and are the same")
+        }
+        Err(error) => tracing::warn!(
+            "the JWT keys were not taken, and the old ones stay: {error}. Put the file right and \
+             send SIGHUP again; another file in its place can be read only in a folder that holds \
+             nothing but the key file and token files"
+        ),
+    }
+}
+
+/// Reads the secret that signs events again.
+fn take_event_secret(secret: &EventSecret) {
+    match secret.read_again() {
+        Ok(true) => tracing::info!("the secret for events was taken anew from its file"),
+        Ok(false) => {
+            tracing::info!("the secret for events was read again from its file and is the same")
+        }
+        Err(error) => tracing::warn!(
+            "the secret for events was not taken, and the old one stays: {error}. Put the file \
+             right and send SIGHUP again; another file in its place can be read only in a folder \
+             that holds nothing but the key file and token files"
         ),
     }
 }

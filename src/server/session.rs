@@ -14,6 +14,7 @@ use crate::ids::Ufrag;
 use crate::net::Stopped;
 
 use super::app::App;
+use super::auth::Moment;
 use super::body::{read_body, require_type};
 use super::events::{EventStream, Frame, Kinds, Tap};
 use super::problem::Problem;
@@ -107,7 +108,10 @@ pub(super) async fn end(
     let ufrag = find(&app, &id).await?;
     let record = app.sessions.record(&ufrag);
     let record = record.ok_or_else(Problem::no_session)?;
-    app.rights.require(record.role, &record.channel, &headers)?;
+    // What a token has begun, it may end after its time too.
+    app.rights
+        .require(record.role, &record.channel, &headers, Moment::After)
+        .await?;
     // In a task of its own: a client that disconnects must not leave a record without a peer.
     match tokio::spawn(end_session(app, ufrag)).await {
         Ok(Ok(())) => Ok(StatusCode::OK),

@@ -18,10 +18,12 @@ use crate::peer::Agreed;
 use crate::sdp::{self, Stream};
 use crate::vault::PeerRecord;
 
+use super::event_hook::Announcer;
 use super::events::{Frame, Tap};
 use super::limit::{AddressQuota, QuotaPermit};
 use super::nodes::Node;
 
+mod announcing;
 mod directory;
 mod greeting;
 mod leaving;
@@ -57,6 +59,8 @@ struct Inner {
     unread: usize,
     /// How many sessions have no keys.
     keyless: usize,
+    /// Who is told what happens.
+    announcer: Option<Arc<Announcer>>,
     /// Who is told of renewed keys, if anybody.
     renewed: Option<mpsc::UnboundedSender<Ufrag>>,
     /// Whether all sessions are to continue at other nodes.
@@ -117,6 +121,7 @@ impl Sessions {
             loaded: false,
             unread: 0,
             keyless: 0,
+            announcer: None,
             renewed: None,
             draining: false,
             closed: false,
@@ -204,6 +209,7 @@ impl Sessions {
             _place: place,
         };
         let channel = session.record.channel.clone();
+        inner.announce_session(&session);
         inner.sessions.insert(ufrag, session);
         inner.tell_spread(&channel);
         handle.number()
@@ -322,7 +328,8 @@ impl Sessions {
         let Inner {
             sessions, channels, ..
         } = &mut *inner;
-        let Some(channel) = channels.get_mut(channel) else {
+        let name = channel;
+        let Some(channel) = channels.get_mut(name) else {
             return false;
         };
         let changed = std::mem::replace(&mut channel.live, live) != live;
@@ -335,6 +342,9 @@ impl Sessions {
             if let Some(session) = sessions.get_mut(ufrag) {
                 session.send(&frames);
             }
+        }
+        if changed {
+            inner.announce_source(name, live);
         }
         changed
     }
@@ -368,6 +378,7 @@ impl Sessions {
         let mut session = inner.sessions.remove(ufrag)?;
         inner.keyless -= usize::from(!session.connected);
         inner.tally.ended(&session, why);
+        inner.announce_end(&session, why);
         session.send(&[Frame::gone(why)]);
         if let Some(count) = inner.certificates.get_mut(&session.certificate) {
             *count -= 1;

@@ -4,21 +4,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::hardening;
 use crate::net;
 use crate::vault::{Opened, VaultError};
 
-use super::app::App;
+use super::app::{App, Events};
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::cluster::{self, Cluster, Store};
+use super::confining::{look_up, shut_in};
 use super::demo::Demo;
 use super::health::Health;
 use super::limit::Limiter;
@@ -27,7 +27,7 @@ use super::opening::{identities, open_key, open_vault, rotate_identity};
 use super::record_writer::RecordWriter;
 use super::serving::{GRACE, Inbox, OPERATORS, serve};
 use super::sessions::Sessions;
-use super::{Config, Mode, Ports, RunError, SharedVault, Tls, Token, advertise, listen, rotation};
+use super::{Config, Mode, Ports, RunError, SharedVault, advertise, listen, rotation};
 
 /// Connections beyond one event stream for each peer.
 const SPARE_CONNECTIONS: usize = 1024;
@@ -68,8 +68,8 @@ pub struct Ready {
     pub publish_token: bool,
     /// Whether a viewer must show a token.
     pub watch_token: bool,
-    /// Whether there are tokens for single channels.
-    pub channel_tokens: bool,
+    /// Whether rights are for single channels: by tokens, JWTs, or who is asked.
+    pub by_channel: bool,
     /// Whether HTTP is inside TLS.
     pub tls: bool,
 }
@@ -196,6 +196,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         what: "ports to take channels from other nodes",
         source,
     })?;
+    look_up(&config);
     // Everything that will ever be open is open, and no thread has been started yet.
     let sandbox = shut_in(&config, store.as_ref())?;
     let threads = |source| RunError::System {
@@ -222,6 +223,14 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     ));
     drop((identity, earlier));
     let sessions = Arc::new(Sessions::new(config.max_sessions_per_address, started));
+    let events = config.events.take().map(|events| {
+        let secret = events.secret.clone();
+        let (announcer, task) = events.start(boot, process.clone());
+        runtime.spawn(task);
+        let announcer = Arc::new(announcer);
+        sessions.announce_to(announcer.clone());
+        Events { announcer, secret }
+    });
     sessions.expect(records);
     let (record_writer, forget) = RecordWriter::channel();
     let cluster = store.as_ref().map(|store| {
@@ -257,6 +266,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         private: !config.rights.guard_publishing() && !config.open,
         demo,
         rights: config.rights,
+        events,
         has_admin: admin.is_some(),
         admin_token: config.admin_token,
         behind_proxy: config.behind_proxy,
@@ -280,10 +290,16 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         open: config.open,
         publish_token: app.rights.publish.is_some(),
         watch_token: app.rights.watch.is_some(),
-        channel_tokens: app.rights.channels.is_some(),
+        by_channel: app.rights.is_by_channel(),
         tls: app.tls.is_some(),
     };
     runtime.spawn(ignored);
+    let keys = app.clone();
+    runtime.spawn(async move {
+        if let Some(jwt) = &keys.rights.jwt {
+            jwt.follow().await;
+        }
+    });
     let told = app.clone();
     runtime.spawn(async move { told.nodes.follow(|list| told.sessions.nodes(list)).await });
     if let (Some(shared), Some(cluster)) = (&shared, &app.cluster) {
@@ -366,29 +382,6 @@ fn connections_per_address(sessions: usize) -> usize {
         0 => 0,
         sessions => sessions.saturating_mul(2).saturating_add(SPARE_PER_ADDRESS),
     }
-}
-
-/// Sets up the sandbox. Returns how many parts of it are not in force; `None` without a sandbox.
-fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<usize>, RunError> {
-    if !config.sandbox {
-        tracing::warn!("started with --no-sandbox, which is not for production");
-        return Ok(None);
-    }
-    let admin = config.admin_token.as_ref().and_then(Token::file);
-    let tokens: Vec<&Path> = config.rights.files().chain(admin).collect();
-    let tls = config.tls.as_ref().map(Tls::files);
-    let options = hardening::Options {
-        state_dir: store.is_none().then_some(&*config.state_dir),
-        static_dir: config.static_dir.as_deref(),
-        // Read again on SIGHUP.
-        key_file: Some(&config.key_file),
-        token_files: &tokens,
-        connects: store.map_or(&[], |store| &store.ports),
-        tls_files: tls.as_ref().map_or(&[], |files| &files[..]),
-    };
-    let report = hardening::sandbox(&options)?;
-    report.log("sandbox");
-    Ok(Some(report.all_lacking().count()))
 }
 
 /// Completes when the process is asked to stop. The handlers are installed when this returns.

@@ -9,8 +9,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::ids::Role;
-
 use super::app::App;
 use super::names;
 use super::problem::Problem;
@@ -86,14 +84,15 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Prob
     )))
 }
 
-/// `GET /channel/{*channel}`: whether there is something to watch.
+/// `GET /channel/{*channel}`: whether there is something to watch, and by how many it is, for those
+/// who may watch or publish there.
 pub(super) async fn channel(
     State(app): State<Arc<App>>,
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = names::channel(&path)?;
-    app.rights.require(Role::Viewer, name, &headers)?;
+    app.rights.require_to_look(name, &headers).await?;
     let standing = app.net.channel_standing(name).await;
     let (live, viewers) = standing.map_err(|_| Problem::stopping())?;
     Ok(no_store(Json(

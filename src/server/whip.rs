@@ -15,6 +15,7 @@ use crate::sdp;
 use crate::vault::{ChannelPlace, PeerRecord};
 
 use super::app::{App, ClientAddress};
+use super::auth::Moment;
 use super::body::{SDP, read_body, require_type};
 use super::cluster::Elsewhere;
 use super::events::Kinds;
@@ -87,7 +88,9 @@ async fn start(
     app.limiter
         .take(client, Instant::now())
         .map_err(too_often)?;
-    app.rights.require(role, &channel, &headers)?;
+    app.rights
+        .require(role, &channel, &headers, Moment::Now)
+        .await?;
     require_type(&headers, SDP)?;
     let body = read_body(&headers, body, sdp::MAX_SDP).await?;
     let offer =

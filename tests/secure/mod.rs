@@ -13,9 +13,10 @@ use futures_util::StreamExt;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+    SupportedProtocolVersion,
 };
 use tokio_rustls::TlsConnector;
 
@@ -71,6 +72,17 @@ impl Certificate {
     pub fn options(&self) -> [&str; 4] {
         let [cert, key] = [&self.cert, &self.key].map(|path| path.to_str().expect("text"));
         ["--tls-cert", cert, "--tls-key", key]
+    }
+
+    /// What a server needs to have it.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let key = PrivatePkcs8KeyDer::from(self.key_der.clone());
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key.into());
+        Arc::new(config.expect("a pair"))
     }
 
     /// A client that trusts this certificate alone and speaks these protocols.

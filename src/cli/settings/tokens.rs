@@ -128,7 +128,7 @@ pub(super) fn token(
     Ok(Some(token))
 }
 
-pub(super) fn readable_by_others(what: &str, path: &Path) -> String {
+pub(in crate::cli) fn readable_by_others(what: &str, path: &Path) -> String {
     let path = path.display();
     format!(
         "the {what} {path} can be read by other users of this machine; `chmod 600 {path}` keeps it \
@@ -136,6 +136,6 @@ pub(super) fn readable_by_others(what: &str, path: &Path) -> String {
     )
 }
 
-pub(super) fn others_can_read(path: &Path) -> bool {
+pub(in crate::cli) fn others_can_read(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| rekindle_secrets::is_exposed(path, &meta))
 }

@@ -11,9 +11,9 @@ use std::sync::{PoisonError, RwLock};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use clap::ValueEnum;
 
+use super::pattern::ChannelPattern;
 use super::token;
 use crate::ids::{Role, hex};
-use crate::server::names;
 
 /// Longest file, in bytes: about 10,000 lines.
 const MAX_FILE: u64 = 1 << 20;
@@ -72,7 +72,7 @@ impl Uses {
         }
     }
 
-    fn allow(self, role: Role) -> bool {
+    pub(super) fn allow(self, role: Role) -> bool {
         match role {
             Role::Publisher => self != Self::Watch,
             Role::Viewer => self != Self::Publish,
@@ -94,10 +94,7 @@ enum Holder {
 struct Line {
     holder: Holder,
     uses: Uses,
-    /// A channel's name, or the start of names.
-    channel: String,
-    /// Whether every name with that start is meant.
-    is_start: bool,
+    channels: ChannelPattern,
 }
 
 /// The tokens for single channels.
@@ -144,7 +141,7 @@ impl ChannelTokens {
         let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
         lines
             .iter()
-            .filter(|line| line.uses.allow(role) && line.names(channel))
+            .filter(|line| line.uses.allow(role) && line.channels.names(channel))
             .any(|line| match (&line.holder, &presented) {
                 (Holder::Anybody, _) => true,
                 (Holder::Token(hash), Some(presented)) => {
@@ -160,9 +157,9 @@ impl ChannelTokens {
     /// # Errors
     /// What is wrong with `channel`.
     pub fn line(token: &str, uses: Uses, channel: &str) -> Result<String, &'static str> {
-        Line::channel(channel)?;
+        let channels: ChannelPattern = channel.parse()?;
         let hash = hex::encode(&token::hash(token));
-        Ok(format!("{hash} {} {channel}", uses.name()))
+        Ok(format!("{hash} {} {channels}", uses.name()))
     }
 }
 
@@ -193,40 +190,11 @@ impl Line {
         if holder == Holder::Anybody && uses != Uses::Watch {
             return Err("only watching can be allowed to anybody; publishers need a token");
         }
-        let (channel, is_start) = Self::channel(channel)?;
         Ok(Self {
             holder,
             uses,
-            channel: channel.to_owned(),
-            is_start,
+            channels: channel.parse()?,
         })
-    }
-
-    /// A name, and whether it is the start of names.
-    fn channel(text: &str) -> Result<(&str, bool), &'static str> {
-        let (name, is_start) = match text.strip_suffix('*') {
-            Some(start) => (start, true),
-            None => (text, false),
-        };
-        // A start may end in the middle of a name's part.
-        let whole = match is_start {
-            true => format!("{name}x"),
-            false => name.to_owned(),
-        };
-        match names::channel(&whole) {
-            Ok(valid) if valid == whole => Ok((name, is_start)),
-            _ => Err(
-                "the channel must be a name of letters, digits and - _ . /, or the start of \
-                 names with a * behind it; * alone is every channel",
-            ),
-        }
-    }
-
-    fn names(&self, channel: &str) -> bool {
-        match self.is_start {
-            true => channel.starts_with(&self.channel),
-            false => channel == self.channel,
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod text;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Extension;
 use axum::extract::State;
@@ -14,6 +15,7 @@ use axum::response::Response;
 use crate::broadcast::Snapshot;
 
 use super::app::{App, ClientAddress};
+use super::event_hook::EventCounts;
 use super::events::reason;
 use super::problem::Problem;
 use super::sessions::{AgreedCounts, DEPARTURES, Tally};
@@ -60,6 +62,9 @@ fn render(app: &App, snapshot: &Snapshot, format: Format) -> String {
     process(&mut text, app, snapshot);
     if let Some(tls) = &app.tls {
         handshakes_of_https(&mut text, tls);
+    }
+    if let Some(events) = &app.events {
+        told(&mut text, events.announcer.counts());
     }
     writes(&mut text, app);
     let tally = app.sessions.tally();
@@ -338,6 +343,17 @@ fn handshakes_of_https(text: &mut Text, tls: &Tls) {
         "cause",
         counts.failed(),
     );
+}
+
+/// Events for `--events-url`.
+fn told(text: &mut Text, counts: &EventCounts) {
+    let mut count = |name: &str, help: &str, value: &AtomicU64| {
+        text.one(name, Kind::Counter, help, value.load(Ordering::Relaxed));
+    };
+    let help = "Events that were told to the service at --events-url.";
+    count("events_delivered_total", help, &counts.delivered);
+    let help = "Events that were lost, since it gave no good answer, or fell behind.";
+    count("events_dropped_total", help, &counts.dropped);
 }
 
 fn writes(text: &mut Text, app: &App) {

@@ -21,6 +21,8 @@ impl Sessions {
         inner.loaded = true;
         inner.unread = 0;
         inner.waiting.clear();
+        // Before the first newcomer, who waits for this.
+        inner.announce_all();
         inner.waiting_for_all.clear();
     }
 
