@@ -108,6 +108,8 @@ if [ ! -x "$python" ]; then
   python3 -c 'import ensurepip' 2>/dev/null || apt no-python-venv python3 python3-venv || true
   python3 -m venv target/venv
   "$python" -m pip install --quiet --require-hashes -r tests/persisted_format/requirements.txt
+  # And PyJWT, by which tokens are made and checked that the server did not make.
+  "$python" -m pip install --quiet --require-hashes -r tests/rights/requirements.txt
 fi
 export REKINDLE_PYTHON=$python
 apt age age || skip "the vault against the stock age program" "age is not installed"
