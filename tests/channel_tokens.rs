@@ -86,6 +86,9 @@ fn a_token_is_good_for_its_channel_and_use_alone_and_after_a_kill_too() {
         request.call().expect("an answer").status().as_u16()
     };
     assert_eq!(ask("/channel/live/one", &viewer), 200);
+    // Who publishes sees how many watch, and no more than that.
+    assert_eq!(ask("/channel/live/two", camera), 200);
+    assert_eq!(ask("/channel/meeting", camera), 401);
     assert_eq!(ask("/channel/meeting", &viewer), 401);
     assert_eq!(ask("/channel/meeting", staff), 200);
     let log = server.log();

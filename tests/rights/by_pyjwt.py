@@ -72,6 +72,7 @@ def make():
             "not yet": sign({**good, "nbf": NOW + 600}),
             "for ever": sign(RIGHTS),
             "exp is text": by_hand({"alg": "HS256", **forged}, {**good, "exp": "tomorrow"}, secret),
+            "nbf is text": by_hand({"alg": "HS256", **forged}, {**good, "nbf": "0"}, secret),
             "exp is a list": by_hand({"alg": "HS256", **forged}, {**good, "exp": [NOW + 600]}, secret),
             "exp is negative": by_hand({"alg": "HS256", **forged}, {**good, "exp": -1}, secret),
             "exp twice": by_hand(
