@@ -18,7 +18,7 @@ use super::settings::tokens::{TokenSources, file_source, shown, source};
 #[cfg(feature = "etcd")]
 mod asking;
 
-/// Without the library of etcd there is no cluster, and no client of HTTP in this build.
+/// Without the library of etcd there is no cluster.
 #[cfg(not(feature = "etcd"))]
 mod asking {
     use super::{DrainError, NonZeroU32, SecretString, SocketAddr};
