@@ -26,6 +26,7 @@ use super::nodes::Node;
 mod announcing;
 mod directory;
 mod greeting;
+mod kept;
 mod leaving;
 mod spread;
 mod tally;
@@ -33,6 +34,7 @@ mod waiting;
 
 pub(super) use directory::{Handle, PeerEntry};
 pub(super) use greeting::Greeting;
+use kept::{KeptRecord, Shapes};
 pub(super) use tally::{AgreedCounts, DEPARTURES, Tally};
 
 /// The sessions. Nobody waits for anything while holding the lock.
@@ -45,7 +47,9 @@ struct Inner {
     /// See [`Sessions::changes`].
     changes: u64,
     tally: Tally,
-    sessions: HashMap<Ufrag, Session>,
+    /// Boxed, since a table has many places that are empty.
+    sessions: HashMap<Ufrag, Box<Session>>,
+    shapes: Shapes,
     channels: HashMap<String, Channel>,
     /// How many sessions use each of the server's certificates.
     certificates: HashMap<[u8; 32], usize>,
@@ -70,7 +74,7 @@ struct Inner {
 }
 
 struct Session {
-    record: Arc<PeerRecord>,
+    record: KeptRecord,
     /// SHA-256 of the server's certificate that the peer was told.
     certificate: [u8; 32],
     handle: Handle,
@@ -114,6 +118,7 @@ impl Sessions {
             changes: 0,
             tally: Tally::new(started),
             sessions: HashMap::new(),
+            shapes: Shapes::default(),
             channels: HashMap::new(),
             certificates: HashMap::new(),
             waiting: HashMap::new(),
@@ -155,7 +160,7 @@ impl Sessions {
         let place = address.and_then(|address| self.places.keep(address.ip()));
         // No answer of ours lacks a certificate; such a record would belong to none.
         let certificate = sdp::answer_certificate(&record.answer).unwrap_or_default();
-        self.insert(record, certificate, true, place);
+        self.insert(&record, certificate, true, place);
     }
 
     /// Takes in a new session, with the certificate of this SHA-256. Returns its number for the
@@ -166,12 +171,12 @@ impl Sessions {
         certificate: [u8; 32],
         place: QuotaPermit,
     ) -> u64 {
-        self.insert(record, certificate, false, Some(place))
+        self.insert(&record, certificate, false, Some(place))
     }
 
     fn insert(
         &self,
-        record: Arc<PeerRecord>,
+        record: &PeerRecord,
         certificate: [u8; 32],
         resumed: bool,
         place: Option<QuotaPermit>,
@@ -180,7 +185,7 @@ impl Sessions {
         inner.changes += 1;
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
-        let handle = Handle::of(&record);
+        let handle = Handle::of(record);
         let ufrag = record.ice.ufrag.clone();
         inner
             .channels
@@ -194,7 +199,7 @@ impl Sessions {
         }
         *inner.certificates.entry(certificate).or_default() += 1;
         let session = Session {
-            record,
+            record: KeptRecord::new(record, &mut inner.shapes),
             certificate,
             handle,
             since: SystemTime::now(),
@@ -210,7 +215,7 @@ impl Sessions {
         };
         let channel = session.record.channel.clone();
         inner.announce_session(&session);
-        inner.sessions.insert(ufrag, session);
+        inner.sessions.insert(ufrag, Box::new(session));
         inner.tell_spread(&channel);
         handle.number()
     }
@@ -252,7 +257,7 @@ impl Sessions {
         inner
             .sessions
             .get(ufrag)
-            .map(|session| session.record.clone())
+            .map(|session| Arc::new(session.record.whole()))
     }
 
     /// Whether any session uses this certificate (its SHA-256).
@@ -365,10 +370,14 @@ impl Sessions {
         address: SocketAddr,
     ) -> Option<Arc<PeerRecord>> {
         let mut inner = self.lock();
-        let session = inner.sessions.get_mut(ufrag)?;
-        let record = Arc::make_mut(&mut session.record);
+        let Inner {
+            sessions, shapes, ..
+        } = &mut *inner;
+        let session = sessions.get_mut(ufrag)?;
+        let mut record = session.record.whole();
         record.offer = sdp::with_address(&record.offer, address);
-        Some(session.record.clone())
+        session.record.set_offer(&record.offer, shapes);
+        Some(Arc::new(record))
     }
 
     /// Removes a session and ends its streams. Returns its number for the log.
@@ -393,6 +402,7 @@ impl Sessions {
             }
         }
         inner.tell_spread(&session.record.channel);
+        session.record.release(&mut inner.shapes);
         Some(session.handle.number())
     }
 

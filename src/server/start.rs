@@ -34,6 +34,9 @@ const SPARE_CONNECTIONS: usize = 1024;
 /// Connections of one address beyond two for each session: pages that are being loaded, and
 /// sessions that are being started.
 const SPARE_PER_ADDRESS: usize = 64;
+/// How long a thread that has written a record stays for another one: long enough for those who join
+/// one after the other. Each has a stack, which after a rush of joins nobody needs.
+const WRITERS_STAY: Duration = Duration::from_secs(1);
 /// Descriptors beyond connections: both listeners may be refusing some.
 const SPARE_FILES: usize = 64 + OPERATORS + 2 * listen::REFUSALS;
 
@@ -93,6 +96,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     tracing::debug!(target: "rekindle::resume", step = "run", "the server starts");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(WRITERS_STAY)
         .build()
         .map_err(|source| RunError::System {
             what: "a runtime",

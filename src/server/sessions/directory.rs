@@ -66,7 +66,7 @@ impl Sessions {
         let members = inner.channels.get(channel).into_iter();
         let sessions = members
             .flat_map(|channel| &channel.members)
-            .filter_map(|ufrag| inner.sessions.get(ufrag));
+            .filter_map(|ufrag| inner.sessions.get(ufrag).map(Box::as_ref));
         let entry = |session: &super::Session| PeerEntry {
             handle: session.handle,
             role: session.record.role,

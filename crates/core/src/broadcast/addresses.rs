@@ -43,7 +43,7 @@ pub(super) struct KnownAddress {
     pub armed: Option<Instant>,
     /// A completed handshake that belongs to no known peer: after a start, its peer's record may
     /// not have been read yet.
-    pub orphan: Option<Done>,
+    pub orphan: Option<Box<Done>>,
 }
 
 impl KnownAddress {
@@ -65,7 +65,7 @@ impl KnownAddress {
 
     fn claim(&mut self, now: Instant, id: usize) {
         self.claims.retain(|(known, _)| *known != id);
-        self.claims.push((id, now));
+        push(&mut self.claims, (id, now));
         if self.claims.len() > MAX_CLAIMS {
             let oldest = self
                 .claims
@@ -74,6 +74,15 @@ impl KnownAddress {
             oldest.map(|oldest| self.claims.remove(oldest));
         }
     }
+}
+
+/// Appends to a list that has one element for nearly every peer: the first one takes no room for
+/// others.
+fn push<T>(list: &mut Vec<T>, one: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(one);
 }
 
 /// All known addresses.
@@ -150,7 +159,7 @@ impl Addresses {
             && member.addresses.last() != Some(&address)
         {
             member.addresses.retain(|known| *known != address);
-            member.addresses.push(address);
+            push(&mut member.addresses, address);
             if member.addresses.len() > MAX_ADDRESSES {
                 self.give_up_one(id, address, member);
             }

@@ -214,7 +214,7 @@ impl Broadcast {
         };
         let done = handshakes.handle_timeout(now, place.address, out);
         // The timer of an orphan expires when its peer may have become known.
-        let done = done.or_else(|| place.orphan.take());
+        let done = done.or_else(|| place.orphan.take().map(|orphan| *orphan));
         stack::wipe();
         let next = handshakes
             .next_timeout()
@@ -222,6 +222,9 @@ impl Broadcast {
         self.timers
             .arm(Timer::Handshakes(key), next, &mut place.armed);
         self.after_handshakes(now, key, done, out);
+        if let Some(place) = self.addresses.get_mut(key) {
+            place.handshakes.rest(now);
+        }
     }
 
     /// Gives the keys of a completed handshake to the peer whose certificate was shown, and sets
@@ -255,7 +258,7 @@ impl Broadcast {
                 // The browser has done its part, so its keys wait for the record instead of being
                 // dropped.
                 let until = done.at + ORPHANED;
-                place.orphan = Some(done);
+                place.orphan = Some(Box::new(done));
                 self.timers
                     .arm(Timer::Handshakes(key), Some(until), &mut place.armed);
             }

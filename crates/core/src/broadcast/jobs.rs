@@ -107,7 +107,9 @@ impl Work {
 
 /// The handshakes at an address, or what waits for them while a job has them.
 pub(super) enum Custody {
-    Here(Box<Handshakes>),
+    /// `None` where there are none and nothing of earlier ones is remembered, as at the addresses of
+    /// nearly all peers most of the time.
+    Here(Option<Box<Handshakes>>),
     Out(Errand),
 }
 
@@ -122,24 +124,31 @@ pub(super) struct Errand {
 
 impl Default for Custody {
     fn default() -> Self {
-        Self::Here(Box::default())
+        Self::Here(None)
     }
 }
 
 impl Custody {
-    /// The handshakes, unless a job has them.
+    /// The handshakes, if there are any and no job has them.
     pub(super) fn here(&self) -> Option<&Handshakes> {
         match self {
-            Self::Here(handshakes) => Some(handshakes),
+            Self::Here(handshakes) => handshakes.as_deref(),
             Self::Out(_) => None,
         }
     }
 
-    /// The same, mutable.
+    /// The handshakes, unless a job has them. Creates them where there are none.
     pub(super) fn here_mut(&mut self) -> Option<&mut Handshakes> {
         match self {
-            Self::Here(handshakes) => Some(handshakes),
+            Self::Here(handshakes) => Some(handshakes.get_or_insert_default()),
             Self::Out(_) => None,
+        }
+    }
+
+    /// Frees the memory of handshakes that might as well be new.
+    pub(super) fn rest(&mut self, now: Instant) {
+        if let Self::Here(handshakes) = self {
+            handshakes.take_if(|handshakes| handshakes.is_idle(now));
         }
     }
 
@@ -180,7 +189,7 @@ impl Custody {
             greets: None,
         };
         match std::mem::replace(self, Self::Out(errand)) {
-            Self::Here(handshakes) => Some(handshakes),
+            Self::Here(handshakes) => Some(handshakes.unwrap_or_default()),
             out @ Self::Out(_) => {
                 *self = out;
                 None
@@ -190,7 +199,7 @@ impl Custody {
 
     /// The waiting datagrams, if this is the job that is out.
     fn give_back(&mut self, number: u64, handshakes: Box<Handshakes>) -> Option<Errand> {
-        match std::mem::replace(self, Self::Here(handshakes)) {
+        match std::mem::replace(self, Self::Here(Some(handshakes))) {
             Self::Out(errand) if errand.number == number => Some(errand),
             other => {
                 *self = other;

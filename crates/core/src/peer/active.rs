@@ -53,6 +53,16 @@ impl Active {
             .is_some_and(|attempt| attempt.drop_at.is_none())
     }
 
+    /// Whether nothing is under way, kept for repetitions or remembered.
+    pub(super) fn is_idle(&self) -> bool {
+        let Self {
+            attempt,
+            failed,
+            failures,
+        } = self;
+        attempt.is_none() && failed.is_none() && *failures == Failures::default()
+    }
+
     /// Begins a handshake.
     pub(crate) fn begin(
         &mut self,

@@ -102,6 +102,11 @@ impl Flight {
         };
     }
 
+    /// Whether no fault is known.
+    pub(super) fn is_faultless(&self) -> bool {
+        self.fault.is_none()
+    }
+
     /// Whether the certificate that the offer names has arrived.
     pub(super) fn is_open(&self) -> bool {
         self.open

@@ -198,6 +198,9 @@ impl Handshakes {
         };
         let random = hello.random;
         self.waiting.retain(|waiting| *waiting != random);
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
+        }
         let verified = shown != Begin::Direct;
         if !self.knows(random, shown) {
             if verified {
@@ -229,6 +232,10 @@ impl Handshakes {
                 is_last_flight: false,
                 handshake,
             };
+            // Most addresses see one handshake.
+            if self.list.is_empty() {
+                self.list.reserve_exact(1);
+            }
             // The list is in order of age: `newest` and `make_room` rely on it.
             self.list.insert(0, started);
             self.is_challenged = false;
@@ -389,6 +396,9 @@ impl Handshakes {
     fn is_stale(&mut self, now: Instant, random: [u8; 32]) {
         // A full list keeps what it has: an attacker must not push out the browser's own.
         if self.stale.len() < MAX_STALE && self.stale.iter().all(|(known, _)| *known != random) {
+            if self.stale.is_empty() {
+                self.stale.reserve_exact(1);
+            }
             self.stale.push((random, now + STALE));
         }
     }
@@ -400,6 +410,7 @@ impl Handshakes {
         from: TransportAddress,
         out: &mut Vec<Transmit>,
     ) -> Option<Done> {
+        self.stale.retain(|(_, until)| *until > now);
         let newest = self.newest();
         let pressed = self.direct.is_pressed();
         let active = self.active.next_timeout().is_some_and(|next| next <= now);
@@ -415,7 +426,39 @@ impl Handshakes {
         let newest = self.newest();
         let pressed = self.direct.is_pressed();
         let next = self.list.iter().map(|h| h.next(newest, pressed));
-        next.chain(self.active.next_timeout()).min()
+        let next = next.chain(self.active.next_timeout()).min();
+        // The last of what is remembered goes by itself too: see `is_idle`.
+        next.or_else(|| self.stale.iter().map(|(_, until)| *until).max())
+    }
+
+    /// Whether nothing is under way or remembered: these might as well be new.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        let Self {
+            list,
+            waiting,
+            stale,
+            direct,
+            verified,
+            flight,
+            failures,
+            overtaken,
+            is_challenged,
+            doubtful,
+            early,
+            active,
+        } = self;
+        list.is_empty()
+            && waiting.is_empty()
+            && stale.is_empty()
+            && direct.is_new()
+            && verified.is_full(now)
+            && flight.is_faultless()
+            && *failures == Failures::default()
+            && overtaken.is_empty()
+            && !is_challenged
+            && !doubtful
+            && early.is_none()
+            && active.is_idle()
     }
 
     /// The random of the newest handshake under way; `None` where a newer one waits for its turn or

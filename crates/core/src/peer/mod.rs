@@ -24,6 +24,7 @@ mod transform;
 mod verified;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -115,7 +116,7 @@ pub enum PeerEvent {
 pub struct Peer {
     setup: PeerSetup,
     /// Transactions of the latest checks, and the address that each first came from.
-    checks: VecDeque<([u8; 12], TransportAddress)>,
+    checks: VecDeque<([u8; 12], Arc<TransportAddress>)>,
     /// Addresses that the browser nominated (RFC 8445 §8.1.1) since media last came from a
     /// nominated one, the latest last.
     nominated: Vec<TransportAddress>,
@@ -193,10 +194,16 @@ impl Peer {
     /// replay protection (RFC 8489 §16.2.2).
     fn is_first(&mut self, transaction: [u8; 12], from: TransportAddress) -> bool {
         if let Some((_, first)) = self.checks.iter().find(|(known, _)| *known == transaction) {
-            return *first == from;
+            return **first == from;
         }
+        // Nearly all come from one address, which is kept once.
+        let before = self.checks.front().map(|(_, first)| first);
+        let from = match before.filter(|first| ***first == from) {
+            Some(first) => first.clone(),
+            None => Arc::new(from),
+        };
+        self.checks.truncate(MAX_CHECKS - 1);
         self.checks.push_front((transaction, from));
-        self.checks.truncate(MAX_CHECKS);
         true
     }
 

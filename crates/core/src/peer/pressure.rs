@@ -53,6 +53,16 @@ impl Direct {
         self.refused.is_some()
     }
 
+    /// Whether it is as after [`Direct::reset`].
+    pub(super) fn is_new(&self) -> bool {
+        let Self {
+            spent,
+            changed,
+            refused,
+        } = self;
+        *spent == 0 && changed.is_none() && refused.is_none()
+    }
+
     /// A handshake was completed: what was spent was a browser's.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
@@ -68,6 +78,12 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// Whether nothing that was taken still counts.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let since = |at| now.saturating_duration_since(at);
+        self.counted_at.is_none_or(|at| since(at) >= BURST * REFILL)
+    }
+
     /// Whether one more handshake may start now.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let since = now.saturating_duration_since(*self.counted_at.get_or_insert(now));

@@ -198,7 +198,9 @@ pub(super) struct Srtp {
 struct Incoming {
     context: Context,
     known: Vec<u32>,
-    scratch: Context,
+    /// Exists while packets of unknown SSRCs are tried: a peer's SSRCs are known after its first
+    /// packets.
+    scratch: Option<Box<Context>>,
     failures: u32,
 }
 
@@ -208,7 +210,7 @@ impl Srtp {
         let incoming = Incoming {
             context: keys.receiving()?,
             known: Vec::new(),
-            scratch: keys.receiving()?,
+            scratch: None,
             failures: 0,
         };
         let sending = Box::new(Sending::new(&keys, None)?);
@@ -255,14 +257,20 @@ impl Srtp {
         if incoming.known.len() >= MAX_SSRCS {
             return None;
         }
-        if decrypt(&mut incoming.scratch, packet).is_err() {
+        let scratch = match &mut incoming.scratch {
+            Some(scratch) => scratch,
+            none => none.insert(Box::new(self.keys.receiving()?)),
+        };
+        if decrypt(scratch, packet).is_err() {
             incoming.failures += 1;
             if incoming.failures >= MAX_FAILURES {
                 incoming.failures = 0;
-                incoming.scratch = self.keys.receiving()?;
+                incoming.scratch = None;
             }
             return None;
         }
+        incoming.scratch = None;
+        incoming.failures = 0;
         incoming.known.push(ssrc);
         decrypt(&mut incoming.context, packet).ok()
     }
