@@ -35,9 +35,13 @@ impl Sender {
     }
 
     /// When waiting packets are to be sent, if there are any.
-    fn due(&mut self) -> Option<Instant> {
-        let waits = self.forwarder.has_waiting();
-        waits.then(|| self.gather.due(Instant::now()))
+    fn due(&self) -> Option<Instant> {
+        let since = self.forwarder.waiting_since()?;
+        Some(if self.forwarder.has_whole_frames() {
+            since
+        } else {
+            self.gather.due(since)
+        })
     }
 
     /// Sends waiting packets, if it is time.
@@ -169,10 +173,14 @@ fn run(mut sender: Sender, messages: &mpsc::Receiver<Message>, used: &mpsc::Send
             Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
         match received {
-            Ok(mut message) => {
-                sender.take(&mut message);
-                // The loop has ended: nobody uses it again.
-                let _ = used.send(message);
+            Ok(message) => {
+                // All that came while this thread was sending goes out together.
+                let others = std::iter::from_fn(|| messages.try_recv().ok());
+                for mut message in std::iter::once(message).chain(others) {
+                    sender.take(&mut message);
+                    // The loop has ended: nobody uses it again.
+                    let _ = used.send(message);
+                }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return sender.flush(),

@@ -1,6 +1,9 @@
 //! When what waits for viewers is sent. Where sending it takes long, waiting a little makes it
 //! cheaper: what one viewer gets meanwhile goes out in one system call. Where it takes next to
-//! nothing, it is sent at once.
+//! nothing, it is sent at once. And where a frame is complete it is sent at once
+//! ([`Forwarder::has_whole_frames`]): waiting longer would put nothing more together.
+//!
+//! [`Forwarder::has_whole_frames`]: crate::broadcast::Forwarder::has_whole_frames
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +20,12 @@ const TIMES: u32 = 4;
 pub(super) struct Gather {
     /// What sending has taken lately.
     cost: Duration,
-    /// Since when something waits.
-    since: Option<Instant>,
 }
 
 impl Gather {
-    /// Something waits, from now on or for a while already. When it is to be sent.
-    pub(super) fn due(&mut self, now: Instant) -> Instant {
-        *self.since.get_or_insert(now) + self.wait()
+    /// When what waits since this time is to be sent.
+    pub(super) fn due(&self, since: Instant) -> Instant {
+        since + self.wait()
     }
 
     fn wait(&self) -> Duration {
@@ -39,7 +40,6 @@ impl Gather {
         let cost = until.saturating_duration_since(from);
         // One that took long by chance is forgotten after a few.
         self.cost = (self.cost * 3 + cost) / 4;
-        self.since = None;
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
+
 use crate::net::Handle;
 use crate::vault::Vault;
 
@@ -36,6 +38,8 @@ pub(super) struct App {
     pub assets: Assets,
     pub health: Health,
     pub writes: Arc<Writes>,
+    /// New sessions whose records may be written at the same time.
+    pub saves: Semaphore,
     /// Parts of the sandbox that are not in force; `None` without one.
     pub sandbox: Option<usize>,
     pub certificates: Arc<Certificates>,

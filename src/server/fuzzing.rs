@@ -80,6 +80,7 @@ impl World {
         let records = record_writer::Records {
             vault: vault.clone(),
             writes: writes.clone(),
+            saves: tokio::sync::Semaphore::new(1),
         };
         runtime.spawn(record_writer::run(
             sessions.clone(),
@@ -100,6 +101,7 @@ impl World {
             assets: Assets::new(None),
             health: Health::default(),
             writes: writes.clone(),
+            saves: tokio::sync::Semaphore::new(1),
             sandbox: None,
             certificates,
             boot: 1,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use crate::net;
 use crate::vault::{Opened, VaultError};
@@ -34,6 +35,11 @@ const SPARE_CONNECTIONS: usize = 1024;
 /// Connections of one address beyond two for each session: pages that are being loaded, and
 /// sessions that are being started.
 const SPARE_PER_ADDRESS: usize = 64;
+/// Records of new sessions that are written at once: as many as a disk is glad of. Each is written by
+/// a thread of its own, which needs a stack and a part of the allocator.
+const SAVES: usize = 8;
+/// The same where each waits for the network.
+const SHARED_SAVES: usize = 64;
 /// How long a thread that has written a record stays for another one: long enough for those who join
 /// one after the other. Each has a stack, which after a rush of joins nobody needs.
 const WRITERS_STAY: Duration = Duration::from_secs(1);
@@ -258,6 +264,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         assets: Assets::new(config.static_dir),
         health: Health::default(),
         writes: Arc::default(),
+        saves: Semaphore::new(if store.is_some() { SHARED_SAVES } else { SAVES }),
         sandbox,
         certificates,
         boot,

@@ -165,7 +165,11 @@ async fn create(
     // Durable before the answer is sent, so that no peer exists that a crash could forget.
     let (vault, writes, saved) = (app.vault.clone(), app.writes.clone(), record.clone());
     let save = move || writes.count(|| vault.save(&saved, joined_at));
-    let saved = tokio::task::spawn_blocking(save).await;
+    let saved = {
+        // An error is impossible: nobody closes it.
+        let _turn = app.saves.acquire().await;
+        tokio::task::spawn_blocking(save).await
+    };
     if let Err(problem) = saved
         .map_err(|_| Problem::stopping())
         .and_then(|saved| saved.map_err(not_saved))

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
+
+use rekindle_sdp::Kind;
 
 use super::dispatch::SentCounts;
 use super::outgoing::Outgoing;
@@ -18,6 +21,9 @@ pub(super) struct Branch {
     groups: Vec<Group>,
     /// Packets that wait to be sent.
     pending: Vec<Forwarded>,
+    /// Whether the last video packet among them is the last one of its frame (the marker bit, as in
+    /// RFC 7741 §4.1 and RFC 6184 §5.1).
+    ends_frame: bool,
 }
 
 /// Viewers that receive the same packet bytes.
@@ -48,6 +54,16 @@ impl Branch {
         self.pending.len()
     }
 
+    /// Since when packets wait.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.pending.first().map(|forwarded| forwarded.at)
+    }
+
+    /// Whether a frame is complete among the packets that wait: the next one is not near.
+    pub(super) fn ends_frame(&self) -> bool {
+        self.ends_frame
+    }
+
     /// Adds a packet to those that wait.
     pub(super) fn take(
         &mut self,
@@ -69,6 +85,9 @@ impl Branch {
                 group.rewritten.extend_from_slice(&buffers.packet);
                 start..group.rewritten.len()
             }));
+        }
+        if section.kind == Kind::Video {
+            self.ends_frame = forwarded.packet.header.marker;
         }
         self.pending.push(forwarded);
     }
@@ -116,6 +135,7 @@ impl Branch {
             places.clear();
         }
         self.pending.clear();
+        self.ends_frame = false;
     }
 
     pub(super) fn viewers(&mut self) -> impl Iterator<Item = &mut Outgoing> {

@@ -15,6 +15,7 @@ mod outgoing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use burst::{Burst, Outlet};
 pub(super) use dispatch::Forwarding;
@@ -113,6 +114,23 @@ impl Forwarder {
         !self.waiting.is_empty()
     }
 
+    /// Since when packets wait, if there are any: when the first one arrived.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        // A channel is appended when its first packet comes.
+        self.branch(*self.waiting.first()?)?.waiting_since()
+    }
+
+    /// Whether of each channel with packets that wait a frame of video is complete. To wait for more
+    /// is of no use then: the next packets are those of the next frame.
+    pub fn has_whole_frames(&self) -> bool {
+        let mut waiting = self.waiting.iter();
+        waiting.all(|channel| self.branch(*channel).is_some_and(Branch::ends_frame))
+    }
+
+    fn branch(&self, channel: usize) -> Option<&Branch> {
+        self.channels.get(channel).and_then(Option::as_ref)
+    }
+
     /// Sends all that waits.
     pub fn flush(&mut self, outlet: &mut impl Outlet) {
         for channel in self.waiting.drain(..) {
@@ -145,8 +163,7 @@ impl Forwarder {
     }
 
     fn pending(&self, channel: usize) -> usize {
-        let branch = self.channels.get(channel).and_then(Option::as_ref);
-        branch.map_or(0, Branch::pending)
+        self.branch(channel).map_or(0, Branch::pending)
     }
 
     fn send_again(&mut self, again: &Again, outlet: &mut impl Outlet) {

@@ -1,6 +1,8 @@
 //! Viewers that are spread over forwarders of several threads: orders come to them late, each
 //! forwarder's in their order.
 
+use std::time::Duration;
+
 use rekindle_ids::Role;
 
 use super::random::Random;
@@ -96,6 +98,36 @@ fn viewers_are_spread_evenly_and_those_who_leave_make_room() {
     world.connected(Role::Viewer);
     threads.run(&mut world, true);
     assert_eq!(sent(&mut world, &mut threads, 3), [2, 3]);
+}
+
+#[test]
+fn a_forwarder_knows_since_when_packets_wait_and_whether_a_frame_is_complete() {
+    let mut world = World::new();
+    let (mut forwarder, mut orders) = (world.core.forwarders(1).remove(0), Orders::default());
+    let mut out: Vec<Transmit> = Vec::new();
+    let publisher = world.connected(Role::Publisher);
+    world.connected(Role::Viewer);
+    let mut forwards = |world: &mut World, forwarder: &mut Forwarder, sequence, marker: u8| {
+        let mut packet = video_packet(sequence, DELTA);
+        packet[1] |= marker << 7;
+        world.rtp(publisher, &packet);
+        world.core.poll_orders(0, &mut orders);
+        forwarder.follow(&mut orders, &mut Vec::<Transmit>::new());
+        (forwarder.waiting_since(), forwarder.has_whole_frames())
+    };
+    let first = world.now;
+    let since = Some(first);
+    assert_eq!(forwards(&mut world, &mut forwarder, 1, 0), (since, false));
+    world.now += Duration::from_millis(1);
+    assert_eq!(forwards(&mut world, &mut forwarder, 2, 0), (since, false));
+    assert_eq!(forwards(&mut world, &mut forwarder, 3, 1), (since, true));
+    // The next frame has begun.
+    assert_eq!(forwards(&mut world, &mut forwarder, 4, 0), (since, false));
+    forwarder.flush(&mut out);
+    assert_eq!(out.len(), 4);
+    assert_eq!(forwarder.waiting_since(), None);
+    let later = Some(world.now);
+    assert_eq!(forwards(&mut world, &mut forwarder, 5, 0), (later, false));
 }
 
 #[test]
