@@ -80,7 +80,6 @@ impl World {
         let records = record_writer::Records {
             vault: vault.clone(),
             writes: writes.clone(),
-            saves: tokio::sync::Semaphore::new(1),
         };
         runtime.spawn(record_writer::run(
             sessions.clone(),
