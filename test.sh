@@ -114,6 +114,7 @@ fi
 export REKINDLE_PYTHON=$python
 apt age age || skip "the vault against the stock age program" "age is not installed"
 apt promtool prometheus || skip "the alerts against Prometheus' own tool" "prometheus is not installed"
+apt mandoc mandoc groff-base && apt zsh zsh && apt fish fish || skip "the manual pages and completions by the programs that read them" "mandoc, groff, zsh or fish is not installed"
 apt systemd-socket-activate systemd || skip "sockets that systemd passes" "systemd is not installed"
 cargo_tool cargo-nextest cargo-nextest
 # The recorder and the thief come with the next build, which has their attack on both modes.
@@ -189,6 +190,16 @@ else
   echo "skipped: advisories, since the RustSec database cannot be fetched from here"
 fi
 
+deb=
+say "what the Debian package is made with and tried on"
+if [ "$(id -u)" = 0 ] && [ -n "$browsers" ] && apt mmdebstrap mmdebstrap && apt systemd-nspawn systemd-container && apt dpkg-shlibdeps dpkg-dev; then
+  cargo_tool cargo-deb cargo-deb
+  packaging/deb/root.sh
+  deb=1
+else
+  skip "the Debian package" "it needs root, apt-get, and the browsers"
+fi
+
 [ -z "$CI" ] || : "${FUZZ_SECONDS:=5}"
 say "fuzz targets, guided by coverage, each for ${FUZZ_SECONDS:=10} seconds"
 if apt g++ g++; then nice fuzz/quick.sh "$FUZZ_SECONDS"; else skip "the fuzz targets" "they need a C++ compiler, and this system has no apt-get (or no right to use it)"; fi
@@ -216,6 +227,11 @@ if [ -n "$browsers" ]; then
     tests/clients/own-network.sh node --test --test-concurrency=1 tests/clients/quick.test.js tests/clients/told.test.js
     browser_test spoofing.test.js
     if apt nft nftables; then REKINDLE_PUBLISHERS=${CI:+chromium} REKINDLE_KILLS=${CI:+2} browser_test tcp.test.js; else skip "media over TCP without UDP" "nftables is not installed"; fi
+    if [ -n "$deb" ]; then
+      say "the Debian package"
+      tests/clients/own-network.sh node --test tests/browser/debian.test.js
+      [ -n "$CI" ] || { apt lintian lintian && packaging/deb/build.sh && lintian --allow-root --fail-on error target/debian/rekindle_*.deb; }
+    fi
   else
     skip "the spoofing test and clients that others wrote" "they need iproute2, and this system has no apt-get (or no right to use it)"
   fi

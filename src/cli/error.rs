@@ -135,6 +135,11 @@ pub(super) enum CliError {
     DemoForOthers { http: SocketAddr },
     #[error("the demonstration has no folder for its key and its state ({0}); set TMPDIR to one")]
     DemoFolder(io::Error),
+    #[error("the completions cannot be written to standard output: {0}")]
+    Completions(io::Error),
+    #[error("the manual pages cannot be written to {path}: {source}; name a folder that may be \
+             written", path = path.display())]
+    ManualPages { path: PathBuf, source: io::Error },
     #[error("cannot tell which program to start ({0}); start `rekindle supervise` by its path")]
     Program(io::Error),
     #[error(transparent)]

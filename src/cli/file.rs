@@ -242,6 +242,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_file_of_the_debian_package_says_nothing_until_its_examples_are_taken_in() {
+        let text = include_str!("../../packaging/deb/rekindle.toml");
+        let file = ConfigFile::parse(text).expect("parses");
+        assert_eq!((file.behind_proxy, file.max_peers), (None, None));
+        // An example begins right behind its #, a remark behind a space.
+        let taken: Vec<_> = text
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
+                _ => line,
+            })
+            .collect();
+        let file = ConfigFile::parse(&taken.join("\n")).expect("parses");
+        assert_eq!(
+            (file.behind_proxy, file.max_peers),
+            (Some(true), Some(10_000))
+        );
+    }
+
+    #[test]
     fn every_option_is_a_key_of_the_file() {
         let file = ConfigFile::parse(
             r#"

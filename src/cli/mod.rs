@@ -13,6 +13,7 @@ mod file;
 mod hooks;
 mod keygen;
 mod log;
+mod manual;
 mod settings;
 mod supervise;
 mod token;
@@ -87,6 +88,13 @@ enum Command {
     /// Give the peers of a server that runs to the other nodes of its cluster, and end it
     #[command(after_help = drain::EXIT_CODES)]
     Drain(drain::DrainArgs),
+    /// Print what a shell needs to complete these commands and their options
+    #[command(
+        after_help = "bash: rekindle completions bash > ~/.local/share/bash-completion/completions/rekindle"
+    )]
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages, one for each command
+    Man(manual::ManArgs),
 }
 
 /// Runs the program and returns its exit code: 0 when it was asked to stop, 3 when it was drained, 2
@@ -130,6 +138,8 @@ fn run(cli: Cli, matches: &ArgMatches, hardened: &hardening::Report) -> Result<E
         Some(Command::Keygen(args)) => keygen::run(&args),
         Some(Command::Token(args)) => args.run(),
         Some(Command::Export(args)) => args.run(),
+        Some(Command::Completions(args)) => args.run(Cli::command()),
+        Some(Command::Man(args)) => args.run(Cli::command()),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-// What somebody sees and hears of restarts, and what the cushion costs in delay: the tables of the README, in Markdown.
+// What somebody sees and hears of restarts, and what the cushion costs in delay: the tables of docs/restart-cost.md, in Markdown.
 // `node measure.js [kills]`; some minutes long. The machine should do nothing else.
 import { Broadcast } from "./lib/broadcast.js";
 import { paint, read } from "./lib/glass.js";

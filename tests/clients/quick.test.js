@@ -1,8 +1,9 @@
 // The short form of the matrix: clients that others wrote publish and watch, and the server is killed.
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { test } from "node:test";
-import { CLIENTS } from "./lib/clients.js";
-import { flows, follows, killed, letGo, notices, publishes, sees, staged, whep, whip } from "./lib/trial.js";
+import { CLIENTS, ffmpeg } from "./lib/clients.js";
+import { flows, follows, killed, letGo, notices, publishes, sees, serve, staged, start, whep, whip } from "./lib/trial.js";
 
 const VP8 = { video: "VP8", audio: "opus" };
 const H264 = { video: "H264", audio: "opus" };
@@ -51,4 +52,18 @@ for (const name of ["ffmpeg", "ffmpeg-active"]) {
 test("libwebrtc goes on when its publisher is replaced by a new session", { timeout: 60_000 }, async () => {
   const { works, story } = await follows(CLIENTS.wrtc, VP8);
   assert.ok(works, `frames of the second publisher come\n${story}`);
+});
+
+test("the command for FFmpeg in docs/publishing.md publishes to a server that wants its token", { timeout: 60_000 }, async () => {
+  const text = fs.readFileSync(new URL("../../docs/publishing.md", import.meta.url), "utf8");
+  const [, ...words] = /^\$ (ffmpeg -re [^`$]*)/m.exec(text)[1].replaceAll("\\\n", " ").trim().split(/\s+/);
+  const token = words[words.indexOf("-authorization") + 1];
+  const server = await serve(["--publish-token", token]);
+  const publisher = start({ words: [ffmpeg(), "-nostdin", ...words.with(-1, whip(server))] });
+  try {
+    assert.ok(await flows(server, publisher), `${publisher.story()}\n${server.log()}`);
+  } finally {
+    await publisher.kill();
+    await server.close();
+  }
 });
