@@ -52,6 +52,8 @@ const ASSETS: &[Asset] = &[
     built_in!("rekindle-description.js"),
     built_in!("rekindle-encoders.js"),
     built_in!("rekindle-events.js"),
+    built_in!("rekindle-feed.js"),
+    built_in!("rekindle-hub.js"),
     built_in!("rekindle-join.js"),
     built_in!("rekindle-keeper.js"),
     built_in!("rekindle-line.js"),
