@@ -2,6 +2,7 @@
 // shows a picture that stands still without saying why.
 import { cameraTrouble } from "./page-camera-words.js";
 import { Camera } from "./page-camera.js";
+import { Channels } from "./page-channels.js";
 import { Controls } from "./page-controls.js";
 import { Demo } from "./page-demo.js";
 import { Desk } from "./page-desk.js";
@@ -347,6 +348,7 @@ const numbers = new Numbers(
     render();
   },
 );
+new Channels(channel, () => tokens.for("watch"));
 part("self", HTMLAnchorElement).href = location.href;
 element("channel").textContent = channel;
 document.title = `rekindle: ${channel}`;

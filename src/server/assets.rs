@@ -32,6 +32,7 @@ const ASSETS: &[Asset] = &[
     built_in!("page-camera.js"),
     built_in!("page-camera-words.js"),
     built_in!("page-card.js"),
+    built_in!("page-channels.js"),
     built_in!("page-controls.js"),
     built_in!("page-demo.js"),
     built_in!("page-desk.js"),

@@ -1,10 +1,13 @@
 //! The admin listener: what operators and their programs may ask and do, apart from the public
 //! interface. `openapi.json` describes it.
 //!
-//! No page uses it, so no request with an `Origin` is served: a page in a browser on this machine
-//! must not end anybody's session.
+//! Its own page, `/stats`, only reads, and browsers send no `Origin` with what a page reads from where
+//! it came. So no request with an `Origin` is served: a page in a browser on this machine must not
+//! end anybody's session.
 
 mod api;
+mod page;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +34,10 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/api/channels", get(api::channels))
         .route("/api/channels/{name}", get(api::channel))
         .route("/api/channels/{name}/close", post(api::close))
+        .route("/api/stats", get(stats::stats))
         .route("/api/peers/{peer}", delete(api::kick))
         .route("/api/drain", post(api::drain))
+        .merge(page::router())
         .route("/metrics", get(metrics::everything))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
@@ -62,8 +67,12 @@ fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     if ["/healthz", "/readyz"].contains(&path) {
         return Ok(());
     }
-    if app.admin_token.is_some() {
+    // The page has nothing to hide, and asks for the token itself.
+    if app.admin_token.is_some() && !page::has(path) {
         return auth::require(app.admin_token.as_ref(), headers, "admin");
+    }
+    if app.admin_token.is_some() {
+        return Ok(());
     }
     if middleware::is_forwarded(headers) || !middleware::is_local_host(headers) {
         return Err(foreign(
