@@ -375,6 +375,8 @@ fn the_operators_page_has_nothing_to_hide_and_is_only_here() {
             (200, kind)
         );
         assert!(policy(&answer).contains("default-src 'none'"));
+        let own = format!("http://{}", address(&server));
+        assert_eq!(ask(&server, "GET", path, &[("origin", &own)]).status(), 200);
         assert_problem(
             ask(&server, "GET", path, &[("origin", "null")]),
             403,
@@ -384,6 +386,9 @@ fn the_operators_page_has_nothing_to_hide_and_is_only_here() {
         assert_problem(ask(&server, "GET", path, &strange), 403, "foreign");
     }
     assert_problem(server.get("/api/stats"), 404, "not-found");
+    let own = format!("http://{}", address(&server));
+    let asked = ask(&server, "GET", "/api/stats", &[("origin", &own)]);
+    assert_problem(asked, 403, "foreign");
     server.kill();
 
     std::fs::write(folder.path().join("token"), "an-admin-token").expect("written");

@@ -61,7 +61,8 @@ async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 /// Whether the request may be served. With a token, to those who show it; without one, to this
 /// machine, since the listener is then at a loopback address.
 fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
-    if headers.contains_key(header::ORIGIN) {
+    // Chromium sends it with scripts of the page's own, too.
+    if headers.contains_key(header::ORIGIN) && !(page::has(path) && is_own(headers)) {
         return Err(foreign("The admin interface is not for web pages."));
     }
     if ["/healthz", "/readyz"].contains(&path) {
@@ -81,6 +82,14 @@ fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// Whether the origin is the one that the request is sent to.
+fn is_own(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (origin, host) = (text(header::ORIGIN), text(header::HOST));
+    let authority = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+    authority.is_some() && authority == host
 }
 
 fn foreign(detail: &'static str) -> Problem {

@@ -14,11 +14,16 @@ use super::super::status::no_store;
 /// A file of the page: its path, its media type, its content.
 type File = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 5] = [
+const FILES: [File; 6] = [
     (
         "/stats",
         "text/html; charset=utf-8",
         include_str!("../../../static/admin/stats.html"),
+    ),
+    (
+        "/stats.svg",
+        "image/svg+xml",
+        include_str!("../../../static/icon.svg"),
     ),
     (
         "/stats.css",
