@@ -111,7 +111,7 @@ function render() {
   write("restarts", String(session?.restarts ?? 0));
   const replaced = session?.replacements ?? 0;
   write("same", !session?.boot ? "–" : replaced === 0 ? "the same since the start" : `new, ${replaced} time${replaced > 1 ? "s" : ""}`);
-  element("same").dataset.same = String(replaced === 0);
+  element("same").dataset.same = session?.boot ? String(replaced === 0) : "";
   const published = session?.state === "connected" && !camera?.isLost;
   element("badge-live").hidden = !(role === "publisher" ? published : present.still < STILL_MS);
   const own = role === "publisher" || preparing;

@@ -33,7 +33,7 @@ function shape(name, attributes, text) {
  * Draws lines, from the left, where `x` is `from`, to the right.
  *
  * @param {SVGSVGElement} svg
- * @param {{ x: Scale & { from?: number, ticks: number[] }, y: Scale, lines: Line[], marks?: number[] }} what `marks`: upright lines at these places
+ * @param {{ x: Scale & { from?: number, ticks: number[] }, y: Scale, lines: Line[], marks?: { at: number, text: string }[] }} what `marks`: upright lines at these places, and what stands at their tops
  */
 export function draw(svg, { x, y, lines, marks = [] }) {
   // As many units as it has pixels, so that letters have their size.
@@ -53,7 +53,11 @@ export function draw(svg, { x, y, lines, marks = [] }) {
     const isLast = i === x.ticks.length - 1 && i > 0;
     parts.push(shape("text", { class: isLast ? "end" : i === 0 ? "start" : "middle", x: place(isLast ? width - RIGHT : left(value)), y: height - 5 }, x.words(value)));
   });
-  for (const value of marks) parts.push(shape("path", { class: "boot", d: `M${place(left(value))} ${TOP}V${height - BOTTOM}` }));
+  marks.forEach(({ at, text }, i) => {
+    parts.push(shape("path", { class: "boot", d: `M${place(left(at))} ${TOP}V${height - BOTTOM}` }));
+    // On both sides of what they mark, so that two that are near each other are readable.
+    if (text) parts.push(shape("text", { class: i === 0 ? "end" : "start", x: place(left(at) + (i === 0 ? -5 : 5)), y: TOP + 12 }, text));
+  });
   for (const { kind, pieces } of lines) {
     const d = pieces.map((points) => points.map(([a, b], i) => `${i === 0 ? "M" : "L"}${place(left(a))} ${place(top(b))}`).join("")).join("");
     if (d) parts.push(shape("path", { class: kind, d }));

@@ -27,6 +27,8 @@
  * @typedef {{ at: number, isFirst: boolean, bitsIn: number, bitsOut: number, loss: number | null }} Sample
  */
 
+/** Rates are over at least so long, in ms: the server itself looks only five times a second, and what a new process has sent at once is no rate. */
+const RATE_MS = 900;
 /** How many samples and boots are kept. */
 const SAMPLES = 180;
 const BOOTS = 20;
@@ -36,35 +38,37 @@ export class History {
   boots = [];
   /** The oldest first. @type {Sample[]} */
   samples = [];
-  /** @type {{ at: number, stats: Stats } | null} */
-  #last = null;
+  /** The answer that the next sample is counted from; null where that is the start of the process. @type {{ at: number, stats: Stats } | null} */
+  #base = null;
+  /** The next sample is the first of its process. */
+  #isFirst = false;
 
   /** Another answer. @param {Stats} stats @param {number} at when it came, in ms */
   take(stats, at) {
-    const last = this.#last;
-    this.#last = { at, stats };
-    const { boot, process, started_ms: startedAt, resume, peers } = stats;
-    const isFirst = this.boots[0]?.process !== process;
-    if (isFirst) {
+    const { boot, process, started_ms: startedAt, uptime_ms: uptime, resume, peers, media } = stats;
+    const [newest] = this.boots;
+    if (newest?.process === process) {
+      Object.assign(newest, { awaited: peers.awaited, resume });
+    } else {
       this.boots.unshift({ boot, process, startedAt, awaited: peers.awaited, resume });
       this.boots.length = Math.min(this.boots.length, BOOTS);
-    } else {
-      Object.assign(this.boots[0] ?? {}, { awaited: peers.awaited, resume });
+      // What a process has counted that began while this page was open, it has counted since its start.
+      this.#base = newest ? null : { at, stats };
+      this.#isFirst = newest !== undefined;
     }
-    if (!last) return;
-    // Counters of another process begin at zero: what it has counted, it has counted since its start.
-    const before = isFirst ? null : last.stats.media;
-    const seconds = (isFirst ? stats.uptime_ms : at - last.at) / 1000;
-    if (seconds <= 0) return;
-    const { media } = stats;
+    const before = this.#base?.stats.media;
+    const ms = this.#base ? at - this.#base.at : uptime;
+    if (ms < RATE_MS) return;
     const reports = media.loss_reports - (before?.loss_reports ?? 0);
     this.samples.push({
       at,
-      isFirst,
-      bitsIn: (8 * (media.received_bytes - (before?.received_bytes ?? 0))) / seconds,
-      bitsOut: (8 * (media.sent_bytes - (before?.sent_bytes ?? 0))) / seconds,
+      isFirst: this.#isFirst,
+      bitsIn: (8000 * (media.received_bytes - (before?.received_bytes ?? 0))) / ms,
+      bitsOut: (8000 * (media.sent_bytes - (before?.sent_bytes ?? 0))) / ms,
       loss: reports > 0 ? (media.loss_sum - (before?.loss_sum ?? 0)) / reports : null,
     });
+    this.#base = { at, stats };
+    this.#isFirst = false;
     if (this.samples.length > SAMPLES) this.samples.shift();
   }
 }
@@ -84,9 +88,15 @@ export function timeWords(ms) {
 export function durationWords(ms) {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
-  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
+  if (seconds < 3600) return both(seconds, 60, "min", 1, "s");
+  if (seconds < 86_400) return both(seconds, 3600, "h", 60, "min");
+  return both(seconds, 86_400, "d", 3600, "h");
+}
+
+/** @param {number} seconds @param {number} large @param {string} one @param {number} small @param {string} other */
+function both(seconds, large, one, small, other) {
+  const rest = Math.floor((seconds % large) / small);
+  return `${Math.floor(seconds / large)} ${one}${rest > 0 ? ` ${rest} ${other}` : ""}`;
 }
 
 /** @param {number} bits a second */

@@ -99,7 +99,7 @@ function show() {
   write("viewers", channels.reduce((sum, { viewers }) => sum + viewers, 0));
   rows("boots", history.boots.map(({ boot: number, startedAt, awaited, resume }, i) => {
     const started = new Date(startedAt).toLocaleTimeString([], { hour12: false });
-    return [number, started, resume.back, i === 0 ? awaited : "–", total(resume.lost), timeWords(resume.median_ms), timeWords(resume.p90_ms), timeWords(resume.last_ms)];
+    return [number, resume.back, timeWords(resume.median_ms), timeWords(resume.p90_ms), timeWords(resume.last_ms), total(resume.lost), i === 0 ? awaited : "–", started];
   }));
   rows("channels", channels.length === 0 ? [["none", "", ""]] : channels.map((channel) => [channel.name, stateWords(channel), channel.viewers]));
   drawAll();
@@ -135,7 +135,7 @@ function drawAll() {
   const now = performance.now();
   const from = Math.min(samples[0]?.at ?? now, now - SPAN_MS);
   const x = { from, most: now, ticks: [from, now], words: (/** @type {number} */ at) => (at === now ? "now" : `${durationWords(now - at)} ago`) };
-  const marks = samples.filter(({ isFirst }) => isFirst).map(({ at }) => at);
+  const marks = samples.filter(({ isFirst }) => isFirst).map(({ at }) => ({ at, text: "" }));
   /** Pieces between which another process has begun, or nothing was said. @param {(sample: typeof samples[number]) => number | null} of */
   const pieces = (of) => {
     /** @type {[number, number][][]} */
@@ -192,7 +192,7 @@ function drawBoots() {
   draw(part("curve", SVGSVGElement), {
     x: { most: time, ticks: [0, time / 2, time], words: timeWords },
     y: { most, words: (/** @type {number} */ count) => (Number.isInteger(count) ? String(count) : "") },
-    marks: [median, ninety].flatMap((at) => at ?? []),
+    marks: median === undefined || ninety === undefined ? [] : [{ at: median, text: "half" }, { at: ninety, text: "90 %" }],
     lines: drawn.map(({ resume: { curve } }, i) => ({ kind: i === 0 ? "first" : "earlier", pieces: curve.length > 0 ? [steps(curve, time)] : [] })).toReversed(),
   });
   write("curve-words", comebackWords(newest));

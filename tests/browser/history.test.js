@@ -20,13 +20,15 @@ test("rates are between two answers, and begin anew with another process", () =>
   const history = new History();
   history.take(answer(1, { received_bytes: 5000, sent_bytes: 9000, loss_reports: 10, loss_sum: 1 }), 0);
   assert.deepEqual(history.samples, [], "one answer is no rate");
-  history.take(answer(1, { received_bytes: 6000, sent_bytes: 11_000, loss_reports: 14, loss_sum: 2 }), 500);
-  history.take(answer(1, { received_bytes: 6000, sent_bytes: 11_000, loss_reports: 14, loss_sum: 2 }), 1500);
-  // Another process counts from zero, and has run for 2 s.
-  history.take(answer(2, { received_bytes: 100, sent_bytes: 1000 }), 2500);
+  history.take(answer(1, { received_bytes: 5500, sent_bytes: 9000 }), 400);
+  history.take(answer(1, { received_bytes: 6000, sent_bytes: 11_000, loss_reports: 14, loss_sum: 2 }), 1000);
+  history.take(answer(1, { received_bytes: 6000, sent_bytes: 11_000, loss_reports: 14, loss_sum: 2 }), 2000);
+  // Another process counts from zero, and has run for a moment, and then for 2 s.
+  history.take({ ...answer(2, { received_bytes: 100, sent_bytes: 900 }), uptime_ms: 100 }, 2100);
+  history.take(answer(2, { received_bytes: 100, sent_bytes: 1000 }), 4000);
   const seen = history.samples.map(({ isFirst, bitsIn, bitsOut, loss }) => [isFirst, bitsIn, bitsOut, loss]);
-  assert.deepEqual(seen, [[false, 16_000, 32_000, 0.25], [false, 0, 0, null], [true, 400, 4000, null]]);
-  for (let at = 0; at < 400; at++) history.take(answer(2), 3000 + at);
+  assert.deepEqual(seen, [[false, 8000, 16_000, 0.25], [false, 0, 0, null], [true, 400, 4000, null]]);
+  for (let i = 1; i < 400; i++) history.take(answer(2), 4000 + 1000 * i);
   assert.equal(history.samples.length, 180);
 });
 
@@ -45,7 +47,7 @@ test("boots are those that were seen, the newest first, each as it was seen last
 
 test("words and scales", () => {
   assert.deepEqual([undefined, 12.4, 1234, 61_000].map((ms) => timeWords(ms)), ["–", "12 ms", "1.23 s", "1 min 1 s"]);
-  assert.deepEqual([59_999, 3_600_000, 90_000_000].map(durationWords), ["59 s", "1 h 0 min", "1 d 1 h"]);
+  assert.deepEqual([59_999, 3_600_000, 90_000_000].map(durationWords), ["59 s", "1 h", "1 d 1 h"]);
   assert.deepEqual([800, 1_500_000, 2_340_000_000].map(rateWords), ["1 kbit/s", "1.5 Mbit/s", "2.34 Gbit/s"]);
   assert.deepEqual([0, NaN, 1, 3, 7, 12, 230].map(ceiling), [1, 1, 1, 5, 10, 20, 250]);
   assert.deepEqual(steps([[10, 1], [20, 3]], 50), [[0, 0], [10, 0], [10, 1], [20, 1], [20, 3], [50, 3]]);
