@@ -212,13 +212,16 @@ if [ -n "$browsers" ]; then
   [ "$went" = 0 ] || exit "$went"
   # Short forms: fewer down times, tabs, kills and rounds, and the page in one browser.
   [ -z "$CI" ] || export REKINDLE_SWEEP=400:200 REKINDLE_TABS=6 REKINDLE_KILLS=6 REKINDLE_ROUNDS=3 REKINDLE_MOVES=2 REKINDLE_UNSEEN_KILLS=1 REKINDLE_LOSS_SECONDS=10 REKINDLE_DISK_SECONDS=10 REKINDLE_PAGE=chromium
+  [ -z "$CI" ] || export REKINDLE_TURN=chromium:tcp,firefox:udp REKINDLE_TURN_KILLS=1
+  turn=turn
+  unpacked turnserver coturn || { turn= && skip "browsers behind a TURN server" "they need coturn, and this system has no apt-get (or no right to use it)"; }
   proxies=proxies
   unpacked nginx nginx && unpacked caddy caddy && unpacked haproxy haproxy && apt openssl openssl || { proxies= && skip "the recipes for proxies" "they need nginx, caddy, haproxy and openssl, and this system has no apt-get (or no right to use it)"; }
   # What needs no quiet machine is done beside what has a network of its own.
   (
     export REKINDLE_RESULTS=$PWD/target/beside.json
     rm -f "$REKINDLE_RESULTS"
-    for file in page desk demo player codecs many plain proxy $proxies; do browser_test "$file.test.js"; done
+    for file in page desk stats demo player codecs many plain proxy $proxies $turn; do browser_test "$file.test.js"; done
   ) >target/beside.log 2>&1 &
   beside=$!
   if apt ip iproute2; then

@@ -2,6 +2,7 @@
 // shows a picture that stands still without saying why.
 import { cameraTrouble } from "./page-camera-words.js";
 import { Camera } from "./page-camera.js";
+import { Channels } from "./page-channels.js";
 import { Controls } from "./page-controls.js";
 import { Demo } from "./page-demo.js";
 import { Desk } from "./page-desk.js";
@@ -110,7 +111,7 @@ function render() {
   write("restarts", String(session?.restarts ?? 0));
   const replaced = session?.replacements ?? 0;
   write("same", !session?.boot ? "–" : replaced === 0 ? "the same since the start" : `new, ${replaced} time${replaced > 1 ? "s" : ""}`);
-  element("same").dataset.same = String(replaced === 0);
+  element("same").dataset.same = session?.boot ? String(replaced === 0) : "";
   const published = session?.state === "connected" && !camera?.isLost;
   element("badge-live").hidden = !(role === "publisher" ? published : present.still < STILL_MS);
   const own = role === "publisher" || preparing;
@@ -347,6 +348,7 @@ const numbers = new Numbers(
     render();
   },
 );
+new Channels(channel, () => tokens.for("watch"));
 part("self", HTMLAnchorElement).href = location.href;
 element("channel").textContent = channel;
 document.title = `rekindle: ${channel}`;

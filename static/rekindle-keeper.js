@@ -5,8 +5,8 @@
  * @module
  */
 
+import { listen } from "./rekindle-feed.js";
 import { Outage, isFar } from "./rekindle-outage.js";
-import { search } from "./rekindle-search.js";
 import { flows, pause, watchMedia, watchPicture, watchSilence } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
@@ -53,7 +53,7 @@ export class Keeper {
   #outage = null;
   /** How many there have been. */
   #outages = 0;
-  /** What is heard of the server. @type {ReturnType<typeof search> | null} */
+  /** What is heard of the server. @type {ReturnType<typeof listen> | null} */
   #feed = null;
   #streamOpen = false;
   /** The last attempt to open the event stream was refused at once. */
@@ -90,7 +90,7 @@ export class Keeper {
   /** Follows the session's events. @param {Join} join */
   listen(join) {
     const connection = this.#connection;
-    const feed = search(join, this.#owner.signalling, {
+    const feed = listen(join, this.#owner.signalling, {
       heard: (event, data) => connection.ended || this.#heard(event, data),
       closed: (refused) => {
         if (connection.ended) return;
@@ -98,6 +98,7 @@ export class Keeper {
         this.#refused = refused;
       },
       lost: () => connection.ended || this.#lost(),
+      others: () => connection.ended || this.#watchSilence(),
       moved: (location, from, to, alive) => {
         join.location = location;
         connection.rank += Number(alive);
@@ -165,7 +166,7 @@ export class Keeper {
     } else if (event === "gone") {
       connection.end(data.reason ?? "gone");
     }
-    if (this.#feed?.hasOthers && !this.#listens) this.#watchSilence();
+    this.#watchSilence();
     this.assess();
   }
 
@@ -383,6 +384,7 @@ export class Keeper {
   /** Where there is somewhere else to go, a host that is gone is noticed by the silence. */
   async #watchSilence() {
     const connection = this.#connection;
+    if (!this.#feed?.hasOthers || this.#listens) return;
     this.#listens = true;
     await watchSilence(connection.pc, {
       isOver: () => connection.ended || !this.#feed?.hasOthers,

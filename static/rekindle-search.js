@@ -1,40 +1,35 @@
 /**
- * Follows a session's events wherever it is. Where it is looked for, rekindle-nodes.js decides.
+ * Follows a session's events wherever it is. Where it is looked for, rekindle-nodes.js decides. It is loaded when a server names others.
  *
  * @module
  */
 
-import { follow } from "./rekindle-events.js";
 import { ASIDE_MS, Nodes, answerTime } from "./rekindle-nodes.js";
 
 /** @import { Feed, Followed, Follower } from "./rekindle-events.js" */
+/** @import { Listener, Listening } from "./rekindle-feed.js" */
 
 /** A look at a server that does not answer ends within this time. */
 const LOOK_MS = 3000;
 
 const now = () => performance.now();
 
-/**
- * What a session hears besides.
- *
- * @typedef {object} Elsewhere
- * @property {(location: URL, from: string, to: string, alive: boolean) => void} moved it is at another place: its URL there, what the
- *   paths of both begin with, and whether the server before is there still
- * @property {(place: string) => void} unknown nobody has it; a new one is to be made at this place
- *
- * @typedef {{ rtt: number, isSilent: () => Promise<boolean>, sure: boolean }} Own what is known of a server that says nothing
- */
+/** @typedef {{ rtt: number, isSilent: () => Promise<boolean>, sure: boolean }} Own what is known of a server that says nothing */
 
 /**
- * Follows a session's events, from the place where it began.
+ * Follows a session's events, wherever it is, from the place where it began and is followed already.
  *
  * @param {Followed & { location: URL }} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
- * @param {Omit<Follower, "unknown" | "answers"> & Elsewhere} follower
- * @returns {Pick<Feed, "nudge" | "stop"> & { hasOthers: boolean, plays: () => void, look: (rtt: number, isSilent?: () => Promise<boolean>) => void }} whether it may be
- *   anywhere else; media comes from where it was; and sees whether the server is there, to which the round trip is so long, and from which nothing comes
+ * @param {Listener} follower
+ * @param {object} began
+ * @param {typeof import("./rekindle-events.js").follow} began.follow
+ * @param {(follower: Follower) => Feed} began.takes who hears what is heard at that place from now on, and what is in hand there
+ * @param {import("./rekindle-signalling.js").Data} [began.hello] how the server there has greeted us; it names others
+ * @param {boolean} [began.isLost] its stream has ended since
+ * @returns {Listening}
  */
-export function search(join, signalling, follower) {
+export function search(join, signalling, follower, { follow, takes, hello, isLost = false }) {
   const home = new URL("..", join.location).href;
   const nodes = new Nodes(home);
   /** @type {Map<string, Feed>} */
@@ -44,9 +39,11 @@ export function search(join, signalling, follower) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let doubting;
   let lookedAt = -Infinity;
+  /** What is in hand at the first place is used once. */
+  let isTaken = false;
   /** The doubt whether the server is there, while there is one. @type {Own | null} */
   let doubt = null;
-  let isViewer = false;
+  let isViewer = hello?.role === "viewer";
 
   const stop = () => {
     clearTimeout(timer);
@@ -91,7 +88,7 @@ export function search(join, signalling, follower) {
       }
       isOver();
     };
-    return follow(there, signalling, {
+    return begin(place, there, {
       heard: (event, data) => {
         if (!feeds.has(place)) return;
         if (event === "gone" && data.reason === "unknown-session") return lacks();
@@ -134,6 +131,13 @@ export function search(join, signalling, follower) {
     });
   };
 
+  /** @param {string} place @param {Followed} there @param {Follower} hears */
+  const begin = (place, there, hears) => {
+    if (isTaken || place !== home) return follow(there, signalling, hears);
+    isTaken = true;
+    return takes(hears);
+  };
+
   /**
    * The server says nothing. Once another place does, so that the way is open, it is asked again.
    *
@@ -166,6 +170,14 @@ export function search(join, signalling, follower) {
   };
 
   assess();
+  if (hello) {
+    nodes.named(hello.nodes);
+    nodes.spread = hello.spread_ms ?? 0;
+    const live = hello.live ?? hello.source;
+    if (isLost) nodes.lost(now(), false, false);
+    else if (isViewer && live !== undefined) nodes.hears(live, now());
+    assess();
+  }
   return {
     plays: () => {
       nodes.answers(now(), true);

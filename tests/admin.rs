@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use live::{Live, broadcast, run_until, run_until_more_video};
+use live::{Live, broadcast, renew, run_until, run_until_more_video};
 use rekindle::ids::Role;
 use running::{
     PATIENCE, PUBLISH, Server, WATCH, assert_problem, header, json, refused, rekindle, text,
@@ -302,6 +302,106 @@ fn operators_elsewhere_are_answered_inside_tls_where_there_is_a_certificate() {
     }
 }
 
+#[test]
+fn what_came_of_a_restart_is_told_by_one_line_of_the_log_and_by_the_statistics() {
+    let (folder, server) = start(&[]);
+    let (mut publisher, mut viewer) = broadcast(&server, "main", 1400);
+    let stats = get(&server, "/api/stats");
+    assert_eq!(
+        (&stats["boot"], &stats["resume"]["back"]),
+        (&1.into(), &0.into())
+    );
+    assert!(stats["media"]["sent_bytes"].as_u64() > Some(0), "{stats}");
+    assert!(!server.log().contains("the restart is over"));
+    // One that will not come back leaves.
+    let leaves = Live::join(&server, Role::Viewer, "main", 1410);
+
+    let mut command = rekindle(folder.path());
+    let server = server.kill_and_start_again_as(command.args(["--admin", "127.0.0.1:0"]));
+    renew(&mut [&mut publisher, &mut viewer]);
+    let stats = get(&server, "/api/stats");
+    let resume = &stats["resume"];
+    assert_eq!(
+        (&stats["boot"], &resume["back"], &stats["peers"]["awaited"]),
+        (&2.into(), &2.into(), &1.into())
+    );
+    let ms = |name: &str| resume[name].as_u64().expect("a time");
+    assert!(ms("median_ms") <= ms("p90_ms") && ms("p90_ms") == ms("last_ms"));
+    let last = serde_json::json!([ms("last_ms"), 2]);
+    assert_eq!(
+        resume["curve"].as_array().and_then(|all| all.last()),
+        Some(&last)
+    );
+    assert!(
+        !server.log().contains("the restart is over"),
+        "one is awaited"
+    );
+
+    assert_eq!(server.delete(&leaves.session).status(), 200);
+    server.wait_for_log("the restart is over", 1);
+    let log = server.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("the restart is over"));
+    let line = line.expect("the line");
+    for part in [
+        "boot=2",
+        "back=2",
+        "lost=0",
+        "median_ms=",
+        "p90_ms=",
+        "last_ms=",
+    ] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    server.terminate();
+}
+
+#[test]
+fn the_operators_page_has_nothing_to_hide_and_is_only_here() {
+    let (folder, server) = start(&[]);
+    let policy = |answer: &Response<Body>| header(answer, "content-security-policy").to_owned();
+    for (path, kind) in [
+        ("/stats", "text/html; charset=utf-8"),
+        ("/stats.css", "text/css; charset=utf-8"),
+        ("/stats.js", "text/javascript; charset=utf-8"),
+        ("/stats-draw.js", "text/javascript; charset=utf-8"),
+        ("/stats-history.js", "text/javascript; charset=utf-8"),
+    ] {
+        assert_problem(server.get(path), 404, "not-found");
+        let answer = ask(&server, "GET", path, &[]);
+        assert_eq!(
+            (answer.status().as_u16(), header(&answer, "content-type")),
+            (200, kind)
+        );
+        assert!(policy(&answer).contains("default-src 'none'"));
+        let own = format!("http://{}", address(&server));
+        assert_eq!(ask(&server, "GET", path, &[("origin", &own)]).status(), 200);
+        assert_problem(
+            ask(&server, "GET", path, &[("origin", "null")]),
+            403,
+            "foreign",
+        );
+        let strange = [("host", "rebind.example")];
+        assert_problem(ask(&server, "GET", path, &strange), 403, "foreign");
+    }
+    assert_problem(server.get("/api/stats"), 404, "not-found");
+    let own = format!("http://{}", address(&server));
+    let asked = ask(&server, "GET", "/api/stats", &[("origin", &own)]);
+    assert_problem(asked, 403, "foreign");
+    server.kill();
+
+    std::fs::write(folder.path().join("token"), "an-admin-token").expect("written");
+    let server = Server::start(
+        folder.path(),
+        &["--admin", "127.0.0.1:0", "--admin-token-file", "token"],
+    );
+    assert_eq!(ask(&server, "GET", "/stats", &[]).status(), 200);
+    assert_problem(ask(&server, "GET", "/api/stats", &[]), 401, "token");
+    let right = [("authorization", "Bearer an-admin-token")];
+    assert_eq!(ask(&server, "GET", "/api/stats", &right).status(), 200);
+}
+
 /// Checks a value against the part of JSON Schema that the description uses.
 #[track_caller]
 fn conforms(all: &Value, schema: &Value, value: &Value) {
@@ -396,5 +496,5 @@ fn what_the_description_says_is_so() {
             ask(&server, "POST", "/api/channels/main/close", &[]);
         }
     }
-    assert_eq!(operations, 9);
+    assert_eq!(operations, 11);
 }

@@ -353,6 +353,22 @@ fn a_log_at_info_names_no_token_no_address_and_no_peer() {
 }
 
 #[test]
+fn a_log_that_no_terminal_shows_is_json_a_line() {
+    let folder = folder();
+    let log = |command: &mut std::process::Command| Server::start_as(command).terminate().1;
+    let json = log(rekindle(folder.path()).env_remove("REKINDLE_LOG_FORMAT"));
+    assert!(json.contains("stopping"), "{json}");
+    for line in json.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("one object a line");
+        for field in ["timestamp", "level", "message", "target"] {
+            assert!(line[field].is_string(), "{field} in {line}");
+        }
+    }
+    let text = log(rekindle(folder.path()).args(["--log-format", "text"]));
+    assert!(!text.contains('{') && text.contains("stopping"), "{text}");
+}
+
+#[test]
 fn people_are_told_where_everything_is() {
     use std::io::{BufRead, BufReader};
     use std::process::Stdio;

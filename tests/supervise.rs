@@ -235,7 +235,9 @@ fn a_program_that_does_not_start_does_not_take_over_and_one_that_does_takes_over
     let (program, other) = (folder.path().join("rekindle"), folder.path().join("new"));
     fs::copy(env!("CARGO_BIN_EXE_rekindle"), &program).expect("copied");
     let mut command = Command::new(&program);
-    command.current_dir(folder.path());
+    command
+        .current_dir(folder.path())
+        .env("REKINDLE_LOG_FORMAT", "text");
     let supervisor = supervise_as(&mut command, &[], &[]);
     let first = server_pid(&supervisor);
     let install = |content: &[u8]| {
@@ -297,7 +299,9 @@ fn the_supervisor_opens_neither_key_file_nor_token_file_nor_vault() {
     fs::write(&other, "#!/bin/sh\nexit 1\n").expect("written");
     fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).expect("set");
     let mut command = Command::new(&program);
-    command.current_dir(folder.path());
+    command
+        .current_dir(folder.path())
+        .env("REKINDLE_LOG_FORMAT", "text");
     // The first start needs the real one: what both open together is what the server opens.
     let watched = watch(folder.path());
     let supervisor = supervise_as(&mut command, &[], &["--publish-token-file", "token"]);

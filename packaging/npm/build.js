@@ -1,4 +1,5 @@
-// Makes the package's files out of static/: one file with all parts of the module, the element beside it, and their types.
+// Makes the package's files out of static/: one file that publishes, watches and comes back after a restart; beside it what is loaded when it is needed
+// (several sessions, several servers), the element, and their types. With `--account` it says what in the first file takes how much.
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,18 +9,46 @@ import { build } from "esbuild";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const from = path.join(here, "../../static");
 const to = path.join(here, "dist");
+/** What the module's parts call each other's, which no page, server or browser knows: these names are shortened. */
+const OWN = `
+  appliedAt askAt assess backAt broken encoders follower found givesUp greeted handshakes hasKeys hasOthers hears held
+  iceDownSince iceHasFailed iceIsDown isBack isGone isHopeless isLong isOwn isSilent keepsKeys lacks listen lookAgainAt mixes moved noes
+  prepare prepared reaches redone renewalAt renews restarted retune seenAt serverHasKeys served shouldAsk signalling startedAt streamOpen tidy tookMs
+  upAt videoPackets wants`.trim().split(/\s+/);
+
+/** A name that anybody else knows must stay as it is. */
+function checked() {
+  const read = (/** @type {string} */ name) => fs.readFileSync(path.join(from, name), "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
+  const known = `${read("rekindle.d.ts")}${read("rekindle-player.d.ts")}`;
+  const sources = fs.readdirSync(from).filter((name) => /^rekindle.*\.js$/.test(name)).map(read).join("\n");
+  for (const name of OWN) {
+    if (new RegExp(`\\b${name}\\b`).test(known)) throw new Error(`${name} is of the interface, and must not be shortened`);
+    if (new RegExp(`["'\`]${name}["'\`]`).test(sources)) throw new Error(`"${name}" is used as text, and must not be shortened`);
+  }
+  return new RegExp(`^(${OWN.join("|")})$`);
+}
 
 fs.rmSync(to, { recursive: true, force: true });
 fs.mkdirSync(to);
-/** @param {string} name @param {string[]} external */
-const bundle = (name, external = []) =>
-  build({ entryPoints: [path.join(from, name)], outfile: path.join(to, name), bundle: true, minify: true, format: "esm", target: "es2022", external, legalComments: "none" });
-await bundle("rekindle.js");
+const common = { bundle: true, minify: true, format: /** @type {const} */ ("esm"), target: "es2022", legalComments: /** @type {const} */ ("none"), outdir: to };
+const module = { ...common, entryPoints: [path.join(from, "rekindle.js")], splitting: true, chunkNames: "[name]", mangleProps: checked(), metafile: true };
+const { metafile } = await build(module);
 // The element has the module from the file beside it, so that a page with both has one of it.
-await bundle("rekindle-player.js", ["./rekindle.js"]);
+await build({ ...common, entryPoints: [path.join(from, "rekindle-player.js")], external: ["./rekindle.js"] });
 for (const name of ["rekindle.d.ts", "rekindle-player.d.ts"]) fs.copyFileSync(path.join(from, name), path.join(to, name));
 
+const size = (/** @type {string | Uint8Array} */ content) => gzipSync(content, { level: 9 }).length;
 for (const name of fs.readdirSync(to)) {
   const content = fs.readFileSync(path.join(to, name));
-  console.log(`${name}: ${content.length} bytes, ${gzipSync(content, { level: 9 }).length} with gzip`);
+  console.log(`${name}: ${content.length} bytes, ${size(content)} with gzip`);
+}
+
+if (process.argv.includes("--account")) {
+  // By its share of the length: parts compress each other.
+  const { length } = fs.readFileSync(path.join(to, "rekindle.js"));
+  const whole = size(fs.readFileSync(path.join(to, "rekindle.js")));
+  const output = Object.entries(metafile.outputs).find(([name]) => name.endsWith("/rekindle.js"))?.[1];
+  for (const [name, { bytesInOutput }] of Object.entries(output?.inputs ?? {}).sort(([, a], [, b]) => b.bytesInOutput - a.bytesInOutput)) {
+    console.log(`  ${path.basename(name)}: ${bytesInOutput} bytes, about ${Math.round((bytesInOutput * whole) / length)} with gzip`);
+  }
 }

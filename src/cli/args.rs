@@ -17,11 +17,10 @@ use super::cluster::ClusterArgs;
 use super::hooks::HookArgs;
 
 /// The form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum LogFormat {
     /// Lines for people.
-    #[default]
     Text,
     /// One JSON object a line.
     Json,
@@ -169,6 +168,13 @@ pub(super) struct ServeArgs {
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub open: Option<bool>,
 
+    /// Show the live channels and how many watch them on the page, and at GET /channels: to each
+    /// those that it may watch [default: none are shown]
+    #[arg(long, value_name = "BOOL", env = "REKINDLE_LIST_CHANNELS", num_args = 0..=1,
+          require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub list_channels: Option<bool>,
+
     /// Take a client's address from the last entry of X-Forwarded-For: set it behind one reverse
     /// proxy, and only there
     #[arg(long, value_name = "BOOL", env = "REKINDLE_BEHIND_PROXY", num_args = 0..=1,
@@ -243,7 +249,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "LEVEL", env = "REKINDLE_LOG")]
     pub log: Option<String>,
 
-    /// Form of the log, which goes to standard error [default: text]
+    /// Form of the log, which goes to standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "REKINDLE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 

@@ -74,6 +74,7 @@ pub(super) struct ConfigFile {
     pub admin_token_file: Option<PathBuf>,
     pub publisher: Option<Publisher>,
     pub open: Option<bool>,
+    pub list_channels: Option<bool>,
     pub behind_proxy: Option<bool>,
     pub base_path: Option<BasePath>,
     #[serde(default, deserialize_with = "other_nodes")]
@@ -284,6 +285,7 @@ mod tests {
             admin-token-file = "af"
             publisher = "replace"
             open = true
+            list-channels = true
             behind-proxy = false
             base-path = "/media"
             other-node = ["https://b.example.org", "http://192.0.2.7:8080/media"]

@@ -12,26 +12,32 @@ use super::error::CliError;
 pub(super) struct LogSettings {
     /// An [`EnvFilter`] in text.
     pub filter: String,
-    /// The form of a line.
-    pub format: LogFormat,
+    /// The form of a line; text on a terminal and JSON elsewhere, where nothing is said.
+    pub format: Option<LogFormat>,
 }
 
 /// Starts logging for the whole process.
 pub(super) fn start(settings: &LogSettings) -> Result<(), CliError> {
     let filter = parse(&settings.filter)?;
+    let terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(colours(
-            io::stderr().is_terminal(),
-            std::env::var_os("NO_COLOR").as_deref(),
-        ));
+        .with_ansi(colours(terminal, std::env::var_os("NO_COLOR").as_deref()));
     // A logger that is set already (by a test) serves as well.
-    let _ = match settings.format {
+    let _ = match form(settings.format, terminal) {
         LogFormat::Text => builder.compact().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// People read a terminal; elsewhere a program takes the log.
+fn form(given: Option<LogFormat>, terminal: bool) -> LogFormat {
+    given.unwrap_or(match terminal {
+        true => LogFormat::Text,
+        false => LogFormat::Json,
+    })
 }
 
 /// Whether lines are coloured: on a terminal, unless NO_COLOR (<https://no-color.org>) says
@@ -61,6 +67,13 @@ mod tests {
     fn no_color_takes_the_colours_from_a_terminal() {
         assert!(colours(true, None) && colours(true, Some(OsStr::new(""))));
         assert!(!colours(true, Some(OsStr::new("1"))) && !colours(false, None));
+    }
+
+    #[test]
+    fn lines_are_for_people_on_a_terminal_and_for_programs_elsewhere() {
+        assert_eq!(form(None, true), LogFormat::Text);
+        assert_eq!(form(None, false), LogFormat::Json);
+        assert_eq!(form(Some(LogFormat::Text), false), LogFormat::Text);
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn listen(
 fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSettings {
     LogSettings {
         filter: filter.unwrap_or_else(|| "info".to_owned()),
-        format: format.unwrap_or_default(),
+        format,
     }
 }
 
@@ -271,6 +271,7 @@ impl Settings {
                 events: hooks.events,
                 tls,
                 open,
+                list_channels: args.list_channels.or(file.list_channels).unwrap_or(false),
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
                 base_path: args.base_path.or(file.base_path).unwrap_or_default(),
                 other_nodes: args.other_node.or(file.other_node).unwrap_or_default(),

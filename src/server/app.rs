@@ -60,6 +60,8 @@ pub(super) struct App {
     pub rights: Rights,
     /// Who is told what happens.
     pub events: Option<Events>,
+    /// Whether the page lists live channels.
+    pub list_channels: bool,
     /// Who kills this process when its page asks for that; only in a demonstration.
     pub demo: Option<Demo>,
     /// Whether operators have a listener of their own.

@@ -87,7 +87,7 @@ impl World {
             notices,
             forget,
             earlier,
-            address.port(),
+            (address.port(), 1),
         ));
         let app = Arc::new(App {
             net,
@@ -112,6 +112,7 @@ impl World {
             nodes: Arc::new(Nodes::new(Vec::new())),
             rights: Default::default(),
             events: None,
+            list_channels: true,
             has_admin: false,
             demo: None,
             admin_token: None,

@@ -147,6 +147,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Whether anybody may publish, from any web page.
     pub open: bool,
+    /// Whether the page lists the live channels that its visitor may watch.
+    pub list_channels: bool,
     /// Whether a client's address is the last entry of `X-Forwarded-For`.
     pub behind_proxy: bool,
     /// The path prefix that a proxy removes before it forwards requests.

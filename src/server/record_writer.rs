@@ -16,7 +16,7 @@ use crate::net::{Handle, Notice, Notices};
 use crate::vault::{Vault, VaultError};
 
 use super::certificates::Certificates;
-use super::sessions::Sessions;
+use super::sessions::{Comeback, Sessions};
 use super::writes::Writes;
 
 use changes::{Changes, Left, write};
@@ -113,7 +113,8 @@ pub(super) enum Ended {
     RolledBack(VaultError),
 }
 
-/// Runs until the media loop ends, and then writes what is left. The log names the media port.
+/// Runs until the media loop ends, and then writes what is left. The log names the media port and
+/// the boot.
 /// Writes nothing before all records have been read: one that is ahead of the identity ends it, and
 /// then the folder is to stay as it is.
 pub(super) async fn run(
@@ -122,7 +123,7 @@ pub(super) async fn run(
     mut notices: Notices,
     mut forget: mpsc::UnboundedReceiver<Forget>,
     earlier: Earlier,
-    media: u16,
+    (media, boot): (u16, u64),
 ) -> Ended {
     let mut changes = Changes::default();
     // Some records of earlier boots could not be read now, and may go by any certificate.
@@ -137,6 +138,9 @@ pub(super) async fn run(
                 Some(notice) => {
                     unread |= matches!(notice, Notice::ResumeComplete { unread: 1.., .. });
                     follow(notice, &sessions, &mut changes, media);
+                    if let Some(comeback) = sessions.outcome() {
+                        tell_outcome(boot, &comeback);
+                    }
                 }
                 None => break,
             },
@@ -220,6 +224,19 @@ fn forget_identities(vault: Arc<Vault>, unused: Vec<[u8; 32]>) -> JoinHandle<Lef
         }
         Left::new()
     })
+}
+
+/// One line for each boot: what came of the restart. Times are from the start of the process.
+fn tell_outcome(boot: u64, comeback: &Comeback) {
+    tracing::info!(
+        boot,
+        back = comeback.back(),
+        lost = comeback.lost,
+        median_ms = comeback.percentile(50),
+        p90_ms = comeback.percentile(90),
+        last_ms = comeback.percentile(100),
+        "the restart is over: the browsers of the last boot are back, or are awaited no more"
+    );
 }
 
 fn follow(notice: Notice, sessions: &Sessions, changes: &mut Changes, media: u16) {

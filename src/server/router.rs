@@ -39,6 +39,10 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             get(status::channel).fallback(status::other_method),
         )
         .route(
+            "/channels",
+            get(status::channels).fallback(status::other_method),
+        )
+        .route(
             "/healthz",
             get(status::healthz).fallback(status::other_method),
         )

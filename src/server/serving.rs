@@ -80,7 +80,7 @@ pub(super) async fn serve(
         notices,
         forget,
         earlier,
-        media,
+        (media, app.boot),
     );
     let mut record_writer = tokio::spawn(record_writer);
     let committed = tokio::spawn(commit(app.clone()));

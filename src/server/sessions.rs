@@ -24,6 +24,7 @@ use super::limit::{AddressQuota, QuotaPermit};
 use super::nodes::Node;
 
 mod announcing;
+mod comeback;
 mod directory;
 mod greeting;
 mod kept;
@@ -32,6 +33,7 @@ mod spread;
 mod tally;
 mod waiting;
 
+pub(super) use comeback::Comeback;
 pub(super) use directory::{Handle, PeerEntry};
 pub(super) use greeting::Greeting;
 use kept::{KeptRecord, Shapes};
@@ -185,6 +187,9 @@ impl Sessions {
         inner.changes += 1;
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
+        if resumed {
+            inner.tally.awaits();
+        }
         let handle = Handle::of(record);
         let ufrag = record.ice.ufrag.clone();
         inner

@@ -278,6 +278,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         demo,
         rights: config.rights,
         events,
+        list_channels: config.list_channels,
         has_admin: admin.is_some(),
         admin_token: config.admin_token,
         behind_proxy: config.behind_proxy,

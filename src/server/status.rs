@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::ids::Role;
+
 use super::app::App;
+use super::auth::Moment;
 use super::names;
 use super::problem::Problem;
 
@@ -97,6 +100,35 @@ pub(super) async fn channel(
     let (live, viewers) = standing.map_err(|_| Problem::stopping())?;
     Ok(no_store(Json(
         json!({ "live": live, "viewers": viewers, "boot": app.boot }),
+    )))
+}
+
+/// `GET /channels`: the live channels that the client may watch, where the operator wants them to be
+/// seen. Elsewhere the answer is 204 and says nothing: every page asks, and an error would stand in
+/// its console.
+pub(super) async fn channels(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !app.list_channels {
+        return Ok(no_store(StatusCode::NO_CONTENT));
+    }
+    // Where one token is for all channels, nothing is told without it.
+    if !app.rights.is_by_channel() {
+        app.rights
+            .require(Role::Viewer, "", &headers, Moment::Now)
+            .await?;
+    }
+    let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
+    let live = snapshot.channels.into_iter().filter(|(_, live, _)| *live);
+    let mut channels = Vec::new();
+    for (name, _, viewers) in live {
+        if app.rights.shows(&name, &headers).await {
+            channels.push(json!({ "name": name, "viewers": viewers }));
+        }
+    }
+    Ok(no_store(Json(
+        json!({ "channels": channels, "boot": app.boot }),
     )))
 }
 

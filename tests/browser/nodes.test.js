@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { withCandidates } from "../../static/rekindle-description.js";
+import { listen } from "../../static/rekindle-feed.js";
 import { Nodes, answerTime } from "../../static/rekindle-nodes.js";
-import { search } from "../../static/rekindle-search.js";
 import { Signalling } from "../../static/rekindle-signalling.js";
 import { sleep } from "./lib/server.js";
 
@@ -182,7 +182,7 @@ function world(states) {
   };
   const signalling = new Signalling(new URL("whip/x", A), { fetch }, new AbortController().signal);
   const join = { id: "S-1", location: new URL("session/S-1", A), events: new URL("session/S-1/events", A), shared: null };
-  const feed = search(join, signalling, {
+  const feed = listen(join, signalling, {
     heard: (event, data) => told.push(`${event} ${data.name ?? ""}`),
     closed: () => {},
     lost: () => told.push("lost"),

@@ -48,7 +48,9 @@ async function site(server) {
     const page = fs.readFileSync(path.join(ROOT, "examples", name), "utf8");
     return ["text/html", page.replace(/https:\/\/media\.example\.org\/(rekindle[\w-]*\.js)/g, "/$1").replaceAll("https://media.example.org", server.url)];
   };
+  const asked = [];
   const pages = http.createServer((request, response) => {
+    asked.push(request.url.slice(1));
     try {
       const [type, body] = answer(request.url.slice(1));
       response.writeHead(200, { "Content-Type": `${type}; charset=utf-8` }).end(body);
@@ -59,7 +61,7 @@ async function site(server) {
   await new Promise((resolve) => pages.listen(0, "127.0.0.1", () => resolve(null)));
   const { port: own } = /** @type {import("node:net").AddressInfo} */ (pages.address());
   assert.notEqual(own, Number(port));
-  return { url: `http://127.0.0.1:${own}`, close: () => pages.close() };
+  return { url: `http://127.0.0.1:${own}`, asked, close: () => pages.close() };
 }
 
 for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(",")) {
@@ -95,6 +97,7 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
         await until(async () => (await frames()) > before + 5, async () => `${what}: ${await player(() => document.querySelector("rekindle-player").outerHTML)} ${viewer.problems.join("; ")}`, 15_000);
       };
       await moves("a picture");
+      assert.ok(!other.asked.includes("rekindle-search.js"), "one server needs no search for others");
       const react = await open("react.html");
       await until(() => react.evaluate(() => typeof window.render === "function"), "React is there");
       await react.evaluate(() => window.render(true));

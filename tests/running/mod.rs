@@ -39,6 +39,8 @@ pub fn rekindle(folder: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    // What the tests look for in a log is written for people.
+    command.env("REKINDLE_LOG_FORMAT", "text");
     command
 }
 

@@ -21,6 +21,7 @@ use super::super::session::end_session;
 use super::super::sessions::PeerEntry;
 use super::super::status::no_store;
 use super::super::{names, sessions};
+use crate::broadcast::Snapshot;
 use crate::ids::{Role, Ufrag};
 
 /// Default number of peers a second that are sent to other nodes: each costs the other node a
@@ -34,7 +35,7 @@ const LINES: &str = "application/x-ndjson";
 
 /// A channel in the interface.
 #[derive(Serialize)]
-struct ChannelBody {
+pub(super) struct ChannelBody {
     name: String,
     /// Whether media of a publisher flows.
     live: bool,
@@ -84,6 +85,11 @@ fn unix_seconds(time: SystemTime) -> u64 {
 async fn all(app: &App) -> Result<Vec<ChannelBody>, Problem> {
     loaded(app).await?;
     let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
+    Ok(bodies(app, snapshot))
+}
+
+/// The channels of this moment, by name.
+pub(super) fn bodies(app: &App, snapshot: Snapshot) -> Vec<ChannelBody> {
     let body = |(name, live, viewers): (String, bool, usize)| ChannelBody {
         live_since: app
             .sessions
@@ -94,7 +100,7 @@ async fn all(app: &App) -> Result<Vec<ChannelBody>, Problem> {
         live,
         viewers,
     };
-    Ok(snapshot.channels.into_iter().map(body).collect())
+    snapshot.channels.into_iter().map(body).collect()
 }
 
 /// Waits for all records: after it, what is not here does not exist.

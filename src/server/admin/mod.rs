@@ -1,10 +1,13 @@
 //! The admin listener: what operators and their programs may ask and do, apart from the public
 //! interface. `openapi.json` describes it.
 //!
-//! No page uses it, so no request with an `Origin` is served: a page in a browser on this machine
-//! must not end anybody's session.
+//! Its own page, `/stats`, only reads, and browsers send no `Origin` with what a page reads from where
+//! it came. So no request with an `Origin` is served: a page in a browser on this machine must not
+//! end anybody's session.
 
 mod api;
+mod page;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +34,10 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/api/channels", get(api::channels))
         .route("/api/channels/{name}", get(api::channel))
         .route("/api/channels/{name}/close", post(api::close))
+        .route("/api/stats", get(stats::stats))
         .route("/api/peers/{peer}", delete(api::kick))
         .route("/api/drain", post(api::drain))
+        .merge(page::router())
         .route("/metrics", get(metrics::everything))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
@@ -56,14 +61,19 @@ async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 /// Whether the request may be served. With a token, to those who show it; without one, to this
 /// machine, since the listener is then at a loopback address.
 fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
-    if headers.contains_key(header::ORIGIN) {
+    // Chromium sends it with scripts of the page's own, too.
+    if headers.contains_key(header::ORIGIN) && !(page::has(path) && is_own(headers)) {
         return Err(foreign("The admin interface is not for web pages."));
     }
     if ["/healthz", "/readyz"].contains(&path) {
         return Ok(());
     }
-    if app.admin_token.is_some() {
+    // The page has nothing to hide, and asks for the token itself.
+    if app.admin_token.is_some() && !page::has(path) {
         return auth::require(app.admin_token.as_ref(), headers, "admin");
+    }
+    if app.admin_token.is_some() {
+        return Ok(());
     }
     if middleware::is_forwarded(headers) || !middleware::is_local_host(headers) {
         return Err(foreign(
@@ -72,6 +82,14 @@ fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// Whether the origin is the one that the request is sent to.
+fn is_own(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (origin, host) = (text(header::ORIGIN), text(header::HOST));
+    let authority = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+    authority.is_some() && authority == host
 }
 
 fn foreign(detail: &'static str) -> Problem {

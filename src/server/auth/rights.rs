@@ -98,6 +98,14 @@ impl Rights {
         Err(unauthorized(headers, name(Role::Viewer), reason))
     }
 
+    /// Whether a list of channels has this one for whoever shows this token: where a token or a JWT
+    /// allows to watch it. A service that decides is not asked, or each look at the list would be as
+    /// many questions as there are channels.
+    pub(in crate::server) async fn shows(&self, channel: &str, headers: &HeaderMap) -> bool {
+        let said = self.local(Role::Viewer, channel, headers, Moment::Now);
+        matches!(said.await, Ok(Local::Allowed))
+    }
+
     async fn local(
         &self,
         role: Role,

@@ -9,6 +9,7 @@ use crate::peer::{Agreed, Group, Profile, Version};
 
 use super::super::events::Frame;
 use super::super::times::Times;
+use super::comeback::Comeback;
 use super::{Session, Sessions};
 
 /// Upper bounds for the times of returning peers: from an instant restart to the end of the resume
@@ -46,6 +47,12 @@ pub(in crate::server) struct Tally {
     pub ready: Option<Duration>,
     /// Time from then until a peer of the last boot had keys again, once for each peer.
     pub resumed: Times,
+    /// Peers of the last boot that are not back yet, and have not ended.
+    awaited: usize,
+    /// The same times as in `resumed`, each one, in ms.
+    back: Vec<u32>,
+    /// What came of the restart has been told.
+    told: bool,
     /// Peers of the last boot that ended before they had keys again, by [`DEPARTURES`].
     pub lost: [u64; DEPARTURES.len()],
     /// Records of the last boot that could not be read: their peers cannot come back.
@@ -115,12 +122,20 @@ impl Tally {
             started,
             ready: None,
             resumed: Times::new(&BOUNDS),
+            awaited: 0,
+            back: Vec::new(),
+            told: false,
             lost: Default::default(),
             unreadable: 0,
             ended: Default::default(),
             unheard: 0,
             agreed: AgreedCounts::default(),
         }
+    }
+
+    /// A session of the last boot is awaited.
+    pub(super) fn awaits(&mut self) {
+        self.awaited += 1;
     }
 
     /// All records have been read, except this many, which could not be.
@@ -132,7 +147,11 @@ impl Tally {
     /// This session has keys. One that had keys already is not counted as back.
     pub(super) fn connected(&mut self, session: &mut Session) {
         if session.resumed && !std::mem::replace(&mut session.back, true) {
-            self.resumed.add(self.started.elapsed());
+            let took = self.started.elapsed();
+            self.resumed.add(took);
+            self.back
+                .push(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
+            self.awaited = self.awaited.saturating_sub(1);
         }
     }
 
@@ -142,9 +161,31 @@ impl Tally {
             return;
         };
         self.ended[number] += 1;
-        if session.resumed && !session.back && why != Departure::Left {
+        if !session.resumed || session.back {
+            return;
+        }
+        self.awaited = self.awaited.saturating_sub(1);
+        if why != Departure::Left {
             self.lost[number] += 1;
         }
+    }
+
+    /// How the peers of the last boot have come back so far.
+    pub(in crate::server) fn comeback(&self) -> Comeback {
+        Comeback::new(
+            self.back.clone(),
+            self.lost.iter().sum::<u64>() + self.unreadable,
+        )
+    }
+
+    /// The same once nobody is awaited any more, and then never again; nothing where nobody was.
+    pub(super) fn outcome(&mut self) -> Option<Comeback> {
+        if self.told || self.ready.is_none() || self.awaited > 0 {
+            return None;
+        }
+        self.told = true;
+        let comeback = self.comeback();
+        (comeback.back() + comeback.lost > 0).then_some(comeback)
     }
 }
 
@@ -152,6 +193,11 @@ impl Sessions {
     /// The counts so far.
     pub(in crate::server) fn tally(&self) -> Tally {
         self.lock().tally.clone()
+    }
+
+    /// What came of the last restart, once all its peers are back or given up. It is told once.
+    pub(in crate::server) fn outcome(&self) -> Option<Comeback> {
+        self.lock().tally.outcome()
     }
 
     /// No check of this new peer has arrived in time; or one has arrived later. Returns the

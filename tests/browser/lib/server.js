@@ -122,7 +122,7 @@ export class Server {
     const startedAt = clock();
     if (this.demo) args.splice(0, args.length, "demo", "--http", `${this.host}:${this.port}`);
     const [program, ...words] = [...this.words, BINARY, ...args];
-    this.process = spawn(program, words, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0", ...(this.demo && { TMPDIR: this.dir }) } });
+    this.process = spawn(program, words, { cwd: this.dir, stdio: ["ignore", log, log], env: { ...process.env, REKINDLE_JOIN_RATE: "0", REKINDLE_LOG_FORMAT: "text", ...(this.demo && { TMPDIR: this.dir }) } });
     fs.closeSync(log);
     this.process.on("error", (error) => console.error(`cannot start ${BINARY}: ${error.message}`));
     this.exited = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve({ code, signal })));
