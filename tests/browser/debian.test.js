@@ -16,6 +16,7 @@ import { sleep } from "./lib/server.js";
 
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));
 const ROOT = process.env.REKINDLE_DEBIAN_ROOT ?? path.join(REPOSITORY, "target/deb/root");
+const VERSION = /^version = "(.*)"$/m.exec(fs.readFileSync(path.join(REPOSITORY, "Cargo.toml"), "utf8"))[1];
 const KILLS = 2;
 const VIEWERS = process.env.CI ? ["chromium"] : ["chromium", "firefox"];
 const SECRETS = ["/etc/rekindle/key.txt", "/etc/rekindle/publish-token"];
@@ -62,7 +63,7 @@ function build(revision) {
   assert.equal(made.status, 0, made.stderr);
 }
 
-const install = (revision) => machine.runBeside("dpkg", "--install", `/packages/rekindle_0.1.0-${revision}_${machine.run("dpkg", "--print-architecture")}.deb`);
+const install = (revision) => machine.runBeside("dpkg", "--install", `/packages/rekindle_${VERSION}-${revision}_${machine.run("dpkg", "--print-architecture")}.deb`);
 const modes = (...files) => machine.run("stat", "--format", "%U %a", ...files).split("\n");
 
 before(async () => {
@@ -120,7 +121,7 @@ test("a broadcast goes on over kills of the process and over an upgrade, and no 
     await install("2");
     await broadcast.survived(KILLS + 1);
     await knocking.stop();
-    assert.equal(machine.run("dpkg-query", "--show", "--showformat", "${Version} ${db:Status-Status}", "rekindle"), "0.1.0-2 installed");
+    assert.equal(machine.run("dpkg-query", "--show", "--showformat", "${Version} ${db:Status-Status}", "rekindle"), `${VERSION}-2 installed`);
     assert.notEqual(server.property("MainPID"), process);
     assert.match(machine.run("tail", "-1", "/etc/rekindle/rekindle.toml"), /replace/);
     assert.equal(machine.run("sha256sum", "/etc/rekindle/key.txt"), key);
