@@ -267,7 +267,11 @@ test("the module is what its types say: see types/declared.ts", () => {
 test("the server has all of the page built in, and nothing else", () => {
   const source = fs.readFileSync(new URL("../../src/server/assets.rs", import.meta.url), "utf8");
   const builtIn = [...source.matchAll(/built_in!\("([^"]+)"\)/g)].map(([, name]) => name);
-  assert.deepEqual(builtIn.toSorted(), fs.readdirSync(new URL("../../static/", import.meta.url)).toSorted());
+  const files = (folder) => fs.readdirSync(new URL(folder, import.meta.url), { withFileTypes: true }).filter((entry) => entry.isFile()).map(({ name }) => name).toSorted();
+  assert.deepEqual(builtIn.toSorted(), files("../../static/"));
+  // What is for operators is on their listener alone.
+  const page = fs.readFileSync(new URL("../../src/server/admin/page.rs", import.meta.url), "utf8");
+  assert.deepEqual([...page.matchAll(/static\/admin\/([^"]+)"/g)].map(([, name]) => name).toSorted(), files("../../static/admin/"));
 });
 
 test("what cannot work is refused with what to do", () => {
