@@ -229,14 +229,15 @@ if [ -n "$browsers" ]; then
     tests/clients/install.sh
     tests/clients/own-network.sh node --test --test-concurrency=1 tests/clients/quick.test.js tests/clients/told.test.js
     browser_test spoofing.test.js
-    if apt nft nftables; then REKINDLE_PUBLISHERS=${CI:+chromium} REKINDLE_KILLS=${CI:+2} browser_test tcp.test.js; else skip "media over TCP without UDP" "nftables is not installed"; fi
+    if apt nft nftables; then REKINDLE_PUBLISHERS=${CI:+chromium} REKINDLE_KILLS=${CI:+2} browser_test tcp.test.js; else skip "media over TCP without UDP, and networks with routers" "nftables is not installed"; fi
     if [ -n "$deb" ]; then
       say "the Debian package"
       tests/clients/own-network.sh node --test tests/browser/debian.test.js
       [ -n "$CI" ] || { apt lintian lintian && packaging/deb/build.sh && lintian --allow-root --fail-on error target/debian/rekindle_*.deb; }
     fi
+    if command -v nft >/dev/null; then for file in networks nat roaming; do browser_test "$file.test.js"; done; fi
   else
-    skip "the spoofing test and clients that others wrote" "they need iproute2, and this system has no apt-get (or no right to use it)"
+    skip "the spoofing test, networks and clients that others wrote" "they need iproute2, and this system has no apt-get (or no right to use it)"
   fi
   if [ -n "$all" ]; then
     say "clients whose certificates have RSA keys"

@@ -8,7 +8,7 @@ import { bundled, reoffer, signed, withCandidates, withParking, withSoundAgain, 
 import { Encoders } from "./rekindle-encoders.js";
 import { lastSent, roundTrip } from "./rekindle-statistics.js";
 import { Transports } from "./rekindle-transports.js";
-import { task } from "./rekindle-watch.js";
+import { gathered, task } from "./rekindle-watch.js";
 
 /**
  * The way in which this browser runs DTLS again: "fingerprint" or "bundle" (see rekindle-description.js). It has to be known before the
@@ -22,6 +22,9 @@ let confirmed = false;
 
 /** What a browser says that does not let its descriptions be changed. */
 const UNCHANGEABLE = ["InvalidModificationError", "InvalidAccessError", "OperationError"];
+
+/** Addresses that are gathered again may take this long to be of use, in ms, before that is done once more. */
+const GATHER_MS = 2000;
 
 export class Connection {
   pc;
@@ -92,6 +95,10 @@ export class Connection {
   rank = 0;
   /** The server is at another place since the browser was last told. */
   #moved = false;
+  /** The browser's own network may be another one: its addresses have to be gathered again. */
+  adrift = false;
+  /** When they last were. */
+  #gatheredAt = -Infinity;
 
   /**
    * @param {MediaStream | null} source
@@ -150,6 +157,11 @@ export class Connection {
 
   get iceIsDown() {
     return this.#transports.iceIsDown;
+  }
+
+  /** Its transport has no address to send from. */
+  get isStranded() {
+    return this.served && this.pc.iceConnectionState === "new";
   }
 
   /** ICE has given up. Before, when a check went unanswered, media goes on in both directions. */
@@ -225,14 +237,16 @@ export class Connection {
   /** Makes the browser run DTLS again. */
   renew() {
     return this.#alone(async () => {
-      // Once ICE is down, or the server elsewhere, or its connection closed, an offer is not enough where the fingerprint is changed.
-      const restart = way === "fingerprint" && (this.iceIsDown || this.#moved || this.#transports.usesTcp);
+      // Once ICE is down, or the server or this browser elsewhere, or its connection closed, an offer is not enough where the fingerprint is changed.
+      const adrift = this.adrift && performance.now() - this.#gatheredAt > GATHER_MS;
+      const restart = way === "fingerprint" && (this.iceIsDown || this.#moved || adrift || this.#transports.usesTcp);
       // What was prepared leads to where the server was.
-      if (restart || !this.#prepared || this.#moved) await this.#takeBack();
+      if (restart || adrift || !this.#prepared || this.#moved) await this.#takeBack();
       // DTLS that has not begun begins when ICE gets an answer.
       const transports = this.#transports.live;
       const begun = transports.length === 0 || transports.some(({ state }) => state !== "new");
-      if (way === "fingerprint" && !begun && !this.#moved) return;
+      if (way === "fingerprint" && !begun && !this.#moved && !adrift) return;
+      if (adrift) await this.#gather();
       if (restart) return this.#restartIce();
       if (!this.#prepared) await this.#give();
       await this.#take();
@@ -338,6 +352,18 @@ export class Connection {
     const sdp = reoffer(this.#joined.answer, { version: ++this.#version, fingerprint: this.#fingerprint, type: "answer" });
     await this.pc.setRemoteDescription({ type: "answer", sdp });
     this.#transports.observe();
+  }
+
+  /**
+   * The browser's own addresses are others. Chromium learns them in an ICE restart, as soon as it knows of them itself, which takes it 2 s and more. Firefox uses
+   * the same ones for all transports of a connection, and asks for them anew when it makes an offer that restarts ICE: that one is taken back again.
+   */
+  async #gather() {
+    this.#gatheredAt = performance.now();
+    if (way === "fingerprint") return;
+    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
+    await gathered(this.pc);
+    await this.pc.setLocalDescription({ type: "rollback" });
   }
 
   async #letGo() {

@@ -7,7 +7,7 @@
 
 import { listen } from "./rekindle-feed.js";
 import { Outage, isFar } from "./rekindle-outage.js";
-import { flows, pause, watchMedia, watchPicture, watchSilence } from "./rekindle-watch.js";
+import { flows, isSilent, pause, watchMedia, watchPicture, watchSilence } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
 /** @import { Data, Join, Signalling, Stream } from "./rekindle-signalling.js" */
@@ -15,6 +15,10 @@ import { flows, pause, watchMedia, watchPicture, watchSilence } from "./rekindle
 
 /** A publisher's media that is not heard of this long after its keys were renewed needs a new session. */
 const SILENT_MS = 4000;
+/**
+ * How long nothing may come on a connection whose way to the server is doubted, in ms. A publisher gets reports about every second.
+ */
+const LOST_MS = { viewer: 500, publisher: 1200 };
 /** The round trip is looked at after this time, and after twice as long each further time. */
 const MEASURE_MS = 250;
 /** What the last renewal left behind is removed when all has been well for this time. */
@@ -66,6 +70,12 @@ export class Keeper {
   #listens = false;
   /** ICE is down, and the event stream was asked whether the server is. */
   #iceDoubted = false;
+  /** The way to the server is doubted: whether anything comes is being looked at; and nothing did, so that the server is asked. */
+  #doubting = false;
+  #silent = false;
+  /** What the server last greeted us with, and when. @type {Data | null} */
+  #hello = null;
+  #greetedAt = -Infinity;
   /** Since when the connection has failed without ever having been up. @type {number | null} */
   #failedSince = null;
   /** When to look again. @type {ReturnType<typeof setTimeout> | undefined} */
@@ -123,11 +133,47 @@ export class Keeper {
     this.assess();
   }
 
+  /** The browser's own network may be another one, or the server is there and its media is not. What nothing comes by from a server that greets us is lost. */
+  async doubt() {
+    const connection = this.#connection;
+    if (this.#doubting || !connection.served) return;
+    const since = now();
+    this.#doubting = connection.adrift = true;
+    if (connection.iceIsDown) this.#feed?.look(connection.rtt);
+    const silent = await isSilent(connection.pc, LOST_MS[this.#owner.role]);
+    this.#doubting = false;
+    // Nothing comes to a viewer without a publisher.
+    this.#silent = silent && (connection.iceIsDown || !this.#isViewer || this.#arrives === true);
+    if (!this.#silent) connection.adrift = false;
+    else this.#freshen();
+    if (this.#silent && !connection.ended && !this.#outage && this.#streamOpen) {
+      if (this.#greetedAt < since) this.#feed?.look(connection.rtt);
+      else this.#loseWay();
+    }
+  }
+
+  #freshen() {
+    const { join } = this.#connection;
+    if (join) this.#owner.signalling.freshen(new URL("..", join.location).href);
+  }
+
+  #loseWay() {
+    this.#silent = false;
+    this.#begin();
+    const outage = this.#outage;
+    if (!outage || !this.#hello) return;
+    outage.roams = true;
+    outage.greeted(this.#hello, now(), this.#owner.among());
+    this.#owner.setState("renewing");
+    this.assess();
+  }
+
   /** @param {string} event @param {Data} data */
   #heard(event, data) {
     const connection = this.#connection;
     if (event === "hello") {
       this.#streamOpen = true;
+      [this.#hello, this.#greetedAt] = [data, now()];
       connection.serverHasKeys = data.connected === true;
       if (data.keys) this.#owner.setKeys(data.keys);
       this.#mode = data.mode ?? this.#mode;
@@ -142,7 +188,11 @@ export class Keeper {
         if (connection.served) this.#owner.setState("connected");
         // A look at this that was on its way has ended with the alarm.
         if (!this.#isViewer) this.#watchArrival();
+        if (!this.#silent) this.doubt();
       }
+      if (!another && !this.#outage && this.#silent) this.#loseWay();
+      // What was renewed meanwhile with a server that had its keys all the time was renewed by the wrong way.
+      if (!another && this.#outage && this.#outage.applied > 0 && !connection.connected) connection.adrift = true;
       if (this.#outage) {
         this.#outage.greeted(data, now(), this.#owner.among());
         this.#outage.moved ||= moved;
@@ -161,6 +211,8 @@ export class Keeper {
     } else if (event === "source") {
       this.#tune(data.streams);
       this.#setLive(data.live === true);
+      // What a publisher sends does not arrive.
+      if (!this.#isViewer && data.live === false && !this.#outage && connection.sends) this.doubt();
     } else if (event === "unheard") {
       this.#owner.setUnheard(data.unheard === true);
     } else if (event === "gone") {
@@ -234,7 +286,7 @@ export class Keeper {
       // ICE noticed what the event stream did not: a host that is gone closes nothing.
       else if (connection.served && connection.iceIsDown && !this.#iceDoubted) {
         this.#iceDoubted = true;
-        this.#feed?.look(connection.rtt);
+        this.doubt();
       }
       return;
     }
@@ -276,6 +328,11 @@ export class Keeper {
   async #renew(outage) {
     const connection = this.#connection;
     if (outage.isBack(this.#present)) this.#owner.setState("renewing");
+    const blind = outage.isBlind(this.#present);
+    // It may be the browser's own network that is gone, of which Firefox does not tell. It is asked only while no attempt is under way, which that would disturb.
+    if (!connection.mixes && (connection.iceIsDown || connection.isStranded || (blind && outage.applied === 0))) connection.adrift = true;
+    if (blind) this.#freshen();
+    outage.roams ||= connection.adrift;
     outage.renews(connection, now());
     // Where the connection was closed meanwhile, or would not take the description, the deadline finds out.
     await connection.renew().catch(() => {});
@@ -310,14 +367,16 @@ export class Keeper {
 
   /** @param {Outage} outage */
   #finish(outage) {
+    const connection = this.#connection;
     const { boot, tookMs, renewed } = outage;
     if (tookMs === null) return;
     this.#owner.setState("connected", { took_ms: tookMs });
     // Which process it is that answered is known when the stream is back.
     if (!this.#streamOpen) return;
     this.#outage = null;
+    this.#silent = connection.adrift = false;
     // Where keys were kept ICE may be down still, and the server has just answered.
-    this.#iceDoubted = this.#connection.iceIsDown;
+    this.#iceDoubted = connection.iceIsDown;
     this.#serve();
     const another = this.#process !== outage.process;
     this.#process = outage.process;
@@ -325,7 +384,7 @@ export class Keeper {
     if (outage.live !== null) this.#setLive(outage.live);
     queueMicrotask(() => this.assess());
     if (!this.#isViewer) this.#watchArrival();
-    if (another && boot !== null) this.#owner.restarted(this.#connection, { boot, took_ms: tookMs, renewed });
+    if (another && boot !== null) this.#owner.restarted(connection, { boot, took_ms: tookMs, renewed });
   }
 
   // -- while all is well ---------------------------------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ const BETWEEN_RTTS = 5;
 const AMONG_MS = 100;
 /** When the server has been back this long and the connection is still without keys, a new session is made. */
 const GIVE_UP_MS = 5000;
+/** The same where it is the browser that is elsewhere: Chromium hears of its own new address only 2 s later, or more on a slow machine. */
+const ROAM_MS = 10_000;
 /** A server that keeps session keys ("full-state") takes them over within this time after it is back; else keys are renewed. */
 const KEPT_MS = 300;
 /**
@@ -124,6 +126,8 @@ export class Outage {
   renewed;
   /** The server is at another place: the browser has to be told, and runs DTLS there. */
   moved = false;
+  /** So may be the browser: it has another network. */
+  roams = false;
   /** One that was spoiled has been done again at once. */
   redone = false;
 
@@ -141,6 +145,7 @@ export class Outage {
     this.appliedAt = previous?.appliedAt ?? -Infinity;
     this.renewed = previous?.renewed ?? false;
     this.moved = previous?.moved ?? false;
+    this.roams = previous?.roams ?? false;
   }
 
   /**
@@ -206,6 +211,11 @@ export class Outage {
     return this.backAt !== null && streamOpen;
   }
 
+  /** Whether nothing has been heard of the server for a while, not even a refusal. @param {Present} present */
+  isBlind(present) {
+    return !this.isBack(present) && !present.refused && present.at - this.startedAt >= BLIND_MS[0];
+  }
+
   /** Whether keys are there that will do. @param {Way} connection @param {Present} present */
   hasKeys(connection, present) {
     if (this.keepsKeys(connection, present)) return present.streamOpen && connection.serverHasKeys;
@@ -219,13 +229,17 @@ export class Outage {
    * @param {Present} present
    */
   keepsKeys(connection, present) {
-    if (present.mode !== "full-state" || this.applied > 0 || this.moved) return false;
+    if (present.mode !== "full-state" || this.applied > 0 || this.moved || this.roams) return false;
     const back = this.isBack(present);
     // A check that the server was not there to answer says nothing about the keys, and Firefox asks again only seconds later. But
     // where several in a row went unanswered, the browser's consent to send ends soon, and a renewal gives a new one.
     const iceIsLost = connection.iceHasFailed || present.at - (connection.iceDownSince ?? present.at) > ICE_DOWN_MS;
     if (back && iceIsLost) return false;
     return connection.serverHasKeys || !back || present.at - (this.backAt ?? 0) <= KEPT_MS;
+  }
+
+  get #giveUpTime() {
+    return (this.roams ? ROAM_MS : GIVE_UP_MS) + this.patience;
   }
 
   /**
@@ -235,7 +249,7 @@ export class Outage {
    * @param {Present} present
    */
   isHopeless(connection, present) {
-    if (!this.isBack(present) || present.at - (this.backAt ?? 0) <= GIVE_UP_MS + this.patience) return false;
+    if (!this.isBack(present) || present.at - (this.backAt ?? 0) <= this.#giveUpTime) return false;
     return this.upAt !== null || this.applied > 0 || this.keepsKeys(connection, present);
   }
 
@@ -310,6 +324,6 @@ export class Outage {
   lookAgainAt(connection, present) {
     if (!this.isBack(present)) return Infinity;
     const kept = this.keepsKeys(connection, present) && !connection.serverHasKeys ? KEPT_MS : Infinity;
-    return (this.backAt ?? 0) + Math.min(kept, GIVE_UP_MS + this.patience) + 1;
+    return (this.backAt ?? 0) + Math.min(kept, this.#giveUpTime) + 1;
   }
 }

@@ -90,6 +90,10 @@ export class Session extends EventTarget {
     if (options.leaveOnPagehide !== false) globalThis.addEventListener("pagehide", () => this.#close("pagehide"), listen);
     for (const event of ["online", "pageshow"]) globalThis.addEventListener(event, () => this.#nudge(), listen);
     globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), listen);
+    const doubt = () => this.#keeper?.doubt();
+    globalThis.addEventListener("online", doubt, listen);
+    // Not in all browsers, and not only where the network is another one.
+    /** @type {any} */ (globalThis.navigator)?.connection?.addEventListener?.("change", doubt, listen);
     sessions += 1;
     queueMicrotask(() => this.#run());
   }

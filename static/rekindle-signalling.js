@@ -71,6 +71,9 @@ const REFUSED_MS = 500;
 const JOIN_MS = 10_000;
 /** Why an attempt is given up to which nothing was said. */
 export const SILENCE = "silence";
+/** Connections that browsers keep to a server at the most, and how long one that may lead nowhere is tried, in ms. */
+const CONNECTIONS = 6;
+const FRESHEN_MS = 500;
 /** Whoever joins where this page is just leaving waits until that is done, but no longer than this, in ms. */
 const LEAVE_MS = 1000;
 /** Sessions that this page is leaving, by endpoint: the next one there must not find its own predecessor in its way. @type {Map<string, Promise<unknown>>} */
@@ -249,6 +252,18 @@ export class Signalling {
       () => true,
       () => false,
     );
+  }
+
+  /**
+   * This browser's network is another one, and Firefox may not know: requests would wait on the connections of the old one, each until it is given up, one after
+   * the other. Those that are idle are used up at once instead, beside the one of the event stream. @param {string} place what its paths begin with
+   */
+  freshen(place) {
+    for (let i = 1; i < CONNECTIONS; i++) {
+      const signal = AbortSignal.any([AbortSignal.timeout(FRESHEN_MS), this.#signal]);
+      // Requests of another credentials mode have other connections.
+      this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials: "same-origin", signal }).catch(() => {});
+    }
   }
 
   /** @param {RequestInit & { headers?: Record<string, string> }} init @param {AbortSignal} [signal] @returns {RequestInit} */

@@ -16,6 +16,11 @@ const COMES_MS = 130;
 /** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
 const SUSPECT_MS = 500;
 
+/** How long a browser may take to learn its own addresses, in ms. */
+const GATHER_MS = 300;
+/** How often a connection whose way to the server is doubted is looked at within the time in which something should come. */
+const LOOKS = 5;
+
 const now = () => performance.now();
 /** @param {number} ms @returns {Promise<void>} */
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -29,6 +34,18 @@ export function task() {
       resolve();
     };
     channel.port2.postMessage(null);
+  });
+}
+
+/** Waits until a browser has gathered its addresses, but not for long. @param {RTCPeerConnection} pc @returns {Promise<void>} */
+export function gathered(pc) {
+  return new Promise((resolve) => {
+    const look = () => pc.iceGatheringState === "complete" && resolve();
+    pc.addEventListener("icegatheringstatechange", look);
+    setTimeout(() => {
+      pc.removeEventListener("icegatheringstatechange", look);
+      resolve();
+    }, GATHER_MS);
   });
 }
 
@@ -97,6 +114,23 @@ export async function watchSilence(pc, { isOver, isExcused, falls }) {
     since = null;
     falls(async () => (await receivedBytes(pc).catch(() => after)) === after);
   }
+}
+
+/**
+ * Looks whether anything comes on a connection within this time, in ms. Resolves with whether nothing does.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {number} ms
+ */
+export async function isSilent(pc, ms) {
+  let before = Infinity;
+  for (let look = 0; look <= LOOKS; look++) {
+    const after = await receivedBytes(pc).catch(() => before);
+    if (after > before) return false;
+    before = after;
+    if (look < LOOKS) await pause(ms / LOOKS);
+  }
+  return true;
 }
 
 /**

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::server;
+
 /// Longest name of a host, in bytes (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
 
@@ -228,7 +230,8 @@ impl Host {
             Self::Name(name) => name,
         };
         let mut all = look_up(name, lookup)?;
-        all.retain(|a| (ipv6_too || a.is_ipv4()) && !a.is_unspecified() && !a.is_multicast());
+        all.retain(|&a| (ipv6_too || a.is_ipv4()) && !a.is_unspecified() && !a.is_multicast());
+        all.retain(|&a| !server::needs_zone(a));
         if all.is_empty() {
             let what = "it has none that the media port is on; see --udp";
             let source = io::Error::new(io::ErrorKind::NotFound, what);

@@ -111,7 +111,8 @@ pub(super) struct ServeArgs {
     pub admin: Option<Listen>,
 
     /// Addresses at which browsers reach the media port, the first preferred; names are looked up
-    /// at each start, which waits for it [default: found from --udp and --http]
+    /// at each start, which waits for it [default: found from --udp and --http, and first the address
+    /// that a request has reached]
     #[arg(
         long,
         value_name = "HOST",

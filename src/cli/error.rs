@@ -110,6 +110,11 @@ pub(super) enum CliError {
     )]
     Unreachable { address: std::net::IpAddr },
     #[error(
+        "browsers cannot be told {address}: a link-local address means something only together \
+         with a network interface; give --advertise another address of this machine"
+    )]
+    NeedsZone { address: std::net::IpAddr },
+    #[error(
         "--advertise has more than {most} addresses; every one of them goes into every answer, so \
          give fewer"
     )]

@@ -343,6 +343,9 @@ fn advertised(hosts: &[Host], udp: SocketAddr) -> Result<Vec<IpAddr>, CliError> 
     }
     for &address in &addresses {
         let wrong_family = udp.is_ipv4() && address.is_ipv6();
+        if server::needs_zone(address) {
+            return Err(CliError::NeedsZone { address });
+        }
         if address.is_unspecified() || address.is_multicast() || wrong_family {
             return Err(CliError::Unreachable { address });
         }

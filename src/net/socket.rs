@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mio::net::UdpSocket;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 
 use super::tcp::Outgoing;
 use super::wire::{Wire, run};
@@ -48,6 +49,10 @@ impl Socket {
     /// Configures a bound socket, whoever has bound it.
     pub(super) fn new(io: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&io).into())?;
+        // The library forbids fragmentation, for QUIC, which measures the path. Here the publisher
+        // has chosen the size of a packet, and a router on the way to some viewer may have to split
+        // it. Reports of routers are not heeded: anybody can send them.
+        let _ = set_ip_mtu_discover(&io, Ipv4PathMtuDiscovery::INTERFACE);
         // Best effort: smaller buffers work, but drop datagrams earlier under load.
         let _ = state.set_send_buffer_size((&io).into(), KERNEL_BUFFER);
         let _ = state.set_recv_buffer_size((&io).into(), KERNEL_BUFFER);
@@ -86,7 +91,7 @@ impl Socket {
         Ok(Wire::new(
             io,
             self.state.clone(),
-            sources,
+            (sources, self.local.is_ipv6()),
             self.dropped.clone(),
             tcp,
         ))
@@ -125,20 +130,21 @@ impl Socket {
         };
         for (meta, buffer) in self.metas[..count].iter().zip(&self.buffers) {
             let stride = meta.stride.max(1);
+            let from = peer_address(meta.addr);
             for datagram in buffer[..meta.len].chunks(stride) {
-                let answered = take(meta.addr, datagram);
+                let answered = take(from, datagram);
                 let (Some(local), Some(sources)) = (meta.dst_ip, &mut self.sources) else {
                     continue;
                 };
-                let known = sources.get(&meta.addr);
+                let known = sources.get(&from);
                 let is_news = match answered {
                     Answered::Yes => known != Some(&local),
                     Answered::FirstTime => known.is_none(),
                     Answered::No => false,
                 };
                 if is_news {
-                    set_source(sources, meta.addr, local);
-                    self.new_sources.push((meta.addr, local));
+                    set_source(sources, from, local);
+                    self.new_sources.push((from, local));
                 }
             }
         }
@@ -152,6 +158,7 @@ impl Socket {
             datagrams.sort_by_key(|d| d.to);
         }
         let most = self.state.max_gso_segments();
+        let both_families = self.local.is_ipv6();
         let mut rest = &datagrams[..];
         while let Some(first) = rest.first() {
             let size = first.data.len();
@@ -171,7 +178,7 @@ impl Socket {
                 &self.segments[..]
             };
             let transmit = quinn_udp::Transmit {
-                destination: first.to.socket,
+                destination: socket_address(first.to.socket, both_families),
                 ecn: None,
                 contents,
                 segment_size: (run.len() > 1).then_some(size),
@@ -183,6 +190,29 @@ impl Socket {
             }
         }
         datagrams.clear();
+    }
+}
+
+/// A peer's address, as the server has it everywhere: a socket for both families shows IPv4
+/// addresses as `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2), which must not get into STUN answers (RFC
+/// 8489 §14.2) or records.
+pub(super) fn peer_address(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => v6
+            .ip()
+            .to_ipv4_mapped()
+            .map_or(address, |v4| SocketAddr::new(v4.into(), v6.port())),
+        SocketAddr::V4(_) => address,
+    }
+}
+
+/// The same address, as a socket of this kind takes it.
+pub(super) fn socket_address(peer: SocketAddr, both_families: bool) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(v4) if both_families => {
+            SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into()
+        }
+        _ => peer,
     }
 }
 
@@ -215,3 +245,6 @@ pub(super) fn is_passing(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests;

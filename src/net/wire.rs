@@ -11,7 +11,7 @@ use quinn_udp::{Transmit, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
-use super::socket::{MAX_SEGMENTED, set_source};
+use super::socket::{MAX_SEGMENTED, set_source, socket_address};
 use super::tcp::Outgoing;
 use crate::broadcast::{Burst, Outlet};
 use crate::ids::TransportAddress;
@@ -26,6 +26,8 @@ pub(super) struct Wire {
     state: Arc<UdpSocketState>,
     /// Where the port is bound to all addresses: the local address from which each peer is sent to.
     sources: Option<HashMap<SocketAddr, IpAddr>>,
+    /// The port is for IPv4 as well as for IPv6.
+    both_families: bool,
     dropped: Arc<AtomicU64>,
     /// To peers that are connected over TCP.
     tcp: Option<Outgoing>,
@@ -36,7 +38,7 @@ impl Wire {
     pub(super) fn new(
         io: UdpSocket,
         state: Arc<UdpSocketState>,
-        sources: Option<HashMap<SocketAddr, IpAddr>>,
+        (sources, both_families): (Option<HashMap<SocketAddr, IpAddr>>, bool),
         dropped: Arc<AtomicU64>,
         tcp: Option<Outgoing>,
     ) -> Self {
@@ -44,6 +46,7 @@ impl Wire {
             io,
             state,
             sources,
+            both_families,
             dropped,
             tcp,
             patience: PATIENCE,
@@ -110,7 +113,7 @@ impl Outlet for Wire {
             );
             let end = ends[run - 1];
             let transmit = Transmit {
-                destination: to,
+                destination: socket_address(to, self.both_families),
                 ecn: None,
                 contents: &burst.bytes()[start..end],
                 segment_size: (run > 1).then_some(size),

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 ///
 /// - the address of the media port, where it is bound to one;
 /// - where HTTP is for this machine only: the loopback address, and then the machine's own one,
-/// - where HTTP is for this machine only: the loopback address, and then the machine's own one,
 ///   because Firefox offers no loopback candidate and needs the other one;
 /// - otherwise the machine's own address. Behind NAT browsers do not reach that one, and
 ///   `--advertise` has to be given.
@@ -22,11 +21,36 @@ pub(super) fn addresses(http: IpAddr, udp: IpAddr) -> Vec<IpAddr> {
     } else {
         addresses.extend(own());
     }
-    addresses.retain(|address| udp.is_ipv6() || address.is_ipv4());
+    addresses.retain(|&address| (udp.is_ipv6() || address.is_ipv4()) && !needs_zone(address));
     if addresses.is_empty() {
         addresses.push(Ipv4Addr::LOCALHOST.into());
     }
     addresses
+}
+
+/// An IPv6 address that means something only together with a network interface (RFC 4007 §6), for
+/// which `a=candidate` has no room (RFC 8839 §5.1).
+pub(crate) fn needs_zone(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// The addresses for one answer, where none are configured: first the one at which the request has
+/// reached this machine. It may have several networks, and get another one while it runs.
+/// `udp` is where the media port listens.
+pub(super) fn answered(
+    found: &[SocketAddr],
+    reached: Option<IpAddr>,
+    udp: SocketAddr,
+) -> Vec<SocketAddr> {
+    let reached = reached
+        .map(|address| address.to_canonical())
+        .filter(|&address| {
+            let there = udp.ip().is_unspecified() && (udp.is_ipv6() || address.is_ipv4());
+            there && !address.is_loopback() && !needs_zone(address)
+        })
+        .map(|address| SocketAddr::new(address, udp.port()));
+    let others = found.iter().filter(|other| Some(**other) != reached);
+    reached.into_iter().chain(others.copied()).collect()
 }
 
 /// What is wrong with the addresses that browsers are told, as far as it can be known here. `http`
@@ -123,6 +147,40 @@ mod tests {
     #[test]
     fn media_is_reached_where_http_is() {
         assert_eq!(addresses(OWN, ANY), [OWN]);
+    }
+
+    #[test]
+    fn an_address_that_needs_an_interface_is_never_given_out() {
+        let link_local: IpAddr = "fe80::1".parse().expect("an address");
+        let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        assert!(!addresses(link_local, any).contains(&link_local));
+        assert!(!addresses(any, link_local).contains(&link_local));
+    }
+
+    #[test]
+    fn the_address_that_a_request_has_reached_comes_first() {
+        let socket = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let found = [socket("192.0.2.7:8189")];
+        let first = |reached: &str, udp: &str| {
+            let all = answered(&found, Some(socket(reached).ip()), socket(udp));
+            assert_eq!(all.last(), Some(&found[0]));
+            all[0].to_string()
+        };
+        assert_eq!(first("10.0.0.1:80", "0.0.0.0:8189"), "10.0.0.1:8189");
+        assert_eq!(first("[::ffff:10.0.0.1]:80", "[::]:8189"), "10.0.0.1:8189");
+        assert_eq!(first("[2001:db8::1]:80", "[::]:8189"), "[2001:db8::1]:8189");
+        // Where the media port is not, or no browser elsewhere can send to.
+        for (reached, udp) in [
+            ("[2001:db8::1]:80", "0.0.0.0:8189"),
+            ("10.0.0.1:80", "192.0.2.7:8189"),
+            ("127.0.0.1:80", "0.0.0.0:8189"),
+            ("[fe80::1]:80", "[::]:8189"),
+        ] {
+            assert_eq!(first(reached, udp), "192.0.2.7:8189", "{reached} {udp}");
+        }
+        let same = answered(&found, Some(found[0].ip()), socket("0.0.0.0:8189"));
+        assert_eq!(same, found);
+        assert_eq!(answered(&found, None, socket("0.0.0.0:8189")), found);
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub(super) struct App {
     pub ice_tcp: bool,
     /// Where browsers reach the media port.
     pub addresses: Vec<SocketAddr>,
+    /// Where the media port listens, if answers also name the address that their request has
+    /// reached.
+    pub follows_requests: Option<SocketAddr>,
     /// Other places where pages may look for their sessions.
     pub nodes: Arc<Nodes>,
     pub rights: Rights,
@@ -82,6 +85,10 @@ pub(super) struct Events {
     pub announcer: Arc<Announcer>,
     pub secret: Option<Arc<EventSecret>>,
 }
+
+/// The address of this machine that a request has reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReachedAddress(pub Option<IpAddr>);
 
 /// Where a request comes from, for limits.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! HTTP over any byte stream, with limits for slow clients and an end that loses no request.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::app::ClientAddress;
+use super::app::{ClientAddress, ReachedAddress};
 use super::drain::Talk;
 
 /// How long a client may take for a request's head. A connection that is idle between requests is
@@ -77,11 +77,26 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
+/// The addresses of both ends of a connection; where it has ended already, this one's is not known.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub client: IpAddr,
+    pub reached: Option<IpAddr>,
+}
+
+impl Ends {
+    /// Those of a connection inside this process.
+    pub(super) const LOCAL: Self = Self {
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        reached: None,
+    };
+}
+
 /// Answers requests until either side ends the connection.
 pub(super) async fn converse<S>(
     stream: S,
     http: Http,
-    client: IpAddr,
+    ends: Ends,
     router: Router,
     stop: &mut watch::Receiver<bool>,
     talk: Talk,
@@ -92,9 +107,9 @@ pub(super) async fn converse<S>(
     let (stopping, said) = (stop.clone(), talk.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request
-            .extensions_mut()
-            .insert(ClientAddress(client.to_canonical()));
+        let known = request.extensions_mut();
+        known.insert(ClientAddress(ends.client.to_canonical()));
+        known.insert(ReachedAddress(ends.reached));
         name_host(&mut request);
         let asked = said.asked();
         let (stopping, answer) = (stopping.clone(), router.call(request));

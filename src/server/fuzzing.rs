@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::app::App;
 use super::assets::Assets;
 use super::certificates::Certificates;
-use super::converse::{Http, converse};
+use super::converse::{Ends, Http, converse};
 use super::drain::Drain;
 use super::health::Health;
 use super::limit::Limiter;
@@ -109,6 +109,7 @@ impl World {
             started: Instant::now(),
             ice_tcp: false,
             addresses: vec![address],
+            follows_requests: None,
             nodes: Arc::new(Nodes::new(Vec::new())),
             rights: Default::default(),
             events: None,
@@ -149,14 +150,7 @@ pub fn http(data: &[u8]) {
             client.shutdown().await.expect("half closed");
             let (_stop, mut stopping) = watch::channel(false);
             let (router, talk) = (world.router.clone(), Drain::new().talk());
-            let served = converse(
-                server,
-                Http::One,
-                Ipv4Addr::LOCALHOST.into(),
-                router,
-                &mut stopping,
-                talk,
-            );
+            let served = converse(server, Http::One, Ends::LOCAL, router, &mut stopping, talk);
             tokio::time::timeout(Duration::from_secs(20), served)
                 .await
                 .expect("the connection ends");

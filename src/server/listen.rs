@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::converse::{Http, converse, stopped};
+use super::converse::{Ends, Http, converse, stopped};
 use super::drain::{Drain, Talk};
 use super::limit::{AddressQuota, QuotaPermit};
 use super::problem::Problem;
@@ -214,9 +214,13 @@ async fn connection(
     // Events are small and must not wait for each other. An error means that the client is already
     // gone.
     let _ = stream.set_nodelay(true);
-    let (client, router) = (client.ip(), door.router.clone());
+    let ends = Ends {
+        client: client.ip(),
+        reached: stream.local_addr().ok().map(|address| address.ip()),
+    };
+    let router = door.router.clone();
     let Some(tls) = &door.tls else {
-        return converse(stream, Http::One, client, router, &mut stop, talk).await;
+        return converse(stream, Http::One, ends, router, &mut stop, talk).await;
     };
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)) => accepted,
@@ -227,7 +231,7 @@ async fn connection(
         Ok(Ok(Accepted { stream, is_http2 })) => {
             talk.opened();
             let http = if is_http2 { Http::Two } else { Http::One };
-            converse(stream, http, client, router, &mut stop, talk).await;
+            converse(stream, http, ends, router, &mut stop, talk).await;
         }
         Ok(Err(NotTls::PlainHttp(stream))) => {
             tls.counts().fail(Cause::PlainHttp);

@@ -52,6 +52,7 @@ use std::path::PathBuf;
 use crate::broadcast;
 use crate::service::{Notifier, Passed};
 
+pub(crate) use advertise::needs_zone;
 pub use auth::{
     ChannelPattern, ChannelTokens, ChannelTokensError, Hook, Jwt, JwtChecks, JwtError, KeySetError,
     KeysPlace, NewJwt, Rights, Token, TokenError, Uses, make_key_file,

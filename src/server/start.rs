@@ -273,6 +273,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         started,
         ice_tcp,
         addresses: advertised.clone(),
+        follows_requests: (!named && !config.behind_proxy).then_some(media),
         nodes: Arc::new(Nodes::new(config.other_nodes)),
         private: !config.rights.guard_publishing() && !config.open,
         demo,

@@ -1,7 +1,6 @@
 //! Reports to the service manager while the server runs: that it is alive, only when that is true,
 //! and how many browsers it has.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use crate::service::{self, Notifier};
 
 use super::app::App;
-use super::converse::{Http, converse};
+use super::converse::{Ends, Http, converse};
 use super::drain::Drain;
 
 /// Interval between reports where the manager wants no sign of life.
@@ -69,7 +68,7 @@ pub(super) async fn is_alive(router: Router) -> bool {
     let served = converse(
         server,
         Http::One,
-        Ipv4Addr::LOCALHOST.into(),
+        Ends::LOCAL,
         router,
         &mut stop,
         Drain::new().talk(),

@@ -1,5 +1,6 @@
 //! Starting a session: WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +15,8 @@ use crate::ids::Role;
 use crate::sdp;
 use crate::vault::{ChannelPlace, PeerRecord};
 
-use super::app::{App, ClientAddress};
+use super::advertise;
+use super::app::{App, ClientAddress, ReachedAddress};
 use super::auth::Moment;
 use super::body::{SDP, read_body, require_type};
 use super::cluster::Elsewhere;
@@ -50,10 +52,19 @@ pub(super) async fn publish(
     State(app): State<Arc<App>>,
     Path(channel): Path<String>,
     Extension(client): Extension<ClientAddress>,
+    Extension(reached): Extension<ReachedAddress>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    start(app, Role::Publisher, channel, client, headers, body).await
+    start(
+        app,
+        Role::Publisher,
+        channel,
+        (client, reached),
+        headers,
+        body,
+    )
+    .await
 }
 
 /// `POST /whep/{*channel}`.
@@ -61,10 +72,11 @@ pub(super) async fn watch(
     State(app): State<Arc<App>>,
     Path(channel): Path<String>,
     Extension(client): Extension<ClientAddress>,
+    Extension(reached): Extension<ReachedAddress>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    start(app, Role::Viewer, channel, client, headers, body).await
+    start(app, Role::Viewer, channel, (client, reached), headers, body).await
 }
 
 /// Every other method on an endpoint.
@@ -79,7 +91,7 @@ async fn start(
     app: Arc<App>,
     role: Role,
     path: String,
-    ClientAddress(client): ClientAddress,
+    (ClientAddress(client), ReachedAddress(reached)): (ClientAddress, ReachedAddress),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -101,8 +113,12 @@ async fn start(
         ));
     }
     let place = app.sessions.place(client).ok_or_else(too_many)?;
+    let addresses = match app.follows_requests {
+        Some(udp) => advertise::answered(&app.addresses, reached, udp),
+        None => app.addresses.clone(),
+    };
     // In a task of its own: a client that disconnects must not leave a record without a peer.
-    let created = tokio::spawn(create(app.clone(), role, channel, offer, place))
+    let created = tokio::spawn(create(app.clone(), role, channel, offer, addresses, place))
         .await
         .map_err(|_| Problem::stopping())??;
     Ok(created.response(&app))
@@ -120,13 +136,14 @@ async fn create(
     role: Role,
     channel: String,
     offer: String,
+    addresses: Vec<SocketAddr>,
     place: QuotaPermit,
 ) -> Result<Created, Problem> {
     let ice = session_id::credentials(role).map_err(|_| Problem::internal())?;
     let local = sdp::Local {
         ice: &ice,
         fingerprint_sha256: &app.certificates.current().sha256,
-        addresses: &app.addresses,
+        addresses: &addresses,
         tcp: app.ice_tcp,
         session_id: session_id::sdp_session_id().map_err(|_| Problem::internal())?,
     };

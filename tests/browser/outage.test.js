@@ -45,6 +45,28 @@ test("where nobody answers, renewals are tried blindly, ever more seldom, and en
   assert.equal(outage.renewalAt(near(), present(60_000)), Infinity);
 });
 
+test("where nobody says anything for a while, not even no, it may be the page's own network that is gone", () => {
+  const outage = new Outage(near(), 0, null);
+  assert.ok(!outage.isBlind(present(900)));
+  assert.ok(outage.isBlind(present(1000)));
+  assert.ok(!outage.isBlind(present(1000, { refused: true })));
+  assert.ok(!back(near(), 500).isBlind(open(1000)));
+});
+
+test("a page with another network is given more time, since its browser hears late of its own new address, and keeps no keys", () => {
+  const outage = back(near(), 0);
+  outage.renews(near(), 1);
+  assert.ok(outage.isHopeless(near(), open(5100)));
+  outage.roams = true;
+  assert.ok(!outage.isHopeless(near(), open(9900)));
+  assert.ok(outage.isHopeless(near(), open(10_100)));
+  const kept = { ...open(0), mode: "full-state" };
+  const full = back(near({ serverHasKeys: true }), 0);
+  assert.ok(full.keepsKeys(near({ serverHasKeys: true }), kept));
+  full.roams = true;
+  assert.ok(!full.keepsKeys(near({ serverHasKeys: true }), kept));
+});
+
 test("a page that nobody looks at does not wait for news, which its timers would bring late", () => {
   const outage = new Outage(near(), 0, null);
   assert.ok(outage.renewalAt(near(), present(5, { refused: true, hidden: true })) <= 5);

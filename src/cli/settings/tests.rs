@@ -212,6 +212,8 @@ fn an_address_that_no_browser_could_send_to_is_refused() {
         )
         .is_ok()
     );
+    let link_local = refusal(&["--advertise", "fe80::1", "--udp", "[::]:8189"], "");
+    assert!(link_local.contains("link-local"), "{link_local}");
 }
 
 #[test]

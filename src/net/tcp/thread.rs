@@ -13,6 +13,7 @@ use slab::Slab;
 
 use super::connection::{Closed, Connection};
 use super::{Counts, Limits, Order};
+use crate::net::socket::peer_address;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKE: Token = Token(usize::MAX - 1);
@@ -131,7 +132,7 @@ impl Connections {
         }
         for _ in 0..ACCEPTS {
             match self.listener.accept() {
-                Ok((stream, peer)) => self.enter(now, stream, peer),
+                Ok((stream, peer)) => self.enter(now, stream, peer_address(peer)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.acceptable = false;
                     return;

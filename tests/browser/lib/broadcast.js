@@ -7,13 +7,16 @@ import { Server, ownAddress, sleep } from "./server.js";
 /**
  * @typedef {object} Options
  * @property {string} [publisher] its browser
- * @property {string[]} [viewers] theirs
+ * @property {(string | Viewer)[]} [viewers] theirs
  * @property {Parameters<typeof Server.make>[0] | Server} [server] how it is made, or one that is there
  * @property {(server: Server) => string | Promise<string>} [publisherUrl] where the publisher opens the page
  * @property {(tab: Tab) => Promise<void>} [publisherPrepare] what is done before it publishes
  * @property {(server: Server) => string | Promise<string>} [viewerUrl]
  * @property {Launch} [viewerLaunch]
  * @property {(server: Server) => Launch} [launch]
+ * @property {Launch} [publisherLaunch]
+ *
+ * @typedef {{ browser: string, launch?: Launch, url?: string }} Viewer a viewer that is started in its own way, or opens the page elsewhere
  *
  * @typedef {Parameters<typeof import("./browsers.js").launch>[1]} Launch how a browser is started
  */
@@ -46,15 +49,17 @@ export class Broadcast {
   }
 
   /** The same at a server that runs. @param {Server} server @param {Omit<Options, "server">} [options] */
-  static async join(server, { publisher = "chromium", viewers = ["chromium", "firefox"], publisherUrl, publisherPrepare, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
+  static async join(server, { publisher = "chromium", viewers = ["chromium", "firefox"], publisherUrl, publisherPrepare, publisherLaunch = {}, viewerUrl, viewerLaunch = {}, launch = () => ({}) } = {}) {
     const broadcast = new Broadcast();
     broadcast.server = server;
     try {
       const url = `${server.url}/?channel=test`;
       broadcast.url = url;
-      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, launch(server)), (await publisherUrl?.(server)) ?? url, publisherPrepare);
-      for (const name of viewers) {
-        broadcast.viewers.push(await Tab.viewer(await broadcast.browsers.get(name, { ...launch(server), ...viewerLaunch }), (await viewerUrl?.(server)) ?? url));
+      broadcast.publisher = await Tab.publisher(await broadcast.browsers.get(publisher, { ...launch(server), ...publisherLaunch }), (await publisherUrl?.(server)) ?? url, publisherPrepare);
+      for (const viewer of viewers) {
+        const { browser, launch: own = {}, url: at } = typeof viewer === "string" ? { browser: viewer } : viewer;
+        const started = await broadcast.browsers.get(browser, { ...launch(server), ...viewerLaunch, ...own });
+        broadcast.viewers.push(await Tab.viewer(started, at ?? (await viewerUrl?.(server)) ?? url));
       }
       // Until the event streams are open and the encoder has found its pace.
       await sleep(1500);

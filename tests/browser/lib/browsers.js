@@ -1,6 +1,7 @@
 // Starts the two browsers, headless and with fake cameras, and gives both the same small interface.
 import puppeteer from "puppeteer-core";
 import { chromium } from "playwright-core";
+import { launchFar } from "./far.js";
 
 const CHROMIUM = process.env.REKINDLE_CHROMIUM ?? "/usr/bin/chromium";
 const FIREFOX = process.env.REKINDLE_FIREFOX ?? "/usr/bin/firefox-esr";
@@ -42,13 +43,15 @@ const FIREFOX_FOREGROUND = {
 
 /**
  * @param {"chromium" | "firefox"} name
- * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean, unshared?: boolean, unsigned?: boolean, loopback?: boolean }} [options] `throttled`: pages are tabs of one window, and those in the background are
+ * @param {{ throttled?: boolean, trusted?: string, dark?: boolean, classical?: boolean, unshared?: boolean, unsigned?: boolean, loopback?: boolean, words?: string[] }} [options] `throttled`: pages are tabs of one window, and those in the background are
  *   throttled. `trusted`: pages of this origin get a camera although it is neither loopback nor https. `dark`: they are dark.
  *   `classical`: handshakes of WebRTC have elliptic curves alone, as those of older browsers. `unshared`: Firefox offers X25519MLKEM768, and sends its share of it
  *   only to servers that ask. `unsigned`: a server's certificate need not be signed by anybody.
  *   `loopback`: Firefox offers loopback candidates, which no Firefox does that nobody has set up for tests.
+ *   `words`: it is on another host, where these words run a command.
  */
-export function launch(name, { throttled = false, trusted, dark = false, classical = false, unshared = false, unsigned = false, loopback = true } = {}) {
+export function launch(name, { throttled = false, trusted, dark = false, classical = false, unshared = false, unsigned = false, loopback = true, words } = {}) {
+  if (words) return launchFar(name, { throttled, trusted, dark, classical, unshared, unsigned, loopback }, words);
   if (name === "firefox") return launchFirefox({ throttled, trusted, dark, unsigned }, { ...(loopback ? {} : FIREFOX_AS_SHIPPED), ...(unshared ? FIREFOX_UNSHARED : {}), ...(classical ? FIREFOX_CLASSICAL : {}) });
   return throttled ? launchChromiumWithTabs() : launchChromium(trusted, dark, classical, unsigned);
 }

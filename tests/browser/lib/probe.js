@@ -8,7 +8,7 @@ export function probe() {
   /** Keeps the last steps of the connections, for the story of a failure. */
   seen.note = (what) => {
     seen.states.push([Math.round(clock() % 1e6), what]);
-    if (seen.states.length > 40) seen.states.shift();
+    if (seen.states.length > 120) seen.states.shift();
   };
 
   const noted = new WeakSet();

@@ -46,6 +46,8 @@ export class Server {
   dir;
   /** @type {string} */
   host;
+  /** Where HTTP listens, if that is not the host of its URL. @type {string | undefined} */
+  listen;
   /** @type {number} */
   port;
   /** @type {string} */
@@ -70,8 +72,8 @@ export class Server {
   exited;
 
   /**
-   * @param {{ args?: string[], udpHost?: string, host?: string, words?: string[], supervised?: boolean, demo?: boolean, tls?: boolean }} [options] `words`: what runs a command on
-   *   another host; `supervised`: whether `rekindle supervise` holds the ports and starts the server again; `tls`: whether it speaks HTTPS
+   * @param {{ args?: string[], udpHost?: string, host?: string, listen?: string, words?: string[], supervised?: boolean, demo?: boolean, tls?: boolean }} [options] `words`: what runs a command on
+   *   another host; `listen`: where HTTP listens, if that is not the host of its URL; `supervised`: whether `rekindle supervise` holds the ports and starts the server again; `tls`: whether it speaks HTTPS
    */
   static async make(options = {}) {
     const server = new Server();
@@ -80,6 +82,7 @@ export class Server {
     server.udpPort = await freeUdpPort();
     server.udpHost = options.udpHost ?? "0.0.0.0";
     server.host = options.host ?? "127.0.0.1";
+    server.listen = options.listen;
     server.words = options.words ?? [];
     server.supervised = options.supervised ?? false;
     // Options for all servers of a run, such as "--mode full-state".
@@ -116,7 +119,7 @@ export class Server {
     const runs = this.process && this.process.exitCode === null && this.process.signalCode === null;
     if (this.supervised && runs) return clock();
     const log = fs.openSync(this.logFile, "a");
-    const args = [...(this.supervised ? ["supervise", "--"] : []), "serve", "--http", `${this.host}:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
+    const args = [...(this.supervised ? ["supervise", "--"] : []), "serve", "--http", `${this.listen ?? this.host}:${this.port}`, "--udp", `${this.udpHost}:${this.udpPort}`];
     // State folder and key file are made in the working folder on the first start.
     args.push(...this.args);
     const startedAt = clock();

@@ -53,6 +53,11 @@ const MAX_CHECKS: usize = 16;
 /// Most addresses that the browser has nominated and that no media came from yet.
 const MAX_NOMINATED: usize = 8;
 
+/// So long after something came from the address that media goes to, checks from elsewhere count as
+/// nominations: the browser may be behind a NAT that has forgotten it. It does not know, and the
+/// checks by which it keeps its consent need not nominate (RFC 7675 §5.1; Firefox's do not).
+const LEFT: Duration = Duration::from_millis(200);
+
 /// What a peer is made from: its record.
 #[derive(Debug, Clone)]
 pub struct PeerSetup {
@@ -122,6 +127,8 @@ pub struct Peer {
     nominated: Vec<TransportAddress>,
     srtp: Option<Srtp>,
     last_heard: Option<Instant>,
+    /// When it was last heard from the address that media goes to.
+    last_there: Option<Instant>,
     last_check: Option<Instant>,
     connected: Option<PeerEvent>,
     moved: Option<PeerEvent>,
@@ -138,6 +145,7 @@ impl Peer {
             nominated: Vec::new(),
             srtp: None,
             last_heard: None,
+            last_there: None,
             last_check: None,
             connected: None,
             moved: None,
@@ -177,7 +185,7 @@ impl Peer {
                 nominates: false,
             };
         }
-        if checked.nominated && self.srtp.is_some() {
+        if (checked.nominated || self.has_left(now, from)) && self.srtp.is_some() {
             self.nominated.retain(|address| *address != from);
             self.nominated.push(from);
             if self.nominated.len() > MAX_NOMINATED {
@@ -188,6 +196,17 @@ impl Peer {
             claims: true,
             nominates: checked.nominated,
         }
+    }
+
+    /// Something authentic came from this address. Whether nothing has come lately from the one that
+    /// media goes to.
+    fn has_left(&mut self, now: Instant, from: TransportAddress) -> bool {
+        if self.setup.address == Some(from) {
+            self.last_there = Some(now);
+            return false;
+        }
+        self.last_there
+            .is_none_or(|then| now.saturating_duration_since(then) >= LEFT)
     }
 
     /// Whether a check is not a copy of another one, sent with another source address: STUN has no
@@ -235,6 +254,7 @@ impl Peer {
         // A check may have arrived while the handshake was worked on.
         self.last_heard = self.last_heard.max(Some(at));
         self.nominated.clear();
+        self.last_there = Some(at);
         self.move_to(from);
         self.connected = Some(PeerEvent::Connected {
             renewed,
@@ -262,9 +282,11 @@ impl Peer {
             return Received::Nothing;
         };
         self.last_heard = Some(now);
+        self.has_left(now, from);
         if let Some(place) = self.nominated.iter().position(|address| *address == from) {
             // Earlier nominations are dropped.
             self.nominated.drain(..=place);
+            self.last_there = Some(now);
             self.move_to(from);
         }
         if rtcp {

@@ -365,6 +365,39 @@ fn a_new_handshake_may_come_from_a_new_port() {
 }
 
 #[test]
+fn media_follows_a_browser_whose_nat_has_forgotten_it_though_its_checks_nominate_nothing() {
+    let mut pair = Pair::new(Role::Publisher, None);
+    let client = connect(&mut pair, address(1), true);
+    assert!(pair.media_flows(&client, address(1), 1));
+
+    // A second path of the browser's, which it checks while it sends by the first one.
+    pair.check(address(2), false);
+    assert!(pair.media_flows(&client, address(2), 2));
+    assert_eq!(
+        pair.peer.address(),
+        Some(address(1)),
+        "it was there a moment ago"
+    );
+
+    // From now on everything comes from elsewhere.
+    pair.now += LEFT;
+    assert!(pair.media_flows(&client, address(3), 3));
+    assert_eq!(
+        pair.peer.address(),
+        Some(address(1)),
+        "nothing has checked from there"
+    );
+    pair.check(address(3), false);
+    assert_eq!(
+        pair.peer.address(),
+        Some(address(1)),
+        "a check alone may be somebody's replay"
+    );
+    assert!(pair.media_flows(&client, address(3), 4));
+    assert_eq!(pair.peer.address(), Some(address(3)));
+}
+
+#[test]
 fn each_lost_flight_of_the_server_is_repeated() {
     for role in [Role::Viewer, Role::Publisher] {
         for lose in 0..4 {
