@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { random } from "./lib/numbers.js";
 import { Browsers, Tab, until } from "./lib/pages.js";
-import { PUBLISHERS } from "./lib/publishers.js";
+import { BROWSERS, PUBLISHERS } from "./lib/publishers.js";
 import { TcpRelay } from "./lib/relay.js";
 import { record } from "./lib/report.js";
 import { Server, clock, sleep } from "./lib/server.js";
@@ -113,7 +113,7 @@ test("killed while viewers and a publisher join", { timeout: 120_000 }, async ()
   }
 });
 
-for (const name of ["chromium", "firefox"]) {
+for (const name of BROWSERS) {
   test(`killed while a viewer is in the background (${name}, with its throttling on)`, { timeout: 90_000 }, async () => {
     const broadcast = await Broadcast.open({ publisher: "chromium", viewers: [name], viewerLaunch: { throttled: true } });
     const rounds = [];

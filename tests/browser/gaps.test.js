@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { median } from "./lib/numbers.js";
-import { PUBLISHERS } from "./lib/publishers.js";
+import { BROWSERS, PUBLISHERS } from "./lib/publishers.js";
 import { inMode, record } from "./lib/report.js";
 import { clock, sleep } from "./lib/server.js";
 
@@ -12,7 +12,7 @@ const ROUNDS = Number(process.env.REKINDLE_ROUNDS ?? 10);
 const AIM_MS = 100;
 const LIMIT_MS = Number(process.env.REKINDLE_GAP_LIMIT ?? 500);
 
-for (const browser of ["chromium", "firefox"]) {
+for (const browser of BROWSERS) {
   test(`instant restarts, published and watched in ${browser}: the largest gap between shown frames`, { timeout: 120_000 }, async () => {
     const broadcast = await Broadcast.open({ publisher: browser, viewers: [browser] });
     const gaps = [];

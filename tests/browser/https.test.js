@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { median } from "./lib/numbers.js";
+import { BROWSERS } from "./lib/publishers.js";
 import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 
@@ -39,7 +40,7 @@ async function restart(broadcast, round, downMs) {
   return { gap: Math.round((await viewer.gap(killedAt - 30)).ms), heard, took };
 }
 
-for (const browser of ["chromium", "firefox"]) {
+for (const browser of BROWSERS) {
   test(`a page over HTTPS survives kills as one over HTTP does, published and watched in ${browser}`, { timeout: 180_000 }, async () => {
     const arms = { plain: null, https: null };
     const rounds = { plain: [], https: [] };

@@ -4,6 +4,7 @@ import net from "node:net";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
 import { median } from "./lib/numbers.js";
+import { BROWSERS } from "./lib/publishers.js";
 import { record } from "./lib/report.js";
 import { sleep } from "./lib/server.js";
 
@@ -75,7 +76,7 @@ async function withBroadcast(browser, supervised, run) {
   }
 }
 
-for (const browser of ["chromium", "firefox"]) {
+for (const browser of BROWSERS) {
   test(`killed ${KILLS} times under a supervisor, ${browser}: the same connections, none refused, and no longer gaps`, { timeout: 90_000 }, async () => {
     const [held, handovers] = await withBroadcast(browser, true, async (broadcast, kill) => [
       await restarts(broadcast, KILLS, 0, kill),
