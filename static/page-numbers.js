@@ -85,7 +85,7 @@ export class Numbers {
     this.#askedAt = performance.now();
     const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
     const response = await fetch(`channel/${encodeURIComponent(this.#channel)}`, { headers, cache: "no-store" });
-    // Who may publish need not be one who may know.
+    // A token that is refused is not shown again.
     if (response.status === 401) this.#refused = token ?? null;
     const said = response.ok ? await response.json() : {};
     write("viewers", typeof said.viewers === "number" ? said.viewers : "–");
