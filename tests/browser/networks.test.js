@@ -137,17 +137,22 @@ const names = {
     const hosts = path.join(server.dir, "hosts");
     server.words = ["unshare", "--mount", "sh", "-c", `mount --bind '${hosts}' /etc/hosts && exec "$@"`, "sh"];
     const known = { listens: "10.0.1.1 listens.test\n", media: "2001:db8:1::1 media.test\n10.0.1.1 media.test\n" };
-    fs.writeFileSync(hosts, known.listens);
-    server.spawn();
-    const { code } = await server.exited;
-    assert.equal(code, 1, "whoever starts it starts it again");
-    assert.match(server.log(), /cannot find an address of the host "media\.test": .*; check the name, or give an IP address/);
-    // A supervisor does so.
-    server.supervised = true;
-    server.spawn();
-    await until(() => server.log(60).split("cannot find an address").length > 2, () => server.log());
-    fs.writeFileSync(hosts, known.listens + known.media);
-    await server.ready(30_000);
+    try {
+      fs.writeFileSync(hosts, known.listens);
+      server.spawn();
+      const { code } = await server.exited;
+      assert.equal(code, 1, "whoever starts it starts it again");
+      assert.match(server.log(), /cannot find an address of the host "media\.test": .*; check the name, or give an IP address/);
+      // A supervisor does so.
+      server.supervised = true;
+      server.spawn();
+      await until(() => server.log(60).split("cannot find an address").length > 2, () => server.log());
+      fs.writeFileSync(hosts, known.listens + known.media);
+      await server.ready(30_000);
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
     const open = () =>
       Broadcast.join(server, {
         publisherLaunch: at(networks, "viewer", server.url),
