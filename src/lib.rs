@@ -28,6 +28,7 @@ compile_error!(
 #[cfg(all(rekindle_kill_points, not(feature = "full-state")))]
 compile_error!("`rekindle_kill_points` needs the feature `full-state`");
 
+mod causes;
 pub mod cli;
 pub mod hardening;
 pub mod net;

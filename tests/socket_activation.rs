@@ -35,6 +35,18 @@ fn free_port() -> u16 {
     socket.local_addr().expect("an address").port()
 }
 
+/// A connection to this address, as soon as somebody listens there.
+fn connected(to: &str) -> TcpStream {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect(to) {
+            Ok(stream) => return stream,
+            Err(_) => assert!(Instant::now() < deadline, "nobody listens"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// systemd's program with these options, that starts the server at the first datagram or
 /// connection.
 fn activate(folder: &Path, options: &[&str], serve: &[&str]) -> Command {
@@ -73,14 +85,7 @@ fn the_http_socket_that_systemd_passes_is_used_and_an_address_beside_it_is_not()
             ],
         );
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
-        let deadline = Instant::now() + PATIENCE;
-        let stream = loop {
-            match TcpStream::connect(&listen) {
-                Ok(stream) => break stream,
-                Err(_) => assert!(Instant::now() < deadline, "nobody listens"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let stream = connected(&listen);
         // The connection that had the server started is answered.
         assert!(load::ask(&stream, true).is_ok());
         assert!(TcpStream::connect(format!("127.0.0.1:{other}")).is_err());
@@ -108,11 +113,7 @@ fn https_is_spoken_on_the_socket_that_systemd_passes() {
     .concat();
     let mut command = activate(folder.path(), &["-l", &listen, "--fdname=http"], &serve);
     let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
-    let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect(&listen).is_err() {
-        assert!(Instant::now() < deadline, "nobody listens");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    connected(&listen);
     let mut client = certificate.http1(listen.parse().expect("an address"));
     client
         .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
@@ -161,16 +162,7 @@ fn a_passed_socket_of_media_over_tcp_is_used_where_it_has_the_media_ports_number
         let mut command = activate(folder.path(), &options, &serve);
         // A connection starts the server.
         let to = at.clone();
-        let knocks = std::thread::spawn(move || {
-            let deadline = Instant::now() + PATIENCE;
-            loop {
-                match TcpStream::connect(&to) {
-                    Ok(stream) => return stream,
-                    Err(_) => assert!(Instant::now() < deadline, "nobody listens"),
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        });
+        let knocks = std::thread::spawn(move || connected(&to));
         let started = Server::try_start_as(&mut command);
         let mut stream = knocks.join().expect("connected");
         match started {
@@ -298,11 +290,7 @@ fn a_server_without_a_publish_token_does_not_take_a_socket_that_others_can_reach
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "nobody listens");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    connected(&format!("127.0.0.1:{port}"));
     let ended = child.wait_with_output().expect("ended");
     assert_eq!(ended.status.code(), Some(2), "{}", said(&ended));
     assert!(

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::causes;
 use crate::server::{ChannelTokensError, JwtError, RunError, TlsError, TokenError, TrustError};
 
 use super::address::LookupError;
@@ -160,15 +161,7 @@ pub(super) enum CliError {
 impl CliError {
     /// All in one line: what happened, and its cause where the message does not contain it.
     pub(super) fn story(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text = format!("{text}: {more}");
-            }
-            cause = error.source();
-        }
+        let text = causes::told(self);
         text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
     }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::broadcast::Snapshot;
 use crate::ids::Role;
 
 use super::app::App;
@@ -37,11 +38,22 @@ struct HealthBody {
     channels: Channels,
 }
 
+/// How many peers there are, by their state.
 #[derive(Serialize)]
-struct Peers {
+pub(super) struct Peers {
     connected: usize,
     awaited: usize,
     joining: usize,
+}
+
+impl From<&Snapshot> for Peers {
+    fn from(counts: &Snapshot) -> Self {
+        Self {
+            connected: counts.connected,
+            awaited: counts.awaited,
+            joining: counts.joining,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -62,11 +74,7 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
         warning: app.mode.warning(),
         uptime_s: app.started.elapsed().as_secs(),
         resuming: !app.sessions.is_loaded(),
-        peers: Peers {
-            connected: counts.connected,
-            awaited: counts.awaited,
-            joining: counts.joining,
-        },
+        peers: Peers::from(&counts),
         channels: Channels {
             total: counts.channels.len(),
             live: counts.channels.iter().filter(|(_, live, _)| *live).count(),

@@ -4,15 +4,14 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
-import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Broadcast } from "./lib/broadcast.js";
+import { Knocking } from "./lib/knocking.js";
 import { InstalledServer, Machine } from "./lib/machine.js";
 import { record } from "./lib/report.js";
-import { sleep } from "./lib/server.js";
 
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));
 const ROOT = process.env.REKINDLE_DEBIAN_ROOT ?? path.join(REPOSITORY, "target/deb/root");
@@ -26,36 +25,6 @@ let machine;
 /** @type {InstalledServer} */
 let server;
 let packages;
-
-/** Makes connections to a port all the time, and counts those that are refused. */
-class Knocking {
-  #over = false;
-  made = 0;
-  refused = 0;
-
-  constructor(port) {
-    this.done = this.#run(port);
-  }
-
-  async #run(port) {
-    while (!this.#over) {
-      await new Promise((resolve) => {
-        const socket = net.connect(port, "127.0.0.1", () => {
-          this.made += 1;
-          socket.destroy();
-        });
-        socket.on("error", () => (this.refused += 1));
-        socket.on("close", resolve);
-      });
-      await sleep(2);
-    }
-  }
-
-  async stop() {
-    this.#over = true;
-    await this.done;
-  }
-}
 
 /** Makes the package with this revision. */
 function build(revision) {

@@ -1,8 +1,8 @@
 // Under `rekindle supervise` the ports stay open while servers are killed: the same restarts with and without it, side by side.
 import assert from "node:assert/strict";
-import net from "node:net";
 import { test } from "node:test";
 import { Broadcast } from "./lib/broadcast.js";
+import { Knocking } from "./lib/knocking.js";
 import { median } from "./lib/numbers.js";
 import { BROWSERS } from "./lib/publishers.js";
 import { record } from "./lib/report.js";
@@ -14,45 +14,12 @@ const ALONE = Math.ceil(KILLS / 3);
 const HANDOVERS = 3;
 /** Machines that tests share with others get more than the aim of 100 ms. */
 const LIMIT_MS = Number(process.env.REKINDLE_GAP_LIMIT ?? 500);
-/** Between two connections of the probe. */
-const PROBE_MS = 2;
-
-/** Makes connections all the time, and counts those that are refused. */
-class Probe {
-  #over = false;
-  made = 0;
-  refused = 0;
-
-  constructor(server) {
-    this.done = this.#run(server);
-  }
-
-  async #run(server) {
-    while (!this.#over) {
-      await new Promise((resolve) => {
-        const socket = net.connect(server.port, server.host, () => {
-          this.made += 1;
-          socket.destroy();
-        });
-        socket.on("error", () => (this.refused += 1));
-        socket.on("close", resolve);
-      });
-      await sleep(PROBE_MS);
-    }
-  }
-
-  async stop() {
-    this.#over = true;
-    await this.done;
-    return { made: this.made, refused: this.refused };
-  }
-}
 
 /** Ends the server some times, each time by `end`; what it looked like from outside and from a viewer's page. */
 async function restarts(broadcast, rounds, since, end) {
   const [viewer] = broadcast.viewers;
   const before = await broadcast.identities();
-  const probe = new Probe(broadcast.server);
+  const knocking = new Knocking(broadcast.server.port, broadcast.server.host);
   const gaps = [];
   for (let round = 1; round <= rounds; round++) {
     const endedAt = await end();
@@ -61,7 +28,7 @@ async function restarts(broadcast, rounds, since, end) {
     await broadcast.survived(since + round);
     gaps.push(Math.round((await viewer.gap(endedAt - 30)).ms));
   }
-  const connections = await probe.stop();
+  const connections = await knocking.stop();
   assert.deepEqual(await broadcast.identities(), before);
   broadcast.assertNoProblems();
   return { median_gap_ms: median(gaps), gaps_ms: gaps, connections };

@@ -327,25 +327,19 @@ fn write_transport(out: &mut String, local: &Local<'_>, setup: Setup) -> fmt::Re
 /// RFC 8445 §5.1.2.1: a type preference, a local preference of its own for each address, component
 /// 1. Foundations differ, since each address and each protocol has its own (§5.1.1.3).
 fn write_candidates(out: &mut String, local: &Local<'_>) -> fmt::Result {
-    let preferences = || (0..=u16::MAX).rev().zip(local.addresses);
-    let mut foundation = 0;
-    for (preference, address) in preferences() {
-        foundation += 1;
-        let priority = (HOST << 24) | (u32::from(preference) << 8) | 255;
+    let preferences = || (0..=u32::from(u16::MAX)).rev().zip(local.addresses);
+    let udp = preferences().map(|(preference, address)| ("udp", HOST, preference, address, ""));
+    let tcp = preferences().map(|(preference, address)| {
+        let preference = (PASSIVE << 13) | (preference & 0x1fff);
+        ("tcp", HOST_TCP, preference, address, " tcptype passive")
+    });
+    let all = udp.chain(tcp.filter(|_| local.tcp));
+    for (foundation, (protocol, kind, preference, address, end)) in (1..).zip(all) {
+        let priority = (kind << 24) | (preference << 8) | 255;
         let (ip, port) = (address.ip().to_canonical(), address.port());
         write!(
             out,
-            "a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host\r\n"
-        )?;
-    }
-    for (preference, address) in preferences().take(if local.tcp { usize::MAX } else { 0 }) {
-        foundation += 1;
-        let preference = (PASSIVE << 13) | (u32::from(preference) & 0x1fff);
-        let priority = (HOST_TCP << 24) | (preference << 8) | 255;
-        let (ip, port) = (address.ip().to_canonical(), address.port());
-        write!(
-            out,
-            "a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive\r\n"
+            "a=candidate:{foundation} 1 {protocol} {priority} {ip} {port} typ host{end}\r\n"
         )?;
     }
     Ok(())

@@ -71,6 +71,15 @@ fn try_answer(role: Role, offer: &str, source: Option<&[Codec]>) -> Result<Strin
 }
 
 fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<String, SdpError> {
+    answer_over(role, offer, source, false)
+}
+
+fn answer_over(
+    role: Role,
+    offer: &str,
+    source: Option<&Source>,
+    tcp: bool,
+) -> Result<String, SdpError> {
     let ice = IceCredentials {
         ufrag: Ufrag::new("serverufrag1").unwrap(),
         pwd: IcePassword::new("serverpassword0123456789".into()),
@@ -83,7 +92,7 @@ fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<Strin
         ice: &ice,
         fingerprint_sha256: &[0xab; 32],
         addresses: &addresses,
-        tcp: false,
+        tcp,
         session_id: u64::MAX,
     };
     let answer = answer(role, offer, source, &local)?;
@@ -97,23 +106,8 @@ fn answer_with(role: Role, offer: &str, source: Option<&Source>) -> Result<Strin
 
 #[test]
 fn candidates_of_tcp_are_passive_and_after_all_of_udp() {
-    let ice = IceCredentials {
-        ufrag: Ufrag::new("serverufrag1").unwrap(),
-        pwd: IcePassword::new("serverpassword0123456789".into()),
-    };
-    let addresses = [
-        "192.0.2.1:3478".parse().unwrap(),
-        "[2001:db8::1]:3478".parse().unwrap(),
-    ];
-    let local = Local {
-        ice: &ice,
-        fingerprint_sha256: &[0xab; 32],
-        addresses: &addresses,
-        tcp: true,
-        session_id: 1,
-    };
-    let answer = answer(Role::Publisher, CHROMIUM_PUBLISH, None, &local).unwrap();
-    let first = answer.text.split("\r\nm=").nth(1).unwrap();
+    let text = answer_over(Role::Publisher, CHROMIUM_PUBLISH, None, true).unwrap();
+    let first = text.split("\r\nm=").nth(1).unwrap();
     let candidates: Vec<_> = first
         .lines()
         .filter(|l| l.starts_with("a=candidate"))
@@ -127,9 +121,6 @@ fn candidates_of_tcp_are_passive_and_after_all_of_udp() {
             "a=candidate:4 1 tcp 1520434943 2001:db8::1 3478 typ host tcptype passive",
         ]
     );
-    // They say nothing of what was agreed on.
-    let read = negotiated(Role::Publisher, CHROMIUM_PUBLISH, &answer.text);
-    assert_eq!(read.as_ref(), Ok(&answer.negotiated));
 }
 
 fn publish(offer: &str) -> (String, Negotiated) {

@@ -106,7 +106,7 @@ impl Connections {
                         if event.is_writable()
                             && let Err(why) = connection.flush()
                         {
-                            self.close(key, &why);
+                            self.close(key, why);
                         }
                     }
                 }
@@ -174,7 +174,7 @@ impl Connections {
         if let Some(before) = self.by_peer.insert(peer, key) {
             // The kernel gives a pair of addresses to one connection only: the other end has
             // opened it anew, and the old one has not been told.
-            self.close(before, &Closed::End);
+            self.close(before, Closed::End);
             self.by_peer.insert(peer, key);
         }
         self.count();
@@ -187,7 +187,7 @@ impl Connections {
         let Some((key, _)) = oldest else {
             return false;
         };
-        self.close_for(key, "it makes room for another one");
+        self.close(key, "it makes room for another one");
         true
     }
 
@@ -211,7 +211,7 @@ impl Connections {
             match read {
                 Ok(()) => more,
                 Err(why) => {
-                    self.close(key, &why);
+                    self.close(key, why);
                     false
                 }
             }
@@ -248,7 +248,7 @@ impl Connections {
                         tracing::trace!(dropped, "dropped: their TCP connection has no room");
                         self.dropped(dropped);
                     }
-                    Err(why) => self.close(key, &why),
+                    Err(why) => self.close(key, why),
                 }
             }
         }
@@ -272,15 +272,11 @@ impl Connections {
             .map(|(key, _)| key)
             .collect();
         for key in over {
-            self.close_for(key, "no check came over it for long");
+            self.close(key, "no check came over it for long");
         }
     }
 
-    fn close(&mut self, key: usize, why: &Closed) {
-        self.close_for(key, why);
-    }
-
-    fn close_for(&mut self, key: usize, why: impl std::fmt::Display) {
+    fn close(&mut self, key: usize, why: impl std::fmt::Display) {
         let Some(mut connection) = self.all.try_remove(key) else {
             return;
         };

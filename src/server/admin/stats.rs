@@ -13,7 +13,7 @@ use super::super::app::App;
 use super::super::events::reason;
 use super::super::problem::Problem;
 use super::super::sessions::{DEPARTURES, Tally};
-use super::super::status::no_store;
+use super::super::status::{Peers, no_store};
 use super::api::{self, ChannelBody};
 use crate::broadcast::Snapshot;
 
@@ -33,13 +33,6 @@ struct StatsBody {
     channels: Vec<ChannelBody>,
     media: Media,
     resume: Resume,
-}
-
-#[derive(Serialize)]
-struct Peers {
-    connected: usize,
-    awaited: usize,
-    joining: usize,
 }
 
 /// Counts of media; see docs/metrics.md, which has them under longer names.
@@ -78,16 +71,6 @@ struct Resume {
     last_ms: Option<u32>,
     /// Times, and how many were back by then, at most a hundred.
     curve: Vec<(u32, usize)>,
-}
-
-impl From<&Snapshot> for Peers {
-    fn from(counts: &Snapshot) -> Self {
-        Self {
-            connected: counts.connected,
-            awaited: counts.awaited,
-            joining: counts.joining,
-        }
-    }
 }
 
 impl Media {

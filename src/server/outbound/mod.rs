@@ -9,7 +9,6 @@ mod trust;
 mod url;
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::fmt;
 use std::future::{Ready, ready};
 use std::io;
@@ -28,6 +27,8 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 use tower_service::Service;
+
+use crate::causes;
 
 pub(super) use complaint::Complaint;
 pub use trust::{Trust, TrustError};
@@ -153,10 +154,10 @@ impl Endpoint {
         }
         let request = request
             .body(Body::from(body))
-            .map_err(|error| OutboundError::Failed(story(&error)))?;
+            .map_err(|error| OutboundError::Failed(causes::told(&error)))?;
         let exchange = async {
             let answer = self.client.request(request).await;
-            let answer = answer.map_err(|error| OutboundError::Failed(story(&error)))?;
+            let answer = answer.map_err(|error| OutboundError::Failed(causes::told(&error)))?;
             let status = answer.status();
             let body = axum::body::to_bytes(Body::new(answer.into_body()), most).await;
             let body = body.map_err(|_| OutboundError::Body(most))?;
@@ -172,20 +173,6 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Endpoint").field(&self.origin()).finish()
     }
-}
-
-/// An error with its causes.
-fn story(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The addresses that an endpoint's name had at the start.

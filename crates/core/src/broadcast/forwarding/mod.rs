@@ -109,11 +109,6 @@ impl Forwarder {
         }
     }
 
-    /// Whether packets wait.
-    pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// Since when packets wait, if there are any: when the first one arrived.
     pub fn waiting_since(&self) -> Option<Instant> {
         // A channel is appended when its first packet comes.

@@ -44,7 +44,7 @@ impl Threads {
             }
             if all || self.random.below(2) == 0 {
                 forwarder.flush(&mut out);
-                assert!(!forwarder.has_waiting());
+                assert!(forwarder.waiting_since().is_none());
             }
         }
         world.deliver(out);
