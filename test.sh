@@ -114,6 +114,7 @@ fi
 export REKINDLE_PYTHON=$python
 apt age age || skip "the vault against the stock age program" "age is not installed"
 apt promtool prometheus || skip "the alerts against Prometheus' own tool" "prometheus is not installed"
+apt pebble pebble && apt ip iproute2 || skip "certificates from an ACME authority" "pebble or iproute2 is not installed"
 apt mandoc mandoc groff-base && apt zsh zsh && apt fish fish || skip "the manual pages and completions by the programs that read them" "mandoc, groff, zsh or fish is not installed"
 apt systemd-socket-activate systemd || skip "sockets that systemd passes" "systemd is not installed"
 cargo_tool cargo-nextest cargo-nextest

@@ -15,6 +15,7 @@ use crate::server::{BasePath, Mode, Node};
 use super::address::{Host, Listen};
 use super::cluster::ClusterArgs;
 use super::hooks::HookArgs;
+use super::https::HttpsArgs;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -84,14 +85,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR", env = "REKINDLE_HTTP")]
     pub http: Option<Listen>,
 
-    /// Speak HTTPS with the certificate in this file (PEM: the server's own first, then those between
-    /// it and the authority's); needs --tls-key
-    #[arg(long, value_name = "FILE", env = "REKINDLE_TLS_CERT")]
-    pub tls_cert: Option<PathBuf>,
-
-    /// The certificate's key (PEM), a file that only its owner can read
-    #[arg(long, value_name = "FILE", env = "REKINDLE_TLS_KEY")]
-    pub tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub https: HttpsArgs,
 
     /// Where media is received, over UDP, or the port alone, for all addresses in IPv4; the port
     /// must stay the same across restarts [default: 0.0.0.0:8189]

@@ -40,7 +40,7 @@ pub(super) enum CliError {
     Jwt(#[from] JwtError),
     #[error(transparent)]
     Trust(#[from] TrustError),
-    #[error("{given} are of no use without {missing}; give both, or neither")]
+    #[error("{given} is of no use without {missing}; give both, or neither")]
     Needless {
         given: &'static str,
         missing: &'static str,
@@ -92,6 +92,15 @@ pub(super) enum CliError {
          plain HTTP"
     )]
     HalfOfTls { missing: &'static str },
+    #[error(
+        "--acme obtains a certificate, and --tls-cert and --tls-key name one; give one of the two"
+    )]
+    TwoCertificates,
+    #[error(
+        "--acme-directory is a URL without TLS, by which no certificate is obtained (RFC 8555, \
+         section 6.1); give its https URL"
+    )]
+    AcmeWithoutTls,
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("{given} is given without {missing}; give both, or neither")]

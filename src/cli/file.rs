@@ -11,7 +11,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::server::{BasePath, KeysPlace, Mode, Node, OutboundUrl};
+use crate::server::{AcmeName, BasePath, KeysPlace, Mode, Node, OutboundUrl};
 
 use super::address::{Host, Listen};
 use super::args::{self, Announce, LogFormat, Publisher};
@@ -19,6 +19,7 @@ use super::cluster::ClusterArgs;
 use super::error::CliError;
 use super::etcd::EtcdArgs;
 use super::hooks::{CheckArgs, HookArgs};
+use super::https::HttpsArgs;
 
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -45,6 +46,13 @@ pub(super) struct ConfigFile {
     pub http: Option<Listen>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    #[serde(default, deserialize_with = "acme_names")]
+    pub acme: Option<Vec<AcmeName>>,
+    pub acme_dir: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed")]
+    pub acme_directory: Option<OutboundUrl>,
+    pub acme_mail: Option<String>,
+    pub acme_ca: Option<PathBuf>,
     pub udp: Option<Listen>,
     pub ice_tcp: Option<bool>,
     pub admin: Option<Listen>,
@@ -163,6 +171,19 @@ impl ConfigFile {
         }
     }
 
+    /// The options for HTTPS.
+    pub(super) fn https(&mut self) -> HttpsArgs {
+        HttpsArgs {
+            tls_cert: self.tls_cert.take(),
+            tls_key: self.tls_key.take(),
+            acme: self.acme.take(),
+            acme_dir: self.acme_dir.take(),
+            acme_directory: self.acme_directory.take(),
+            acme_mail: self.acme_mail.take(),
+            acme_ca: self.acme_ca.take(),
+        }
+    }
+
     /// Whether a token is written in the file itself.
     pub(super) fn holds_token(&self) -> bool {
         self.publish_token.is_some() || self.watch_token.is_some() || self.admin_token.is_some()
@@ -196,6 +217,13 @@ fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Host>>, D::Err
     let wanted = "`advertise` is an IP address or a name such as \"media.example.org\", or a list \
                   of them";
     each(from, wanted)
+}
+
+fn acme_names<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<AcmeName>>, D::Error> {
+    each(
+        from,
+        "`acme` is a name such as \"media.example.org\", or a list of them",
+    )
 }
 
 fn other_nodes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Node>>, D::Error> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::server::{
-    Endpoint, EventHook, EventSecret, Hook, Jwt, JwtChecks, KeysPlace, OutboundUrl, Token, Trust,
+    Endpoint, EventHook, EventSecret, Hook, Jwt, JwtChecks, KeysPlace, Names, OutboundUrl, Token,
+    Trust,
 };
 
 use super::args::duration;
@@ -115,7 +116,11 @@ impl HookArgs {
         }
     }
 
-    pub(super) fn hooks(self, warnings: &mut Vec<String>) -> Result<Hooks, CliError> {
+    pub(super) fn hooks(
+        self,
+        names: &Names,
+        warnings: &mut Vec<String>,
+    ) -> Result<Hooks, CliError> {
         let alone = |given, missing| Err(CliError::Needless { given, missing });
         let checks = self.checks.checks();
         if self.jwt_keys.is_none() && (checks.audience.is_some() || checks.issuer.is_some()) {
@@ -151,13 +156,15 @@ impl HookArgs {
         }
         let trust = match (&self.hook_ca, is_secure) {
             (Some(file), true) => Trust::file(file)?,
-            (None, true) => Trust::system()?,
+            (None, true) => Trust::system("--hook-ca")?,
             (None, false) => Trust::nobody(),
             (Some(_), false) => return alone("--hook-ca", "an https URL"),
         };
         let jwt = match self.jwt_keys {
             None => None,
-            Some(KeysPlace::Url(url)) => Some(Jwt::from_url(Endpoint::new(url, &trust), checks)),
+            Some(KeysPlace::Url(url)) => {
+                Some(Jwt::from_url(Endpoint::new(url, &trust, names), checks))
+            }
             Some(KeysPlace::File(path)) => {
                 let jwt = Jwt::from_file(path.clone(), checks)?;
                 if jwt.can_sign() && others_can_read(&path) {
@@ -171,11 +178,11 @@ impl HookArgs {
             return Err(CliError::NoTime);
         }
         let auth = self.auth_url;
-        let auth = auth.map(|url| Hook::new(Endpoint::new(url, &trust), limit));
+        let auth = auth.map(|url| Hook::new(Endpoint::new(url, &trust, names), limit));
         let secret = self.events_secret_file.map(|path| secret(&path, warnings));
         let secret = secret.transpose()?;
         let events = self.events_url.map(|url| EventHook {
-            endpoint: Endpoint::new(url, &trust),
+            endpoint: Endpoint::new(url, &trust, names),
             secret,
         });
         Ok(Hooks { jwt, auth, events })

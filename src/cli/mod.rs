@@ -11,6 +11,7 @@ mod error;
 mod etcd;
 mod file;
 mod hooks;
+mod https;
 mod keygen;
 mod log;
 mod manual;

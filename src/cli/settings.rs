@@ -4,12 +4,11 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::ArgMatches;
 
 use crate::broadcast;
-use crate::server::{self, ChannelTokens, Mode, Pair, Rights, RunError, Tls};
+use crate::server::{self, ChannelTokens, Mode, Names, Rights, RunError};
 use crate::service::{Notifier, Passed};
 use crate::vault::VaultError;
 
@@ -17,6 +16,7 @@ use super::address::{self, Host, Listen};
 use super::args::{Announce, LogFormat, Publisher, ServeArgs};
 use super::error::CliError;
 use super::file::ConfigFile;
+use super::https::Https;
 use super::log::LogSettings;
 
 pub(super) mod tokens;
@@ -145,7 +145,9 @@ impl Settings {
             None => ConfigFile::default(),
         };
         let cluster = file.cluster();
-        let hooks = args.hooks.or(file.hooks()).hooks(&mut warnings)?;
+        let https = file.https();
+        let names = Names::system();
+        let hooks = args.hooks.or(file.hooks()).hooks(&names, &mut warnings)?;
         let mut token = |id: &str, text, path, file: TokenSources, what| {
             let given = TokenSources {
                 text,
@@ -207,10 +209,7 @@ impl Settings {
         }
         let http = http(args.http.or(file.http), &passed, &mut warnings)?;
         let udp = udp(args.udp.or(file.udp), &passed, &mut warnings)?;
-        let tls = tls(
-            args.tls_cert.or(file.tls_cert),
-            args.tls_key.or(file.tls_key),
-        )?;
+        let Https { tls, acme } = args.https.or(https).https(&names)?;
         let open = args.open.or(file.open).unwrap_or(false);
         let channels = args.channel_tokens.or(file.channel_tokens);
         let channels = channels
@@ -270,6 +269,7 @@ impl Settings {
                 rights,
                 events: hooks.events,
                 tls,
+                acme,
                 open,
                 list_channels: args.list_channels.or(file.list_channels).unwrap_or(false),
                 behind_proxy: args.behind_proxy.or(file.behind_proxy).unwrap_or(false),
@@ -314,20 +314,6 @@ fn admin(given: Option<Listen>, has_token: bool) -> Result<Option<SocketAddr>, C
         return Err(CliError::NobodyGuardsAdmin { admin });
     }
     Ok(Some(admin))
-}
-
-/// Certificate and key of HTTPS, if it is configured.
-fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Tls>, CliError> {
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Ok(Some(Tls::read(Pair { certificate, key })?)),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(CliError::HalfOfTls {
-            missing: "--tls-key",
-        }),
-        (None, Some(_)) => Err(CliError::HalfOfTls {
-            missing: "--tls-cert",
-        }),
-    }
 }
 
 /// The addresses of these hosts.

@@ -26,6 +26,11 @@ fn vault_access() -> BitFlags<AccessFs> {
     })
 }
 
+/// What is done in the folder for certificates: its file is replaced.
+fn acme_access() -> BitFlags<AccessFs> {
+    make_bitflags!(AccessFs::{ ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile })
+}
+
 /// Confines this thread, and those that it will start: no other files, no other TCP ports, no other
 /// processes.
 pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), SandboxError> {
@@ -38,6 +43,9 @@ pub(super) fn confine(options: &Options<'_>, report: &mut Report) -> Result<(), 
         .map_err(refused)?;
     if let Some(folder) = options.state_dir {
         rules = allow(rules, folder, vault_access())?;
+    }
+    if let Some(folder) = options.acme_dir {
+        rules = allow(rules, folder, acme_access())?;
     }
     for port in options.connects {
         rules = rules

@@ -77,6 +77,8 @@ pub struct Options<'a> {
     /// replace the files, so the folder of each real file (links followed) stays readable where it
     /// holds nothing but certificates and keys.
     pub tls_files: &'a [&'a Path],
+    /// The folder for what an ACME authority gives. Files in it may be read, written and moved.
+    pub acme_dir: Option<&'a Path>,
 }
 
 /// Protects the process's memory. To be called first in `main`: before a secret is read, and before

@@ -225,6 +225,7 @@ fn nowhere() -> Options<'static> {
         token_files: &[],
         connects: &[],
         tls_files: &[],
+        acme_dir: None,
     }
 }
 
@@ -333,6 +334,7 @@ impl World {
                 token_files: &[],
                 connects: &connects,
                 tls_files: &tls,
+                acme_dir: None,
             };
             files::confine(&options, &mut report).expect("rules");
             let lacking = report.all_lacking().next().map(str::to_owned);
@@ -523,6 +525,7 @@ fn a_tls_key_among_other_things_can_be_read_and_its_renewal_is_said_to_be_out_of
         let options = Options {
             state_dir: Some(&world.state),
             tls_files: &[&key],
+            acme_dir: None,
             ..nowhere()
         };
         files::confine(&options, &mut report).expect("rules");

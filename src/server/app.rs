@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::net::Handle;
 use crate::vault::Vault;
 
+use super::acme::Acme;
 use super::assets::Assets;
 use super::auth::{Rights, Token};
 use super::certificates::Certificates;
@@ -78,6 +79,8 @@ pub(super) struct App {
     /// The prefix of all paths that are given out.
     pub base_path: BasePath,
     pub tls: Option<Arc<Tls>>,
+    /// What obtains its certificate, where that is not the operator's.
+    pub acme: Option<Arc<Acme>>,
 }
 
 /// The service that is told what happens.

@@ -4,24 +4,11 @@ use std::path::Path;
 
 use crate::hardening;
 
+use super::acme::Acme;
 use super::cluster::Store;
 use super::event_hook::EventSecret;
 use super::outbound::Endpoint;
 use super::{Config, RunError, Tls, Token};
-
-/// Looks up the names of those who are asked and told. Media does not depend on them, so the server
-/// starts in any case.
-pub(super) fn look_up(config: &Config) {
-    for endpoint in endpoints(config) {
-        if let Err(error) = endpoint.look_up() {
-            tracing::warn!(
-                "the name of {} is not known ({error}), so it cannot be asked until the next start; \
-                 put the name into DNS or /etc/hosts, or give an address, and start the server anew",
-                endpoint.origin()
-            );
-        }
-    }
-}
 
 fn endpoints(config: &Config) -> impl Iterator<Item = &Endpoint> {
     let events = config.events.as_ref().map(|events| &events.endpoint);
@@ -29,7 +16,11 @@ fn endpoints(config: &Config) -> impl Iterator<Item = &Endpoint> {
 }
 
 /// Sets up the sandbox. Returns how many parts of it are not in force; `None` without a sandbox.
-pub(super) fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<usize>, RunError> {
+pub(super) fn shut_in(
+    config: &Config,
+    store: Option<&Store>,
+    acme: Option<&Acme>,
+) -> Result<Option<usize>, RunError> {
     if !config.sandbox {
         tracing::warn!("started with --no-sandbox, which is not for production");
         return Ok(None);
@@ -45,9 +36,10 @@ pub(super) fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<u
         .chain(admin)
         .chain(events.map(EventSecret::file))
         .collect();
-    let tls = config.tls.as_ref().map(Tls::files);
+    let tls: Vec<&Path> = config.tls.iter().flat_map(Tls::files).collect();
     let mut connects = store.map(|store| store.ports.clone()).unwrap_or_default();
-    connects.extend(endpoints(config).map(Endpoint::port));
+    connects.extend(endpoints(config).flat_map(Endpoint::ports));
+    connects.extend(acme.into_iter().flat_map(Acme::ports));
     connects.sort_unstable();
     connects.dedup();
     let options = hardening::Options {
@@ -57,7 +49,8 @@ pub(super) fn shut_in(config: &Config, store: Option<&Store>) -> Result<Option<u
         key_file: Some(&config.key_file),
         token_files: &tokens,
         connects: &connects,
-        tls_files: tls.as_ref().map_or(&[], |files| &files[..]),
+        tls_files: &tls,
+        acme_dir: acme.map(Acme::folder),
     };
     let report = hardening::sandbox(&options)?;
     report.log("sandbox");

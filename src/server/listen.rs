@@ -237,6 +237,7 @@ async fn connection(
             tls.counts().fail(Cause::PlainHttp);
             say(stream, &Problem::plain_http()).await;
         }
+        Ok(Err(NotTls::Proven)) => tracing::debug!("an ACME authority has seen a proof"),
         Ok(Err(NotTls::Failed(error))) => {
             tls.counts().fail(Cause::Error);
             tracing::debug!(%error, "a TLS handshake has failed");

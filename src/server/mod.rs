@@ -1,5 +1,6 @@
 //! HTTP, with or without TLS: WHIP, WHEP, events, page, health; start and shutdown.
 
+mod acme;
 mod admin;
 mod advertise;
 mod app;
@@ -52,6 +53,7 @@ use std::path::PathBuf;
 use crate::broadcast;
 use crate::service::{Notifier, Passed};
 
+pub use acme::{AcmeName, AcmeNameError, AcmeSettings, AcmeStoreError};
 pub(crate) use advertise::needs_zone;
 pub use auth::{
     ChannelPattern, ChannelTokens, ChannelTokensError, Hook, Jwt, JwtChecks, JwtError, KeySetError,
@@ -62,7 +64,7 @@ pub use cluster::{SharedVault, SharedVaultError};
 pub use event_hook::{EventHook, EventSecret};
 pub use listen::raise_open_files;
 pub use nodes::{Node, NodeError, Nodes};
-pub use outbound::{Endpoint, OutboundUrl, OutboundUrlError, Trust, TrustError};
+pub use outbound::{Endpoint, Names, OutboundUrl, OutboundUrlError, Trust, TrustError};
 pub use ports::Ports;
 pub use run_error::RunError;
 
@@ -146,6 +148,8 @@ pub struct Config {
     pub events: Option<EventHook>,
     /// The certificate for HTTPS, if it is configured.
     pub tls: Option<Tls>,
+    /// How that certificate is obtained, where it is not the operator's.
+    pub acme: Option<AcmeSettings>,
     /// Whether anybody may publish, from any web page.
     pub open: bool,
     /// Whether the page lists the live channels that its visitor may watch.

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use crate::peer::{Dtls, Identities};
 use crate::vault::{Identity, KeyError, KeyFile, Opened, Rotated, Vault, VaultError};
 
+use super::acme::Acme;
 use super::cluster::Store;
 use super::{Config, RunError};
 
@@ -26,6 +27,15 @@ pub(super) fn open_key(config: &Config) -> Result<(KeyFile, bool), RunError> {
             Ok((KeyFile::generate(path)?, true))
         }
         loaded => Ok((loaded?, false)),
+    }
+}
+
+/// What obtains certificates, if anything does. Only reads: a vault that cannot be opened after it
+/// loses nothing.
+pub(super) fn open_acme(config: &mut Config, keys: &KeyFile) -> Result<Option<Acme>, RunError> {
+    match (config.acme.take(), &config.tls) {
+        (Some(settings), Some(tls)) => Ok(Some(Acme::open(settings, keys, tls)?)),
+        _ => Ok(None),
     }
 }
 

@@ -60,7 +60,9 @@ pub(super) async fn follow(
             others.rights.jwt.as_ref().map(take_jwt_keys);
             let events = others.events.as_ref();
             events.and_then(|events| events.secret.as_deref().map(take_event_secret));
-            others.tls.as_deref().map(take_certificate);
+            let tls = others.tls.as_deref();
+            tls.filter(|tls| tls.files().next().is_some())
+                .map(take_certificate);
         };
         let _ = tokio::task::spawn_blocking(take_others).await;
         // Until all records of the last boot are read, another thread reads them with the keys that
@@ -197,13 +199,17 @@ async fn take(app: &App, path: PathBuf) -> Result<(), NotTaken> {
             error => NotTaken::Key(error),
         })?;
         let recipient = keys.recipients().next().unwrap_or_default();
+        let sealer = keys.sealer();
         let outcome = vault.rotate(keys).map_err(|error| match error {
             VaultError::WrongKey(_) => NotTaken::WrongKey,
             error => NotTaken::Partly(error),
         })?;
-        Ok((recipient, outcome))
+        Ok((recipient, outcome, sealer))
     });
-    let (recipient, outcome) = task.await.map_err(|_| NotTaken::Stopping)??;
+    let (recipient, outcome, sealer) = task.await.map_err(|_| NotTaken::Stopping)??;
+    if let Some(acme) = &app.acme {
+        acme.take_sealer(sealer);
+    }
     app.net
         .rewrite_sessions()
         .await

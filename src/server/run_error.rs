@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::SharedVaultError;
+use super::{AcmeStoreError, SharedVaultError};
 use crate::vault::{KeyError, VaultError};
 use crate::{hardening, net};
 
@@ -34,6 +34,9 @@ pub enum RunError {
         /// The system's error.
         source: io::Error,
     },
+    /// The folder for what an ACME authority gives cannot be used.
+    #[error(transparent)]
+    Acme(#[from] AcmeStoreError),
     /// The media port cannot be bound.
     #[error(transparent)]
     Media(#[from] net::BindError),
@@ -115,6 +118,7 @@ impl RunError {
             )
             | Self::Store(SharedVaultError::Name(_)) => false,
             Self::Key(_)
+            | Self::Acme(_)
             | Self::KeyLost { .. }
             | Self::Vault(_)
             | Self::Store(_)

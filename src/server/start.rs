@@ -19,12 +19,12 @@ use super::app::{App, Events};
 use super::assets::Assets;
 use super::certificates::Certificates;
 use super::cluster::{self, Cluster, Store};
-use super::confining::{look_up, shut_in};
+use super::confining::shut_in;
 use super::demo::Demo;
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
-use super::opening::{identities, open_key, open_vault, rotate_identity};
+use super::opening::{identities, open_acme, open_key, open_vault, rotate_identity};
 use super::record_writer::RecordWriter;
 use super::serving::{GRACE, Inbox, OPERATORS, serve};
 use super::sessions::Sessions;
@@ -131,6 +131,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     let (keys, made_key) = open_key(&config)?;
     let shared = config.shared.take();
     let store = shared.as_ref().map(SharedVault::connect).transpose()?;
+    let acme = open_acme(&mut config, &keys)?;
     let mut opened = open_vault(&config, store.as_ref(), keys)?;
     if let Some(anchor) = &config.anchor {
         opened.hold_to(anchor).map_err(VaultError::from)?;
@@ -206,9 +207,8 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         what: "ports to take channels from other nodes",
         source,
     })?;
-    look_up(&config);
     // Everything that will ever be open is open, and no thread has been started yet.
-    let sandbox = shut_in(&config, store.as_ref())?;
+    let sandbox = shut_in(&config, store.as_ref(), acme.as_ref())?;
     let threads = |source| RunError::System {
         what: "threads",
         source,
@@ -285,6 +285,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         behind_proxy: config.behind_proxy,
         base_path: config.base_path,
         tls: config.tls.map(Arc::new),
+        acme: acme.map(Arc::new),
     });
     let up = Ready {
         http,
@@ -313,6 +314,9 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
             jwt.follow().await;
         }
     });
+    if let (Some(acme), Some(tls)) = (&app.acme, &app.tls) {
+        runtime.spawn(acme.clone().follow(tls.clone()));
+    }
     let told = app.clone();
     runtime.spawn(async move { told.nodes.follow(|list| told.sessions.nodes(list)).await });
     if let (Some(shared), Some(cluster)) = (&shared, &app.cluster) {

@@ -10,6 +10,7 @@
 
 mod anchor;
 pub mod audit;
+mod beside;
 mod clock;
 mod error;
 mod files;
@@ -33,6 +34,7 @@ mod store;
 mod tests;
 
 pub use anchor::AnchorError;
+pub use beside::Sealer;
 pub use clock::rfc3339;
 pub use error::{FileFault, KeyError, VaultError};
 pub use identity::{FingerprintHash, Identity};

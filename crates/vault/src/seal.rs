@@ -106,6 +106,17 @@ impl SealingKey {
     }
 }
 
+impl SealingKey {
+    pub(crate) fn recipient(&self) -> &x25519::Recipient {
+        &self.recipient
+    }
+
+    /// The MAC of the file of this name.
+    pub(crate) fn file_tag(&self, name: &str, content: &[u8]) -> [u8; 32] {
+        self.mac.file_tag(name, content)
+    }
+}
+
 /// Opens files: an age identity and the MAC key derived from it.
 pub(crate) struct OpeningKey {
     identity: x25519::Identity,
@@ -224,7 +235,7 @@ fn encode(
 }
 
 /// age, binary, one X25519 recipient.
-fn encrypt(recipient: &x25519::Recipient, plaintext: &[u8]) -> Vec<u8> {
+pub(crate) fn encrypt(recipient: &x25519::Recipient, plaintext: &[u8]) -> Vec<u8> {
     let mut file = Vec::with_capacity(plaintext.len() + 1024);
     let encryptor =
         age::Encryptor::with_recipients(std::iter::once(recipient as &dyn age::Recipient))

@@ -6,6 +6,7 @@ mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use axum::Extension;
 use axum::extract::State;
@@ -62,6 +63,14 @@ fn render(app: &App, snapshot: &Snapshot, format: Format) -> String {
     process(&mut text, app, snapshot);
     if let Some(tls) = &app.tls {
         handshakes_of_https(&mut text, tls);
+    }
+    if let Some(acme) = &app.acme {
+        text.each(
+            ("acme_orders_total", Kind::Counter),
+            "Certificates that an ACME authority was asked for, by result.",
+            "result",
+            acme.counts().by_result(),
+        );
     }
     if let Some(events) = &app.events {
         told(&mut text, events.announcer.counts());
@@ -343,6 +352,13 @@ fn handshakes_of_https(text: &mut Text, tls: &Tls) {
         "cause",
         counts.failed(),
     );
+    let until = tls.expires();
+    let until = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+    if let Some(until) = until {
+        let help = "When the certificate of HTTPS is valid no longer, in seconds since 1970.";
+        let name = "tls_certificate_expiry_timestamp_seconds";
+        text.one(name, Kind::Gauge, help, until.as_secs());
+    }
 }
 
 /// Events for `--events-url`.

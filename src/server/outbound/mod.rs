@@ -1,39 +1,32 @@
 //! Requests of the server's own, over HTTP/1.1: to the places that operators name, and to no other.
 //! No proxy is used, no redirect followed, and all that comes back is bounded.
-//!
-//! Names are looked up before the sandbox is there, which then allows neither a resolver's datagrams
-//! nor its files: a name that has moved is known after the next start.
 
 mod complaint;
+mod names;
 mod trust;
 mod url;
 
-use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header, response};
 use bytes::Bytes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
-use tower_service::Service;
 
 use crate::causes;
 
 pub(super) use complaint::Complaint;
+pub use names::Names;
 pub use trust::{Trust, TrustError};
 pub use url::{OutboundUrl, OutboundUrlError};
 
+/// What the server calls itself.
+pub(super) const USER_AGENT: &str = concat!("rekindle/", env!("CARGO_PKG_VERSION"));
 /// Most bytes of an answer's head.
 const MAX_HEAD: usize = 16 * 1024;
 /// How long a connection is kept for the next request.
@@ -41,12 +34,18 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Most connections that are kept.
 const MAX_IDLE: usize = 8;
 
+/// Asks others by HTTP.
+#[derive(Clone)]
+pub(super) struct Asker {
+    names: Names,
+    client: Client<HttpsConnector<HttpConnector<Names>>, Body>,
+}
+
 /// A place that is asked or told.
 #[derive(Clone)]
 pub struct Endpoint {
     url: OutboundUrl,
-    addresses: Addresses,
-    client: Client<HttpsConnector<HttpConnector<Addresses>>, Body>,
+    asker: Asker,
 }
 
 /// What came back.
@@ -66,11 +65,10 @@ pub(super) enum OutboundError {
     Failed(String),
 }
 
-impl Endpoint {
-    /// The place at this URL; over TLS, with a certificate that `trust` accepts.
-    pub fn new(url: OutboundUrl, trust: &Trust) -> Self {
-        let addresses = Addresses::default();
-        let mut http = HttpConnector::new_with_resolver(addresses.clone());
+impl Asker {
+    /// Over TLS, with certificates that `trust` accepts, where a URL says `https`.
+    pub(super) fn new(trust: &Trust, names: &Names) -> Self {
+        let mut http = HttpConnector::new_with_resolver(names.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
@@ -86,26 +84,52 @@ impl Endpoint {
             .http1_max_buf_size(MAX_HEAD)
             .build(connector);
         Self {
-            url,
-            addresses,
+            names: names.clone(),
             client,
         }
     }
 
-    /// Looks its name up, once and for all; to be called before the sandbox is there. Blocks.
-    pub(super) fn look_up(&self) -> Result<(), io::Error> {
-        let (host, port) = (self.url.host(), self.url.port());
-        let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        if found.is_empty() {
-            return Err(io::Error::other("the name has no address"));
-        }
-        // A second call changes nothing.
-        let _ = self.addresses.0.set(found);
-        Ok(())
+    /// The ports that connections are made to for this URL: its own, and that of name servers where
+    /// its host must be looked up.
+    pub(super) fn ports(&self, url: &OutboundUrl) -> impl Iterator<Item = u16> + use<> {
+        let names = self.names.must_ask(url.host()).then_some(names::PORT);
+        std::iter::once(url.port()).chain(names)
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.url.port()
+    /// Head and body of the answer, which is to be there, whole, within this time. A body of more
+    /// than `most` bytes is an error.
+    pub(super) async fn ask(
+        &self,
+        request: Request<Body>,
+        limit: Duration,
+        most: usize,
+    ) -> Result<(response::Parts, Bytes), OutboundError> {
+        let exchange = async {
+            let answer = self.client.request(request).await;
+            let answer = answer.map_err(|error| OutboundError::Failed(causes::told(&error)))?;
+            let (head, body) = answer.into_parts();
+            let body = axum::body::to_bytes(Body::new(body), most).await;
+            let body = body.map_err(|_| OutboundError::Body(most))?;
+            Ok((head, body))
+        };
+        timeout(limit, exchange)
+            .await
+            .unwrap_or(Err(OutboundError::Slow(limit)))
+    }
+}
+
+impl Endpoint {
+    /// The place at this URL; over TLS, with a certificate that `trust` accepts.
+    pub fn new(url: OutboundUrl, trust: &Trust, names: &Names) -> Self {
+        Self {
+            url,
+            asker: Asker::new(trust, names),
+        }
+    }
+
+    /// The ports that connections are made to for it.
+    pub(super) fn ports(&self) -> impl Iterator<Item = u16> + use<> {
+        self.asker.ports(&self.url)
     }
 
     /// Where it is, for the log: without path and query, which may be a secret.
@@ -142,10 +166,7 @@ impl Endpoint {
             .method(&method)
             .uri(self.url.uri())
             .header(header::ACCEPT, "application/json")
-            .header(
-                header::USER_AGENT,
-                concat!("rekindle/", env!("CARGO_PKG_VERSION")),
-            );
+            .header(header::USER_AGENT, USER_AGENT);
         if method == Method::POST {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -155,42 +176,17 @@ impl Endpoint {
         let request = request
             .body(Body::from(body))
             .map_err(|error| OutboundError::Failed(causes::told(&error)))?;
-        let exchange = async {
-            let answer = self.client.request(request).await;
-            let answer = answer.map_err(|error| OutboundError::Failed(causes::told(&error)))?;
-            let status = answer.status();
-            let body = axum::body::to_bytes(Body::new(answer.into_body()), most).await;
-            let body = body.map_err(|_| OutboundError::Body(most))?;
-            Ok(Answer { status, body })
-        };
-        timeout(limit, exchange)
-            .await
-            .unwrap_or(Err(OutboundError::Slow(limit)))
+        let (head, body) = self.asker.ask(request, limit, most).await?;
+        Ok(Answer {
+            status: head.status,
+            body,
+        })
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Endpoint").field(&self.origin()).finish()
-    }
-}
-
-/// The addresses that an endpoint's name had at the start.
-#[derive(Clone, Default)]
-struct Addresses(Arc<OnceLock<Vec<SocketAddr>>>);
-
-impl Service<Name> for Addresses {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Name) -> Self::Future {
-        let known = self.0.get().cloned().unwrap_or_default();
-        ready(Ok(known.into_iter()))
     }
 }
 

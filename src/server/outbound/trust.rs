@@ -32,10 +32,15 @@ pub enum TrustError {
     },
     /// The system has none where it is looked for.
     #[error(
-        "this system has no certificates of authorities ({0}); install them (Debian: \
-         ca-certificates), or give --hook-ca FILE"
+        "this system has no certificates of authorities ({cause}); install them (Debian: \
+         ca-certificates), or give {option} FILE"
     )]
-    System(String),
+    System {
+        /// What was not found.
+        cause: String,
+        /// The option that names a file instead.
+        option: &'static str,
+    },
 }
 
 impl Trust {
@@ -62,18 +67,19 @@ impl Trust {
         Ok(Self::of(roots))
     }
 
-    /// The authorities that the system trusts.
+    /// The authorities that the system trusts. `option` is the one that names a file instead.
     ///
     /// # Errors
     /// [`TrustError::System`].
-    pub fn system() -> Result<Self, TrustError> {
+    pub fn system(option: &'static str) -> Result<Self, TrustError> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             let why = found.errors.first().map(ToString::to_string);
             let none = || io::Error::from(io::ErrorKind::NotFound).to_string();
-            return Err(TrustError::System(why.unwrap_or_else(none)));
+            let cause = why.unwrap_or_else(none);
+            return Err(TrustError::System { cause, option });
         }
         Ok(Self::of(roots))
     }

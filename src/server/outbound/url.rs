@@ -22,24 +22,24 @@ pub struct OutboundUrlError;
 
 impl OutboundUrl {
     /// The whole of it.
-    pub(super) fn uri(&self) -> Uri {
+    pub(in crate::server) fn uri(&self) -> Uri {
         self.uri.clone()
     }
 
     /// Scheme, host and port.
-    pub(super) fn origin(&self) -> &str {
+    pub(in crate::server) fn origin(&self) -> &str {
         &self.origin
     }
 
     /// The host, an IPv6 address without its brackets.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::server) fn host(&self) -> &str {
         let host = self.uri.host().unwrap_or_default();
         host.strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::server) fn port(&self) -> u16 {
         let default = if self.is_secure() { 443 } else { 80 };
         self.uri.port_u16().unwrap_or(default)
     }

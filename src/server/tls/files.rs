@@ -105,6 +105,9 @@ pub enum TlsError {
         /// The key's.
         key: PathBuf,
     },
+    /// A certificate that an authority has signed, or its key.
+    #[error("the certificate or its key cannot be used ({0})")]
+    Issued(Error),
     /// The library refuses its own defaults.
     #[error("TLS cannot be set up ({0}); this is a mistake in the program, please report it")]
     Library(Error),

@@ -1,30 +1,37 @@
-//! TLS (1.3 and 1.2) in front of HTTP, with the operator's certificate.
+//! TLS (1.3 and 1.2) in front of HTTP, with a certificate of the operator's, or of an authority that
+//! is asked for it.
 //!
 //! No session is ever resumed, and no early data is accepted: a resumption would need a secret that
 //! outlives its connection. A page has one connection, and no process could resume a session of an
 //! earlier one anyway.
 
+mod challenges;
 mod counts;
 mod files;
 #[cfg(test)]
 mod tests;
+mod validity;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub(super) use challenges::{Challenges, Proof};
 pub(super) use counts::{Cause, TlsCounts};
 pub use files::{Pair, TlsError};
+pub(super) use validity::{Validity, validity};
 
 /// The names of HTTP's versions in the handshake (RFC 7301 §6, RFC 9113 §3.1).
 const HTTP_2: &[u8] = b"h2";
@@ -34,11 +41,15 @@ const HTTP_1: &[u8] = b"http/1.1";
 /// afterwards use the new one, and established connections are not changed.
 #[derive(Debug)]
 pub struct Tls {
-    pair: Pair,
+    /// The operator's files; `None` where certificates are put here by [`Tls::put`].
+    pair: Option<Pair>,
     current: Arc<Current>,
     serving: Arc<ServerConfig>,
     /// For clients that are refused in a few bytes of HTTP/1.1.
     refusing: Arc<ServerConfig>,
+    /// For an authority that looks at proofs.
+    proving: Arc<ServerConfig>,
+    challenges: Arc<Challenges>,
     /// One handshake is worked on at a time; see [`Tls::shake`].
     turn: Semaphore,
     counts: TlsCounts,
@@ -55,6 +66,8 @@ pub(super) struct Accepted<S> {
 pub(super) enum NotTls {
     /// The client sends HTTP without it, and nothing has been read yet.
     PlainHttp(TcpStream),
+    /// It was an authority, which has now seen a proof, and nothing is said to it.
+    Proven,
     /// The handshake failed, and the client was told so.
     Failed(io::Error),
 }
@@ -65,41 +78,78 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] where they cannot be used.
     pub fn read(pair: Pair) -> Result<Self, TlsError> {
+        let certified = pair.read(&aws_lc_rs::default_provider())?;
+        Self::new(Some(pair), Some(certified))
+    }
+
+    /// Without a certificate until one is put here: handshakes fail until then, but those of an
+    /// authority that looks at a proof.
+    ///
+    /// # Errors
+    /// [`TlsError::Library`].
+    pub fn without_certificate() -> Result<Self, TlsError> {
+        Self::new(None, None)
+    }
+
+    fn new(pair: Option<Pair>, certified: Option<CertifiedKey>) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let current = Arc::new(Current(RwLock::new(Arc::new(pair.read(&provider)?))));
-        let config = |protocols: &[&[u8]]| config(&provider, &current, protocols).map(Arc::new);
-        let serving = config(&[HTTP_2, HTTP_1])?;
-        let refusing = config(&[HTTP_1])?;
+        let current = Arc::new(Current(RwLock::new(certified.map(Arc::new))));
+        let challenges = Arc::new(Challenges::default());
+        let config = |protocols: &[&[u8]]| config(&provider, current.clone(), protocols);
         Ok(Self {
             pair,
+            serving: Arc::new(config(&[HTTP_2, HTTP_1])?),
+            refusing: Arc::new(config(&[HTTP_1])?),
+            proving: Arc::new(self::config(
+                &provider,
+                challenges.clone(),
+                &[challenges::PROTOCOL],
+            )?),
+            challenges,
             current,
-            serving,
-            refusing,
             turn: Semaphore::new(1),
             counts: TlsCounts::default(),
         })
     }
 
-    /// Reads both files again. Returns whether the certificate changed; after an error the old one
-    /// stays.
+    /// Reads both files again, if there are any. Returns whether the certificate changed; after an
+    /// error the old one stays.
     ///
     /// # Errors
     /// Those of [`Tls::read`].
     pub fn read_again(&self) -> Result<bool, TlsError> {
-        let new = Arc::new(self.pair.read(self.serving.crypto_provider())?);
-        let mut current = self
-            .current
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let changed = current.cert != new.cert;
-        *current = new;
-        Ok(changed)
+        let Some(pair) = &self.pair else {
+            return Ok(false);
+        };
+        Ok(self.put(pair.read(self.serving.crypto_provider())?))
+    }
+
+    /// Has handshakes that begin from now on use this certificate. Returns whether it is another
+    /// one.
+    pub(super) fn put(&self, certified: CertifiedKey) -> bool {
+        let mut current = self.current.write();
+        let changed = current
+            .as_ref()
+            .is_none_or(|old| old.cert != certified.cert);
+        *current = Some(Arc::new(certified));
+        changed
     }
 
     /// The files that are read again.
-    pub fn files(&self) -> [&Path; 2] {
-        [&self.pair.certificate, &self.pair.key]
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let pair = self.pair.iter();
+        pair.flat_map(|pair| [&*pair.certificate, &*pair.key])
+    }
+
+    /// When the certificate's time is over.
+    pub(super) fn expires(&self) -> Option<SystemTime> {
+        let certified = self.current.read().clone()?;
+        Some(validity(certified.cert.first()?)?.until)
+    }
+
+    /// Proofs for an authority.
+    pub(super) fn challenges(&self) -> &Challenges {
+        &self.challenges
     }
 
     pub(super) fn counts(&self) -> &TlsCounts {
@@ -116,10 +166,13 @@ impl Tls {
             Ok(_) => {}
             Err(error) => return Err(NotTls::Failed(error)),
         }
-        let stream = self
-            .shake(stream, &self.serving)
-            .await
-            .map_err(NotTls::Failed)?;
+        let shaken = self.shake(stream, &self.serving).await;
+        let mut stream = shaken.map_err(NotTls::Failed)?;
+        if stream.get_ref().1.alpn_protocol() == Some(challenges::PROTOCOL) {
+            // An error means that the other side has closed first.
+            let _ = stream.shutdown().await;
+            return Err(NotTls::Proven);
+        }
         self.counts.complete(stream.get_ref().1.protocol_version());
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok(Accepted { stream, is_http2 })
@@ -145,6 +198,8 @@ impl Tls {
         let accept = {
             // It is never closed.
             let _turn = self.turn.acquire().await;
+            let is_proof = challenges::asks_for_proof(&hello.client_hello());
+            let config = if is_proof { &self.proving } else { config };
             let accept = hello.into_stream(config.clone());
             tokio::task::yield_now().await;
             accept
@@ -155,32 +210,50 @@ impl Tls {
 
 fn config(
     provider: &Arc<CryptoProvider>,
-    current: &Arc<Current>,
+    certificates: Arc<dyn ResolvesServerCert>,
     protocols: &[&[u8]],
 ) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Library)?
         .with_no_client_auth()
-        .with_cert_resolver(current.clone());
+        .with_cert_resolver(certificates);
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
 }
 
+/// A certificate and its key, in the form in which handshakes use them.
+///
+/// # Errors
+/// [`TlsError::Issued`] where they cannot be used, or do not belong together.
+pub(super) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, TlsError> {
+    let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+    rekindle_secrets::stack::wipe();
+    certified.map_err(TlsError::Issued)
+}
+
 /// The certificate for handshakes that begin now.
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct Current(RwLock<Option<Arc<CertifiedKey>>>);
+
+impl Current {
+    fn read(&self) -> RwLockReadGuard<'_, Option<Arc<CertifiedKey>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Arc<CertifiedKey>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // One server, one certificate, whatever name is requested: the client judges.
-        Some(
-            self.0
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        )
+        self.read().clone()
     }
 }
