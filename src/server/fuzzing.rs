@@ -121,6 +121,7 @@ impl World {
             behind_proxy: true,
             base_path: Default::default(),
             tls: None,
+            acme: None,
         });
         Self {
             runtime,

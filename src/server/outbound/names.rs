@@ -174,7 +174,7 @@ mod tests {
         let names = Names::of(b"192.0.2.7 hook.example\n2001:db8::7 hook.example\n", b"");
         let mut found = names.look_up("hook.example".into()).await.expect("found");
         found.sort_unstable();
-        let known =
+        let known: [SocketAddr; 2] =
             ["192.0.2.7:0", "[2001:db8::7]:0"].map(|text| text.parse().expect("an address"));
         assert_eq!(found, known);
     }

@@ -112,7 +112,7 @@ fn a_tls_key_that_others_can_read_is_refused() {
 fn a_bad_file_leaves_the_old_certificate_in_place() {
     let (folder, pair) = world();
     let tls = Tls::read(pair.clone()).expect("taken");
-    let certificate = |tls: &Tls| tls.current.0.read().expect("a lock").cert.clone();
+    let certificate = |tls: &Tls| tls.current.read().clone().expect("one").cert.clone();
     let first = certificate(&tls);
     assert!(!tls.read_again().expect("the same"));
 
