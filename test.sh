@@ -4,13 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 CI=${CI:-}
-# What is built once needs no help for the next time.
-[ -z "$CI" ] || export CARGO_INCREMENTAL=0
+# What is built once needs no help for the next time, and nobody looks at it with a debugger.
+[ -z "$CI" ] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false
 tools=$PWD/target/tools
 export PATH=$tools/bin:$HOME/.cargo/bin:$PATH
 skipped=()
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (after %s s)\n' "$*" "$SECONDS"; }
 
 # skip WHAT WHY: in CI a skip is a failure.
 skip() {

@@ -283,6 +283,7 @@ fn a_certificate_is_obtained_by_the_https_port_alone_and_kept_over_kill_9() {
             let authority = Authority::new(folder, 90 * 86_400);
             let running = server(folder, &authority, "media.test,www.media.test");
             running.wait_for_log(OBTAINED, 1);
+            assert_eq!(running.ready["page"], "https://media.test/");
             let log = running.log();
             assert!(
                 log.contains("TCP connections to no port but 53, 14000 (Landlock)"),

@@ -98,8 +98,12 @@ fn line(ready: &Ready) -> String {
     format!("{value}\n")
 }
 
-/// The page's URL as seen from this machine.
+/// The page's URL: by the name that the certificate is obtained for, whose port 443 is this server's;
+/// else as seen from this machine.
 fn page(ready: &Ready) -> String {
+    if let Some(name) = &ready.name {
+        return format!("https://{name}/");
+    }
     let ip = match ready.http.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -132,6 +136,7 @@ mod tests {
             publish_token: false,
             watch_token: true,
             by_channel: false,
+            name: None,
             tls: false,
         }
     }
@@ -154,6 +159,7 @@ mod tests {
     #[test]
     fn the_page_has_the_scheme_that_the_port_speaks() {
         let with_tls = Ready {
+            name: None,
             tls: true,
             ..ready()
         };

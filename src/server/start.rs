@@ -81,6 +81,8 @@ pub struct Ready {
     pub by_channel: bool,
     /// Whether HTTP is inside TLS.
     pub tls: bool,
+    /// The first name that a certificate is obtained for, if one is.
+    pub name: Option<String>,
 }
 
 /// Why a server has stopped.
@@ -306,6 +308,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         watch_token: app.rights.watch.is_some(),
         by_channel: app.rights.is_by_channel(),
         tls: app.tls.is_some(),
+        name: app.acme.as_ref().map(|acme| acme.name().to_owned()),
     };
     runtime.spawn(ignored);
     let keys = app.clone();

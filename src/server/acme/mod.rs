@@ -122,6 +122,11 @@ impl Acme {
         self.asker.ports(&self.directory)
     }
 
+    /// The first of the names.
+    pub(super) fn name(&self) -> &str {
+        self.names.first().map_or("", AcmeName::as_str)
+    }
+
     /// The folder that is written to.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()

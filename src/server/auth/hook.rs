@@ -95,8 +95,7 @@ impl Hook {
                         unsaid,
                         "{place} does not say who may publish and watch, so nobody is let in by \
                          it: {error}. See whether the service at --auth-url runs and this machine \
-                         reaches it; where its name has moved, start the server anew. Sessions \
-                         that are here go on"
+                         reaches it. Sessions that are here go on"
                     );
                 }
                 Err(Unsure)

@@ -150,7 +150,7 @@ impl EventCounts {
             tracing::warn!(
                 unsaid,
                 "an event was not told to --events-url and is lost: {why}. See whether the service \
-                 runs and this machine reaches it; where its name has moved, start the server anew"
+                 runs and this machine reaches it"
             );
         }
     }

@@ -306,7 +306,7 @@ impl Jwt {
                         tracing::warn!(
                             "the JWT keys were not fetched from {place}, and {now}: {error}. It is \
                              tried again; see whether the URL given with --jwt-keys answers this \
-                             machine, and where its name has moved, start the server anew"
+                             machine"
                         );
                     }
                     away = true;
