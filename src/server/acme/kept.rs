@@ -168,11 +168,12 @@ impl Serialize for KeptCertificate {
 
 impl Folder {
     /// Opens or makes the folder, and reads what is in it. A file that cannot be used is as good as
-    /// none, which is said: all that it holds can be obtained again.
+    /// none, which is said: all that it holds can be obtained again. Also returns whether the file is
+    /// under the key file's first identity.
     pub(super) fn open(
         path: PathBuf,
         keys: &KeyFile,
-    ) -> Result<(Self, Option<Kept>), AcmeStoreError> {
+    ) -> Result<(Self, Option<(Kept, bool)>), AcmeStoreError> {
         let io = |what| {
             let path = path.clone();
             move |source| AcmeStoreError::Io { what, path, source }
@@ -229,15 +230,15 @@ impl Folder {
     }
 }
 
-fn read(path: &Path, file: &[u8], keys: &KeyFile) -> Option<Kept> {
+fn read(path: &Path, file: &[u8], keys: &KeyFile) -> Option<(Kept, bool)> {
     match keys.open_beside(FILE, file) {
-        Ok((content, _)) => {
+        Ok((content, is_current)) => {
             let kept = serde_json::from_slice(&content);
             if kept.is_err() {
                 // The library's error could name what it has read.
                 unusable(path, "another version has written it");
             }
-            kept.ok()
+            Some((kept.ok()?, is_current))
         }
         Err(fault) => {
             unusable(path, &fault.to_string());

@@ -59,6 +59,8 @@ pub(super) struct Acme {
     kept: Mutex<Option<Kept>>,
     /// What is kept is to be written anew, and an attempt that waits for its time is made now.
     again: Notify,
+    /// Whether the file was under the key file's first identity at the start.
+    is_current: bool,
     counts: AcmeCounts,
 }
 
@@ -92,9 +94,8 @@ impl Acme {
         let (folder, found) = Folder::open(settings.folder, keys)?;
         let asker = Asker::new(&settings.trust, &settings.lookup);
         let directory = settings.directory.uri().to_string();
-        let mut kept = found
-            .filter(|kept| kept.directory == directory)
-            .unwrap_or_else(|| Kept::new(directory));
+        let found = found.filter(|(kept, _)| kept.directory == directory);
+        let (mut kept, is_current) = found.unwrap_or_else(|| (Kept::new(directory), true));
         if let Some(certificate) = &kept.certificate
             && let Err(error) = certificate.use_in(tls)
         {
@@ -113,6 +114,7 @@ impl Acme {
             sealer: Mutex::new(Arc::new(keys.sealer())),
             kept: Mutex::new(Some(kept)),
             again: Notify::new(),
+            is_current,
             counts: AcmeCounts::default(),
         })
     }
@@ -157,6 +159,9 @@ impl Acme {
         let Some(mut kept) = taken else {
             return;
         };
+        if !self.is_current {
+            self.save(&kept).await;
+        }
         loop {
             let now = SystemTime::now();
             let at = self.due(&kept, now);
