@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::causes;
-use crate::server::{ChannelTokensError, JwtError, RunError, TlsError, TokenError, TrustError};
+use crate::server::{
+    ChannelTokensError, ExternalAccountError, JwtError, RunError, TlsError, TokenError, TrustError,
+};
 
 use super::address::LookupError;
 use super::drain::DrainError;
@@ -96,6 +98,8 @@ pub(super) enum CliError {
         "--acme obtains a certificate, and --tls-cert and --tls-key name one; give one of the two"
     )]
     TwoCertificates,
+    #[error(transparent)]
+    ExternalAccount(#[from] ExternalAccountError),
     #[error(
         "--acme-directory is a URL without TLS, by which no certificate is obtained (RFC 8555, \
          section 6.1); give its https URL"

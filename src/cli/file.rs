@@ -52,6 +52,7 @@ pub(super) struct ConfigFile {
     #[serde(default, deserialize_with = "parsed")]
     pub acme_directory: Option<OutboundUrl>,
     pub acme_mail: Option<String>,
+    pub acme_eab_file: Option<PathBuf>,
     pub acme_ca: Option<PathBuf>,
     pub udp: Option<Listen>,
     pub ice_tcp: Option<bool>,
@@ -180,6 +181,7 @@ impl ConfigFile {
             acme_dir: self.acme_dir.take(),
             acme_directory: self.acme_directory.take(),
             acme_mail: self.acme_mail.take(),
+            acme_eab_file: self.acme_eab_file.take(),
             acme_ca: self.acme_ca.take(),
         }
     }

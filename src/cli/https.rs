@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::server::{AcmeName, AcmeSettings, Names, OutboundUrl, Pair, Tls, Trust};
+use crate::server::{
+    AcmeName, AcmeSettings, ExternalAccount, Names, OutboundUrl, Pair, Tls, Trust,
+};
 
 use super::error::CliError;
+use super::settings::tokens::{others_can_read, readable_by_others};
 
 /// Let's Encrypt.
 const DEFAULT_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -48,6 +51,11 @@ pub(super) struct HttpsArgs {
     #[arg(long, value_name = "ADDRESS", env = "REKINDLE_ACME_MAIL")]
     pub acme_mail: Option<String>,
 
+    /// File with the key identifier and the MAC key (base64url) of an account that --acme-directory
+    /// knows already, with a space between them; for authorities that want one [default: none]
+    #[arg(long, value_name = "FILE", env = "REKINDLE_ACME_EAB_FILE")]
+    pub acme_eab_file: Option<PathBuf>,
+
     /// Certificates (PEM) of those who have signed that of --acme-directory itself [default: the
     /// system's]
     #[arg(long, value_name = "FILE", env = "REKINDLE_ACME_CA")]
@@ -71,17 +79,23 @@ impl HttpsArgs {
             acme_dir: self.acme_dir.or(other.acme_dir),
             acme_directory: self.acme_directory.or(other.acme_directory),
             acme_mail: self.acme_mail.or(other.acme_mail),
+            acme_eab_file: self.acme_eab_file.or(other.acme_eab_file),
             acme_ca: self.acme_ca.or(other.acme_ca),
         }
     }
 
-    pub(super) fn https(self, lookup: &Names) -> Result<Https, CliError> {
+    pub(super) fn https(
+        self,
+        lookup: &Names,
+        warnings: &mut Vec<String>,
+    ) -> Result<Https, CliError> {
         let half = |missing| Err(CliError::HalfOfTls { missing });
         let Some(names) = self.acme.filter(|names| !names.is_empty()) else {
             let of_acme = [
                 ("--acme-dir", self.acme_dir.is_some()),
                 ("--acme-directory", self.acme_directory.is_some()),
                 ("--acme-mail", self.acme_mail.is_some()),
+                ("--acme-eab-file", self.acme_eab_file.is_some()),
                 ("--acme-ca", self.acme_ca.is_some()),
             ];
             if let Some((given, _)) = of_acme.into_iter().find(|(_, is_given)| *is_given) {
@@ -117,6 +131,12 @@ impl HttpsArgs {
             Some(_) => mail,
             None => format!("mailto:{mail}"),
         });
+        if let Some(path) = &self.acme_eab_file
+            && others_can_read(path)
+        {
+            warnings.push(readable_by_others("file of the account's key", path));
+        }
+        let external = self.acme_eab_file.as_deref().map(ExternalAccount::read);
         let folder = self.acme_dir.unwrap_or_else(|| DEFAULT_ACME_DIR.into());
         Ok(Https {
             tls: Some(Tls::without_certificate()?),
@@ -124,6 +144,7 @@ impl HttpsArgs {
                 names,
                 directory,
                 contact,
+                external: external.transpose()?,
                 trust,
                 lookup: lookup.clone(),
                 folder,

@@ -209,7 +209,7 @@ impl Settings {
         }
         let http = http(args.http.or(file.http), &passed, &mut warnings)?;
         let udp = udp(args.udp.or(file.udp), &passed, &mut warnings)?;
-        let Https { tls, acme } = args.https.or(https).https(&names)?;
+        let Https { tls, acme } = args.https.or(https).https(&names, &mut warnings)?;
         let open = args.open.or(file.open).unwrap_or(false);
         let channels = args.channel_tokens.or(file.channel_tokens);
         let channels = channels

@@ -53,7 +53,9 @@ use std::path::PathBuf;
 use crate::broadcast;
 use crate::service::{Notifier, Passed};
 
-pub use acme::{AcmeName, AcmeNameError, AcmeSettings, AcmeStoreError};
+pub use acme::{
+    AcmeName, AcmeNameError, AcmeSettings, AcmeStoreError, ExternalAccount, ExternalAccountError,
+};
 pub(crate) use advertise::needs_zone;
 pub use auth::{
     ChannelPattern, ChannelTokens, ChannelTokensError, Hook, Jwt, JwtChecks, JwtError, KeySetError,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use crate::apart::{Running, start};
 use crate::running::PATIENCE;
 
 /// The URL of its directory.
-pub const DIRECTORY: &str = "https://authority.test:14000/dir";
+const DIRECTORY: &str = "https://authority.test:14000/dir";
+/// It makes accounts for those alone who have this.
+const MAC_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 const ROOTS: &str = "127.0.0.1:15000";
 const DNS_SETTINGS: &str = "127.0.0.1:8055";
 
@@ -61,7 +64,11 @@ impl Authority {
             "httpPort": 80,
             "tlsPort": 443,
             "certificateValidityPeriod": seconds,
+            "externalAccountBindingRequired": true,
+            "externalAccountMACKeys": { "kid-1": MAC_KEY },
         }});
+        let account = write("account", &format!("kid-1 {MAC_KEY}\n"));
+        fs::set_permissions(account, fs::Permissions::from_mode(0o600)).expect("set");
         write("config.json", &config.to_string());
         let dns = start(
             Command::new("pebble-challtestsrv")
@@ -99,12 +106,17 @@ impl Authority {
         self.pebble = Some(start(&mut command, ROOTS));
     }
 
-    pub fn ca(&self) -> String {
-        self.folder
-            .join("ca.pem")
-            .to_str()
-            .expect("text")
-            .to_owned()
+    /// The options by which a server asks it.
+    pub fn options(&self) -> [String; 6] {
+        let file = |name: &str| self.folder.join(name).to_str().expect("text").to_owned();
+        [
+            "--acme-directory".to_owned(),
+            DIRECTORY.to_owned(),
+            "--acme-ca".to_owned(),
+            file("ca.pem"),
+            "--acme-eab-file".to_owned(),
+            file("account"),
+        ]
     }
 
     /// Has a name lead to this address.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use apart::apart;
-use authority::{Authority, DIRECTORY, certificate, connect, healthy};
+use authority::{Authority, certificate, connect, healthy};
 use running::{Server, refused, rekindle, until};
 
 const HTTPS: &str = "127.0.0.1:443";
@@ -28,22 +28,9 @@ fn run_here(folder: &Path, arguments: &[&str]) {
 fn server(folder: &Path, authority: &Authority, names: &str) -> Server {
     let mut command = rekindle(folder);
     command
-        .args([
-            "--http",
-            HTTPS,
-            "--udp",
-            "127.0.0.1:8189",
-            "--admin",
-            "127.0.0.1:8080",
-        ])
-        .args([
-            "--acme",
-            names,
-            "--acme-directory",
-            DIRECTORY,
-            "--acme-ca",
-            &authority.ca(),
-        ]);
+        .args(["--http", HTTPS, "--udp", "127.0.0.1:8189"])
+        .args(["--admin", "127.0.0.1:8080", "--acme", names])
+        .args(authority.options());
     Server::try_start_as(&mut command).unwrap_or_else(|said| panic!("{said}"))
 }
 
@@ -153,7 +140,7 @@ fn a_certificate_is_renewed_in_time_while_connections_stand() {
     apart(
         "a_certificate_is_renewed_in_time_while_connections_stand",
         |folder| {
-            let authority = Authority::new(folder, 15);
+            let authority = Authority::new(folder, 9);
             let running = server(folder, &authority, "media.test");
             running.wait_for_log(OBTAINED, 1);
             let client = authority.client();
@@ -230,6 +217,9 @@ fn options_that_do_not_go_together_are_refused() {
     refused(&plain, &["is a URL without TLS"]);
     let untrusted = [&acme[..], &["--acme-ca", "none.pem"]].concat();
     refused(&untrusted, &["none.pem cannot be read as certificates"]);
+    fs::write(folder.path().join("account"), "kid-1").expect("written");
+    let malformed = [&acme[..], &["--acme-eab-file", "account"]].concat();
+    refused(&malformed, &["account", "is not what it should be"]);
     let shared = folder.path().join("shared");
     fs::create_dir(&shared).expect("a folder");
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("set");

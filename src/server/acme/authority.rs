@@ -22,6 +22,7 @@ use crate::causes;
 
 use super::super::outbound::{Asker, OutboundUrl, USER_AGENT};
 use super::super::tls::{Challenges, Proof, TlsError};
+use super::external::ExternalAccount;
 use super::kept::{KeptCertificate, Unreadable};
 use super::name::AcmeName;
 
@@ -83,6 +84,7 @@ impl Authority {
         directory: &OutboundUrl,
         credentials: Option<Zeroizing<String>>,
         contact: Option<&str>,
+        external: Option<&ExternalAccount>,
     ) -> Result<(Self, bool), AuthorityError> {
         let client = || {
             Account::builder_with_http(Box::new(Client {
@@ -110,7 +112,8 @@ impl Authority {
             only_return_existing: false,
         };
         let directory = directory.uri().to_string();
-        let (account, credentials) = client().create(&new, directory, None).await?;
+        let external = external.map(ExternalAccount::key);
+        let (account, credentials) = client().create(&new, directory, external.as_ref()).await?;
         let credentials = serde_json::to_string(&credentials).map_err(instant_acme::Error::from)?;
         let credentials = Zeroizing::new(credentials);
         Ok((

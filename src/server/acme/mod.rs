@@ -5,6 +5,7 @@
 //! of its own, under the key file, and is no part of the vault: nothing of it has to do with peers.
 
 mod authority;
+mod external;
 mod kept;
 mod name;
 mod schedule;
@@ -21,6 +22,7 @@ use crate::vault::{KeyFile, Sealer};
 use super::outbound::{Asker, Names, OutboundUrl, Trust};
 use super::tls::{self, Tls, TlsError};
 
+pub use external::{ExternalAccount, ExternalAccountError};
 pub use kept::AcmeStoreError;
 pub use name::{AcmeName, AcmeNameError};
 
@@ -39,6 +41,8 @@ pub struct AcmeSettings {
     pub directory: OutboundUrl,
     /// Where the authority may write to its account's owner, such as `mailto:admin@example.org`.
     pub contact: Option<String>,
+    /// The operator's account that the server's is bound to, if the authority wants one.
+    pub external: Option<ExternalAccount>,
     /// Who has signed the certificate of the directory's own HTTPS.
     pub trust: Trust,
     /// By what its name is looked up.
@@ -52,6 +56,7 @@ pub(super) struct Acme {
     names: Vec<AcmeName>,
     directory: OutboundUrl,
     contact: Option<String>,
+    external: Option<ExternalAccount>,
     asker: Asker,
     folder: Folder,
     sealer: Mutex<Arc<Sealer>>,
@@ -109,6 +114,7 @@ impl Acme {
             names: settings.names,
             directory: settings.directory,
             contact: settings.contact,
+            external: settings.external,
             asker,
             folder,
             sealer: Mutex::new(Arc::new(keys.sealer())),
@@ -240,6 +246,7 @@ impl Acme {
             &self.directory,
             kept.account.clone(),
             self.contact.as_deref(),
+            self.external.as_ref(),
         )
         .await?;
         kept.account = Some(authority.credentials().clone());
