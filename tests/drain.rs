@@ -4,6 +4,7 @@
 
 mod nodes;
 mod running;
+mod secure;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,7 @@ use nodes::Cluster;
 use running::{
     PUBLISH, Server, WATCH, assert_problem, header, output, refused, rekindle, said, until,
 };
+use secure::Certificate;
 
 const TOKEN: &str = "a-token-of-more-than-thirty-two-characters";
 
@@ -282,6 +284,61 @@ fn the_options_of_the_server_are_those_of_the_command() {
     std::fs::write(cluster.path().join("config.toml"), config).expect("written");
     let drained = output(rekindle(cluster.path()).args(["drain", "--config", "config.toml"]));
     assert_eq!(drained.status.code(), Some(0), "{}", said(&drained));
+    assert_eq!(a.ends(), Some(3));
+}
+
+#[test]
+fn a_server_that_speaks_https_to_operators_is_drained_over_tls_and_nowhere_else() {
+    let cluster = Cluster::new();
+    std::fs::write(cluster.path().join("token"), TOKEN).expect("written");
+    let certificate = Certificate::new(cluster.path());
+    let other = Certificate::new(&cluster.path().join("other"));
+    let [ca, other_ca] = [&certificate, &other].map(|one| one.cert.to_str().expect("text"));
+    let mut command = cluster.command("a");
+    command.args(["--admin", "0.0.0.0:0", "--admin-token-file", "token"]);
+    let mut a = Server::start_as(command.args(certificate.options()));
+    let admin = a.ready["admin"].as_str().expect("an address");
+    let port = admin.rsplit_once(':').expect("a port").1;
+    let b = cluster.start("b");
+    let (runtime, http) = (tokio::runtime::Runtime::new().expect("a runtime"), a.http());
+    runtime.block_on(async {
+        let mut client = certificate.http2(http).await;
+        client.join("/whip/news", PUBLISH).await;
+    });
+    until("a knows b", || cluster.etcd.keys("vault/nodes/").len() == 2);
+
+    let refused = |admin: &str, more: &[&str], part: &str| {
+        let first = ["drain", "--admin", admin, "--admin-token-file", "token"];
+        refused(cluster.path(), &[&first, more].concat(), &[part]);
+    };
+    let by_name = format!("https://localhost:{port}");
+    let wrong_name = format!("https://127.0.0.2:{port}");
+    refused(&by_name, &["--admin-ca", other_ca], "--admin-ca FILE");
+    refused(&by_name, &["--admin-ca", "token"], "PEM form");
+    refused(&wrong_name, &["--admin-ca", ca], "give the name that is in");
+    let plain = format!("127.0.0.1:{port}");
+    refused(&plain, &[], "speaks HTTPS to operators");
+    refused(&plain, &["--admin-ca", ca], "--admin-ca are of no use");
+    let http = format!("https://{}", b.http());
+    refused(&http, &["--admin-ca", ca], "without https://");
+    // Nothing is sent to where the server's own file says that there is TLS.
+    let config = "admin = \"0.0.0.0:1\"\ntls-cert = \"tls/cert.pem\"\n";
+    std::fs::write(cluster.path().join("config.toml"), config).expect("written");
+    let from_file = output(rekindle(cluster.path()).args(["drain", "--config", "config.toml"]));
+    assert_eq!(from_file.status.code(), Some(2));
+    assert!(said(&from_file).contains("speaks HTTPS to operators"));
+
+    let arguments = [
+        "--admin",
+        &by_name,
+        "--admin-ca",
+        ca,
+        "--admin-token-file",
+        "token",
+    ];
+    let (code, lines, errors) = Draining::start(&cluster, &arguments).ends();
+    assert_eq!((code, &*errors), (Some(0), ""), "{lines:?}");
+    assert_eq!(lines[0], "peers to give away: 1");
     assert_eq!(a.ends(), Some(3));
 }
 

@@ -1,7 +1,6 @@
 //! `rekindle drain`: has a server that runs give its peers to the other nodes, and says how far it
 //! is.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,22 +8,27 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args};
 use secrecy::SecretString;
 
-use super::address::{self, Listen};
 use super::args::secret;
 use super::error::CliError;
 use super::file::ConfigFile;
 use super::settings::tokens::{TokenSources, file_source, shown, source};
 
+use place::{Place, Way};
+
 #[cfg(feature = "etcd")]
 mod asking;
+mod authorities;
+mod place;
+
+pub(super) use authorities::AuthoritiesError;
 
 /// Without the library of etcd there is no cluster.
 #[cfg(not(feature = "etcd"))]
 mod asking {
-    use super::{DrainError, NonZeroU32, SecretString, SocketAddr};
+    use super::{DrainError, NonZeroU32, SecretString, Way};
 
     pub(super) fn drain(
-        _: SocketAddr,
+        _: &Way,
         _: Option<&SecretString>,
         _: Option<NonZeroU32>,
         _: &mut dyn FnMut(String),
@@ -49,9 +53,16 @@ pub(super) struct DrainArgs {
     #[arg(long, value_name = "FILE", env = "REKINDLE_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Where the server listens for operators; a port alone is one of this machine
-    #[arg(long, value_name = "ADDR", env = "REKINDLE_ADMIN")]
-    admin: Option<Listen>,
+    /// Where the server listens for operators; a port alone is one of this machine. Where the server
+    /// has a certificate and listens on another address than loopback: https://NAME:PORT, with a name
+    /// that is in the certificate
+    #[arg(long, value_name = "ADDR|URL", env = "REKINDLE_ADMIN")]
+    admin: Option<Place>,
+
+    /// Certificates (PEM) of the authorities that have signed the server's, for a URL with https
+    /// [default: the system's]
+    #[arg(long, value_name = "FILE", env = "REKINDLE_ADMIN_CA")]
+    admin_ca: Option<PathBuf>,
 
     /// The server's admin token; other users of this machine can see it in the process list, so
     /// prefer the file or the environment
@@ -83,19 +94,30 @@ pub(super) enum DrainError {
     )]
     NoAddress,
     #[error(
-        "nobody listens for operators at {address} ({cause}); start the server with --admin \
-         {address}, or give the address that it was started with"
+        "nobody listens for operators at {place} ({cause}); start the server with --admin, or give \
+         the address that it was started with"
     )]
     Nobody {
-        address: SocketAddr,
+        place: String,
         cause: std::io::Error,
     },
     #[error(
-        "what listens at {address} does not speak as an admin listener does ({cause}); give --admin \
-         as to the server. One that speaks HTTPS there can be asked by `curl -X POST \
-         https://.../api/drain`"
+        "what listens at {place} does not speak as an admin listener does ({cause}); give --admin \
+         as to the server, or https://NAME:PORT where it speaks HTTPS"
     )]
-    Strange { address: SocketAddr, cause: String },
+    Strange { place: String, cause: String },
+    #[error(
+        "the server speaks HTTPS to operators at {place}; give --admin https://NAME:PORT, with a \
+         name that its certificate has, and --admin-ca FILE where the system does not know who \
+         signed it"
+    )]
+    Secure { place: String },
+    #[error(
+        "there is no TLS connection to {place} ({cause}); give the name that is in the server's \
+         certificate, and --admin-ca FILE where the system does not know who signed it. A listener \
+         on loopback has no TLS: give its address without https://"
+    )]
+    Untrusted { place: String, cause: String },
     #[error(
         "the server wants another admin token; give --admin-token-file the file that the server \
          was given"
@@ -151,13 +173,15 @@ impl DrainArgs {
         };
         let in_file = TokenSources::in_file(file.admin_token, file.admin_token_file);
         let token = shown(given, in_file, "admin token")?;
-        let admin = self.admin.or(file.admin).ok_or(DrainError::NoAddress)?;
-        let here = Ipv4Addr::LOCALHOST.into();
-        let mut at = admin.resolve(here, &address::system)?;
-        if at.ip().is_unspecified() {
-            at.set_ip(here);
+        let place = self.admin.or(file.admin.map(Place::from));
+        let place = place.ok_or(DrainError::NoAddress)?;
+        let way = place.way(self.admin_ca.as_deref())?;
+        // Before a token goes there without TLS.
+        if file.tls_cert.is_some() && place.is_beyond_loopback() {
+            let place = way.to_string();
+            return Err(DrainError::Secure { place }.into());
         }
-        let result = asking::drain(at, token.as_ref(), self.rate, &mut |line| {
+        let result = asking::drain(&way, token.as_ref(), self.rate, &mut |line| {
             println!("{line}")
         });
         result?;

@@ -1,5 +1,6 @@
 //! One request to the admin listener, whose answer lasts until all is done.
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,12 +11,17 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use super::DrainError;
+use super::{DrainError, Way};
+use crate::causes;
+use crate::cli::address::Host;
 
 /// A server that says nothing for so long hangs. It says something every second; while it begins it
 /// may still be reading the records of the last boot.
@@ -24,6 +30,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(5);
 /// Most bytes of a line, and of a refusal.
 const MAX_TEXT: usize = 64 * 1024;
+/// The problem that a server names who is asked without TLS where it speaks HTTPS.
+const PLAIN_HTTP: &str = "urn:rekindle:problem:plain-http";
 
 /// What the server says of how far it is.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -39,6 +47,7 @@ struct Progress {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Refusal {
+    r#type: String,
     title: String,
     detail: String,
 }
@@ -46,48 +55,94 @@ struct Refusal {
 /// Has the server give its peers away, and waits for its end. Each line that `say` is given is
 /// news.
 pub(super) fn drain(
-    at: SocketAddr,
+    way: &Way,
     token: Option<&SecretString>,
     rate: Option<NonZeroU32>,
     say: &mut dyn FnMut(String),
 ) -> Result<(), DrainError> {
-    let nobody = |cause| DrainError::Nobody { address: at, cause };
+    let nobody = |cause| DrainError::Nobody {
+        place: way.to_string(),
+        cause,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(nobody)?;
     runtime.block_on(async {
-        let connected = timeout(END, TcpStream::connect(at)).await;
-        let stream = connected.unwrap_or_else(|late| Err(late.into()));
-        let stream = TokioIo::new(stream.map_err(nobody)?);
-        let strange = |cause: hyper::Error| DrainError::Strange {
-            address: at,
-            cause: cause.to_string(),
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
-            .await
-            .map_err(strange)?;
-        let connection = tokio::spawn(connection);
-        let asked = sender.send_request(request(at, token, rate)?);
-        let answer = timeout(SILENCE, asked).await;
-        let answer = answer
-            .map_err(|_| DrainError::Silent(SILENCE))?
-            .map_err(strange)?;
-        if answer.status() != StatusCode::ACCEPTED {
-            return Err(refused(answer).await);
-        }
-        let last = follow(answer.into_body(), rate, say).await?;
-        // Whatever comes of the connection, the server is at its end.
-        let _ = timeout(END, connection).await;
-        match last.left {
-            0 => Ok(()),
-            left => Err(DrainError::Left { left }),
+        match way {
+            Way::Plain(at) => {
+                let stream = connect(at).await.map_err(nobody)?;
+                ask(stream, way, token, rate, say).await
+            }
+            Way::Secure { host, port, config } => {
+                let (stream, name) = match host {
+                    Host::Ip(ip) => (
+                        connect(SocketAddr::new(*ip, *port)).await,
+                        Ok(ServerName::from(*ip)),
+                    ),
+                    Host::Name(name) => (
+                        connect((name.as_str(), *port)).await,
+                        ServerName::try_from(name.clone()),
+                    ),
+                };
+                let stream = stream.map_err(nobody)?;
+                let untrusted = |cause: String| DrainError::Untrusted {
+                    place: way.to_string(),
+                    cause,
+                };
+                let name = name.map_err(|error| untrusted(error.to_string()))?;
+                let shaken = TlsConnector::from(config.clone()).connect(name, stream);
+                let shaken = timeout(END, shaken).await;
+                let stream = shaken
+                    .unwrap_or_else(|late| Err(late.into()))
+                    .map_err(|error| untrusted(causes::told(&error)))?;
+                ask(stream, way, token, rate, say).await
+            }
         }
     })
 }
 
+/// A connection to the first of these addresses that takes one.
+async fn connect(to: impl ToSocketAddrs) -> Result<TcpStream, io::Error> {
+    let connected = timeout(END, TcpStream::connect(to)).await;
+    connected.unwrap_or_else(|late| Err(late.into()))
+}
+
+/// Asks on this connection, and follows the answer until the server has ended.
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    way: &Way,
+    token: Option<&SecretString>,
+    rate: Option<NonZeroU32>,
+    say: &mut dyn FnMut(String),
+) -> Result<(), DrainError> {
+    let strange = |cause: hyper::Error| DrainError::Strange {
+        place: way.to_string(),
+        cause: cause.to_string(),
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(strange)?;
+    let connection = tokio::spawn(connection);
+    let asked = sender.send_request(request(way, token, rate)?);
+    let answer = timeout(SILENCE, asked).await;
+    let answer = answer
+        .map_err(|_| DrainError::Silent(SILENCE))?
+        .map_err(strange)?;
+    if answer.status() != StatusCode::ACCEPTED {
+        return Err(refused(answer, way).await);
+    }
+    let last = follow(answer.into_body(), rate, say).await?;
+    // Whatever comes of the connection, the server is at its end.
+    let _ = timeout(END, connection).await;
+    match last.left {
+        0 => Ok(()),
+        left => Err(DrainError::Left { left }),
+    }
+}
+
 fn request(
-    at: SocketAddr,
+    way: &Way,
     token: Option<&SecretString>,
     rate: Option<NonZeroU32>,
 ) -> Result<Request<Body>, DrainError> {
@@ -95,8 +150,12 @@ fn request(
         Some(rate) => format!("/api/drain?rate={rate}"),
         None => "/api/drain".to_owned(),
     };
+    let place = way.to_string();
     let mut request = Request::post(path)
-        .header(header::HOST, at.to_string())
+        .header(
+            header::HOST,
+            place.strip_prefix("https://").unwrap_or(&place),
+        )
         .header(header::ACCEPT, "application/x-ndjson");
     if let Some(token) = token {
         request = request.header(
@@ -109,7 +168,7 @@ fn request(
 }
 
 /// Why the server does not do it.
-async fn refused(answer: Response<Incoming>) -> DrainError {
+async fn refused(answer: Response<Incoming>, way: &Way) -> DrainError {
     let status = answer.status();
     match status {
         StatusCode::UNAUTHORIZED => return DrainError::Token,
@@ -119,6 +178,10 @@ async fn refused(answer: Response<Incoming>) -> DrainError {
     let mut lines = Lines::new(answer.into_body());
     let text = timeout(SILENCE, lines.whole()).await.unwrap_or_default();
     let said: Refusal = serde_json::from_slice(&text).unwrap_or_default();
+    if said.r#type == PLAIN_HTTP {
+        let place = way.to_string();
+        return DrainError::Secure { place };
+    }
     DrainError::Refused {
         status: status.as_u16(),
         title: said.title,
