@@ -21,7 +21,6 @@ use crate::vault::PeerRecord;
 use super::event_hook::Announcer;
 use super::events::{Frame, Tap};
 use super::limit::{AddressQuota, QuotaPermit};
-use super::nodes::Node;
 
 mod announcing;
 mod comeback;
@@ -31,6 +30,7 @@ mod kept;
 mod leaving;
 mod spread;
 mod tally;
+mod telling;
 mod waiting;
 
 pub(super) use comeback::Comeback;
@@ -152,6 +152,7 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
     /// Takes in a session of the last boot, or of another node, unless it is here already. It
     /// counts for the address that its media came from.
     pub(super) fn resume(&self, record: Arc<PeerRecord>) {
@@ -270,103 +271,6 @@ impl Sessions {
         self.lock().certificates.contains_key(certificate)
     }
 
-    /// A handshake has begun.
-    pub(super) fn handshake(&self, ufrag: &Ufrag) {
-        if let Some(session) = self.lock().sessions.get_mut(ufrag) {
-            session.handshaking = true;
-            session.send(&[Frame::handshake()]);
-        }
-    }
-
-    /// Fresh keys are in use. Returns the session's number for the log.
-    pub(super) fn connected(
-        &self,
-        ufrag: &Ufrag,
-        resumed: bool,
-        took: Duration,
-        agreed: Option<Agreed>,
-    ) -> Option<u64> {
-        let mut inner = self.lock();
-        inner.changes += 1;
-        let Inner {
-            sessions,
-            keyless,
-            tally,
-            renewed,
-            ..
-        } = &mut *inner;
-        let session = sessions.get_mut(ufrag)?;
-        // The first keys of a new session are not renewed ones.
-        if let Some(heard) = renewed
-            && (session.resumed || session.agreed.is_some())
-        {
-            // The receiver is gone where the server is stopping.
-            let _ = heard.send(ufrag.clone());
-        }
-        tally.connected(session);
-        tally.agreed.extend(agreed);
-        *keyless -= usize::from(!session.connected);
-        session.connected = true;
-        session.agreed = agreed;
-        session.handshaking = false;
-        session.send(&[Frame::connected(resumed, took, agreed)]);
-        Some(session.handle.number())
-    }
-
-    /// Keys are no longer in use. The session's own streams end, and shared streams report it: the
-    /// page opens a new one, and learns the state from its start. Returns the session's number for
-    /// the log.
-    pub(super) fn disconnected(&self, ufrag: &Ufrag) -> Option<u64> {
-        let mut inner = self.lock();
-        inner.changes += 1;
-        let Inner {
-            sessions, keyless, ..
-        } = &mut *inner;
-        let session = sessions.get_mut(ufrag)?;
-        *keyless += usize::from(session.connected);
-        session.connected = false;
-        session.streams.retain(Tap::is_shared);
-        session.send(&[Frame::disconnected()]);
-        Some(session.handle.number())
-    }
-
-    /// The channel's source started, ended, or has another stream. Returns whether it started or
-    /// ended.
-    pub(super) fn source(&self, channel: &str, live: bool, streams: Vec<Stream>) -> bool {
-        let mut inner = self.lock();
-        inner.changes += 1;
-        let Inner {
-            sessions, channels, ..
-        } = &mut *inner;
-        let name = channel;
-        let Some(channel) = channels.get_mut(name) else {
-            return false;
-        };
-        let changed = std::mem::replace(&mut channel.live, live) != live;
-        if changed {
-            channel.live_since = live.then(SystemTime::now);
-        }
-        channel.streams = streams;
-        let frames = Frame::source(live, &channel.streams);
-        for ufrag in &channel.members {
-            if let Some(session) = sessions.get_mut(ufrag) {
-                session.send(&frames);
-            }
-        }
-        if changed {
-            inner.announce_source(name, live);
-        }
-        changed
-    }
-
-    /// Other servers may have the sessions from now on.
-    pub(super) fn nodes(&self, nodes: &[Node]) {
-        let frames = [Frame::nodes(nodes)];
-        for session in self.lock().sessions.values_mut() {
-            session.send(&frames);
-        }
-    }
-
     /// Replaces the session's record by one with the browser's present address, which is to be
     /// saved.
     pub(super) fn set_address(
@@ -419,13 +323,6 @@ impl Sessions {
         for session in inner.sessions.values_mut() {
             session.streams.clear();
         }
-    }
-}
-
-impl Session {
-    /// Sends frames on all streams; one that is full or closed is ended.
-    fn send(&mut self, frames: &[Frame]) {
-        self.streams.retain(|stream| stream.tell(frames));
     }
 }
 
