@@ -129,12 +129,12 @@ pub(super) async fn channels(
     }
     let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
     let live = snapshot.channels.into_iter().filter(|(_, live, _)| *live);
-    let mut channels = Vec::new();
-    for (name, _, viewers) in live {
-        if app.rights.shows(&name, &headers).await {
-            channels.push(json!({ "name": name, "viewers": viewers }));
-        }
-    }
+    let live = live.map(|(name, _, viewers)| (name, viewers));
+    let shown = app.rights.shown(live, &headers).await;
+    let channels: Vec<_> = shown
+        .into_iter()
+        .map(|(name, viewers)| json!({ "name": name, "viewers": viewers }))
+        .collect();
     Ok(no_store(Json(
         json!({ "channels": channels, "boot": app.boot }),
     )))

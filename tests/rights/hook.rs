@@ -3,10 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use serde_json::json;
+use rekindle::ids::Role;
+use serde_json::{Value, json};
 
+use super::live::{Live, offered, path, run_until};
 use super::running::{
-    PUBLISH, Server, WATCH, agent, assert_problem, header, output, rekindle, said,
+    PUBLISH, Server, WATCH, agent, assert_problem, header, json as body, output, rekindle, said,
 };
 use super::secure::Certificate;
 use super::service::{Asked, Reply, Service};
@@ -176,6 +178,119 @@ fn a_crowd_is_asked_about_sixty_four_at_a_time() {
     assert_eq!(service.asked().len(), 100);
     let most = service.most_at_once();
     assert!(most <= 64, "{most}");
+}
+
+/// A server that lists its channels and asks this service, and has a publisher for each of these
+/// channels, all of them live.
+fn listing(
+    folder: &std::path::Path,
+    service: &Service,
+    channels: &[String],
+) -> (Server, Vec<Live>) {
+    let publish = "0123456789-publish-token";
+    fs::write(folder.join("publish"), publish).expect("written");
+    let url = service.url("/");
+    let options = [
+        "--auth-url",
+        &url,
+        "--auth-timeout",
+        "5s",
+        "--publish-token-file",
+        "publish",
+        "--list-channels",
+        "--join-rate",
+        "0",
+    ];
+    let server = Server::start(folder, &options);
+    let join = |(channel, seed): (&String, u64)| {
+        let offered = offered(Role::Publisher, seed);
+        let answer = server.offer_as(&path(Role::Publisher, channel), &offered.sdp, publish);
+        Live::answered(&server, Role::Publisher, offered, answer)
+    };
+    let mut publishers: Vec<_> = channels.iter().zip(2500..).map(join).collect();
+    all_live(&server, &mut publishers);
+    (server, publishers)
+}
+
+/// Lets publishers run until all their channels are live.
+fn all_live(server: &Server, publishers: &mut [Live]) {
+    let count = publishers.len();
+    let mut all: Vec<_> = publishers.iter_mut().collect();
+    run_until(&mut all, "all are live", |_| {
+        body(&mut server.get("/healthz"))["channels"]["live"] == count
+    });
+}
+
+/// The names of the channels that are listed for who shows this token.
+fn listed(server: &Server, token: Option<&str>) -> Vec<String> {
+    let mut request = agent().get(server.url("/channels"));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let mut answer = request.call().expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let all = body(&mut answer)["channels"].clone();
+    let name = |one: &Value| one["name"].as_str().expect("text").to_owned();
+    all.as_array().expect("a list").iter().map(name).collect()
+}
+
+#[test]
+fn the_list_of_channels_has_what_the_service_allows_and_it_is_asked_once_about_each() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    // Everybody may watch what is open, and who shows "good" what is for members.
+    let service = Service::start(|asked| {
+        let asked = asked.json();
+        let channel = asked["channel"].as_str().expect("text");
+        let member = asked["token"] == "good" && channel.starts_with("members");
+        let may = asked["use"] == "watch" && (member || channel.starts_with("open"));
+        Reply::status(if may { 200 } else { 403 })
+    });
+    let channels = ["members/one", "open/two", "staff"].map(str::to_owned);
+    let (server, mut publishers) = listing(folder.path(), &service, &channels);
+    assert_eq!(service.asked().len(), 0, "the publish token is known");
+    for _ in 0..3 {
+        assert_eq!(listed(&server, None), ["open/two"]);
+        assert_eq!(listed(&server, Some("good")), ["members/one", "open/two"]);
+        assert_eq!(listed(&server, Some("bad")), ["open/two"]);
+    }
+    let asked: Vec<_> = service.asked().iter().map(Asked::json).collect();
+    assert_eq!(asked.len(), 9, "{asked:?}");
+    let question = json!({ "use": "watch", "channel": "staff", "token": null });
+    assert_eq!(asked[2], question);
+    // A no that the list remembers keeps nobody from joining a moment later.
+    service.answer(|_| Reply::status(200));
+    assert_eq!(listed(&server, Some("bad")), ["open/two"]);
+    assert_eq!(status(&server, "/whep/staff", Some("bad")), 201);
+    all_live(&server, &mut publishers);
+    assert_eq!(listed(&server, Some("bad")), ["open/two", "staff"]);
+}
+
+#[test]
+fn a_look_at_the_list_asks_twenty_questions_at_the_most_and_does_not_wait_for_a_slow_service() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let service = Service::start(by_token);
+    let channels: Vec<_> = (10..35).map(|number| format!("c{number}")).collect();
+    let (server, mut publishers) = listing(folder.path(), &service, &channels);
+    assert_eq!(listed(&server, Some("good")), channels[..20]);
+    assert_eq!(service.asked().len(), 20);
+    all_live(&server, &mut publishers);
+    assert_eq!(listed(&server, Some("good")), channels);
+    assert_eq!(service.asked().len(), 25);
+    // One that is away or slow is asked once a look, and costs what is known nothing.
+    for reply in [
+        || Reply::status(500),
+        || Reply(200, Vec::new(), Duration::from_secs(20)),
+    ] as [fn() -> Reply; 2]
+    {
+        service.answer(move |_| reply());
+        let before = service.asked().len();
+        all_live(&server, &mut publishers);
+        assert_eq!(listed(&server, Some("other")), [""; 0]);
+        assert_eq!(service.asked().len(), before + 1);
+        all_live(&server, &mut publishers);
+        assert_eq!(listed(&server, Some("good")), channels);
+    }
+    assert!(server.log().contains("--auth-url"));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A service of the operator's that is asked who may publish and watch, where no token that the
 //! server knows decides it.
 
+mod look;
+
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -14,6 +16,7 @@ use tokio::time::timeout;
 use super::token;
 use crate::ids::Role;
 use crate::server::outbound::{Complaint, Endpoint, OutboundError};
+use look::MAX_LOOKS;
 
 /// Most questions at once; others wait, within their time.
 const MAX_QUESTIONS: usize = 64;
@@ -32,8 +35,16 @@ pub struct Hook {
     limit: Duration,
     questions: Semaphore,
     complaint: Complaint,
-    allowed: Mutex<HashMap<[u8; 32], Instant>>,
+    allowed: Memory,
+    /// What lists of channels were told no about.
+    refused: Memory,
+    /// Lists that may have questions at the same time.
+    looks: Semaphore,
 }
+
+/// What was answered of late, and when.
+#[derive(Debug, Default)]
+struct Memory(Mutex<HashMap<[u8; 32], Instant>>);
 
 /// The question.
 #[derive(Serialize)]
@@ -64,7 +75,9 @@ impl Hook {
             limit,
             questions: Semaphore::new(MAX_QUESTIONS),
             complaint: Complaint::default(),
-            allowed: Mutex::default(),
+            allowed: Memory::default(),
+            refused: Memory::default(),
+            looks: Semaphore::new(MAX_LOOKS),
         }
     }
 
@@ -85,7 +98,11 @@ impl Hook {
                     let place = self.endpoint.origin();
                     tracing::info!("{place} answers again who may publish and watch");
                 }
-                self.remember(role, channel, token, answer);
+                let key = key(role, channel, token);
+                match answer {
+                    true => self.allowed.remember(key),
+                    false => self.allowed.forget(&key),
+                }
                 Ok(answer)
             }
             Err(error) => {
@@ -110,9 +127,7 @@ impl Hook {
         channel: &str,
         token: Option<&str>,
     ) -> Result<bool, Unsure> {
-        let key = key(role, channel, token);
-        let known = self.remembered().get(&key).copied();
-        match known.is_some_and(|at| at.elapsed() < MEMORY) {
+        match self.allowed.has(&key(role, channel, token)) {
             true => Ok(true),
             false => self.allows(role, channel, token).await,
         }
@@ -141,24 +156,30 @@ impl Hook {
             status => Err(NoAnswer::Status(status)),
         }
     }
+}
 
-    fn remember(&self, role: Role, channel: &str, token: Option<&str>, answer: bool) {
-        let key = key(role, channel, token);
-        let mut allowed = self.remembered();
-        if !answer {
-            allowed.remove(&key);
-            return;
+impl Memory {
+    fn has(&self, key: &[u8; 32]) -> bool {
+        let known = self.lock().get(key).copied();
+        known.is_some_and(|at| at.elapsed() < MEMORY)
+    }
+
+    fn remember(&self, key: [u8; 32]) {
+        let mut all = self.lock();
+        if all.len() >= MAX_REMEMBERED {
+            all.retain(|_, at| at.elapsed() < MEMORY);
         }
-        if allowed.len() >= MAX_REMEMBERED {
-            allowed.retain(|_, at| at.elapsed() < MEMORY);
-        }
-        if allowed.len() < MAX_REMEMBERED {
-            allowed.insert(key, Instant::now());
+        if all.len() < MAX_REMEMBERED {
+            all.insert(key, Instant::now());
         }
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Instant>> {
-        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn forget(&self, key: &[u8; 32]) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

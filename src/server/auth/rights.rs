@@ -98,12 +98,27 @@ impl Rights {
         Err(unauthorized(headers, name(Role::Viewer), reason))
     }
 
-    /// Whether a list of channels has this one for whoever shows this token: where a token or a JWT
-    /// allows to watch it. A service that decides is not asked, or each look at the list would be as
-    /// many questions as there are channels.
-    pub(in crate::server) async fn shows(&self, channel: &str, headers: &HeaderMap) -> bool {
-        let said = self.local(Role::Viewer, channel, headers, Moment::Now);
-        matches!(said.await, Ok(Local::Allowed))
+    /// Those of these channels that whoever shows this token may watch. A service that decides is
+    /// asked about some of them at a time: see [`Hook::look`].
+    pub(in crate::server) async fn shown<T>(
+        &self,
+        channels: impl IntoIterator<Item = (String, T)>,
+        headers: &HeaderMap,
+    ) -> Vec<(String, T)> {
+        let mut look = self.hook.as_ref().map(|hook| hook.look(bearer(headers)));
+        let mut shown = Vec::new();
+        for (channel, more) in channels {
+            let said = self.local(Role::Viewer, &channel, headers, Moment::Now);
+            let shows = match (said.await, &mut look) {
+                (Ok(Local::Allowed), _) => true,
+                (Ok(Local::Undecided), Some(look)) => look.allows(&channel).await,
+                _ => false,
+            };
+            if shows {
+                shown.push((channel, more));
+            }
+        }
+        shown
     }
 
     async fn local(
