@@ -77,7 +77,7 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<Response, Pro
         peers: Peers::from(&counts),
         channels: Channels {
             total: counts.channels.len(),
-            live: counts.channels.iter().filter(|(_, live, _)| *live).count(),
+            live: counts.channels.iter().filter(|one| one.live).count(),
         },
     };
     Ok(no_store(Json(body)))
@@ -128,8 +128,8 @@ pub(super) async fn channels(
             .await?;
     }
     let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
-    let live = snapshot.channels.into_iter().filter(|(_, live, _)| *live);
-    let live = live.map(|(name, _, viewers)| (name, viewers));
+    let live = snapshot.channels.into_iter().filter(|one| one.live);
+    let live = live.map(|one| (one.name, one.viewers));
     let shown = app.rights.shown(live, &headers).await;
     let channels: Vec<_> = shown
         .into_iter()

@@ -14,17 +14,23 @@
  * @property {number} started_ms
  * @property {number} uptime_ms
  * @property {{ connected: number, awaited: number, joining: number }} peers
- * @property {{ name: string, live: boolean, live_since?: number, viewers: number }[]} channels
- * @property {{ received_bytes: number, sent_bytes: number, sent: number, retransmitted: number, overrun: number, dropped: number, loss_reports: number, loss_sum: number }} media
+ * @property {number} live
+ * @property {number} viewers
+ * @property {{ name: string, live: boolean, live_since?: number, viewers: number, media: Passed }[]} channels
+ * @property {number} more_channels
+ * @property {Passed & { sent: number, retransmitted: number, overrun: number, dropped: number }} media
  * @property {Resume} resume
  *
  * @typedef {{ ready_ms?: number, back: number, lost: Record<string, number>, median_ms?: number, p90_ms?: number, last_ms?: number, curve: [number, number][] }} Resume
  *
  * @typedef {{ boot: number, process: string, startedAt: number, awaited: number, resume: Resume }} Boot
  *
+ * @typedef {{ received_bytes: number, sent_bytes: number, loss_reports: number, loss_sum: number }} Passed
+ *
  * What went in and out between two answers, in bit/s, and the share of packets that viewers reported as lost; null where nobody reported.
  *
- * @typedef {{ at: number, isFirst: boolean, bitsIn: number, bitsOut: number, loss: number | null }} Sample
+ * @typedef {{ bitsIn: number, bitsOut: number, loss: number | null }} Rates
+ * @typedef {Rates & { at: number, isFirst: boolean }} Sample
  */
 
 /** Rates are over at least so long, in ms: the server itself looks only five times a second, and what a new process has sent at once is no rate. */
@@ -32,12 +38,28 @@ const RATE_MS = 900;
 /** How many samples and boots are kept. */
 const SAMPLES = 180;
 const BOOTS = 20;
+/** What had passed at the start of a process. */
+const NOTHING = { received_bytes: 0, sent_bytes: 0, loss_reports: 0, loss_sum: 0 };
+
+/** What has passed since `before`, in `ms`. @param {Passed} now @param {Passed | undefined} before @param {number} ms @returns {Rates} */
+function rates(now, before, ms) {
+  // A channel that has gone and come again counts anew.
+  const since = before && before.received_bytes <= now.received_bytes && before.sent_bytes <= now.sent_bytes && before.loss_reports <= now.loss_reports ? before : NOTHING;
+  const reports = now.loss_reports - since.loss_reports;
+  return {
+    bitsIn: (8000 * (now.received_bytes - since.received_bytes)) / ms,
+    bitsOut: (8000 * (now.sent_bytes - since.sent_bytes)) / ms,
+    loss: reports > 0 ? (now.loss_sum - since.loss_sum) / reports : null,
+  };
+}
 
 export class History {
   /** The newest first. @type {Boot[]} */
   boots = [];
   /** The oldest first. @type {Sample[]} */
   samples = [];
+  /** The newest sample of each channel, by its name, with the loss that was reported last; without those of which it is not known when they have begun. @type {Map<string, Rates>} */
+  channels = new Map();
   /** The answer that the next sample is counted from; null where that is the start of the process. @type {{ at: number, stats: Stats } | null} */
   #base = null;
   /** The next sample is the first of its process. */
@@ -55,23 +77,29 @@ export class History {
       // What a process has counted that began while this page was open, it has counted since its start.
       this.#base = newest ? null : { at, stats };
       this.#isFirst = newest !== undefined;
+      this.channels = new Map();
     }
-    const before = this.#base?.stats.media;
+    const before = this.#base?.stats;
     const ms = this.#base ? at - this.#base.at : uptime;
     if (ms < RATE_MS) return;
-    const reports = media.loss_reports - (before?.loss_reports ?? 0);
-    this.samples.push({
-      at,
-      isFirst: this.#isFirst,
-      bitsIn: (8000 * (media.received_bytes - (before?.received_bytes ?? 0))) / ms,
-      bitsOut: (8000 * (media.sent_bytes - (before?.sent_bytes ?? 0))) / ms,
-      loss: reports > 0 ? (media.loss_sum - (before?.loss_sum ?? 0)) / reports : null,
+    this.samples.push({ at, isFirst: this.#isFirst, ...rates(media, before?.media, ms) });
+    const earlier = new Map(before?.channels.map((one) => [one.name, one.media]));
+    // Where some were left out, one that was not there need not be new.
+    const known = stats.channels.filter(({ name }) => earlier.has(name) || !before?.more_channels);
+    const latest = known.map(({ name, media }) => {
+      const now = rates(media, earlier.get(name), ms);
+      // Few viewers report less often than the page asks.
+      return /** @type {const} */ ([name, { ...now, loss: now.loss ?? this.channels.get(name)?.loss ?? null }]);
     });
+    this.channels = new Map(latest);
     this.#base = { at, stats };
     this.#isFirst = false;
     if (this.samples.length > SAMPLES) this.samples.shift();
   }
 }
+
+/** @param {number} share of 1 */
+export const shareWords = (share) => `${(100 * share).toFixed(1)} %`;
 
 /** @param {Record<string, number>} lost */
 export const total = (lost) => Object.values(lost).reduce((sum, count) => sum + count, 0);

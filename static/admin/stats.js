@@ -5,7 +5,7 @@
  */
 
 import { draw, steps } from "./stats-draw.js";
-import { History, ceiling, comebackWords, durationWords, rateWords, timeWords, total } from "./stats-history.js";
+import { History, ceiling, comebackWords, durationWords, rateWords, shareWords, timeWords, total } from "./stats-history.js";
 
 /** @import { Stats } from "./stats-history.js" */
 
@@ -85,24 +85,32 @@ part("token-form", HTMLFormElement).addEventListener("submit", (event) => {
 addEventListener("resize", () => last && drawAll());
 
 function show() {
-  const { boot, uptime_ms: uptime, peers, channels } = /** @type {Stats} */ (last);
+  const { boot, uptime_ms: uptime, peers, live, viewers, channels, more_channels: more } = /** @type {Stats} */ (last);
   part("token-form", HTMLFormElement).hidden = true;
   part("all", HTMLElement).hidden = false;
   if (peers.awaited > 0) say("busy", `Boot ${boot} waits for ${peers.awaited} browser${peers.awaited === 1 ? "" : "s"}`);
   else say("good", `Boot ${boot} runs`);
-  const live = channels.filter((channel) => channel.live);
   write("boot", boot);
   write("uptime", durationWords(uptime));
   write("connected", peers.connected);
   write("awaited", peers.awaited);
-  write("live", live.length);
-  write("viewers", channels.reduce((sum, { viewers }) => sum + viewers, 0));
+  write("live", live);
+  write("viewers", viewers);
   rows("boots", history.boots.map(({ boot: number, startedAt, awaited, resume }, i) => {
     const started = new Date(startedAt).toLocaleTimeString([], { hour12: false });
     return [number, resume.back, timeWords(resume.median_ms), timeWords(resume.p90_ms), timeWords(resume.last_ms), total(resume.lost), i === 0 ? awaited : "–", started];
   }));
-  rows("channels", channels.length === 0 ? [["none", "", ""]] : channels.map((channel) => [channel.name, stateWords(channel), channel.viewers]));
+  rows("channels", channels.length === 0 ? [["none", "", "", "", "", ""]] : channels.map(channelCells));
+  write("channels-more", more > 0 ? `${more} more, which fewer watch: GET /api/channels has all of them.` : "");
   drawAll();
+}
+
+/** @param {Stats["channels"][number]} channel */
+function channelCells(channel) {
+  const rates = history.channels.get(channel.name);
+  const loss = rates?.loss ?? null;
+  const [bitsIn, bitsOut] = rates ? [rateWords(rates.bitsIn), rateWords(rates.bitsOut)] : ["–", "–"];
+  return [channel.name, channel.viewers, bitsIn, bitsOut, loss === null ? "–" : shareWords(loss), stateWords(channel)];
 }
 
 /** @param {Stats["channels"][number]} channel */
@@ -168,7 +176,7 @@ function drawAll() {
     lines: [{ kind: "first", pieces: pieces(({ loss }) => loss) }],
   });
   const { media } = /** @type {Stats} */ (last);
-  const lost = reported ? `${(100 * (reported.loss ?? 0)).toFixed(1)} % of packets lost` : "no reports yet";
+  const lost = reported ? `${shareWords(reported.loss ?? 0)} of packets lost` : "no reports yet";
   keys("loss-words", [["first", lost], ["", `${media.retransmitted} sent again in this boot`], ["", `${media.overrun + media.dropped} left out`]]);
 }
 

@@ -53,7 +53,11 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
       await says(web, "curve-words", /^Boot 1 had no browsers/);
       await says(web, "rates-words", /^[1-9][\d.]* [kM]bit\/s from publishers[1-9][\d.]* [kM]bit\/s to viewers$/);
       await says(web, "loss-words", /% of packets lost/, 20_000);
-      assert.deepEqual(await table(web, "channels").then(([[channel, state, viewers]]) => [channel, state.replace(/ \d.*/, ""), viewers]), ["test", "live since", "1"]);
+      const [[channel, viewers, bitsIn, bitsOut, , state]] = await table(web, "channels");
+      assert.deepEqual([channel, viewers, state.replace(/ \d.*/, "")], ["test", "1", "live since"]);
+      assert.match(bitsIn, /^[1-9][\d.]* [kM]bit\/s$/);
+      assert.match(bitsOut, /^[1-9][\d.]* [kM]bit\/s$/);
+      await until(async () => /^\d+\.\d %$/.test((await table(web, "channels"))[0][4]), async () => `loss of the channel: ${(await table(web, "channels")).join()}`, 20_000);
 
       await server.kill();
       await says(web, "status", /^Boot 1 does not answer$/);

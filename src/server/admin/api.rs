@@ -21,7 +21,7 @@ use super::super::session::end_session;
 use super::super::sessions::PeerEntry;
 use super::super::status::no_store;
 use super::super::{names, sessions};
-use crate::broadcast::Snapshot;
+use crate::broadcast::ChannelSnapshot;
 use crate::ids::{Role, Ufrag};
 
 /// Default number of peers a second that are sent to other nodes: each costs the other node a
@@ -44,6 +44,33 @@ pub(super) struct ChannelBody {
     live_since: Option<u64>,
     /// Connected viewers.
     viewers: usize,
+    media: ChannelMedia,
+}
+
+/// What has passed through a channel since it has peers in this process; see docs/metrics.md, which
+/// has the same of all channels under longer names.
+#[derive(Serialize)]
+struct ChannelMedia {
+    received: u64,
+    received_bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+    /// Blocks of viewers' receiver reports, and the sum of the fractions that they report as lost.
+    loss_reports: u64,
+    loss_sum: f64,
+}
+
+impl From<&ChannelSnapshot> for ChannelMedia {
+    fn from(counts: &ChannelSnapshot) -> Self {
+        Self {
+            received: counts.received.packets,
+            received_bytes: counts.received.bytes,
+            sent: counts.sent.packets,
+            sent_bytes: counts.sent.bytes,
+            loss_reports: counts.loss.count,
+            loss_sum: counts.loss.ratios(),
+        }
+    }
 }
 
 /// A peer in the interface: nothing in it gives access to the session.
@@ -85,22 +112,23 @@ fn unix_seconds(time: SystemTime) -> u64 {
 async fn all(app: &App) -> Result<Vec<ChannelBody>, Problem> {
     loaded(app).await?;
     let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
-    Ok(bodies(app, snapshot))
+    Ok(bodies(app, snapshot.channels))
 }
 
-/// The channels of this moment, by name.
-pub(super) fn bodies(app: &App, snapshot: Snapshot) -> Vec<ChannelBody> {
-    let body = |(name, live, viewers): (String, bool, usize)| ChannelBody {
+/// These channels as the interface has them.
+pub(super) fn bodies(app: &App, channels: Vec<ChannelSnapshot>) -> Vec<ChannelBody> {
+    let body = |one: ChannelSnapshot| ChannelBody {
         live_since: app
             .sessions
-            .live_since(&name)
-            .filter(|_| live)
+            .live_since(&one.name)
+            .filter(|_| one.live)
             .map(unix_seconds),
-        name,
-        live,
-        viewers,
+        media: ChannelMedia::from(&one),
+        name: one.name,
+        live: one.live,
+        viewers: one.viewers,
     };
-    snapshot.channels.into_iter().map(body).collect()
+    channels.into_iter().map(body).collect()
 }
 
 /// Waits for all records: after it, what is not here does not exist.

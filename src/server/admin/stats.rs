@@ -1,5 +1,6 @@
 //! `GET /api/stats`: all that the operators' page draws, at one moment.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,7 +16,10 @@ use super::super::problem::Problem;
 use super::super::sessions::{DEPARTURES, Tally};
 use super::super::status::{Peers, no_store};
 use super::api::{self, ChannelBody};
-use crate::broadcast::Snapshot;
+use crate::broadcast::{ChannelSnapshot, Snapshot};
+
+/// Most channels in the answer: the page asks for it every second.
+const MAX_CHANNELS: usize = 200;
 
 /// The answer. Counters begin at zero in each process.
 #[derive(Serialize)]
@@ -30,7 +34,12 @@ struct StatsBody {
     started_ms: u64,
     uptime_ms: u64,
     peers: Peers,
+    /// Of all channels: how many are live, and how many viewers they have together.
+    live: usize,
+    viewers: usize,
+    /// Those that most watch, by name; and how many others there are.
     channels: Vec<ChannelBody>,
+    more_channels: usize,
     media: Media,
     resume: Resume,
 }
@@ -86,8 +95,7 @@ impl Media {
             nacks_received: counts.nacked,
             nacks_sent: counts.nacks,
             loss_reports: counts.loss.count,
-            // Exact up to 2^53.
-            loss_sum: counts.loss.sum as f64 / 256.0,
+            loss_sum: counts.loss.ratios(),
         }
     }
 }
@@ -114,9 +122,23 @@ impl From<&Tally> for Resume {
     }
 }
 
+/// Takes out all but the channels that are live and most watch. Returns how many those were.
+fn keep_busiest(channels: &mut Vec<ChannelSnapshot>) -> usize {
+    let more = channels.len().saturating_sub(MAX_CHANNELS);
+    if more > 0 {
+        channels.sort_by_key(|one| (Reverse(one.live), Reverse(one.viewers)));
+        channels.truncate(MAX_CHANNELS);
+        channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    }
+    more
+}
+
 pub(super) async fn stats(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     // Not only once all records are read: what comes back before is what one wants to see.
-    let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
+    let mut snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
+    let live = snapshot.channels.iter().filter(|one| one.live).count();
+    let viewers = snapshot.channels.iter().map(|one| one.viewers).sum();
+    let more_channels = keep_busiest(&mut snapshot.channels);
     let uptime = app.started.elapsed();
     let started = SystemTime::now().checked_sub(uptime);
     let since = started.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -131,6 +153,31 @@ pub(super) async fn stats(State(app): State<Arc<App>>) -> Result<Response, Probl
         peers: Peers::from(&snapshot),
         media: Media::new(&snapshot, app.net.dropped()),
         resume: Resume::from(&app.sessions.tally()),
-        channels: api::bodies(&app, snapshot),
+        live,
+        viewers,
+        channels: api::bodies(&app, snapshot.channels),
+        more_channels,
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channels_that_are_left_out_are_those_that_fewest_watch() {
+        let channel = |number: usize| ChannelSnapshot {
+            name: format!("c{number:03}"),
+            live: number.is_multiple_of(2),
+            viewers: number,
+            ..ChannelSnapshot::default()
+        };
+        let mut all: Vec<_> = (0..450).map(channel).collect();
+        assert_eq!(keep_busiest(&mut all), 250);
+        let kept: Vec<_> = all.iter().map(|one| one.viewers).collect();
+        let live: Vec<_> = (50..450).step_by(2).collect();
+        assert_eq!(kept, live);
+        assert_eq!(keep_busiest(&mut all), 0);
+        assert_eq!(all.len(), 200);
+    }
 }

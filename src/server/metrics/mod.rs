@@ -247,15 +247,13 @@ fn channels(text: &mut Text, snapshot: &Snapshot) {
         ("channel_live", Kind::Gauge),
         "Whether media of a publisher flows.",
         "channel",
-        channels
-            .iter()
-            .map(|(name, live, _)| (name, u64::from(*live))),
+        channels.iter().map(|one| (&one.name, u64::from(one.live))),
     );
     text.each(
         ("channel_viewers", Kind::Gauge),
         "Connected viewers.",
         "channel",
-        channels.iter().map(|(name, _, viewers)| (name, viewers)),
+        channels.iter().map(|one| (&one.name, one.viewers)),
     );
 }
 
@@ -327,13 +325,11 @@ fn loss(text: &mut Text, snapshot: &Snapshot) {
     let loss = &snapshot.loss;
     let help = "Fractions of RTP packets that viewers report as lost, one for each block of a \
                 receiver report.";
-    // Exact up to 2^53.
-    let sum = loss.sum as f64 / 256.0;
     text.histogram(
         "viewer_loss_ratio",
         help,
         loss.cumulative(),
-        (sum, loss.count),
+        (loss.ratios(), loss.count),
     );
 }
 

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use rekindle_ids::Ufrag;
 use rekindle_sdp::{Kind, Media, Ssrc, Stream};
 
+use super::forwarding::{ChannelSent, Media as Passed};
 use super::history::Index;
 use super::ingress::Ingress;
+use super::loss::Loss;
 use super::mapping::Mapping;
 use super::member::{Members, Side};
 use super::pull::Upstream;
@@ -61,6 +63,12 @@ pub(super) struct Channel {
     /// Whether a stream has begun since the source was last reported.
     pub changed: bool,
     pub rate: Rate,
+    /// What its source has sent.
+    pub received: Passed,
+    /// What its viewers were sent.
+    pub sent: Arc<ChannelSent>,
+    /// The packet loss that its viewers report.
+    pub loss: Loss,
 }
 
 impl Channel {
@@ -81,6 +89,9 @@ impl Channel {
             keyframe_owed: false,
             changed: false,
             rate: Rate::default(),
+            received: Passed::default(),
+            sent: Arc::default(),
+            loss: Loss::default(),
         }
     }
 

@@ -33,6 +33,12 @@ impl Loss {
         self.sum += u64::from(fraction);
     }
 
+    /// The sum of all fractions, as fractions of 1.
+    pub fn ratios(&self) -> f64 {
+        // Exact up to 2^53.
+        self.sum as f64 / 256.0
+    }
+
     /// For each bound, as a fraction of 1, how many reports were not greater.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let sums = self.buckets.iter().scan(0, |sum, count| {

@@ -45,6 +45,8 @@ impl Channel {
         let packet = Packet::parse(data.clone())?;
         counts.packets_in += 1;
         counts.bytes_in += data.len() as u64;
+        self.received.packets += 1;
+        self.received.bytes += data.len() as u64;
         ingress.arrived(now, &packet.header, &data);
         let (section, packet, mended) = match ingress.classify(&packet.header) {
             Some(Arrival::Media { section }) => (section, packet, false),
@@ -216,7 +218,10 @@ impl Broadcast {
                     asked.keyframes += 1;
                     channel.answer_pli(now, id, ssrc, &mut egress);
                 }
-                Item::Reception { fraction_lost } => asked.loss.add(fraction_lost),
+                Item::Reception { fraction_lost } => {
+                    asked.loss.add(fraction_lost);
+                    channel.loss.add(fraction_lost);
+                }
                 Item::SenderReport { .. } | Item::Cname { .. } => {}
             }
         }

@@ -186,6 +186,7 @@ impl Broadcast {
                 let newcomer = Box::new(NewViewer {
                     viewer: id,
                     channel: key,
+                    sent: self.channels[key].sent.clone(),
                     ufrag: ufrag.clone(),
                     mapping: mapping.clone(),
                     translation: translation.clone(),

@@ -67,13 +67,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use admission::ReadingOrder;
-pub use forwarding::{Burst, Forwarder, Orders, Outlet};
+pub use forwarding::{Burst, Forwarder, Media, Orders, Outlet};
 pub use hub::Broadcast;
 pub use jobs::{Finished, Job};
 pub use liveness::UNHEARD;
 pub use loss::Loss;
 pub use pull::{Pulled, source};
-pub use snapshot::Snapshot;
+pub use snapshot::{ChannelSnapshot, Snapshot};
 
 use crate::peer::Agreed;
 pub use crate::peer::Failures;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::channel::Channel;
+use super::forwarding::Media;
 use super::hub::Broadcast;
 use super::loss::Loss;
 use crate::peer::Failures;
@@ -16,8 +17,8 @@ pub struct Snapshot {
     pub awaited: usize,
     /// New peers that have no keys yet.
     pub joining: usize,
-    /// Channels: name, whether media flows, connected viewers.
-    pub channels: Vec<(String, bool, usize)>,
+    /// Channels, by name.
+    pub channels: Vec<ChannelSnapshot>,
     /// How many of them are [pulled](Broadcast::pull) from another server.
     pub pulled: usize,
     /// RTP packets taken from publishers.
@@ -54,6 +55,23 @@ pub struct Snapshot {
     pub failures: Failures,
 }
 
+/// Counts of one channel since it has members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Whether media of its source flows.
+    pub live: bool,
+    /// Connected viewers.
+    pub viewers: usize,
+    /// RTP packets taken from its source.
+    pub received: Media,
+    /// RTP packets sent to its viewers, RTX included.
+    pub sent: Media,
+    /// The packet loss that its viewers report.
+    pub loss: Loss,
+}
+
 impl Broadcast {
     /// Whether media of a channel's publisher flows, and how many viewers are connected; `(false,
     /// 0)` for a channel without members.
@@ -76,10 +94,17 @@ impl Broadcast {
         let _ = now;
         let channels = self.channels.iter().map(|(_, channel)| {
             let (live, viewers) = self.standing(channel);
-            (channel.name.clone(), live, viewers)
+            ChannelSnapshot {
+                name: channel.name.clone(),
+                live,
+                viewers,
+                received: channel.received,
+                sent: channel.sent.get(),
+                loss: channel.loss.clone(),
+            }
         });
         let mut channels: Vec<_> = channels.collect();
-        channels.sort_unstable();
+        channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let pulled = self
             .channels
             .iter()

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rekindle_sdp::Kind;
 
-use super::dispatch::SentCounts;
+use super::dispatch::{ChannelSent, SentCounts};
 use super::outgoing::Outgoing;
 use super::{Forwarded, NewViewer, Outlet, Tools};
 use crate::broadcast::mapping::{Buffers, Mapping};
@@ -16,8 +16,9 @@ use crate::broadcast::mapping::{Buffers, Mapping};
 pub(in crate::broadcast) const MAX_PENDING: usize = 1024;
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Branch {
+    /// What the channel's viewers were sent, by all forwarders.
+    pub sent: Arc<ChannelSent>,
     groups: Vec<Group>,
     /// Packets that wait to be sent.
     pending: Vec<Forwarded>,
@@ -45,6 +46,15 @@ pub(super) struct ViewerSlot {
 }
 
 impl Branch {
+    pub(super) fn new(sent: Arc<ChannelSent>) -> Self {
+        Self {
+            sent,
+            groups: Vec::new(),
+            pending: Vec::new(),
+            ends_frame: false,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
@@ -118,6 +128,7 @@ impl Branch {
 
     /// Sends the waiting packets, viewer by viewer.
     pub(super) fn flush(&mut self, tools: &mut Tools, outlet: &mut impl Outlet) {
+        let before = tools.counts.so_far();
         for group in &mut self.groups {
             let Group {
                 mapping,
@@ -134,6 +145,7 @@ impl Branch {
             rewritten.clear();
             places.clear();
         }
+        self.sent.add(&tools.counts, before);
         self.pending.clear();
         self.ends_frame = false;
     }

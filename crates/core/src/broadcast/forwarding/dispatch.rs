@@ -24,6 +24,14 @@ impl SentCounts {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// How many packets and bytes it has sent so far.
+    pub(super) fn so_far(&self) -> Media {
+        Media {
+            packets: self.sent.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+
     /// Counts that the packet just sent had been requested.
     pub(super) fn resent(&self) {
         self.resent.fetch_add(1, Ordering::Relaxed);
@@ -37,6 +45,40 @@ impl SentCounts {
     /// Counts a packet that a viewer could not be sent.
     pub(super) fn unmapped(&self) {
         self.unmapped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// RTP packets, and their bytes: header and payload, without SRTP's additions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Media {
+    /// How many.
+    pub packets: u64,
+    /// Of how many bytes.
+    pub bytes: u64,
+}
+
+/// What all viewers of a channel were sent. Each forwarder adds what it has sent at a time, not each
+/// packet: the counters are those of all of them.
+#[derive(Debug, Default)]
+pub(in crate::broadcast) struct ChannelSent {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl ChannelSent {
+    /// Adds what a forwarder has sent since then.
+    pub(super) fn add(&self, counts: &SentCounts, since: Media) {
+        let now = counts.so_far();
+        let (packets, bytes) = (now.packets - since.packets, now.bytes - since.bytes);
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(in crate::broadcast) fn get(&self) -> Media {
+        Media {
+            packets: self.packets.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
     }
 }
 

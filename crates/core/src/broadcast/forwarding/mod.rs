@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use burst::{Burst, Outlet};
-pub(super) use dispatch::Forwarding;
+pub use dispatch::Media;
+pub(super) use dispatch::{ChannelSent, Forwarding};
 pub use order::Orders;
 pub(super) use order::{Again, Forwarded, NewViewer, Order, Resend};
 
@@ -162,6 +163,15 @@ impl Forwarder {
     }
 
     fn send_again(&mut self, again: &Again, outlet: &mut impl Outlet) {
+        let before = self.tools.counts.so_far();
+        self.resend(again, outlet);
+        let place = self.places.get(&again.viewer);
+        if let Some(branch) = place.and_then(|place| self.branch(place.channel)) {
+            branch.sent.add(&self.tools.counts, before);
+        }
+    }
+
+    fn resend(&mut self, again: &Again, outlet: &mut impl Outlet) {
         let Some((mapping, viewer, tools)) = self.viewer(again.viewer) else {
             return;
         };
@@ -206,7 +216,8 @@ impl Forwarder {
             self.channels.resize_with(key + 1, || None);
         }
         let id = newcomer.viewer;
-        let branch = self.channels[key].get_or_insert_with(Branch::default);
+        let sent = || Branch::new(newcomer.sent.clone());
+        let branch = self.channels[key].get_or_insert_with(sent);
         let place = branch.join(key, newcomer);
         self.places.insert(id, place);
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use rekindle_ids::{TransportAddress, Ufrag};
 
+use super::dispatch::ChannelSent;
 use crate::broadcast::history::Index;
 use crate::broadcast::mapping::Mapping;
 use crate::broadcast::rtp::Packet;
@@ -108,6 +109,8 @@ impl Resend {
 pub(in crate::broadcast) struct NewViewer {
     pub viewer: usize,
     pub channel: usize,
+    /// What the channel's viewers were sent.
+    pub sent: Arc<ChannelSent>,
     pub ufrag: Ufrag,
     pub mapping: Arc<Mapping>,
     /// Of a plain viewer. The core uses it to interpret a NACK; otherwise only the forwarder uses

@@ -51,7 +51,53 @@ fn media_reaches_all_viewers_with_their_own_payload_types_and_mids() {
         ),
         (3, 2, 4)
     );
-    assert_eq!(snapshot.channels, [(CHANNEL.to_owned(), true, 2)]);
+    assert_eq!(world.standings(), [(CHANNEL.to_owned(), true, 2)]);
+}
+
+#[test]
+fn what_passes_through_each_channel_is_counted_apart_and_comes_to_all_of_it() {
+    let mut world = World::new();
+    let publisher = world.connected(Role::Publisher);
+    let viewer = world.connected(Role::Viewer);
+    world.connected(Role::Viewer);
+    let other_publisher = world.connected_to("other", Role::Publisher);
+    let other_viewer = world.connected_to("other", Role::Viewer);
+    for sequence in 0..10 {
+        world.video(publisher, sequence, if sequence == 0 { KEY } else { DELTA });
+    }
+    world.video(other_publisher, 1, KEY);
+    // Sent once more, to one viewer.
+    world.rtcp(viewer, &rtcp::nacks(1, VIDEO, &[4])[0]);
+    let report = rtc_rtcp::reception_report::ReceptionReport {
+        ssrc: VIDEO,
+        fraction_lost: 64,
+        ..Default::default()
+    };
+    let report = rtcp::receiver_report(1, vec![report], None).unwrap();
+    world.rtcp(other_viewer, &report);
+
+    let snapshot = world.core.snapshot(world.now);
+    let [main, other] = &snapshot.channels[..] else {
+        panic!("{snapshot:?}");
+    };
+    assert_eq!((&*main.name, &*other.name), (CHANNEL, "other"));
+    assert_eq!((main.received.packets, main.sent.packets), (10, 21));
+    assert_eq!((other.received.packets, other.sent.packets), (1, 1));
+    assert_eq!((main.loss.count, other.loss.count), (0, 1));
+    assert_eq!(other.loss.sum, 64);
+    let received = main.received.bytes + other.received.bytes;
+    let sent = main.sent.bytes + other.sent.bytes;
+    assert_eq!((received, sent), (snapshot.bytes_in, snapshot.bytes_out));
+    assert!(other.sent.bytes > KEY.len() as u64 && other.sent.bytes < main.sent.bytes);
+
+    // A channel that has gone and come again counts anew.
+    for id in [other_publisher, other_viewer] {
+        let ufrag = world.browsers[id].ufrag();
+        world.core.leave(world.now, &ufrag);
+    }
+    world.connected_to("other", Role::Publisher);
+    let again = world.core.snapshot(world.now).channels.swap_remove(1);
+    assert_eq!((again.received.packets, again.sent.packets), (0, 0));
 }
 
 #[test]

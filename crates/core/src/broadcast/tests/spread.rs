@@ -68,6 +68,11 @@ fn every_viewer_gets_every_packet_in_order_whichever_thread_it_is_with() {
     }
     let snapshot = world.core.snapshot(world.now);
     assert_eq!(snapshot.packets_out, 7 * sequences.len() as u64);
+    let sent = snapshot.channels[0].sent;
+    assert_eq!(
+        (sent.packets, sent.bytes),
+        (snapshot.packets_out, snapshot.bytes_out)
+    );
 }
 
 #[test]

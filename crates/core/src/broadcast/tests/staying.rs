@@ -86,7 +86,7 @@ fn a_place_is_held_for_whoever_reserved_it_for_a_few_seconds() {
     );
     world.pass(7 * SECOND);
     assert_eq!(
-        world.core.snapshot(world.now).channels,
+        world.standings(),
         [],
         "a reservation alone leaves no channel behind"
     );
@@ -344,12 +344,9 @@ fn a_publisher_that_leaves_ends_the_source_but_not_its_viewers() {
         events.contains(&left) && events.contains(&ended),
         "{events:?}"
     );
-    assert_eq!(
-        world.core.snapshot(world.now).channels,
-        [(CHANNEL.to_owned(), false, 1)]
-    );
+    assert_eq!(world.standings(), [(CHANNEL.to_owned(), false, 1)]);
     world.core.leave(world.now, &world.browsers[viewer].ufrag());
-    assert_eq!(world.core.snapshot(world.now).channels, []);
+    assert_eq!(world.standings(), []);
 }
 
 #[test]

@@ -114,9 +114,15 @@ impl World {
 
     /// A new browser that joins and gets keys.
     pub fn connected(&mut self, role: Role) -> usize {
+        self.connected_to(CHANNEL, role)
+    }
+
+    /// The same on this channel.
+    pub fn connected_to(&mut self, channel: &str, role: Role) -> usize {
         let id = self.browser(role);
+        self.browsers[id].join.channel = channel.to_owned();
         let ufrag = self.browsers[id].ufrag();
-        self.core.reserve(self.now, role, CHANNEL, &ufrag).unwrap();
+        self.core.reserve(self.now, role, channel, &ufrag).unwrap();
         self.core
             .join(self.now, self.browsers[id].join.clone())
             .unwrap();
@@ -124,6 +130,14 @@ impl World {
         self.handshake(id);
         assert!(self.browsers[id].sending.is_some());
         id
+    }
+
+    /// Of each channel: its name, whether it is live, and its connected viewers.
+    pub fn standings(&self) -> Vec<(String, bool, usize)> {
+        let channels = self.core.snapshot(self.now).channels.into_iter();
+        channels
+            .map(|one| (one.name, one.live, one.viewers))
+            .collect()
     }
 
     pub fn check(&mut self, id: usize) {
