@@ -211,6 +211,117 @@ fn a_channel_is_closed_and_handles_stay_the_same_over_a_restart() {
 }
 
 #[test]
+fn slashes_in_a_name_are_written_as_they_are_or_percent_encoded() {
+    let (_folder, server) = start(&[]);
+    for channel in ["live/one", "live/close"] {
+        server.join(&format!("/whip/{channel}"), PUBLISH);
+    }
+    for path in ["live/one", "live%2Fone", "live/one/", "live%2fone%2F"] {
+        let body = get(&server, &format!("/api/channels/{path}"));
+        assert_eq!(body["channel"]["name"], "live/one", "{path}");
+    }
+    let close = |path: &str| ask(&server, "POST", &format!("/api/channels/{path}"), &[]);
+    // Not what its last part is called, but what stands behind its name.
+    let answer = close("live/one");
+    assert_eq!(header(&answer, "allow"), "GET, HEAD");
+    assert_problem(answer, 405, "method");
+    assert_problem(close("live/close"), 404, "no-channel");
+    assert_eq!(close("live/close/close").status(), 200);
+    assert_eq!(close("live/one/close/").status(), 200);
+    assert_eq!(
+        get(&server, "/api/channels")["channels"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn long_lists_come_in_parts_in_which_everybody_is_once_also_while_some_leave() {
+    let (_folder, server) = start(&["--join-rate", "0"]);
+    server.join("/whip/big", PUBLISH);
+    let mut sessions: Vec<_> = (0..25).map(|_| server.join("/whep/big", WATCH)).collect();
+    for channel in ["a/1", "a/2", "b"] {
+        server.join(&format!("/whip/{channel}"), PUBLISH);
+    }
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+
+    let all: BTreeSet<_> = peers(&server, "big").into_iter().collect();
+    assert_eq!(all.len(), 26);
+    let (mut seen, mut query, mut parts) = (Vec::new(), "limit=10".to_owned(), Vec::new());
+    loop {
+        let body = get(&server, &format!("/api/channels/big?{query}"));
+        let part = body["peers"].as_array().expect("a list");
+        parts.push(part.len());
+        seen.extend(
+            part.iter()
+                .map(|peer| (text(&peer["role"]), text(&peer["peer"]))),
+        );
+        let Some(next) = body["next"].as_str() else {
+            break;
+        };
+        query = format!("after={next}&limit=10");
+        if sessions.len() == 25 {
+            // The one that the next part begins after, too.
+            let left = ask(&server, "DELETE", &format!("/api/peers/{next}"), &[]);
+            assert_eq!(left.status(), 204);
+            sessions.pop();
+        }
+    }
+    assert_eq!((parts, &*seen[0].0), (vec![11, 10, 5], "publisher"));
+    let seen: BTreeSet<_> = seen.into_iter().collect();
+    let all: BTreeSet<_> = all
+        .into_iter()
+        .map(|(role, peer, _)| (role, peer))
+        .collect();
+    assert_eq!(seen, all);
+
+    let (mut names, mut query) = (Vec::new(), "limit=1".to_owned());
+    loop {
+        let body = get(&server, &format!("/api/channels?{query}"));
+        let part = body["channels"].as_array().expect("a list");
+        names.extend(part.iter().map(|one| text(&one["name"])));
+        let Some(next) = body["next"].as_str() else {
+            break;
+        };
+        query = format!("limit=1&after={}", next.replace('/', "%2F"));
+    }
+    assert_eq!(names, ["a/1", "a/2", "b", "big"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_by_a_problem_that_says_why() {
+    let (_folder, server) = start(&[]);
+    server.join("/whip/main", PUBLISH);
+    let ask = |method: &str, path: &str| ask(&server, method, path, &[]);
+    assert_problem(ask("GET", "/api/channels/%FF"), 400, "path");
+    assert_problem(ask("POST", "/api/channels/%FF/close"), 400, "path");
+    assert_problem(ask("DELETE", "/api/peers/%FF"), 400, "path");
+    for query in ["limit=0", "limit=1001", "limit=x", "page=2"] {
+        assert_problem(ask("GET", &format!("/api/channels?{query}")), 400, "query");
+        let path = format!("/api/channels/main?{query}");
+        assert_problem(ask("GET", &path), 400, "query");
+    }
+    assert_problem(ask("POST", "/api/drain?rate=0"), 400, "query");
+    for path in [
+        "/api/channels",
+        "/api/channels/main",
+        "/api/stats",
+        "/metrics",
+    ] {
+        let mut answer = ask("HEAD", path);
+        assert_eq!(
+            (answer.status().as_u16(), text(&mut answer)),
+            (200, String::new())
+        );
+    }
+    // And so it is where everybody asks.
+    assert_problem(server.get("/channel/%FF"), 400, "path");
+    assert_problem(server.get("/session/%FF/events"), 400, "path");
+    assert_problem(server.delete("/session/%FF"), 400, "path");
+    assert_problem(server.offer("/whip/%FF", PUBLISH), 400, "path");
+    assert_problem(server.offer("/whep/%FF", WATCH), 400, "path");
+}
+
+#[test]
 fn who_is_not_on_this_machine_is_not_listened_to_without_a_token_nor_is_a_web_page() {
     let (_folder, server) = start(&[]);
     server.join("/whip/news", PUBLISH);

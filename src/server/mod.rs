@@ -27,6 +27,7 @@ mod names;
 mod nodes;
 mod opening;
 mod outbound;
+mod path_text;
 mod ports;
 mod problem;
 mod record_writer;

@@ -93,6 +93,25 @@ impl Problem {
         )
     }
 
+    /// A path has percent-encoded bytes that are no text (RFC 3986 §2.5).
+    pub(super) fn path() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "path",
+            "The path cannot be read",
+            "What is percent-encoded in it is not UTF-8.",
+        )
+    }
+
+    pub(super) fn query(detail: &'static str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "query",
+            "The query cannot be read",
+            detail,
+        )
+    }
+
     pub(super) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -17,6 +17,7 @@ use super::app::App;
 use super::auth::Moment;
 use super::body::{read_body, require_type};
 use super::events::{EventStream, Frame, Kinds, Tap};
+use super::path_text::PathText;
 use super::problem::Problem;
 use super::sessions::Greeting;
 
@@ -102,7 +103,7 @@ async fn find_for(app: &App, id: &str, tap: &Tap) -> Option<Ufrag> {
 /// certificate's private key, so that a thief of the vault and its key file could make it.
 pub(super) async fn end(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let ufrag = find(&app, &id).await?;
@@ -141,7 +142,7 @@ pub(super) async fn other_method() -> Problem {
 /// `GET /session/{id}/events`: the session's events. `?events=a,b` names the kinds wanted.
 pub(super) async fn events(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let ufrag = find(&app, &id).await?;
@@ -240,7 +241,7 @@ fn event_stream(stream: EventStream) -> Response {
 /// URL out.
 pub(super) async fn subscribe(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::ids::Role;
 use super::app::App;
 use super::auth::Moment;
 use super::names;
+use super::path_text::PathText;
 use super::problem::Problem;
 
 /// The body of `/healthz`.
@@ -99,7 +100,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Prob
 /// who may watch or publish there.
 pub(super) async fn channel(
     State(app): State<Arc<App>>,
-    Path(path): Path<String>,
+    PathText(path): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = names::channel(&path)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -23,6 +23,7 @@ use super::cluster::Elsewhere;
 use super::events::Kinds;
 use super::limit::QuotaPermit;
 use super::names;
+use super::path_text::PathText;
 use super::problem::Problem;
 use super::session_id;
 
@@ -50,7 +51,7 @@ pub(super) const MODE_HEADER: HeaderName = HeaderName::from_static("rekindle-mod
 /// `POST /whip/{*channel}`.
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
-    Path(channel): Path<String>,
+    PathText(channel): PathText,
     Extension(client): Extension<ClientAddress>,
     Extension(reached): Extension<ReachedAddress>,
     headers: HeaderMap,
@@ -70,7 +71,7 @@ pub(super) async fn publish(
 /// `POST /whep/{*channel}`.
 pub(super) async fn watch(
     State(app): State<Arc<App>>,
-    Path(channel): Path<String>,
+    PathText(channel): PathText,
     Extension(client): Extension<ClientAddress>,
     Extension(reached): Extension<ReachedAddress>,
     headers: HeaderMap,

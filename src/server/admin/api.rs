@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -16,11 +16,13 @@ use tokio::task::JoinSet;
 
 use super::super::app::App;
 use super::super::cluster::{self, Progress};
+use super::super::path_text::PathText;
 use super::super::problem::Problem;
 use super::super::session::end_session;
 use super::super::sessions::PeerEntry;
 use super::super::status::no_store;
 use super::super::{names, sessions};
+use super::paging::Paging;
 use crate::broadcast::ChannelSnapshot;
 use crate::ids::{Role, Ufrag};
 
@@ -29,6 +31,9 @@ use crate::ids::{Role, Ufrag};
 const DRAIN_RATE: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 /// How long a request waits until all records of the last boot have been read.
 const RECORDS_TIME: Duration = Duration::from_secs(10);
+
+const PUBLISHER: &str = "publisher";
+const VIEWER: &str = "viewer";
 
 /// One JSON value a line.
 const LINES: &str = "application/x-ndjson";
@@ -93,8 +98,8 @@ impl From<PeerEntry> for PeerBody {
             peer: entry.handle.to_string(),
             log_peer: entry.handle.number(),
             role: match entry.role {
-                Role::Publisher => "publisher",
-                Role::Viewer => "viewer",
+                Role::Publisher => PUBLISHER,
+                Role::Viewer => VIEWER,
             },
             connected: entry.connected,
             resumed: entry.resumed,
@@ -137,32 +142,74 @@ async fn loaded(app: &App) -> Result<(), Problem> {
     loaded.map_err(|_| Problem::stopping())
 }
 
-/// `GET /api/channels`.
-pub(super) async fn channels(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    Ok(no_store(Json(json!({ "channels": all(&app).await? }))))
+/// A part of all channels.
+#[derive(Serialize)]
+struct ChannelsBody {
+    channels: Vec<ChannelBody>,
+    /// Where others follow: the last one's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
-/// `GET /api/channels/{name}`: a channel with its peers.
+/// A channel, and a part of its peers.
+#[derive(Serialize)]
+struct PeersBody {
+    channel: ChannelBody,
+    peers: Vec<PeerBody>,
+    /// Where other viewers follow: the last one's handle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// `GET /api/channels?after=NAME&limit=N`.
+pub(super) async fn channels(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let paging = Paging::read(query.as_deref())?;
+    let (channels, next) = paging.part(all(&app).await?, |one| one.name.clone());
+    Ok(no_store(Json(ChannelsBody { channels, next })))
+}
+
+/// `GET /api/channels/{name}?after=HANDLE&limit=N`: a channel with its peers. The publisher is in
+/// the first part, beyond the limit.
 pub(super) async fn channel(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    PathText(name): PathText,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let name = names::channel(&name)?;
+    let paging = Paging::read(query.as_deref())?;
     let channel = all(&app).await?.into_iter().find(|one| one.name == name);
     let channel = channel.ok_or_else(no_channel)?;
-    let peers = app.sessions.peers(name);
-    let peers: Vec<PeerBody> = peers.into_iter().map(PeerBody::from).collect();
-    Ok(no_store(Json(
-        json!({ "channel": channel, "peers": peers }),
-    )))
+    let all = app.sessions.peers(name).into_iter().map(PeerBody::from);
+    let (mut peers, viewers): (Vec<_>, Vec<_>) = all.partition(|peer| peer.role == PUBLISHER);
+    let (viewers, next) = paging.part(viewers, |peer| peer.peer.clone());
+    if !paging.is_first() {
+        peers.clear();
+    }
+    peers.extend(viewers);
+    let body = PeersBody {
+        channel,
+        peers,
+        next,
+    };
+    Ok(no_store(Json(body)))
 }
 
 /// `POST /api/channels/{name}/close`: ends the sessions of all its peers, the publisher's first.
 pub(super) async fn close(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    PathText(path): PathText,
 ) -> Result<Response, Problem> {
-    let name = names::channel(&name)?.to_owned();
+    let path = path.strip_suffix('/').unwrap_or(&path);
+    let name = path.strip_suffix("/close").ok_or_else(|| {
+        Problem::method(
+            "GET, HEAD",
+            "POST to the same path with /close closes a channel.",
+        )
+    })?;
+    let name = names::channel(name)?.to_owned();
     loaded(&app).await?;
     let members = app.sessions.members(&name);
     if members.is_empty() {
@@ -196,7 +243,7 @@ async fn end_all(app: Arc<App>, members: Vec<Ufrag>) -> Result<(), Problem> {
 /// `DELETE /api/peers/{peer}`: ends a peer's session.
 pub(super) async fn kick(
     State(app): State<Arc<App>>,
-    Path(peer): Path<String>,
+    PathText(peer): PathText,
 ) -> Result<StatusCode, Problem> {
     loaded(&app).await?;
     let handle = peer.parse::<sessions::Handle>().ok();
@@ -223,7 +270,9 @@ pub(super) async fn drain(
         None => DRAIN_RATE,
         Some(query) => {
             let rate = query.strip_prefix("rate=").and_then(|n| n.parse().ok());
-            rate.ok_or_else(|| Problem::body("?rate=N gives a number of peers a second."))?
+            rate.ok_or_else(|| {
+                Problem::query("?rate=N gives a number of peers a second, 1 or more.")
+            })?
         }
     };
     loaded(&app).await?;

@@ -7,6 +7,7 @@
 
 mod api;
 mod page;
+mod paging;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,8 @@ pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/api/openapi.json", get(description))
         .route("/api/channels", get(api::channels))
-        .route("/api/channels/{name}", get(api::channel))
-        .route("/api/channels/{name}/close", post(api::close))
+        // Slashes in a channel's name may be written as they are.
+        .route("/api/channels/{*name}", get(api::channel).post(api::close))
         .route("/api/stats", get(stats::stats))
         .route("/api/peers/{peer}", delete(api::kick))
         .route("/api/drain", post(api::drain))

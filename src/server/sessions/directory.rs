@@ -60,7 +60,7 @@ impl Sessions {
         self.lock().channels.get(channel)?.live_since
     }
 
-    /// A channel's peers, the publisher first.
+    /// A channel's peers, the publisher first, and viewers by their handles.
     pub(in crate::server) fn peers(&self, channel: &str) -> Vec<PeerEntry> {
         let inner = self.lock();
         let members = inner.channels.get(channel).into_iter();
@@ -75,7 +75,7 @@ impl Sessions {
             since: session.since,
         };
         let mut peers: Vec<_> = sessions.map(entry).collect();
-        peers.sort_by_key(|peer| (peer.role == Role::Viewer, peer.since, peer.handle.0));
+        peers.sort_by_key(|peer| (peer.role == Role::Viewer, peer.handle.0));
         peers
     }
 
