@@ -318,7 +318,7 @@ fn a_server_that_speaks_https_to_operators_is_drained_over_tls_and_nowhere_else(
     refused(&wrong_name, &["--admin-ca", ca], "give the name that is in");
     let plain = format!("127.0.0.1:{port}");
     refused(&plain, &[], "speaks HTTPS to operators");
-    refused(&plain, &["--admin-ca", ca], "--admin-ca are of no use");
+    refused(&plain, &["--admin-ca", ca], "--admin-ca is of no use");
     let http = format!("https://{}", b.http());
     refused(&http, &["--admin-ca", ca], "without https://");
     // Nothing is sent to where the server's own file says that there is TLS.

@@ -177,7 +177,8 @@ impl DrainArgs {
         let place = place.ok_or(DrainError::NoAddress)?;
         let way = place.way(self.admin_ca.as_deref())?;
         // Before a token goes there without TLS.
-        if file.tls_cert.is_some() && place.is_beyond_loopback() {
+        let has_tls = file.tls_cert.is_some() || file.acme.is_some();
+        if has_tls && place.is_beyond_loopback() {
             let place = way.to_string();
             return Err(DrainError::Secure { place }.into());
         }
