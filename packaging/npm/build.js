@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { minify } from "terser";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const from = path.join(here, "../../static");
@@ -35,6 +36,11 @@ const module = { ...common, entryPoints: [path.join(from, "rekindle.js")], split
 const { metafile } = await build(module);
 // The element has the module from the file beside it, so that a page with both has one of it.
 await build({ ...common, entryPoints: [path.join(from, "rekindle-player.js")], external: ["./rekindle.js"] });
+// What esbuild has bundled and shortened, terser shortens by some more.
+for (const name of fs.readdirSync(to)) {
+  const { code } = await minify(fs.readFileSync(path.join(to, name), "utf8"), { module: true, ecma: 2020, compress: { passes: 3 } });
+  fs.writeFileSync(path.join(to, name), code ?? "");
+}
 for (const name of ["rekindle.d.ts", "rekindle-player.d.ts"]) fs.copyFileSync(path.join(from, name), path.join(to, name));
 
 const size = (/** @type {string | Uint8Array} */ content) => gzipSync(content, { level: 9 }).length;
@@ -44,10 +50,10 @@ for (const name of fs.readdirSync(to)) {
 }
 
 if (process.argv.includes("--account")) {
-  // By its share of the length: parts compress each other.
-  const { length } = fs.readFileSync(path.join(to, "rekindle.js"));
+  // By its share of what esbuild has made: parts compress each other.
   const whole = size(fs.readFileSync(path.join(to, "rekindle.js")));
   const output = Object.entries(metafile.outputs).find(([name]) => name.endsWith("/rekindle.js"))?.[1];
+  const length = output?.bytes ?? 1;
   for (const [name, { bytesInOutput }] of Object.entries(output?.inputs ?? {}).sort(([, a], [, b]) => b.bytesInOutput - a.bytesInOutput)) {
     console.log(`  ${path.basename(name)}: ${bytesInOutput} bytes, about ${Math.round((bytesInOutput * whole) / length)} with gzip`);
   }
