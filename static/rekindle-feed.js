@@ -28,17 +28,15 @@ import { follow } from "./rekindle-events.js";
  */
 
 /**
- * Follows a session's events, from the place where it began.
+ * Follows a session's events, from the place where it began. Returns what gives what is in hand at present.
  *
  * @param {Followed & { location: URL }} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
  * @param {Listener} listener
- * @returns {Listening}
+ * @returns {() => Listening}
  */
 export function listen(join, signalling, listener) {
   const unknown = () => listener.unknown(new URL("..", join.location).href);
-  /** @type {Listening | null} */
-  let elsewhere = null;
   /** How the server has greeted us, with what it has said since. @type {import("./rekindle-signalling.js").Data} */
   let hello = {};
   let isLost = false;
@@ -52,10 +50,10 @@ export function listen(join, signalling, listener) {
       const { search } = await import("./rekindle-search.js");
       if (isOver) return;
       const takes = (/** @type {Follower} */ follower) => {
-        hears = follower;
+        Object.assign(hears, follower);
         return feed;
       };
-      elsewhere = search(join, signalling, listener, { follow, takes, hello, isLost });
+      listening = search(join, signalling, listener, { follow, takes, hello, isLost });
       listener.others?.();
     } catch {
       // Where it cannot be had now, the next word of others tries again.
@@ -64,41 +62,33 @@ export function listen(join, signalling, listener) {
     }
   };
 
-  /** @type {Follower} */
-  let hears = {
+  /** Who hears it, changes when others are named. @type {Follower} */
+  const hears = {
     heard: (event, data) => {
       if (event === "gone" && data.reason === "unknown-session") return unknown();
       if (event === "hello") isLost = false;
       hello = event === "hello" ? data : { ...hello, ...data };
-      if ((hello.nodes ?? []).length > 0) load();
+      if (hello.nodes?.[0]) load();
       listener.heard(event, data);
     },
-    lost: () => {
-      isLost = true;
-      listener.lost();
+    down: (first, refused) => {
+      isLost ||= first;
+      listener.down(first, refused);
     },
-    closed: (refused) => listener.closed(refused),
     answers: () => {},
     unknown,
   };
-  // Who hears it changes when others are named.
-  const feed = follow(join, signalling, {
-    heard: (event, data) => hears.heard(event, data),
-    lost: () => hears.lost(),
-    closed: (refused) => hears.closed(refused),
-    answers: () => hears.answers(),
-    unknown: () => hears.unknown(),
-  });
-  return {
-    get hasOthers() {
-      return elsewhere?.hasOthers === true;
-    },
-    plays: () => elsewhere?.plays(),
-    look: (rtt, isSilent) => (elsewhere ? elsewhere.look(rtt, isSilent) : feed.look()),
-    nudge: () => (elsewhere ?? feed).nudge(),
+  const feed = follow(join, signalling, hears);
+  /** @type {Listening} */
+  let listening = {
+    hasOthers: false,
+    plays: () => {},
+    look: () => feed("look"),
+    nudge: () => feed("nudge"),
     stop: () => {
       isOver = true;
-      (elsewhere ?? feed).stop();
+      feed("stop");
     },
   };
+  return () => listening;
 }

@@ -17,7 +17,6 @@ const HANDOVER_MS = 3000;
  * @typedef {object} Tools of the module
  * @property {typeof import("./rekindle-line.js").Line} Line
  * @property {typeof import("./rekindle-events.js").alone} alone
- * @property {typeof import("./rekindle-events.js").tell} tell
  * @property {string} name what the pages of an origin call their channel and lock
  *
  * @typedef {object} Entry one of this page's sessions
@@ -68,9 +67,9 @@ export class Hub {
     this.#url = url;
     this.#tools = tools;
     this.#line = new tools.Line((ids, signal) => this.#request(ids, signal), {
-      heard: (session, event, data) => {
+      heard: (event, data, session) => {
         if (this.#isElsewhere(session)) this.#say({ type: "event", session, event, data });
-        this.#heard(session, event, data);
+        this.#heard(event, data, session);
       },
       answers: () => {
         this.#say({ type: "answers" });
@@ -100,18 +99,13 @@ export class Hub {
     if (this.#own.size === 0) this.#arrive();
     this.#own.set(join.id, entry);
     this.#changed();
-    return {
-      look: () => this.#ask("look"),
-      giveUp: () => this.#ask("giveUp"),
-      retry: () => this.#ask("retry"),
-      nudge: () => this.#ask("nudge"),
-      stop: () => {
-        if (entry.instead) return entry.instead.stop();
-        if (this.#own.get(join.id) !== entry) return;
-        this.#own.delete(join.id);
-        this.#changed();
-        if (this.#own.size === 0) this.#part();
-      },
+    return (what) => {
+      if (what !== "stop") return this.#ask(what);
+      if (entry.instead) return entry.instead("stop");
+      if (this.#own.get(join.id) !== entry) return;
+      this.#own.delete(join.id);
+      this.#changed();
+      if (this.#own.size === 0) this.#part();
     };
   }
 
@@ -146,13 +140,13 @@ export class Hub {
   }
 
   /** @type {import("./rekindle-signalling.js").Heard} */
-  #heard(session, event, data) {
+  #heard(event, data, session) {
     const entry = session === undefined ? undefined : this.#own.get(session);
     if (!entry) return;
     if (event === "hello") [entry.greeted, entry.down] = [true, false];
     if (event === "disconnected") {
       // The session's keys are gone, and the server is there: how things are, the next greeting says.
-      this.#tools.tell(entry.follower, true, false);
+      entry.follower.down(true, false);
       this.#ask("look");
       return;
     }
@@ -169,7 +163,7 @@ export class Hub {
       // One that has begun since has not been told yet.
       const isNews = first || !entry.down;
       entry.down = true;
-      this.#tools.tell(entry.follower, isNews, refused);
+      entry.follower.down(isNews, refused);
     }
   }
 
@@ -328,7 +322,7 @@ export class Hub {
       case "event":
         if (leads) return;
         if (message.event === "hello" && !this.#reads) this.#handedOver();
-        this.#heard(message.session, message.event, message.data);
+        this.#heard(message.event, message.data, message.session);
         return;
       case "down":
         if (!leads && !this.#alone) this.#down(message.first, message.refused);

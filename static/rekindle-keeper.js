@@ -102,12 +102,12 @@ export class Keeper {
     const connection = this.#connection;
     const feed = listen(join, this.#owner.signalling, {
       heard: (event, data) => connection.ended || this.#heard(event, data),
-      closed: (refused) => {
+      down: (first, refused) => {
         if (connection.ended) return;
         this.#streamOpen = false;
         this.#refused = refused;
+        if (first) this.#lost();
       },
-      lost: () => connection.ended || this.#lost(),
       others: () => connection.ended || this.#watchSilence(),
       moved: (location, from, to, alive) => {
         join.location = location;
@@ -123,13 +123,13 @@ export class Keeper {
     this.#feed = feed;
     connection.over.then(() => {
       clearTimeout(this.#timer);
-      feed.stop();
+      feed().stop();
     });
   }
 
   /** Something has happened that makes another attempt worthwhile. */
   nudge() {
-    this.#feed?.nudge();
+    this.#feed?.().nudge();
     this.assess();
   }
 
@@ -139,7 +139,7 @@ export class Keeper {
     if (this.#doubting || !connection.served) return;
     const since = now();
     this.#doubting = connection.adrift = true;
-    if (connection.iceIsDown) this.#feed?.look(connection.rtt);
+    if (connection.iceIsDown) this.#feed?.().look(connection.rtt);
     const silent = await isSilent(connection.pc, LOST_MS[this.#owner.role]);
     this.#doubting = false;
     // Nothing comes to a viewer without a publisher.
@@ -147,7 +147,7 @@ export class Keeper {
     if (!this.#silent) connection.adrift = false;
     else this.#freshen();
     if (this.#silent && !connection.ended && !this.#outage && this.#streamOpen) {
-      if (this.#greetedAt < since) this.#feed?.look(connection.rtt);
+      if (this.#greetedAt < since) this.#feed?.().look(connection.rtt);
       else this.#loseWay();
     }
   }
@@ -244,14 +244,14 @@ export class Keeper {
     this.#begin();
     this.#owner.setState("server-gone");
     if (this.#connection.served && this.#mode !== "full-state") this.#connection.prepare()?.catch(() => {});
-    if (this.#feed?.hasOthers) this.#watchMedia();
+    if (this.#feed?.().hasOthers) this.#watchMedia();
     this.assess();
   }
 
   #watchMedia() {
     const [connection, outage] = [this.#connection, this.#outage];
     const isOver = () => connection.ended || this.#streamOpen || this.#outage !== outage;
-    watchMedia(connection.pc, { isOver, comes: () => this.#feed?.plays() });
+    watchMedia(connection.pc, { isOver, comes: () => this.#feed?.().plays() });
   }
 
   /** An outage begins, or gets worse. */
@@ -443,12 +443,12 @@ export class Keeper {
   /** Where there is somewhere else to go, a host that is gone is noticed by the silence. */
   async #watchSilence() {
     const connection = this.#connection;
-    if (!this.#feed?.hasOthers || this.#listens) return;
+    if (!this.#feed?.().hasOthers || this.#listens) return;
     this.#listens = true;
     await watchSilence(connection.pc, {
-      isOver: () => connection.ended || !this.#feed?.hasOthers,
+      isOver: () => connection.ended || !this.#feed?.().hasOthers,
       isExcused: () => this.#outage !== null || !this.#streamOpen || !connection.served || (this.#isViewer && this.#arrives !== true),
-      falls: (isSilent) => this.#feed?.look(connection.rtt, isSilent),
+      falls: (isSilent) => this.#feed?.().look(connection.rtt, isSilent),
     });
     this.#listens = false;
   }

@@ -33,16 +33,10 @@ export function retryDelay(failingMs, spreadMs = 0, first = false) {
 /**
  * A stream that is kept open, for as many sessions as are wanted. A change of these opens another one beside it, and the old one ends
  * when the new one has begun.
- *
- * @typedef {object} Told what it tells
- * @property {import("./rekindle-signalling.js").Heard} heard
- * @property {() => void} answers the server has taken a request, and will say something
- * @property {(first: boolean, refused: boolean) => void} down there is no stream: `first` where there was one until now or none was tried yet
- * @property {() => void} unknown the server does not have what was asked for
  */
 export class Line {
   #request;
-  #told;
+  #follower;
   /** @type {string[]} */
   #ids = [];
   /** Those that the latest attempt asked for. @type {Set<string>} */
@@ -60,18 +54,18 @@ export class Line {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
-  /** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {Told} told */
-  constructor(request, told) {
+  /** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {import("./rekindle-events.js").Follower} follower */
+  constructor(request, follower) {
     this.#request = request;
-    this.#told = told;
+    this.#follower = follower;
   }
 
   /** Follows these sessions from now on; none ends it. @param {string[]} ids */
   follow(ids) {
     this.#ids = ids;
     if (ids.length === 0) return this.stop();
-    if ((this.#current || this.#next) && ids.every((id) => this.#asked.has(id))) return;
-    if (!this.#current && !this.#next && this.#tries === 0) this.#failingSince = now();
+    if (!this.#current && !this.#next) this.#failingSince = this.#tries === 0 ? now() : this.#failingSince;
+    else if (ids.every((id) => this.#asked.has(id))) return;
     this.#soon(GATHER_MS);
   }
 
@@ -93,11 +87,13 @@ export class Line {
   }
 
   /** Something has happened that makes another attempt worthwhile. */
-  nudge(again = false) {
-    if ((again || (!this.#current && !this.#next)) && this.#ids.length > 0) this.#soon(0);
+  nudge(again = !this.#current && !this.#next) {
+    if (again && this.#ids.length > 0) this.#soon(0);
   }
 
+  /** Follows nobody any more. */
   stop() {
+    this.#ids = [];
     clearTimeout(this.#timer);
     const attempts = [this.#current, this.#next];
     this.#current = this.#next = null;
@@ -120,8 +116,8 @@ export class Line {
     const outcome = await readEvents((signal) => this.#request(ids, signal), {
       attempt,
       tries: this.#tries,
-      answers: () => this.#told.answers(),
-      heard: (session, event, data) => {
+      answers: () => this.#follower.answers(),
+      heard: (event, data, session) => {
         if (this.#next === attempt) {
           this.#next = null;
           this.#current?.abort();
@@ -130,45 +126,43 @@ export class Line {
           this.#doubts = false;
           this.#spreads.clear();
         }
-        if (this.#current === attempt && data.spread_ms !== undefined) this.#spreads.set(session, data.spread_ms);
-        if (this.#current === attempt) this.#told.heard(session, event, data);
+        if (this.#current !== attempt) return;
+        if (data.spread_ms !== undefined) this.#spreads.set(session, data.spread_ms);
+        this.#follower.heard(event, data, session);
       },
     });
     if (attempt === this.#current) {
-      this.#current = null;
-      this.#failingSince = now();
       // With another one on its way, that one says how things are; but that this one has ended is told at once.
-      this.#fails(true);
+      this.#ends("ended");
     } else if (attempt === this.#next) {
       this.#next = null;
-      if (outcome === "unknown") return this.#told.unknown();
-      if (this.#current && (outcome === "refused" || (this.#doubts && outcome !== "denied"))) {
+      if (outcome === "unknown") this.#follower.unknown();
+      else if (!this.#current) this.#fails(this.#tries === 0, outcome);
+      else if (outcome === "refused" || (this.#doubts && outcome !== "denied")) {
         // A stream does not know that its host is gone.
         this.#doubts = false;
         this.#current.abort();
-        this.#current = null;
-        this.#failingSince = now();
-        this.#fails(true, outcome);
-      } else if (this.#current) {
-        this.#soon(RETRY_MS[1]);
-      } else {
-        this.#fails(this.#tries === 0, outcome);
-      }
+        this.#ends(outcome);
+      } else this.#soon(RETRY_MS[1]);
     }
   }
 
-  /** The session that may come back first decides for all. */
-  get #spread() {
-    return this.#spreads.size > 0 ? Math.min(...this.#spreads.values()) : 0;
+  /** The stream that there was is none any more. @param {import("./rekindle-signalling.js").Outcome} outcome */
+  #ends(outcome) {
+    this.#current = null;
+    this.#failingSince = now();
+    this.#fails(true, outcome);
   }
 
-  /** @param {boolean} first @param {import("./rekindle-signalling.js").Outcome} [outcome] */
-  #fails(first, outcome = "ended") {
-    this.#told.down(first, outcome === "refused");
+  /** @param {boolean} first @param {import("./rekindle-signalling.js").Outcome} outcome */
+  #fails(first, outcome) {
+    this.#follower.down(first, outcome === "refused");
     this.#tries += 1;
     // The first retry goes out at once, unless many do: the process may have been replaced already. So does one after silence, which was a wait itself:
     // where somebody holds the server's port, the request that waits there is the first to be answered.
-    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - this.#failingSince, this.#spread, this.#tries === 1);
+    // The session that may come back first decides for all.
+    const spread = this.#spreads.size > 0 ? Math.min(...this.#spreads.values()) : 0;
+    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - this.#failingSince, spread, this.#tries === 1);
     if (!this.#next && this.#ids.length > 0) this.#soon(wait);
   }
 }

@@ -49,7 +49,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     clearTimeout(timer);
     clearTimeout(doubting);
     doubt = null;
-    for (const feed of feeds.values()) feed.stop();
+    for (const feed of feeds.values()) feed("stop");
     feeds.clear();
   };
 
@@ -61,7 +61,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     for (const [place, feed] of feeds) {
       if (asked.includes(place)) continue;
       feeds.delete(place);
-      feed.stop();
+      feed("stop");
     }
     for (const place of asked) if (!feeds.has(place)) feeds.set(place, ask(place));
     const next = nodes.lookAgainAt(at);
@@ -83,8 +83,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
       const isNews = nodes.since === null && place === nodes.here;
       nodes.lacks(place, now());
       if (isNews && nodes.givesUp(now()) === null) {
-        follower.closed(false);
-        follower.lost();
+        follower.down(true, false);
       }
       isOver();
     };
@@ -118,12 +117,12 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
         nodes.answers(now());
         assess();
       },
-      closed: (refused) => place === nodes.here && feeds.has(place) && follower.closed(refused),
-      lost: () => {
+      down: (first, refused) => {
         if (place !== nodes.here || !feeds.has(place)) return;
         const silent = now() - lookedAt < LOOK_MS;
-        nodes.lost(now(), silent, doubt?.sure === true);
-        follower.lost();
+        if (first) nodes.lost(now(), silent, doubt?.sure === true);
+        follower.down(first, refused);
+        if (!first) return;
         assess();
         if (doubt && silent && !doubt.sure) compare((doubt = { ...doubt }));
       },
@@ -154,8 +153,8 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     if (isDone()) return;
     own.sure = !isThere;
     // What was asked while the way was not open may wait for long.
-    if (isThere) feeds.get(here)?.retry();
-    else if (nodes.since === null) feeds.get(here)?.giveUp();
+    if (isThere) feeds.get(here)?.("retry");
+    else if (nodes.since === null) feeds.get(here)?.("giveUp");
     else nodes.isGone(now());
     assess();
   };
@@ -164,7 +163,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
   const look = (rtt, isSilent = async () => true) => {
     lookedAt = now();
     const own = (doubt = { rtt, isSilent, sure: false });
-    feeds.get(nodes.here)?.look();
+    feeds.get(nodes.here)?.("look");
     clearTimeout(doubting);
     doubting = setTimeout(compare, ASIDE_MS, own);
   };
@@ -187,7 +186,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     get hasOthers() {
       return nodes.hasOthers;
     },
-    nudge: () => feeds.forEach((feed) => feed.nudge()),
+    nudge: () => feeds.forEach((feed) => feed("nudge")),
     stop,
   };
 }

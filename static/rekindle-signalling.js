@@ -57,7 +57,7 @@
 /**
  * An event of a stream, which has heard it of this session; a stream that is one session's names none.
  *
- * @typedef {(session: string | undefined, event: string, data: Data) => void} Heard
+ * @typedef {(event: string, data: Data, session?: string) => void} Heard
  */
 
 /**
@@ -87,25 +87,18 @@ export class EventParser {
   push(text) {
     const blocks = (this.#rest + text).replaceAll("\r\n", "\n").split("\n\n");
     this.#rest = blocks.pop() ?? "";
-    const events = [];
-    for (const block of blocks) {
-      let event = "message";
-      let session;
-      const data = [];
-      for (const line of block.split("\n")) {
-        if (line.startsWith("event:")) event = line.slice(6).trim();
-        else if (line.startsWith("data:")) data.push(line.slice(5).trim());
-        else if (line.startsWith("session:")) session = line.slice(8).trim();
-      }
-      if (data.length === 0) continue;
+    return blocks.flatMap((block) => {
+      /** @type {any} */
+      const fields = {};
+      // A field that comes again goes on in a line of its own.
+      for (const [, name = "", value] of block.matchAll(/^(event|data|session):(.*)/gm)) fields[name] = [fields[name], value?.trim()].join("\n").trim();
       try {
-        const told = { event, data: JSON.parse(data.join("\n")) };
-        events.push(session === undefined ? told : { ...told, session });
+        return { ...fields, data: JSON.parse(fields.data) };
       } catch {
         // Not ours: an event that is not JSON is left alone.
+        return [];
       }
-    }
-    return events;
+    });
   }
 }
 
@@ -141,7 +134,7 @@ export async function readEvents(request, { attempt, tries, answers, heard }) {
           outcome = "ended";
           clearTimeout(timer);
         }
-        heard(session, event, data);
+        heard(event, data, session);
       }
     }
   } catch {

@@ -154,7 +154,7 @@ function follows(ids) {
   const streams = new Streams();
   const told = [];
   const line = new Line(streams.open, {
-    heard: (session, event) => told.push(`${session} ${event}`),
+    heard: (event, _, session) => told.push(`${session} ${event}`),
     answers: () => {},
     down: (first, refused) => told.push(`down${first ? " first" : ""}${refused ? " refused" : ""}`),
     unknown: () => told.push("unknown"),
