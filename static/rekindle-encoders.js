@@ -7,23 +7,18 @@
 /** The part of `RTCSetParameterOptions` (WebRTC Extensions) that asks for a key frame. @typedef {{ encodingOptions: { keyFrame: boolean }[] }} Asked */
 
 export class Encoders {
+  /** A key frame is had by stopping and starting them, in place of asking. */
+  stops;
   #media;
-  /** By stopping and starting them, in place of asking. */
-  #byStopping;
   /** Which encodings were active before they were stopped; null while they are not. @type {boolean[] | null} */
   #running = null;
   /** Settles when the last change of what is sent is done. */
   #changing = Promise.resolve();
 
-  /** @param {RTCRtpTransceiver[]} media @param {() => boolean} byStopping whether this browser gives a key frame only when encoders start */
-  constructor(media, byStopping) {
+  /** @param {RTCRtpTransceiver[]} media @param {boolean} stops whether this browser gives a key frame only when encoders start */
+  constructor(media, stops) {
     this.#media = media;
-    this.#byStopping = byStopping;
-  }
-
-  /** A key frame cannot be had without stopping them. */
-  get stops() {
-    return this.#byStopping();
+    this.stops = stops;
   }
 
   /** They have been stopped. */
@@ -33,7 +28,7 @@ export class Encoders {
 
   /** Firefox: stops them until {@link refresh}. For long outages: nobody asks again for what they would make meanwhile. */
   hold() {
-    if (!this.#byStopping()) return undefined;
+    if (!this.stops) return undefined;
     return this.#change(({ encodings }) => {
       this.#running ??= encodings.map(({ active = true }) => active);
       for (const encoding of encodings) encoding.active = false;
@@ -45,7 +40,7 @@ export class Encoders {
    * that, by starting encoders that had been stopped.
    */
   async refresh() {
-    if (!this.#byStopping()) {
+    if (!this.stops) {
       return this.#change(({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
     }
     if (!this.held) await this.hold();

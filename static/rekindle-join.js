@@ -5,11 +5,10 @@
  */
 
 import { retryDelay } from "./rekindle-line.js";
+import { now } from "./rekindle-time.js";
 
 /** How long a publisher assumes that the publisher in its way is its own lost request. */
 const OWN_GHOST_MS = 40_000;
-
-const now = () => performance.now();
 
 /** The server's no. */
 export class Refusal extends Error {

@@ -5,6 +5,7 @@
  */
 
 import { SILENCE, readEvents } from "./rekindle-signalling.js";
+import { now } from "./rekindle-time.js";
 
 /**
  * A retry follows the first failures after this time, later ones ever more slowly, up to the second number.
@@ -14,8 +15,6 @@ import { SILENCE, readEvents } from "./rekindle-signalling.js";
 const RETRY_MS = [10, 500];
 /** Sessions that begin together are asked for together. */
 const GATHER_MS = 5;
-
-const now = () => performance.now();
 
 /**
  * The longer it has been failing, the longer the wait: about a sixteenth of it, with some jitter against herds. Where many lose their streams at

@@ -4,14 +4,19 @@
  * @module
  */
 
-import { Connection } from "./rekindle-connection.js";
+import { Connection, load } from "./rekindle-connection.js";
 import { Cushion, checked } from "./rekindle-cushion.js";
 import { Refusal, join } from "./rekindle-join.js";
-import { Keeper } from "./rekindle-keeper.js";
+import { keep } from "./rekindle-keeper.js";
 import { Signalling } from "./rekindle-signalling.js";
-import { pause } from "./rekindle-watch.js";
+import { pause } from "./rekindle-time.js";
 
+/** @import { Keeper, Owner } from "./rekindle-keeper.js" */
 /** @import { Options, SessionEvents, State } from "./rekindle.js" */
+
+/** How often it is tried to load what a connection takes, and at what interval in ms. */
+const LOADS = 10;
+const LOAD_MS = 1000;
 
 /** How many this page has. */
 let sessions = 0;
@@ -144,7 +149,7 @@ export class Session extends EventTarget {
     while (!this.#done) {
       const connection = await this.#join();
       if (!connection?.join || this.#done) return;
-      this.#keeper?.listen(connection.join);
+      this.#keeper?.follow();
       const reason = await connection.over;
       if (this.#done) return;
       if (reason === "replaced" && this.#role === "publisher") {
@@ -177,34 +182,35 @@ export class Session extends EventTarget {
   async #join() {
     /** @type {Keeper | null} */
     let keeper = null;
-    const connection = this.#connect(() => keeper?.assess());
-    if (!connection) return null;
-    this.#connection = connection;
-    this.#keeper = null;
-    this.pc ??= connection.pc;
-    // Before the first frame: a buffer that grows later stops the picture for a moment.
-    connection.cushion(this.#cushion.ms);
-    connection.pc.addEventListener("track", ({ track, transceiver }) => {
-      if (this.#role !== "viewer" || transceiver.direction === "inactive") return;
-      connection.stream.addTrack(track);
-      if (connection === this.#connection && !this.#old) this.#show(connection, track);
-    });
-    /** @type {import("./rekindle-join.js").Circumstances} */
-    const circumstances = {
-      isViewer: this.#role === "viewer",
-      again: this.#old !== null,
-      isDone: () => this.#done,
-      waits: (state, reason) => {
-        if (state === "waiting" || this.state !== "reconnecting") this.#set(state, { reason });
-      },
-      pause: (ms) => this.#pause(ms),
-    };
     try {
+      await this.#load();
+      if (this.#done) return null;
+      const connection = new Connection(this.#source, () => keeper?.assess(), this.#rtc);
+      this.#connection = connection;
+      this.#keeper = null;
+      this.pc ??= connection.pc;
+      // Before the first frame: a buffer that grows later stops the picture for a moment.
+      connection.cushion(this.#cushion.ms);
+      connection.pc.addEventListener("track", ({ track, transceiver }) => {
+        if (this.#role !== "viewer" || transceiver.direction === "inactive") return;
+        connection.stream.addTrack(track);
+        if (connection === this.#connection && !this.#old) this.#show(connection, track);
+      });
+      /** @type {import("./rekindle-join.js").Circumstances} */
+      const circumstances = {
+        isViewer: this.#role === "viewer",
+        again: this.#old !== null,
+        isDone: () => this.#done,
+        waits: (state, reason) => {
+          if (state === "waiting" || this.state !== "reconnecting") this.#set(state, { reason });
+        },
+        pause: (ms) => this.#pause(ms),
+      };
       const joined = await join(this.#signalling, await connection.offer(), circumstances);
       if (!joined) return null;
       this.boot ??= joined.boot;
       this.#set(this.#old ? "reconnecting" : "connecting");
-      keeper = new Keeper(connection, joined, this.#owner);
+      keeper = keep(connection, joined, this.#owner(connection));
       this.#keeper = keeper;
       // The connection may be up before this returns.
       await connection.accept(joined);
@@ -216,13 +222,16 @@ export class Session extends EventTarget {
     return null;
   }
 
-  /** Browsers refuse some of what a page may wish. @param {() => void} changed */
-  #connect(changed) {
-    try {
-      return new Connection(this.#source, changed, this.#rtc);
-    } catch (error) {
-      this.#fail("join", error instanceof Error ? error.message : String(error));
-      return null;
+  /** What a connection takes may be where nobody is at present. */
+  async #load() {
+    for (let tries = 1; !this.#done; tries++) {
+      try {
+        return await load();
+      } catch {
+        if (tries === LOADS) throw new Error("rekindle-parking.js cannot be loaded: it must lie beside rekindle.js");
+      }
+      if (!this.#old) this.#set("server-gone", { reason: "unreachable" });
+      await this.#pause(LOAD_MS);
     }
   }
 
@@ -258,32 +267,23 @@ export class Session extends EventTarget {
 
   // -- what keepers tell --------------------------------------------------------------------------------------------------------
 
-  /** @returns {import("./rekindle-keeper.js").Owner} */
-  get #owner() {
+  /** @param {Connection} connection @returns {Owner} */
+  #owner(connection) {
     return {
-      role: this.#role,
+      isViewer: this.#role === "viewer",
       signalling: this.#signalling,
       among: () => sessions,
       live: () => this.live,
-      setLive: (live) => {
-        this.live = live;
-        this.#emit("source", { live });
+      set: (state, more) => this.#set(state, more),
+      learn: (name, value, event, detail = { [name]: value }) => {
+        if (JSON.stringify(this[name]) === JSON.stringify(value)) return;
+        Object.assign(this, { [name]: value });
+        this.#emit(event, detail);
       },
-      setState: (state, more) => this.#set(state, more),
       setBoot: (boot) => (this.boot = boot),
-      setKeys: (keys) => {
-        if (JSON.stringify(this.keys) === JSON.stringify(keys)) return;
-        this.keys = keys;
-        this.#emit("keys", keys);
-      },
-      setUnheard: (unheard) => {
-        if (this.unheard === unheard) return;
-        this.unheard = unheard;
-        this.#emit("unheard", { unheard });
-      },
-      serves: (connection) => this.#takeOver(connection),
-      measured: (connection) => this.#look(connection),
-      restarted: (connection, how) => {
+      serves: () => this.#takeOver(connection),
+      measured: () => this.#look(connection),
+      restarted: (how) => {
         this.restarts += 1;
         this.#cushion.took(how.took_ms, connection.rtt);
         this.#look(connection);

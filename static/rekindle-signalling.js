@@ -4,6 +4,8 @@
  * @module
  */
 
+import { now, pause } from "./rekindle-time.js";
+
 /**
  * What the server says with a session that begins.
  *
@@ -115,7 +117,7 @@ export class EventParser {
  */
 export async function readEvents(request, { attempt, tries, answers, heard }) {
   const timer = setTimeout(() => attempt.abort(SILENCE), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
-  const start = performance.now();
+  const start = now();
   /** @type {Outcome} */
   let outcome = "refused";
   try {
@@ -144,7 +146,7 @@ export async function readEvents(request, { attempt, tries, answers, heard }) {
     attempt.abort();
   }
   if (attempt.signal.reason === SILENCE) return "silent";
-  return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
+  return outcome === "refused" && now() - start > REFUSED_MS ? "failed" : outcome;
 }
 
 export class Signalling {
@@ -168,20 +170,16 @@ export class Signalling {
   /** Sends an offer. Resolves with the response, or null if none came in time. @param {string} offer */
   async post(offer) {
     const init = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer };
-    await Promise.race([leaving.get(this.#url.href), new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);
+    await Promise.race([leaving.get(this.#url.href), pause(LEAVE_MS)]);
     if (this.#signal.aborted) return null;
-    const controller = new AbortController();
-    const timer = setTimeout(() => controller.abort(), JOIN_MS);
     try {
       // Not ended with the session: what the server has taken by then has to be left again.
-      const all = this.#init(init, controller.signal);
+      const all = this.#init(init, AbortSignal.timeout(JOIN_MS));
       const response = await this.#fetch(this.#url, all);
       // The server may send us to another one, and browsers take the token off on the way (https://fetch.spec.whatwg.org/#http-redirect-fetch).
       return response.status === 401 && response.redirected ? await this.#fetch(response.url, all) : response;
     } catch {
       return null;
-    } finally {
-      clearTimeout(timer);
     }
   }
 

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { now, pause } from "./rekindle-time.js";
+
 /** Longest wait for the browser's answer, in ms, where time counts. */
 const ASK_MS = 30;
 
@@ -49,13 +51,9 @@ export async function roundTrip(pc) {
 
 /** Asks the browser for that; null where it never says it. @param {RTCPeerConnection} pc @returns {Promise<Sent | null>} */
 export async function lastSent(pc) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  /** @type {Promise<null>} */
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, ASK_MS, null)));
-  const said = await Promise.race([reports(pc), late]).catch(() => null);
-  clearTimeout(timer);
-  const asOf = performance.now();
+  const late = /** @type {Promise<undefined>} */ (pause(ASK_MS));
+  const said = await Promise.race([reports(pc), late]).catch(() => undefined);
+  const asOf = now();
   /** @type {number | null} */
   let at = null;
   for (const { type, timestamp, lastPacketSentTimestamp = 0 } of said ?? []) {

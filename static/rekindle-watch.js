@@ -5,6 +5,7 @@
  */
 
 import { receivedBytes, received } from "./rekindle-statistics.js";
+import { now, pause } from "./rekindle-time.js";
 
 /** A viewer's picture that stands still this long although packets arrive needs a new session. */
 const STILL_MS = 4000;
@@ -16,38 +17,8 @@ const COMES_MS = 130;
 /** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
 const SUSPECT_MS = 500;
 
-/** How long a browser may take to learn its own addresses, in ms. */
-const GATHER_MS = 300;
 /** How often a connection whose way to the server is doubted is looked at within the time in which something should come. */
 const LOOKS = 5;
-
-const now = () => performance.now();
-/** @param {number} ms @returns {Promise<void>} */
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Waits until the browser has done what it has to do at present. @returns {Promise<void>} */
-export function task() {
-  return new Promise((resolve) => {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = () => {
-      channel.port1.close();
-      resolve();
-    };
-    channel.port2.postMessage(null);
-  });
-}
-
-/** Waits until a browser has gathered its addresses, but not for long. @param {RTCPeerConnection} pc @returns {Promise<void>} */
-export function gathered(pc) {
-  return new Promise((resolve) => {
-    const look = () => pc.iceGatheringState === "complete" && resolve();
-    pc.addEventListener("icegatheringstatechange", look);
-    setTimeout(() => {
-      pc.removeEventListener("icegatheringstatechange", look);
-      resolve();
-    }, GATHER_MS);
-  });
-}
 
 /**
  * Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did.
