@@ -53,13 +53,7 @@ export function withCandidates(answer, media, rank = 0) {
     media.map((each, i) => `a=candidate:${first + i} 1 ${protocol} ${priority + 0x10000 * rank - 256 * i} ${each.replace(/^\[?(.*?)\]?:(\d+)$/, "$1 $2")} typ host${end}\r\n`);
   const lines = candidates(1, "udp", PRIORITY, "");
   if (/^a=candidate:\S+ 1 tcp /m.test(answer)) lines.push(...candidates(1 + media.length, "tcp", PRIORITY_TCP, " tcptype passive"));
-  return answer
-    .split(SECTION)
-    .map((section) => {
-      const [before = "", ...after] = section.split(/^a=candidate:[^\n]*\n/m);
-      return after.length === 0 ? section : [before, ...lines, ...after].join("");
-    })
-    .join("");
+  return answer.replace(/^(a=candidate:.*\r?\n)+/gm, lines.join(""));
 }
 
 /**
@@ -70,7 +64,7 @@ export function withCandidates(answer, media, rank = 0) {
  * @returns {string}
  */
 export function withSoundAgain(sdp) {
-  return sdp.replace(/^a=rtpmap:(\d+) opus\/48000.*(?:\r\n|\n)/gim, (line, type) => {
+  return sdp.replace(/^a=rtpmap:(\d+) opus\/48000.*\r?\n/gim, (line, type) => {
     const nack = `a=rtcp-fb:${type} nack`;
     return new RegExp(`^${nack}\\s*$`, "m").test(sdp) ? line : `${line}${nack}\r\n`;
   });
@@ -83,7 +77,7 @@ export function withSoundAgain(sdp) {
  * @returns {string}
  */
 export function signed(offer) {
-  return offer.replace(/^(?=m=)/m, "a=tool:rekindle\r\n");
+  return offer.replace(SECTION, "a=tool:rekindle\r\n");
 }
 
 /**
@@ -97,16 +91,15 @@ export function withStreams(answer, streams) {
   return answer
     .split(SECTION)
     .map((section) => {
-      const own = /^a=inactive/m.test(section) ? [] : streams.filter(({ kind }) => section.startsWith(`m=${kind} `));
+          const own = /^a=inactive/m.test(section) ? [] : streams.filter(({ kind }) => section.startsWith(`m=${kind} `));
       if (own.length === 0) return section;
-      const others = section.split(/(?<=\n)/).filter((line) => !/^a=ssrc(-group)?:/.test(line));
       const retransmits = /^a=rtpmap:\d+ rtx\//m.test(section);
       const lines = own.flatMap(({ ssrc, rtx }) => {
         const pair = retransmits && rtx !== null ? [ssrc, rtx] : [ssrc];
         const group = pair.length > 1 ? [`a=ssrc-group:FID ${pair.join(" ")}\r\n`] : [];
         return [...group, ...pair.map((each) => `a=ssrc:${each} cname:rekindle\r\n`)];
       });
-      return [...others, ...lines].join("");
+      return section.replace(/^a=ssrc(-group)?:.*\r?\n/gm, "") + lines.join("");
     })
     .join("");
 }

@@ -260,30 +260,32 @@ export function keep(connection, join, owner) {
     clearTimeout(timer);
     if (connection.iceIsDown) connection.iceDownSince ??= now();
     else [connection.iceDownSince, iceDoubted] = [null, false];
-    if (!outage) return assessPeace();
+    // What is done here may end it.
+    const during = outage;
+    if (!during) return assessPeace();
     if (connection.renewing) return;
     const at = present();
-    if (outage.hasKeys(connection, at)) {
-      if (outage.upAt === null) {
-        outage.upAt = at.at;
-        if (!isViewer && wantsKeyFrame(outage)) refresh();
+    if (during.hasKeys(connection, at)) {
+      if (during.upAt === null) {
+        during.upAt = at.at;
+        if (!isViewer && wantsKeyFrame(during)) refresh();
         owner.wake();
         nudge();
-        settle(outage);
+        settle(during);
       }
       // With the stream open, the server has to know of the keys as well: they may be those of a process that died since.
-      if (!streamOpen || connection.serverHasKeys) return finish(outage);
+      if (!streamOpen || connection.serverHasKeys) return finish(during);
     } else {
-      outage.upAt = null;
+      during.upAt = null;
     }
-    if (outage.isHopeless(connection, at)) return connection.end("renewal-failed");
-    const due = outage.renewalAt(connection, at);
+    if (during.isHopeless(connection, at)) return connection.end("renewal-failed");
+    const due = during.renewalAt(connection, at);
     if (due <= at.at) {
-      if (outage.shouldAsk(connection, at)) connection.ask().finally(assess);
-      else renew(outage);
+      if (during.shouldAsk(connection, at)) connection.ask().finally(assess);
+      else renew(during);
       return;
     }
-    const next = Math.min(due, outage.lookAgainAt(connection, at));
+    const next = Math.min(due, during.lookAgainAt(connection, at));
     if (next < Infinity) lookAgain(next - at.at);
   };
 

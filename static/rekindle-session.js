@@ -6,11 +6,12 @@
 
 import { Connection, load } from "./rekindle-connection.js";
 import { Cushion, checked } from "./rekindle-cushion.js";
-import { Refusal, join } from "./rekindle-join.js";
+import { join } from "./rekindle-join.js";
 import { keep } from "./rekindle-keeper.js";
 import { Signalling } from "./rekindle-signalling.js";
 import { pause } from "./rekindle-time.js";
 
+/** @import { Refusal } from "./rekindle-join.js" */
 /** @import { Keeper, Owner } from "./rekindle-keeper.js" */
 /** @import { Options, SessionEvents, State } from "./rekindle.js" */
 
@@ -64,7 +65,7 @@ export class Session extends EventTarget {
    */
   state = "connecting";
 
-  #role;
+  #isViewer;
   #source;
   #signalling;
   #rtc;
@@ -80,25 +81,27 @@ export class Session extends EventTarget {
   #abort = new AbortController();
   #wake = () => {};
 
-  /** @param {"publisher" | "viewer"} role @param {string | URL} url @param {MediaStream | null} source @param {Options} [options] */
-  constructor(role, url, source, options = {}) {
+  /** @param {string | URL} url @param {MediaStream | null} source what is sent; null for viewers @param {Options} [options] */
+  constructor(url, source, options = {}) {
     super();
-    this.#role = role;
+    this.#isViewer = source === null;
     this.#source = source;
     this.#signalling = new Signalling(new URL(url, globalThis.document?.baseURI), options, this.#abort.signal);
     this.#rtc = { ...options.rtc, iceServers: options.iceServers ?? [] };
     this.stream = source;
-    this.#cushion = new Cushion(role === "viewer" ? checked(options.cushion) : 0);
-    if (options.signal?.aborted) queueMicrotask(() => this.close());
-    options.signal?.addEventListener("abort", () => this.close(), { signal: this.#abort.signal });
-    const listen = { signal: this.#abort.signal };
-    if (options.leaveOnPagehide !== false) globalThis.addEventListener("pagehide", () => this.#close("pagehide"), listen);
-    for (const event of ["online", "pageshow"]) globalThis.addEventListener(event, () => this.#nudge(), listen);
-    globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), listen);
+    this.#cushion = new Cushion(this.#isViewer ? checked(options.cushion) : 0);
+    const { signal } = options;
+    if (signal?.aborted) queueMicrotask(() => this.close());
+    /** @param {EventTarget | undefined} target @param {string} event @param {() => void} listener */
+    const on = (target, event, listener) => target?.addEventListener?.(event, listener, { signal: this.#abort.signal });
+    on(signal, "abort", () => this.close());
+    if (options.leaveOnPagehide !== false) on(globalThis, "pagehide", () => this.#close("pagehide"));
+    for (const event of ["online", "pageshow"]) on(globalThis, event, () => this.#nudge());
+    on(globalThis.document, "visibilitychange", () => this.#nudge());
     const doubt = () => this.#keeper?.doubt();
-    globalThis.addEventListener("online", doubt, listen);
+    on(globalThis, "online", doubt);
     // Not in all browsers, and not only where the network is another one.
-    /** @type {any} */ (globalThis.navigator)?.connection?.addEventListener?.("change", doubt, listen);
+    on(/** @type {any} */ (globalThis.navigator)?.connection, "change", doubt);
     sessions += 1;
     queueMicrotask(() => this.#run());
   }
@@ -152,7 +155,7 @@ export class Session extends EventTarget {
       this.#keeper?.follow();
       const reason = await connection.over;
       if (this.#done) return;
-      if (reason === "replaced" && this.#role === "publisher") {
+      if (reason === "replaced" && !this.#isViewer) {
         // A new session would replace the other one in turn.
         this.#fail("channel-taken", "Another publisher has taken this channel over.", 409);
         return;
@@ -192,13 +195,13 @@ export class Session extends EventTarget {
       // Before the first frame: a buffer that grows later stops the picture for a moment.
       connection.cushion(this.#cushion.ms);
       connection.pc.addEventListener("track", ({ track, transceiver }) => {
-        if (this.#role !== "viewer" || transceiver.direction === "inactive") return;
+        if (!this.#isViewer || transceiver.direction === "inactive") return;
         connection.stream.addTrack(track);
         if (connection === this.#connection && !this.#old) this.#show(connection, track);
       });
       /** @type {import("./rekindle-join.js").Circumstances} */
       const circumstances = {
-        isViewer: this.#role === "viewer",
+        isViewer: this.#isViewer,
         again: this.#old !== null,
         isDone: () => this.#done,
         waits: (state, reason) => {
@@ -216,8 +219,8 @@ export class Session extends EventTarget {
       await connection.accept(joined);
       return connection;
     } catch (error) {
-      if (error instanceof Refusal) this.#fail(error.reason, error.message, error.status);
-      else if (!this.#done) this.#fail("join", error instanceof Error ? error.message : String(error));
+      const { reason = "join", message = `${error}`, status } = /** @type {Partial<Refusal>} */ (error);
+      if (!this.#done) this.#fail(reason, message, status);
     }
     return null;
   }
@@ -254,7 +257,7 @@ export class Session extends EventTarget {
    * @param {"auto" | number} wanted
    */
   set cushion(wanted) {
-    this.#cushion = new Cushion(this.#role === "viewer" ? checked(wanted) : 0);
+    this.#cushion = new Cushion(this.#isViewer ? checked(wanted) : 0);
     const connection = this.#connection;
     this.#cushion.look(connection?.rtt ?? Infinity);
     connection?.cushion(this.#cushion.ms);
@@ -270,7 +273,7 @@ export class Session extends EventTarget {
   /** @param {Connection} connection @returns {Owner} */
   #owner(connection) {
     return {
-      isViewer: this.#role === "viewer",
+      isViewer: this.#isViewer,
       signalling: this.#signalling,
       among: () => sessions,
       live: () => this.live,

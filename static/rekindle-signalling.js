@@ -169,12 +169,11 @@ export class Signalling {
 
   /** Sends an offer. Resolves with the response, or null if none came in time. @param {string} offer */
   async post(offer) {
-    const init = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer };
     await Promise.race([leaving.get(this.#url.href), pause(LEAVE_MS)]);
     if (this.#signal.aborted) return null;
     try {
       // Not ended with the session: what the server has taken by then has to be left again.
-      const all = this.#init(init, AbortSignal.timeout(JOIN_MS));
+      const all = this.#init({ method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer }, AbortSignal.timeout(JOIN_MS));
       const response = await this.#fetch(this.#url, all);
       // The server may send us to another one, and browsers take the token off on the way (https://fetch.spec.whatwg.org/#http-redirect-fetch).
       return response.status === 401 && response.redirected ? await this.#fetch(response.url, all) : response;
@@ -188,24 +187,23 @@ export class Signalling {
     const answer = await response.text().catch(() => null);
     if (!answer) return null;
     const base = response.url || this.#url;
-    const place = response.headers.get("Location");
-    if (place === null) throw new Error("The server's answer names no session: something on the way took its Location away.");
+    const said = (/** @type {string} */ name) => response.headers.get(name);
+    const place = said("Location");
+    if (place === null) throw new Error("The answer names no session: something on the way took its Location away.");
     const location = new URL(place, base);
-    const link = /<([^>]*)>\s*;[^,]*server-sent-events/.exec(response.headers.get("Link") ?? "");
-    const first = /^a=fingerprint:(.*)$/m.exec(answer)?.[1]?.trim();
-    const second = response.headers.get("Rekindle-Fingerprint")?.trim();
-    const boot = response.headers.get("Rekindle-Boot");
-    const shared = response.headers.get("Rekindle-Events");
+    const first = /^a=fingerprint:(.*)/m.exec(answer)?.[1];
+    const boot = said("Rekindle-Boot");
+    const shared = said("Rekindle-Events");
     return {
       answer,
       location,
       id: location.pathname.split("/").at(-1) ?? "",
-      events: link ? new URL(link[1] ?? "", base) : new URL(`${location.pathname}/events`, location),
+      events: new URL(`${location.pathname}/events`, location),
       shared: shared ? new URL(shared, base) : null,
-      fingerprints: [first, second].flatMap((each) => each || []),
+      fingerprints: [first, said("Rekindle-Fingerprint")].flatMap((each) => each || []),
       boot: boot === null ? null : Number(boot),
-      process: response.headers.get("Rekindle-Process"),
-      mode: response.headers.get("Rekindle-Mode") ?? "rehandshake",
+      process: said("Rekindle-Process"),
+      mode: said("Rekindle-Mode") ?? "rehandshake",
     };
   }
 
@@ -238,11 +236,7 @@ export class Signalling {
 
   /** Whether another place says anything at all; what, its page may not read. @param {string} place what its paths begin with */
   reaches(place) {
-    const asked = this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials: "omit", signal: this.#signal });
-    return asked.then(
-      () => true,
-      () => false,
-    );
+    return this.#ask(place, "omit", this.#signal);
   }
 
   /**
@@ -251,10 +245,18 @@ export class Signalling {
    */
   freshen(place) {
     for (let i = 1; i < CONNECTIONS; i++) {
-      const signal = AbortSignal.any([AbortSignal.timeout(FRESHEN_MS), this.#signal]);
       // Requests of another credentials mode have other connections.
-      this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials: "same-origin", signal }).catch(() => {});
+      this.#ask(place, "same-origin", AbortSignal.any([AbortSignal.timeout(FRESHEN_MS), this.#signal]));
     }
+  }
+
+  /** @param {string} place @param {RequestCredentials} credentials @param {AbortSignal} signal */
+  #ask(place, credentials, signal) {
+    const asked = this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials, signal });
+    return asked.then(
+      () => true,
+      () => false,
+    );
   }
 
   /** @param {RequestInit & { headers?: Record<string, string> }} init @param {AbortSignal} [signal] @returns {RequestInit} */

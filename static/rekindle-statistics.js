@@ -63,33 +63,23 @@ export async function lastSent(pc) {
 }
 
 /**
- * What has arrived, video frames where there are any.
+ * What has arrived: video frames where there are any, and how many bytes of media, or of reports on it. (Receivers know when they last played
+ * something, but what they keep back may last for longer than a server is gone.)
  *
- * @typedef {{ packets: number, videoPackets: number, frames: number }} Count
+ * @typedef {{ packets: number, videoPackets: number, frames: number, bytes: number }} Count
  */
 
 /** @param {RTCPeerConnection} pc @returns {Promise<Count>} */
 export async function received(pc) {
-  const count = { packets: 0, videoPackets: 0, frames: 0 };
-  for (const { type, kind, packetsReceived = 0, framesDecoded = 0 } of await reports(pc)) {
-    if (type !== "inbound-rtp") continue;
-    count.packets += packetsReceived;
-    count.frames += framesDecoded;
-    if (kind === "video") count.videoPackets += packetsReceived;
+  const count = { packets: 0, videoPackets: 0, frames: 0, bytes: 0 };
+  for (const { type, kind, packetsReceived = 0, framesDecoded = 0, bytesReceived = 0 } of await reports(pc)) {
+    if (type === "inbound-rtp") {
+      count.packets += packetsReceived;
+      count.frames += framesDecoded;
+      if (kind === "video") count.videoPackets += packetsReceived;
+    } else if (type === "candidate-pair" || type === "transport") count.bytes += bytesReceived;
   }
   return count;
-}
-
-/**
- * How much has been received of media, or of reports on it. Receivers know when they last played something, which costs less to ask, but what
- * they keep back may last for longer than a server is gone.
- *
- * @param {RTCPeerConnection} pc
- */
-export async function receivedBytes(pc) {
-  let bytes = 0;
-  for (const { type, bytesReceived = 0 } of await reports(pc)) if (["candidate-pair", "transport"].includes(type)) bytes += bytesReceived;
-  return bytes;
 }
 
 /** Whether all transports are connected. @param {RTCPeerConnection} pc */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { receivedBytes, received } from "./rekindle-statistics.js";
+import { received } from "./rekindle-statistics.js";
 import { now, pause } from "./rekindle-time.js";
 
 /** A viewer's picture that stands still this long although packets arrive needs a new session. */
@@ -43,24 +43,38 @@ export async function flows(pc, isWanted, should, pictured = true) {
 }
 
 /**
+ * Looks at what has been received at this interval, and each time compares it with what it was before.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {number} ms
+ * @param {() => boolean} isOver
+ * @param {(before: import("./rekindle-statistics.js").Count, after: import("./rekindle-statistics.js").Count) => void} compare
+ */
+async function watch(pc, ms, isOver, compare) {
+  let before = null;
+  while (!isOver()) {
+    await pause(ms);
+    const after = await received(pc).catch(() => null);
+    if (before && after && !isOver()) compare(before, after);
+    before = after ?? before;
+  }
+}
+
+/**
  * Watches a viewer that may receive packets and decode nothing: its requests for key frames are not heard.
  *
  * @param {RTCPeerConnection} pc
  * @param {{ isOver: () => boolean, isExcused: () => boolean, stands: () => void, comes: (video: boolean) => void }} how `isExcused`: nobody looks,
  *   or it must stand still; `comes`: whether video has come since the last look
  */
-export async function watchPicture(pc, { isOver, isExcused, stands, comes }) {
-  let before = null;
+export function watchPicture(pc, { isOver, isExcused, stands, comes }) {
   let stillSince = now();
-  while (!isOver()) {
-    await pause(STILL_MS / 4);
-    const after = await received(pc).catch(() => null);
-    if (before && after) comes(after.videoPackets > before.videoPackets);
-    const stuck = before && after && after.frames === before.frames && after.videoPackets > before.videoPackets;
-    if (!stuck || isExcused()) stillSince = now();
+  return watch(pc, STILL_MS / 4, isOver, (before, after) => {
+    const video = after.videoPackets > before.videoPackets;
+    comes(video);
+    if (!video || after.frames !== before.frames || isExcused()) stillSince = now();
     if (now() - stillSince > STILL_MS) stands();
-    before = after;
-  }
+  });
 }
 
 /**
@@ -70,21 +84,16 @@ export async function watchPicture(pc, { isOver, isExcused, stands, comes }) {
  * @param {{ isOver: () => boolean, isExcused: () => boolean, falls: (isSilent: () => Promise<boolean>) => void }} how `falls`: it has fallen silent, and whether
  *   it still is can be asked
  */
-export async function watchSilence(pc, { isOver, isExcused, falls }) {
+export function watchSilence(pc, { isOver, isExcused, falls }) {
   const patience = SUSPECT_MS * (1 + Math.random() / 2);
-  let before = NaN;
-  /** @type {number | null} */
-  let since = null;
-  while (!isOver()) {
-    await pause(SUSPECT_MS / 2);
-    const after = await receivedBytes(pc).catch(() => before);
-    // Once it has been told of, it is told of again only after something has come.
-    if (after !== before || (since !== null && isExcused())) since = now();
-    before = after;
-    if (since === null || now() - since < patience) continue;
-    since = null;
-    falls(async () => (await receivedBytes(pc).catch(() => after)) === after);
-  }
+  // From the first look on; once it has been told of, it is told of again only after something has come.
+  let since = now() + SUSPECT_MS / 2;
+  return watch(pc, SUSPECT_MS / 2, isOver, (before, after) => {
+    if (after.bytes !== before.bytes || (since < Infinity && isExcused())) since = now();
+    if (now() - since < patience) return;
+    since = Infinity;
+    falls(async () => (await received(pc).catch(() => after)).bytes === after.bytes);
+  });
 }
 
 /**
@@ -96,10 +105,10 @@ export async function watchSilence(pc, { isOver, isExcused, falls }) {
 export async function isSilent(pc, ms) {
   let before = Infinity;
   for (let look = 0; look <= LOOKS; look++) {
-    const after = await receivedBytes(pc).catch(() => before);
-    if (after > before) return false;
-    before = after;
-    if (look < LOOKS) await pause(ms / LOOKS);
+    if (look > 0) await pause(ms / LOOKS);
+    const { bytes } = await received(pc).catch(() => ({ bytes: before }));
+    if (bytes > before) return false;
+    before = bytes;
   }
   return true;
 }
@@ -110,13 +119,7 @@ export async function isSilent(pc, ms) {
  * @param {RTCPeerConnection} pc
  * @param {{ isOver: () => boolean, comes: () => void }} how
  */
-export async function watchMedia(pc, { isOver, comes }) {
+export function watchMedia(pc, { isOver, comes }) {
   // What was on its way when the server died has arrived by the first look.
-  let before = Infinity;
-  while (!isOver()) {
-    await pause(COMES_MS);
-    const after = await receivedBytes(pc).catch(() => Infinity);
-    if (after > before && !isOver()) comes();
-    before = after;
-  }
+  return watch(pc, COMES_MS, isOver, (before, after) => after.bytes > before.bytes && comes());
 }
