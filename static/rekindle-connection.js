@@ -116,7 +116,7 @@ export class Connection extends Transports {
       this.transceivers.push(this.pc.addTransceiver(track ?? kind, init));
     }
     this.#parking?.park();
-    this.encoders = new Encoders(this.transceivers, !this.mixes);
+    this.encoders = new Encoders(this.pc, !this.mixes);
   }
 
   /** The offer for the server. */

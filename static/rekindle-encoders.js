@@ -9,15 +9,15 @@
 export class Encoders {
   /** A key frame is had by stopping and starting them, in place of asking. */
   stops;
-  #media;
+  #pc;
   /** Which encodings were active before they were stopped; null while they are not. @type {boolean[] | null} */
   #running = null;
   /** Settles when the last change of what is sent is done. */
   #changing = Promise.resolve();
 
-  /** @param {RTCRtpTransceiver[]} media @param {boolean} stops whether this browser gives a key frame only when encoders start */
-  constructor(media, stops) {
-    this.#media = media;
+  /** @param {RTCPeerConnection} pc @param {boolean} stops whether this browser gives a key frame only when encoders start */
+  constructor(pc, stops) {
+    this.#pc = pc;
     this.stops = stops;
   }
 
@@ -55,7 +55,7 @@ export class Encoders {
    */
   #change(change) {
     const next = async () => {
-      const sender = this.#media.map((media) => media.sender).find(({ track }) => track?.kind === "video");
+      const sender = this.#pc.getSenders().find(({ track }) => track?.kind === "video");
       if (!sender) return;
       const parameters = sender.getParameters();
       await sender.setParameters(parameters, change(parameters) ?? undefined);

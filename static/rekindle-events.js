@@ -40,7 +40,7 @@ const LOAD_MS = 10_000;
 export function follow(join, signalling, follower) {
   if (!join.shared || signalling.isOwn) return alone(join, signalling, follower);
   const { href } = join.shared;
-  const company = companies.get(href) ?? new Company(join.shared);
+  const company = companies.get(href) ?? new Company(href);
   companies.set(href, company);
   return company.add(join, signalling, follower);
 }
@@ -93,7 +93,7 @@ const companies = new Map();
 
 /** The sessions of this page with one server, while they need not share a stream. */
 class Company {
-  #url;
+  #href;
   /** What joins each of them to what they share, or gives it a stream of its own where that cannot be had. @type {Set<(hub?: import("./rekindle-hub.js").Hub) => void>} */
   #members = new Set();
   /** Other pages are hailed, and heard. @type {BroadcastChannel | null} */
@@ -102,9 +102,9 @@ class Company {
   #hub;
   #loading = false;
 
-  /** @param {URL} url */
-  constructor(url) {
-    this.#url = url;
+  /** @param {string} href */
+  constructor(href) {
+    this.#href = href;
   }
 
   /**
@@ -152,7 +152,7 @@ class Company {
     try {
       const { Hub } = await import("./rekindle-hub.js");
       if (this.#members.size === 0) return;
-      this.#hub = new Hub(this.#url, { Line, alone, name: this.#name });
+      this.#hub = new Hub(this.#href, { Line, alone, name: this.#name });
       this.#part();
     } catch {
       // Where it cannot be had now, each has its own; the next one tries again.
@@ -165,7 +165,7 @@ class Company {
 
   /** Of the channel of an origin's pages. */
   get #name() {
-    return `rekindle ${this.#url.href}`;
+    return `rekindle ${this.#href}`;
   }
 
   #part() {

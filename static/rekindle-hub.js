@@ -62,7 +62,7 @@ export class Hub {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #handover;
 
-  /** @param {URL} url @param {Tools} tools */
+  /** @param {string} url @param {Tools} tools */
   constructor(url, tools) {
     this.#url = url;
     this.#tools = tools;

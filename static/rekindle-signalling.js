@@ -4,7 +4,7 @@
  * @module
  */
 
-import { now, pause } from "./rekindle-time.js";
+import { pause } from "./rekindle-time.js";
 
 /**
  * What the server says with a session that begins.
@@ -62,17 +62,7 @@ import { now, pause } from "./rekindle-time.js";
  * @typedef {(event: string, data: Data, session?: string) => void} Heard
  */
 
-/**
- * An attempt to open the event stream is given up after this time, a little later with every failure, up to the second number.
- *
- * @type {[number, number]}
- */
-const ATTEMPT_MS = [1000, 4000];
-/** An attempt that fails sooner than this was refused: the machine is there, and nobody listens. */
-const REFUSED_MS = 500;
 const JOIN_MS = 10_000;
-/** Why an attempt is given up to which nothing was said. */
-export const SILENCE = "silence";
 /** Connections that browsers keep to a server at the most, and how long one that may lead nowhere is tried, in ms. */
 const CONNECTIONS = 6;
 const FRESHEN_MS = 500;
@@ -80,74 +70,6 @@ const FRESHEN_MS = 500;
 const LEAVE_MS = 1000;
 /** Sessions that this page is leaving, by endpoint: the next one there must not find its own predecessor in its way. @type {Map<string, Promise<unknown>>} */
 const leaving = new Map();
-
-/** Splits a stream of server-sent events into `{ event, data }`, and `session` where a line names it; data is JSON. */
-export class EventParser {
-  #rest = "";
-
-  /** @param {string} text @returns {{ event: string, data: Data, session?: string }[]} */
-  push(text) {
-    const blocks = (this.#rest + text).replaceAll("\r\n", "\n").split("\n\n");
-    this.#rest = blocks.pop() ?? "";
-    return blocks.flatMap((block) => {
-      /** @type {any} */
-      const fields = {};
-      // A field that comes again goes on in a line of its own.
-      for (const [, name = "", value] of block.matchAll(/^(event|data|session):(.*)/gm)) fields[name] = [fields[name], value?.trim()].join("\n").trim();
-      try {
-        return { ...fields, data: JSON.parse(fields.data) };
-      } catch {
-        // Not ours: an event that is not JSON is left alone.
-        return [];
-      }
-    });
-  }
-}
-
-/** What became of an attempt to read one. @typedef {"ended" | "unknown" | "refused" | "denied" | "silent" | "failed"} Outcome */
-
-/**
- * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before; `answers` hears of the answer's head. Resolves with "ended",
- * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no), "silent" (nothing was said in
- * its time: the server's host is gone, or holds the request for the next server) or "failed".
- *
- * @param {(signal: AbortSignal) => Promise<Response>} request
- * @param {{ attempt: AbortController, tries: number, answers: () => void, heard: Heard }} how
- * @returns {Promise<Outcome>}
- */
-export async function readEvents(request, { attempt, tries, answers, heard }) {
-  const timer = setTimeout(() => attempt.abort(SILENCE), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
-  const start = now();
-  /** @type {Outcome} */
-  let outcome = "refused";
-  try {
-    const response = await request(attempt.signal);
-    if ([404, 405, 410].includes(response.status)) return "unknown";
-    outcome = response.ok ? "failed" : "denied";
-    if (!response.ok || !response.body) return outcome;
-    answers();
-    const parser = new EventParser();
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done || attempt.signal.aborted) break;
-      for (const { session, event, data } of parser.push(value)) {
-        if (event === "hello" || event === "gone") {
-          outcome = "ended";
-          clearTimeout(timer);
-        }
-        heard(event, data, session);
-      }
-    }
-  } catch {
-    // A process that is killed ends its streams with an error as often as with an end.
-  } finally {
-    clearTimeout(timer);
-    attempt.abort();
-  }
-  if (attempt.signal.reason === SILENCE) return "silent";
-  return outcome === "refused" && now() - start > REFUSED_MS ? "failed" : outcome;
-}
 
 export class Signalling {
   #url;

@@ -3,9 +3,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import { reoffer, withStreams } from "../../static/rekindle-description.js";
-import { Line, retryDelay } from "../../static/rekindle-line.js";
+import { EventParser, Line, retryDelay } from "../../static/rekindle-line.js";
 import { bundled, grouped, withParking, without } from "../../static/rekindle-parking.js";
-import { EventParser } from "../../static/rekindle-signalling.js";
 import * as module from "../../static/rekindle.js";
 
 const ANSWER = [
