@@ -8,44 +8,20 @@
 import { listen } from "./rekindle-feed.js";
 import { Outage, isFar } from "./rekindle-outage.js";
 import { now, pause } from "./rekindle-time.js";
-import { flows, isSilent, watchMedia, watchPicture, watchSilence } from "./rekindle-watch.js";
+import { flows, isSilent, watchMedia, watchPicture, watchRoundTrip, watchSilence } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
-/** @import { Data, Join, Signalling, Stream } from "./rekindle-signalling.js" */
-/** @import { SessionEvents, State } from "./rekindle.js" */
+/** @import { Owner } from "./rekindle-session.js" */
+/** @import { Data, Join } from "./rekindle-signalling.js" */
 
 /** A publisher's media that is not heard of this long after its keys were renewed needs a new session. */
 const SILENT_MS = 4000;
-/**
- * How long nothing may come on a connection whose way to the server is doubted, in ms. A publisher gets reports about every second.
- */
-const LOST_MS = { viewer: 500, publisher: 1200 };
-/** The round trip is looked at after this time, and after twice as long each further time. */
-const MEASURE_MS = 250;
 /** What the last renewal left behind is removed when all has been well for this time. */
 const TIDY_MS = 1000;
 /** A server refuses a browser by a DTLS alert, and gives the reason by an event, which may come this much later. */
 const REASON_MS = 1000;
 
-/**
- * The session, as far as those who keep its connections need it.
- *
- * @typedef {object} Owner
- * @property {boolean} isViewer
- * @property {Signalling} signalling
- * @property {() => number} among how many sessions the page has
- * @property {() => boolean | null} live whether a publisher is there
- * @property {(state: State, more?: { took_ms?: number }) => void} set
- * @property {(name: "live" | "unheard" | "keys", value: any, event: keyof SessionEvents, detail?: any) => void} learn something that the session tells of, by
- *   an event where it is news
- * @property {(boot: number | null) => void} setBoot
- * @property {() => void} serves the connection is up for the first time
- * @property {() => void} measured
- * @property {(how: SessionEvents["restart"]["detail"]) => void} restarted
- * @property {() => void} wake something has happened that makes trying again worth while
- *
- * @typedef {ReturnType<typeof keep>} Keeper
- */
+/** @typedef {ReturnType<typeof keep>} Keeper */
 
 /** @param {Connection} connection @param {Join} join @param {Owner} owner */
 export function keep(connection, join, owner) {
@@ -78,10 +54,8 @@ export function keep(connection, join, owner) {
   let greetedAt = -Infinity;
   /** Since when the connection has failed without ever having been up. @type {number | null} */
   let failedSince = null;
-  /** When to look again. @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  /** When to prepare the next renewal. @type {ReturnType<typeof setTimeout> | undefined} */
-  let readying;
+  /** When to look again; when to prepare the next renewal. @type {{ look?: ReturnType<typeof setTimeout>, ready?: ReturnType<typeof setTimeout> }} */
+  const timers = {};
 
   const isHidden = () => globalThis.document?.hidden === true;
   /** @returns {import("./rekindle-outage.js").Present} */
@@ -91,7 +65,7 @@ export function keep(connection, join, owner) {
   const hasOthers = () => feed?.().hasOthers === true;
   const look = () => feed?.().look(connection.rtt);
   const lookAgain = (/** @type {number} */ ms) => {
-    timer = setTimeout(assess, Math.max(1, ms));
+    if (ms < Infinity) timers.look = setTimeout(assess, Math.max(1, ms));
   };
 
   // -- the event stream: its end is the first sign that the server is gone ---------------------------------------------------
@@ -121,7 +95,7 @@ export function keep(connection, join, owner) {
       },
     });
     connection.over.then(() => {
-      clearTimeout(timer);
+      clearTimeout(timers.look);
       feed?.().stop();
     });
   };
@@ -143,7 +117,7 @@ export function keep(connection, join, owner) {
       setLive(data.live === true);
       // What a publisher sends does not arrive.
       if (!isViewer && data.live === false && !outage && connection.sends) doubt();
-    } else if (event === "unheard") setUnheard(data.unheard === true);
+    } else if (event === "unheard") owner.learn("unheard", data.unheard === true);
     else if (event === "gone") connection.end(data.reason ?? "gone");
     watchForSilence();
     assess();
@@ -181,13 +155,10 @@ export function keep(connection, join, owner) {
     } else {
       owner.setBoot(data.boot ?? null);
     }
-    if (data.unheard === true) setUnheard(true);
+    if (data.unheard === true) owner.learn("unheard", true);
     tune(data);
     if (typeof data.source === "boolean") setLive(data.source);
   };
-
-  /** @param {boolean} unheard */
-  const setUnheard = (unheard) => owner.learn("unheard", unheard, "unheard");
 
   /** @param {Data} data */
   const tune = ({ streams }) => {
@@ -211,16 +182,13 @@ export function keep(connection, join, owner) {
     const since = now();
     doubting = connection.adrift = true;
     if (connection.iceIsDown) look();
-    silent = await isSilent(pc, LOST_MS[isViewer ? "viewer" : "publisher"]);
+    silent = await isSilent(pc, isViewer);
     doubting = false;
     // Nothing comes to a viewer without a publisher.
     silent &&= connection.iceIsDown || !isViewer || arrives === true;
-    if (!silent) {
-      connection.adrift = false;
-      return;
-    }
-    signalling.freshen(place());
-    if (connection.ended || outage || !streamOpen) return;
+    if (silent) signalling.freshen(place());
+    else connection.adrift = false;
+    if (!silent || connection.ended || outage || !streamOpen) return;
     if (greetedAt < since) look();
     else loseWay();
   };
@@ -249,15 +217,15 @@ export function keep(connection, join, owner) {
   const begin = () => {
     connection.serverHasKeys = false;
     outages += 1;
-    clearTimeout(readying);
-    readying = undefined;
+    clearTimeout(timers.ready);
+    delete timers.ready;
     return (outage = new Outage(connection, now(), outage));
   };
 
   /** Evaluates all that is known and does what is due. Called whenever something changed; timers are only deadlines. */
   const assess = () => {
     if (connection.ended || !connection.join) return;
-    clearTimeout(timer);
+    clearTimeout(timers.look);
     if (connection.iceIsDown) connection.iceDownSince ??= now();
     else [connection.iceDownSince, iceDoubted] = [null, false];
     // What is done here may end it.
@@ -280,13 +248,9 @@ export function keep(connection, join, owner) {
     }
     if (during.isHopeless(connection, at)) return connection.end("renewal-failed");
     const due = during.renewalAt(connection, at);
-    if (due <= at.at) {
-      if (during.shouldAsk(connection, at)) connection.ask().finally(assess);
-      else renew(during);
-      return;
-    }
-    const next = Math.min(due, during.lookAgainAt(connection, at));
-    if (next < Infinity) lookAgain(next - at.at);
+    if (due > at.at) lookAgain(Math.min(due, during.lookAgainAt(connection, at)) - at.at);
+    else if (during.shouldAsk(connection, at)) connection.ask().finally(assess);
+    else renew(during);
   };
 
   /** The same while there is no outage. */
@@ -375,8 +339,8 @@ export function keep(connection, join, owner) {
   const serve = () => {
     if (connection.served) return;
     connection.served = true;
-    setUnheard(false);
-    watchRoundTrip();
+    owner.learn("unheard", false);
+    watchRoundTrip(connection, { isExcused: () => outage !== null, measured: () => owner.measured() });
     if (isViewer) {
       if (mode !== "full-state") connection.prime()?.catch(() => {});
       watchPicture(pc, {
@@ -392,9 +356,7 @@ export function keep(connection, join, owner) {
     owner.set("connected");
   };
 
-  const refresh = () => {
-    encoders.refresh().catch(() => encoders.held && connection.end("no-picture"));
-  };
+  const refresh = () => encoders.refresh().catch(() => encoders.held && connection.end("no-picture"));
 
   /** What cannot be prepared is tried again when it is needed. */
   const prepare = () => {
@@ -404,12 +366,12 @@ export function keep(connection, join, owner) {
   /** When all has been well for a while: clears away what the last renewal left behind, and prepares the next one. */
   const makeReady = () => {
     const ready = async () => {
-      readying = undefined;
+      delete timers.ready;
       if (connection.ended || !connection.connected) return;
       await connection.tidy();
       if (!outage) prepare();
     };
-    if (!connection.prepared) readying ??= setTimeout(() => ready().catch(() => connection.end("tidy-failed")), TIDY_MS);
+    if (!connection.prepared) timers.ready ??= setTimeout(() => ready().catch(() => connection.end("tidy-failed")), TIDY_MS);
   };
 
   /** A publisher that is connected, and whose media does not arrive all the same, is helped only by a new connection. */
@@ -431,16 +393,6 @@ export function keep(connection, join, owner) {
       falls: (stillSilent) => feed?.().look(connection.rtt, stillSilent),
     });
     listens = false;
-  };
-
-  /** Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment. */
-  const watchRoundTrip = async () => {
-    for (let ms = MEASURE_MS; !connection.ended; ms *= 2) {
-      await pause(ms);
-      if (outage) continue;
-      await connection.measure().catch(() => {});
-      owner.measured();
-    }
   };
 
   return { follow, nudge, doubt, assess };

@@ -12,7 +12,7 @@ import { Signalling } from "./rekindle-signalling.js";
 import { pause } from "./rekindle-time.js";
 
 /** @import { Refusal } from "./rekindle-join.js" */
-/** @import { Keeper, Owner } from "./rekindle-keeper.js" */
+/** @import { Keeper } from "./rekindle-keeper.js" */
 /** @import { Options, SessionEvents, State } from "./rekindle.js" */
 
 /** How often it is tried to load what a connection takes, and at what interval in ms. */
@@ -21,6 +21,24 @@ const LOAD_MS = 1000;
 
 /** How many this page has. */
 let sessions = 0;
+
+/**
+ * The session, as far as those who keep its connections need it.
+ *
+ * @typedef {object} Owner
+ * @property {boolean} isViewer
+ * @property {Signalling} signalling
+ * @property {() => number} among how many sessions the page has
+ * @property {() => boolean | null} live whether a publisher is there
+ * @property {(state: State, more?: { took_ms?: number }) => void} set
+ * @property {(name: "live" | "unheard" | "keys", value: any, event?: keyof SessionEvents, detail?: any) => void} learn something that the session tells of, by
+ *   an event of this name where it is news
+ * @property {(boot: number | null) => void} setBoot
+ * @property {() => void} serves the connection is up for the first time
+ * @property {() => void} measured
+ * @property {(how: SessionEvents["restart"]["detail"]) => void} restarted
+ * @property {() => void} wake something has happened that makes trying again worth while
+ */
 
 /**
  * A session with the server, for as long as the page wants it.
@@ -278,7 +296,7 @@ export class Session extends EventTarget {
       among: () => sessions,
       live: () => this.live,
       set: (state, more) => this.#set(state, more),
-      learn: (name, value, event, detail = { [name]: value }) => {
+      learn: (name, value, event = /** @type {keyof SessionEvents} */ (name), detail = { [name]: value }) => {
         if (JSON.stringify(this[name]) === JSON.stringify(value)) return;
         Object.assign(this, { [name]: value });
         this.#emit(event, detail);

@@ -17,8 +17,12 @@ const COMES_MS = 130;
 /** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
 const SUSPECT_MS = 500;
 
-/** How often a connection whose way to the server is doubted is looked at within the time in which something should come. */
+/** How long nothing may come on a connection whose way to the server is doubted, in ms. A publisher gets reports about every second. */
+const LOST_MS = { viewer: 500, publisher: 1200 };
+/** How often it is looked at within that time. */
 const LOOKS = 5;
+/** The round trip is looked at after this time, and after twice as long each further time. */
+const MEASURE_MS = 250;
 
 /**
  * Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did.
@@ -97,15 +101,15 @@ export function watchSilence(pc, { isOver, isExcused, falls }) {
 }
 
 /**
- * Looks whether anything comes on a connection within this time, in ms. Resolves with whether nothing does.
+ * Looks whether anything comes on a connection within the time in which something should. Resolves with whether nothing does.
  *
  * @param {RTCPeerConnection} pc
- * @param {number} ms
+ * @param {boolean} isViewer
  */
-export async function isSilent(pc, ms) {
+export async function isSilent(pc, isViewer) {
   let before = Infinity;
   for (let look = 0; look <= LOOKS; look++) {
-    if (look > 0) await pause(ms / LOOKS);
+    if (look > 0) await pause(LOST_MS[isViewer ? "viewer" : "publisher"] / LOOKS);
     const { bytes } = await received(pc).catch(() => ({ bytes: before }));
     if (bytes > before) return false;
     before = bytes;
@@ -122,4 +126,19 @@ export async function isSilent(pc, ms) {
 export function watchMedia(pc, { isOver, comes }) {
   // What was on its way when the server died has arrived by the first look.
   return watch(pc, COMES_MS, isOver, (before, after) => after.bytes > before.bytes && comes());
+}
+
+/**
+ * Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment.
+ *
+ * @param {import("./rekindle-connection.js").Connection} connection
+ * @param {{ isExcused: () => boolean, measured: () => void }} how
+ */
+export async function watchRoundTrip(connection, { isExcused, measured }) {
+  for (let ms = MEASURE_MS; !connection.ended; ms *= 2) {
+    await pause(ms);
+    if (isExcused()) continue;
+    await connection.measure().catch(() => {});
+    measured();
+  }
 }

@@ -6,17 +6,11 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { minify } from "terser";
+import { OWN } from "./names.js";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const from = path.join(here, "../../static");
 const to = path.join(here, "dist");
-/** What the module's parts call each other's, which no page, server or browser knows: these names are shortened. */
-const OWN = `
-  applied appliedAt asOf askAt assess backAt broken encoders follower found givesUp greeted handshakes hasKeys hasOthers hears held
-  iceDownSince iceHasFailed iceIsDown isBack isGone isHopeless isLong isOwn isSilent keepsKeys lacks listen lookAgainAt mixes moved noes patience
-  prepare prepared prime rank reaches redone renew renewalAt renews restarted retune saw seenAt serverHasKeys served shouldAsk signalling startedAt streamOpen tidy tookMs
-  unsure upAt videoPackets wants`.trim().split(/\s+/);
-
 /** A name that anybody else knows must stay as it is. */
 function checked() {
   const read = (/** @type {string} */ name) => fs.readFileSync(path.join(from, name), "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
