@@ -17,12 +17,12 @@ import { Transports } from "./rekindle-transports.js";
  */
 let parks = !!globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype);
 let confirmed = false;
-/** @type {typeof import("./rekindle-parking.js").Parking | null} */
-let Parking = null;
+/** The first one, once it is loaded. @type {typeof import("./rekindle-parking.js") | null} */
+let firefox = null;
 
 /** Loads what this browser's way takes, before a connection is made. */
 export async function load() {
-  if (parks) ({ Parking } = await import("./rekindle-parking.js"));
+  if (parks) firefox = await import("./rekindle-parking.js");
 }
 // Whoever makes a connection waits for it, and hears of it if it failed.
 load().catch(() => {});
@@ -75,6 +75,8 @@ export class Connection extends Transports {
   /** The browser's own network may be another one: its addresses have to be gathered again. */
   adrift = false;
 
+  encoders = new Encoders(this.pc);
+
   #parking;
   /** Settles when {@link ask} is done; null while it is not under way. @type {Promise<void> | null} */
   #asking = null;
@@ -105,7 +107,7 @@ export class Connection extends Transports {
   constructor(source, changed, rtc) {
     // Without one transport for all there is no owner to move.
     super(new RTCPeerConnection({ ...rtc, bundlePolicy: "max-bundle" }), changed);
-    this.#parking = Parking && new Parking(this.pc);
+    this.#parking = firefox && new firefox.Parking(this.pc);
     this.mixes = !this.#parking;
     if (this.mixes) this.sent = { at: null, asOf: -Infinity };
     this.#parking?.park();
@@ -116,7 +118,7 @@ export class Connection extends Transports {
       this.transceivers.push(this.pc.addTransceiver(track ?? kind, init));
     }
     this.#parking?.park();
-    this.encoders = new Encoders(this.pc, !this.mixes);
+    firefox?.stopping(this.encoders);
   }
 
   /** The offer for the server. */

@@ -7,53 +7,35 @@
 /** The part of `RTCSetParameterOptions` (WebRTC Extensions) that asks for a key frame. @typedef {{ encodingOptions: { keyFrame: boolean }[] }} Asked */
 
 export class Encoders {
-  /** A key frame is had by stopping and starting them, in place of asking. */
-  stops;
+  /** A key frame is had by stopping and starting them, in place of asking: Firefox, see `stopping` in rekindle-parking.js. */
+  stops = false;
+  /** They have been stopped. */
+  held = false;
   #pc;
-  /** Which encodings were active before they were stopped; null while they are not. @type {boolean[] | null} */
-  #running = null;
   /** Settles when the last change of what is sent is done. */
   #changing = Promise.resolve();
 
-  /** @param {RTCPeerConnection} pc @param {boolean} stops whether this browser gives a key frame only when encoders start */
-  constructor(pc, stops) {
+  /** @param {RTCPeerConnection} pc */
+  constructor(pc) {
     this.#pc = pc;
-    this.stops = stops;
-  }
-
-  /** They have been stopped. */
-  get held() {
-    return this.#running !== null;
-  }
-
-  /** Firefox: stops them until {@link refresh}. For long outages: nobody asks again for what they would make meanwhile. */
-  hold() {
-    if (!this.stops) return undefined;
-    return this.#change(({ encodings }) => {
-      this.#running ??= encodings.map(({ active = true }) => active);
-      for (const encoding of encodings) encoding.active = false;
-    });
   }
 
   /**
-   * Has the next video frame be a key frame: by asking for one (WebRTC Extensions, `encodingOptions`), or, in Firefox, which does not know
-   * that, by starting encoders that had been stopped.
+   * Stops them until {@link refresh}, where they have to be. For long outages: nobody asks again for what they would make meanwhile.
+   *
+   * @type {() => Promise<void> | undefined}
    */
-  async refresh() {
-    if (!this.stops) {
-      return this.#change(({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
-    }
-    if (!this.held) await this.hold();
-    await this.#change(({ encodings }) => encodings.forEach((encoding, i) => (encoding.active = this.#running?.[i] ?? true)));
-    this.#running = null;
-  }
+  hold = () => undefined;
+
+  /** Has the next video frame be a key frame: by asking for one (WebRTC Extensions, `encodingOptions`). */
+  refresh = () => this.change(({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
 
   /**
    * Changes the parameters of the video that is sent, one change after the other. What `change` returns goes with them.
    *
    * @param {(parameters: RTCRtpSendParameters) => Asked | void} change
    */
-  #change(change) {
+  change(change) {
     const next = async () => {
       const sender = this.#pc.getSenders().find(({ track }) => track?.kind === "video");
       if (!sender) return;

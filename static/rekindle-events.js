@@ -59,35 +59,6 @@ export function alone(join, signalling, follower) {
   return (what) => line[what]();
 }
 
-/**
- * Goes over to what sessions share. A stream of the session's own ends when the other one has greeted it, so that nothing is missed.
- *
- * @param {import("./rekindle-hub.js").Hub} hub
- * @param {Feed | null} own
- * @param {Followed} join
- * @param {import("./rekindle-signalling.js").Signalling} signalling
- * @param {Follower} follower
- * @returns {Feed}
- */
-function share(hub, own, join, signalling, follower) {
-  const shared = hub.add(join, signalling, {
-    heard: (event, data) => {
-      if (event === "hello") {
-        own?.("stop");
-        own = null;
-      }
-      if (!own) follower.heard(event, data);
-    },
-    answers: () => own || follower.answers(),
-    down: (first, refused) => own || follower.down(first, refused),
-    unknown: () => own || follower.unknown(),
-  });
-  return (what) => {
-    own?.(what);
-    shared(what);
-  };
-}
-
 /** By the URL of what they could share. @type {Map<string, Company>} */
 const companies = new Map();
 
@@ -122,7 +93,7 @@ class Company {
     /** @param {import("./rekindle-hub.js").Hub} [hub] */
     const begin = (hub) => {
       clearTimeout(timer);
-      feed = hub ? share(hub, feed, join, signalling, follower) : (feed ?? alone(join, signalling, follower));
+      feed = hub?.add(join, signalling, follower, feed) ?? feed ?? alone(join, signalling, follower);
     };
     const timer = setTimeout(begin, this.#loading ? LOAD_MS : isHailing ? HAIL_MS : 0);
     this.#members.add(begin);

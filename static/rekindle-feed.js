@@ -5,6 +5,8 @@
  */
 
 import { follow } from "./rekindle-events.js";
+import { received } from "./rekindle-statistics.js";
+import { watch } from "./rekindle-watch.js";
 
 /** @import { Followed, Follower } from "./rekindle-events.js" */
 
@@ -21,7 +23,10 @@ import { follow } from "./rekindle-events.js";
  *
  * @typedef {object} Listening what it has in hand
  * @property {boolean} hasOthers it may be anywhere else
- * @property {() => void} plays media comes from where it was
+ * @property {(pc: RTCPeerConnection, isOver: () => boolean) => void} [watchMedia] watches a connection whose event stream is gone. While media comes the
+ *   server is there, whatever is wrong with the stream
+ * @property {(pc: RTCPeerConnection, how: { isOver: () => boolean, isExcused: () => boolean, rtt: () => number }) => void} [watchSilence] watches a connection that
+ *   media should come on, or news of what is sent: where there is somewhere else to go, a host that is gone is noticed by the silence
  * @property {(rtt: number, isSilent?: () => Promise<boolean>) => void} look sees whether the server is there, to which the round trip is so long, and from which nothing comes
  * @property {() => void} nudge something has happened that makes trying again worth while
  * @property {() => void} stop
@@ -53,7 +58,7 @@ export function listen(join, signalling, listener) {
         Object.assign(hears, follower);
         return feed;
       };
-      listening = search(join, signalling, listener, { follow, takes, hello, isLost });
+      listening = search(join, signalling, listener, { follow, takes, watch, received, hello, isLost });
       listener.others?.();
     } catch {
       // Where it cannot be had now, the next word of others tries again.
@@ -82,7 +87,6 @@ export function listen(join, signalling, listener) {
   /** @type {Listening} */
   let listening = {
     hasOthers: false,
-    plays: () => {},
     look: () => feed("look"),
     nudge: () => feed("nudge"),
     stop: () => {

@@ -87,12 +87,36 @@ export class Hub {
   }
 
   /**
+   * Follows a session's events. A stream of the session's own ends when this one has greeted it, so that nothing is missed.
+   *
    * @param {Followed} join
    * @param {import("./rekindle-signalling.js").Signalling} signalling
    * @param {Follower} follower
+   * @param {Feed | null} [own]
    * @returns {Feed}
    */
-  add(join, signalling, follower) {
+  add(join, signalling, follower, own) {
+    if (!own) return this.#add(join, signalling, follower);
+    const shared = this.#add(join, signalling, {
+      heard: (event, data) => {
+        if (event === "hello") {
+          own?.("stop");
+          own = null;
+        }
+        if (!own) follower.heard(event, data);
+      },
+      answers: () => own || follower.answers(),
+      down: (first, refused) => own || follower.down(first, refused),
+      unknown: () => own || follower.unknown(),
+    });
+    return (what) => {
+      own?.(what);
+      shared(what);
+    };
+  }
+
+  /** @param {Followed} join @param {import("./rekindle-signalling.js").Signalling} signalling @param {Follower} follower @returns {Feed} */
+  #add(join, signalling, follower) {
     if (this.#refused) return this.#tools.alone(join, signalling, follower);
     /** @type {Entry} */
     const entry = { join, signalling, follower, greeted: false, down: false };

@@ -8,7 +8,7 @@
 import { listen } from "./rekindle-feed.js";
 import { Outage, isFar } from "./rekindle-outage.js";
 import { now, pause } from "./rekindle-time.js";
-import { flows, isSilent, watchMedia, watchPicture, watchRoundTrip, watchSilence } from "./rekindle-watch.js";
+import { flows, isSilent, watchPicture, watchRoundTrip } from "./rekindle-watch.js";
 
 /** @import { Connection } from "./rekindle-connection.js" */
 /** @import { Owner } from "./rekindle-session.js" */
@@ -42,8 +42,6 @@ export function keep(connection, join, owner) {
   let arrives = null;
   /** Video came while all was well: it has to come again. */
   let pictured = true;
-  /** Silence is watched for: there is another place to go to. */
-  let listens = false;
   /** ICE is down, and the event stream was asked whether the server is. */
   let iceDoubted = false;
   /** The way to the server is doubted: whether anything comes is being looked at; and nothing did, so that the server is asked. */
@@ -62,7 +60,6 @@ export function keep(connection, join, owner) {
   const present = () => ({ at: now(), mode, streamOpen, refused, hidden: isHidden() });
   /** What the paths of the server begin with at which the session is. */
   const place = () => new URL("..", join.location).href;
-  const hasOthers = () => feed?.().hasOthers === true;
   const look = () => feed?.().look(connection.rtt);
   const lookAgain = (/** @type {number} */ ms) => {
     if (ms < Infinity) timers.look = setTimeout(assess, Math.max(1, ms));
@@ -82,7 +79,7 @@ export function keep(connection, join, owner) {
         refused = isRefused;
         if (first) lost();
       },
-      others: () => connection.ended || watchForSilence(),
+      others: () => connection.ended || watchSilence(),
       moved: (location, from, to, alive) => {
         join.location = location;
         connection.rank += Number(alive);
@@ -119,7 +116,7 @@ export function keep(connection, join, owner) {
       if (!isViewer && data.live === false && !outage && connection.sends) doubt();
     } else if (event === "unheard") owner.learn("unheard", data.unheard === true);
     else if (event === "gone") connection.end(data.reason ?? "gone");
-    watchForSilence();
+    watchSilence();
     assess();
   };
 
@@ -209,7 +206,7 @@ export function keep(connection, join, owner) {
     const lately = begin();
     owner.set("server-gone");
     if (connection.served) prepare();
-    if (hasOthers()) watchMedia(pc, { isOver: () => connection.ended || streamOpen || outage !== lately, comes: () => feed?.().plays() });
+    feed?.().watchMedia?.(pc, () => connection.ended || streamOpen || outage !== lately);
     assess();
   };
 
@@ -384,16 +381,12 @@ export function keep(connection, join, owner) {
   };
 
   /** Where there is somewhere else to go, a host that is gone is noticed by the silence. */
-  const watchForSilence = async () => {
-    if (listens || !hasOthers()) return;
-    listens = true;
-    await watchSilence(pc, {
-      isOver: () => connection.ended || !hasOthers(),
+  const watchSilence = () =>
+    feed?.().watchSilence?.(pc, {
+      isOver: () => connection.ended,
       isExcused: () => outage !== null || !streamOpen || !connection.served || (isViewer && arrives !== true),
-      falls: (stillSilent) => feed?.().look(connection.rtt, stillSilent),
+      rtt: () => connection.rtt,
     });
-    listens = false;
-  };
 
   return { follow, nudge, doubt, assess };
 }

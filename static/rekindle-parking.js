@@ -135,6 +135,29 @@ export class Parking {
   }
 }
 
+/**
+ * Has encoders begin with a key frame by starting them after they have been stopped, since this browser cannot be asked for one.
+ *
+ * @param {import("./rekindle-encoders.js").Encoders} encoders
+ */
+export function stopping(encoders) {
+  /** Which encodings were active before they were stopped; null while they are not. @type {boolean[] | null} */
+  let running = null;
+  encoders.stops = true;
+  encoders.hold = () =>
+    encoders.change(({ encodings }) => {
+      encoders.held = true;
+      running ??= encodings.map(({ active = true }) => active);
+      for (const encoding of encodings) encoding.active = false;
+    });
+  encoders.refresh = async () => {
+    if (!encoders.held) await encoders.hold();
+    await encoders.change(({ encodings }) => encodings.forEach((encoding, i) => (encoding.active = running?.[i] ?? true)));
+    running = null;
+    encoders.held = false;
+  };
+}
+
 /** Waits until a browser has gathered its addresses, but not for long. @param {RTCPeerConnection} pc @returns {Promise<void>} */
 function gathered(pc) {
   return new Promise((resolve) => {

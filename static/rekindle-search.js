@@ -9,6 +9,10 @@ import { ASIDE_MS, Nodes, answerTime } from "./rekindle-nodes.js";
 /** @import { Feed, Followed, Follower } from "./rekindle-events.js" */
 /** @import { Listener, Listening } from "./rekindle-feed.js" */
 
+/** Interval in ms between checks whether media comes while the event stream is gone: two before another place is asked. */
+const COMES_MS = 130;
+/** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
+const SUSPECT_MS = 500;
 /** A look at a server that does not answer ends within this time. */
 const LOOK_MS = 3000;
 
@@ -25,11 +29,13 @@ const now = () => performance.now();
  * @param {object} began
  * @param {typeof import("./rekindle-events.js").follow} began.follow
  * @param {(follower: Follower) => Feed} began.takes who hears what is heard at that place from now on, and what is in hand there
+ * @param {typeof import("./rekindle-watch.js").watch} began.watch
+ * @param {typeof import("./rekindle-statistics.js").received} began.received
  * @param {import("./rekindle-signalling.js").Data} [began.hello] how the server there has greeted us; it names others
  * @param {boolean} [began.isLost] its stream has ended since
  * @returns {Listening}
  */
-export function search(join, signalling, follower, { follow, takes, hello, isLost = false }) {
+export function search(join, signalling, follower, { follow, takes, watch, received, hello, isLost = false }) {
   const home = new URL("..", join.location).href;
   const nodes = new Nodes(home);
   /** @type {Map<string, Feed>} */
@@ -43,6 +49,8 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
   let isTaken = false;
   /** The doubt whether the server is there, while there is one. @type {Own | null} */
   let doubt = null;
+  /** Silence is watched for. */
+  let listens = false;
   let isViewer = hello?.role === "viewer";
 
   const stop = () => {
@@ -178,9 +186,28 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     assess();
   }
   return {
-    plays: () => {
-      nodes.answers(now(), true);
-      assess();
+    watchMedia: (pc, isOver) => {
+      if (!nodes.hasOthers) return;
+      // What was on its way when the server died has arrived by the first look.
+      watch(pc, COMES_MS, isOver, (before, after) => {
+        if (after.bytes <= before.bytes) return;
+        nodes.answers(now(), true);
+        assess();
+      });
+    },
+    watchSilence: async (pc, { isOver, isExcused, rtt }) => {
+      if (listens || !nodes.hasOthers) return;
+      listens = true;
+      const patience = SUSPECT_MS * (1 + Math.random() / 2);
+      // From the first look on; once it has been told of, it is told of again only after something has come.
+      let since = now() + SUSPECT_MS / 2;
+      await watch(pc, SUSPECT_MS / 2, () => isOver() || !nodes.hasOthers, (before, after) => {
+        if (after.bytes !== before.bytes || (since < Infinity && isExcused())) since = now();
+        if (now() - since < patience) return;
+        since = Infinity;
+        look(rtt(), async () => (await received(pc).catch(() => after)).bytes === after.bytes);
+      });
+      listens = false;
     },
     look,
     get hasOthers() {

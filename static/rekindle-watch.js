@@ -12,11 +12,6 @@ const STILL_MS = 4000;
 /** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
 const FLOW_MS = { unsure: 2000, sure: 4000 };
 
-/** Interval in ms between checks whether media comes while the event stream is gone: two before another place is asked. */
-const COMES_MS = 130;
-/** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
-const SUSPECT_MS = 500;
-
 /** How long nothing may come on a connection whose way to the server is doubted, in ms. A publisher gets reports about every second. */
 const LOST_MS = { viewer: 500, publisher: 1200 };
 /** How often it is looked at within that time. */
@@ -54,7 +49,7 @@ export async function flows(pc, isWanted, should, pictured = true) {
  * @param {() => boolean} isOver
  * @param {(before: import("./rekindle-statistics.js").Count, after: import("./rekindle-statistics.js").Count) => void} compare
  */
-async function watch(pc, ms, isOver, compare) {
+export async function watch(pc, ms, isOver, compare) {
   let before = null;
   while (!isOver()) {
     await pause(ms);
@@ -82,25 +77,6 @@ export function watchPicture(pc, { isOver, isExcused, stands, comes }) {
 }
 
 /**
- * Watches a connection that media should come on, or news of what is sent.
- *
- * @param {RTCPeerConnection} pc
- * @param {{ isOver: () => boolean, isExcused: () => boolean, falls: (isSilent: () => Promise<boolean>) => void }} how `falls`: it has fallen silent, and whether
- *   it still is can be asked
- */
-export function watchSilence(pc, { isOver, isExcused, falls }) {
-  const patience = SUSPECT_MS * (1 + Math.random() / 2);
-  // From the first look on; once it has been told of, it is told of again only after something has come.
-  let since = now() + SUSPECT_MS / 2;
-  return watch(pc, SUSPECT_MS / 2, isOver, (before, after) => {
-    if (after.bytes !== before.bytes || (since < Infinity && isExcused())) since = now();
-    if (now() - since < patience) return;
-    since = Infinity;
-    falls(async () => (await received(pc).catch(() => after)).bytes === after.bytes);
-  });
-}
-
-/**
  * Looks whether anything comes on a connection within the time in which something should. Resolves with whether nothing does.
  *
  * @param {RTCPeerConnection} pc
@@ -115,17 +91,6 @@ export async function isSilent(pc, isViewer) {
     before = bytes;
   }
   return true;
-}
-
-/**
- * Watches a connection whose event stream is gone. While media comes the server is there, whatever is wrong with the stream.
- *
- * @param {RTCPeerConnection} pc
- * @param {{ isOver: () => boolean, comes: () => void }} how
- */
-export function watchMedia(pc, { isOver, comes }) {
-  // What was on its way when the server died has arrived by the first look.
-  return watch(pc, COMES_MS, isOver, (before, after) => after.bytes > before.bytes && comes());
 }
 
 /**
