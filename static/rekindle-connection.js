@@ -20,11 +20,15 @@ let confirmed = false;
 /** The first one, once it is loaded. @type {typeof import("./rekindle-parking.js") | null} */
 let firefox = null;
 
-/** Loads what this browser's way takes, before a connection is made. */
+/** Loads what this browser's way takes, before a connection is made. Firefox does not ask a second time for what it could not load. */
 export async function load() {
-  if (parks) firefox = await import("./rekindle-parking.js");
+  try {
+    if (parks) firefox = await import("./rekindle-parking.js");
+  } catch {
+    throw new Error("rekindle-parking.js, which has to lie beside rekindle.js, could not be loaded. Load the page again.");
+  }
 }
-// Whoever makes a connection waits for it, and hears of it if it failed.
+// With the module itself: the server may be gone later. Whoever makes a connection hears of it if it failed.
 load().catch(() => {});
 
 /** What a browser says that does not let its descriptions be changed. */

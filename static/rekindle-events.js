@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Line } from "./rekindle-line.js";
+import { keepOpen } from "./rekindle-line.js";
 
 /**
  * How long the first session of a page waits for word from other pages before it opens a stream of its own, and how long any waits for what they share, in ms:
@@ -26,7 +26,7 @@ const LOAD_MS = 10_000;
  *
  * @typedef {Pick<import("./rekindle-signalling.js").Join, "id" | "events" | "shared">} Followed what is followed
  *
- * @typedef {(what: "look" | "giveUp" | "retry" | "nudge" | "stop") => void} Feed what a session does while it follows: as the methods of Line of these names
+ * @typedef {(what: "look" | "giveUp" | "retry" | "nudge" | "stop") => void} Feed what a session does while it follows: as the functions of `keepOpen` that are called so
  */
 
 /**
@@ -54,7 +54,7 @@ export function follow(join, signalling, follower) {
  * @returns {Feed}
  */
 export function alone(join, signalling, follower) {
-  const line = new Line((_, signal) => signalling.events(join.events, signal), follower);
+  const line = keepOpen((_, signal) => signalling.events(join.events, signal), follower);
   line.follow([join.id]);
   return (what) => line[what]();
 }
@@ -120,16 +120,13 @@ class Company {
   async #share() {
     if (this.#hub || this.#loading) return;
     this.#loading = true;
-    try {
-      const { Hub } = await import("./rekindle-hub.js");
-      if (this.#members.size === 0) return;
-      this.#hub = new Hub(this.#href, { Line, alone, name: this.#name });
+    const module = await import("./rekindle-hub.js").catch(() => null);
+    this.#loading = false;
+    if (module && this.#members.size > 0) {
+      this.#hub = new module.Hub(this.#href, { keepOpen, alone, name: this.#name });
       this.#part();
-    } catch {
-      // Where it cannot be had now, each has its own; the next one tries again.
-    } finally {
-      this.#loading = false;
     }
+    // Where it cannot be had now, each has its own; the next one tries again.
     for (const begin of this.#members) begin(this.#hub);
     if (this.#hub) this.#members.clear();
   }

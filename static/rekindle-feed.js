@@ -45,26 +45,19 @@ export function listen(join, signalling, listener) {
   /** How the server has greeted us, with what it has said since. @type {import("./rekindle-signalling.js").Data} */
   let hello = {};
   let isLost = false;
-  let isLoading = false;
   let isOver = false;
+  /** @type {Promise<void> | null} */
+  let loading = null;
 
   const load = async () => {
-    if (isLoading) return;
-    isLoading = true;
-    try {
-      const { search } = await import("./rekindle-search.js");
-      if (isOver) return;
-      const takes = (/** @type {Follower} */ follower) => {
-        Object.assign(hears, follower);
-        return feed;
-      };
-      listening = search(join, signalling, listener, { follow, takes, watch, received, hello, isLost });
-      listener.others?.();
-    } catch {
-      // Where it cannot be had now, the next word of others tries again.
-    } finally {
-      isLoading = false;
-    }
+    const { search } = await import("./rekindle-search.js");
+    if (isOver) return;
+    const takes = (/** @type {Follower} */ follower) => {
+      Object.assign(hears, follower);
+      return feed;
+    };
+    listening = search(join, signalling, listener, { follow, takes, watch, received, hello, isLost });
+    listener.others?.();
   };
 
   /** Who hears it, changes when others are named. @type {Follower} */
@@ -73,7 +66,8 @@ export function listen(join, signalling, listener) {
       if (event === "gone" && data.reason === "unknown-session") return unknown();
       if (event === "hello") isLost = false;
       hello = event === "hello" ? data : { ...hello, ...data };
-      if (hello.nodes?.[0]) load();
+      // Where it cannot be had now, the next word of others tries again.
+      if (hello.nodes?.[0]) loading ??= load().catch(() => void (loading = null));
       listener.heard(event, data);
     },
     down: (first, refused) => {

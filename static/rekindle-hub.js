@@ -15,7 +15,7 @@ const HANDOVER_MS = 3000;
 
 /**
  * @typedef {object} Tools of the module
- * @property {typeof import("./rekindle-line.js").Line} Line
+ * @property {typeof import("./rekindle-line.js").keepOpen} keepOpen
  * @property {typeof import("./rekindle-events.js").alone} alone
  * @property {string} name what the pages of an origin call their channel and lock
  *
@@ -26,7 +26,9 @@ const HANDOVER_MS = 3000;
  * @property {boolean} greeted
  * @property {boolean} down it has been told that there is no stream
  * @property {Feed} [instead] its own stream, where the server shares none
- *
+ */
+
+/**
  * What pages of an origin say to each other: that one is there, which sessions one follows, what is heard of them, and who reads.
  *
  * @typedef {{ type: "hail" }
@@ -66,7 +68,7 @@ export class Hub {
   constructor(url, tools) {
     this.#url = url;
     this.#tools = tools;
-    this.#line = new tools.Line((ids, signal) => this.#request(ids, signal), {
+    this.#line = tools.keepOpen((ids, signal) => this.#request(ids, signal), {
       heard: (event, data, session) => {
         if (this.#isElsewhere(session)) this.#say({ type: "event", session, event, data });
         this.#heard(event, data, session);

@@ -73,114 +73,111 @@ export class EventParser {
 /**
  * A stream that is kept open, for as many sessions as are wanted. A change of these opens another one beside it, and the old one ends
  * when the new one has begun.
+ *
+ * @typedef {ReturnType<typeof keepOpen>} Line
  */
-export class Line {
-  #request;
-  #follower;
+
+/** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {import("./rekindle-events.js").Follower} follower */
+export function keepOpen(request, follower) {
   /** @type {string[]} */
-  #ids = [];
+  let ids = [];
   /** Those that the latest attempt asked for. @type {Set<string>} */
-  #asked = new Set();
+  let asked = new Set();
   /** The attempt that has begun, and the one that is being made. @type {AbortController | null} */
-  #current = null;
+  let current = null;
   /** @type {AbortController | null} */
-  #next = null;
-  #tries = 0;
+  let next = null;
+  let tries = 0;
   /** Somebody has asked whether the server is there. */
-  #doubts = false;
-  #failingSince = now();
+  let doubts = false;
+  let failingSince = now();
   /** How far apart retries are to be, for each session that the server has said it of. @type {Map<string | undefined, number>} */
-  #spreads = new Map();
+  const spreads = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
+  let timer;
 
-  /** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {import("./rekindle-events.js").Follower} follower */
-  constructor(request, follower) {
-    this.#request = request;
-    this.#follower = follower;
-  }
-
-  /** Follows these sessions from now on; none ends it. @param {string[]} ids */
-  follow(ids) {
-    this.#ids = ids;
-    if (ids.length === 0) return this.stop();
-    if (!this.#current && !this.#next) this.#failingSince = this.#tries === 0 ? now() : this.#failingSince;
-    else if (ids.every((id) => this.#asked.has(id))) return;
-    this.#soon(GATHER_MS);
-  }
+  /** Follows these sessions from now on; none ends it. @param {string[]} wanted */
+  const follow = (wanted) => {
+    ids = wanted;
+    if (ids.length === 0) return stop();
+    if (current || next) {
+      if (ids.every((id) => asked.has(id))) return;
+    } else if (tries === 0) failingSince = now();
+    soon(GATHER_MS);
+  };
 
   /** Sees whether the server is there: a host that is gone closes no stream. */
-  look() {
-    if (!this.#current) return;
-    this.#doubts = true;
-    if (!this.#next) this.#soon(0);
-  }
+  const look = () => {
+    if (!current) return;
+    doubts = true;
+    if (!next) soon(0);
+  };
 
   /** What was asked by {@link look} is not waited for any longer. */
-  giveUp() {
-    if (this.#doubts) this.#next?.abort(SILENCE);
-  }
+  const giveUp = () => {
+    if (doubts) next?.abort(SILENCE);
+  };
 
   /** The server is there: what it has been asked may have been lost on the way, and is asked again. */
-  retry() {
-    if (this.#next || !this.#current) this.nudge(true);
-  }
+  const retry = () => {
+    if ((next || !current) && ids.length > 0) soon(0);
+  };
 
   /** Something has happened that makes another attempt worthwhile. */
-  nudge(again = !this.#current && !this.#next) {
-    if (again && this.#ids.length > 0) this.#soon(0);
-  }
+  const nudge = () => {
+    if (!next) retry();
+  };
 
   /** Follows nobody any more. */
-  stop() {
-    this.#ids = [];
-    clearTimeout(this.#timer);
-    const attempts = [this.#current, this.#next];
-    this.#current = this.#next = null;
-    this.#tries = 0;
+  const stop = () => {
+    ids = [];
+    clearTimeout(timer);
+    const attempts = [current, next];
+    current = next = null;
+    tries = 0;
     for (const attempt of attempts) attempt?.abort();
-  }
+  };
 
   /** @param {number} ms */
-  #soon(ms) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#open(), ms);
-  }
+  const soon = (ms) => {
+    clearTimeout(timer);
+    timer = setTimeout(open, ms);
+  };
 
-  async #open() {
+  const open = async () => {
     const attempt = new AbortController();
-    this.#next?.abort();
-    this.#next = attempt;
-    this.#asked = new Set(this.#ids);
-    const outcome = await this.#read(attempt);
-    if (attempt === this.#current) {
+    next?.abort();
+    next = attempt;
+    asked = new Set(ids);
+    const outcome = await read(attempt);
+    if (attempt === current) {
       // With another one on its way, that one says how things are; but that this one has ended is told at once.
-      this.#ends("ended");
-    } else if (attempt === this.#next) {
-      this.#next = null;
-      if (outcome === "unknown") this.#follower.unknown();
-      else if (!this.#current) this.#fails(this.#tries === 0, outcome);
-      else if (outcome === "refused" || (this.#doubts && outcome !== "denied")) {
+      ends("ended");
+    } else if (attempt === next) {
+      next = null;
+      if (outcome === "unknown") follower.unknown();
+      else if (!current) fails(tries === 0, outcome);
+      else if (outcome === "refused" || (doubts && outcome !== "denied")) {
         // A stream does not know that its host is gone.
-        this.#doubts = false;
-        this.#current.abort();
-        this.#ends(outcome);
-      } else this.#soon(RETRY_MS[1]);
+        doubts = false;
+        current.abort();
+        ends(outcome);
+      } else soon(RETRY_MS[1]);
     }
-  }
+  };
 
   /** Reads a stream until it ends, or is ended. @param {AbortController} attempt @returns {Promise<Outcome>} */
-  async #read(attempt) {
-    const timer = setTimeout(() => attempt.abort(SILENCE), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * this.#tries));
+  const read = async (attempt) => {
+    const patience = setTimeout(() => attempt.abort(SILENCE), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
     const start = now();
     /** @type {Outcome} */
     let outcome = "refused";
     try {
-      const response = await this.#request(this.#ids, attempt.signal);
+      const response = await request(ids, attempt.signal);
       if ([404, 405, 410].includes(response.status)) return "unknown";
       outcome = response.ok ? "failed" : "denied";
       if (!response.ok || !response.body) return outcome;
-      this.#follower.answers();
+      follower.answers();
       const parser = new EventParser();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
@@ -189,52 +186,54 @@ export class Line {
         for (const { event, data, session } of parser.push(value)) {
           if (event === "hello" || event === "gone") {
             outcome = "ended";
-            clearTimeout(timer);
+            clearTimeout(patience);
           }
-          this.#heard(attempt, event, data, session);
+          heard(attempt, event, data, session);
         }
       }
     } catch {
       // A process that is killed ends its streams with an error as often as with an end.
     } finally {
-      clearTimeout(timer);
+      clearTimeout(patience);
       attempt.abort();
     }
     if (attempt.signal.reason === SILENCE) return "silent";
     return outcome === "refused" && now() - start > REFUSED_MS ? "failed" : outcome;
-  }
+  };
 
   /** @param {AbortController} attempt @param {string} event @param {Data} data @param {string} [session] */
-  #heard(attempt, event, data, session) {
-    if (this.#next === attempt) {
-      this.#next = null;
-      this.#current?.abort();
-      this.#current = attempt;
-      this.#tries = 0;
-      this.#doubts = false;
-      this.#spreads.clear();
+  const heard = (attempt, event, data, session) => {
+    if (attempt === next) {
+      next = null;
+      current?.abort();
+      current = attempt;
+      tries = 0;
+      doubts = false;
+      spreads.clear();
     }
-    if (this.#current !== attempt) return;
-    if (data.spread_ms !== undefined) this.#spreads.set(session, data.spread_ms);
-    this.#follower.heard(event, data, session);
-  }
+    if (attempt !== current) return;
+    if (data.spread_ms !== undefined) spreads.set(session, data.spread_ms);
+    follower.heard(event, data, session);
+  };
 
   /** The stream that there was is none any more. @param {Outcome} outcome */
-  #ends(outcome) {
-    this.#current = null;
-    this.#failingSince = now();
-    this.#fails(true, outcome);
-  }
+  const ends = (outcome) => {
+    current = null;
+    failingSince = now();
+    fails(true, outcome);
+  };
 
   /** @param {boolean} first @param {Outcome} outcome */
-  #fails(first, outcome) {
-    this.#follower.down(first, outcome === "refused");
-    this.#tries += 1;
+  const fails = (first, outcome) => {
+    follower.down(first, outcome === "refused");
+    tries += 1;
     // The first retry goes out at once, unless many do: the process may have been replaced already. So does one after silence, which was a wait itself:
     // where somebody holds the server's port, the request that waits there is the first to be answered.
     // The session that may come back first decides for all.
-    const spread = this.#spreads.size > 0 ? Math.min(...this.#spreads.values()) : 0;
-    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - this.#failingSince, spread, this.#tries === 1);
-    if (!this.#next && this.#ids.length > 0) this.#soon(wait);
-  }
+    const spread = spreads.size > 0 ? Math.min(...spreads.values()) : 0;
+    const wait = outcome === "silent" ? RETRY_MS[0] : retryDelay(now() - failingSince, spread, tries === 1);
+    if (!next && ids.length > 0) soon(wait);
+  };
+
+  return { follow, look, giveUp, retry, nudge, stop };
 }

@@ -15,10 +15,6 @@ import { pause } from "./rekindle-time.js";
 /** @import { Keeper } from "./rekindle-keeper.js" */
 /** @import { Options, SessionEvents, State } from "./rekindle.js" */
 
-/** How often it is tried to load what a connection takes, and at what interval in ms. */
-const LOADS = 10;
-const LOAD_MS = 1000;
-
 /** How many this page has. */
 let sessions = 0;
 
@@ -204,7 +200,7 @@ export class Session extends EventTarget {
     /** @type {Keeper | null} */
     let keeper = null;
     try {
-      await this.#load();
+      await load();
       if (this.#done) return null;
       const connection = new Connection(this.#source, () => keeper?.assess(), this.#rtc);
       this.#connection = connection;
@@ -241,19 +237,6 @@ export class Session extends EventTarget {
       if (!this.#done) this.#fail(reason, message, status);
     }
     return null;
-  }
-
-  /** What a connection takes may be where nobody is at present. */
-  async #load() {
-    for (let tries = 1; !this.#done; tries++) {
-      try {
-        return await load();
-      } catch {
-        if (tries === LOADS) throw new Error("rekindle-parking.js cannot be loaded: it must lie beside rekindle.js");
-      }
-      if (!this.#old) this.#set("server-gone", { reason: "unreachable" });
-      await this.#pause(LOAD_MS);
-    }
   }
 
   /** @param {Connection} connection @param {MediaStreamTrack} track */

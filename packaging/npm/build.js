@@ -13,12 +13,20 @@ const from = path.join(here, "../../static");
 const to = path.join(here, "dist");
 /** A name that anybody else knows must stay as it is. */
 function checked() {
-  const read = (/** @type {string} */ name) => fs.readFileSync(path.join(from, name), "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
+  const COMMENT = /\/\*[\s\S]*?\*\//g;
+  const whole = (/** @type {string} */ name) => fs.readFileSync(path.join(from, name), "utf8");
+  const read = (/** @type {string} */ name) => whole(name).replace(COMMENT, "");
   const known = `${read("rekindle.d.ts")}${read("rekindle-player.d.ts")}`;
   const sources = fs.readdirSync(from).filter((name) => /^rekindle.*\.js$/.test(name)).map(read).join("\n");
+  const later = [...sources.matchAll(/\bimport\("\.\/([^"]+)"\)/g)].map(([, name]) => read(name ?? "")).join("\n");
+  // What servers, browsers' statistics and other pages say, as comments describe it.
+  const said = ["rekindle-signalling.js", "rekindle-statistics.js", "rekindle-hub.js"].flatMap((name) => whole(name).match(COMMENT) ?? []);
+  const words = said.filter((comment) => /\} (Data|Report|Keys|Stream|Message)\b/.test(comment)).flatMap((comment) => comment.match(/(?<=@property \{.*\} \[?)\w+|\w+(?=:)/g) ?? []);
   for (const name of OWN) {
+    if (words.includes(name)) throw new Error(`${name} is what others say, and must not be shortened`);
     if (new RegExp(`\\b${name}\\b`).test(known)) throw new Error(`${name} is of the interface, and must not be shortened`);
     if (new RegExp(`["'\`]${name}["'\`]`).test(sources)) throw new Error(`"${name}" is used as text, and must not be shortened`);
+    if (new RegExp(`^export (?:async )?\\w+ ${name}\\b`, "m").test(later)) throw new Error(`${name} is exported by what is loaded later, and must not be shortened`);
   }
   return new RegExp(`^(${OWN.join("|")})$`);
 }

@@ -4,8 +4,8 @@
  */
 export const OWN = `
   adrift again among answered applied appliedAt asOf ask askAt asked assess backAt broken doubt encoders falls fingerprints follower found freshen gather
-  givesUp greeted handshakes hasKeys hasOthers heard hears held here hold iceDownSince iceHasFailed iceIsDown isBack isBlind isDone isExcused isGone isHopeless
+  givesUp greeted handshakes hasKeys hasOthers heard hears here hold iceDownSince iceHasFailed iceIsDown isBack isBlind isDone isExcused isGone isHopeless
   isLong isLost isOver isOwn isSilent isStranded isViewer joined keepsKeys lacks learn leave listen lookAgainAt measured mixes moved named noes park patience
   plays post prepare prepared prime rank reaches redone regrouped renew renewalAt renews restarted retune roams rtt saw seenAt sent served serverHasKeys serves
-  setBoot setStreams shouldAsk shown signalling stands startedAt stops streamOpen sure takes tidy took tookMs transceivers turn turnBack unsure upAt usesTcp
+  setBoot shouldAsk shown signalling stands startedAt stops streamOpen sure takes tidy took tookMs transceivers turn turnBack unsure upAt usesTcp
   videoPackets waits wake wants`.trim().split(/\s+/);

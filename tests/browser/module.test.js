@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import { reoffer, withStreams } from "../../static/rekindle-description.js";
-import { EventParser, Line, retryDelay } from "../../static/rekindle-line.js";
+import { EventParser, keepOpen, retryDelay } from "../../static/rekindle-line.js";
 import { bundled, grouped, withParking, without } from "../../static/rekindle-parking.js";
 import * as module from "../../static/rekindle.js";
 
@@ -153,7 +153,7 @@ const soon = (ms = 40) => new Promise((resolve) => setTimeout(resolve, ms));
 function follows(ids) {
   const streams = new Streams();
   const told = [];
-  const line = new Line(streams.open, {
+  const line = keepOpen(streams.open, {
     heard: (event, _, session) => told.push(`${session} ${event}`),
     answers: () => {},
     down: (first, refused) => told.push(`down${first ? " first" : ""}${refused ? " refused" : ""}`),
