@@ -31,9 +31,6 @@ export async function load() {
 // With the module itself: the server may be gone later. Whoever makes a connection hears of it if it failed.
 load().catch(() => {});
 
-/** What a browser says that does not let its descriptions be changed. */
-const UNCHANGEABLE = ["InvalidModificationError", "InvalidAccessError", "OperationError"];
-
 /** Addresses that are gathered again may take this long to be of use, in ms, before that is done once more. */
 const GATHER_MS = 2000;
 
@@ -367,9 +364,8 @@ export class Connection extends Transports {
     if (!this.#parking) {
       try {
         return await this.pc.setLocalDescription({ type, sdp: withSoundAgain(sdp) });
-      } catch (error) {
-        // A state that no description fits fails again below.
-        if (!UNCHANGEABLE.includes(/** @type {Error} */ (error).name)) throw error;
+      } catch {
+        // This browser does not let its descriptions be changed; what else is wrong, fails again below.
       }
     }
     return this.pc.setLocalDescription({ type, sdp });

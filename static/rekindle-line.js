@@ -51,8 +51,8 @@ export class EventParser {
     return blocks.flatMap((block) => {
       /** @type {any} */
       const fields = {};
-      // A field that comes again goes on in a line of its own.
-      for (const [, name = "", value] of block.matchAll(/^(event|data|session):(.*)/gm)) fields[name] = [fields[name], value?.trim()].join("\n").trim();
+      // A field that comes again goes on.
+      for (const [, name = "", value] of block.matchAll(/^(event|data|session): ?(.*)/gm)) fields[name] = (fields[name] ?? "") + value;
       try {
         return { ...fields, data: JSON.parse(fields.data) };
       } catch {

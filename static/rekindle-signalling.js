@@ -119,7 +119,7 @@ export class Signalling {
     return {
       answer,
       location,
-      id: location.pathname.split("/").at(-1) ?? "",
+      id: location.pathname.replace(/.*\//, ""),
       events: new URL(`${location.pathname}/events`, location),
       shared: shared ? new URL(shared, base) : null,
       fingerprints: [first, said("Rekindle-Fingerprint")].flatMap((each) => each || []),

@@ -24,7 +24,7 @@ export { Session };
 export function publish(url, source, options) {
   check(options);
   const stream = Array.isArray(source) ? new MediaStream(source) : source;
-  if (!(stream instanceof MediaStream)) throw new TypeError("publish: the source is a MediaStream, as getUserMedia gives it, or a list of tracks");
+  if (!(stream instanceof MediaStream)) throw new TypeError("publish: the source is a MediaStream or a list of tracks");
   return new Session(url, stream, options);
 }
 

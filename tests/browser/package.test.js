@@ -11,7 +11,7 @@ const PACKAGE = new URL("../../packaging/npm/", import.meta.url);
 const DIST = new URL("dist/", PACKAGE);
 const EXAMPLES = new URL("../../examples/", import.meta.url);
 /** With gzip, of the file that every page loads. The aim was 8000; what is in it, the package's README says. */
-const MOST_BYTES = 11_200;
+const MOST_BYTES = 11_100;
 /** What is loaded when it is needed: several sessions, Firefox, several servers. */
 const LATER = { "rekindle-hub.js": 1_750, "rekindle-parking.js": 1_150, "rekindle-search.js": 2_000 };
 
