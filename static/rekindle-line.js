@@ -74,10 +74,9 @@ export class EventParser {
  * A stream that is kept open, for as many sessions as are wanted. A change of these opens another one beside it, and the old one ends
  * when the new one has begun.
  *
- * @typedef {ReturnType<typeof keepOpen>} Line
+ * @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request
+ * @param {import("./rekindle-events.js").Follower} follower
  */
-
-/** @param {(ids: string[], signal: AbortSignal) => Promise<Response>} request @param {import("./rekindle-events.js").Follower} follower */
 export function keepOpen(request, follower) {
   /** @type {string[]} */
   let ids = [];
