@@ -328,6 +328,57 @@ test("a server from which media comes again is not left, although its answer is 
   feed().stop();
 });
 
+/** A connection on which something comes, until it does not. */
+function connection() {
+  let bytes = 0;
+  const pc = { comes: true, getStats: async () => new Map([["t", { type: "transport", bytesReceived: pc.comes ? (bytes += 100) : bytes }]]) };
+  return pc;
+}
+
+/** Waits until others are known. */
+async function knowsOthers(feed) {
+  for (let i = 0; !feed().hasOthers && i < 1000; i++) await sleep(10);
+}
+
+test("a connection that falls silent has its server asked whether it is there, once", async () => {
+  const { told, feed, asks } = world({ [A]: hello("A", B), [B]: hello("B") });
+  await knowsOthers(feed);
+  const pc = connection();
+  let over = false;
+  feed().watchSilence(pc, { isOver: () => over, isExcused: () => false, rtt: () => 1 });
+  await sleep(1300);
+  assert.deepEqual(asks, [A], "while something comes nobody is asked");
+  pc.comes = false;
+  await tells(told, 2);
+  assert.deepEqual([told, asks], [["hello A", "hello A"], [A, A]]);
+  await sleep(1300);
+  assert.equal(asks.length, 2);
+  pc.comes = true;
+  await sleep(600);
+  pc.comes = false;
+  await tells(told, 3);
+  assert.deepEqual(asks, [A, A, A]);
+  over = true;
+  feed().stop();
+});
+
+test("while media comes no other place is asked, although the event stream is gone", async () => {
+  for (const comes of [false, true]) {
+    const { feed, asks, dies } = world({ [A]: hello("A", B), [B]: 404 });
+    await knowsOthers(feed);
+    const pc = connection();
+    pc.comes = comes;
+    dies(A);
+    await sleep(20);
+    let over = false;
+    feed().watchMedia(pc, () => over);
+    await sleep(1000);
+    assert.equal(asks.includes(B), !comes);
+    over = true;
+    feed().stop();
+  }
+});
+
 test("a server that gives its sessions away is there still when they are at another place", async () => {
   const { told, feed, says, states } = world({ [A]: hello("A", B), [B]: hello("B") });
   await tells(told, 1);
