@@ -4,30 +4,37 @@
  * @module
  */
 
-import { bundled, reoffer, signed, withCandidates, withParking, withSoundAgain, withStreams, without } from "./rekindle-description.js";
+import { reoffer, signed, withCandidates, withSoundAgain, withStreams } from "./rekindle-description.js";
 import { Encoders } from "./rekindle-encoders.js";
 import { lastSent, roundTrip } from "./rekindle-statistics.js";
+import { now } from "./rekindle-time.js";
 import { Transports } from "./rekindle-transports.js";
-import { gathered, task } from "./rekindle-watch.js";
 
 /**
- * The way in which this browser runs DTLS again: "fingerprint" or "bundle" (see rekindle-description.js). It has to be known before the
- * join, since the second one takes sections of its own: a DTLS transport that cannot report errors is Firefox's. The first one is
- * watched when it is first used, and where it does not work, the other one it is.
- *
- * @type {"fingerprint" | "bundle"}
+ * The way in which this browser runs DTLS again (see rekindle-description.js): by parking, or by another fingerprint. It has to be known before
+ * the join, since the first one takes sections of its own: a DTLS transport that cannot report errors is Firefox's. The second one is watched
+ * when it is first used, and where it does not work, the first one it is.
  */
-let way = globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype) ? "bundle" : "fingerprint";
+let parks = !!globalThis.RTCDtlsTransport && !("onerror" in RTCDtlsTransport.prototype);
 let confirmed = false;
+/** The first one, once it is loaded. @type {typeof import("./rekindle-parking.js") | null} */
+let firefox = null;
 
-/** What a browser says that does not let its descriptions be changed. */
-const UNCHANGEABLE = ["InvalidModificationError", "InvalidAccessError", "OperationError"];
+/** Loads what this browser's way takes, before a connection is made. Firefox does not ask a second time for what it could not load. */
+export async function load() {
+  try {
+    if (parks) firefox = await import("./rekindle-parking.js");
+  } catch {
+    throw new Error("rekindle-parking.js, which has to lie beside rekindle.js, could not be loaded. Load the page again.");
+  }
+}
+// With the module itself: the server may be gone later. Whoever makes a connection hears of it if it failed.
+load().catch(() => {});
 
 /** Addresses that are gathered again may take this long to be of use, in ms, before that is done once more. */
 const GATHER_MS = 2000;
 
-export class Connection {
-  pc;
+export class Connection extends Transports {
   stream = new MediaStream();
   /** An edit is being applied. */
   renewing = false;
@@ -50,54 +57,47 @@ export class Connection {
       resolve(reason);
     };
   });
-  ended = false;
   /** The shortest round trip to the server that was seen, in ms: one that was measured around an outage says little. */
   rtt = Infinity;
   /** Whether the answer to a ClientHello may reach the attempt after it. Firefox begins each one from another port. */
-  mixes = way === "fingerprint";
+  mixes;
   /**
    * When the browser last sent something, as of when it was asked; null where it never says so, or where nobody needs to know.
    *
    * @type {import("./rekindle-statistics.js").Sent | null}
    */
-  sent = this.mixes ? { at: null, asOf: -Infinity } : null;
+  sent = null;
+  /** The browser has been given the offer of the next renewal, and waits for its own answer: see {@link prepare}. */
+  prepared = false;
+  /** Where the server receives media, as it last said. @type {string | null} */
+  media = null;
+  /** How much its place is preferred: servers that were left while they went on answer the browser's checks still. */
+  rank = 0;
+  /** The browser's own network may be another one: its addresses have to be gathered again. */
+  adrift = false;
 
-  /** Firefox: the sections that take turns as the owner of the BUNDLE group, and which of them is it. @type {RTCRtpTransceiver[]} */
-  #parking = [];
-  #owner = 0;
-  /** Firefox: the one that is not the owner still holds the transport from before the last renewal. */
-  #held = false;
+  encoders = new Encoders(this.pc);
+
+  #parking;
   /** Settles when {@link ask} is done; null while it is not under way. @type {Promise<void> | null} */
   #asking = null;
-  /** Firefox: that transport was still in a handshake when it was left. */
-  #unfinished = false;
-  /** The transceivers that carry media. @type {RTCRtpTransceiver[]} */
-  #media = [];
-  #changed;
-  #transports;
   #version = 0;
   #hash = 0;
-  /** The browser has been given the offer of the next renewal, and waits for its own answer: see {@link prepare}. */
-  #prepared = false;
-  /** That answer. @type {RTCSessionDescriptionInit | null} */
+  /** Firefox: the transport from before the last renewal was still in a handshake when it was left. */
+  #unfinished = false;
+  /** The browser's own answer. @type {RTCSessionDescriptionInit | null} */
   #answer = null;
   /**
-   * The server's answer as it was last given to the browser, edited, and as the browser goes by it: it names the publisher's streams.
+   * The server's answer as it was last given to the browser, and as the browser goes by it: it names the publisher's streams.
    *
    * @type {string | null}
    */
   #given = null;
   /** @type {string | null} */
   #told = null;
-  /** Where the server receives media, as it last said. @type {string | null} */
-  media = null;
-  /** How much its place is preferred: servers that were left while they went on answer the browser's checks still. */
-  rank = 0;
   /** The server is at another place since the browser was last told. */
   #moved = false;
-  /** The browser's own network may be another one: its addresses have to be gathered again. */
-  adrift = false;
-  /** When they last were. */
+  /** When the browser's addresses were last gathered again. */
   #gatheredAt = -Infinity;
 
   /**
@@ -107,66 +107,39 @@ export class Connection {
    */
   constructor(source, changed, rtc) {
     // Without one transport for all there is no owner to move.
-    this.pc = new RTCPeerConnection({ ...rtc, bundlePolicy: "max-bundle" });
-    this.#changed = changed;
-    const park = () => {
-      if (way === "bundle") this.#parking.push(this.pc.addTransceiver("audio", { direction: "inactive" }));
-    };
-    // The first section owns the BUNDLE group from the start.
-    park();
+    super(new RTCPeerConnection({ ...rtc, bundlePolicy: "max-bundle" }), changed);
+    this.#parking = firefox && new firefox.Parking(this.pc);
+    this.mixes = !this.#parking;
+    if (this.mixes) this.sent = { at: null, asOf: -Infinity };
+    this.#parking?.park();
     for (const kind of ["audio", "video"]) {
       const track = source?.getTracks().find((candidate) => candidate.kind === kind);
       /** @type {RTCRtpTransceiverInit} */
       const init = source ? { direction: "sendonly", streams: [source] } : { direction: "recvonly" };
-      this.#media.push(this.pc.addTransceiver(track ?? kind, init));
+      this.transceivers.push(this.pc.addTransceiver(track ?? kind, init));
     }
-    park();
-    this.#transports = new Transports(this.pc, this.#media, changed, () => this.ended);
-    this.encoders = new Encoders(this.#media, () => way === "bundle");
+    this.#parking?.park();
+    firefox?.stopping(this.encoders);
   }
 
   /** The offer for the server. */
   async offer() {
     await this.#setOwn(await this.pc.createOffer());
-    const sdp = this.#own;
-    return signed(this.#parking.length > 0 ? without(sdp, this.#parkingMids) : sdp);
+    return signed(this.#parking?.shown(this.#own) ?? this.#own);
   }
 
   /** @param {import("./rekindle-signalling.js").Join} join */
   async accept(join) {
     this.join = join;
-    if (this.#parking.length > 0) join.answer = withParking(join.answer, this.#own, this.#parkingMids);
+    join.answer = this.#parking?.completed(join.answer, this.#own) ?? join.answer;
     this.#told = join.answer;
     await this.pc.setRemoteDescription({ type: "answer", sdp: join.answer });
-    this.#transports.observe();
-  }
-
-  /** How often DTLS has come up. */
-  get handshakes() {
-    return this.#transports.handshakes;
-  }
-
-  get connected() {
-    return this.#transports.connected;
-  }
-
-  /** A handshake has failed: nothing more comes of it. */
-  get broken() {
-    return this.#transports.broken;
-  }
-
-  get iceIsDown() {
-    return this.#transports.iceIsDown;
+    this.observe();
   }
 
   /** Its transport has no address to send from. */
   get isStranded() {
     return this.served && this.pc.iceConnectionState === "new";
-  }
-
-  /** ICE has given up. Before, when a check went unanswered, media goes on in both directions. */
-  get iceHasFailed() {
-    return this.#transports.iceHasFailed;
   }
 
   /** Whether there is a track that media should be sent of. */
@@ -176,7 +149,7 @@ export class Connection {
 
   /** Sends this track in place of the one of its kind. @param {MediaStreamTrack} track */
   async exchange(track) {
-    const media = this.#media.find(({ receiver }) => receiver.track.kind === track.kind);
+    const media = this.transceivers.find(({ receiver }) => receiver.track.kind === track.kind);
     if (!this.ended) await media?.sender.replaceTrack(track);
   }
 
@@ -221,41 +194,42 @@ export class Connection {
     return this.#alone(() => this.#applyOffer());
   }
 
-  /** The first half of the next renewal is done. */
-  get prepared() {
-    return this.#prepared;
-  }
-
   /**
    * Does the first half of a renewal, which changes nothing yet: DTLS begins when the browser's answer is applied. Done while all is
    * well, it saves more than half of what a renewal takes in the moment that counts, when everybody renews.
    */
   prepare() {
-    return this.iceIsDown || this.#prepared ? undefined : this.#alone(() => this.#give());
+    return this.iceIsDown || this.prepared ? undefined : this.#alone(() => this.#give());
   }
 
   /** Makes the browser run DTLS again. */
   renew() {
     return this.#alone(async () => {
+      const parking = this.#parking;
       // Once ICE is down, or the server or this browser elsewhere, or its connection closed, an offer is not enough where the fingerprint is changed.
-      const adrift = this.adrift && performance.now() - this.#gatheredAt > GATHER_MS;
-      const restart = way === "fingerprint" && (this.iceIsDown || this.#moved || adrift || this.#transports.usesTcp);
+      const adrift = this.adrift && now() - this.#gatheredAt > GATHER_MS;
+      const moved = this.#moved || adrift;
+      const restart = !parking && (moved || this.iceIsDown || this.usesTcp);
       // What was prepared leads to where the server was.
-      if (restart || adrift || !this.#prepared || this.#moved) await this.#takeBack();
+      if (restart || moved || !this.prepared) await this.#takeBack();
       // DTLS that has not begun begins when ICE gets an answer.
-      const transports = this.#transports.live;
+      const { transports } = this;
       const begun = transports.length === 0 || transports.some(({ state }) => state !== "new");
-      if (way === "fingerprint" && !begun && !this.#moved && !adrift) return;
-      if (adrift) await this.#gather();
+      if (!parking && !begun && !moved) return;
+      if (adrift) {
+        // Chromium learns its addresses in an ICE restart, as soon as it knows of them itself, which takes it 2 s and more.
+        this.#gatheredAt = now();
+        await parking?.gather();
+      }
       if (restart) return this.#restartIce();
-      if (!this.#prepared) await this.#give();
+      if (!this.prepared) await this.#give();
       await this.#take();
     });
   }
 
   /** Firefox: lets the transport from before the last renewal go, which no media uses any more. */
   tidy() {
-    return this.#held && !this.#prepared ? this.#alone(() => this.#letGo()) : undefined;
+    return this.#parking?.held && !this.prepared ? this.#alone(() => this.#letGo()) : undefined;
   }
 
   /** Learns the round trip. */
@@ -280,28 +254,24 @@ export class Connection {
   async #alone(work) {
     if (this.renewing || this.ended) return;
     this.renewing = true;
-    const done = work();
     try {
-      await done;
+      await work();
     } finally {
       this.renewing = false;
-      this.#changed();
+      this.changed();
     }
   }
 
   /** Gives the browser the offer that makes it run DTLS again. */
   async #give() {
-    if (way === "fingerprint") {
-      this.#hash += 1;
-    } else {
-      if (this.#held) await this.#letGo();
-      this.#unfinished = this.#transports.live.some(({ state }) => state !== "connected");
-      this.#owner = 1 - this.#owner;
-      this.#held = true;
-    }
-    this.#prepared = true;
+    const parking = this.#parking;
+    if (parking?.held) await this.#letGo();
+    this.#unfinished = this.transports.some(({ state }) => state !== "connected");
+    if (parking) parking.turn();
+    else this.#hash += 1;
+    this.prepared = true;
     try {
-      await this.#setOffer();
+      await this.#edit("offer");
       this.#answer = await this.pc.createAnswer();
     } catch (error) {
       await this.#takeBack();
@@ -311,32 +281,29 @@ export class Connection {
 
   /** Has the browser answer it: DTLS begins. */
   async #take() {
-    this.#prepared = false;
-    this.#transports.restarted = false;
+    const parking = this.#parking;
+    this.prepared = this.restarted = false;
     await this.#agree(this.#answer);
     // An attempt that had not come to its end must not do so now: the server would go by its keys, and send where no media is.
-    if (way === "bundle" && this.#unfinished) await this.#letGo();
-    if (way !== "fingerprint" || confirmed) return;
+    if (parking && this.#unfinished) await this.#letGo();
+    if (parking || confirmed) return;
     // The change shows while the answer is being applied, and may be over (connected again) before that returns.
     await task();
-    confirmed = this.#transports.restarted || this.#transports.live.length === 0;
+    confirmed = this.restarted || this.transports.length === 0;
     if (confirmed) return;
-    way = "bundle";
+    parks = true;
     this.end("other-way");
   }
 
   /** Takes back what was given, and whatever else is half done. */
   async #takeBack() {
-    if (this.pc.signalingState === "have-remote-offer") await this.pc.setRemoteDescription({ type: "rollback" });
-    if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
-    if (!this.#prepared) return;
-    this.#prepared = false;
-    if (way === "fingerprint") {
-      this.#hash -= 1;
-    } else {
-      this.#owner = 1 - this.#owner;
-      this.#held = false;
-    }
+    const { pc } = this;
+    if (pc.signalingState === "have-remote-offer") await pc.setRemoteDescription({ type: "rollback" });
+    if (pc.signalingState === "have-local-offer") await pc.setLocalDescription({ type: "rollback" });
+    if (!this.prepared) return;
+    this.prepared = false;
+    if (this.#parking) this.#parking.turnBack();
+    else this.#hash -= 1;
   }
 
   /**
@@ -346,35 +313,20 @@ export class Connection {
    */
   async #restartIce() {
     this.#hash += 1;
-    this.#moved = false;
     this.pc.restartIce();
     await this.#setOwn(await this.pc.createOffer());
-    const sdp = reoffer(this.#joined.answer, { version: ++this.#version, fingerprint: this.#fingerprint, type: "answer" });
-    await this.pc.setRemoteDescription({ type: "answer", sdp });
-    this.#transports.observe();
-  }
-
-  /**
-   * The browser's own addresses are others. Chromium learns them in an ICE restart, as soon as it knows of them itself, which takes it 2 s and more. Firefox uses
-   * the same ones for all transports of a connection, and asks for them anew when it makes an offer that restarts ICE: that one is taken back again.
-   */
-  async #gather() {
-    this.#gatheredAt = performance.now();
-    if (way === "fingerprint") return;
-    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
-    await gathered(this.pc);
-    await this.pc.setLocalDescription({ type: "rollback" });
+    await this.#edit("answer");
+    this.observe();
   }
 
   async #letGo() {
-    this.#held = false;
+    if (this.#parking) this.#parking.held = false;
     await this.#applyOffer();
   }
 
   /** The join, in what is done after it only. */
   get #joined() {
-    if (!this.join) throw new Error("not joined");
-    return this.join;
+    return /** @type {import("./rekindle-signalling.js").Join} */ (this.join);
   }
 
   /** The browser's own description, in what is done with one only. */
@@ -382,35 +334,25 @@ export class Connection {
     return this.pc.localDescription?.sdp ?? "";
   }
 
-  /** They have mids as soon as there is an offer. */
-  get #parkingMids() {
-    return this.#parking.map(({ mid }) => mid ?? "");
-  }
-
-  /** Firefox: the BUNDLE group as it is now. The section that holds the old transport is not in it. */
-  get #bundle() {
-    if (this.#parking.length === 0) return undefined;
-    const mids = this.#parkingMids;
-    const [owner = "", other = ""] = [mids[this.#owner], mids[1 - this.#owner]];
-    const media = bundled(this.#joined.answer).filter((mid) => !mids.includes(mid));
-    return this.#held ? [owner, ...media] : [owner, ...media, other];
-  }
-
-  get #fingerprint() {
-    const { fingerprints } = this.#joined;
-    return fingerprints[this.#hash % fingerprints.length];
-  }
-
   async #applyOffer() {
-    await this.#setOffer();
+    await this.#edit("offer");
     await this.#agree();
+  }
+
+  /** Gives the browser the server's answer once more, as something else. @param {"offer" | "answer"} type */
+  async #edit(type) {
+    const { answer, fingerprints } = this.#joined;
+    this.#given = answer;
+    this.#moved = false;
+    const sdp = reoffer(answer, ++this.#version, fingerprints[this.#hash % fingerprints.length], type);
+    await this.pc.setRemoteDescription({ type, sdp: this.#parking?.regrouped(sdp) ?? sdp });
   }
 
   /** Has the browser answer the offer that it was given. @param {RTCSessionDescriptionInit | null} [answer] that it has made already */
   async #agree(answer) {
     await this.#setOwn(answer ?? (await this.pc.createAnswer()));
     this.#told = this.#given;
-    this.#transports.observe();
+    this.observe();
   }
 
   /**
@@ -419,12 +361,11 @@ export class Connection {
    * @param {RTCSessionDescriptionInit} description
    */
   async #setOwn({ type, sdp = "" }) {
-    if (way === "fingerprint") {
+    if (!this.#parking) {
       try {
         return await this.pc.setLocalDescription({ type, sdp: withSoundAgain(sdp) });
-      } catch (error) {
-        // A state that no description fits fails again below.
-        if (!UNCHANGEABLE.includes(/** @type {Error} */ (error).name)) throw error;
+      } catch {
+        // This browser does not let its descriptions be changed; what else is wrong, fails again below.
       }
     }
     return this.pc.setLocalDescription({ type, sdp });
@@ -432,14 +373,18 @@ export class Connection {
 
   /** How long the browser keeps media back, in ms; null for its own way. @param {number | null} ms */
   cushion(ms) {
-    for (const { receiver } of this.#media) if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = ms;
+    for (const { receiver } of this.transceivers) if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = ms;
   }
+}
 
-  async #setOffer() {
-    const { answer } = this.#joined;
-    this.#given = answer;
-    this.#moved = false;
-    const sdp = reoffer(answer, { version: ++this.#version, fingerprint: this.#fingerprint, bundle: this.#bundle });
-    await this.pc.setRemoteDescription({ type: "offer", sdp });
-  }
+/** Waits until the browser has done what it has to do at present. @returns {Promise<void>} */
+function task() {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }

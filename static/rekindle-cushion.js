@@ -9,6 +9,8 @@
  * @module
  */
 
+import { known } from "./rekindle-time.js";
+
 /** Bounds in ms, and what it is while nothing is known of the way. An outage that was longer than the most is none that a cushion could hide. */
 const LEAST_MS = 100;
 export const MOST_MS = 500;
@@ -60,7 +62,7 @@ export class Cushion {
    * @param {number} rtt as for {@link Cushion.look}
    */
   took(ms, rtt) {
-    const missing = ms + FRAME_MS + (Number.isFinite(rtt) ? rtt : 0);
+    const missing = ms + FRAME_MS + known(rtt);
     if (missing <= MOST_MS) this.#outages = [...this.#outages, missing].slice(-REMEMBERED);
   }
 
@@ -73,7 +75,7 @@ export class Cushion {
   look(rtt) {
     if (this.#wanted !== "auto") return false;
     const before = this.ms;
-    const way = Number.isFinite(rtt) ? RESTART_MS + ROUND_TRIPS * rtt : FIRST_MS;
+    const way = rtt < Infinity ? RESTART_MS + ROUND_TRIPS * rtt : FIRST_MS;
     const due = Math.min(MOST_MS, Math.max(LEAST_MS, way, ...this.#outages));
     this.#ms = Math.max(due, this.#ms * (1 - SHRINK));
     return this.ms !== before;

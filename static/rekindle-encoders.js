@@ -7,60 +7,37 @@
 /** The part of `RTCSetParameterOptions` (WebRTC Extensions) that asks for a key frame. @typedef {{ encodingOptions: { keyFrame: boolean }[] }} Asked */
 
 export class Encoders {
-  #media;
-  /** By stopping and starting them, in place of asking. */
-  #byStopping;
-  /** Which encodings were active before they were stopped; null while they are not. @type {boolean[] | null} */
-  #running = null;
+  /** A key frame is had by stopping and starting them, in place of asking: Firefox, see `stopping` in rekindle-parking.js. */
+  stops = false;
+  /** They have been stopped. */
+  held = false;
+  #pc;
   /** Settles when the last change of what is sent is done. */
   #changing = Promise.resolve();
 
-  /** @param {RTCRtpTransceiver[]} media @param {() => boolean} byStopping whether this browser gives a key frame only when encoders start */
-  constructor(media, byStopping) {
-    this.#media = media;
-    this.#byStopping = byStopping;
-  }
-
-  /** A key frame cannot be had without stopping them. */
-  get stops() {
-    return this.#byStopping();
-  }
-
-  /** They have been stopped. */
-  get held() {
-    return this.#running !== null;
-  }
-
-  /** Firefox: stops them until {@link refresh}. For long outages: nobody asks again for what they would make meanwhile. */
-  hold() {
-    if (!this.#byStopping()) return undefined;
-    return this.#change(({ encodings }) => {
-      this.#running ??= encodings.map(({ active = true }) => active);
-      for (const encoding of encodings) encoding.active = false;
-    });
+  /** @param {RTCPeerConnection} pc */
+  constructor(pc) {
+    this.#pc = pc;
   }
 
   /**
-   * Has the next video frame be a key frame: by asking for one (WebRTC Extensions, `encodingOptions`), or, in Firefox, which does not know
-   * that, by starting encoders that had been stopped.
+   * Stops them until {@link refresh}, where they have to be. For long outages: nobody asks again for what they would make meanwhile.
+   *
+   * @type {() => Promise<void> | undefined}
    */
-  async refresh() {
-    if (!this.#byStopping()) {
-      return this.#change(({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
-    }
-    if (!this.held) await this.hold();
-    await this.#change(({ encodings }) => encodings.forEach((encoding, i) => (encoding.active = this.#running?.[i] ?? true)));
-    this.#running = null;
-  }
+  hold = () => undefined;
+
+  /** Has the next video frame be a key frame: by asking for one (WebRTC Extensions, `encodingOptions`). */
+  refresh = () => this.change(({ encodings }) => ({ encodingOptions: encodings.map(() => ({ keyFrame: true })) }));
 
   /**
    * Changes the parameters of the video that is sent, one change after the other. What `change` returns goes with them.
    *
    * @param {(parameters: RTCRtpSendParameters) => Asked | void} change
    */
-  #change(change) {
+  change(change) {
     const next = async () => {
-      const sender = this.#media.map((media) => media.sender).find(({ track }) => track?.kind === "video");
+      const sender = this.#pc.getSenders().find(({ track }) => track?.kind === "video");
       if (!sender) return;
       const parameters = sender.getParameters();
       await sender.setParameters(parameters, change(parameters) ?? undefined);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Line } from "./rekindle-line.js";
+import { keepOpen } from "./rekindle-line.js";
 
 /**
  * How long the first session of a page waits for word from other pages before it opens a stream of its own, and how long any waits for what they share, in ms:
@@ -18,20 +18,15 @@ const LOAD_MS = 10_000;
  * What a session hears.
  *
  * @typedef {object} Follower
- * @property {(event: string, data: import("./rekindle-signalling.js").Data) => void} heard
- * @property {() => void} lost the stream has ended
- * @property {() => void} answers the server has taken the request for it
- * @property {(refused: boolean) => void} closed it is not open; whether the last attempt to open it was refused at once
+ * @property {import("./rekindle-signalling.js").Heard} heard
+ * @property {() => void} answers the server has taken a request for the stream, and will say something
+ * @property {(first: boolean, refused: boolean) => void} down there is no stream: `first` where there was one until now or none was tried yet; whether
+ *   the last attempt to open it was `refused` at once
  * @property {() => void} unknown the server has no such session
  *
  * @typedef {Pick<import("./rekindle-signalling.js").Join, "id" | "events" | "shared">} Followed what is followed
  *
- * @typedef {object} Feed what a session has in hand while it follows
- * @property {() => void} look sees whether the server is there
- * @property {() => void} giveUp it is not, as far as one can see
- * @property {() => void} retry it is, and what was asked before is asked again
- * @property {() => void} nudge something has happened that makes trying again worth while
- * @property {() => void} stop
+ * @typedef {(what: "look" | "giveUp" | "retry" | "nudge" | "stop") => void} Feed what a session does while it follows: as the functions of `keepOpen` that are called so
  */
 
 /**
@@ -44,7 +39,10 @@ const LOAD_MS = 10_000;
  */
 export function follow(join, signalling, follower) {
   if (!join.shared || signalling.isOwn) return alone(join, signalling, follower);
-  return Company.at(join.shared).add(join, signalling, follower);
+  const { href } = join.shared;
+  const company = companies.get(href) ?? new Company(href);
+  companies.set(href, company);
+  return company.add(join, signalling, follower);
 }
 
 /**
@@ -56,76 +54,28 @@ export function follow(join, signalling, follower) {
  * @returns {Feed}
  */
 export function alone(join, signalling, follower) {
-  const line = new Line((_, signal) => signalling.events(join.events, signal), {
-    heard: (_, event, data) => follower.heard(event, data),
-    answers: () => follower.answers(),
-    down: (first, refused) => tell(follower, first, refused),
-    unknown: () => follower.unknown(),
-  });
+  const line = keepOpen((_, signal) => signalling.events(join.events, signal), follower);
   line.follow([join.id]);
-  return { look: () => line.look(), giveUp: () => line.giveUp(), retry: () => line.retry(), nudge: () => line.nudge(), stop: () => line.follow([]) };
+  return (what) => line[what]();
 }
 
-/** @param {Follower} follower @param {boolean} first @param {boolean} refused */
-export function tell(follower, first, refused) {
-  follower.closed(refused);
-  if (first) follower.lost();
-}
-
-/**
- * Goes over to what sessions share. A session's own stream ends when the other one has greeted it, so that nothing is missed.
- *
- * @param {Feed} own
- * @param {Followed} join
- * @param {import("./rekindle-signalling.js").Signalling} signalling
- * @param {Follower} follower
- * @param {import("./rekindle-hub.js").Hub} hub
- * @returns {Feed}
- */
-function replaced(own, join, signalling, follower, hub) {
-  let isOver = false;
-  const shared = hub.add(join, signalling, {
-    heard: (event, data) => {
-      if (event === "hello" && !isOver) {
-        isOver = true;
-        own.stop();
-      }
-      if (isOver) follower.heard(event, data);
-    },
-    answers: () => isOver && follower.answers(),
-    lost: () => isOver && follower.lost(),
-    closed: (refused) => isOver && follower.closed(refused),
-    unknown: () => isOver && follower.unknown(),
-  });
-  /** @param {keyof Feed} what */
-  const both = (what) => () => [own, shared].forEach((feed) => feed[what]());
-  return { look: both("look"), giveUp: both("giveUp"), retry: both("retry"), nudge: both("nudge"), stop: both("stop") };
-}
+/** By the URL of what they could share. @type {Map<string, Company>} */
+const companies = new Map();
 
 /** The sessions of this page with one server, while they need not share a stream. */
 class Company {
-  /** @type {Map<string, Company>} */
-  static #all = new Map();
-
-  /** @param {URL} url */
-  static at(url) {
-    const company = Company.#all.get(url.href) ?? new Company(url);
-    Company.#all.set(url.href, company);
-    return company;
-  }
-
-  #url;
-  /** What gives each of them a stream of its own, and what joins it to what they share. @type {Set<{ begins: () => void, shares: () => void }>} */
+  #href;
+  /** What joins each of them to what they share, or gives it a stream of its own where that cannot be had. @type {Set<(hub?: import("./rekindle-hub.js").Hub) => void>} */
   #members = new Set();
   /** Other pages are hailed, and heard. @type {BroadcastChannel | null} */
   #channel = null;
-  /** What sessions share, once it is there. @type {import("./rekindle-hub.js").Hub | null} */
-  #hub = null;
+  /** What sessions share, once it is there. @type {import("./rekindle-hub.js").Hub | undefined} */
+  #hub;
   #loading = false;
 
-  /** @param {URL} url */
-  constructor(url) {
-    this.#url = url;
+  /** @param {string} href */
+  constructor(href) {
+    this.#href = href;
   }
 
   /**
@@ -138,38 +88,28 @@ class Company {
     if (this.#hub) return this.#hub.add(join, signalling, follower);
     /** @type {Feed | null} */
     let feed = null;
-    const begins = () => {
-      feed ??= alone(join, signalling, follower);
-    };
     if (this.#members.size > 0) this.#share();
     const isHailing = this.#hail();
-    const timer = setTimeout(begins, this.#loading ? LOAD_MS : isHailing ? HAIL_MS : 0);
-    const shares = () => {
+    /** @param {import("./rekindle-hub.js").Hub} [hub] */
+    const begin = (hub) => {
       clearTimeout(timer);
-      const hub = /** @type {import("./rekindle-hub.js").Hub} */ (this.#hub);
-      feed = feed ? replaced(feed, join, signalling, follower, hub) : hub.add(join, signalling, follower);
+      feed = hub?.add(join, signalling, follower, feed) ?? feed ?? alone(join, signalling, follower);
     };
-    const member = { begins, shares };
-    this.#members.add(member);
-    return {
-      look: () => feed?.look(),
-      giveUp: () => feed?.giveUp(),
-      retry: () => feed?.retry(),
-      nudge: () => feed?.nudge(),
-      stop: () => {
-        clearTimeout(timer);
-        feed?.stop();
-        feed = null;
-        this.#members.delete(member);
-        if (this.#members.size === 0) this.#part();
-      },
+    const timer = setTimeout(begin, this.#loading ? LOAD_MS : isHailing ? HAIL_MS : 0);
+    this.#members.add(begin);
+    return (what) => {
+      feed?.(what);
+      if (what !== "stop") return;
+      clearTimeout(timer);
+      feed = null;
+      this.#members.delete(begin);
+      if (this.#members.size === 0) this.#part();
     };
   }
 
-  /** Asks whether other pages have sessions, where the browser has what they need for sharing; whether it has. */
+  /** Asks whether other pages have sessions, where the browser has what they need for sharing; whether it does. */
   #hail() {
-    if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) return false;
-    if (this.#channel) return false;
+    if (this.#channel || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return false;
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = () => this.#share();
     this.#channel.postMessage({ type: "hail" });
@@ -180,24 +120,20 @@ class Company {
   async #share() {
     if (this.#hub || this.#loading) return;
     this.#loading = true;
-    try {
-      const { Hub } = await import("./rekindle-hub.js");
-      if (this.#members.size === 0) return;
-      this.#hub = new Hub(this.#url, { Line, alone, tell, name: this.#name });
+    const module = await import("./rekindle-hub.js").catch(() => null);
+    this.#loading = false;
+    if (module && this.#members.size > 0) {
+      this.#hub = new module.Hub(this.#href, { keepOpen, alone, name: this.#name });
       this.#part();
-      for (const { shares } of this.#members) shares();
-      this.#members.clear();
-    } catch {
-      // Where it cannot be had now, each has its own; the next one tries again.
-      for (const { begins } of this.#members) begins();
-    } finally {
-      this.#loading = false;
     }
+    // Where it cannot be had now, each has its own; the next one tries again.
+    for (const begin of this.#members) begin(this.#hub);
+    if (this.#hub) this.#members.clear();
   }
 
   /** Of the channel of an origin's pages. */
   get #name() {
-    return `rekindle ${this.#url.href}`;
+    return `rekindle ${this.#href}`;
   }
 
   #part() {

@@ -5,6 +5,8 @@
  */
 
 import { follow } from "./rekindle-events.js";
+import { received } from "./rekindle-statistics.js";
+import { watch } from "./rekindle-watch.js";
 
 /** @import { Followed, Follower } from "./rekindle-events.js" */
 
@@ -21,84 +23,70 @@ import { follow } from "./rekindle-events.js";
  *
  * @typedef {object} Listening what it has in hand
  * @property {boolean} hasOthers it may be anywhere else
- * @property {() => void} plays media comes from where it was
+ * @property {(pc: RTCPeerConnection, isOver: () => boolean) => void} [watchMedia] watches a connection whose event stream is gone. While media comes the
+ *   server is there, whatever is wrong with the stream
+ * @property {(pc: RTCPeerConnection, how: { isOver: () => boolean, isExcused: () => boolean, rtt: () => number }) => void} [watchSilence] watches a connection that
+ *   media should come on, or news of what is sent: where there is somewhere else to go, a host that is gone is noticed by the silence
  * @property {(rtt: number, isSilent?: () => Promise<boolean>) => void} look sees whether the server is there, to which the round trip is so long, and from which nothing comes
  * @property {() => void} nudge something has happened that makes trying again worth while
  * @property {() => void} stop
  */
 
 /**
- * Follows a session's events, from the place where it began.
+ * Follows a session's events, from the place where it began. Returns what gives what is in hand at present.
  *
  * @param {Followed & { location: URL }} join
  * @param {import("./rekindle-signalling.js").Signalling} signalling
  * @param {Listener} listener
- * @returns {Listening}
+ * @returns {() => Listening}
  */
 export function listen(join, signalling, listener) {
   const unknown = () => listener.unknown(new URL("..", join.location).href);
-  /** @type {Listening | null} */
-  let elsewhere = null;
   /** How the server has greeted us, with what it has said since. @type {import("./rekindle-signalling.js").Data} */
   let hello = {};
   let isLost = false;
-  let isLoading = false;
   let isOver = false;
+  /** @type {Promise<void> | null} */
+  let loading = null;
 
   const load = async () => {
-    if (isLoading) return;
-    isLoading = true;
-    try {
-      const { search } = await import("./rekindle-search.js");
-      if (isOver) return;
-      const takes = (/** @type {Follower} */ follower) => {
-        hears = follower;
-        return feed;
-      };
-      elsewhere = search(join, signalling, listener, { follow, takes, hello, isLost });
-      listener.others?.();
-    } catch {
-      // Where it cannot be had now, the next word of others tries again.
-    } finally {
-      isLoading = false;
-    }
+    const { search } = await import("./rekindle-search.js");
+    if (isOver) return;
+    const takes = (/** @type {Follower} */ follower) => {
+      Object.assign(hears, follower);
+      return feed;
+    };
+    listening = search(join, signalling, listener, { follow, takes, watch, received, hello, isLost });
+    listener.others?.();
   };
 
-  /** @type {Follower} */
-  let hears = {
+  /** Who hears it, changes when others are named. @type {Follower} */
+  const hears = {
     heard: (event, data) => {
       if (event === "gone" && data.reason === "unknown-session") return unknown();
       if (event === "hello") isLost = false;
       hello = event === "hello" ? data : { ...hello, ...data };
-      if ((hello.nodes ?? []).length > 0) load();
+      // Where it cannot be had now, the next word of others tries again.
+      if (hello.nodes?.[0]) loading ??= load().catch(() => void (loading = null));
       listener.heard(event, data);
     },
-    lost: () => {
-      isLost = true;
-      listener.lost();
+    down: (first, refused) => {
+      isLost ||= first;
+      listener.down(first, refused);
     },
-    closed: (refused) => listener.closed(refused),
     answers: () => {},
     unknown,
   };
-  // Who hears it changes when others are named.
-  const feed = follow(join, signalling, {
-    heard: (event, data) => hears.heard(event, data),
-    lost: () => hears.lost(),
-    closed: (refused) => hears.closed(refused),
-    answers: () => hears.answers(),
-    unknown: () => hears.unknown(),
-  });
-  return {
-    get hasOthers() {
-      return elsewhere?.hasOthers === true;
-    },
-    plays: () => elsewhere?.plays(),
-    look: (rtt, isSilent) => (elsewhere ? elsewhere.look(rtt, isSilent) : feed.look()),
-    nudge: () => (elsewhere ?? feed).nudge(),
+  const feed = follow(join, signalling, hears);
+  /** @type {Listening} */
+  let listening = {
+    hasOthers: false,
+    look: () => feed("look"),
+    nudge: () => feed("nudge"),
     stop: () => {
       isOver = true;
-      (elsewhere ?? feed).stop();
+      feed("stop");
     },
   };
+  return () => listening;
 }

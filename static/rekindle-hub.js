@@ -15,9 +15,8 @@ const HANDOVER_MS = 3000;
 
 /**
  * @typedef {object} Tools of the module
- * @property {typeof import("./rekindle-line.js").Line} Line
+ * @property {typeof import("./rekindle-line.js").keepOpen} keepOpen
  * @property {typeof import("./rekindle-events.js").alone} alone
- * @property {typeof import("./rekindle-events.js").tell} tell
  * @property {string} name what the pages of an origin call their channel and lock
  *
  * @typedef {object} Entry one of this page's sessions
@@ -27,7 +26,9 @@ const HANDOVER_MS = 3000;
  * @property {boolean} greeted
  * @property {boolean} down it has been told that there is no stream
  * @property {Feed} [instead] its own stream, where the server shares none
- *
+ */
+
+/**
  * What pages of an origin say to each other: that one is there, which sessions one follows, what is heard of them, and who reads.
  *
  * @typedef {{ type: "hail" }
@@ -63,14 +64,14 @@ export class Hub {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #handover;
 
-  /** @param {URL} url @param {Tools} tools */
+  /** @param {string} url @param {Tools} tools */
   constructor(url, tools) {
     this.#url = url;
     this.#tools = tools;
-    this.#line = new tools.Line((ids, signal) => this.#request(ids, signal), {
-      heard: (session, event, data) => {
+    this.#line = tools.keepOpen((ids, signal) => this.#request(ids, signal), {
+      heard: (event, data, session) => {
         if (this.#isElsewhere(session)) this.#say({ type: "event", session, event, data });
-        this.#heard(session, event, data);
+        this.#heard(event, data, session);
       },
       answers: () => {
         this.#say({ type: "answers" });
@@ -88,30 +89,49 @@ export class Hub {
   }
 
   /**
+   * Follows a session's events. A stream of the session's own ends when this one has greeted it, so that nothing is missed.
+   *
    * @param {Followed} join
    * @param {import("./rekindle-signalling.js").Signalling} signalling
    * @param {Follower} follower
+   * @param {Feed | null} [own]
    * @returns {Feed}
    */
-  add(join, signalling, follower) {
+  add(join, signalling, follower, own) {
+    if (!own) return this.#add(join, signalling, follower);
+    const shared = this.#add(join, signalling, {
+      heard: (event, data) => {
+        if (event === "hello") {
+          own?.("stop");
+          own = null;
+        }
+        if (!own) follower.heard(event, data);
+      },
+      answers: () => own || follower.answers(),
+      down: (first, refused) => own || follower.down(first, refused),
+      unknown: () => own || follower.unknown(),
+    });
+    return (what) => {
+      own?.(what);
+      shared(what);
+    };
+  }
+
+  /** @param {Followed} join @param {import("./rekindle-signalling.js").Signalling} signalling @param {Follower} follower @returns {Feed} */
+  #add(join, signalling, follower) {
     if (this.#refused) return this.#tools.alone(join, signalling, follower);
     /** @type {Entry} */
     const entry = { join, signalling, follower, greeted: false, down: false };
     if (this.#own.size === 0) this.#arrive();
     this.#own.set(join.id, entry);
     this.#changed();
-    return {
-      look: () => this.#ask("look"),
-      giveUp: () => this.#ask("giveUp"),
-      retry: () => this.#ask("retry"),
-      nudge: () => this.#ask("nudge"),
-      stop: () => {
-        if (entry.instead) return entry.instead.stop();
-        if (this.#own.get(join.id) !== entry) return;
-        this.#own.delete(join.id);
-        this.#changed();
-        if (this.#own.size === 0) this.#part();
-      },
+    return (what) => {
+      if (what !== "stop") return this.#ask(what);
+      if (entry.instead) return entry.instead("stop");
+      if (this.#own.get(join.id) !== entry) return;
+      this.#own.delete(join.id);
+      this.#changed();
+      if (this.#own.size === 0) this.#part();
     };
   }
 
@@ -146,13 +166,13 @@ export class Hub {
   }
 
   /** @type {import("./rekindle-signalling.js").Heard} */
-  #heard(session, event, data) {
+  #heard(event, data, session) {
     const entry = session === undefined ? undefined : this.#own.get(session);
     if (!entry) return;
     if (event === "hello") [entry.greeted, entry.down] = [true, false];
     if (event === "disconnected") {
       // The session's keys are gone, and the server is there: how things are, the next greeting says.
-      this.#tools.tell(entry.follower, true, false);
+      entry.follower.down(true, false);
       this.#ask("look");
       return;
     }
@@ -169,7 +189,7 @@ export class Hub {
       // One that has begun since has not been told yet.
       const isNews = first || !entry.down;
       entry.down = true;
-      this.#tools.tell(entry.follower, isNews, refused);
+      entry.follower.down(isNews, refused);
     }
   }
 
@@ -328,7 +348,7 @@ export class Hub {
       case "event":
         if (leads) return;
         if (message.event === "hello" && !this.#reads) this.#handedOver();
-        this.#heard(message.session, message.event, message.data);
+        this.#heard(message.event, message.data, message.session);
         return;
       case "down":
         if (!leads && !this.#alone) this.#down(message.first, message.refused);

@@ -5,11 +5,10 @@
  */
 
 import { retryDelay } from "./rekindle-line.js";
+import { now } from "./rekindle-time.js";
 
 /** How long a publisher assumes that the publisher in its way is its own lost request. */
 const OWN_GHOST_MS = 40_000;
-
-const now = () => performance.now();
 
 /** The server's no. */
 export class Refusal extends Error {
@@ -39,18 +38,17 @@ export class Refusal extends Error {
  * @returns {Promise<import("./rekindle-signalling.js").Join | null>}
  */
 export async function join(signalling, offer, { isViewer, again, isDone, waits, pause }) {
-  let tries = 0;
   // A request that got no answer may have been heard all the same. Then the publisher in the way is ourselves.
-  let lostAt = again ? now() : null;
-  while (!isDone()) {
+  let lostAt = again ? now() : -Infinity;
+  for (let tries = 1; !isDone(); tries++) {
     const response = await signalling.post(offer);
+    const joined = response?.status === 201 ? await signalling.joined(response) : null;
     if (isDone()) {
       // The page has left meanwhile, and the server must not keep a place for it.
-      const late = response?.status === 201 ? await signalling.joined(response).catch(() => null) : null;
-      if (late) await signalling.leave(late.location);
+      if (joined) await signalling.leave(joined.location);
       return null;
     }
-    tries += 1;
+    if (joined) return joined;
     if (!response) {
       lostAt = now();
       waits("server-gone", "unreachable");
@@ -58,12 +56,10 @@ export async function join(signalling, offer, { isViewer, again, isDone, waits, 
       continue;
     }
     if (response.status === 201) {
-      const joined = await signalling.joined(response);
-      if (joined) return joined;
       lostAt = now();
       continue;
     }
-    const mayWait = isViewer || (lostAt !== null && now() - lostAt < OWN_GHOST_MS);
+    const mayWait = isViewer || now() - lostAt < OWN_GHOST_MS;
     if (response.status === 409 && mayWait) {
       if (isViewer) waits("waiting", "no-publisher");
     } else if (response.status !== 429 && response.status < 500) {

@@ -5,6 +5,7 @@
  */
 
 import { MOST_MS } from "./rekindle-cushion.js";
+import { known } from "./rekindle-time.js";
 
 /**
  * Renewals wait for the server's return, which the event stream tells. An answer to an earlier one that is still on its way when
@@ -75,12 +76,12 @@ const ICE_DOWN_MS = 12_000;
  * @param {Pick<Way, "rtt">} connection
  */
 export function isFar(connection) {
-  return connection.rtt > FAR_MS && connection.rtt < Infinity;
+  return known(connection.rtt) > FAR_MS;
 }
 
 /** How long a handshake may take, in ms. @param {Way} connection */
 function handshakeTime(connection) {
-  return HANDSHAKE_MS + (Number.isFinite(connection.rtt) ? HANDSHAKE_RTTS * connection.rtt : 0);
+  return HANDSHAKE_MS + HANDSHAKE_RTTS * known(connection.rtt);
 }
 
 /**
@@ -293,7 +294,7 @@ export class Outage {
 
   /** How long after an attempt that has got a wrong answer another one is less likely to get one. @param {Way} connection */
   #apart(connection) {
-    return Math.max(handshakeTime(connection), connection.rtt < Infinity ? BETWEEN_RTTS * connection.rtt : 0);
+    return Math.max(handshakeTime(connection), BETWEEN_RTTS * known(connection.rtt));
   }
 
   /** The same where the keys that there were are lost. @param {Way} connection @param {Present} present */

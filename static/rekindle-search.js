@@ -9,6 +9,10 @@ import { ASIDE_MS, Nodes, answerTime } from "./rekindle-nodes.js";
 /** @import { Feed, Followed, Follower } from "./rekindle-events.js" */
 /** @import { Listener, Listening } from "./rekindle-feed.js" */
 
+/** Interval in ms between checks whether media comes while the event stream is gone: two before another place is asked. */
+const COMES_MS = 130;
+/** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
+const SUSPECT_MS = 500;
 /** A look at a server that does not answer ends within this time. */
 const LOOK_MS = 3000;
 
@@ -25,11 +29,13 @@ const now = () => performance.now();
  * @param {object} began
  * @param {typeof import("./rekindle-events.js").follow} began.follow
  * @param {(follower: Follower) => Feed} began.takes who hears what is heard at that place from now on, and what is in hand there
+ * @param {typeof import("./rekindle-watch.js").watch} began.watch
+ * @param {typeof import("./rekindle-statistics.js").received} began.received
  * @param {import("./rekindle-signalling.js").Data} [began.hello] how the server there has greeted us; it names others
  * @param {boolean} [began.isLost] its stream has ended since
  * @returns {Listening}
  */
-export function search(join, signalling, follower, { follow, takes, hello, isLost = false }) {
+export function search(join, signalling, follower, { follow, takes, watch, received, hello, isLost = false }) {
   const home = new URL("..", join.location).href;
   const nodes = new Nodes(home);
   /** @type {Map<string, Feed>} */
@@ -43,13 +49,15 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
   let isTaken = false;
   /** The doubt whether the server is there, while there is one. @type {Own | null} */
   let doubt = null;
+  /** Silence is watched for. */
+  let listens = false;
   let isViewer = hello?.role === "viewer";
 
   const stop = () => {
     clearTimeout(timer);
     clearTimeout(doubting);
     doubt = null;
-    for (const feed of feeds.values()) feed.stop();
+    for (const feed of feeds.values()) feed("stop");
     feeds.clear();
   };
 
@@ -61,7 +69,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     for (const [place, feed] of feeds) {
       if (asked.includes(place)) continue;
       feeds.delete(place);
-      feed.stop();
+      feed("stop");
     }
     for (const place of asked) if (!feeds.has(place)) feeds.set(place, ask(place));
     const next = nodes.lookAgainAt(at);
@@ -83,8 +91,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
       const isNews = nodes.since === null && place === nodes.here;
       nodes.lacks(place, now());
       if (isNews && nodes.givesUp(now()) === null) {
-        follower.closed(false);
-        follower.lost();
+        follower.down(true, false);
       }
       isOver();
     };
@@ -118,12 +125,12 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
         nodes.answers(now());
         assess();
       },
-      closed: (refused) => place === nodes.here && feeds.has(place) && follower.closed(refused),
-      lost: () => {
+      down: (first, refused) => {
         if (place !== nodes.here || !feeds.has(place)) return;
         const silent = now() - lookedAt < LOOK_MS;
-        nodes.lost(now(), silent, doubt?.sure === true);
-        follower.lost();
+        if (first) nodes.lost(now(), silent, doubt?.sure === true);
+        follower.down(first, refused);
+        if (!first) return;
         assess();
         if (doubt && silent && !doubt.sure) compare((doubt = { ...doubt }));
       },
@@ -154,8 +161,8 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     if (isDone()) return;
     own.sure = !isThere;
     // What was asked while the way was not open may wait for long.
-    if (isThere) feeds.get(here)?.retry();
-    else if (nodes.since === null) feeds.get(here)?.giveUp();
+    if (isThere) feeds.get(here)?.("retry");
+    else if (nodes.since === null) feeds.get(here)?.("giveUp");
     else nodes.isGone(now());
     assess();
   };
@@ -164,7 +171,7 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
   const look = (rtt, isSilent = async () => true) => {
     lookedAt = now();
     const own = (doubt = { rtt, isSilent, sure: false });
-    feeds.get(nodes.here)?.look();
+    feeds.get(nodes.here)?.("look");
     clearTimeout(doubting);
     doubting = setTimeout(compare, ASIDE_MS, own);
   };
@@ -179,15 +186,34 @@ export function search(join, signalling, follower, { follow, takes, hello, isLos
     assess();
   }
   return {
-    plays: () => {
-      nodes.answers(now(), true);
-      assess();
+    watchMedia: (pc, isOver) => {
+      if (!nodes.hasOthers) return;
+      // What was on its way when the server died has arrived by the first look.
+      watch(pc, COMES_MS, isOver, (before, after) => {
+        if (after.bytes <= before.bytes) return;
+        nodes.answers(now(), true);
+        assess();
+      });
+    },
+    watchSilence: async (pc, { isOver, isExcused, rtt }) => {
+      if (listens || !nodes.hasOthers) return;
+      listens = true;
+      const patience = SUSPECT_MS * (1 + Math.random() / 2);
+      // From the first look on; once it has been told of, it is told of again only after something has come.
+      let since = now() + SUSPECT_MS / 2;
+      await watch(pc, SUSPECT_MS / 2, () => isOver() || !nodes.hasOthers, (before, after) => {
+        if (after.bytes !== before.bytes || (since < Infinity && isExcused())) since = now();
+        if (now() - since < patience) return;
+        since = Infinity;
+        look(rtt(), async () => (await received(pc).catch(() => after)).bytes === after.bytes);
+      });
+      listens = false;
     },
     look,
     get hasOthers() {
       return nodes.hasOthers;
     },
-    nudge: () => feeds.forEach((feed) => feed.nudge()),
+    nudge: () => feeds.forEach((feed) => feed("nudge")),
     stop,
   };
 }

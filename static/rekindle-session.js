@@ -4,17 +4,37 @@
  * @module
  */
 
-import { Connection } from "./rekindle-connection.js";
+import { Connection, load } from "./rekindle-connection.js";
 import { Cushion, checked } from "./rekindle-cushion.js";
-import { Refusal, join } from "./rekindle-join.js";
-import { Keeper } from "./rekindle-keeper.js";
+import { join } from "./rekindle-join.js";
+import { keep } from "./rekindle-keeper.js";
 import { Signalling } from "./rekindle-signalling.js";
-import { pause } from "./rekindle-watch.js";
+import { pause } from "./rekindle-time.js";
 
+/** @import { Refusal } from "./rekindle-join.js" */
+/** @import { Keeper } from "./rekindle-keeper.js" */
 /** @import { Options, SessionEvents, State } from "./rekindle.js" */
 
 /** How many this page has. */
 let sessions = 0;
+
+/**
+ * The session, as far as those who keep its connections need it.
+ *
+ * @typedef {object} Owner
+ * @property {boolean} isViewer
+ * @property {Signalling} signalling
+ * @property {() => number} among how many sessions the page has
+ * @property {() => boolean | null} live whether a publisher is there
+ * @property {(state: State, more?: { took_ms?: number }) => void} set
+ * @property {(name: "live" | "unheard" | "keys", value: any, event?: keyof SessionEvents, detail?: any) => void} learn something that the session tells of, by
+ *   an event of this name where it is news
+ * @property {(boot: number | null) => void} setBoot
+ * @property {() => void} serves the connection is up for the first time
+ * @property {() => void} measured
+ * @property {(how: SessionEvents["restart"]["detail"]) => void} restarted
+ * @property {() => void} wake something has happened that makes trying again worth while
+ */
 
 /**
  * A session with the server, for as long as the page wants it.
@@ -59,7 +79,7 @@ export class Session extends EventTarget {
    */
   state = "connecting";
 
-  #role;
+  #isViewer;
   #source;
   #signalling;
   #rtc;
@@ -75,25 +95,27 @@ export class Session extends EventTarget {
   #abort = new AbortController();
   #wake = () => {};
 
-  /** @param {"publisher" | "viewer"} role @param {string | URL} url @param {MediaStream | null} source @param {Options} [options] */
-  constructor(role, url, source, options = {}) {
+  /** @param {string | URL} url @param {MediaStream | null} source what is sent; null for viewers @param {Options} [options] */
+  constructor(url, source, options = {}) {
     super();
-    this.#role = role;
+    this.#isViewer = source === null;
     this.#source = source;
     this.#signalling = new Signalling(new URL(url, globalThis.document?.baseURI), options, this.#abort.signal);
     this.#rtc = { ...options.rtc, iceServers: options.iceServers ?? [] };
     this.stream = source;
-    this.#cushion = new Cushion(role === "viewer" ? checked(options.cushion) : 0);
-    if (options.signal?.aborted) queueMicrotask(() => this.close());
-    options.signal?.addEventListener("abort", () => this.close(), { signal: this.#abort.signal });
-    const listen = { signal: this.#abort.signal };
-    if (options.leaveOnPagehide !== false) globalThis.addEventListener("pagehide", () => this.#close("pagehide"), listen);
-    for (const event of ["online", "pageshow"]) globalThis.addEventListener(event, () => this.#nudge(), listen);
-    globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), listen);
+    this.#cushion = new Cushion(this.#isViewer ? checked(options.cushion) : 0);
+    const { signal } = options;
+    if (signal?.aborted) queueMicrotask(() => this.close());
+    /** @param {EventTarget | undefined} target @param {string} event @param {() => void} listener */
+    const on = (target, event, listener) => target?.addEventListener?.(event, listener, { signal: this.#abort.signal });
+    on(signal, "abort", () => this.close());
+    if (options.leaveOnPagehide !== false) on(globalThis, "pagehide", () => this.#close("pagehide"));
+    for (const event of ["online", "pageshow"]) on(globalThis, event, () => this.#nudge());
+    on(globalThis.document, "visibilitychange", () => this.#nudge());
     const doubt = () => this.#keeper?.doubt();
-    globalThis.addEventListener("online", doubt, listen);
+    on(globalThis, "online", doubt);
     // Not in all browsers, and not only where the network is another one.
-    /** @type {any} */ (globalThis.navigator)?.connection?.addEventListener?.("change", doubt, listen);
+    on(/** @type {any} */ (globalThis.navigator)?.connection, "change", doubt);
     sessions += 1;
     queueMicrotask(() => this.#run());
   }
@@ -144,10 +166,10 @@ export class Session extends EventTarget {
     while (!this.#done) {
       const connection = await this.#join();
       if (!connection?.join || this.#done) return;
-      this.#keeper?.listen(connection.join);
+      this.#keeper?.follow();
       const reason = await connection.over;
       if (this.#done) return;
-      if (reason === "replaced" && this.#role === "publisher") {
+      if (reason === "replaced" && !this.#isViewer) {
         // A new session would replace the other one in turn.
         this.#fail("channel-taken", "Another publisher has taken this channel over.", 409);
         return;
@@ -177,53 +199,44 @@ export class Session extends EventTarget {
   async #join() {
     /** @type {Keeper | null} */
     let keeper = null;
-    const connection = this.#connect(() => keeper?.assess());
-    if (!connection) return null;
-    this.#connection = connection;
-    this.#keeper = null;
-    this.pc ??= connection.pc;
-    // Before the first frame: a buffer that grows later stops the picture for a moment.
-    connection.cushion(this.#cushion.ms);
-    connection.pc.addEventListener("track", ({ track, transceiver }) => {
-      if (this.#role !== "viewer" || transceiver.direction === "inactive") return;
-      connection.stream.addTrack(track);
-      if (connection === this.#connection && !this.#old) this.#show(connection, track);
-    });
-    /** @type {import("./rekindle-join.js").Circumstances} */
-    const circumstances = {
-      isViewer: this.#role === "viewer",
-      again: this.#old !== null,
-      isDone: () => this.#done,
-      waits: (state, reason) => {
-        if (state === "waiting" || this.state !== "reconnecting") this.#set(state, { reason });
-      },
-      pause: (ms) => this.#pause(ms),
-    };
     try {
+      await load();
+      if (this.#done) return null;
+      const connection = new Connection(this.#source, () => keeper?.assess(), this.#rtc);
+      this.#connection = connection;
+      this.#keeper = null;
+      this.pc ??= connection.pc;
+      // Before the first frame: a buffer that grows later stops the picture for a moment.
+      connection.cushion(this.#cushion.ms);
+      connection.pc.addEventListener("track", ({ track, transceiver }) => {
+        if (!this.#isViewer || transceiver.direction === "inactive") return;
+        connection.stream.addTrack(track);
+        if (connection === this.#connection && !this.#old) this.#show(connection, track);
+      });
+      /** @type {import("./rekindle-join.js").Circumstances} */
+      const circumstances = {
+        isViewer: this.#isViewer,
+        again: this.#old !== null,
+        isDone: () => this.#done,
+        waits: (state, reason) => {
+          if (state === "waiting" || this.state !== "reconnecting") this.#set(state, { reason });
+        },
+        pause: (ms) => this.#pause(ms),
+      };
       const joined = await join(this.#signalling, await connection.offer(), circumstances);
       if (!joined) return null;
       this.boot ??= joined.boot;
       this.#set(this.#old ? "reconnecting" : "connecting");
-      keeper = new Keeper(connection, joined, this.#owner);
+      keeper = keep(connection, joined, this.#owner(connection));
       this.#keeper = keeper;
       // The connection may be up before this returns.
       await connection.accept(joined);
       return connection;
     } catch (error) {
-      if (error instanceof Refusal) this.#fail(error.reason, error.message, error.status);
-      else if (!this.#done) this.#fail("join", error instanceof Error ? error.message : String(error));
+      const { reason = "join", message = `${error}`, status } = /** @type {Partial<Refusal>} */ (error);
+      if (!this.#done) this.#fail(reason, message, status);
     }
     return null;
-  }
-
-  /** Browsers refuse some of what a page may wish. @param {() => void} changed */
-  #connect(changed) {
-    try {
-      return new Connection(this.#source, changed, this.#rtc);
-    } catch (error) {
-      this.#fail("join", error instanceof Error ? error.message : String(error));
-      return null;
-    }
   }
 
   /** @param {Connection} connection @param {MediaStreamTrack} track */
@@ -245,7 +258,7 @@ export class Session extends EventTarget {
    * @param {"auto" | number} wanted
    */
   set cushion(wanted) {
-    this.#cushion = new Cushion(this.#role === "viewer" ? checked(wanted) : 0);
+    this.#cushion = new Cushion(this.#isViewer ? checked(wanted) : 0);
     const connection = this.#connection;
     this.#cushion.look(connection?.rtt ?? Infinity);
     connection?.cushion(this.#cushion.ms);
@@ -258,32 +271,23 @@ export class Session extends EventTarget {
 
   // -- what keepers tell --------------------------------------------------------------------------------------------------------
 
-  /** @returns {import("./rekindle-keeper.js").Owner} */
-  get #owner() {
+  /** @param {Connection} connection @returns {Owner} */
+  #owner(connection) {
     return {
-      role: this.#role,
+      isViewer: this.#isViewer,
       signalling: this.#signalling,
       among: () => sessions,
       live: () => this.live,
-      setLive: (live) => {
-        this.live = live;
-        this.#emit("source", { live });
+      set: (state, more) => this.#set(state, more),
+      learn: (name, value, event = /** @type {keyof SessionEvents} */ (name), detail = { [name]: value }) => {
+        if (JSON.stringify(this[name]) === JSON.stringify(value)) return;
+        Object.assign(this, { [name]: value });
+        this.#emit(event, detail);
       },
-      setState: (state, more) => this.#set(state, more),
       setBoot: (boot) => (this.boot = boot),
-      setKeys: (keys) => {
-        if (JSON.stringify(this.keys) === JSON.stringify(keys)) return;
-        this.keys = keys;
-        this.#emit("keys", keys);
-      },
-      setUnheard: (unheard) => {
-        if (this.unheard === unheard) return;
-        this.unheard = unheard;
-        this.#emit("unheard", { unheard });
-      },
-      serves: (connection) => this.#takeOver(connection),
-      measured: (connection) => this.#look(connection),
-      restarted: (connection, how) => {
+      serves: () => this.#takeOver(connection),
+      measured: () => this.#look(connection),
+      restarted: (how) => {
         this.restarts += 1;
         this.#cushion.took(how.took_ms, connection.rtt);
         this.#look(connection);

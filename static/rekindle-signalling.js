@@ -4,6 +4,8 @@
  * @module
  */
 
+import { pause } from "./rekindle-time.js";
+
 /**
  * What the server says with a session that begins.
  *
@@ -57,20 +59,10 @@
 /**
  * An event of a stream, which has heard it of this session; a stream that is one session's names none.
  *
- * @typedef {(session: string | undefined, event: string, data: Data) => void} Heard
+ * @typedef {(event: string, data: Data, session?: string) => void} Heard
  */
 
-/**
- * An attempt to open the event stream is given up after this time, a little later with every failure, up to the second number.
- *
- * @type {[number, number]}
- */
-const ATTEMPT_MS = [1000, 4000];
-/** An attempt that fails sooner than this was refused: the machine is there, and nobody listens. */
-const REFUSED_MS = 500;
 const JOIN_MS = 10_000;
-/** Why an attempt is given up to which nothing was said. */
-export const SILENCE = "silence";
 /** Connections that browsers keep to a server at the most, and how long one that may lead nowhere is tried, in ms. */
 const CONNECTIONS = 6;
 const FRESHEN_MS = 500;
@@ -78,81 +70,6 @@ const FRESHEN_MS = 500;
 const LEAVE_MS = 1000;
 /** Sessions that this page is leaving, by endpoint: the next one there must not find its own predecessor in its way. @type {Map<string, Promise<unknown>>} */
 const leaving = new Map();
-
-/** Splits a stream of server-sent events into `{ event, data }`, and `session` where a line names it; data is JSON. */
-export class EventParser {
-  #rest = "";
-
-  /** @param {string} text @returns {{ event: string, data: Data, session?: string }[]} */
-  push(text) {
-    const blocks = (this.#rest + text).replaceAll("\r\n", "\n").split("\n\n");
-    this.#rest = blocks.pop() ?? "";
-    const events = [];
-    for (const block of blocks) {
-      let event = "message";
-      let session;
-      const data = [];
-      for (const line of block.split("\n")) {
-        if (line.startsWith("event:")) event = line.slice(6).trim();
-        else if (line.startsWith("data:")) data.push(line.slice(5).trim());
-        else if (line.startsWith("session:")) session = line.slice(8).trim();
-      }
-      if (data.length === 0) continue;
-      try {
-        const told = { event, data: JSON.parse(data.join("\n")) };
-        events.push(session === undefined ? told : { ...told, session });
-      } catch {
-        // Not ours: an event that is not JSON is left alone.
-      }
-    }
-    return events;
-  }
-}
-
-/** What became of an attempt to read one. @typedef {"ended" | "unknown" | "refused" | "denied" | "silent" | "failed"} Outcome */
-
-/**
- * Reads an event stream until it ends. `request` opens it; `attempt` ends it; `tries` attempts have failed before; `answers` hears of the answer's head. Resolves with "ended",
- * "unknown" (the server has no such stream), or why it did not begin: "refused", "denied" (the server said no), "silent" (nothing was said in
- * its time: the server's host is gone, or holds the request for the next server) or "failed".
- *
- * @param {(signal: AbortSignal) => Promise<Response>} request
- * @param {{ attempt: AbortController, tries: number, answers: () => void, heard: Heard }} how
- * @returns {Promise<Outcome>}
- */
-export async function readEvents(request, { attempt, tries, answers, heard }) {
-  const timer = setTimeout(() => attempt.abort(SILENCE), Math.min(ATTEMPT_MS[1], ATTEMPT_MS[0] + 500 * tries));
-  const start = performance.now();
-  /** @type {Outcome} */
-  let outcome = "refused";
-  try {
-    const response = await request(attempt.signal);
-    if ([404, 405, 410].includes(response.status)) return "unknown";
-    outcome = response.ok ? "failed" : "denied";
-    if (!response.ok || !response.body) return outcome;
-    answers();
-    const parser = new EventParser();
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done || attempt.signal.aborted) break;
-      for (const { session, event, data } of parser.push(value)) {
-        if (event === "hello" || event === "gone") {
-          outcome = "ended";
-          clearTimeout(timer);
-        }
-        heard(session, event, data);
-      }
-    }
-  } catch {
-    // A process that is killed ends its streams with an error as often as with an end.
-  } finally {
-    clearTimeout(timer);
-    attempt.abort();
-  }
-  if (attempt.signal.reason === SILENCE) return "silent";
-  return outcome === "refused" && performance.now() - start > REFUSED_MS ? "failed" : outcome;
-}
 
 export class Signalling {
   #url;
@@ -174,21 +91,16 @@ export class Signalling {
 
   /** Sends an offer. Resolves with the response, or null if none came in time. @param {string} offer */
   async post(offer) {
-    const init = { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer };
-    await Promise.race([leaving.get(this.#url.href), new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);
+    await Promise.race([leaving.get(this.#url.href), pause(LEAVE_MS)]);
     if (this.#signal.aborted) return null;
-    const controller = new AbortController();
-    const timer = setTimeout(() => controller.abort(), JOIN_MS);
     try {
       // Not ended with the session: what the server has taken by then has to be left again.
-      const all = this.#init(init, controller.signal);
+      const all = this.#init({ method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer }, AbortSignal.timeout(JOIN_MS));
       const response = await this.#fetch(this.#url, all);
       // The server may send us to another one, and browsers take the token off on the way (https://fetch.spec.whatwg.org/#http-redirect-fetch).
       return response.status === 401 && response.redirected ? await this.#fetch(response.url, all) : response;
     } catch {
       return null;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -197,24 +109,23 @@ export class Signalling {
     const answer = await response.text().catch(() => null);
     if (!answer) return null;
     const base = response.url || this.#url;
-    const place = response.headers.get("Location");
-    if (place === null) throw new Error("The server's answer names no session: something on the way took its Location away.");
+    const said = (/** @type {string} */ name) => response.headers.get(name);
+    const place = said("Location");
+    if (place === null) throw new Error("The answer names no session: something on the way took its Location away.");
     const location = new URL(place, base);
-    const link = /<([^>]*)>\s*;[^,]*server-sent-events/.exec(response.headers.get("Link") ?? "");
-    const first = /^a=fingerprint:(.*)$/m.exec(answer)?.[1]?.trim();
-    const second = response.headers.get("Rekindle-Fingerprint")?.trim();
-    const boot = response.headers.get("Rekindle-Boot");
-    const shared = response.headers.get("Rekindle-Events");
+    const first = /^a=fingerprint:(.*)/m.exec(answer)?.[1];
+    const boot = said("Rekindle-Boot");
+    const shared = said("Rekindle-Events");
     return {
       answer,
       location,
-      id: location.pathname.split("/").at(-1) ?? "",
-      events: link ? new URL(link[1] ?? "", base) : new URL(`${location.pathname}/events`, location),
+      id: location.pathname.replace(/.*\//, ""),
+      events: new URL(`${location.pathname}/events`, location),
       shared: shared ? new URL(shared, base) : null,
-      fingerprints: [first, second].flatMap((each) => each || []),
+      fingerprints: [first, said("Rekindle-Fingerprint")].flatMap((each) => each || []),
       boot: boot === null ? null : Number(boot),
-      process: response.headers.get("Rekindle-Process"),
-      mode: response.headers.get("Rekindle-Mode") ?? "rehandshake",
+      process: said("Rekindle-Process"),
+      mode: said("Rekindle-Mode") ?? "rehandshake",
     };
   }
 
@@ -247,11 +158,7 @@ export class Signalling {
 
   /** Whether another place says anything at all; what, its page may not read. @param {string} place what its paths begin with */
   reaches(place) {
-    const asked = this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials: "omit", signal: this.#signal });
-    return asked.then(
-      () => true,
-      () => false,
-    );
+    return this.#ask(place, "omit", this.#signal);
   }
 
   /**
@@ -260,10 +167,18 @@ export class Signalling {
    */
   freshen(place) {
     for (let i = 1; i < CONNECTIONS; i++) {
-      const signal = AbortSignal.any([AbortSignal.timeout(FRESHEN_MS), this.#signal]);
       // Requests of another credentials mode have other connections.
-      this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials: "same-origin", signal }).catch(() => {});
+      this.#ask(place, "same-origin", AbortSignal.any([AbortSignal.timeout(FRESHEN_MS), this.#signal]));
     }
+  }
+
+  /** @param {string} place @param {RequestCredentials} credentials @param {AbortSignal} signal */
+  #ask(place, credentials, signal) {
+    const asked = this.#fetch(new URL("healthz", place), { mode: "no-cors", cache: "no-store", credentials, signal });
+    return asked.then(
+      () => true,
+      () => false,
+    );
   }
 
   /** @param {RequestInit & { headers?: Record<string, string> }} init @param {AbortSignal} [signal] @returns {RequestInit} */

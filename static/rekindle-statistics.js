@@ -4,6 +4,8 @@
  * @module
  */
 
+import { now, pause } from "./rekindle-time.js";
+
 /** Longest wait for the browser's answer, in ms, where time counts. */
 const ASK_MS = 30;
 
@@ -49,13 +51,9 @@ export async function roundTrip(pc) {
 
 /** Asks the browser for that; null where it never says it. @param {RTCPeerConnection} pc @returns {Promise<Sent | null>} */
 export async function lastSent(pc) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  /** @type {Promise<null>} */
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, ASK_MS, null)));
-  const said = await Promise.race([reports(pc), late]).catch(() => null);
-  clearTimeout(timer);
-  const asOf = performance.now();
+  const late = /** @type {Promise<undefined>} */ (pause(ASK_MS));
+  const said = await Promise.race([reports(pc), late]).catch(() => undefined);
+  const asOf = now();
   /** @type {number | null} */
   let at = null;
   for (const { type, timestamp, lastPacketSentTimestamp = 0 } of said ?? []) {
@@ -65,33 +63,23 @@ export async function lastSent(pc) {
 }
 
 /**
- * What has arrived, video frames where there are any.
+ * What has arrived: video frames where there are any, and how many bytes of media, or of reports on it. (Receivers know when they last played
+ * something, but what they keep back may last for longer than a server is gone.)
  *
- * @typedef {{ packets: number, videoPackets: number, frames: number }} Count
+ * @typedef {{ packets: number, videoPackets: number, frames: number, bytes: number }} Count
  */
 
 /** @param {RTCPeerConnection} pc @returns {Promise<Count>} */
 export async function received(pc) {
-  const count = { packets: 0, videoPackets: 0, frames: 0 };
-  for (const { type, kind, packetsReceived = 0, framesDecoded = 0 } of await reports(pc)) {
-    if (type !== "inbound-rtp") continue;
-    count.packets += packetsReceived;
-    count.frames += framesDecoded;
-    if (kind === "video") count.videoPackets += packetsReceived;
+  const count = { packets: 0, videoPackets: 0, frames: 0, bytes: 0 };
+  for (const { type, kind, packetsReceived = 0, framesDecoded = 0, bytesReceived = 0 } of await reports(pc)) {
+    if (type === "inbound-rtp") {
+      count.packets += packetsReceived;
+      count.frames += framesDecoded;
+      if (kind === "video") count.videoPackets += packetsReceived;
+    } else if (type === "candidate-pair" || type === "transport") count.bytes += bytesReceived;
   }
   return count;
-}
-
-/**
- * How much has been received of media, or of reports on it. Receivers know when they last played something, which costs less to ask, but what
- * they keep back may last for longer than a server is gone.
- *
- * @param {RTCPeerConnection} pc
- */
-export async function receivedBytes(pc) {
-  let bytes = 0;
-  for (const { type, bytesReceived = 0 } of await reports(pc)) if (["candidate-pair", "transport"].includes(type)) bytes += bytesReceived;
-  return bytes;
 }
 
 /** Whether all transports are connected. @param {RTCPeerConnection} pc */

@@ -5,6 +5,7 @@
  */
 
 import { isConnected } from "./rekindle-statistics.js";
+import { pause } from "./rekindle-time.js";
 
 /** How long a transport may report that it is not connected while the connection is, in ms; after that it is not believed. */
 const UNTOLD_MS = 150;
@@ -15,31 +16,27 @@ const DOWN = ["disconnected", "failed", "closed"];
 const ENDED = ["failed", "closed"];
 
 export class Transports {
+  pc;
+  /** The transceivers that carry media. @type {RTCRtpTransceiver[]} */
+  transceivers = [];
+  /** Nobody needs the connection any more. */
+  ended = false;
   /** How often DTLS has come up. */
   handshakes = 0;
   /** DTLS has begun again. Set it to false to learn of the next time. */
   restarted = false;
+  /** Called when a state changed. */
+  changed;
 
-  #pc;
-  #media;
-  #changed;
-  #isOver;
   /** @type {Set<RTCDtlsTransport>} */
   #known = new Set();
   /** Those that are connected and do not say so: see {@link Transports.#mind}. @type {Set<RTCDtlsTransport>} */
   #untold = new Set();
 
-  /**
-   * @param {RTCPeerConnection} pc
-   * @param {RTCRtpTransceiver[]} media the transceivers that carry media
-   * @param {() => void} changed called when a state changed
-   * @param {() => boolean} isOver whether nobody needs the connection any more
-   */
-  constructor(pc, media, changed, isOver) {
-    this.#pc = pc;
-    this.#media = media;
-    this.#changed = changed;
-    this.#isOver = isOver;
+  /** @param {RTCPeerConnection} pc @param {() => void} changed */
+  constructor(pc, changed) {
+    this.pc = pc;
+    this.changed = changed;
     pc.addEventListener("connectionstatechange", () => {
       changed();
       this.#mind().catch(() => {});
@@ -48,20 +45,20 @@ export class Transports {
   }
 
   /** Those that there are now. */
-  get live() {
-    const transports = this.#media.flatMap(({ sender, receiver }) => [sender.transport, receiver.transport]);
+  get transports() {
+    const transports = this.transceivers.flatMap(({ sender, receiver }) => [sender.transport, receiver.transport]);
     return [...new Set(transports)].filter((transport) => !!transport);
   }
 
   get connected() {
-    const transports = this.live;
-    if (transports.length === 0) return this.#pc.connectionState === "connected";
-    return transports.every((transport) => this.#isUp(transport) && !isIn(DOWN, transport));
+    const { transports } = this;
+    if (transports.length === 0) return this.pc.connectionState === "connected";
+    return !this.iceIsDown && transports.every((transport) => this.#isUp(transport));
   }
 
   /** A handshake has failed: nothing more comes of it. */
   get broken() {
-    return this.live.some(({ state }) => state === "failed");
+    return this.transports.some(({ state }) => state === "failed");
   }
 
   get iceIsDown() {
@@ -78,12 +75,12 @@ export class Transports {
    * again; an ICE restart makes new ones.
    */
   get usesTcp() {
-    return this.live.some(({ iceTransport }) => iceTransport?.getSelectedCandidatePair?.()?.remote?.protocol === "tcp");
+    return this.transports.some(({ iceTransport }) => iceTransport?.getSelectedCandidatePair?.()?.remote?.protocol === "tcp");
   }
 
   /** Observes those that are new. */
   observe() {
-    for (const transport of this.live) {
+    for (const transport of this.transports) {
       if (this.#known.has(transport)) continue;
       this.#known.add(transport);
       const look = () => {
@@ -91,18 +88,18 @@ export class Transports {
         if (transport.state === "new") this.restarted = true;
         if (transport.state === "connected") this.handshakes += 1;
         if (transport.state === "closed") this.#known.delete(transport);
-        this.#changed();
+        this.changed();
       };
       transport.addEventListener("statechange", look);
       if (transport.state === "connected") look();
     }
   }
 
-  /** @param {string[]} states */
+  /** Whether a transport's is in one of these states; a browser may not say. @param {string[]} states */
   #iceIsIn(states) {
-    const transports = this.live;
-    if (transports.length > 0) return transports.some((transport) => isIn(states, transport));
-    return this.#pc.connectionState === "failed" || states.includes(this.#pc.iceConnectionState);
+    const { transports } = this;
+    if (transports.length > 0) return transports.some(({ iceTransport }) => states.includes(iceTransport?.state));
+    return this.pc.connectionState === "failed" || states.includes(this.pc.iceConnectionState);
   }
 
   /** @param {RTCDtlsTransport} transport */
@@ -115,22 +112,12 @@ export class Transports {
    * fifty begin at once), and calls it "connecting" until it has other news. The connection's own state is right, and so are statistics.
    */
   async #mind() {
-    if (this.#pc.connectionState !== "connected") return;
-    await new Promise((resolve) => setTimeout(resolve, UNTOLD_MS));
-    const isUntold = () => !this.#isOver() && this.#pc.connectionState === "connected" && this.live.some((transport) => !this.#isUp(transport));
-    if (!isUntold() || !(await isConnected(this.#pc)) || !isUntold()) return;
-    for (const transport of this.live) this.#untold.add(transport);
+    if (this.pc.connectionState !== "connected") return;
+    await pause(UNTOLD_MS);
+    const isUntold = () => !this.ended && this.pc.connectionState === "connected" && this.transports.some((transport) => !this.#isUp(transport));
+    if (!isUntold() || !(await isConnected(this.pc)) || !isUntold()) return;
+    for (const transport of this.transports) this.#untold.add(transport);
     this.handshakes += 1;
-    this.#changed();
+    this.changed();
   }
-}
-
-/**
- * Whether a transport's ICE is in one of these states; a browser may not say.
- *
- * @param {string[]} states
- * @param {RTCDtlsTransport} transport
- */
-function isIn(states, { iceTransport }) {
-  return iceTransport !== undefined && states.includes(iceTransport.state);
 }

@@ -4,50 +4,20 @@
  * @module
  */
 
-import { receivedBytes, received } from "./rekindle-statistics.js";
+import { received } from "./rekindle-statistics.js";
+import { now, pause } from "./rekindle-time.js";
 
 /** A viewer's picture that stands still this long although packets arrive needs a new session. */
 const STILL_MS = 4000;
 /** Media that does not flow this long after the handshake is no longer waited for; if it should flow, a new session is made. */
 const FLOW_MS = { unsure: 2000, sure: 4000 };
 
-/** Interval in ms between checks whether media comes while the event stream is gone: two before another place is asked. */
-const COMES_MS = 130;
-/** A host that is gone closes no stream, but its media stops. How long a silence is suspicious, and up to half as long again, so that a crowd does not ask at once. */
-const SUSPECT_MS = 500;
-
-/** How long a browser may take to learn its own addresses, in ms. */
-const GATHER_MS = 300;
-/** How often a connection whose way to the server is doubted is looked at within the time in which something should come. */
+/** How long nothing may come on a connection whose way to the server is doubted, in ms. A publisher gets reports about every second. */
+const LOST_MS = { viewer: 500, publisher: 1200 };
+/** How often it is looked at within that time. */
 const LOOKS = 5;
-
-const now = () => performance.now();
-/** @param {number} ms @returns {Promise<void>} */
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Waits until the browser has done what it has to do at present. @returns {Promise<void>} */
-export function task() {
-  return new Promise((resolve) => {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = () => {
-      channel.port1.close();
-      resolve();
-    };
-    channel.port2.postMessage(null);
-  });
-}
-
-/** Waits until a browser has gathered its addresses, but not for long. @param {RTCPeerConnection} pc @returns {Promise<void>} */
-export function gathered(pc) {
-  return new Promise((resolve) => {
-    const look = () => pc.iceGatheringState === "complete" && resolve();
-    pc.addEventListener("icegatheringstatechange", look);
-    setTimeout(() => {
-      pc.removeEventListener("icegatheringstatechange", look);
-      resolve();
-    }, GATHER_MS);
-  });
-}
+/** The round trip is looked at after this time, and after twice as long each further time. */
+const MEASURE_MS = 250;
 
 /**
  * Waits until video frames (or, without video, packets) arrive on a connection, longer if they `should`; whether they did.
@@ -72,80 +42,68 @@ export async function flows(pc, isWanted, should, pictured = true) {
 }
 
 /**
+ * Looks at what has been received at this interval, and each time compares it with what it was before.
+ *
+ * @param {RTCPeerConnection} pc
+ * @param {number} ms
+ * @param {() => boolean} isOver
+ * @param {(before: import("./rekindle-statistics.js").Count, after: import("./rekindle-statistics.js").Count) => void} compare
+ */
+export async function watch(pc, ms, isOver, compare) {
+  let before = null;
+  while (!isOver()) {
+    await pause(ms);
+    const after = await received(pc).catch(() => null);
+    if (before && after && !isOver()) compare(before, after);
+    before = after ?? before;
+  }
+}
+
+/**
  * Watches a viewer that may receive packets and decode nothing: its requests for key frames are not heard.
  *
  * @param {RTCPeerConnection} pc
  * @param {{ isOver: () => boolean, isExcused: () => boolean, stands: () => void, comes: (video: boolean) => void }} how `isExcused`: nobody looks,
  *   or it must stand still; `comes`: whether video has come since the last look
  */
-export async function watchPicture(pc, { isOver, isExcused, stands, comes }) {
-  let before = null;
+export function watchPicture(pc, { isOver, isExcused, stands, comes }) {
   let stillSince = now();
-  while (!isOver()) {
-    await pause(STILL_MS / 4);
-    const after = await received(pc).catch(() => null);
-    if (before && after) comes(after.videoPackets > before.videoPackets);
-    const stuck = before && after && after.frames === before.frames && after.videoPackets > before.videoPackets;
-    if (!stuck || isExcused()) stillSince = now();
+  return watch(pc, STILL_MS / 4, isOver, (before, after) => {
+    const video = after.videoPackets > before.videoPackets;
+    comes(video);
+    if (!video || after.frames !== before.frames || isExcused()) stillSince = now();
     if (now() - stillSince > STILL_MS) stands();
-    before = after;
-  }
+  });
 }
 
 /**
- * Watches a connection that media should come on, or news of what is sent.
+ * Looks whether anything comes on a connection within the time in which something should. Resolves with whether nothing does.
  *
  * @param {RTCPeerConnection} pc
- * @param {{ isOver: () => boolean, isExcused: () => boolean, falls: (isSilent: () => Promise<boolean>) => void }} how `falls`: it has fallen silent, and whether
- *   it still is can be asked
+ * @param {boolean} isViewer
  */
-export async function watchSilence(pc, { isOver, isExcused, falls }) {
-  const patience = SUSPECT_MS * (1 + Math.random() / 2);
-  let before = NaN;
-  /** @type {number | null} */
-  let since = null;
-  while (!isOver()) {
-    await pause(SUSPECT_MS / 2);
-    const after = await receivedBytes(pc).catch(() => before);
-    // Once it has been told of, it is told of again only after something has come.
-    if (after !== before || (since !== null && isExcused())) since = now();
-    before = after;
-    if (since === null || now() - since < patience) continue;
-    since = null;
-    falls(async () => (await receivedBytes(pc).catch(() => after)) === after);
-  }
-}
-
-/**
- * Looks whether anything comes on a connection within this time, in ms. Resolves with whether nothing does.
- *
- * @param {RTCPeerConnection} pc
- * @param {number} ms
- */
-export async function isSilent(pc, ms) {
+export async function isSilent(pc, isViewer) {
   let before = Infinity;
   for (let look = 0; look <= LOOKS; look++) {
-    const after = await receivedBytes(pc).catch(() => before);
-    if (after > before) return false;
-    before = after;
-    if (look < LOOKS) await pause(ms / LOOKS);
+    if (look > 0) await pause(LOST_MS[isViewer ? "viewer" : "publisher"] / LOOKS);
+    const { bytes } = await received(pc).catch(() => ({ bytes: before }));
+    if (bytes > before) return false;
+    before = bytes;
   }
   return true;
 }
 
 /**
- * Watches a connection whose event stream is gone. While media comes the server is there, whatever is wrong with the stream.
+ * Learns the round trip, which is known only after some checks, and whose first values are those of a busy moment.
  *
- * @param {RTCPeerConnection} pc
- * @param {{ isOver: () => boolean, comes: () => void }} how
+ * @param {import("./rekindle-connection.js").Connection} connection
+ * @param {{ isExcused: () => boolean, measured: () => void }} how
  */
-export async function watchMedia(pc, { isOver, comes }) {
-  // What was on its way when the server died has arrived by the first look.
-  let before = Infinity;
-  while (!isOver()) {
-    await pause(COMES_MS);
-    const after = await receivedBytes(pc).catch(() => Infinity);
-    if (after > before && !isOver()) comes();
-    before = after;
+export async function watchRoundTrip(connection, { isExcused, measured }) {
+  for (let ms = MEASURE_MS; !connection.ended; ms *= 2) {
+    await pause(ms);
+    if (isExcused()) continue;
+    await connection.measure().catch(() => {});
+    measured();
   }
 }

@@ -71,7 +71,7 @@ export interface SessionEvents {
    * The session cannot go on; its state is "failed". `status` is the HTTP status, where the server said no.
    * - `channel-taken`: somebody else publishes on the channel, or has taken it over
    * - `refused`: the server said no; with 401 it wants a token, or another one
-   * - `join`: the browser could not make a connection, or something on the way took a header of the answer away
+   * - `join`: the browser could not make a connection or load what it takes, or something on the way took a header of the answer away
    */
   error: CustomEvent<{ reason: "channel-taken" | "refused" | "join"; message: string; status?: number }>;
 }

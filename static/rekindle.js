@@ -18,35 +18,31 @@
 import { Session } from "./rekindle-session.js";
 
 const OPTIONS = ["token", "fetch", "signal", "cushion", "leaveOnPagehide", "iceServers", "rtc"];
-/** What other modules have, and why it is not here. @type {Record<string, string>} */
-const ELSEWHERE = {
-  pc: "the module makes its connections itself, since it makes others where one cannot be kept; session.pc is the one in use. What its constructor takes goes into rtc",
-};
-
 export { Session };
 
 /** @type {typeof import("./rekindle.js").publish} */
 export function publish(url, source, options) {
   check(options);
   const stream = Array.isArray(source) ? new MediaStream(source) : source;
-  if (!(stream instanceof MediaStream)) throw new TypeError("publish: the second argument is a MediaStream, as getUserMedia gives it, or a list of tracks");
-  return new Session("publisher", url, stream, options);
+  if (!(stream instanceof MediaStream)) throw new TypeError("publish: the source is a MediaStream or a list of tracks");
+  return new Session(url, stream, options);
 }
 
 /** @type {typeof import("./rekindle.js").watch} */
 export function watch(url, options) {
   check(options);
-  return new Session("viewer", url, null, options);
+  return new Session(url, null, options);
 }
 
 /** Misspelt and unsupported options must not be ignored in silence. @param {object} [options] */
 function check(options = {}) {
   if (typeof RTCPeerConnection === "undefined") {
-    throw new Error("rekindle.js needs a browser: there is no RTCPeerConnection here (Node and the like have none, and some browsers switch it off)");
+    throw new Error("rekindle.js needs a browser: there is no RTCPeerConnection here, or it is switched off");
   }
   for (const name of Object.keys(options)) {
     if (OPTIONS.includes(name)) continue;
-    const why = ELSEWHERE[name] ?? `there are ${OPTIONS.join(", ")}`;
+    // What other modules have.
+    const why = name === "pc" ? "the module makes its connections itself, and takes what their constructor takes as rtc" : `there are ${OPTIONS.join(", ")}`;
     throw new TypeError(`rekindle: there is no option "${name}": ${why}`);
   }
 }

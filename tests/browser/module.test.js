@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
-import { bundled, reoffer, withParking, withStreams, without } from "../../static/rekindle-description.js";
-import { Line, retryDelay } from "../../static/rekindle-line.js";
-import { EventParser } from "../../static/rekindle-signalling.js";
+import { reoffer, withStreams } from "../../static/rekindle-description.js";
+import { EventParser, keepOpen, retryDelay } from "../../static/rekindle-line.js";
+import { bundled, grouped, withParking, without } from "../../static/rekindle-parking.js";
 import * as module from "../../static/rekindle.js";
 
 const ANSWER = [
@@ -34,7 +34,7 @@ const ANSWER = [
 const lines = (sdp, start) => sdp.split("\r\n").filter((line) => line.startsWith(start));
 
 test("an offer is made of the answer: another role and version, and all else as it was", () => {
-  const offer = reoffer(ANSWER, { version: 3 });
+  const offer = reoffer(ANSWER, 3);
   assert.deepEqual(lines(offer, "a=setup:"), ["a=setup:actpass", "a=setup:actpass"]);
   assert.deepEqual(lines(offer, "o="), ["o=- 18446744073709551000 4 IN IP4 127.0.0.1"]);
   const rest = (sdp) => sdp.split("\r\n").filter((line) => !/^(o=|a=setup:)/.test(line));
@@ -42,14 +42,14 @@ test("an offer is made of the answer: another role and version, and all else as 
 });
 
 test("an edit reaches every section, and an answer stays passive", () => {
-  const answer = reoffer(ANSWER, { version: 1, fingerprint: "sha-512 CC:DD", type: "answer" });
+  const answer = reoffer(ANSWER, 1, "sha-512 CC:DD", "answer");
   assert.deepEqual(lines(answer, "a=fingerprint:"), ["a=fingerprint:sha-512 CC:DD", "a=fingerprint:sha-512 CC:DD"]);
   assert.deepEqual(lines(answer, "a=setup:"), ["a=setup:passive", "a=setup:passive"]);
 });
 
 test("another section owns the BUNDLE group", () => {
-  assert.deepEqual(bundled(reoffer(ANSWER, { version: 1, bundle: ["7", "0", "1"] })), ["7", "0", "1"]);
-  assert.deepEqual(bundled(reoffer(ANSWER, { version: 2 })), ["0", "1"]);
+  assert.deepEqual(bundled(grouped(ANSWER, ["7", "0", "1"])), ["7", "0", "1"]);
+  assert.deepEqual(bundled(reoffer(ANSWER, 2)), ["0", "1"]);
 });
 
 // Firefox's offer with a section that carries nothing on either side of those of the media.
@@ -153,8 +153,8 @@ const soon = (ms = 40) => new Promise((resolve) => setTimeout(resolve, ms));
 function follows(ids) {
   const streams = new Streams();
   const told = [];
-  const line = new Line(streams.open, {
-    heard: (session, event) => told.push(`${session} ${event}`),
+  const line = keepOpen(streams.open, {
+    heard: (event, _, session) => told.push(`${session} ${event}`),
     answers: () => {},
     down: (first, refused) => told.push(`down${first ? " first" : ""}${refused ? " refused" : ""}`),
     unknown: () => told.push("unknown"),

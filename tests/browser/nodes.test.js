@@ -184,8 +184,7 @@ function world(states) {
   const join = { id: "S-1", location: new URL("session/S-1", A), events: new URL("session/S-1/events", A), shared: null };
   const feed = listen(join, signalling, {
     heard: (event, data) => told.push(`${event} ${data.name ?? ""}`),
-    closed: () => {},
-    lost: () => told.push("lost"),
+    down: (first) => first && told.push("lost"),
     moved: (location, from, to, alive) => told.push(`moved ${location.href} ${from} ${to}${alive ? " alive" : ""}`),
     unknown: (place) => told.push(`unknown ${place}`),
   });
@@ -221,7 +220,7 @@ test("a session goes where it is known, follows the events there alone, and come
   dies(B);
   await tells(told, 7);
   assert.deepEqual(told.slice(4), ["lost", `moved ${A}session/S-1 ${B} ${A}`, "hello A again"]);
-  feed.stop();
+  feed().stop();
   await sleep(20);
   assert.deepEqual(open(), []);
 });
@@ -229,14 +228,14 @@ test("a session goes where it is known, follows the events there alone, and come
 test("places that are named while the session runs are as good as those of the greeting", async () => {
   const { told, feed, dies, says } = world({ [A]: hello("A"), [B]: hello("B") });
   await tells(told, 1);
-  assert.ok(!feed.hasOthers);
+  assert.ok(!feed().hasOthers);
   says(A, "nodes", { nodes: named(B) });
   await tells(told, 2);
-  assert.ok(feed.hasOthers);
+  assert.ok(feed().hasOthers);
   dies(A);
   await tells(told, 5);
   assert.deepEqual(told.at(-1), "hello B");
-  feed.stop();
+  feed().stop();
 });
 
 test("a server that is back and reads its records is not left for another one", async () => {
@@ -249,7 +248,7 @@ test("a server that is back and reads its records is not left for another one", 
   says(A, "hello", hello("A again", B));
   await tells(told, 3);
   assert.deepEqual(told, ["hello A", "lost", "hello A again"]);
-  feed.stop();
+  feed().stop();
 });
 
 test("a viewer whose publisher has gone to another place follows it there", async () => {
@@ -262,7 +261,7 @@ test("a viewer whose publisher has gone to another place follows it there", asyn
   states[B] = viewer("B", true);
   await tells(told, 3);
   assert.deepEqual(told, ["hello A", `moved ${B}session/S-1 ${A} ${B} alive`, "hello B"]);
-  feed.stop();
+  feed().stop();
 });
 
 test("a host that falls silent is left as soon as another place has shown that the way is open", async () => {
@@ -273,11 +272,11 @@ test("a host that falls silent is left as soon as another place has shown that t
     await tells(told, 1);
     states[A] = "silent";
     const at = performance.now();
-    feed.look(1);
+    feed().look(1);
     await tells(told, 4);
     took.push(performance.now() - at);
     assert.deepEqual([told, looks], [["hello A", "lost", `moved ${B}session/S-1 ${A} ${B}`, "hello B"], [B, A]]);
-    feed.stop();
+    feed().stop();
   }
   // An attempt that is not cut short takes a second.
   assert.ok(Math.min(...took) >= 345 && Math.min(...took) < 1000, `${took}`);
@@ -286,31 +285,31 @@ test("a host that falls silent is left as soon as another place has shown that t
 test("where no other place answers either, the server is waited for; one that answers is not held against any", async () => {
   const { told, feed, states, asks, looks } = world({ [A]: hello("A", B), [B]: "silent" });
   await tells(told, 1);
-  feed.look(1);
+  feed().look(1);
   await tells(told, 2);
   await sleep(300);
   assert.deepEqual([told, looks], [["hello A", "hello A"], []], "it has answered");
   states[A] = "silent";
-  feed.look(1);
+  feed().look(1);
   await tells(told, 3);
   assert.deepEqual([told[2], new Set(looks)], ["lost", new Set([B])], "the way from here may be the reason");
   states[A] = hello("A again", B);
   await tells(told, 4);
   assert.deepEqual([told[3], asks.includes(B)], ["hello A again", false]);
-  feed.stop();
+  feed().stop();
 });
 
 test("a server whose question was lost on the way is asked again once another place answers, and is not left", async () => {
   const { told, feed, states, asks, looks } = world({ [A]: hello("A", B), [B]: hello("B") });
   await tells(told, 1);
   states[A] = "silent";
-  feed.look(1);
+  feed().look(1);
   await sleep(50);
   // What it was asked before is answered never.
   states[A] = hello("A still", B);
   await tells(told, 2);
   assert.deepEqual([told, asks, looks], [["hello A", "hello A still"], [A, A, A], [B, A]]);
-  feed.stop();
+  feed().stop();
 });
 
 test("a server from which media comes again is not left, although its answer is still on the way", async () => {
@@ -318,7 +317,7 @@ test("a server from which media comes again is not left, although its answer is 
   await tells(told, 1);
   states[A] = "silent";
   let silent = true;
-  feed.look(1, async () => silent);
+  feed().look(1, async () => silent);
   await sleep(50);
   silent = false;
   await sleep(800);
@@ -326,7 +325,58 @@ test("a server from which media comes again is not left, although its answer is 
   states[A] = hello("A still", B);
   await tells(told, 3);
   assert.deepEqual([told.at(-1), asks.includes(B)], ["hello A still", false]);
-  feed.stop();
+  feed().stop();
+});
+
+/** A connection on which something comes, until it does not. */
+function connection() {
+  let bytes = 0;
+  const pc = { comes: true, getStats: async () => new Map([["t", { type: "transport", bytesReceived: pc.comes ? (bytes += 100) : bytes }]]) };
+  return pc;
+}
+
+/** Waits until others are known. */
+async function knowsOthers(feed) {
+  for (let i = 0; !feed().hasOthers && i < 1000; i++) await sleep(10);
+}
+
+test("a connection that falls silent has its server asked whether it is there, once", async () => {
+  const { told, feed, asks } = world({ [A]: hello("A", B), [B]: hello("B") });
+  await knowsOthers(feed);
+  const pc = connection();
+  let over = false;
+  feed().watchSilence(pc, { isOver: () => over, isExcused: () => false, rtt: () => 1 });
+  await sleep(1300);
+  assert.deepEqual(asks, [A], "while something comes nobody is asked");
+  pc.comes = false;
+  await tells(told, 2);
+  assert.deepEqual([told, asks], [["hello A", "hello A"], [A, A]]);
+  await sleep(1300);
+  assert.equal(asks.length, 2);
+  pc.comes = true;
+  await sleep(600);
+  pc.comes = false;
+  await tells(told, 3);
+  assert.deepEqual(asks, [A, A, A]);
+  over = true;
+  feed().stop();
+});
+
+test("while media comes no other place is asked, although the event stream is gone", async () => {
+  for (const comes of [false, true]) {
+    const { feed, asks, dies } = world({ [A]: hello("A", B), [B]: 404 });
+    await knowsOthers(feed);
+    const pc = connection();
+    pc.comes = comes;
+    dies(A);
+    await sleep(20);
+    let over = false;
+    feed().watchMedia(pc, () => over);
+    await sleep(1000);
+    assert.equal(asks.includes(B), !comes);
+    over = true;
+    feed().stop();
+  }
 });
 
 test("a server that gives its sessions away is there still when they are at another place", async () => {
@@ -336,7 +386,7 @@ test("a server that gives its sessions away is there still when they are at anot
   says(A, "gone", { reason: "unknown-session" });
   await tells(told, 4);
   assert.deepEqual(told, ["hello A", "lost", `moved ${B}session/S-1 ${A} ${B} alive`, "hello B"]);
-  feed.stop();
+  feed().stop();
 });
 
 test("a server that is unwell, or has not read its store yet, is asked until it has the session", async () => {
@@ -349,7 +399,7 @@ test("a server that is unwell, or has not read its store yet, is asked until it 
   states[B] = hello("B");
   await tells(told, 4);
   assert.deepEqual(told, ["hello A", "lost", `moved ${B}session/S-1 ${A} ${B}`, "hello B"]);
-  feed.stop();
+  feed().stop();
 });
 
 test("without other places a session that is unknown ends at once; with them, when all have been asked", async () => {

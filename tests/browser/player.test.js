@@ -49,9 +49,12 @@ async function site(server) {
     return ["text/html", page.replace(/https:\/\/media\.example\.org\/(rekindle[\w-]*\.js)/g, "/$1").replaceAll("https://media.example.org", server.url)];
   };
   const asked = [];
+  /** Files that are not there. */
+  const missing = new Set();
   const pages = http.createServer((request, response) => {
     asked.push(request.url.slice(1));
     try {
+      if (missing.has(request.url.slice(1))) throw new Error("missing");
       const [type, body] = answer(request.url.slice(1));
       response.writeHead(200, { "Content-Type": `${type}; charset=utf-8` }).end(body);
     } catch {
@@ -61,7 +64,7 @@ async function site(server) {
   await new Promise((resolve) => pages.listen(0, "127.0.0.1", () => resolve(null)));
   const { port: own } = /** @type {import("node:net").AddressInfo} */ (pages.address());
   assert.notEqual(own, Number(port));
-  return { url: `http://127.0.0.1:${own}`, asked, close: () => pages.close() };
+  return { url: `http://127.0.0.1:${own}`, asked, missing, close: () => pages.close() };
 }
 
 for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(",")) {
@@ -174,3 +177,29 @@ for (const name of (process.env.REKINDLE_PAGE ?? "chromium,firefox").split(","))
     }
   });
 }
+
+test("a page that lacks what Firefox's connections take besides says so", { timeout: 120_000 }, async () => {
+  const browsers = new Browsers();
+  const server = await Server.make();
+  await server.start();
+  const other = await site(server);
+  try {
+    const browser = await browsers.get("firefox");
+    const states = async () => {
+      const page = await browser.newPage();
+      await page.goto(`${other.url}/player.html`);
+      const state = () => page.evaluate(() => document.querySelector("rekindle-player").getAttribute("state"));
+      await until(async () => ["waiting", "failed"].includes(await state()), async () => `it has joined, or says why not: ${await state()}`);
+      return [await state(), await page.evaluate(() => document.querySelector("#said").textContent)];
+    };
+    assert.deepEqual(await states(), ["waiting", ""], "nobody publishes");
+    other.missing.add("rekindle-parking.js");
+    const [state, said] = await states();
+    assert.equal(state, "failed");
+    assert.match(said, /rekindle-parking\.js.*Load the page again/);
+  } finally {
+    other.close();
+    await browsers.close();
+    await server.close();
+  }
+});
