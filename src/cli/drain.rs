@@ -17,10 +17,7 @@ use place::{Place, Way};
 
 #[cfg(feature = "etcd")]
 mod asking;
-mod authorities;
 mod place;
-
-pub(super) use authorities::AuthoritiesError;
 
 /// Without the library of etcd there is no cluster.
 #[cfg(not(feature = "etcd"))]

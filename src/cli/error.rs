@@ -10,7 +10,7 @@ use crate::server::{
 };
 
 use super::address::LookupError;
-use super::drain::{AuthoritiesError, DrainError};
+use super::drain::DrainError;
 use super::{EXIT_CONFIGURATION, EXIT_FAILURE};
 
 /// Why a command failed.
@@ -165,8 +165,6 @@ pub(super) enum CliError {
     Supervise(#[from] crate::supervise::SuperviseError),
     #[error(transparent)]
     Key(#[from] crate::vault::KeyError),
-    #[error(transparent)]
-    Authorities(#[from] AuthoritiesError),
     #[error(transparent)]
     Drain(#[from] DrainError),
     #[error(transparent)]

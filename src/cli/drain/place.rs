@@ -9,9 +9,9 @@ use std::sync::Arc;
 use axum::http::Uri;
 use rustls::ClientConfig;
 
-use super::authorities;
 use crate::cli::address::{self, Host, Listen};
 use crate::cli::error::CliError;
+use crate::server::Trust;
 
 /// The port of `https` where none is written (RFC 9110 §4.2.2).
 const HTTPS: u16 = 443;
@@ -53,7 +53,9 @@ impl Place {
             Self::Secure { host, port } => Ok(Way::Secure {
                 host: host.clone(),
                 port: *port,
-                config: authorities::client(ca)?,
+                config: ca
+                    .map_or_else(|| Trust::system("--admin-ca"), Trust::file)?
+                    .client(),
             }),
             Self::Listen(_) if ca.is_some() => Err(CliError::Needless {
                 given: "--admin-ca",

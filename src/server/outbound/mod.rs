@@ -16,6 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use crate::causes;
@@ -72,7 +73,7 @@ impl Asker {
         http.enforce_http(false);
         http.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(trust.client())
+            .with_tls_config(ClientConfig::clone(&trust.client()))
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);

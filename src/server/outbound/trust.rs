@@ -100,8 +100,9 @@ impl Trust {
         Self(Arc::new(config))
     }
 
-    pub(super) fn client(&self) -> ClientConfig {
-        ClientConfig::clone(&self.0)
+    /// What a client trusts by it.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        self.0.clone()
     }
 }
 
