@@ -214,10 +214,9 @@ impl MediaLoop {
             let Some((from, data)) = tcp.poll() else {
                 return false;
             };
-            let routed = self
-                .core
-                .handle(now, TransportAddress::tcp(from), &data, out);
-            if routed == Routed::Checked {
+            let address = TransportAddress::tcp(from);
+            let routed = self.core.handle(now, address, &data, out);
+            if routed == Routed::Checked && self.core.has_address(address) {
                 tcp.keep(from);
             }
         }
@@ -252,6 +251,9 @@ impl MediaLoop {
     fn send(&mut self, out: &mut Vec<Transmit>) {
         self.first_sends.send(out);
         if let Some(tcp) = &self.tcp {
+            while let Some(address) = self.core.poll_left() {
+                tcp.release(address.socket);
+            }
             tcp.send(out);
         }
         self.socket.send(out);

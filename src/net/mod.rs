@@ -14,7 +14,7 @@ pub mod tcp;
 mod wire;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -101,6 +101,15 @@ pub struct Bound {
     upstream: Option<pull::Upstream>,
     /// Where browsers connect that have no UDP.
     tcp: Option<(TcpListener, tcp::Limits)>,
+}
+
+/// What limits for each address go by: one customer's addresses count as one, and an IPv6 customer has
+/// at least a /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
 }
 
 /// Binds the media port.

@@ -1,10 +1,12 @@
-//! Limits for each address: how often it may start a session (a token bucket), and how many
-//! sessions and connections it may hold.
+//! Limits for each address: how often it may start a session or show a token that is refused (a token
+//! bucket), and how many sessions and connections it may hold.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::net::network;
 
 /// A full bucket holds this many seconds' worth.
 const BURST_SECONDS: u32 = 10;
@@ -60,6 +62,14 @@ impl Limiter {
         }
         bucket.tokens -= 1.0;
         Ok(())
+    }
+
+    /// Gives back a token that was taken for something that turned out to cost nothing.
+    pub(super) fn give_back(&self, address: IpAddr) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(&network(address)) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.burst);
+        }
     }
 
     fn refilled(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -139,14 +149,6 @@ impl Drop for QuotaPermit {
     }
 }
 
-/// One customer's addresses count as one: an IPv6 customer has at least a /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +169,10 @@ mod tests {
             limiter.take(B, start).is_ok(),
             "another address has its own bucket"
         );
+        assert!(limiter.take(A, start + Duration::from_millis(500)).is_ok());
+        assert!(limiter.take(A, start + Duration::from_millis(500)).is_err());
+        limiter.give_back(A);
+        limiter.give_back(B);
         assert!(limiter.take(A, start + Duration::from_millis(500)).is_ok());
         assert!(limiter.take(A, start + Duration::from_millis(500)).is_err());
     }

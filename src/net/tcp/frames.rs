@@ -24,42 +24,55 @@ pub(super) fn write(datagram: &[u8], out: &mut Vec<u8>) -> bool {
 /// Puts datagrams together from the bytes of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// The beginning of a frame whose end has not arrived.
+    /// What has been read and not been passed on: the beginning of a frame whose end has not arrived,
+    /// or whole frames, where there were more than were wanted.
     begun: Vec<u8>,
 }
 
 impl Frames {
-    /// Passes each datagram that is complete to `take`. Empty ones are left out: they are no use,
-    /// and some senders keep a connection open with them.
+    /// Passes each datagram that is complete with these bytes to `take`, until there were `most`
+    /// frames; the others are kept for the next call. Returns how many frames there were. Empty ones
+    /// are left out: they are no use, and some senders keep a connection open with them.
     ///
     /// # Errors
     /// [`TooLong`]: what follows cannot be understood, and the connection is to be closed.
     pub(super) fn read(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
+        most: usize,
         mut take: impl FnMut(&[u8]),
-    ) -> Result<(), TooLong> {
-        while !self.begun.is_empty() && !bytes.is_empty() {
-            let lacking = match frame(&self.begun)? {
-                Some(whole) => whole - self.begun.len(),
-                None => LENGTH - self.begun.len(),
-            };
-            let (more, rest) = bytes.split_at(lacking.min(bytes.len()));
-            self.begun.extend(more);
-            bytes = rest;
-            if frame(&self.begun)? == Some(self.begun.len()) {
-                give(&self.begun, &mut take);
-                self.begun.clear();
-            }
-        }
-        while let Some(whole) = frame(bytes)?.filter(|whole| *whole <= bytes.len()) {
-            let (this, rest) = bytes.split_at(whole);
-            give(this, &mut take);
-            bytes = rest;
+    ) -> Result<usize, TooLong> {
+        if self.begun.is_empty() {
+            let (count, at) = pass(bytes, most, &mut take)?;
+            self.begun.extend(&bytes[at..]);
+            return Ok(count);
         }
         self.begun.extend(bytes);
-        Ok(())
+        let (count, at) = pass(&self.begun, most, &mut take)?;
+        self.begun.drain(..at);
+        // Many have sent a part of a frame once.
+        if self.begun.is_empty() {
+            self.begun = Vec::new();
+        }
+        Ok(count)
     }
+}
+
+/// Passes at most so many frames on. Returns how many there were, and where they end.
+fn pass(
+    bytes: &[u8],
+    most: usize,
+    take: &mut impl FnMut(&[u8]),
+) -> Result<(usize, usize), TooLong> {
+    let (mut count, mut at) = (0, 0);
+    while count < most
+        && let Some(whole) = frame(&bytes[at..])?.filter(|whole| *whole <= bytes.len() - at)
+    {
+        give(&bytes[at..at + whole], take);
+        count += 1;
+        at += whole;
+    }
+    Ok((count, at))
 }
 
 fn give(frame: &[u8], take: &mut impl FnMut(&[u8])) {
@@ -86,7 +99,7 @@ mod tests {
 
     fn read(frames: &mut Frames, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
         let mut read = Vec::new();
-        frames.read(bytes, |datagram| read.push(datagram.to_vec()))?;
+        frames.read(bytes, usize::MAX, |datagram| read.push(datagram.to_vec()))?;
         Ok(read)
     }
 
@@ -115,13 +128,27 @@ mod tests {
     fn a_length_that_no_datagram_has_ends_the_stream_and_takes_no_memory() {
         for wire in [&b"\xff\xff"[..], b"\x08\x01x", b"\0\x01x\x08\x01"] {
             let mut frames = Frames::default();
-            assert!(frames.read(wire, |_| ()).is_err(), "{wire:?}");
+            assert!(frames.read(wire, usize::MAX, |_| ()).is_err(), "{wire:?}");
             let mut frames = Frames::default();
             let all = wire
                 .iter()
-                .try_for_each(|byte| frames.read(&[*byte], |_| ()));
+                .try_for_each(|byte| frames.read(&[*byte], usize::MAX, |_| ()).map(drop));
             assert!(all.is_err() && frames.begun.len() <= LENGTH, "{wire:?}");
         }
+    }
+
+    #[test]
+    fn no_more_frames_are_passed_on_than_are_wanted_and_none_is_lost() {
+        let wire = b"\0\x01a\0\0\0\x02bc\0\x01d\0";
+        let (mut frames, mut read) = (Frames::default(), Vec::<u8>::new());
+        let mut next = |bytes: &[u8], most| {
+            let mut take = |datagram: &[u8]| read.extend(datagram);
+            frames.read(bytes, most, &mut take).expect("frames")
+        };
+        assert_eq!(next(wire, 2), 2);
+        assert_eq!(next(b"", 1), 1);
+        assert_eq!(next(b"\x01e", 100), 2);
+        assert_eq!(read, b"abcde");
     }
 
     #[test]

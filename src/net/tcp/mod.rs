@@ -26,8 +26,10 @@ use crate::broadcast::Burst;
 use crate::ids::TransportAddress;
 use crate::peer::Transmit;
 
-/// Datagrams that wait for the media loop; further ones are dropped, as in a full socket buffer.
+/// Datagrams that wait for the media loop; further ones stay in the kernel.
 const INBOX: usize = 1024;
+/// Most bytes that wait for the thread; further ones are dropped, as in a full socket buffer.
+const OUTBOX: usize = 64 << 20;
 
 /// What the kernel buffers of one connection, in bytes, before its own bookkeeping. What waits
 /// longer waits here, where the oldest can be dropped.
@@ -63,6 +65,8 @@ enum Order {
     },
     /// A check has passed that came over this connection.
     Keep(SocketAddr),
+    /// No peer has this connection any more.
+    Release(SocketAddr),
 }
 
 /// Counts that others may read.
@@ -73,6 +77,41 @@ pub(super) struct Counts {
     /// Datagrams that were not sent, since their connection had no room for them or is gone. All
     /// ways out of the media port share it.
     pub dropped: Arc<AtomicU64>,
+    /// Bytes that wait for the thread.
+    pub waiting: AtomicUsize,
+}
+
+/// How many datagrams wait for the media loop.
+#[derive(Default)]
+struct Level {
+    inside: AtomicUsize,
+    /// The thread waits for room.
+    waited_for: AtomicBool,
+}
+
+impl Level {
+    /// Room for further ones. Where there is none, the thread is to be woken when there is.
+    fn room(&self) -> usize {
+        let room = || INBOX.saturating_sub(self.inside.load(Ordering::SeqCst));
+        match room() {
+            0 => {
+                self.waited_for.store(true, Ordering::SeqCst);
+                // The loop may have taken some before it could see that.
+                room()
+            }
+            room => room,
+        }
+    }
+
+    fn enters(&self) {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Returns whether the thread is to be woken.
+    fn leaves(&self) -> bool {
+        let before = self.inside.fetch_sub(1, Ordering::SeqCst);
+        before <= INBOX / 2 && self.waited_for.swap(false, Ordering::SeqCst)
+    }
 }
 
 /// The way to the thread, for those that send. Cheap to clone.
@@ -82,11 +121,13 @@ pub(super) struct Outgoing {
     waker: Arc<Waker>,
     /// The thread has been woken and has not looked yet.
     woken: Arc<AtomicBool>,
+    counts: Arc<Counts>,
 }
 
 /// The media loop's end.
 pub(super) struct Tcp {
     inbox: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
+    level: Arc<Level>,
     outgoing: Outgoing,
 }
 
@@ -104,8 +145,13 @@ impl Tcp {
         let (orders, ordered) = mpsc::channel();
         let (came, inbox) = mpsc::sync_channel(INBOX);
         let woken = Arc::<AtomicBool>::default();
-        let to_loop = thread::ToLoop { came, media };
-        let thread = thread::Connections::new(listener, limits, counts, to_loop)?;
+        let level = Arc::<Level>::default();
+        let to_loop = thread::ToLoop {
+            came,
+            media,
+            level: level.clone(),
+        };
+        let thread = thread::Connections::new(listener, limits, counts.clone(), to_loop)?;
         let waker = Arc::new(thread.waker()?);
         let seen = woken.clone();
         // A waker that is closed wakes nobody, not even for what it was used for last.
@@ -118,23 +164,34 @@ impl Tcp {
             })?;
         Ok(Self {
             inbox,
+            level,
             outgoing: Outgoing {
                 orders,
                 waker,
                 woken,
+                counts,
             },
         })
     }
 
     /// The next datagram, and where it came from.
     pub(super) fn poll(&self) -> Option<(SocketAddr, Vec<u8>)> {
-        self.inbox.try_recv().ok()
+        let next = self.inbox.try_recv().ok()?;
+        if self.level.leaves() {
+            let _ = self.outgoing.waker.wake();
+        }
+        Some(next)
     }
 
     /// A check that came from there has passed: the connection stays for as long as such checks
     /// come.
     pub(super) fn keep(&self, from: SocketAddr) {
         self.outgoing.order(Order::Keep(from));
+    }
+
+    /// No peer has this connection any more.
+    pub(super) fn release(&self, from: SocketAddr) {
+        self.outgoing.order(Order::Release(from));
     }
 
     /// Takes the datagrams that go over connections out of `datagrams` and sends them.
@@ -173,6 +230,12 @@ impl Outgoing {
         let (mut framed, mut count) = (Vec::new(), 0);
         for datagram in datagrams {
             count += u64::from(frames::write(datagram, &mut framed));
+        }
+        let waiting = &self.counts.waiting;
+        if waiting.fetch_add(framed.len(), Ordering::Relaxed) > OUTBOX {
+            waiting.fetch_sub(framed.len(), Ordering::Relaxed);
+            self.counts.dropped.fetch_add(count, Ordering::Relaxed);
+            return;
         }
         self.order(Order::Send {
             to: to.socket,

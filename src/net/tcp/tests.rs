@@ -179,7 +179,7 @@ fn who_does_not_read_loses_what_is_old_and_holds_nobody_up() {
     while last != b"newest" {
         let count = slow.read(&mut buffer).expect("received");
         frames
-            .read(&buffer[..count], |datagram| {
+            .read(&buffer[..count], usize::MAX, |datagram| {
                 read += 1;
                 last = datagram.to_vec();
             })
@@ -206,4 +206,80 @@ fn with_the_loop_its_connections_end() {
     let Stage { tcp, .. } = stage;
     drop(tcp);
     assert!(is_closed(&mut client));
+}
+
+#[test]
+fn who_sends_without_end_takes_nobodys_turn() {
+    let stage = Stage::new(FREE);
+    let floods: Vec<_> = (0..2).map(|_| stage.client()).collect();
+    let mut other = stage.client();
+    for client in floods.iter().chain([&other]) {
+        stage.tcp.keep(client.local_addr().expect("an address"));
+    }
+    let floods = floods.into_iter().map(|mut client| {
+        std::thread::spawn(move || while client.write_all(&b"\0\x01x".repeat(5000)).is_ok() {})
+    });
+    let floods: Vec<_> = floods.collect();
+    let from = other.local_addr().expect("an address");
+    let mut came = Vec::new();
+    for number in 0..500_u32 {
+        other.write_all(b"\0\x04").expect("sent");
+        other.write_all(&number.to_be_bytes()).expect("sent");
+        // The media loop has other things to do too.
+        for _ in 0..64 {
+            came.extend(stage.tcp.poll().filter(|(peer, _)| *peer == from));
+        }
+    }
+    until(|| {
+        came.extend(stage.tcp.poll().filter(|(peer, _)| *peer == from));
+        came.len() == 500
+    });
+    let numbers = came
+        .iter()
+        .map(|(_, data)| data[..].try_into().expect("four bytes"));
+    assert!(numbers.map(u32::from_be_bytes).eq(0..500));
+    drop(stage);
+    floods
+        .into_iter()
+        .for_each(|one| one.join().expect("ended"));
+}
+
+#[test]
+fn a_connection_that_no_peer_has_any_more_makes_room_as_a_new_one_does() {
+    let stage = Stage::new(Limits {
+        connections: 1,
+        per_address: 0,
+    });
+    let mut first = stage.client();
+    let at = first.local_addr().expect("an address");
+    stage.tcp.keep(at);
+    stage.send(&first, b"x");
+    assert_eq!(receive(&mut first, 3), b"\0\x01x");
+    assert!(is_closed(&mut stage.connect()));
+    stage.tcp.release(at);
+    stage.send(&first, b"y");
+    assert_eq!(receive(&mut first, 3), b"\0\x01y");
+    let _second = stage.client();
+    assert!(is_closed(&mut first));
+}
+
+#[test]
+fn what_waits_for_the_thread_is_bounded_too() {
+    let stage = Stage::new(FREE);
+    // A thread that does nothing.
+    let (orders, ordered) = mpsc::channel();
+    let outgoing = Outgoing {
+        orders,
+        counts: Arc::default(),
+        ..stage.tcp.outgoing()
+    };
+    let to = TransportAddress::tcp(stage.at);
+    let datagram = [7; 60_000];
+    for _ in 0..3000 {
+        outgoing.send(to, [&datagram[..]]);
+    }
+    let waiting = ordered.try_iter().count() as u64;
+    let dropped = outgoing.counts.dropped.load(Ordering::Relaxed);
+    assert_eq!(waiting + dropped, 3000);
+    assert!(waiting * 60_000 <= 2 * OUTBOX as u64, "{waiting}");
 }

@@ -1,6 +1,6 @@
 //! The thread that has the connections.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -12,13 +12,18 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
 use super::connection::{Closed, Connection};
-use super::{Counts, Limits, Order};
+use super::{Counts, Level, Limits, Order};
+use crate::net::network;
 use crate::net::socket::peer_address;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKE: Token = Token(usize::MAX - 1);
-/// Bytes that are read from a connection in one turn.
-const READ: usize = 64 << 10;
+/// Bytes that are read at once.
+const READ: usize = 16 << 10;
+/// Frames of one connection that are passed on before it is another one's turn.
+const SHARE: usize = 32;
+/// Orders that are followed before connections are read again.
+const ORDERS: usize = 1024;
 /// Connections that are accepted in one turn.
 const ACCEPTS: usize = 64;
 /// How often connections are looked for that nobody uses any more.
@@ -28,6 +33,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct ToLoop {
     pub came: mpsc::SyncSender<(SocketAddr, Vec<u8>)>,
     pub media: Arc<Waker>,
+    pub level: Arc<Level>,
 }
 
 /// See the module.
@@ -42,6 +48,8 @@ pub(super) struct Connections {
     all: Slab<Connection>,
     by_peer: HashMap<SocketAddr, usize>,
     by_address: HashMap<IpAddr, usize>,
+    /// Those that may have something to read, in the order of their turns.
+    ready: VecDeque<usize>,
     swept: Instant,
     buffer: Box<[u8]>,
 }
@@ -68,6 +76,7 @@ impl Connections {
             all: Slab::new(),
             by_peer: HashMap::new(),
             by_address: HashMap::new(),
+            ready: VecDeque::new(),
             swept: Instant::now(),
             buffer: vec![0; READ].into(),
         })
@@ -81,10 +90,13 @@ impl Connections {
     /// Runs until nobody can order anything any more.
     pub(super) fn run(mut self, orders: &mpsc::Receiver<Order>, woken: &AtomicBool) {
         let mut events = Events::with_capacity(256);
-        let mut ready: Vec<usize> = Vec::new();
+        let mut busy = false;
         loop {
-            let busy = self.acceptable || !ready.is_empty();
-            let wait = if busy { Duration::ZERO } else { SWEEP };
+            let wait = if busy || self.acceptable {
+                Duration::ZERO
+            } else {
+                SWEEP
+            };
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -99,9 +111,11 @@ impl Connections {
                         let Some(connection) = self.all.get_mut(key) else {
                             continue;
                         };
-                        if event.is_readable() && !connection.readable {
+                        if event.is_readable() {
                             connection.readable = true;
-                            ready.push(key);
+                            if !std::mem::replace(&mut connection.queued, true) {
+                                self.ready.push_back(key);
+                            }
                         }
                         if event.is_writable()
                             && let Err(why) = connection.flush()
@@ -113,15 +127,17 @@ impl Connections {
             }
             let now = Instant::now();
             self.accept(now);
-            self.read(&mut ready);
+            busy = self.read();
             woken.store(false, Ordering::Release);
-            loop {
-                match orders.try_recv() {
-                    Ok(order) => self.follow(now, order),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return,
+            let mut orders = (0..ORDERS).map(|_| orders.try_recv());
+            busy |= loop {
+                match orders.next() {
+                    Some(Ok(order)) => self.follow(now, order),
+                    Some(Err(TryRecvError::Empty)) => break false,
+                    Some(Err(TryRecvError::Disconnected)) => return,
+                    None => break true,
                 }
-            }
+            };
             self.sweep(now);
         }
     }
@@ -149,7 +165,11 @@ impl Connections {
     }
 
     fn enter(&mut self, now: Instant, mut stream: mio::net::TcpStream, peer: SocketAddr) {
-        let here = self.by_address.get(&peer.ip()).copied().unwrap_or(0);
+        let here = self
+            .by_address
+            .get(&network(peer.ip()))
+            .copied()
+            .unwrap_or(0);
         if self.limits.per_address > 0 && here >= self.limits.per_address {
             tracing::debug!("a TCP connection for media is refused: its address has too many");
             return;
@@ -170,7 +190,7 @@ impl Connections {
             return;
         }
         entry.insert(Connection::new(now, stream, peer));
-        *self.by_address.entry(peer.ip()).or_default() += 1;
+        *self.by_address.entry(network(peer.ip())).or_default() += 1;
         if let Some(before) = self.by_peer.insert(peer, key) {
             // The kernel gives a pair of addresses to one connection only: the other end has
             // opened it anew, and the old one has not been told.
@@ -191,35 +211,44 @@ impl Connections {
         true
     }
 
-    /// Reads once from each connection that has something. Leaves those in `ready` that may have
-    /// more.
-    fn read(&mut self, ready: &mut Vec<usize>) {
+    /// Gives a turn to each connection that has something, as long as the media loop has room for
+    /// it: what it has no room for stays in the kernel, whose senders wait then. Returns whether
+    /// there may be more to read now.
+    fn read(&mut self) -> bool {
         let mut any = false;
-        ready.retain(|&key| {
-            let Some(connection) = self.all.get_mut(key) else {
-                return false;
-            };
-            let peer = connection.peer;
-            let came = &self.to_loop.came;
-            let read = connection.read(&mut self.buffer, |datagram| {
-                any = true;
-                if came.try_send((peer, datagram.to_vec())).is_err() {
-                    tracing::trace!("a datagram over TCP is dropped: the media loop is behind");
-                }
-            });
-            let more = connection.readable;
-            match read {
-                Ok(()) => more,
-                Err(why) => {
-                    self.close(key, why);
-                    false
-                }
+        for _ in 0..self.ready.len() {
+            let room = self.to_loop.level.room();
+            if room == 0 {
+                break;
             }
-        });
+            let Some(key) = self.ready.pop_front() else {
+                break;
+            };
+            let Some(connection) = self.all.get_mut(key) else {
+                continue;
+            };
+            connection.queued = false;
+            let (peer, to_loop) = (connection.peer, &self.to_loop);
+            let read = connection.read(&mut self.buffer, room.min(SHARE), |datagram| {
+                any = true;
+                to_loop.level.enters();
+                // It has room. A loop that has ended takes nothing.
+                let _ = to_loop.came.try_send((peer, datagram.to_vec()));
+            });
+            match read {
+                Ok(false) => {}
+                Ok(true) => {
+                    connection.queued = true;
+                    self.ready.push_back(key);
+                }
+                Err(why) => self.close(key, why),
+            }
+        }
         if any {
             // A loop that has ended reads nothing.
             let _ = self.to_loop.media.wake();
         }
+        !self.ready.is_empty() && self.to_loop.level.room() > 0
     }
 
     fn follow(&mut self, now: Instant, order: Order) {
@@ -229,11 +258,19 @@ impl Connections {
                     connection.keep(now);
                 }
             }
+            Order::Release(peer) => {
+                if let Some(connection) = self.find(peer).and_then(|key| self.all.get_mut(key)) {
+                    connection.release(now);
+                }
+            }
             Order::Send {
                 to,
                 framed,
                 datagrams,
             } => {
+                self.counts
+                    .waiting
+                    .fetch_sub(framed.len(), Ordering::Relaxed);
                 let Some((key, connection)) = self
                     .find(to)
                     .and_then(|key| Some((key, self.all.get_mut(key)?)))
@@ -284,7 +321,10 @@ impl Connections {
         let _ = self.poll.registry().deregister(&mut connection.stream);
         self.dropped(connection.waiting());
         self.by_peer.remove(&connection.peer);
-        let address = connection.peer.ip();
+        if connection.queued {
+            self.ready.retain(|other| *other != key);
+        }
+        let address = network(connection.peer.ip());
         if let Some(count) = self.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -302,5 +342,40 @@ impl Connections {
 
     fn dropped(&self, datagrams: u64) {
         self.counts.dropped.fetch_add(datagrams, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_count_as_one() {
+        let bind = || TcpListener::bind("127.0.0.1:0").expect("bound");
+        let (listener, others) = (bind(), bind());
+        let poll = Poll::new().expect("a poll");
+        let media = Waker::new(poll.registry(), WAKE).expect("a waker");
+        let to_loop = ToLoop {
+            came: mpsc::sync_channel(1).0,
+            media: Arc::new(media),
+            level: Arc::default(),
+        };
+        let limits = Limits {
+            connections: 100,
+            per_address: 1,
+        };
+        let all = Connections::new(listener, limits, Arc::default(), to_loop);
+        let mut all = all.expect("connections");
+        let at = others.local_addr().expect("an address");
+        for (from, here) in [
+            ("[2001:db8::1]:1", 1),
+            ("[2001:db8::2]:1", 1),
+            ("[2001:db8:0:1::1]:1", 2),
+        ] {
+            let stream = std::net::TcpStream::connect(at).expect("connected");
+            let stream = mio::net::TcpStream::from_std(stream);
+            all.enter(Instant::now(), stream, from.parse().expect("an address"));
+            assert_eq!(all.all.len(), here, "{from}");
+        }
     }
 }

@@ -90,6 +90,8 @@ fn push<T>(list: &mut Vec<T>, one: T) {
 pub(super) struct Addresses {
     by_address: HashMap<TransportAddress, usize>,
     places: Slab<KnownAddress>,
+    /// Those of TCP that no peer has any more, since the last call of [`Addresses::poll_left`].
+    left: Vec<TransportAddress>,
 }
 
 impl Addresses {
@@ -104,6 +106,11 @@ impl Addresses {
 
     pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut KnownAddress> {
         self.places.get_mut(key)
+    }
+
+    /// The next connection that no peer has any more.
+    pub(super) fn poll_left(&mut self) -> Option<TransportAddress> {
+        self.left.pop()
     }
 
     /// The owner of an address.
@@ -202,6 +209,9 @@ impl Addresses {
         if place.owner.is_none() && place.claims.is_empty() {
             self.places.remove(key);
             self.by_address.remove(&address);
+            if address.is_tcp() {
+                self.left.push(address);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rekindle_ids::TransportAddress;
+use rekindle_ids::{Role, TransportAddress};
 
 use super::hub::Broadcast;
 use super::member::{Member, PLAIN};
@@ -22,9 +22,15 @@ pub const UNHEARD: Duration = Duration::from_secs(8);
 fn verdict(config: &Config, now: Instant, member: &Member) -> Option<Departure> {
     let since = |then: Instant| now.saturating_duration_since(then);
     if member.peer.is_connected() {
-        let last = member
-            .peer
-            .last_check()
+        // What a viewer gets goes to one address, and consent is of that path (RFC 7675 §5.1):
+        // whoever is elsewhere now cannot have media sent to somebody else. A publisher gets little,
+        // and its media shows where it is.
+        let last = match member.role() {
+            Role::Viewer => member.peer.last_there(),
+            Role::Publisher => None,
+        };
+        let last = last
+            .or(member.peer.last_check())
             .or(member.heard)
             .unwrap_or(member.joined);
         return (since(last) >= config.consent).then_some(Departure::Silent);

@@ -43,6 +43,18 @@ impl Broadcast {
         routed
     }
 
+    /// Whether some peer owns or claims this address. A check that was answered is not enough: it may
+    /// be a copy of another one, or of a peer that was removed.
+    pub fn has_address(&self, address: impl Into<TransportAddress>) -> bool {
+        self.addresses.find(address.into()).is_some()
+    }
+
+    /// The next connection that no peer has any more: each has a few addresses, and keeps none when
+    /// it leaves. To be polled where media is received over TCP.
+    pub fn poll_left(&mut self) -> Option<TransportAddress> {
+        self.addresses.poll_left()
+    }
+
     pub(super) fn handle_stun(
         &mut self,
         now: Instant,

@@ -174,8 +174,6 @@ impl Peer {
                 nominates: false,
             };
         }
-        self.last_heard = Some(now);
-        self.last_check = Some(now);
         if !self.is_first(checked.transaction, from) {
             tracing::trace!(
                 "a STUN check came before from another address: answered, nothing else"
@@ -185,7 +183,10 @@ impl Peer {
                 nominates: false,
             };
         }
-        if (checked.nominated || self.has_left(now, from)) && self.srtp.is_some() {
+        self.last_heard = Some(now);
+        self.last_check = Some(now);
+        let has_left = self.has_left(now, from);
+        if (checked.nominated || has_left) && self.srtp.is_some() {
             self.nominated.retain(|address| *address != from);
             self.nominated.push(from);
             if self.nominated.len() > MAX_NOMINATED {
@@ -349,9 +350,15 @@ impl Peer {
         self.last_heard
     }
 
-    /// When a STUN check last passed: the consent of RFC 7675; `None` if none did in this boot.
+    /// When a STUN check last passed, from anywhere; `None` if none did in this boot.
     pub fn last_check(&self) -> Option<Instant> {
         self.last_check
+    }
+
+    /// When it was last heard from the address that media goes to: the consent of that path; `None`
+    /// if it was not in this boot.
+    pub fn last_there(&self) -> Option<Instant> {
+        self.last_there
     }
 
     /// The server's user name fragment in a STUN Binding request, if the datagram is one; nothing

@@ -5,6 +5,7 @@ pub(super) mod browser;
 mod forwarding;
 mod hostile;
 mod passive;
+mod paths;
 mod pulled;
 pub(super) mod random;
 mod recovery;
