@@ -5,6 +5,7 @@ mod running;
 mod support;
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use live::{Live, broadcast, offered, run_until, run_until_more_video};
 use rekindle::ids::Role;
@@ -107,4 +108,36 @@ fn one_token_for_all_channels_is_needed_for_the_list_too() {
     let server = Server::start(folder.path(), &options);
     assert_problem(server.get("/channels"), 401, "token");
     assert_eq!(list(&server, Some("a-watch-token")), json!([]));
+}
+
+#[test]
+fn a_list_looks_at_a_token_once_and_not_for_each_channel() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    fs::write(folder.path().join("publish"), "a-publish-token").expect("written");
+    // Keys that nobody has: whoever joins by a JWT waits for them for five seconds.
+    let options = [
+        "--publish-token-file",
+        "publish",
+        "--jwt-keys",
+        "http://127.0.0.1:9/",
+        "--list-channels",
+    ];
+    let server = Server::start(folder.path(), &options);
+    let mut publishers: Vec<_> = (0..4)
+        .map(|number| {
+            let offered = offered(Role::Publisher, 2400 + number);
+            let path = live::path(Role::Publisher, &format!("live/{number}"));
+            let answer = server.offer_as(&path, &offered.sdp, "a-publish-token");
+            Live::answered(&server, Role::Publisher, offered, answer)
+        })
+        .collect();
+    let mut publishers: Vec<_> = publishers.iter_mut().collect();
+    run_until(&mut publishers, "all are live", |_| {
+        json(&mut server.get("/healthz"))["channels"]["live"] == 4
+    });
+    let start = Instant::now();
+    // A head and claims of a JWT.
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.AAAA";
+    assert_eq!(list(&server, Some(token)), json!([]));
+    assert!(start.elapsed() < Duration::from_secs(10));
 }

@@ -35,7 +35,11 @@ pub(super) struct App {
     pub cluster: Option<Arc<Cluster>>,
     /// Notified when the server is to end by itself.
     pub end: tokio::sync::Notify,
+    /// For those who start sessions.
     pub limiter: Limiter,
+    /// For those whose tokens are refused, or have a service asked, without starting a session. Theirs
+    /// alone, so that many who join at once may leave again.
+    pub refusals: Limiter,
     pub assets: Assets,
     pub health: Health,
     pub writes: Arc<Writes>,

@@ -97,6 +97,7 @@ impl World {
             cluster: None,
             end: tokio::sync::Notify::new(),
             limiter: Limiter::new(0),
+            refusals: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),
             writes: writes.clone(),

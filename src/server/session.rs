@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,13 +14,14 @@ use crate::broadcast::Departure;
 use crate::ids::Ufrag;
 use crate::net::Stopped;
 
-use super::app::App;
+use super::app::{App, ClientAddress};
 use super::auth::Moment;
 use super::body::{read_body, require_type};
 use super::events::{EventStream, Frame, Kinds, Tap};
 use super::path_text::PathText;
 use super::problem::Problem;
 use super::sessions::Greeting;
+use super::whip::too_often;
 
 /// Longest list of event names.
 const MAX_SUBSCRIPTION: usize = 1024;
@@ -104,15 +106,21 @@ async fn find_for(app: &App, id: &str, tap: &Tap) -> Option<Ufrag> {
 pub(super) async fn end(
     State(app): State<Arc<App>>,
     PathText(id): PathText,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let ufrag = find(&app, &id).await?;
     let record = app.sessions.record(&ufrag);
     let record = record.ok_or_else(Problem::no_session)?;
+    // Who shows a token that is refused is limited as who joins.
+    app.refusals
+        .take(client, Instant::now())
+        .map_err(too_often)?;
     // What a token has begun, it may end after its time too.
     app.rights
         .require(record.role, &record.channel, &headers, Moment::After)
         .await?;
+    app.refusals.give_back(client);
     // In a task of its own: a client that disconnects must not leave a record without a peer.
     match tokio::spawn(end_session(app, ufrag)).await {
         Ok(Ok(())) => Ok(StatusCode::OK),

@@ -263,6 +263,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         cluster,
         end: tokio::sync::Notify::new(),
         limiter: Limiter::new(config.join_rate),
+        refusals: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
         writes: Arc::default(),

@@ -1,22 +1,24 @@
 //! Status for operators and pages: whether the server is alive, and how many peers there are.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::broadcast::Snapshot;
 use crate::ids::Role;
 
-use super::app::App;
+use super::app::{App, ClientAddress};
 use super::auth::Moment;
 use super::names;
 use super::path_text::PathText;
 use super::problem::Problem;
+use super::whip::too_often;
 
 /// The body of `/healthz`.
 #[derive(Serialize)]
@@ -101,10 +103,17 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Prob
 pub(super) async fn channel(
     State(app): State<Arc<App>>,
     PathText(path): PathText,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = names::channel(&path)?;
-    app.rights.require_to_look(name, &headers).await?;
+    // Who shows a token that is refused, or has the service asked, is limited as who joins.
+    app.refusals
+        .take(client, Instant::now())
+        .map_err(too_often)?;
+    if !app.rights.require_to_look(name, &headers).await? {
+        app.refusals.give_back(client);
+    }
     let standing = app.net.channel_standing(name).await;
     let (live, viewers) = standing.map_err(|_| Problem::stopping())?;
     Ok(no_store(Json(
@@ -117,25 +126,32 @@ pub(super) async fn channel(
 /// its console.
 pub(super) async fn channels(
     State(app): State<Arc<App>>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if !app.list_channels {
         return Ok(no_store(StatusCode::NO_CONTENT));
     }
+    app.refusals
+        .take(client, Instant::now())
+        .map_err(too_often)?;
     // Where one token is for all channels, nothing is told without it.
     if !app.rights.is_by_channel() {
         app.rights
             .require(Role::Viewer, "", &headers, Moment::Now)
             .await?;
     }
+    let mut looking = app.rights.look(&headers);
     let snapshot = app.health.snapshot(&app.net, &app.sessions).await?;
-    let live = snapshot.channels.into_iter().filter(|one| one.live);
-    let live = live.map(|one| (one.name, one.viewers));
-    let shown = app.rights.shown(live, &headers).await;
-    let channels: Vec<_> = shown
-        .into_iter()
-        .map(|(name, viewers)| json!({ "name": name, "viewers": viewers }))
-        .collect();
+    let mut channels = Vec::new();
+    for one in snapshot.channels.into_iter().filter(|one| one.live) {
+        if looking.shows(&one.name).await {
+            channels.push(json!({ "name": one.name, "viewers": one.viewers }));
+        }
+    }
+    if !looking.is_costly() {
+        app.refusals.give_back(client);
+    }
     Ok(no_store(Json(
         json!({ "channels": channels, "boot": app.boot }),
     )))

@@ -29,7 +29,8 @@ use super::session_id;
 
 mod refusal;
 
-use refusal::{bad_offer, not_saved, refused, too_many, too_often};
+pub(super) use refusal::too_often;
+use refusal::{bad_offer, not_saved, refused, too_many};
 
 /// How long a new session waits after a start until all records are read: that takes milliseconds,
 /// or two seconds for ten thousand.

@@ -337,3 +337,70 @@ fn a_service_over_https_must_have_a_certificate_that_the_operator_trusts() {
         assert!(said.contains(reason), "{said}");
     }
 }
+
+#[test]
+fn who_only_looks_or_ends_makes_the_server_ask_no_more_often_than_who_joins() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let folder = folder.path();
+    let known = "0123456789-publish-token";
+    fs::write(folder.join("publish"), known).expect("written");
+    let service = Service::start(by_token);
+    let url = service.url("/");
+    let options = [
+        "--auth-url",
+        &url,
+        "--publish-token-file",
+        "publish",
+        "--join-rate",
+        "1",
+    ];
+    let server = Server::start(folder, &options);
+    let answer = server.offer_as("/whip/a", PUBLISH, known);
+    let session = header(&answer, "location").to_owned();
+    let codes: Vec<_> = (0..100)
+        .map(|n| look(&server, "a", &format!("guess{n}")).0)
+        .collect();
+    assert_eq!((codes[0], codes[99]), (401, 429));
+    for n in 0..100 {
+        let code = server.delete_as(&session, &format!("guess{n}")).status();
+        assert!(code == 401 || code == 429, "{code}");
+    }
+    // Ten at once, one a second, two uses each; without a limit these were 300.
+    let asked = service.asked().len();
+    assert!(asked < 100, "{asked}");
+}
+
+#[test]
+fn a_token_of_the_servers_own_is_not_told_to_the_service() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let folder = folder.path();
+    let known = "0123456789-publish-token";
+    fs::write(folder.join("publish"), known).expect("written");
+    let arguments = ["token", "publish", "a", "--channel-tokens", "tokens"];
+    let made = output(rekindle(folder).args(arguments)).stdout;
+    let single = String::from_utf8(made).expect("text").trim().to_owned();
+    let service = Service::start(|_| Reply::status(204));
+    let url = service.url("/");
+    let options = [
+        "--auth-url",
+        &url,
+        "--publish-token-file",
+        "publish",
+        "--channel-tokens",
+        "tokens",
+    ];
+    let server = Server::start(folder, &options);
+    // What anybody may who shows none.
+    for (path, token) in [
+        ("/whep/a", known),
+        ("/whep/a", &single),
+        ("/whip/b", &single),
+    ] {
+        let code = status(&server, path, Some(token));
+        assert!([201, NOBODY_PUBLISHES].contains(&code), "{code}");
+    }
+    assert_eq!(service.asked().len(), 3);
+    for asked in service.asked() {
+        assert_eq!(asked.json()["token"], json!(null));
+    }
+}

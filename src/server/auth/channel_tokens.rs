@@ -89,6 +89,18 @@ enum Holder {
     Token([u8; 32]),
 }
 
+impl Holder {
+    /// Whether who shows a token with this SHA-256 is meant.
+    fn is(&self, presented: Option<&[u8; 32]>) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Token(hash) => {
+                presented.is_some_and(|presented| verify_slices_are_equal(hash, presented).is_ok())
+            }
+        }
+    }
+}
+
 /// A line of the file.
 #[derive(Clone, PartialEq, Eq)]
 struct Line {
@@ -142,13 +154,22 @@ impl ChannelTokens {
         lines
             .iter()
             .filter(|line| line.uses.allow(role) && line.channels.names(channel))
-            .any(|line| match (&line.holder, &presented) {
-                (Holder::Anybody, _) => true,
-                (Holder::Token(hash), Some(presented)) => {
-                    verify_slices_are_equal(hash, presented).is_ok()
-                }
-                (Holder::Token(_), None) => false,
-            })
+            .any(|line| line.holder.is(presented.as_ref()))
+    }
+
+    /// What is allowed to who shows this, looked for once for many channels.
+    pub(super) fn held(&self, presented: Option<&str>) -> Held {
+        let presented = presented.map(token::hash);
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        let mut held = Held::default();
+        for line in lines
+            .iter()
+            .filter(|line| line.holder.is(presented.as_ref()))
+        {
+            held.is_known |= line.holder != Holder::Anybody;
+            held.lines.push((line.uses, line.channels.clone()));
+        }
+        held
     }
 
     /// The line that gives a right for a channel, or for all whose names start as `channel` does
@@ -160,6 +181,26 @@ impl ChannelTokens {
         let channels: ChannelPattern = channel.parse()?;
         let hash = hex::encode(&token::hash(token));
         Ok(format!("{hash} {} {channels}", uses.name()))
+    }
+}
+
+/// See [`ChannelTokens::held`].
+#[derive(Default)]
+pub(super) struct Held {
+    lines: Vec<(Uses, ChannelPattern)>,
+    is_known: bool,
+}
+
+impl Held {
+    /// Whether one of the lines allows this.
+    pub(super) fn allow(&self, role: Role, channel: &str) -> bool {
+        let mut lines = self.lines.iter();
+        lines.any(|(uses, channels)| uses.allow(role) && channels.names(channel))
+    }
+
+    /// Whether a line has the token.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
     }
 }
 

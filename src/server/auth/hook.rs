@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::token;
 use crate::ids::Role;
 use crate::server::outbound::{Complaint, Endpoint, OutboundError};
+pub(super) use look::Look;
 use look::MAX_LOOKS;
 
 /// Most questions at once; others wait, within their time.
@@ -120,17 +121,9 @@ impl Hook {
         }
     }
 
-    /// The same for who only looks: an answer of a moment ago is good too, where it was yes.
-    pub(super) async fn allows_to_look(
-        &self,
-        role: Role,
-        channel: &str,
-        token: Option<&str>,
-    ) -> Result<bool, Unsure> {
-        match self.allowed.has(&key(role, channel, token)) {
-            true => Ok(true),
-            false => self.allows(role, channel, token).await,
-        }
+    /// Whether it said yes a moment ago, which is good for who only looks.
+    pub(super) fn remembers(&self, role: Role, channel: &str, token: Option<&str>) -> bool {
+        self.allowed.has(&key(role, channel, token))
     }
 
     async fn ask(&self, role: Role, channel: &str, token: Option<&str>) -> Result<bool, NoAnswer> {

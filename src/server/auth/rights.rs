@@ -4,11 +4,15 @@ use std::path::Path;
 
 use axum::http::HeaderMap;
 
-use super::jwt::{Moment, Verdict};
+use super::channel_tokens::Held;
+use super::hook::Look;
+use super::jwt::{Claims, Moment, Verified};
 use super::{ChannelTokens, Hook, Jwt, Token, bearer, name, unauthorized};
 use crate::ids::Role;
 use crate::server::outbound::Endpoint;
 use crate::server::problem::Problem;
+
+const NOT_FOR_THIS: &str = "the token is not for this";
 
 /// The rights of those who use channels.
 #[derive(Debug, Default)]
@@ -26,14 +30,47 @@ pub struct Rights {
     pub hook: Option<Hook>,
 }
 
-/// What the tokens say.
-#[derive(Clone, Copy)]
-enum Local {
-    Allowed,
-    /// A token that is ours does not allow it: why, where that helps.
-    Refused(Option<&'static str>),
-    /// None of them says anything.
-    Undecided,
+/// What a JWT says.
+enum Signed {
+    Claims(Claims),
+    /// It is one of ours, and allows nothing: why.
+    Refused(&'static str),
+    /// There is none, or it is none of ours.
+    Nothing,
+}
+
+/// What was shown, for who looks at many channels.
+pub(in crate::server) struct Looking<'a> {
+    /// Whether every channel may be seen.
+    all: bool,
+    lines: Held,
+    signed: Signed,
+    shown: bool,
+    /// A service that decides is asked about some channels at a time.
+    look: Option<Look<'a>>,
+}
+
+impl Looking<'_> {
+    /// Whether a list of channels has this one: where it may be watched.
+    pub(in crate::server) async fn shows(&mut self, channel: &str) -> bool {
+        if self.all || self.lines.allow(Role::Viewer, channel) {
+            return true;
+        }
+        match (&self.signed, &mut self.look) {
+            (Signed::Claims(claims), _) => claims.allow(Role::Viewer, channel),
+            (Signed::Nothing, Some(look)) => look.allows(channel).await,
+            _ => false,
+        }
+    }
+
+    /// Whether the service had to be asked, or a token was shown that nobody knows: it may be a guess.
+    pub(in crate::server) fn is_costly(&self) -> bool {
+        let is_strange = matches!(self.signed, Signed::Nothing) && !self.lines.is_known();
+        match &self.look {
+            Some(look) => look.has_asked(),
+            None => self.shown && !self.all && is_strange,
+        }
+    }
 }
 
 impl Rights {
@@ -56,12 +93,17 @@ impl Rights {
         headers: &HeaderMap,
         moment: Moment,
     ) -> Result<(), Problem> {
-        let why = match self.local(role, channel, headers, moment).await? {
-            Local::Allowed => return Ok(()),
-            Local::Refused(why) => why,
-            Local::Undecided => {
+        let shown = bearer(headers);
+        if self.by_token(role, channel, shown) {
+            return Ok(());
+        }
+        let why = match self.by_signature(shown, moment).await? {
+            Signed::Claims(claims) if claims.allow(role, channel) => return Ok(()),
+            Signed::Claims(_) => Some(NOT_FOR_THIS),
+            Signed::Refused(why) => Some(why),
+            Signed::Nothing => {
                 if let Some(hook) = &self.hook {
-                    let asked = hook.allows(role, channel, bearer(headers)).await;
+                    let asked = hook.allows(role, channel, self.strange(shown)).await;
                     if asked.map_err(|_| Problem::undecided())? {
                         return Ok(());
                     }
@@ -73,83 +115,114 @@ impl Rights {
     }
 
     /// Allows to learn whether a channel is live and how many watch it: to those who may watch or
-    /// publish there.
+    /// publish there. Returns whether the service had to be asked.
     pub(in crate::server) async fn require_to_look(
         &self,
         channel: &str,
         headers: &HeaderMap,
-    ) -> Result<(), Problem> {
-        let (mut undecided, mut reason) = (true, None);
-        for role in [Role::Viewer, Role::Publisher] {
-            match self.local(role, channel, headers, Moment::Now).await? {
-                Local::Allowed => return Ok(()),
-                Local::Refused(why) => (undecided, reason) = (false, why),
-                Local::Undecided => {}
-            }
+    ) -> Result<bool, Problem> {
+        const EITHER: [Role; 2] = [Role::Publisher, Role::Viewer];
+        let shown = bearer(headers);
+        if EITHER
+            .iter()
+            .any(|role| self.by_token(*role, channel, shown))
+        {
+            return Ok(false);
         }
-        if let Some(hook) = self.hook.as_ref().filter(|_| undecided) {
-            for role in [Role::Publisher, Role::Viewer] {
-                let asked = hook.allows_to_look(role, channel, bearer(headers)).await;
-                if asked.map_err(|_| Problem::undecided())? {
-                    return Ok(());
+        let why = match self.by_signature(shown, Moment::Now).await? {
+            Signed::Claims(claims) if EITHER.iter().any(|role| claims.allow(*role, channel)) => {
+                return Ok(false);
+            }
+            Signed::Claims(_) => Some(NOT_FOR_THIS),
+            Signed::Refused(why) => Some(why),
+            Signed::Nothing => {
+                if let Some(hook) = &self.hook {
+                    let token = self.strange(shown);
+                    if EITHER
+                        .iter()
+                        .any(|role| hook.remembers(*role, channel, token))
+                    {
+                        return Ok(false);
+                    }
+                    for role in EITHER {
+                        let asked = hook.allows(role, channel, token).await;
+                        if asked.map_err(|_| Problem::undecided())? {
+                            return Ok(true);
+                        }
+                    }
                 }
+                None
             }
-        }
-        Err(unauthorized(headers, name(Role::Viewer), reason))
+        };
+        Err(unauthorized(headers, name(Role::Viewer), why))
     }
 
-    /// Those of these channels that whoever shows this token may watch. A service that decides is
-    /// asked about some of them at a time: see [`Hook::look`].
-    pub(in crate::server) async fn shown<T>(
-        &self,
-        channels: impl IntoIterator<Item = (String, T)>,
-        headers: &HeaderMap,
-    ) -> Vec<(String, T)> {
-        let mut look = self.hook.as_ref().map(|hook| hook.look(bearer(headers)));
-        let mut shown = Vec::new();
-        for (channel, more) in channels {
-            let said = self.local(Role::Viewer, &channel, headers, Moment::Now);
-            let shows = match (said.await, &mut look) {
-                (Ok(Local::Allowed), _) => true,
-                (Ok(Local::Undecided), Some(look)) => look.allows(&channel).await,
-                _ => false,
-            };
-            if shows {
-                shown.push((channel, more));
-            }
+    /// What is shown, looked at once for all channels.
+    pub(in crate::server) fn look<'a>(&'a self, headers: &'a HeaderMap) -> Looking<'a> {
+        let shown = bearer(headers);
+        let signed = match self.jwt.as_ref().zip(shown) {
+            Some((jwt, shown)) => match jwt.verify_now(shown) {
+                Verified::Good(claims) => Signed::Claims(claims),
+                Verified::Bad(why) => Signed::Refused(why),
+                // It may be one of ours, which nobody else is asked about.
+                Verified::Unknown => Signed::Refused("no key is known yet"),
+                Verified::Foreign => Signed::Nothing,
+            },
+            None => Signed::Nothing,
+        };
+        let channels = self.channels.as_ref();
+        Looking {
+            all: self.by_token_for_all(Role::Viewer, shown),
+            lines: channels.map(|all| all.held(shown)).unwrap_or_default(),
+            signed,
+            shown: shown.is_some(),
+            look: self
+                .hook
+                .as_ref()
+                .map(|hook| hook.look(self.strange(shown))),
         }
-        shown
     }
 
-    async fn local(
-        &self,
-        role: Role,
-        channel: &str,
-        headers: &HeaderMap,
-        moment: Moment,
-    ) -> Result<Local, Problem> {
+    /// Whether a token for every channel allows this, or none is needed.
+    fn by_token_for_all(&self, role: Role, shown: Option<&str>) -> bool {
         let token = match role {
             Role::Publisher => &self.publish,
             Role::Viewer => &self.watch,
         };
-        let shown = bearer(headers);
-        let allowed = match token {
+        match token {
             Some(token) => shown.is_some_and(|shown| token.matches(shown)),
             None => !self.is_by_channel(),
-        };
+        }
+    }
+
+    /// Whether a token that the server knows allows this, or none is needed.
+    fn by_token(&self, role: Role, channel: &str, shown: Option<&str>) -> bool {
         let channels = self.channels.as_ref();
-        if allowed || channels.is_some_and(|channels| channels.allow(role, channel, shown)) {
-            return Ok(Local::Allowed);
-        }
+        self.by_token_for_all(role, shown)
+            || channels.is_some_and(|channels| channels.allow(role, channel, shown))
+    }
+
+    async fn by_signature(&self, shown: Option<&str>, moment: Moment) -> Result<Signed, Problem> {
         let (Some(jwt), Some(shown)) = (&self.jwt, shown) else {
-            return Ok(Local::Undecided);
+            return Ok(Signed::Nothing);
         };
-        match jwt.decide(role, channel, shown, moment).await {
-            Verdict::Allowed => Ok(Local::Allowed),
-            Verdict::Refused(why) => Ok(Local::Refused(why)),
-            Verdict::Foreign => Ok(Local::Undecided),
-            Verdict::Unknown => Err(Problem::undecided()),
+        match jwt.verify(shown, moment).await {
+            Verified::Good(claims) => Ok(Signed::Claims(claims)),
+            Verified::Bad(why) => Ok(Signed::Refused(why)),
+            Verified::Foreign => Ok(Signed::Nothing),
+            Verified::Unknown => Err(Problem::undecided()),
         }
+    }
+
+    /// What the service is told of a token: nothing of one that the server knows, by which others
+    /// could do what it is for.
+    fn strange<'a>(&self, shown: Option<&'a str>) -> Option<&'a str> {
+        shown.filter(|shown| {
+            let mut all = [&self.publish, &self.watch].into_iter().flatten();
+            let channels = self.channels.as_ref();
+            !all.any(|token| token.matches(shown))
+                && !channels.is_some_and(|channels| channels.held(Some(shown)).is_known())
+        })
     }
 
     /// The files that are read again on SIGHUP.

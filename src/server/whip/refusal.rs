@@ -10,12 +10,13 @@ use crate::sdp::{self, SdpError};
 use crate::server::problem::Problem;
 use crate::vault::VaultError;
 
-pub(super) fn too_often(wait: Duration) -> Problem {
-    let detail = "This address starts more sessions than the server lets one address start.";
+pub(in crate::server) fn too_often(wait: Duration) -> Problem {
+    let detail = "This address starts more sessions, or is refused more often, than the server lets \
+                  one address. Sessions that are here go on; see --join-rate.";
     Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too-often",
-        "Too many sessions are being started",
+        "There are too many requests from this address",
         detail,
     )
     .retry_after(wait.as_secs() + 1)

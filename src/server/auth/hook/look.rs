@@ -37,6 +37,11 @@ impl Hook {
 }
 
 impl Look<'_> {
+    /// Whether there were questions.
+    pub(in crate::server::auth) fn has_asked(&self) -> bool {
+        self.questions > 0
+    }
+
     /// Whether this channel may be watched, as far as it is known or is answered in time.
     pub(in crate::server::auth) async fn allows(&mut self, channel: &str) -> bool {
         let key = key(Role::Viewer, channel, self.token);

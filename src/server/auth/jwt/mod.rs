@@ -136,12 +136,12 @@ pub(in crate::server) enum Moment {
     After,
 }
 
-/// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Allowed,
-    /// It is signed by a known key, and does not allow this: why, where that helps.
-    Refused(Option<&'static str>),
+/// What a token is.
+pub(super) enum Verified {
+    /// It is signed by a known key and good: what it allows.
+    Good(Claims),
+    /// It is signed by a known key, and is not good: why.
+    Bad(&'static str),
     /// It is none of ours.
     Foreign,
     /// No key is known yet.
@@ -150,11 +150,22 @@ pub(super) enum Verdict {
 
 /// The claims that are rights. Those of RFC 7519 are checked by the library.
 #[derive(Deserialize)]
-struct Claims {
+pub(super) struct Claims {
     #[serde(default)]
     publish: Vec<ChannelPattern>,
     #[serde(default)]
     watch: Vec<ChannelPattern>,
+}
+
+impl Claims {
+    /// Whether they allow this.
+    pub(super) fn allow(&self, role: Role, channel: &str) -> bool {
+        let granted = match role {
+            Role::Publisher => &self.publish,
+            Role::Viewer => &self.watch,
+        };
+        granted.iter().any(|pattern| pattern.names(channel))
+    }
 }
 
 impl Jwt {
@@ -203,26 +214,35 @@ impl Jwt {
         keys.as_ref().is_some_and(|keys| keys.can_sign)
     }
 
-    /// Whether this token allows this.
-    pub(super) async fn decide(
-        &self,
-        role: Role,
-        channel: &str,
-        token: &str,
-        moment: Moment,
-    ) -> Verdict {
+    /// What this token is. After a start, waits for keys that are being fetched.
+    pub(super) async fn verify(&self, token: &str, moment: Moment) -> Verified {
         // What cannot be one waits for no key.
-        if token.len() > MAX_TOKEN {
-            return Verdict::Foreign;
+        if token.len() > MAX_TOKEN || decode_header(token).is_err() {
+            return Verified::Foreign;
         }
+        match self.known().await {
+            Some(keys) => self.verify_by(&keys, token, moment),
+            None => Verified::Unknown,
+        }
+    }
+
+    /// The same, and waits for nothing.
+    pub(super) fn verify_now(&self, token: &str) -> Verified {
+        if token.len() > MAX_TOKEN || decode_header(token).is_err() {
+            return Verified::Foreign;
+        }
+        let keys = self.keys.borrow().clone();
+        keys.map_or(Verified::Unknown, |keys| {
+            self.verify_by(&keys, token, Moment::Now)
+        })
+    }
+
+    fn verify_by(&self, keys: &KeySet, token: &str, moment: Moment) -> Verified {
         let Ok(header) = decode_header(token) else {
-            return Verdict::Foreign;
-        };
-        let Some(keys) = self.known().await else {
-            return Verdict::Unknown;
+            return Verified::Foreign;
         };
         let Some(key) = keys.find(header.kid.as_deref()) else {
-            return Verdict::Foreign;
+            return Verified::Foreign;
         };
         let mut validation = Validation::new(key.algorithm);
         validation.leeway = LEEWAY.as_secs();
@@ -239,17 +259,8 @@ impl Jwt {
         }
         validation.set_required_spec_claims(&required);
         match decode::<Claims>(token, &key.key, &validation) {
-            Ok(found) => {
-                let granted = match role {
-                    Role::Publisher => found.claims.publish,
-                    Role::Viewer => found.claims.watch,
-                };
-                match granted.iter().any(|pattern| pattern.names(channel)) {
-                    true => Verdict::Allowed,
-                    false => Verdict::Refused(Some("the token is not for this")),
-                }
-            }
-            Err(error) => verdict(error.kind()),
+            Ok(found) => Verified::Good(found.claims),
+            Err(error) => not_good(error.kind()),
         }
     }
 
@@ -351,20 +362,20 @@ impl Jwt {
 }
 
 /// What an error says of a token. The signature is checked before the claims.
-fn verdict(error: &ErrorKind) -> Verdict {
+fn not_good(error: &ErrorKind) -> Verified {
     match error {
-        ErrorKind::ExpiredSignature => Verdict::Refused(Some("the token has expired")),
-        ErrorKind::ImmatureSignature => Verdict::Refused(Some("the token is not good yet")),
+        ErrorKind::ExpiredSignature => Verified::Bad("the token has expired"),
+        ErrorKind::ImmatureSignature => Verified::Bad("the token is not good yet"),
         ErrorKind::InvalidAudience | ErrorKind::InvalidIssuer => {
-            Verdict::Refused(Some("the token is for another service, or of another one"))
+            Verified::Bad("the token is for another service, or of another one")
         }
         ErrorKind::MissingRequiredClaim(_)
         | ErrorKind::InvalidClaimFormat(_)
         | ErrorKind::Json(_)
         | ErrorKind::Utf8(_) => {
-            Verdict::Refused(Some("the token lacks a claim, or has one of a wrong form"))
+            Verified::Bad("the token lacks a claim, or has one of a wrong form")
         }
-        _ => Verdict::Foreign,
+        _ => Verified::Foreign,
     }
 }
 
