@@ -28,6 +28,7 @@ mod nodes;
 mod opening;
 mod outbound;
 mod path_text;
+mod places;
 mod ports;
 mod problem;
 mod record_writer;

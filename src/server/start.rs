@@ -25,16 +25,12 @@ use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
 use super::opening::{identities, open_acme, open_key, open_vault, rotate_identity};
+use super::places::Places;
 use super::record_writer::RecordWriter;
-use super::serving::{GRACE, Inbox, OPERATORS, serve};
+use super::serving::{GRACE, Inbox, serve};
 use super::sessions::Sessions;
 use super::{Config, Mode, Ports, RunError, SharedVault, advertise, listen, rotation};
 
-/// Connections beyond one event stream for each peer.
-const SPARE_CONNECTIONS: usize = 1024;
-/// Connections of one address beyond two for each session: pages that are being loaded, and
-/// sessions that are being started.
-const SPARE_PER_ADDRESS: usize = 64;
 /// Records of new sessions that are written at once: as many as a disk is glad of. Each is written by
 /// a thread of its own, which needs a stack and a part of the allocator.
 const SAVES: usize = 8;
@@ -43,8 +39,6 @@ const SHARED_SAVES: usize = 64;
 /// How long a thread that has written a record stays for another one: long enough for those who join
 /// one after the other. Each has a stack, which after a rush of joins nobody needs.
 const WRITERS_STAY: Duration = Duration::from_secs(1);
-/// Descriptors beyond connections: both listeners may be refusing some.
-const SPARE_FILES: usize = 64 + OPERATORS + 2 * listen::REFUSALS;
 
 /// A server that is ready.
 #[derive(Debug)]
@@ -158,20 +152,12 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     let notifier = Arc::new(std::mem::take(&mut config.notifier));
     let demo = Demo::of(&config, http, &notifier);
     let ice_tcp = ports.ice_tcp.is_some();
-    let media_connections = if ice_tcp {
-        max_peers + SPARE_CONNECTIONS
-    } else {
-        0
-    };
-    let limits = listen::Limits {
-        connections: connections(max_peers, media_connections),
-        // A proxy's connections are those of all clients.
-        per_address: if config.behind_proxy {
-            0
-        } else {
-            connections_per_address(config.max_sessions_per_address)
-        },
-    };
+    let places = Places::new(
+        max_peers,
+        config.max_sessions_per_address,
+        config.behind_proxy,
+        ice_tcp,
+    );
     let asked = stop_signal().map_err(signals)?;
     let hangup = signal(SignalKind::hangup()).map_err(signals)?;
     let advertised = match config.advertise.as_slice() {
@@ -192,12 +178,8 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
     }
     bound.use_threads(config.threads);
     if let Some(listener) = ports.ice_tcp {
-        let limits = net::tcp::Limits {
-            connections: media_connections,
-            per_address: limits.per_address,
-        };
         bound
-            .accept_tcp(listener, limits)
+            .accept_tcp(listener, places.media)
             .map_err(|source| RunError::IceTcp {
                 address: media,
                 source,
@@ -335,7 +317,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         notifier,
         notices,
         forget,
-        limits,
+        limits: places.http,
         media: media.port(),
     };
     let result = runtime.block_on(serve(&app, inbox, asked, rotation, || ready(&up)));
@@ -377,32 +359,6 @@ fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError
     bound
         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
         .map_err(|source| RunError::Admin { address, source })
-}
-
-/// Most connections of HTTP at once: as many as the system has descriptors for, beside `others`.
-fn connections(max_peers: usize, others: usize) -> usize {
-    let wanted = max_peers + SPARE_CONNECTIONS + SPARE_FILES + others;
-    let files = listen::raise_open_files(wanted as u64);
-    let most = usize::try_from(files)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(SPARE_FILES + others);
-    let connections = (max_peers + SPARE_CONNECTIONS).min(most.max(16));
-    if connections < max_peers {
-        tracing::warn!(
-            connections,
-            max_peers,
-            "the limit of open files leaves fewer connections than peers; see `ulimit -n`"
-        );
-    }
-    connections
-}
-
-/// Most connections of one address.
-fn connections_per_address(sessions: usize) -> usize {
-    match sessions {
-        0 => 0,
-        sessions => sessions.saturating_mul(2).saturating_add(SPARE_PER_ADDRESS),
-    }
 }
 
 /// Completes when the process is asked to stop. The handlers are installed when this returns.
