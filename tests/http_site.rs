@@ -148,6 +148,49 @@ fn behind_a_proxy_nobody_is_taken_for_local() {
 }
 
 #[test]
+fn a_token_cannot_be_guessed_faster_where_nothing_is_joined() {
+    let (publish, watch) = ("0123456789-publish", "0123456789-watch");
+    let options = [
+        "--behind-proxy",
+        "--publish-token",
+        publish,
+        "--watch-token",
+        watch,
+        "--list-channels",
+        "--join-rate",
+        "1",
+    ];
+    for (path, right) in [
+        ("/metrics", publish),
+        ("/channel/lobby", watch),
+        ("/channels", watch),
+    ] {
+        let (_folder, server) = start(&options);
+        let code = |client: &str, token: &str| {
+            let shown = format!("Bearer {token}");
+            let headers = [
+                LOCAL,
+                ("X-Forwarded-For", client),
+                ("Authorization", &shown),
+            ];
+            let answer = ask(&server, "GET", path, &headers);
+            answer["http/1.1 ".len()..][..3].to_owned()
+        };
+        // Looking by right costs nothing, however often.
+        for _ in 0..30 {
+            assert_eq!(code("192.0.2.1", right), "200", "{path}");
+        }
+        let guesses: Vec<_> = (0..100)
+            .map(|n| code("192.0.2.1", &format!("guess{n}")))
+            .collect();
+        assert_eq!(guesses[0], "401", "{path}");
+        let tried = guesses.iter().filter(|code| *code == "401").count();
+        assert!(tried < 50, "{path}: {tried}");
+        assert_eq!(code("192.0.2.2", right), "200", "{path}");
+    }
+}
+
+#[test]
 fn a_server_without_a_token_answers_only_pages_of_this_machine() {
     let (_folder, server) = start(&[]);
     let preflight = [

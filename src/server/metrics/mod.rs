@@ -6,7 +6,7 @@ mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use axum::Extension;
 use axum::extract::State;
@@ -22,6 +22,7 @@ use super::problem::Problem;
 use super::sessions::{AgreedCounts, DEPARTURES, Tally};
 use super::status::no_store;
 use super::tls::Tls;
+use super::whip::too_often;
 use super::{auth, middleware};
 use text::{Format, Kind, Text};
 
@@ -37,7 +38,14 @@ pub(super) async fn metrics(
         && !middleware::is_forwarded(&headers);
     if !near {
         match &app.rights.publish {
-            Some(token) => auth::require(Some(token), &headers, "read metrics")?,
+            Some(token) => {
+                // As for every token: guessing is limited.
+                app.refusals
+                    .take(client, Instant::now())
+                    .map_err(too_often)?;
+                auth::require(Some(token), &headers, "read metrics")?;
+                app.refusals.give_back(client);
+            }
             None => return Err(Problem::not_found()),
         }
     }
@@ -84,7 +92,7 @@ fn render(app: &App, snapshot: &Snapshot, format: Format) -> String {
     media(&mut text, snapshot);
     loss(&mut text, snapshot);
     let help = "Datagrams that were not sent, since the kernel had no room for them or refused \
-                them.";
+                them, or their TCP connection had none or was gone.";
     text.one(
         "datagrams_dropped_total",
         Kind::Counter,
