@@ -35,6 +35,9 @@ const OUTBOX: usize = 64 << 20;
 /// longer waits here, where the oldest can be dropped.
 const KERNEL_BUFFER: usize = 128 << 10;
 
+/// The same of what has arrived and was not read. Without it the kernel gives a fast sender megabytes.
+const KERNEL_INBOX: usize = 192 << 10;
+
 /// Sets what connections inherit from their listener: once the sandbox is closed, nothing more can
 /// be set.
 ///
@@ -43,6 +46,7 @@ const KERNEL_BUFFER: usize = 128 << 10;
 pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
     sockopt::set_tcp_nodelay(listener, true)?;
     sockopt::set_socket_send_buffer_size(listener, KERNEL_BUFFER)?;
+    sockopt::set_socket_recv_buffer_size(listener, KERNEL_INBOX)?;
     listener.set_nonblocking(true)
 }
 

@@ -94,6 +94,24 @@ fn is_closed(client: &mut TcpStream) -> bool {
 }
 
 #[test]
+fn what_the_kernel_keeps_of_a_connection_is_bounded_both_ways() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
+    prepare(&listener).expect("prepared");
+    let at = listener.local_addr().expect("an address");
+    let _client = TcpStream::connect(at).expect("connected");
+    let (stream, _) = listener.accept().expect("accepted");
+    // Twice as much, with the kernel's own bookkeeping, and then it grows no more (socket(7)).
+    let sizes = [
+        sockopt::socket_send_buffer_size(&stream).expect("known"),
+        sockopt::socket_recv_buffer_size(&stream).expect("known"),
+    ];
+    assert!(
+        sizes[0] <= 2 * KERNEL_BUFFER && sizes[1] == 2 * KERNEL_INBOX,
+        "{sizes:?}"
+    );
+}
+
+#[test]
 fn datagrams_pass_in_both_directions_and_only_those_for_connections_are_taken() {
     let stage = Stage::new(FREE);
     let mut client = stage.client();
