@@ -404,3 +404,30 @@ fn a_token_of_the_servers_own_is_not_told_to_the_service() {
         assert_eq!(asked.json()["token"], json!(null));
     }
 }
+
+/// Many services close a connection that is idle for some seconds, and the next question may be on
+/// its way by then.
+#[test]
+fn a_question_on_a_connection_that_the_service_is_just_closing_is_asked_again() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                // One answer, and at the first byte of another question the end.
+                let _ = stream.read(&mut buffer);
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+                let _ = stream.peek(&mut buffer);
+            });
+        }
+    });
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let server = Server::start(folder.path(), &["--auth-url", &url]);
+    for _ in 0..5 {
+        assert_eq!(status(&server, "/whep/a", Some("any")), NOBODY_PUBLISHES);
+    }
+}

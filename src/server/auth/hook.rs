@@ -137,8 +137,17 @@ impl Hook {
         let exchange = async {
             // It is never closed.
             let _permit = self.questions.acquire().await;
-            let post = self.endpoint.post(&[], body, self.limit, MAX_ANSWER);
-            Ok::<_, NoAnswer>(post.await?.status)
+            let post = || {
+                self.endpoint
+                    .post(&[], body.clone(), self.limit, MAX_ANSWER)
+            };
+            let mut answer = post().await;
+            // A connection that was kept may have been closed by the service while the question was
+            // on its way.
+            if matches!(answer, Err(OutboundError::Failed(_))) {
+                answer = post().await;
+            }
+            Ok::<_, NoAnswer>(answer?.status)
         };
         let status = timeout(self.limit, exchange)
             .await
