@@ -235,6 +235,9 @@ impl Outgoing {
         for datagram in datagrams {
             count += u64::from(frames::write(datagram, &mut framed));
         }
+        if count == 0 {
+            return;
+        }
         let waiting = &self.counts.waiting;
         if waiting.fetch_add(framed.len(), Ordering::Relaxed) > OUTBOX {
             waiting.fetch_sub(framed.len(), Ordering::Relaxed);

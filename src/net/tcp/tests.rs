@@ -128,6 +128,12 @@ fn datagrams_pass_in_both_directions_and_only_those_for_connections_are_taken() 
     stage.tcp.send(&mut out);
     assert_eq!(out, [by_udp]);
     assert_eq!(receive(&mut client, 8), b"\0\x06answer");
+    // Nothing at all, and what no frame takes.
+    let to = TransportAddress::tcp(here);
+    stage.tcp.outgoing.send(to, []);
+    stage.tcp.outgoing.send(to, [&[0; 1 << 16][..]]);
+    stage.send(&client, b"more");
+    assert_eq!(receive(&mut client, 6), b"\0\x04more");
 }
 
 #[test]
