@@ -40,6 +40,9 @@ pub(super) struct App {
     /// For those whose tokens are refused, or have a service asked, without starting a session. Theirs
     /// alone, so that many who join at once may leave again.
     pub refusals: Limiter,
+    /// For those who have a service asked for the list of channels, or show a token that nobody
+    /// knows. The page asks for the list again and again.
+    pub lists: Limiter,
     pub assets: Assets,
     pub health: Health,
     pub writes: Arc<Writes>,

@@ -98,6 +98,7 @@ impl World {
             end: tokio::sync::Notify::new(),
             limiter: Limiter::new(0),
             refusals: Limiter::new(0),
+            lists: Limiter::new(0),
             assets: Assets::new(None),
             health: Health::default(),
             writes: writes.clone(),

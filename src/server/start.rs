@@ -246,6 +246,7 @@ pub fn run(mut config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Run
         end: tokio::sync::Notify::new(),
         limiter: Limiter::new(config.join_rate),
         refusals: Limiter::new(config.join_rate),
+        lists: Limiter::new(config.join_rate),
         assets: Assets::new(config.static_dir),
         health: Health::default(),
         writes: Arc::default(),

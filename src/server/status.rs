@@ -132,9 +132,7 @@ pub(super) async fn channels(
     if !app.list_channels {
         return Ok(no_store(StatusCode::NO_CONTENT));
     }
-    app.refusals
-        .take(client, Instant::now())
-        .map_err(too_often)?;
+    app.lists.take(client, Instant::now()).map_err(too_often)?;
     // Where one token is for all channels, nothing is told without it.
     if !app.rights.is_by_channel() {
         app.rights
@@ -150,7 +148,7 @@ pub(super) async fn channels(
         }
     }
     if !looking.is_costly() {
-        app.refusals.give_back(client);
+        app.lists.give_back(client);
     }
     Ok(no_store(Json(
         json!({ "channels": channels, "boot": app.boot }),
