@@ -393,6 +393,11 @@ fn the_admin_token_is_asked_for_and_taken_anew_on_sighup() {
     server.wait_for_log("the admin token was taken anew", 1);
     assert_eq!(shows("first-0123456789abcdef"), 401);
     assert_eq!(shows("second-0123456789abcdef"), 200);
+    // It cannot be guessed without end; who shows the right one meanwhile waits as well.
+    let guess = |_| shows("guess");
+    let answers: Vec<_> = (0..400).map(guess).collect();
+    assert!(answers[..100].iter().all(|status| *status == 401));
+    assert_eq!(answers[399], 429);
 }
 
 #[test]

@@ -84,6 +84,8 @@ struct Session {
     since: SystemTime,
     /// Whether it was taken over from the last boot.
     resumed: bool,
+    /// When it was taken over from another node, where it was.
+    adopted: Option<Instant>,
     /// Whether it has had keys since.
     back: bool,
     /// Whether it is a new peer without a check in time.
@@ -188,7 +190,8 @@ impl Sessions {
         inner.changes += 1;
         inner.unread = inner.unread.saturating_sub(usize::from(resumed));
         inner.keyless += 1;
-        if resumed {
+        let adopted = (resumed && inner.loaded).then(Instant::now);
+        if resumed && adopted.is_none() {
             inner.tally.awaits();
         }
         let handle = Handle::of(record);
@@ -210,6 +213,7 @@ impl Sessions {
             handle,
             since: SystemTime::now(),
             resumed,
+            adopted,
             back: false,
             unheard: false,
             connected: false,

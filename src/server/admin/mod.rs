@@ -12,7 +12,9 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -21,8 +23,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
-use super::app::App;
+use super::app::{App, ClientAddress};
 use super::problem::Problem;
+use super::whip::too_often;
 use super::{auth, metrics, middleware, status};
 
 /// The description of this interface (OpenAPI 3.1).
@@ -50,7 +53,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
 
 /// The layer around all handlers.
 async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let allowed = guard(&app, request.headers(), request.uri().path());
+    let allowed = guard(&app, &request);
     let mut response = match allowed {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
@@ -61,7 +64,8 @@ async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 
 /// Whether the request may be served. With a token, to those who show it; without one, to this
 /// machine, since the listener is then at a loopback address.
-fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
+fn guard(app: &App, request: &Request) -> Result<(), Problem> {
+    let (headers, path) = (request.headers(), request.uri().path());
     // Chromium sends it with scripts of the page's own, too.
     if headers.contains_key(header::ORIGIN) && !(page::has(path) && is_own(headers)) {
         return Err(foreign("The admin interface is not for web pages."));
@@ -71,7 +75,15 @@ fn guard(app: &App, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     }
     // The page has nothing to hide, and asks for the token itself.
     if app.admin_token.is_some() && !page::has(path) {
-        return auth::require(app.admin_token.as_ref(), headers, "admin");
+        // As for every token: guessing is limited.
+        let client = request.extensions().get::<ClientAddress>();
+        let client = client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.0);
+        app.refusals
+            .take(client, Instant::now())
+            .map_err(too_often)?;
+        auth::require(app.admin_token.as_ref(), headers, "admin")?;
+        app.refusals.give_back(client);
+        return Ok(());
     }
     if app.admin_token.is_some() {
         return Ok(());

@@ -45,11 +45,12 @@ pub(in crate::server) struct Tally {
     started: Instant,
     /// Time from then until all records of the last boot had been read.
     pub ready: Option<Duration>,
-    /// Time from then until a peer of the last boot had keys again, once for each peer.
+    /// Time from then until a peer of the last boot had keys again, or from when it was taken over from
+    /// another node, once for each peer.
     pub resumed: Times,
     /// Peers of the last boot that are not back yet, and have not ended.
     awaited: usize,
-    /// The same times as in `resumed`, each one, in ms.
+    /// The times of the last boot's peers, each one, in ms.
     back: Vec<u32>,
     /// What came of the restart has been told.
     told: bool,
@@ -147,11 +148,14 @@ impl Tally {
     /// This session has keys. One that had keys already is not counted as back.
     pub(super) fn connected(&mut self, session: &mut Session) {
         if session.resumed && !std::mem::replace(&mut session.back, true) {
-            let took = self.started.elapsed();
+            let since = session.adopted.unwrap_or(self.started);
+            let took = since.elapsed();
             self.resumed.add(took);
-            self.back
-                .push(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
-            self.awaited = self.awaited.saturating_sub(1);
+            if session.adopted.is_none() {
+                self.back
+                    .push(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
+                self.awaited = self.awaited.saturating_sub(1);
+            }
         }
     }
 
@@ -164,7 +168,9 @@ impl Tally {
         if !session.resumed || session.back {
             return;
         }
-        self.awaited = self.awaited.saturating_sub(1);
+        if session.adopted.is_none() {
+            self.awaited = self.awaited.saturating_sub(1);
+        }
         if why != Departure::Left {
             self.lost[number] += 1;
         }

@@ -141,6 +141,15 @@ fn of_those_who_are_awaited_it_is_counted_who_is_back_when_and_who_is_lost_why()
     );
     assert_eq!(tally.unreadable, 2);
 
+    // One that another node had, since long after the start.
+    let adopted = record(Role::Viewer, &format!("{:0<16}", "Adopted"));
+    sessions.resume(adopted.clone());
+    sessions.connected(&adopted.ice.ufrag, true, Duration::ZERO, None);
+    let tally = sessions.tally();
+    assert_eq!(tally.resumed.count, 2);
+    assert!(tally.resumed.last.as_secs() < 3, "since then: {tally:?}");
+    assert_eq!(tally.comeback().back(), 1, "it is none of the restart's");
+
     sessions.remove(&silent.ice.ufrag, Departure::Silent);
     sessions.remove(&left.ice.ufrag, Departure::Left);
     sessions.remove(&back.ice.ufrag, Departure::Silent);
