@@ -1,54 +1,12 @@
 //! The documents are a book (docs/SUMMARY.md): its links lead somewhere, it has all of them, and the
 //! messages and files that they name exist.
 
+mod chapters;
+
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Files below a folder of the repository with this ending, as seen from its root. What tools have
-/// put there is left out.
-fn files(folder: &str, ending: &str) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if path.is_dir() {
-                if !["target", "node_modules", "dist"].contains(&&*name) {
-                    folders.push(path);
-                }
-            } else if name.ends_with(ending) {
-                found.insert(path.strip_prefix(root()).expect("below").to_owned());
-            }
-        }
-    }
-    found
-}
-
-/// The book's documents: what stands at the root, and what is about running, packing and trusting
-/// the program.
-fn documents() -> BTreeSet<PathBuf> {
-    let mut all: BTreeSet<_> = ["docs", "packaging", "threat-model"]
-        .iter()
-        .flat_map(|folder| files(folder, ".md"))
-        .collect();
-    for entry in fs::read_dir(root()).expect("the repository") {
-        let path = PathBuf::from(entry.expect("an entry").file_name());
-        if path.extension().is_some_and(|ending| ending == "md") {
-            all.insert(path);
-        }
-    }
-    all
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(root().join(path)).expect("a document")
-}
+use chapters::{documents, files, read, root};
 
 /// The lines that are no code.
 fn prose(text: &str) -> impl Iterator<Item = &str> {

@@ -35,6 +35,14 @@ static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     found
 });
 
+/// A Python that has what the decoder needs, if there is one; says so if not.
+///
+/// # Panics
+/// Where there is none, and CI should have it.
+pub fn python() -> Option<&'static Path> {
+    PYTHON.as_deref()
+}
+
 /// Runs the decoder on a vault and compares it with the auditor's report, field by field. An
 /// auditor that was built with full-state mode names that mode's fields: `full_state`.
 ///
@@ -42,7 +50,7 @@ static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 /// Where they do not agree.
 #[track_caller]
 pub fn must_agree(report: &Value, key_file: &Path, vault: &Path, full_state: bool) {
-    let Some(python) = &*PYTHON else {
+    let Some(python) = python() else {
         return;
     };
     let mut command = Command::new(python);
