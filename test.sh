@@ -150,8 +150,8 @@ if [ -n "$all" ]; then
   # What is not about handshakes is the same in both builds.
   # The same packages and features as for the lints: else BoringSSL would be built once more.
   RUSTC_WORKSPACE_WRAPPER=$PWD/tests/with_hooks.sh cargo nextest run --workspace --all-features --lib --test 'protocol_*' --test canary \
-    --test cluster --test drain --test etcd_command --test failovers --test recorder_and_thief --test nodes --test outages --test presence --test reviewing --test vault ${CI:+--profile ci} \
-    -E "package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + $protocol + binary(canary) + package(rekindle-etcd) + binary(cluster) + binary(drain) + binary(etcd_command) + binary(failovers) + test(a_recording_over_a_move)"
+    --test cluster --test drain --test etcd_command --test etcd_recipes --test failovers --test recorder_and_thief --test nodes --test outages --test presence --test reviewing --test vault ${CI:+--profile ci} \
+    -E "package(rekindle-boring) + package(rekindle-core) + test(/^hardening::/) + $protocol + binary(canary) + package(rekindle-etcd) + binary(cluster) + binary(drain) + binary(etcd_command) + binary(etcd_recipes) + binary(failovers) + test(a_recording_over_a_move)"
 fi
 
 browsers=

@@ -4,6 +4,8 @@
 
 #[path = "../chapters/mod.rs"]
 mod chapters;
+#[path = "../help/mod.rs"]
+mod help;
 #[path = "../live/mod.rs"]
 mod live;
 #[path = "../running/mod.rs"]

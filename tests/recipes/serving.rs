@@ -149,18 +149,14 @@ fn operators_ask_the_admin_listener_as_the_book_does() {
     run_until_connected(&mut [&mut publisher, &mut viewer, &mut another]);
 
     let step = recipe.next("curl -s");
-    let done = shell(recipe.folder(), &step.command);
-    let without_time = |text: &[u8]| {
-        let mut channels: Value = serde_json::from_slice(text).expect("JSON");
+    let without_time = |text: &str| {
+        let mut channels: Value = serde_json::from_str(text).expect("JSON");
         let since = channels["channels"][0]["live_since"].take();
         assert!(since.is_u64(), "{channels}");
         channels
     };
-    let printed = step.prints.concat();
-    assert_eq!(
-        without_time(&done.stdout),
-        without_time(printed.as_bytes())
-    );
+    let asked = recipe.output(&step);
+    assert_eq!(without_time(&asked), without_time(&step.prints.concat()));
 
     let channel: Value = serde_json::from_str(&recipe.run("curl -s")).expect("JSON");
     let peers = channel["peers"].as_array().expect("a list");
@@ -190,10 +186,16 @@ fn the_line_about_a_restart_is_the_one_that_the_book_shows() {
     renew(&mut [&mut publisher, &mut viewer]);
     server.wait_for_log("the restart is over", 1);
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("the restart is over"));
+    let line = log
+        .lines()
+        .find(|line| line.contains("the restart is over"));
     let line: Value = serde_json::from_str(line.expect("a line")).expect("JSON");
     let names = |line: &Value| -> BTreeSet<String> {
-        line.as_object().expect("an object").keys().cloned().collect()
+        line.as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
     };
     assert_eq!(names(&line), names(&shown));
     for name in ["level", "message", "target"] {

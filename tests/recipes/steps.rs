@@ -1,6 +1,8 @@
 //! Recipes of the book, run as they stand: only what must be another here than at the reader's is
 //! put in the place of what stands there (folders, ports, addresses, tokens).
 
+#![allow(dead_code)] // Not every test program needs all of it.
+
 use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -66,10 +68,19 @@ impl Recipe {
         self.folder.path()
     }
 
+    /// A folder of `/etc/rekindle`, that its owner alone can enter.
+    pub fn mkdir(&self, name: &str) {
+        let path = self.folder().join("etc").join(name);
+        fs::create_dir_all(&path).expect("made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("set");
+    }
+
     /// A file of `/etc/rekindle`, that its owner alone can read.
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.folder().join("etc").join(name);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        if let Some((folder, _)) = name.split_once('/') {
+            self.mkdir(folder);
+        }
         fs::write(&path, content).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
         path
@@ -98,6 +109,12 @@ impl Recipe {
     #[track_caller]
     pub fn run(&mut self, start: &str) -> String {
         let step = self.next(start);
+        self.output(&step)
+    }
+
+    /// Runs a command to its end, which must be a good one. Returns what it printed.
+    #[track_caller]
+    pub fn output(&self, step: &Step) -> String {
         let done = shell(self.folder(), &step.command);
         assert!(done.status.success(), "{step:?}: {}", said(&done));
         String::from_utf8(done.stdout).expect("text")
@@ -142,24 +159,23 @@ fn steps(text: &str) -> VecDeque<Step> {
         let prompt = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# "));
         match (prompt, found.back_mut()) {
             (Some(command), _) => found.push_back(Step {
-                command: command.to_owned(),
+                command: without_comment(command).to_owned(),
                 prints: Vec::new(),
             }),
             (None, Some(step)) if line.starts_with(' ') => {
                 step.command.push('\n');
-                step.command.push_str(line);
+                step.command.push_str(without_comment(line));
             }
             (None, Some(step)) => step.prints.push(line.to_owned()),
             (None, None) => panic!("output without a command: {line:?}"),
         }
     }
-    for step in &mut found {
-        // A comment at the end.
-        if let Some((command, _)) = step.command.split_once("  # ") {
-            step.command = command.trim_end().to_owned();
-        }
-    }
     found
+}
+
+/// Without what the book says of it at its end.
+fn without_comment(line: &str) -> &str {
+    line.split("  # ").next().unwrap_or_default().trim_end()
 }
 
 /// A shell in this folder, which finds the program as one finds what is installed.
@@ -196,7 +212,9 @@ pub fn shell(folder: &Path, script: &str) -> Output {
 
 /// Whether a program is there; says so if not. CI has all of them (test.sh).
 pub fn have(program: &str) -> bool {
-    let found = shell(root(), &format!("command -v {program}")).status.success();
+    let found = shell(root(), &format!("command -v {program}"))
+        .status
+        .success();
     assert!(
         found || std::env::var_os("CI").is_none_or(|value| value != "true"),
         "CI needs {program}"

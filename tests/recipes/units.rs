@@ -27,7 +27,7 @@ fn verified(folder: &Path) -> String {
     // Only these units, and those that systemd brings.
     let found = shell(
         folder,
-        "SYSTEMD_UNIT_PATH=$PWD: systemd-analyze verify --recursive-errors=no --man=no $PWD/rekindle*.s* 2>&1",
+        "SYSTEMD_UNIT_PATH=$PWD: systemd-analyze verify --recursive-errors=no --man=no $PWD/rekindle*.{service,socket} 2>&1",
     );
     String::from_utf8_lossy(&found.stdout).into_owned() + &said(&found)
 }

@@ -1,15 +1,20 @@
 //! Rights that somebody else gives: JWTs, whose keys the server has, and a service that is asked; and
 //! a service that is told what happens. The JWTs are made and checked by PyJWT, and the services are real ones, over TCP.
 
+#[path = "../chapters/mod.rs"]
+mod chapters;
 #[path = "../live/mod.rs"]
 mod live;
 #[path = "../running/mod.rs"]
 mod running;
 #[path = "../secure/mod.rs"]
 mod secure;
+#[path = "../recipes/steps.rs"]
+mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod book;
 mod events;
 mod hook;
 mod jwt;

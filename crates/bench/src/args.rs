@@ -264,3 +264,46 @@ impl ResumeArgs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Every command in a block of the book, as words.
+    fn commands() -> Vec<String> {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(docs).expect("the folder \"docs\"") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|ending| ending == "md") {
+                let text = fs::read_to_string(path).expect("text").replace("\\\n", " ");
+                let lines = text.lines().filter_map(|line| line.strip_prefix("$ "));
+                let lines = lines.filter(|line| line.starts_with("rekindle-bench "));
+                found.extend(lines.map(str::to_owned));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_book_names_options_that_there_are() {
+        let commands = commands();
+        assert!(commands.len() > 8, "{commands:?}");
+        for command in commands {
+            let words = command.split("  #").next().unwrap_or_default();
+            // What is left to the reader.
+            let words = words.replace(" ... ", " ").replace("PID", "4711");
+            // Values that builds without BoringSSL do not have.
+            let words = match cfg!(feature = "boring") {
+                true => words,
+                false => words.replace("x25519,x25519mlkem768", "1.2"),
+            };
+            if let Err(error) = BenchArgs::try_parse_from(words.split_whitespace()) {
+                panic!("{command}: {error}");
+            }
+        }
+    }
+}
