@@ -222,7 +222,7 @@ if [ -n "$browsers" ]; then
   (
     export REKINDLE_RESULTS=$PWD/target/beside.json
     rm -f "$REKINDLE_RESULTS"
-    for file in page desk stats demo player codecs many plain proxy $proxies $turn; do browser_test "$file.test.js"; done
+    for file in page desk stats demo player book codecs many plain proxy $proxies $turn; do browser_test "$file.test.js"; done
   ) >target/beside.log 2>&1 &
   beside=$!
   if apt ip iproute2; then

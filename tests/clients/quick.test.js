@@ -54,16 +54,39 @@ test("libwebrtc goes on when its publisher is replaced by a new session", { time
   assert.ok(works, `frames of the second publisher come\n${story}`);
 });
 
+const PUBLISHING = fs.readFileSync(new URL("../../docs/publishing.md", import.meta.url), "utf8");
+/** The command that publishes, as words. */
+const COMMAND = /^\$ (ffmpeg -re [^`$]*)/m.exec(PUBLISHING)[1].replaceAll("\\\n", " ").trim().split(/\s+/);
+const TOKEN = COMMAND[COMMAND.indexOf("-authorization") + 1];
+/** The same with the program that was installed, and with a server's address. */
+const command = (server) => [ffmpeg(), "-nostdin", ...COMMAND.slice(1).with(-1, whip(server))];
+
 test("the command for FFmpeg in docs/publishing.md publishes to a server that wants its token", { timeout: 60_000 }, async () => {
-  const text = fs.readFileSync(new URL("../../docs/publishing.md", import.meta.url), "utf8");
-  const [, ...words] = /^\$ (ffmpeg -re [^`$]*)/m.exec(text)[1].replaceAll("\\\n", " ").trim().split(/\s+/);
-  const token = words[words.indexOf("-authorization") + 1];
-  const server = await serve(["--publish-token", token]);
-  const publisher = start({ words: [ffmpeg(), "-nostdin", ...words.with(-1, whip(server))] });
+  const server = await serve(["--publish-token", TOKEN]);
+  const publisher = start({ words: command(server) });
   try {
     assert.ok(await flows(server, publisher), `${publisher.story()}\n${server.log()}`);
   } finally {
     await publisher.kill();
+    await server.close();
+  }
+});
+
+test("the loop around FFmpeg in docs/publishing.md publishes once the server is there", { timeout: 60_000 }, async () => {
+  const loop = /^\$ (until ffmpeg \.\.\.; do .*; done)$/m.exec(PUBLISHING)[1];
+  const server = await serve(["--publish-token", TOKEN]);
+  await server.kill();
+  const publisher = start({ words: ["bash", "-c", loop.replace("ffmpeg ...", '"$@"'), "bash", ...command(server)] });
+  const { pid } = publisher.process;
+  try {
+    assert.ok(await publisher.until(() => publisher.noise.some((line) => /refused/i.test(line)), 10_000), publisher.story());
+    server.spawn();
+    assert.ok(await flows(server, publisher), `${publisher.story()}\n${server.log()}`);
+  } finally {
+    // What the shell has started does not end with it.
+    const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean);
+    await publisher.kill();
+    for (const child of children) process.kill(Number(child), "SIGKILL");
     await server.close();
   }
 });
