@@ -234,6 +234,7 @@ if [ -n "$browsers" ]; then
     if [ -n "$deb" ]; then
       say "the Debian package"
       tests/clients/own-network.sh node --test tests/browser/debian.test.js
+      tests/clients/own-network.sh node --test tests/browser/systemd.test.js
       [ -n "$CI" ] || { apt lintian lintian && packaging/deb/build.sh && lintian --allow-root --fail-on error target/debian/rekindle_*.deb; }
     fi
     if command -v nft >/dev/null; then for file in networks nat roaming; do browser_test "$file.test.js"; done; fi

@@ -165,7 +165,7 @@ const BLOCKS: &[(&str, &str, &[By])] = &[
     (
         "docs/performance.md",
         "$ cd crates/bench/references; mkdir",
-        &[Not("No test runs it")],
+        &[Not("No test runs it, since CI has no Go")],
     ),
     (
         "docs/publishing.md",
@@ -309,8 +309,8 @@ const BLOCKS: &[(&str, &str, &[By])] = &[
         "packaging/systemd/README.md",
         "# install -m 755",
         &[Run(
-            "tests/browser/debian.test.js",
-            "the units without the package",
+            "tests/browser/systemd.test.js",
+            "the commands of the README leave a service",
         )],
     ),
     (
