@@ -7,7 +7,8 @@ use super::chapters::{documents, files, read};
 use super::help::{commands, options};
 
 /// Options of other programs that the book names.
-const OTHERS: [(&str, &str); 8] = [
+const OTHERS: [(&str, &str); 9] = [
+    ("--allow-loopback-peers", "coturn"),
     ("--auto-compaction-retention", "etcd"),
     ("--build-arg", "buildah"),
     ("--cfg", "rustc"),

@@ -276,7 +276,7 @@ mod tests {
     fn commands() -> Vec<String> {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
         let mut found = Vec::new();
-        for entry in fs::read_dir(docs).expect("the folder \"docs\"") {
+        for entry in fs::read_dir(docs).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|ending| ending == "md") {
                 let text = fs::read_to_string(path).expect("text").replace("\\\n", " ");
