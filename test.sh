@@ -236,6 +236,8 @@ if [ -n "$browsers" ]; then
       tests/clients/own-network.sh node --test tests/browser/debian.test.js
       tests/clients/own-network.sh node --test tests/browser/systemd.test.js
       [ -n "$CI" ] || { apt lintian lintian && packaging/deb/build.sh && lintian --allow-root --fail-on error target/debian/rekindle_*.deb; }
+      # A build of its own, of some minutes.
+      [ -n "$CI" ] || { say "the container" && apt buildah buildah && packaging/container/try.sh; }
     fi
     if command -v nft >/dev/null; then for file in networks nat roaming; do browser_test "$file.test.js"; done; fi
   else

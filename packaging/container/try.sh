@@ -44,7 +44,8 @@ begin() {
   while [ "$1" != -- ]; do environment+=("$1"); shift; done
   shift
   (
-    ulimit -l unlimited
+    # Where root may not raise it either, the server says so in its log, and goes on.
+    ulimit -l unlimited 2>/dev/null || true
     export ROOT=$root VOLUMES=$made/volumes OWNER=$owner
     exec unshare --mount --pid --ipc --uts --fork --kill-child bash -euo pipefail -c '
       mount --bind "$ROOT" "$ROOT"
@@ -62,7 +63,9 @@ begin() {
   started+=("$keeper")
 }
 
-first() { local all; read -r -a all <"/proc/$keeper/task/$keeper/children" && echo "${all[0]}"; }
+# child PROCESS: the first one that it has started.
+child() { tr ' ' '\n' <"/proc/$1/task/$1/children" | head -1; }
+first() { child "$keeper"; }
 health() { curl --silent --fail --max-time 2 http://127.0.0.1:8080/healthz; }
 # is WHAT COMMAND...: waits until the command is a success.
 is() {
@@ -102,8 +105,7 @@ try() {
   grep -q '^CapEff:.*0000000000000000$' "/proc/$(first)/status" || fail "it has capabilities"
 
   before=$(process)
-  read -r -a servers <"/proc/$(first)/task/$(first)/children"
-  kill -KILL "${servers[0]}"
+  kill -KILL "$(child "$(first)")"
   is "another server serves" another
   is "the publisher is awaited" awaited
   echo "the server was killed, and another one serves"

@@ -80,7 +80,11 @@ fn media_over_tcp_has_a_candidate_at_the_same_number() {
 #[test]
 fn https_begins_with_two_files_and_takes_what_certbots_hook_hands_it() {
     let document = "docs/https.md";
-    let mut recipe = Recipe::new(document, "$ rekindle serve", &[(":443", ":0")]);
+    let mut recipe = Recipe::new(
+        document,
+        "$ rekindle serve --http 0.0.0.0:443 --tls-cert",
+        &[(":443", ":0")],
+    );
     recipe.write("publish-token", TOKEN);
     let mut certificate = Certificate::new(recipe.folder());
     let lineage = recipe.folder().join("live");
@@ -132,6 +136,21 @@ fn https_begins_with_two_files_and_takes_what_certbots_hook_hands_it() {
     until("the new certificate", || healthy(&certificate));
     // What `secure` knows the server by.
     assert_eq!(secure::name().to_str(), "localhost");
+}
+
+/// `tests/acme` has an authority that gives certificates; no machine of the tests has a public name.
+#[test]
+fn a_server_that_gets_its_certificate_itself_starts_and_waits_for_no_authority() {
+    let start = "$ rekindle serve --http 0.0.0.0:443 --acme";
+    let mut recipe = Recipe::new("docs/https.md", start, &[(":443", ":0")]);
+    recipe.write("publish-token", TOKEN);
+    // Nobody is there.
+    let nobody = ["--acme-directory", "https://127.0.0.1:1/directory"];
+    let server = recipe.serve_with(&start[2..].replace(":443", ":0"), &nobody);
+    recipe.ends();
+    server.wait_for_log("no certificate was obtained from https://127.0.0.1:1", 1);
+    assert!(recipe.folder().join("rekindle-acme").is_dir());
+    assert_eq!(server.terminate().0, Some(0));
 }
 
 #[test]

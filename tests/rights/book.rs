@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::chapters::block;
-use super::live::{Live, broadcast, renew, run_until_connected};
+use super::live::{Live, broadcast, renew, run_until_connected, run_until_more_video};
 use super::running::Server;
 use super::service::{Reply, Service};
 use super::steps::Recipe;
@@ -175,12 +175,14 @@ fn a_service_is_told_what_the_book_shows() {
     let server = recipe.serve(&start[2..]);
     let (mut publisher, mut viewer) = broadcast(&server, "live/stage", 3300);
     let (http, media) = (server.http().to_string(), server.media().to_string());
+    service.wait_for(4);
     server.kill();
     let before = service.asked().len();
     let mut recipe = recipe.also(DOCUMENT, start, &others);
     let ports = ["--http", &http, "--udp", &media];
     let server: Server = recipe.serve_with(&start[2..], &ports);
     renew(&mut [&mut publisher, &mut viewer]);
+    run_until_more_video(&mut [&mut publisher, &mut viewer], 10);
     service.wait_for(before + 2);
     let mut another = Live::join(&server, Role::Viewer, "live/stage", 3302);
     run_until_connected(&mut [&mut publisher, &mut viewer, &mut another]);
