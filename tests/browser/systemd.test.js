@@ -47,7 +47,10 @@ after(async () => {
 });
 
 /** As an administrator types it, in the repository. */
-const type = (line) => machine.run("bash", "-euo", "pipefail", "-c", `cd /packages\n${line}`);
+function type(line) {
+  const { code, out, err } = machine.try("bash", "--norc", "-euo", "pipefail", "-c", `cd /packages\n${line}`);
+  assert.equal(code, 0, `${line}: ${out} ${err} ${machine.try("journalctl", "--no-pager", "--lines", "20").out}`);
+}
 /** `systemctl edit UNIT` with these contents. */
 const edit = (unit, contents) => machine.run("sh", "-c", `mkdir -p /etc/systemd/system/${unit}.d && printf '%s' "$1" >/etc/systemd/system/${unit}.d/override.conf && systemctl daemon-reload`, "sh", contents);
 const health = async () => JSON.parse((await server.get("/healthz")).text);
@@ -64,7 +67,30 @@ test("the commands of the README leave a service that serves behind its sockets,
   const { process: before } = await health();
   await server.kill();
   await until(async () => (await health()).process !== before, "another process answers");
-  assert.equal((await health()).peers.awaited, 1, "the publisher is awaited");
+  await until(async () => (await health()).peers.awaited === 1, "the publisher is awaited");
+});
+
+test("media over TCP, the admin listener, a reload and an upgrade are what the README says beside", { timeout: 60_000 }, async () => {
+  const said = (line) => {
+    assert.ok(README.replaceAll("\n", " ").includes(`\`${line}\``), line);
+    return type(line);
+  };
+  machine.run("sh", "-c", "echo REKINDLE_ADMIN=9189 >>/etc/rekindle/environment");
+  assert.ok(README.includes("`SocketBindAllow=tcp:9189`"));
+  edit("rekindle.service", "[Service]\nSocketBindAllow=tcp:9189\n");
+  said("systemctl enable rekindle-ice-tcp.socket");
+  said("systemctl stop rekindle.socket rekindle-media.socket rekindle && systemctl start rekindle-ice-tcp.socket rekindle");
+  await server.ready();
+  const channels = await (await fetch("http://127.0.0.1:9189/api/channels")).json();
+  assert.deepEqual(channels.channels.map(({ name }) => name), ["main"], "the operators' listener");
+  const token = machine.run("cat", "/etc/rekindle/publish-token");
+  const join = () => fetch(`${server.url}/whip/other`, { method: "POST", headers: { "content-type": "application/sdp", authorization: `Bearer ${token}` }, body: fs.readFileSync(OFFER) });
+  assert.match(await (await join()).text(), / tcp \d+ 203\.0\.113\.7 8189 typ host/);
+  const { process: before } = await health();
+  said("systemctl reload rekindle");
+  assert.equal((await health()).process, before);
+  said("systemctl kill --kill-whom=main rekindle");
+  await until(async () => (await health()).process !== before, "the new program");
 });
 
 test("HTTPS is two additions to the units", { timeout: 60_000 }, async () => {
@@ -76,5 +102,5 @@ test("HTTPS is two additions to the units", { timeout: 60_000 }, async () => {
   server.tls = true;
   server.port = 443;
   await server.ready();
-  assert.equal((await health()).peers.awaited, 1, "the same server, with its state");
+  await until(async () => (await health()).peers.awaited === 2, "the same server, with its state");
 });
