@@ -181,7 +181,9 @@ fn every_block_is_run_by_a_test_or_says_that_it_is_not() {
                 wrong.push(format!("{place}: not in the table once"));
                 continue;
             };
-            used.insert(at);
+            if !used.insert(at) {
+                wrong.push(format!("{place}: its row is another block's"));
+            }
             let beside = beside(document, &block);
             let faults = by.iter().filter_map(|by| fault(by, document, &beside));
             wrong.extend(faults.map(|fault| format!("{place}: {fault}")));
