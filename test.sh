@@ -113,6 +113,7 @@ if [ ! -x "$python" ]; then
 fi
 export REKINDLE_PYTHON=$python
 apt age age || skip "the vault against the stock age program" "age is not installed"
+apt curl curl || skip "recipes that ask by curl" "curl is not installed"
 apt promtool prometheus || skip "the alerts against Prometheus' own tool" "prometheus is not installed"
 apt pebble pebble && apt ip iproute2 || skip "certificates from an ACME authority" "pebble or iproute2 is not installed"
 apt mandoc mandoc groff-base && apt zsh zsh && apt fish fish || skip "the manual pages and completions by the programs that read them" "mandoc, groff, zsh or fish is not installed"
