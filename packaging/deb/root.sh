@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 root=${1:-target/deb/root}
 [ ! -e "$root/usr/bin/openssl" ] || exit 0
 mkdir -p "$(dirname "$root")"
-# A folder that was begun is not taken for one that is whole.
+# A folder that was begun, or lacks something, is not taken for one that is whole.
 rm -rf "$root" "$root.part"
 nice mmdebstrap --quiet --variant=minbase --include=systemd,openssl bookworm "$root.part"
 mv "$root.part" "$root"
