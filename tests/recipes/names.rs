@@ -1,6 +1,6 @@
 //! The words of the program that the book's prose names: each command and option is one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::chapters::{documents, files, read};
@@ -50,7 +50,11 @@ fn named(words: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn the_prose_names_commands_and_options_that_there_are() {
-    let ours: BTreeSet<_> = commands().iter().flat_map(|name| options(name)).collect();
+    let of: BTreeMap<_, _> = commands()
+        .into_iter()
+        .map(|name| (name.clone(), options(&name)))
+        .collect();
+    let all: BTreeSet<_> = of.values().flatten().cloned().collect();
     let bench: String = files("crates/bench/src", ".rs").iter().map(read).collect();
     let of_the_benchmark =
         |option: &str| bench.contains(&format!("{}: ", option[2..].replace('-', "_")));
@@ -62,17 +66,15 @@ fn the_prose_names_commands_and_options_that_there_are() {
             continue;
         }
         for words in quoted(&document) {
-            let mut known = ours.clone();
+            let mut known = &all;
             if let Some(rest) = words.strip_prefix("rekindle ") {
                 let command = rest.split(' ').next().unwrap_or_default();
-                if commands().iter().any(|name| name == command) {
-                    known = options(command);
+                match of.get(command) {
                     // What follows is for the server.
-                    if command == "supervise" {
-                        known.extend(options("serve"));
-                    }
-                } else if !command.starts_with("--") && !LABELS.contains(&rest) {
-                    wrong.push(format!("{}: {words}", document.display()));
+                    Some(_) if command == "supervise" => {}
+                    Some(options) => known = options,
+                    None if command.starts_with("--") || LABELS.contains(&rest) => {}
+                    None => wrong.push(format!("{}: {words}", document.display())),
                 }
             }
             for option in named(&words) {
