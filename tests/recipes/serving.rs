@@ -186,6 +186,11 @@ fn operators_ask_the_admin_listener_as_the_book_does() {
     let viewer = peers.iter().find(|peer| peer["role"] == "viewer");
     let handle = viewer.expect("a viewer")["peer"].as_str().expect("text");
     recipe.replace("1f2e3d4c5b6a7988", handle);
+    let others = recipe.run("curl -s");
+    assert!(
+        others.contains("\"peers\":") && !others.contains(handle),
+        "{others}"
+    );
     assert_eq!(recipe.run("curl -X DELETE"), "");
     let closed: Value = serde_json::from_str(&recipe.run("curl -X POST")).expect("JSON");
     assert_eq!(closed["ended"], 2);
