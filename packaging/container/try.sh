@@ -131,7 +131,8 @@ if [ -z "${REKINDLE_OWN_NETWORK:-}" ]; then
   image rm "$container" >/dev/null
 else
   started=()
-  trap 'for one in "${started[@]}"; do kill -KILL "$one" 2>/dev/null || true; done' EXIT
+  # A process that becomes another user does not die with its parent.
+  trap 'for one in "${started[@]}"; do kill -KILL "$(child "$one" 2>/dev/null)" "$one" 2>/dev/null || true; done' EXIT
   root=$(image mount "$(cat "$made/container")")
   try
 fi
