@@ -1,11 +1,15 @@
 //! The ports: bound here, or passed by a service manager that keeps them.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use crate::net;
+use crate::net::{self, BindError};
 use crate::service::Passed;
 
 use super::{RunError, listen};
+
+/// How many numbers the system may choose in vain.
+const TRIES: usize = 32;
 
 /// The ports, open. Whatever arrives waits in the kernel until it is read.
 #[derive(Debug)]
@@ -38,6 +42,15 @@ impl Ports {
                 source,
             })?,
         };
+        let any = media.port() == 0 && passed.media.is_none() && passed.ice_tcp.is_none();
+        if ice_tcp && any {
+            let (socket, tcp) = one_number(|| net::bind(media), listen::bind)?;
+            return Ok(Self {
+                http: listener,
+                media: socket,
+                ice_tcp: Some(tcp),
+            });
+        }
         let socket = match passed.media {
             Some(socket) => socket,
             None => net::bind(media)?,
@@ -66,5 +79,70 @@ impl Ports {
             media: socket,
             ice_tcp,
         })
+    }
+}
+
+/// Ports of UDP and TCP with one number, which the system chooses. It chooses by UDP alone, so the
+/// number may be taken in TCP, and then another one is tried.
+fn one_number(
+    udp: impl Fn() -> Result<UdpSocket, BindError>,
+    tcp: impl Fn(SocketAddr) -> io::Result<TcpListener>,
+) -> Result<(UdpSocket, TcpListener), RunError> {
+    // Held meanwhile, so that the system chooses others.
+    let mut taken = Vec::new();
+    loop {
+        let socket = udp()?;
+        let address = socket.local_addr();
+        match address.and_then(&tcp) {
+            Ok(listener) => return Ok((socket, listener)),
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse && taken.len() < TRIES => {
+                taken.push(socket);
+            }
+            Err(source) => {
+                let address = socket.local_addr().unwrap_or(([0; 4], 0).into());
+                return Err(RunError::IceTcp { address, source });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn where_the_system_chooses_it_chooses_until_both_ports_are_free() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let udp = || net::bind(here);
+        let tries = Cell::new(0);
+        let taken_thrice = |address| {
+            tries.set(tries.get() + 1);
+            match tries.get() {
+                4.. => listen::bind(address),
+                _ => Err(io::ErrorKind::AddrInUse.into()),
+            }
+        };
+        let (socket, listener) = one_number(udp, taken_thrice).expect("a number");
+        let number = |address: io::Result<SocketAddr>| address.expect("an address").port();
+        assert_eq!(number(socket.local_addr()), number(listener.local_addr()));
+        assert_eq!(tries.get(), 4);
+
+        for (kind, most) in [
+            (io::ErrorKind::AddrInUse, TRIES + 1),
+            (io::ErrorKind::PermissionDenied, 1),
+        ] {
+            tries.set(0);
+            let never = |_| {
+                tries.set(tries.get() + 1);
+                Err(kind.into())
+            };
+            assert!(matches!(
+                one_number(udp, never),
+                Err(RunError::IceTcp { .. })
+            ));
+            assert_eq!(tries.get(), most);
+        }
     }
 }
