@@ -397,7 +397,9 @@ fn the_admin_token_is_asked_for_and_taken_anew_on_sighup() {
     let guess = |_| shows("guess");
     let answers: Vec<_> = (0..400).map(guess).collect();
     assert!(answers[..100].iter().all(|status| *status == 401));
-    assert_eq!(answers[399], 429);
+    // A moment later one of them is looked at again.
+    let refused = answers.iter().filter(|status| **status == 429).count();
+    assert!(refused > 50, "{refused}");
 }
 
 #[test]

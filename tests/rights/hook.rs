@@ -360,7 +360,7 @@ fn who_only_looks_or_ends_makes_the_server_ask_no_more_often_than_who_joins() {
     let codes: Vec<_> = (0..100)
         .map(|n| look(&server, "a", &format!("guess{n}")).0)
         .collect();
-    assert_eq!((codes[0], codes[99]), (401, 429));
+    assert!(codes[0] == 401 && codes.contains(&429), "{codes:?}");
     for n in 0..100 {
         let code = server.delete_as(&session, &format!("guess{n}")).status();
         assert!(code == 401 || code == 429, "{code}");

@@ -35,6 +35,9 @@ const MAX_ANSWER: usize = 128 * 1024;
 /// How long the authority may take to look at the proof, and then to sign.
 const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(120));
 
+/// The name of the problem of a nonce that is not taken.
+const BAD_NONCE: &str = "badNonce";
+
 /// Why no certificate was obtained.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AuthorityError {
@@ -64,11 +67,23 @@ pub(super) enum AuthorityError {
 impl AuthorityError {
     /// Whether the authority does not know the account (RFC 8555 §6.7), or has closed it.
     pub(super) fn is_unknown_account(&self) -> bool {
-        let Self::Authority(instant_acme::Error::Api(problem)) = self else {
-            return false;
-        };
-        problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist")
+        self.is_problem("accountDoesNotExist")
     }
+
+    /// Whether the authority would not take a nonce again and again, within one request.
+    pub(super) fn is_bad_nonce(&self) -> bool {
+        self.is_problem(BAD_NONCE)
+    }
+
+    fn is_problem(&self, name: &str) -> bool {
+        matches!(self, Self::Authority(instant_acme::Error::Api(problem)) if is(problem, name))
+    }
+}
+
+/// Whether a problem is the one of this name (RFC 8555 §6.7).
+fn is(problem: &Problem, name: &str) -> bool {
+    let kind = problem.r#type.as_deref();
+    kind.and_then(|kind| kind.strip_prefix("urn:ietf:params:acme:error:")) == Some(name)
 }
 
 /// An account with an authority.
@@ -155,7 +170,7 @@ impl Authority {
         let _proofs = prove(&mut order, challenges).await?;
         match order.poll_ready(&PATIENCE).await {
             Ok(OrderStatus::Invalid) => return Err(refusal(&mut order, None).await),
-            Err(instant_acme::Error::Api(problem)) => {
+            Err(instant_acme::Error::Api(problem)) if !is(&problem, BAD_NONCE) => {
                 return Err(refusal(&mut order, Some(problem)).await);
             }
             status => status?,

@@ -32,6 +32,9 @@ use kept::{Folder, Kept, KeptCertificate};
 /// Longest time without a look at the clock, which may be set.
 const LOOK: Duration = Duration::from_secs(600);
 
+/// How often an order is begun in one attempt, where what went wrong is known to pass.
+const TRIES: u32 = 4;
+
 /// How a certificate is obtained.
 #[derive(Debug)]
 pub struct AcmeSettings {
@@ -227,13 +230,19 @@ impl Acme {
     }
 
     async fn order(&self, kept: &mut Kept, tls: &Tls) -> Result<KeptCertificate, AuthorityError> {
-        let ordered = self.order_once(kept, tls).await;
-        if !matches!(&ordered, Err(error) if error.is_unknown_account()) {
-            return ordered;
+        let mut tries = 1;
+        loop {
+            match self.order_once(kept, tls).await {
+                Err(error) if tries < TRIES && error.is_unknown_account() => {
+                    tracing::info!("the authority knows the account no more; another one is made");
+                    kept.account = None;
+                }
+                // It is no fault of anybody's (RFC 8555 §6.5).
+                Err(error) if tries < TRIES && error.is_bad_nonce() => {}
+                ordered => return ordered,
+            }
+            tries += 1;
         }
-        tracing::info!("the authority knows the account no more; another one is made");
-        kept.account = None;
-        self.order_once(kept, tls).await
     }
 
     async fn order_once(
