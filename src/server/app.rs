@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use crate::net::Handle;
@@ -11,7 +12,7 @@ use crate::vault::Vault;
 
 use super::acme::Acme;
 use super::assets::Assets;
-use super::auth::{Rights, Token};
+use super::auth::{self, Rights, Token};
 use super::certificates::Certificates;
 use super::cluster::Cluster;
 use super::demo::Demo;
@@ -19,9 +20,11 @@ use super::event_hook::{Announcer, EventSecret};
 use super::health::Health;
 use super::limit::Limiter;
 use super::nodes::Nodes;
+use super::problem::Problem;
 use super::record_writer::RecordWriter;
 use super::sessions::Sessions;
 use super::tls::Tls;
+use super::whip::too_often;
 use super::writes::Writes;
 use super::{BasePath, Mode};
 
@@ -88,6 +91,25 @@ pub(super) struct App {
     pub tls: Option<Arc<Tls>>,
     /// What obtains its certificate, where that is not the operator's.
     pub acme: Option<Arc<Acme>>,
+}
+
+impl App {
+    /// Allows a request only where it shows this token, which cannot be guessed without end: who shows
+    /// one that is refused is limited as who joins. `realm` names what the token is for.
+    pub(super) fn require(
+        &self,
+        token: &Token,
+        client: IpAddr,
+        headers: &HeaderMap,
+        realm: &'static str,
+    ) -> Result<(), Problem> {
+        self.refusals
+            .take(client, Instant::now())
+            .map_err(too_often)?;
+        auth::require(Some(token), headers, realm)?;
+        self.refusals.give_back(client);
+        Ok(())
+    }
 }
 
 /// The service that is told what happens.

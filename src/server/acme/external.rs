@@ -2,8 +2,6 @@
 //! §7.3.4). Some authorities make no account without.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -11,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use instant_acme::ExternalAccountKey;
 use zeroize::Zeroizing;
 
-/// Longest file, in bytes.
-const MAX_FILE: u64 = 4096;
+use crate::server::{Token, TokenError};
+
 /// Fewest bytes of a key for HMAC-SHA256 (RFC 7518 §3.2).
 const MIN_KEY: usize = 32;
 
@@ -28,13 +26,8 @@ pub struct ExternalAccount {
 #[non_exhaustive]
 pub enum ExternalAccountError {
     /// It cannot be read.
-    #[error("cannot read {}, which --acme-eab-file names: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error("the account's key of --acme-eab-file cannot be used: {0}")]
+    Unreadable(#[from] TokenError),
     /// It is something else.
     #[error(
         "{}, which --acme-eab-file names, is not what it should be: one line with the key's identifier, \
@@ -50,14 +43,8 @@ impl ExternalAccount {
     /// # Errors
     /// [`ExternalAccountError`].
     pub fn read(path: &Path) -> Result<Self, ExternalAccountError> {
-        let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize + 1));
-        File::open(path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
-            .map_err(|source| ExternalAccountError::Unreadable {
-                path: path.to_owned(),
-                source,
-            })?;
-        Self::parse(&text).ok_or_else(|| ExternalAccountError::Malformed(path.to_owned()))
+        Self::parse(&Token::line(path)?)
+            .ok_or_else(|| ExternalAccountError::Malformed(path.to_owned()))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -65,7 +52,7 @@ impl ExternalAccount {
         // Some authorities show it with its padding.
         let key = URL_SAFE_NO_PAD.decode(key.trim().trim_end_matches('='));
         let key = Zeroizing::new(key.ok()?);
-        (!id.is_empty() && key.len() >= MIN_KEY && text.len() as u64 <= MAX_FILE).then(|| Self {
+        (!id.is_empty() && key.len() >= MIN_KEY).then(|| Self {
             id: id.to_owned(),
             key,
         })

@@ -14,7 +14,6 @@ mod tests;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -25,8 +24,7 @@ use axum::routing::{delete, get, post};
 
 use super::app::{App, ClientAddress};
 use super::problem::Problem;
-use super::whip::too_often;
-use super::{auth, metrics, middleware, status};
+use super::{metrics, middleware, status};
 
 /// The description of this interface (OpenAPI 3.1).
 const DESCRIPTION: &str = include_str!("openapi.json");
@@ -73,20 +71,14 @@ fn guard(app: &App, request: &Request) -> Result<(), Problem> {
     if ["/healthz", "/readyz"].contains(&path) {
         return Ok(());
     }
-    // The page has nothing to hide, and asks for the token itself.
-    if app.admin_token.is_some() && !page::has(path) {
-        // As for every token: guessing is limited.
+    if let Some(token) = &app.admin_token {
+        // The page has nothing to hide, and asks for the token itself.
+        if page::has(path) {
+            return Ok(());
+        }
         let client = request.extensions().get::<ClientAddress>();
         let client = client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.0);
-        app.refusals
-            .take(client, Instant::now())
-            .map_err(too_often)?;
-        auth::require(app.admin_token.as_ref(), headers, "admin")?;
-        app.refusals.give_back(client);
-        return Ok(());
-    }
-    if app.admin_token.is_some() {
-        return Ok(());
+        return app.require(token, client, headers, "admin");
     }
     if middleware::is_forwarded(headers) || !middleware::is_local_host(headers) {
         return Err(foreign(

@@ -157,6 +157,15 @@ impl ChannelTokens {
             .any(|line| line.holder.is(presented.as_ref()))
     }
 
+    /// Whether a line has this token.
+    pub(super) fn knows(&self, shown: &str) -> bool {
+        let hash = token::hash(shown);
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines
+            .iter()
+            .any(|line| line.holder != Holder::Anybody && line.holder.is(Some(&hash)))
+    }
+
     /// What is allowed to who shows this, looked for once for many channels.
     pub(super) fn held(&self, presented: Option<&str>) -> Held {
         let presented = presented.map(token::hash);

@@ -39,6 +39,18 @@ enum Signed {
     Nothing,
 }
 
+impl Signed {
+    /// `None` where no key is known yet.
+    fn of(verified: Verified) -> Option<Self> {
+        match verified {
+            Verified::Good(claims) => Some(Self::Claims(claims)),
+            Verified::Bad(why) => Some(Self::Refused(why)),
+            Verified::Foreign => Some(Self::Nothing),
+            Verified::Unknown => None,
+        }
+    }
+}
+
 /// What was shown, for who looks at many channels.
 pub(in crate::server) struct Looking<'a> {
     /// Whether every channel may be seen.
@@ -161,13 +173,10 @@ impl Rights {
     pub(in crate::server) fn look<'a>(&'a self, headers: &'a HeaderMap) -> Looking<'a> {
         let shown = bearer(headers);
         let signed = match self.jwt.as_ref().zip(shown) {
-            Some((jwt, shown)) => match jwt.verify_now(shown) {
-                Verified::Good(claims) => Signed::Claims(claims),
-                Verified::Bad(why) => Signed::Refused(why),
-                // It may be one of ours, which nobody else is asked about.
-                Verified::Unknown => Signed::Refused("no key is known yet"),
-                Verified::Foreign => Signed::Nothing,
-            },
+            // It may be one of ours, which nobody else is asked about.
+            Some((jwt, shown)) => {
+                Signed::of(jwt.verify_now(shown)).unwrap_or(Signed::Refused("no key is known yet"))
+            }
             None => Signed::Nothing,
         };
         let channels = self.channels.as_ref();
@@ -206,12 +215,7 @@ impl Rights {
         let (Some(jwt), Some(shown)) = (&self.jwt, shown) else {
             return Ok(Signed::Nothing);
         };
-        match jwt.verify(shown, moment).await {
-            Verified::Good(claims) => Ok(Signed::Claims(claims)),
-            Verified::Bad(why) => Ok(Signed::Refused(why)),
-            Verified::Foreign => Ok(Signed::Nothing),
-            Verified::Unknown => Err(Problem::undecided()),
-        }
+        Signed::of(jwt.verify(shown, moment).await).ok_or_else(Problem::undecided)
     }
 
     /// What the service is told of a token: nothing of one that the server knows, by which others
@@ -221,7 +225,7 @@ impl Rights {
             let mut all = [&self.publish, &self.watch].into_iter().flatten();
             let channels = self.channels.as_ref();
             !all.any(|token| token.matches(shown))
-                && !channels.is_some_and(|channels| channels.held(Some(shown)).is_known())
+                && !channels.is_some_and(|channels| channels.knows(shown))
         })
     }
 

@@ -6,7 +6,7 @@ mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use axum::Extension;
 use axum::extract::State;
@@ -18,12 +18,11 @@ use crate::broadcast::Snapshot;
 use super::app::{App, ClientAddress};
 use super::event_hook::EventCounts;
 use super::events::reason;
+use super::middleware;
 use super::problem::Problem;
 use super::sessions::{AgreedCounts, DEPARTURES, Tally};
 use super::status::no_store;
 use super::tls::Tls;
-use super::whip::too_often;
-use super::{auth, middleware};
 use text::{Format, Kind, Text};
 
 /// It names channels, so it is only for this machine, and for those who may publish. Behind a proxy
@@ -38,14 +37,7 @@ pub(super) async fn metrics(
         && !middleware::is_forwarded(&headers);
     if !near {
         match &app.rights.publish {
-            Some(token) => {
-                // As for every token: guessing is limited.
-                app.refusals
-                    .take(client, Instant::now())
-                    .map_err(too_often)?;
-                auth::require(Some(token), &headers, "read metrics")?;
-                app.refusals.give_back(client);
-            }
+            Some(token) => app.require(token, client, &headers, "read metrics")?,
             None => return Err(Problem::not_found()),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header};
+use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -217,30 +217,27 @@ impl Jwt {
     /// What this token is. After a start, waits for keys that are being fetched.
     pub(super) async fn verify(&self, token: &str, moment: Moment) -> Verified {
         // What cannot be one waits for no key.
-        if token.len() > MAX_TOKEN || decode_header(token).is_err() {
+        let Some(header) = header(token) else {
             return Verified::Foreign;
-        }
+        };
         match self.known().await {
-            Some(keys) => self.verify_by(&keys, token, moment),
+            Some(keys) => self.verify_by(&keys, &header, token, moment),
             None => Verified::Unknown,
         }
     }
 
     /// The same, and waits for nothing.
     pub(super) fn verify_now(&self, token: &str) -> Verified {
-        if token.len() > MAX_TOKEN || decode_header(token).is_err() {
+        let Some(header) = header(token) else {
             return Verified::Foreign;
-        }
+        };
         let keys = self.keys.borrow().clone();
         keys.map_or(Verified::Unknown, |keys| {
-            self.verify_by(&keys, token, Moment::Now)
+            self.verify_by(&keys, &header, token, Moment::Now)
         })
     }
 
-    fn verify_by(&self, keys: &KeySet, token: &str, moment: Moment) -> Verified {
-        let Ok(header) = decode_header(token) else {
-            return Verified::Foreign;
-        };
+    fn verify_by(&self, keys: &KeySet, header: &Header, token: &str, moment: Moment) -> Verified {
         let Some(key) = keys.find(header.kid.as_deref()) else {
             return Verified::Foreign;
         };
@@ -359,6 +356,12 @@ impl Jwt {
         self.keys.send_replace(Some(Arc::new(keys)));
         !is_same
     }
+}
+
+/// The header of what may be a token.
+fn header(token: &str) -> Option<Header> {
+    let fits = token.len() <= MAX_TOKEN;
+    fits.then(|| decode_header(token).ok()).flatten()
 }
 
 /// What an error says of a token. The signature is checked before the claims.
