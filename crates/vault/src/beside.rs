@@ -4,8 +4,12 @@
 use rekindle_secrets::stack;
 use zeroize::Zeroizing;
 
-use crate::error::FileFault;
+use std::path::Path;
+
+use crate::error::{FileFault, VaultError};
+use crate::files::{Folder, ReadError};
 use crate::key::KeyFile;
+use crate::opening::open_root;
 use crate::record::MAC_LEN;
 use crate::seal::{SealingKey, decrypt, encrypt};
 
@@ -14,7 +18,7 @@ pub struct Sealer(SealingKey);
 
 impl Sealer {
     /// The file's bytes. `name` is covered by the MAC: it is not that of a file in the vault.
-    pub fn seal(&self, name: &str, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, name: &str, content: &[u8]) -> Vec<u8> {
         let mut plaintext = Zeroizing::new(Vec::with_capacity(content.len() + MAC_LEN));
         plaintext.extend_from_slice(content);
         plaintext.extend_from_slice(&self.0.file_tag(name, content));
@@ -41,7 +45,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`FileFault`] where it is not one, or no identity opens it.
-    pub fn open_beside(
+    pub(crate) fn open_beside(
         &self,
         name: &str,
         file: &[u8],
@@ -55,6 +59,74 @@ impl KeyFile {
         }
         plaintext.truncate(length);
         Ok((plaintext, key == 0))
+    }
+}
+
+/// A folder beside the vault, held open. Its files are read and written as the vault's are.
+pub struct Beside(Folder);
+
+/// What was found under a name: its content, and whether it is under the first identity.
+pub type Found = (Zeroizing<Vec<u8>>, bool);
+
+impl Beside {
+    /// Opens the folder, or makes one that only we can enter, and removes what a killed process has
+    /// left of files that it was writing.
+    ///
+    /// # Errors
+    /// [`VaultError`] where it cannot be used, or others could put files there.
+    pub fn open(path: &Path) -> Result<Self, VaultError> {
+        let made = |cause| VaultError::Io {
+            what: "create the folder",
+            path: path.into(),
+            cause,
+        };
+        let folder = match open_root(path)? {
+            Some(folder) => folder,
+            None => Folder::create(path).map_err(made)?,
+        };
+        folder
+            .remove_temporary()
+            .map_err(|e| folder.error("remove temporary files", e))?;
+        Ok(Self(folder))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Reads and opens a file of at most `limit` bytes; `None` if there is none. The inner error is
+    /// what is wrong with the file.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`] where trying again later may help.
+    pub fn read(
+        &self,
+        name: &str,
+        limit: usize,
+        keys: &KeyFile,
+    ) -> Result<Option<Result<Found, FileFault>>, VaultError> {
+        match self.0.read(name, limit) {
+            Ok(file) => Ok(Some(keys.open_beside(name, &file))),
+            Err(ReadError::Missing) => Ok(None),
+            Err(ReadError::Fault(fault)) => Ok(Some(Err(fault))),
+            Err(ReadError::Io(cause)) => Err(self.0.error("read a file", cause)),
+        }
+    }
+
+    /// Writes a file whole and durably: a kill leaves the old one or the new one.
+    ///
+    /// # Errors
+    /// [`VaultError::Full`] or [`VaultError::Io`].
+    pub fn write(
+        &self,
+        name: &'static str,
+        sealer: &Sealer,
+        content: &[u8],
+    ) -> Result<(), VaultError> {
+        self.0
+            .replace(name, &sealer.seal(name, content))
+            .map_err(|e| self.0.write_error(name, e))
     }
 }
 

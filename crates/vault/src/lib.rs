@@ -34,7 +34,7 @@ mod store;
 mod tests;
 
 pub use anchor::AnchorError;
-pub use beside::Sealer;
+pub use beside::{Beside, Found, Sealer};
 pub use clock::rfc3339;
 pub use error::{FileFault, KeyError, VaultError};
 pub use identity::{FingerprintHash, Identity};

@@ -1,17 +1,15 @@
 //! What outlives the process: `acme.age` in a folder of its own. Its content is JSON, so that
 //! `age --decrypt` shows a reviewer what is in it; 32 bytes of a MAC follow.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::vault::{KeyFile, Sealer};
+use crate::vault::{Beside, KeyFile, Sealer, VaultError};
 
 use super::super::tls::{Validity, validity};
 use super::name::AcmeName;
@@ -19,36 +17,16 @@ use super::schedule::Attempts;
 
 const FILE: &str = "acme.age";
 /// Longest file, in bytes. Chains have some 5 kB.
-const MAX_FILE: u64 = 256 * 1024;
+const MAX_FILE: usize = 256 * 1024;
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcmeStoreError {
-    /// The system says no.
-    #[error(
-        "cannot {what} {}, which --acme-dir names: {source}; give a folder that the server's user may \
-         write to", path.display()
-    )]
-    Io {
-        /// The operation.
-        what: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// Others could put another certificate's key there, or take the file away.
-    #[error(
-        "the folder {}, which --acme-dir names, can be written by others or is another user's; make \
-         it the server's user's, and `chmod 700` it", .0.display()
-    )]
-    Exposed(PathBuf),
-}
+#[error("the folder that --acme-dir names cannot be used: {0}")]
+pub struct AcmeStoreError(#[from] VaultError);
 
 /// The folder. Only one process uses it: that which has the vault's lock.
-#[derive(Debug, Clone)]
-pub(super) struct Folder(PathBuf);
+#[derive(Clone)]
+pub(super) struct Folder(Arc<Beside>);
 
 /// The content of the file.
 #[derive(Serialize, Deserialize)]
@@ -99,7 +77,7 @@ impl Kept {
 
     pub(super) fn content(&self) -> Zeroizing<Vec<u8>> {
         // Allocated at once: a buffer that grows leaves copies behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize));
+        let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE));
         serde_json::to_writer(&mut *content, self).expect("texts and numbers can be written");
         content
     }
@@ -171,85 +149,40 @@ impl Folder {
     /// none, which is said: all that it holds can be obtained again. Also returns whether the file is
     /// under the key file's first identity.
     pub(super) fn open(
-        path: PathBuf,
+        path: &Path,
         keys: &KeyFile,
     ) -> Result<(Self, Option<(Kept, bool)>), AcmeStoreError> {
-        let io = |what| {
-            let path = path.clone();
-            move |source| AcmeStoreError::Io { what, path, source }
-        };
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(io("make the folder")(error));
-            }
-            _ => {}
-        }
-        let meta = fs::metadata(&path).map_err(io("look at"))?;
-        let is_ours = [0, rustix::process::geteuid().as_raw()].contains(&meta.uid());
-        if !meta.is_dir() || !is_ours || meta.permissions().mode() & 0o022 != 0 {
-            return Err(AcmeStoreError::Exposed(path));
-        }
-        let file = path.join(FILE);
-        let kept = match fs::metadata(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io("look at the file in")(error)),
-            Ok(meta) if !meta.is_file() || meta.len() > MAX_FILE => {
-                unusable(&file, "it is no regular file of its size");
+        let folder = Beside::open(path)?;
+        let kept = match folder.read(FILE, MAX_FILE, keys)? {
+            None => None,
+            Some(Ok((content, is_current))) => match serde_json::from_slice(&content) {
+                Ok(kept) => Some((kept, is_current)),
+                Err(_) => {
+                    // The library's error could name what it has read.
+                    unusable(path, "another version has written it");
+                    None
+                }
+            },
+            Some(Err(fault)) => {
+                unusable(path, &fault.to_string());
                 None
             }
-            Ok(_) => read(
-                &file,
-                &fs::read(&file).map_err(io("read the file in"))?,
-                keys,
-            ),
         };
-        Ok((Self(path), kept))
+        Ok((Self(Arc::new(folder)), kept))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
-    /// Writes the file whole: a kill leaves the old one or the new one.
     pub(super) fn write(&self, sealer: &Sealer, content: &[u8]) -> Result<(), AcmeStoreError> {
-        let sealed = sealer.seal(FILE, content);
-        let written = || {
-            let mut file = tempfile::Builder::new()
-                .prefix(".tmp-")
-                .tempfile_in(&self.0)?;
-            file.write_all(&sealed)?;
-            file.as_file().sync_all()?;
-            file.persist(self.0.join(FILE))?;
-            File::open(&self.0)?.sync_all()
-        };
-        written().map_err(|source| AcmeStoreError::Io {
-            what: "write the file in",
-            path: self.0.clone(),
-            source,
-        })
-    }
-}
-
-fn read(path: &Path, file: &[u8], keys: &KeyFile) -> Option<(Kept, bool)> {
-    match keys.open_beside(FILE, file) {
-        Ok((content, is_current)) => {
-            let kept = serde_json::from_slice(&content);
-            if kept.is_err() {
-                // The library's error could name what it has read.
-                unusable(path, "another version has written it");
-            }
-            Some((kept.ok()?, is_current))
-        }
-        Err(fault) => {
-            unusable(path, &fault.to_string());
-            None
-        }
+        Ok(self.0.write(FILE, sealer, content)?)
     }
 }
 
 fn unusable(path: &Path, why: &str) {
     tracing::warn!(
         "{} is not used ({why}): account and certificate are obtained anew, and it is written over",
-        path.display()
+        path.join(FILE).display()
     );
 }

@@ -99,7 +99,7 @@ impl Acme {
         keys: &KeyFile,
         tls: &Tls,
     ) -> Result<Self, AcmeStoreError> {
-        let (folder, found) = Folder::open(settings.folder, keys)?;
+        let (folder, found) = Folder::open(&settings.folder, keys)?;
         let asker = Asker::new(&settings.trust, &settings.lookup);
         let directory = settings.directory.uri().to_string();
         let found = found.filter(|(kept, _)| kept.directory == directory);
